@@ -1,0 +1,138 @@
+"""Hyperparameters: what a group of parameters may say, checked and resolved for one step."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_
+from typing import Any
+
+from .rules import Rule
+
+Values = dict[str, Any]
+
+NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum"}
+BELOW_ONE = {"betas"}
+CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
+
+
+def check_known(names: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Refuse a name that the optimizer does not have.
+
+    Raises:
+        TypeError: with the names there are.
+    """
+    for name in names:
+        if name not in defaults:
+            raise TypeError(f"{where} got an unknown {name!r}; it knows {', '.join(defaults)}")
+
+
+def checked(name: str, value: Any, default: Any, where: str) -> Any:
+    """A hyperparameter as a plain Python value of the default's kind.
+
+    Raises:
+        TypeError: if it is of another kind.
+        ValueError: if it is NaN, infinite, or outside what the name allows.
+    """
+    label = f"{where}{name}={value!r}"
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise TypeError(f"{label} is not a bool; give True or False")
+        return value
+    if isinstance(default, tuple):
+        if not isinstance(value, tuple | list) or len(value) != len(default):
+            raise TypeError(f"{label} is not a tuple of {len(default)} numbers like {default!r}")
+        return tuple(_number(name, item, label) for item in value)
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise TypeError(f"{label} is not a string like {default!r}")
+        return value
+    if default is None and value is None:
+        return None
+    return _number(name, value, label)
+
+
+def _number(name: str, value: Any, label: str) -> float:
+    numeric = not isinstance(value, bool | str | bytes) and getattr(value, "ndim", 0) == 0
+    try:
+        number = float(value) if numeric else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None:
+        raise TypeError(f"{label} is not a number")
+    if not math.isfinite(number):
+        raise ValueError(f"{label} is not finite")
+    if name in NOT_NEGATIVE and number < 0:
+        raise ValueError(f"{label} is negative; give a number of at least 0")
+    if name in BELOW_ONE and not 0 <= number < 1:
+        raise ValueError(f"{label} has a number outside [0, 1)")
+    return number
+
+
+class Group:
+    """A parameter group as it was when it was last looked at.
+
+    Args:
+        raw: the user's dict, which may change between steps.
+        params: its arrays.
+        defaults: the hyperparameters there are.
+        where: how messages begin, if there are several groups.
+
+    Attributes:
+        rule: what moves its parameters.
+
+    Raises:
+        TypeError, ValueError: for an unknown name, a missing one, or a wrong value.
+    """
+
+    rule: Rule
+
+    def __init__(self, raw: Values, params: Sequence[Any], defaults: Values, where: str) -> None:
+        self.raw, self.params, self.where = raw, params, where
+        self._defaults, self._snapshot = defaults, dict(raw)
+        known = {k: v for k, v in raw.items() if k not in CARRIED}
+        check_known(known, defaults, f"{where}the optimizer")
+        self._values: Values = {}
+        self._schedules: dict[str, Callable[[int], Any]] = {}
+        for name, default in defaults.items():
+            if name not in raw:
+                raise ValueError(f"{where}{name!r} is missing from its param_groups; put it back")
+            value = raw[name]
+            if isinstance(value, tuple | list) and any(map(callable, value)):
+                value = _together(tuple(value))
+            if callable(value):
+                self._schedules[name] = value
+            else:
+                self._values[name] = checked(name, value, default, where)
+
+    def same(self, raw: Values) -> bool:
+        """Whether the user's dict says what it said; its arrays must be the same ones.
+
+        Raises:
+            ValueError: if its arrays are others.
+        """
+        params = raw.get("params", ())
+        if len(params) != len(self.params) or not all(map(is_, params, self.params)):
+            raise ValueError(
+                f"{self.where}the arrays in param_groups were exchanged; write into the arrays, "
+                "use add_param_group, or make a new optimizer"
+            )
+        return raw == self._snapshot
+
+    def at(self, step: int, lr: float | None = None) -> Values:
+        """The hyperparameters of a step, counted from 1, as plain Python values."""
+        if not self._schedules and lr is None:
+            return self._values
+        values = dict(self._values)
+        for name, schedule in self._schedules.items():
+            where = f"{self.where}at step {step} "
+            values[name] = checked(name, schedule(step), self._defaults[name], where)
+        return values if lr is None else values | {"lr": lr}
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
+        elements = sum(param.size for param in self.params)
+        text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"{len(self.params)} arrays, {elements} elements: {text}"
+
+
+def _together(parts: tuple[Any, ...]) -> Callable[[int], tuple[Any, ...]]:
+    return lambda step: tuple(part(step) if callable(part) else part for part in parts)

@@ -1,0 +1,1 @@
+"""The machine: one template, composed with a rule, its storages and its options, then compiled."""

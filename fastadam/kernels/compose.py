@@ -1,0 +1,114 @@
+"""From a rule and its streams to the pieces of one loop. No loop and no formula here."""
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..rules import Rule
+from .storage import Pieces, Storage
+from .template import update_with
+
+
+class Stream(NamedTuple):
+    """A named stream of numbers, and what a step does to it.
+
+    The mode is "rw", "r" (only read), "w" (only written) or "rz" (read, then set to zero).
+    """
+
+    name: str
+    storage: Storage
+    mode: str = "rw"
+
+    def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
+        read, write, pack = self.storage.pieces(memory, self.name, column, scratch)
+        zero = np.dtype(self.storage.compute).type(0)
+        match self.mode:
+            case "r":
+                return Pieces(read, None)
+            case "w":
+                return Pieces(lambda at, i: zero, write, pack)
+            case "rz":
+                return Pieces(read, lambda at, i, value: write(at, i, zero), pack)  # type: ignore[misc]
+            case _:
+                return Pieces(read, write, pack)
+
+
+def _address(one: Any, rest: Any) -> Any:
+    column, size, per, integer = one
+    return lambda row, first: (integer(row, column) + first // per * size,) + rest(row, first)
+
+
+def _read(one: Any, rest: Any) -> Any:
+    return lambda at, i: (one(at, i),) + rest(at, i)
+
+
+def _write(one: Any, rest: Any) -> Any:
+    position, write = one
+
+    def both(at, i, values):  # type: ignore[no-untyped-def]
+        rest(at, i, values)  # the states, then the parameter: kinder to the store buffer
+        write(at, i, values[position])
+
+    return both
+
+
+def _pack(one: Any, rest: Any) -> Any:
+    def both(at, count):  # type: ignore[no-untyped-def]
+        one(at, count)
+        rest(at, count)
+
+    return both
+
+
+def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
+    return reduce(lambda rest, part: join(part, rest), reversed(parts), end)
+
+
+def _composed(parts: Sequence[Pieces]) -> Pieces:
+    """The pieces of all streams as one set: tuples in, tuples out."""
+    writes = [(k, part.write) for k, part in enumerate(parts) if part.write]
+    return Pieces(
+        _fold(_read, [part.read for part in parts], lambda at, i: ()),
+        _fold(_write, writes, lambda at, i, values: None),
+        _fold(_pack, [part.pack for part in parts if part.pack], lambda at, count: None),
+    )
+
+
+def _element(function: Callable[..., Any]) -> Callable[..., Any]:
+    def element(values, h):  # type: ignore[no-untyped-def]
+        param, state = function(values[0], values[1], values[2:], h)
+        return (param, values[1]) + state
+
+    return element
+
+
+def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..., None]:
+    """The update function of a rule over its streams: param, grad, then the states in order."""
+    parts: list[Pieces] = []
+    columns: list[tuple[int, int, int, Any]] = []
+    scratch = 0
+    for stream in streams:
+        parts.append(stream.pieces(memory, len(columns), scratch))
+        scratch += stream.storage.block if parts[-1].pack else 0
+        for dtype, per in stream.storage.stored:
+            columns.append((1 + len(columns), np.dtype(dtype).itemsize, per, memory.integer))
+    record = record_of(rule, streams[0].storage.compute)
+    return update_with(
+        _composed(parts),
+        _fold(_address, columns, lambda row, first: ()),
+        _element(rule.function),
+        memory,
+        memory.registers(record, namedtuple("Hyper", rule.hyper)),
+        memory.reserve(scratch),
+        block=min(stream.storage.block for stream in streams),
+        row_size=8 * (1 + len(columns)),
+        record_size=record.itemsize,
+    )
+
+
+def record_of(rule: Rule, compute: str) -> "np.dtype[np.void]":
+    """The constants of one step in memory."""
+    return np.dtype([(name, compute) for name in rule.hyper])

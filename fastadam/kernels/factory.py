@@ -1,0 +1,118 @@
+"""What an optimizer asks for: a kernel for a rule over streams of numbers."""
+
+import re
+import struct
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..rules import Rule
+from . import template
+from .compose import Stream, record_of, update_of
+from .link import digest, linked
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A compiled kernel, and what it expects in memory."""
+
+    name: str
+    rule: Rule
+    streams: tuple[Stream, ...]
+    record: struct.Struct
+    bind: Callable[[int, int, int], tuple[Callable[[int], None], Callable[[int, int], None]]]
+    compiled: Any
+
+
+_made: dict[tuple[Any, ...], Kernel] = {}
+_making = Lock()
+
+
+def default_target() -> ModuleType:
+    """Compiled code, or plain Python under `NUMBA_DISABLE_JIT=1`."""
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        from . import python
+
+        return python
+    from . import cpu
+
+    return cpu
+
+
+def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = None) -> Kernel:
+    """The kernel of a rule over its streams (param, grad, then its states in order).
+
+    Raises:
+        TypeError: if the rule does not return what it declares, or cannot be compiled.
+    """
+    target = target or default_target()
+    key = (rule, streams, target)
+    with _making:
+        if key not in _made:
+            _made[key] = _make(rule, streams, target)
+        return _made[key]
+
+
+def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
+    compute = streams[0].storage.compute
+    _probe(rule, compute)
+
+    def swap(value: Any) -> Any:
+        return target.swap(value, compute)
+
+    memory = target.Memory([stream.name for stream in streams])
+    slots = {"update": update_of(rule, streams, memory), "teams": memory.teams}
+    mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
+    name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
+    try:
+        compiled = target.compiled(
+            linked(template.kernel, name, mark, target.jit, swap, **slots)
+        )
+    except Exception as error:
+        raise _explained(rule, compute, error) from error
+    record = struct.Struct({"float32": "f", "float64": "d"}[compute] * len(rule.hyper))
+    assert record.size == record_of(rule, compute).itemsize
+    return Kernel(name, rule, streams, record, _binder(target, compiled), compiled)
+
+
+def _binder(target: ModuleType, compiled: Any) -> Any:
+    return lambda *tables: target.bind(compiled, *tables)
+
+
+def _probe(rule: Rule, compute: str) -> None:
+    """Evaluate a rule once, for mistakes that a compiler would explain badly or not see."""
+    one = np.dtype(compute).type(1)
+    h = namedtuple("h", rule.hyper)(*[one for _ in rule.hyper])
+    result = rule(one, one, tuple(one for _ in rule.state), h)
+    try:
+        _, state = result
+        count = len(state)
+    except TypeError:
+        raise TypeError(
+            f"rule {rule.name} returns {result!r}; it must return (param, state), "
+            "state a tuple even of one"
+        ) from None
+    if not isinstance(state, tuple) or count != len(rule.state):
+        raise TypeError(
+            f"rule {rule.name} returns {state!r} as state; it declares the {len(rule.state)} "
+            f"names {rule.state!r}"
+        )
+
+
+def _explained(rule: Rule, compute: str, error: Exception) -> Exception:
+    """The reason in a compiler's long message, for those who wrote the rule."""
+    from numba.core.errors import NumbaError
+
+    if not isinstance(error, NumbaError):
+        return error
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    reasons = [line.strip() for line in text.splitlines() if " is kept as " in line]
+    reason = re.sub(r"^TypingError: ", "", reasons[0]) if reasons else text
+    return TypeError(f"rule {rule.name} cannot be compiled for {compute}: {reason}")

@@ -1,0 +1,121 @@
+"""Plain functions put together: compile what a function refers to, and say what it is made of."""
+
+import builtins
+import dis
+import hashlib
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+# Modules whose content is taken as given; of any other, nothing could tell when it changed.
+LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
+
+Swap = Callable[[Any], Any]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a function refers to by name: (globals in use, closure)."""
+    code = function.__code__
+    names = {
+        instruction.argval
+        for part in _codes(code)
+        for instruction in dis.get_instructions(part)
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    scope = vars(builtins) | function.__globals__
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    used = {name: scope[name] for name in sorted(names) if name in scope}
+    return used, {name: cell.cell_contents for name, cell in cells}
+
+
+def linked(
+    function: Any, name: str, mark: str, jit: Callable[[Any], Any], swap: Swap, **slots: Any
+) -> Any:
+    """A copy of `function`, called `name`, whose plain Python callees are compiled by `jit`, all the
+    way down; a name in `slots` takes the place of a global, `swap` replaces any value met.
+
+    Every callee's name ends in `mark`, the digest of the whole. Numba finds the functions inside
+    a kernel that comes from its disk cache by name and argument types alone: two callees of one
+    name but different content would silently run one for the other.
+    """
+    done: dict[FunctionType, Any] = {}
+
+    def ready(value: Any) -> Any:
+        value = _unwrapped(swap(value))
+        if not isinstance(value, FunctionType):
+            return value
+        if value not in done:
+            done[value] = jit(copied(value, f"{value.__name__}_{mark}", {}))
+        return done[value]
+
+    def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
+        used, cells = _references(function)
+        scope = function.__globals__ | {n: ready(v) for n, v in (used | slots).items()}
+        code = function.__code__
+        constants = tuple(swap(constant) for constant in code.co_consts)
+        copy = FunctionType(
+            code.replace(co_name=name, co_consts=constants),
+            scope,
+            name,
+            function.__defaults__,
+            tuple(CellType(ready(value)) for value in cells.values()) or None,
+        )
+        copy.__qualname__, copy.__module__ = name, function.__module__
+        return copy
+
+    return copied(function, name, slots)
+
+
+def digest(swap: Swap, *values: Any) -> str:
+    """Sixteen digits that change with any function or constant reached from `values`."""
+    text = _described(values, swap, {})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unwrapped(value: Any) -> Any:
+    """The plain function inside a Numba dispatcher, which is compiled anew under its own name."""
+    return getattr(value, "py_func", value)
+
+
+def _described(value: Any, swap: Swap, seen: dict[FunctionType, int]) -> str:
+    def describe(value: Any) -> str:
+        return _described(value, swap, seen)
+
+    value = _unwrapped(swap(value))
+    if isinstance(value, FunctionType):
+        if value in seen:
+            return f"function {seen[value]}"
+        seen[value] = len(seen)
+        return describe((value.__code__, value.__defaults__, *_references(value)))
+    if isinstance(value, CodeType):
+        return repr((value.co_code, value.co_names)) + describe(value.co_consts)
+    if isinstance(value, dict):
+        return describe(list(value.items()))
+    if isinstance(value, tuple | list):
+        return f"({','.join(describe(item) for item in value)})"
+    if isinstance(value, ModuleType) and value.__name__.split(".")[0] in LIBRARIES:
+        return value.__name__
+    if isinstance(value, type | BuiltinFunctionType):
+        fields = getattr(value, "_fields", "")  # of a named tuple
+        return f"{value.__module__}.{value.__name__}{fields}"
+    if isinstance(value, np.generic | np.dtype | int | float | str | bytes | None | type(...)):
+        return f"{type(value).__name__}{value!r}"
+    if isinstance(value, np.ndarray):  # a table of constants
+        return f"{value.dtype}{value.shape}{value.tobytes()!r}"
+    if hasattr(value, "_defn"):  # an intrinsic
+        return describe(value._defn)
+    if type(value).__module__.split(".")[0] in LIBRARIES:  # a type of Numba or LLVM
+        return f"{type(value).__name__} {value!r}"
+    raise TypeError(
+        f"a kernel cannot be made from {value!r}: a rule may refer to functions and numbers of its "
+        "own module and to math; import what it needs from elsewhere by name"
+    )

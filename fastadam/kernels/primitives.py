@@ -1,0 +1,122 @@
+"""What loops are made from on compiled targets: numbers by address, nothing else.
+
+Every stream is a scope of memory of its own. The host has checked that no streams overlap; loads
+and stores say so, and loops vectorise without checking at run time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _scopes(module: Any, names: Sequence[str]) -> Any:
+    domain = module.add_metadata(["fastadam"])
+    return module.add_metadata([module.add_metadata([f"fastadam.{n}", domain]) for n in names])
+
+
+class Memory:
+    """Access to the numbers of the streams with the given names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.scopes = [f"{n}{part}" for n in names for part in ("", ".scratch", ".scale")]
+        self.scopes.append("table")
+        self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
+        """`load(address, index)` and `store(address, index, value)` for numbers of one dtype."""
+        kind, size = numba.from_dtype(dtype), dtype.itemsize
+        others = tuple(name for name in self.scopes if name != scope)
+
+        def place(context, builder, address, index):  # type: ignore[no-untyped-def]
+            data = context.get_data_type(kind)
+            base = builder.inttoptr(address, data.as_pointer())
+            return builder.gep(base, [index], inbounds=True)
+
+        def scoped(builder, instruction):  # type: ignore[no-untyped-def]
+            instruction.align = size
+            instruction.set_metadata("alias.scope", _scopes(builder.module, (scope,)))
+            instruction.set_metadata("noalias", _scopes(builder.module, others))
+            return instruction
+
+        @intrinsic
+        def load(typing, address, index):  # type: ignore[no-untyped-def]
+            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                return scoped(builder, builder.load(place(context, builder, *arguments)))
+
+            return kind(types.int64, types.int64), generate
+
+        @intrinsic
+        def store(typing, address, index, value):  # type: ignore[no-untyped-def]
+            if value != kind:
+                raise TypingError(
+                    f"{scope} is kept as {kind}, but the rule returns {value} for it: an int, or "
+                    "a number from outside, in its arithmetic makes double precision of it; "
+                    "write a float literal (1.0 - x) or np.float32(1)"
+                )
+
+            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                where = place(context, builder, *arguments[:2])
+                scoped(builder, builder.store(arguments[2], where))
+                return context.get_dummy_value()
+
+            return types.void(types.int64, types.int64, kind), generate
+
+        return load, store
+
+    def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
+        """`take(address)`: a record in memory as a named tuple of scalars, which no store can seem
+        to change and no branch makes conditional."""
+        kinds = [numba.from_dtype(dtype[name]) for name in record._fields]
+        offsets = [dtype.fields[name][1] for name in record._fields] if dtype.fields else []
+
+        @intrinsic
+        def take(typing, address):  # type: ignore[no-untyped-def]
+            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                values = []
+                for kind, offset in zip(kinds, offsets, strict=True):
+                    where = builder.add(arguments[0], ir.Constant(I64, offset))
+                    data = context.get_data_type(kind)
+                    values.append(builder.load(builder.inttoptr(where, data.as_pointer())))
+                return context.make_tuple(builder, signature.return_type, values)
+
+            return types.NamedTuple(kinds, record)(types.int64), generate
+
+        return take
+
+    @staticmethod
+    def reserve(words: int) -> Any:
+        """`reserve()`: the address of that many 32-bit words on the caller's stack."""
+
+        @intrinsic
+        def reserve(typing):  # type: ignore[no-untyped-def]
+            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+                if not words:
+                    return ir.Constant(I64, 0)
+                room = cgutils.alloca_once(builder, ir.ArrayType(I32, words))
+                room.align = 64
+                return builder.ptrtoint(room, I64)
+
+            return types.int64(), generate
+
+        return reserve
+
+
+@intrinsic
+def call(typing, kernel, table, chunks, records, first, last):  # type: ignore[no-untyped-def]
+    """Call a compiled kernel by its address."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(ir.VoidType(), [I64] * 5)
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate

@@ -1,0 +1,76 @@
+"""Plain Python: the same loops without a compiler.
+
+The oracle of the tests, and what runs under `NUMBA_DISABLE_JIT=1`, where a debugger can step
+through a rule.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .template import teams
+
+RECIPE = None
+# math.sqrt would turn float32 into a double; NumPy's functions keep the dtype, as a kernel does
+_MATH = SimpleNamespace(**{name: getattr(np, name, f) for name, f in vars(math).items()})
+_SWAPS = {id(math): _MATH, id(math.sqrt): np.sqrt}
+
+
+def swap(value: Any, compute: str = "") -> Any:
+    """What stands for a value that a rule refers to."""
+    return _SWAPS.get(id(value), value)
+
+
+def jit(function: Any) -> Any:
+    return function
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    return function
+
+
+class Memory:
+    """Access to numbers by address, as `primitives.Memory`."""
+
+    teams = staticmethod(teams)
+    share = staticmethod(range)
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
+        number, size = np.ctypeslib.as_ctypes_type(dtype), dtype.itemsize
+
+        def load(address: int, index: int) -> Any:
+            return dtype.type(number.from_address(int(address + index * size)).value)
+
+        def store(address: int, index: int, value: Any) -> None:
+            number.from_address(int(address + index * size)).value = dtype.type(value).item()
+
+        return load, store
+
+    def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
+        fields = [(name, *dtype.fields[name][:2]) for name in record._fields] if dtype.fields else []
+        loads = [(self.access(kind, name)[0], offset) for name, kind, offset in fields]
+        return lambda address: record(*(load(address + offset, 0) for load, offset in loads))
+
+    @staticmethod
+    def reserve(words: int) -> Callable[[], int]:
+        room = np.empty(words, np.int32)
+        return lambda: room.ctypes.data
+
+
+def bind(kernel: Any, table: int, chunks: int, records: int) -> tuple[Any, Any]:
+    """`serial(count)` and `parallel(bounds, tasks)` on fixed tables."""
+
+    def serial(count: int) -> None:
+        with np.errstate(all="ignore"):
+            kernel(table, chunks, records, 0, count)
+
+    def parallel(bounds: int, tasks: int) -> None:
+        serial(np.ctypeslib.as_ctypes_type(np.int64).from_address(bounds + 8 * tasks).value)
+
+    return serial, parallel

@@ -1,0 +1,75 @@
+"""How a stream of numbers is kept in memory.
+
+A storage says what it stores (`stored`: dtype and elements per stored number, one table column
+each), the dtype in which it hands numbers to a rule (`compute`), how many elements it packs at
+once (`block`), and gives three pieces, plain functions from which the loop is composed:
+
+    read(at, i)           one element
+    write(at, i, value)
+    pack(at, count)       after each block of elements; None when there is nothing to do
+
+`at` says where a block is: `at[FIRST]` is the position of its first element in the parameter,
+`at[SCRATCH]` the address of memory that stays in the first-level cache, and `at[COLUMNS + column]`
+the address of its first stored number. `i` counts from there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+FIRST, SCRATCH, COLUMNS = 0, 1, 2
+WHOLE = 1 << 62  # the block length of storages that do not work in blocks
+
+
+class Pieces(NamedTuple):
+    read: Callable[..., Any]
+    write: Callable[..., None] | None
+    pack: Callable[..., None] | None = None
+
+
+class Storage(Protocol):
+    @property
+    def tag(self) -> str: ...
+    @property
+    def compute(self) -> str: ...
+    @property
+    def stored(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def block(self) -> int: ...
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces: ...
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """One stored number per element, converted by `decode` and `encode` on the way."""
+
+    tag: str
+    dtype: str
+    compute: str
+    decode: Callable[[Any], Any] = _same
+    encode: Callable[[Any], Any] = _same
+    block: int = WHOLE
+
+    @property
+    def stored(self) -> tuple[tuple[str, int], ...]:
+        return ((self.dtype, 1),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        load, store = memory.access(np.dtype(self.dtype), name)
+        decode, encode, slot = self.decode, self.encode, COLUMNS + column
+        return Pieces(
+            lambda at, i: decode(load(at[slot], i)),
+            lambda at, i, value: store(at[slot], i, encode(value)),
+        )
+
+
+FLOAT = {
+    "float32": Elementwise("f32", "float32", "float32"),
+    "float64": Elementwise("f64", "float64", "float64"),
+}

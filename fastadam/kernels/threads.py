@@ -1,0 +1,105 @@
+"""How many threads a launch may use, and when it must do without.
+
+Results never depend on any of it: every element is computed by one thread, alone.
+"""
+
+import os
+from collections.abc import Callable
+from threading import Lock
+
+SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
+SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads at once
+
+_chosen: int | None = None
+_forked = False
+_layer: str | None = None
+_one_at_a_time = Lock()
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def check_threads(n: int | None) -> int | None:
+    if n is None:
+        return None
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"threads={n!r} is not an int; give a count, or None for the default")
+    if n < 1:
+        raise ValueError(f"threads={n} is less than 1; use 1 for a serial step")
+    return n
+
+
+def set_threads(n: int | None) -> None:
+    """Set how many threads a step may use, in the whole process.
+
+    Args:
+        n: a count of at least 1; `None` returns to the default, which is `OMP_NUM_THREADS` where
+            it is set, and at most the number of threads that Numba was started with.
+
+    Small steps stay serial whatever is set here, as does every step in a forked child.
+    Results do not depend on the number.
+
+    Raises:
+        TypeError: if `n` is not an int.
+        ValueError: if `n` is less than 1.
+
+    Example:
+        >>> import fastadam as fa
+        >>> fa.set_threads(1)
+        >>> fa.get_threads()
+        1
+        >>> fa.set_threads(None)
+    """
+    global _chosen
+    _chosen = check_threads(n)
+
+
+def get_threads() -> int:
+    """How many threads a large step may use; see :func:`set_threads`."""
+    if _chosen is not None:
+        return _chosen
+    import numba
+
+    started = int(numba.config.NUMBA_NUM_THREADS)
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(started, int(asked)) if asked.isdigit() and int(asked) else started
+
+
+def tasks_for(elements: int, threads: int | None) -> int:
+    """Into how many parts to cut a launch."""
+    return 1 if elements < SERIAL_BELOW or _forked else threads or get_threads()
+
+
+def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:
+    """Run `parallel`, or `serial` where threads that are at it already forbid another entry.
+
+    Numba's workqueue layer aborts the process when two threads enter it. The layer is known after
+    the first launch, which therefore takes the lock as well.
+    """
+    global _layer
+    if _layer in SAFE_LAYERS:
+        return parallel()
+    if not _one_at_a_time.acquire(blocking=False):
+        return serial()
+    try:
+        parallel()
+        if _layer is None:
+            _layer = threading_layer()
+    finally:
+        _one_at_a_time.release()
+
+
+def threading_layer() -> str | None:
+    """The layer that Numba settled on, or None before the first parallel launch."""
+    import numba
+
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return None

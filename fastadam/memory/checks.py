@@ -1,0 +1,94 @@
+"""What is refused, and the way out. Everything here runs before any element changes."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def check_array(array: Any, name: str, written: bool) -> None:
+    """Refuse what a kernel could not walk through.
+
+    Raises:
+        TypeError: if it is not an array of float32 or float64 in native byte order.
+        ValueError: if it is not contiguous, not aligned, or read-only although it is written.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{name} is {_short(array)} of type {type(array).__module__}."
+            f"{type(array).__qualname__}, not a NumPy array; "
+            "convert it, or take the adapter of its framework"
+        )
+    if array.dtype not in SUPPORTED:
+        swapped = not array.dtype.isnative and array.dtype.newbyteorder("=") in SUPPORTED
+        way_out = (
+            "bring it to native byte order with a.astype(a.dtype.newbyteorder('='))"
+            if swapped
+            else "convert it with a.astype(np.float32)"
+        )
+        raise TypeError(
+            f"{name} has dtype {array.dtype.str if swapped else array.dtype}; "
+            f"float32 and float64 are supported: {way_out}"
+        )
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
+            "take np.ascontiguousarray(a), or the whole array that it is a view of"
+        )
+    if not array.flags.aligned:
+        raise ValueError(
+            f"{name} is misaligned: its address is no multiple of {array.itemsize}; copy it"
+        )
+    if written and not array.flags.writeable:
+        raise ValueError(f"{name} is read-only, and a step writes to it; give a writable copy")
+
+
+def check_like(array: Any, name: str, other: Any, other_name: str) -> None:
+    """Refuse another dtype or shape than that of the array it belongs to."""
+    if array.dtype != other.dtype:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but {other_name} has {other.dtype}; "
+            f"convert it with a.astype(np.{other.dtype})"
+        )
+    if array.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {other_name} has {other.shape}; "
+            "they must be the same"
+        )
+
+
+class Span(NamedTuple):
+    """The memory of an array: first byte, byte after the last, and what it is called."""
+
+    start: int
+    stop: int
+    name: str
+
+
+def span(array: Any, name: str) -> Span:
+    start = array.__array_interface__["data"][0]
+    return Span(start, start + array.nbytes, name)
+
+
+def check_apart(spans: Iterable[Span]) -> list[Span]:
+    """Refuse memory that is there twice; the spans in order otherwise, empty ones left out.
+
+    Raises:
+        ValueError: if two spans overlap.
+    """
+    ordered = sorted(s for s in spans if s.stop > s.start)
+    for one, next_one in zip(ordered, ordered[1:], strict=False):
+        if next_one.start < one.stop:
+            same = one[:2] == next_one[:2]
+            raise ValueError(
+                f"{one.name} and {next_one.name} {'are' if same else 'share'} the same memory; "
+                "give each element once, and copy one of them if they are meant to differ"
+            )
+    return ordered
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

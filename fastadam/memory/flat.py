@@ -1,0 +1,119 @@
+"""One buffer for a whole tree of arrays."""
+
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .tree import Tree, filled, indexed, structure_of
+from .tree import leaves as leaves_of
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def aligned_zeros(size: int, dtype: Any) -> Any:
+    """A one-dimensional array of zeros that starts on a cache line."""
+    nbytes = size * np.dtype(dtype).itemsize
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes].view(dtype)
+
+
+class Flat:
+    """A tree of arrays in one aligned buffer; made by :func:`flatten`.
+
+    Attributes:
+        buffer: the one-dimensional array that holds every element, leaf after leaf, without gaps.
+        tree: the tree, its arrays views into `buffer`.
+        leaves: the same views as a list, in the order of the buffer.
+    """
+
+    buffer: Any
+    tree: Tree
+    leaves: list[Any]
+
+    def __init__(self, structure: Tree, shapes: list[tuple[int, ...]], buffer: Any) -> None:
+        self._structure, self._shapes, self.buffer = structure, shapes, buffer
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        stops = np.cumsum([0, *sizes]).tolist()
+        self.leaves = [
+            buffer[start:stop].reshape(shape)
+            for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
+        ]
+        self.tree = filled(structure, self.leaves)
+
+    def over(self, buffer: Any) -> "Flat":
+        """The same layout over another one-dimensional array."""
+        return Flat(self._structure, self._shapes, buffer)
+
+    def zeros_like(self) -> "Flat":
+        """A new Flat of the same layout and dtype, zero everywhere."""
+        return self.over(aligned_zeros(self.buffer.size, self.buffer.dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self._structure, self._shapes, np.array(self.buffer))
+
+    def __repr__(self) -> str:
+        return f"Flat({self.buffer.size} x {self.buffer.dtype}, {len(self.leaves)} arrays)"
+
+
+def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:
+    buffer = aligned_zeros(values.size, values.dtype)
+    buffer[:] = values
+    return Flat(structure, shapes, buffer)
+
+
+def flatten(tree: Tree) -> Flat:
+    """Copy a tree of arrays into one 64-byte-aligned buffer.
+
+    An optimizer given the result walks through one stretch of memory, and its gradients and state
+    have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
+
+    Args:
+        tree: one array, or dicts, lists and tuples of trees, of one dtype, float32 or float64.
+
+    Raises:
+        TypeError: if a leaf is not such an array, or the dtypes are mixed.
+        ValueError: if there is no leaf, or if arrays share memory (copies would not).
+
+    Example:
+        >>> import numpy as np, fastadam as fa
+        >>> flat = fa.flatten({"w": np.ones((2, 3)), "b": np.zeros(3)})
+        >>> flat.buffer.shape, flat.tree["w"].shape
+        ((9,), (2, 3))
+    """
+    named = [(indexed("tree", path), leaf) for path, leaf in leaves_of(tree)]
+    if not named:
+        raise ValueError(f"tree={tree!r} holds no array; give at least one")
+    for name, leaf in named:
+        if isinstance(leaf, np.ndarray):  # it is copied, so any layout will do
+            checks.check_array(np.empty(0, leaf.dtype), name, written=False)
+        else:
+            checks.check_array(leaf, name, written=False)
+    (first_name, first), *rest = named
+    for name, leaf in rest:
+        if leaf.dtype != first.dtype:
+            raise TypeError(
+                f"{name} has dtype {leaf.dtype}, but {first_name} has {first.dtype}; one buffer "
+                "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
+            )
+    _check_untied(named)
+    size = sum(leaf.size for _, leaf in named)
+    flat = Flat(
+        structure_of(tree), [leaf.shape for _, leaf in named], aligned_zeros(size, first.dtype)
+    )
+    for view, (_, leaf) in zip(flat.leaves, named, strict=True):
+        view[...] = leaf
+    return flat
+
+
+def _check_untied(named: list[tuple[str, Any]]) -> None:
+    seen: dict[Any, str] = {}
+    for name, leaf in named:
+        where = (leaf.__array_interface__["data"][0], leaf.shape, leaf.strides)
+        if leaf.size and where in seen:
+            raise ValueError(
+                f"{seen[where]} and {name} are the same memory; flatten copies, and the copies "
+                "would no longer be tied: give the array once"
+            )
+        seen[where] = name

@@ -1,0 +1,80 @@
+"""The arrays that move: their order, their names, and the structure their gradients must have."""
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from . import checks
+from .flat import Flat
+from .tree import Tree, dotted, indexed, leaves, matched, structure_of
+
+
+def _nothing() -> None:
+    """The last gradient buffer, before there was one."""
+
+
+class Parameters:
+    """All arrays of an optimizer: one tree, or a flat list over several groups."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Any] = []
+        self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
+        self.flat: Flat | None = None
+        self._adopt([], None)
+
+    def add(self, tree: Tree, label: str, alone: bool) -> tuple[list[Any], list[str]]:
+        """Take in a tree of arrays, the only one or one of several.
+
+        Returns:
+            Its arrays in order, and their dotted names, none if the tree is not a dict.
+
+        Raises:
+            TypeError, ValueError: for an array that cannot move in place; nothing is added then.
+        """
+        flat = tree if isinstance(tree, Flat) else None
+        tree = flat.tree if flat else tree
+        found = list(leaves(tree))
+        if not found:
+            raise ValueError(f"{label} holds no array; give at least one parameter")
+        arrays = [leaf for _, leaf in found]
+        names = [indexed(label, path) for path, _ in found]
+        for array, name in zip(arrays, names, strict=True):
+            checks.check_array(array, name, written=True)
+        checks.check_apart(map(checks.span, self.arrays + arrays, self.names + names))
+        self.arrays, self.names = self.arrays + arrays, self.names + names
+        if alone:
+            self._adopt(tree, flat)
+        else:
+            self._adopt(list(self.arrays), None)
+        return arrays, [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
+
+    def _adopt(self, tree: Tree, flat: Flat | None) -> None:
+        self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
+        self.gradient_names = [indexed("grads", path) for path, _ in leaves(tree)]
+        self._last_buffer: tuple[Any, list[Any]] = (_nothing, [])
+
+    def matched(self, grads: Any) -> Any:
+        """The gradients in the order of the arrays; only the structure is looked at."""
+        if isinstance(self.structure, int):
+            return (grads.tree,) if isinstance(grads, Flat) else (grads,)
+        if isinstance(grads, Flat):
+            grads = grads.tree
+        elif self.flat is not None and isinstance(grads, np.ndarray):
+            return self._slices(grads)
+        return matched(self.structure, grads, "grads")
+
+    def _slices(self, buffer: Any) -> list[Any]:
+        """The gradients in one array over all elements of a Flat."""
+        assert self.flat is not None
+        last, slices = self._last_buffer
+        if last() is not buffer:
+            if buffer.shape != self.flat.buffer.shape:
+                raise ValueError(
+                    f"grads is one array of shape {buffer.shape}, but the parameters are a Flat of "
+                    f"{self.flat.buffer.size} elements; give as many, or the structure of params"
+                )
+            checks.check_array(buffer, "grads", written=False)
+            slices = self.flat.over(buffer).leaves
+            self._last_buffer = ref(buffer), slices
+        return slices

@@ -1,0 +1,336 @@
+"""The walk of a step: groups, gradients, constants, launch."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import Any, ClassVar, NamedTuple
+
+from . import state_dict as saved
+from .groups import Group, Values, check_known, checked
+from .kernels.threads import check_threads
+from .memory.flat import Flat, aligned_zeros
+from .memory.parameters import Parameters
+from .memory.tree import Tree
+from .plan import Plan
+from .rules import Rule
+from .state import State
+
+
+class StepInfo(NamedTuple):
+    """What a step did.
+
+    Attributes:
+        step: how many steps the optimizer has counted, this one included.
+        lr: the learning rate of this step, that of the first group; None if there is no `lr`.
+        grad_norm: the norm of all gradients; None when nothing asked for it.
+        skipped: whether the step was left out.
+        updated: whether any parameter was updated.
+    """
+
+    step: int
+    lr: float | None
+    grad_norm: float | None = None
+    skipped: bool = False
+    updated: bool = True
+
+
+class Optimizer:
+    """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
+
+    A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
+    argument of the constructor. What is passed as `params` is what moves, in place.
+
+    Args:
+        params: a tree of arrays (one array, a :class:`Flat`, or dicts, lists and tuples of trees),
+            or a list of groups, dicts with a tree `params` and hyperparameters of their own.
+            Arrays are float32 or float64, C-contiguous, writable, and share no memory.
+        lr: the learning rate, a number or a function of the step, counted from 1. The other
+            hyperparameters are keyword-only and may be functions of the step as well.
+        threads: how many threads a step may use; the default is that of :func:`set_threads`.
+
+    Attributes:
+        param_groups: a dict per group, as in PyTorch; read again at every step.
+        rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
+
+    Raises:
+        TypeError: for what is no array, an unknown name, or a value of the wrong kind.
+        ValueError: for arrays that a kernel cannot walk through, shared memory, no array at all,
+            and numbers out of range.
+
+    Example:
+        >>> import numpy as np, fastadam as fa
+        >>> @fa.rule(hyper=("lr",))
+        ... def descent(param, grad, state, h):
+        ...     return param - h.lr * grad, state
+        >>> class Descent(fa.Optimizer):
+        ...     rule = descent
+        ...     defaults = {"lr": 0.5}
+        ...     def hyper(self, group, step):
+        ...         return {"lr": group["lr"]}
+        >>> w = np.array([1.0, 2.0])
+        >>> Descent(w).step(np.array([1.0, 1.0]))
+        StepInfo(step=1, lr=0.5, grad_norm=None, skipped=False, updated=True)
+        >>> w
+        array([0.5, 1.5])
+    """
+
+    rule: Rule
+    defaults: ClassVar[Values] = {}
+    param_groups: list[Values]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not isinstance(getattr(cls, "rule", None), Rule):
+            raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
+        if "__init__" not in vars(cls):
+            cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
+
+    def __init__(self, params: Any, *lr: Any, threads: int | None = None, **hyper: Any) -> None:
+        if len(lr) > 1:
+            raise TypeError(f"{self._name}() takes params and lr by position, the rest by keyword")
+        if lr and "lr" in hyper:
+            raise TypeError(f"{self._name}() got lr twice")
+        hyper |= {"lr": lr[0]} if lr else {}
+        check_known(hyper, self.defaults, f"{self._name}()")
+        self._set_up(params, {**self.defaults, **hyper}, check_threads(threads))
+
+    def _set_up(self, params: Any, defaults: Values, threads: int | None) -> None:
+        self._defaults, self._threads, self._lock = defaults, threads, Lock()
+        self._parameters, self._state = Parameters(), State()
+        self._groups: list[Group] = []
+        self._plan: Plan | None = None
+        self._grads: Flat | None = None
+        self.param_groups = []
+        if isinstance(params, Iterator):
+            params = list(params)
+        if is_groups(params):
+            for group in params:
+                self._add(group)
+        else:
+            self._add({"params": params}, alone=True)
+        self.rule = self._groups[0].rule
+
+    # What a subclass says
+
+    def hyper(self, group: Values, step: int) -> dict[str, float]:
+        """The constants of one step, computed in float64 on the host.
+
+        Args:
+            group: the hyperparameters of the group, schedules already evaluated.
+            step: how many steps the parameter has taken, this one included; counted from 1.
+
+        Returns:
+            A number for every name in `rule.hyper`.
+        """
+        raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
+
+    def variant(self, group: Values) -> Rule:
+        """The rule for a group, where a flag changes which state there is or what is computed."""
+        return type(self).rule
+
+    def check(self, group: Values) -> None:
+        """Refuse hyperparameters that do not go together; each is checked by itself already."""
+
+    def initial(self, group: Values) -> dict[str, float]:
+        """What state starts at, by name; 0 for names left out."""
+        return {}
+
+    # What a user sees
+
+    @property
+    def params(self) -> Tree:
+        """The arrays, in the structure in which they were given; a list if there are groups."""
+        return self._parameters.tree
+
+    @property
+    def grads(self) -> Flat:
+        """Gradients of the optimizer's own: a Flat like the parameters, zero at first.
+
+        `step()` without an argument uses it. After `add_param_group` it is a new one.
+
+        Raises:
+            TypeError: if the parameters have several dtypes.
+        """
+        if self._grads is None:
+            arrays = self._parameters.arrays
+            dtypes = sorted({str(array.dtype) for array in arrays})
+            if len(dtypes) > 1:
+                raise TypeError(
+                    f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
+                    "pass the gradients to step() instead"
+                )
+            buffer = aligned_zeros(sum(array.size for array in arrays), arrays[0].dtype)
+            shapes = [array.shape for array in arrays]
+            self._grads = Flat(self._parameters.structure, shapes, buffer)
+        return self._grads
+
+    @property
+    def state(self) -> dict[str, list[Any]]:
+        """The state: for each name an array per parameter, None before its first gradient."""
+        return {name: list(arrays) for name, arrays in self._state.arrays.items()}
+
+    def zero_grad(self) -> None:
+        """Set `grads` to zero."""
+        if self._grads is not None:
+            self._grads.buffer.fill(0)
+
+    def add_param_group(self, param_group: Values) -> None:
+        """Add parameters with hyperparameters of their own.
+
+        From now on `params`, `grads` and the gradients of a step are one flat list over all
+        groups, in order.
+
+        Args:
+            param_group: a dict with a tree `params` and any of the hyperparameters.
+
+        Raises:
+            TypeError, ValueError: as the constructor, before anything is added.
+        """
+        with self._lock:
+            self._add(param_group)
+
+    def step(self, grads: Any = None, *, lr: float | None = None) -> StepInfo:
+        """Update every parameter that has a gradient, in place.
+
+        Args:
+            grads: the gradients, in the structure of `params`, of the same shapes and dtypes. None
+                in place of an array leaves that parameter, its state and its step count alone. For
+                parameters in a Flat, a Flat or a one-dimensional array over all elements will do.
+                Left out, the optimizer's own `grads` are used.
+            lr: a learning rate for this step only.
+
+        Returns:
+            The count of steps and the learning rate; see :class:`StepInfo`.
+
+        Raises:
+            TypeError, ValueError: before any element changes; the message says the way out.
+        """
+        with self._lock:
+            arrays = self._own_gradients() if grads is None else self._parameters.matched(grads)
+            if lr is not None:
+                lr = self._checked_lr(lr)
+            self._look_at_groups()
+            plan = self._plan or self._new_plan()
+            plan.look(arrays)
+            values = [group.at(self._state.count + 1, lr) for group in self._groups]
+            plan.write_records(
+                lambda cohort: self.hyper(values[cohort.group], cohort.step + 1), self._name
+            )
+            plan.write_rows(lambda group: self.initial(values[group]))
+            updated = self._state.advance()
+            if updated:
+                plan.run()
+            return StepInfo(self._state.count, values[0].get("lr"), None, False, updated)
+
+    def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
+        """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
+
+        Args:
+            copy: False returns views of the live state, to save without doubling memory.
+
+        Returns:
+            `{"state": {number: {"step": ..., name: array}}, "param_groups": [...]}`. A schedule is
+            saved as its present value; parameters in dicts are saved with their names.
+        """
+        with self._lock:
+            return saved.save(self, copy)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
+
+        Arrays are copied; the dtype of the live state is kept. Parameters are matched by name
+        where both sides have names, otherwise by order. A schedule stays in force.
+
+        Raises:
+            TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
+        """
+        with self._lock:
+            saved.load(self, state_dict)
+
+    def __repr__(self) -> str:
+        return f"{self._name}(\n" + "".join(f"  {group}\n" for group in self._groups) + ")"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return saved.restored, (type(self), *saved.parts(self))
+
+    # How a step goes
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _own_gradients(self) -> list[Any]:
+        if self._grads is None:
+            raise ValueError(
+                "step() without gradients uses opt.grads, which was never touched; "
+                "fill opt.grads.tree, or pass the gradients"
+            )
+        return self._grads.leaves
+
+    def _checked_lr(self, lr: Any) -> Any:
+        if "lr" not in self.defaults:
+            raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
+        return checked("lr", lr, 0.0, "step(): ")
+
+    def _add(self, raw: Any, alone: bool = False) -> None:
+        """Add a group, or nothing if anything about it is wrong."""
+        where = "" if alone else f"param_groups[{len(self._groups)}]"
+        if not isinstance(raw, dict) or "params" not in raw:
+            raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
+        raw = {"params": raw["params"], **self._defaults, **raw}
+        self._settled(raw, [], where and f"{where}: ")
+        label = "params" if alone else f"{where}['params']"
+        params, names = self._parameters.add(raw["params"], label, alone)
+        raw |= {"params": params} | ({"param_names": names} if names else {})
+        self.param_groups.append(raw)
+        self._groups.append(self._settled(raw, tuple(params), where and f"{where}: "))
+        self._state.extend(len(self._groups) - 1, len(params))
+        self._grads = None
+        self._state.know(self._groups[-1].rule.state)
+        self._plan = None
+
+    def _settled(self, raw: Values, params: Sequence[Any], where: str) -> Group:
+        """A group whose hyperparameters go together, with the rule that follows from them."""
+        group = Group(raw, params, self.defaults, where)
+        values = group.at(self._state.count + 1)
+        self.check(values)
+        group.rule = self.variant(values)
+        return group
+
+    def _look_at_groups(self) -> None:
+        """See what the user changed in `param_groups` since the last step."""
+        if len(self.param_groups) != len(self._groups):
+            raise ValueError(
+                f"param_groups has {len(self.param_groups)} groups, but the optimizer was given "
+                f"{len(self._groups)}; use add_param_group, or make a new optimizer"
+            )
+        for k, (raw, group) in enumerate(zip(self.param_groups, self._groups, strict=True)):
+            if not group.same(raw):
+                self._groups[k] = self._settled(raw, group.params, group.where)
+                if self._groups[k].rule is not group.rule:
+                    self._state.know(self._groups[k].rule.state)
+                    self._plan = None
+
+    def _new_plan(self) -> Plan:
+        self._plan = Plan(self._groups, self._parameters, self._state, self._threads)
+        return self._plan
+
+
+def is_groups(params: Any) -> bool:
+    """Whether this is a list of groups rather than a tree of arrays."""
+    return (
+        isinstance(params, list | tuple)
+        and len(params) > 0
+        and all(isinstance(group, dict) and "params" in group for group in params)
+    )
+
+
+def _signature(defaults: Values) -> inspect.Signature:
+    """What `help()` and editors show of a constructor."""
+    parameter, kind = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
+    first = [parameter("params", parameter.POSITIONAL_OR_KEYWORD)]
+    if "lr" in defaults:
+        lr = parameter("lr", parameter.POSITIONAL_OR_KEYWORD, default=defaults["lr"])
+        first.append(lr)
+    rest = {**{name: d for name, d in defaults.items() if name != "lr"}, "threads": None}
+    return inspect.Signature(first + [parameter(n, kind, default=d) for n, d in rest.items()])

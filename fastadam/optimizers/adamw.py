@@ -1,0 +1,45 @@
+"""AdamW: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019."""
+
+from .adam import Adam, adam
+
+
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay, as PyTorch computes it.
+
+    $$p_t = p_{t-1} - \mathrm{lr} \cdot \mathrm{weight\_decay} \cdot p_{t-1}
+      - \mathrm{lr}\, \frac{\hat m_t}{\sqrt{\hat v_t} + \mathrm{eps}}$$
+
+    with the corrected moments of [Adam][fastadam.Adam]. The decay takes the old parameter and does
+    not pass through the moments. (bitsandbytes' CUDA kernel decays after the update.) PyTorch
+    rounds \(1 - \mathrm{lr} \cdot \mathrm{weight\_decay}\) to the dtype; here the product itself is
+    rounded, so that a small decay is not lost.
+
+    State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step moves 28 bytes per
+    float32 element.
+
+    Args:
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer].
+        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 1e-2.
+        amsgrad, maximize, bias_correction, eps_mode, threads: as for Adam.
+
+    Raises:
+        TypeError: for an unknown argument or one of the wrong kind.
+        ValueError: for a number out of range, or arrays that cannot move in place.
+
+    Example:
+        >>> import numpy as np, fastadam as fa
+        >>> flat = fa.flatten({"w": np.ones((2, 2)), "b": np.zeros(2)})
+        >>> opt = fa.AdamW(flat, lr=0.1)
+        >>> opt.grads.tree["w"][...] = 1
+        >>> opt.step().lr
+        0.1
+        >>> flat.tree["w"].round(6)
+        array([[0.899, 0.899],
+               [0.899, 0.899]])
+    """
+
+    rule = adam(decoupled=True)
+    defaults = Adam.defaults | {"weight_decay": 1e-2, "decoupled_weight_decay": True}

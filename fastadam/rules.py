@@ -1,0 +1,91 @@
+"""What a rule is: the mathematics of one optimizer step for one element."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from keyword import iskeyword
+from typing import Any
+
+Function = Callable[..., tuple[Any, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A scalar update with named state and named per-step constants; made by :func:`rule`.
+
+    Calling it evaluates the update in plain Python with the dtype of its arguments, as the
+    compiled kernel does: `math.sqrt` keeps float32, a division by zero gives an infinity.
+    """
+
+    function: Function
+    state: tuple[str, ...]
+    hyper: tuple[str, ...]
+
+    def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
+        import numpy as np
+
+        with np.errstate(all="ignore"):
+            return self._plain(param, grad, state, h)
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @cached_property
+    def _plain(self) -> Function:
+        from .kernels.link import linked
+        from .kernels.python import jit, swap
+
+        return linked(self.function, self.name, "", jit, swap)
+
+
+def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[Function], Rule]:
+    """Mark a scalar function as the rule of an optimizer.
+
+    The function is `rule(param, grad, state, h) -> (param, state)`: the new parameter and the new
+    state of one element, from the old ones, its gradient and the constants of this step. It sees
+    numbers only, and may use `+ - * /`, comparisons, `a if c else b`, `abs`, `min`, `max`,
+    `math.sqrt`, helper functions of the same kind, and constants. A float literal, or a float at
+    module level, takes the dtype of the parameter; an int in arithmetic is refused
+    (write `1.0 - x`).
+
+    Args:
+        state: names of the numbers kept per element, in the order of the tuple `state`.
+        hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
+            step)` returns one float64 for each; the kernel sees it in the parameter's dtype.
+
+    Raises:
+        TypeError: if a name is not a string, or `state` or `hyper` is one string.
+        ValueError: if a name is not an identifier, is reserved, or occurs twice.
+
+    Example:
+        >>> import fastadam as fa
+        >>> @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
+        ... def heavy_ball(param, grad, state, h):
+        ...     (exp_avg,) = state
+        ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
+        ...     return param - h.lr * exp_avg, (exp_avg,)
+    """
+    _check_names("state", state, reserved=("param", "grad", "step"))
+    _check_names("hyper", hyper, reserved=())
+
+    def mark(function: Function) -> Rule:
+        if not hasattr(function, "__code__"):
+            raise TypeError(f"rule: {function!r} is not a plain Python function")
+        return Rule(function, tuple(state), tuple(hyper))
+
+    return mark
+
+
+def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"rule: {argument}={names!r} is one string; write {argument}=({names!r},)")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"rule: {argument} holds {name!r}, which is not a string")
+        if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+            raise ValueError(f"rule: {argument} name {name!r} is not a public identifier")
+        if name in reserved:
+            raise ValueError(f"rule: {argument} name {name!r} is reserved; choose another")
+    if len(set(names)) != len(names):
+        raise ValueError(f"rule: {argument}={tuple(names)!r} names something twice")

@@ -1,0 +1,93 @@
+"""What an optimizer remembers of each parameter: its state, and how many steps it has taken."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from .memory.flat import ALIGNMENT, aligned_zeros
+
+
+class Cohort:
+    """Parameters of one group that have taken the same steps, and so have the same constants."""
+
+    __slots__ = ("active", "group", "step")
+
+    def __init__(self, group: int, step: int, active: bool) -> None:
+        self.group, self.step, self.active = group, step, active
+
+
+class State:
+    """State arrays by name, one per parameter or None, and step counters, one per cohort.
+
+    Attributes:
+        arrays: for each name of state an array, or None, per parameter.
+        cohorts: the cohorts.
+        cohort_of: the number of its cohort for each parameter.
+        count: the steps of the optimizer in which any parameter moved.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, list[Any]] = {}
+        self.cohorts: list[Cohort] = []
+        self.cohort_of: list[int] = []
+        self.count = 0
+
+    def extend(self, group: int, parameters: int) -> None:
+        """Make room for new parameters of a new group, which have taken no step."""
+        self.cohort_of += [len(self.cohorts)] * parameters
+        self.cohorts.append(Cohort(group, 0, True))
+        for arrays in self.arrays.values():
+            arrays += [None] * parameters
+
+    def know(self, names: Iterable[str]) -> None:
+        """Make room for state of these names."""
+        for name in names:
+            self.arrays.setdefault(name, [None] * len(self.cohort_of))
+
+    @property
+    def steps(self) -> list[int]:
+        """How many steps each parameter has taken."""
+        return [self.cohorts[number].step for number in self.cohort_of]
+
+    def regroup(self, steps: Sequence[int], active: Sequence[bool]) -> None:
+        """Say how many steps each parameter has taken, and whether it takes the next."""
+        numbers: dict[tuple[int, int, bool], int] = {}
+        groups = [self.cohorts[number].group for number in self.cohort_of]
+        keys = zip(groups, steps, active, strict=True)
+        self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
+        self.cohorts = [Cohort(*key) for key in numbers]
+
+    def advance(self) -> bool:
+        """Count a step for every active parameter; whether there is any."""
+        updated = False
+        for cohort in self.cohorts:
+            if cohort.active:
+                cohort.step += 1
+                updated = True
+        self.count += updated
+        return updated
+
+    def create(
+        self,
+        name: str,
+        params: Sequence[Any],
+        numbers: Iterable[int],
+        initial: Callable[[int], Mapping[str, float]],
+    ) -> bool:
+        """State for those active parameters, of one dtype, that have none; whether there were any.
+
+        It starts at `initial(group)[name]`, or 0, each array on a cache line of its own.
+        """
+        known, cohorts = self.arrays[name], [self.cohorts[number] for number in self.cohort_of]
+        missing = [i for i in numbers if known[i] is None and cohorts[i].active]
+        if not missing:
+            return False
+        dtype = params[missing[0]].dtype
+        line = ALIGNMENT // dtype.itemsize
+        starts = list(accumulate((-(-params[i].size // line) * line for i in missing), initial=0))
+        buffer = aligned_zeros(starts[-1], dtype)
+        for i, start in zip(missing, starts, strict=False):
+            known[i] = buffer[start : start + params[i].size].reshape(params[i].shape)
+            if value := initial(cohorts[i].group).get(name, 0):
+                known[i].fill(value)
+        return True
