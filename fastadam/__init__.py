@@ -1,43 +1,50 @@
-"""Fused optimizers: one compiled pass over flat parameter buffers."""
+"""Fused optimizers: one compiled pass over flat parameter buffers.
+
+Nothing is imported before its first use, so that `import fastadam` takes milliseconds.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Optimizer": "optimizer",
-    "StepInfo": "optimizer",
-    "rule": "rules",
-    "Rule": "rules",
-    "flatten": "memory.flat",
-    "Flat": "memory.flat",
-    "set_threads": "kernels.threads",
-    "get_threads": "kernels.threads",
-    "warmup": "functional",
-}
-_OPTIMIZERS = ("Adam", "AdamW")
-_MODULES = ("functional",)
-
-__all__ = [*_HOME, *_OPTIMIZERS, *_MODULES]
-
 if TYPE_CHECKING:
-    from . import functional
-    from .functional import warmup
-    from .kernels.threads import get_threads, set_threads
-    from .memory.flat import Flat, flatten
-    from .optimizer import Optimizer, StepInfo
-    from .optimizers import Adam, AdamW
-    from .rules import Rule, rule
+    from . import functional as functional
+    from .kernels.threads import get_threads as get_threads
+    from .kernels.threads import set_threads as set_threads
+    from .launch import warmup as warmup
+    from .memory.flat import Flat as Flat
+    from .memory.flat import flatten as flatten
+    from .optimizer import Optimizer as Optimizer
+    from .optimizer import StepInfo as StepInfo
+    from .optimizers import *  # noqa: F403
+    from .rules import Rule as Rule
+    from .rules import rule as rule
+
+_HOMES = {
+    "Flat": "memory.flat",
+    "Optimizer": "optimizer",
+    "Rule": "rules",
+    "StepInfo": "optimizer",
+    "flatten": "memory.flat",
+    "functional": "functional",
+    "get_threads": "kernels.threads",
+    "rule": "rules",
+    "set_threads": "kernels.threads",
+    "warmup": "launch",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OPTIMIZERS:
-        value = getattr(import_module(".optimizers", __name__), name)
-    elif name in _HOME:
-        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    elif name in _MODULES:
-        value = import_module(f".{name}", __name__)
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f".{_HOMES.get(name, 'optimizers')}", __name__)
+    if name == "__all__":
+        value: Any = sorted([*_HOMES, *home.__all__])
+    elif name in _HOMES:
+        value = getattr(home, name, home)
+    elif name in home.__all__:
+        value = getattr(home, name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
@@ -45,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

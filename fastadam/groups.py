@@ -32,25 +32,29 @@ def checked(name: str, value: Any, default: Any, where: str) -> Any:
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    label = f"{where}{name}={value!r}"
+    if type(value) is type(default) is float and 0 <= value < math.inf:
+        return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise TypeError(f"{label} is not a bool; give True or False")
+            raise TypeError(f"{where}{name}={value!r} is not a bool; give True or False")
         return value
     if isinstance(default, tuple):
         if not isinstance(value, tuple | list) or len(value) != len(default):
-            raise TypeError(f"{label} is not a tuple of {len(default)} numbers like {default!r}")
-        return tuple(_number(name, item, label) for item in value)
+            raise TypeError(
+                f"{where}{name}={value!r} is not a tuple of {len(default)} numbers like {default!r}"
+            )
+        return tuple(_number(name, item, f"{where}{name}={value!r}") for item in value)
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise TypeError(f"{label} is not a string like {default!r}")
+            raise TypeError(f"{where}{name}={value!r} is not a string like {default!r}")
         return value
     if default is None and value is None:
         return None
-    return _number(name, value, label)
+    return _number(name, value, f"{where}{name}={value!r}")
 
 
 def _number(name: str, value: Any, label: str) -> float:
+    """A finite float, in the range that goes with the name."""
     numeric = not isinstance(value, bool | str | bytes) and getattr(value, "ndim", 0) == 0
     try:
         number = float(value) if numeric else None

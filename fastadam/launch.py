@@ -20,20 +20,40 @@ def kernel_for(rule: Rule, dtype: Any) -> Kernel:
     return kernel(rule, (Stream("param", storage), Stream("grad", storage, "r"), *states))
 
 
+def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
+    """Compile ahead, or load from the disk cache, what a first step would.
+
+    Args:
+        optimizers: classes, compiled for `dtype` with their default flags, or instances, compiled
+            for the parameters they hold; default Adam and AdamW.
+        dtype: "float32" (default) or "float64", for classes.
+
+    Example:
+        >>> import fastadam as fa
+        >>> fa.warmup(fa.AdamW)
+    """
+    from . import optimizers as family
+
+    for optimizer in optimizers or (family.Adam, family.AdamW):
+        groups = () if isinstance(optimizer, type) else optimizer.param_groups
+        dtypes = {param.dtype for group in groups for param in group["params"]} or {dtype}
+        for each in dtypes:
+            made = kernel_for(optimizer.rule, each)
+            made.target.parallel(made.run, 0, 0, 0)
+
+
 class Launch:
     """The kernel and the table of some parameters; `members` are their numbers in the optimizer."""
 
-    def __init__(
-        self, rule: Rule, params: Sequence[Any], members: Sequence[int], threads: int | None
-    ) -> None:
+    def __init__(self, rule: Rule, params: Sequence[Any], members: Sequence[int]) -> None:
         self.rule, self.members, self._params = rule, members, params
         mine = [params[i] for i in members]
         self.kernel = kernel_for(rule, mine[0].dtype)
-        self.table = Table(self.kernel, [p.size for p in mine], len(params), threads)
+        self.table = Table(self.kernel, [p.size for p in mine], len(params))
         self.table.place("param", [_start(param) for param in mine])
         self._pick = _picker(rule.hyper)
 
-    def write_record(self, number: int, constants: Mapping[str, float], source: str) -> None:
+    def write_record(self, number: int, constants: Mapping[str, float]) -> None:
         """Keep what `hyper` returned as record `number`.
 
         Raises:
@@ -48,14 +68,14 @@ class Launch:
             missing = [name for name in self.rule.hyper if name not in constants]
             added = [name for name in constants if name not in self.rule.hyper]
             raise ValueError(
-                f"{source}.hyper() must return one number for each name of its rule; "
+                f"hyper() must return one number for each name of its rule; "
                 f"missing: {missing}, not in the rule: {added}"
             ) from None
         except struct.error:
-            raise TypeError(f"{source}.hyper() returned {constants}; give numbers") from None
+            raise TypeError(f"hyper() returned {constants}; give numbers") from None
         except OverflowError:
             raise ValueError(
-                f"{source}.hyper() returned {constants}; a number is too large for the dtype"
+                f"hyper() returned {constants}; a number is too large for the dtype"
             ) from None
 
     def write_gradients(self, addresses: Sequence[int]) -> None:

@@ -209,17 +209,17 @@ class Optimizer:
             arrays = self._own_gradients() if grads is None else self._parameters.matched(grads)
             if lr is not None:
                 lr = self._checked_lr(lr)
-            self._look_at_groups()
+            values = self._values(lr)
             plan = self._plan or self._new_plan()
-            plan.look(arrays)
-            values = [group.at(self._state.count + 1, lr) for group in self._groups]
-            plan.write_records(
-                lambda cohort: self.hyper(values[cohort.group], cohort.step + 1), self._name
-            )
-            plan.write_rows(lambda group: self.initial(values[group]))
+            if not plan.gradients.same(arrays):
+                plan.look(arrays)
+            plan.write_records(self.hyper, values)
+            if plan.stale:
+                plan.write_rows([self.initial(group) for group in values])
             updated = self._state.advance()
             if updated:
-                plan.run()
+                for table in plan.tables:
+                    table.run(self._threads)
             return StepInfo(self._state.count, values[0].get("lr"), None, False, updated)
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
@@ -297,22 +297,30 @@ class Optimizer:
         group.rule = self.variant(values)
         return group
 
-    def _look_at_groups(self) -> None:
-        """See what the user changed in `param_groups` since the last step."""
+    def _values(self, lr: float | None) -> list[Values]:
+        """The hyperparameters of the next step, after a look at what the user changed."""
         if len(self.param_groups) != len(self._groups):
             raise ValueError(
                 f"param_groups has {len(self.param_groups)} groups, but the optimizer was given "
                 f"{len(self._groups)}; use add_param_group, or make a new optimizer"
             )
-        for k, (raw, group) in enumerate(zip(self.param_groups, self._groups, strict=True)):
+        count, values = self._state.count + 1, []
+        for raw, group in zip(self.param_groups, self._groups):  # noqa: B905
             if not group.same(raw):
-                self._groups[k] = self._settled(raw, group.params, group.where)
-                if self._groups[k].rule is not group.rule:
-                    self._state.know(self._groups[k].rule.state)
-                    self._plan = None
+                group = self._changed(group, raw)
+            values.append(group.at(count, lr))
+        return values
+
+    def _changed(self, old: Group, raw: Values) -> Group:
+        new = self._settled(raw, old.params, old.where)
+        self._groups[self._groups.index(old)] = new
+        if new.rule is not old.rule:
+            self._state.know(new.rule.state)
+            self._plan = None
+        return new
 
     def _new_plan(self) -> Plan:
-        self._plan = Plan(self._groups, self._parameters, self._state, self._threads)
+        self._plan = Plan(self._groups, self._parameters, self._state)
         return self._plan
 
 

@@ -3,64 +3,56 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .groups import Group
+from .groups import Group, Values
 from .launch import Launch
 from .memory import checks
 from .memory.gradients import Gradients
 from .memory.parameters import Parameters
 from .rules import Rule
-from .state import Cohort, State
+from .state import State
 
 
 class Plan:
     """A launch for each rule variant and dtype, looked over again only where something changed."""
 
-    def __init__(
-        self, groups: Sequence[Group], parameters: Parameters, state: State, threads: int | None
-    ) -> None:
-        self._parameters, self._state, self._stale = parameters, state, True
+    def __init__(self, groups: Sequence[Group], parameters: Parameters, state: State) -> None:
+        self._parameters, self._state, self.stale = parameters, state, True
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
         for number, (rule, array) in enumerate(zip(rules, parameters.arrays, strict=True)):
             members.setdefault((rule, array.dtype), []).append(number)
         self._launches = [
-            Launch(rule, parameters.arrays, numbers, threads)
-            for (rule, _), numbers in members.items()
+            Launch(rule, parameters.arrays, numbers) for (rule, _), numbers in members.items()
         ]
+        self.tables = [launch.table for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        self._gradients = Gradients(
-            parameters.arrays, parameters.gradient_names, parameters.names
-        )
+        self.gradients = Gradients(parameters.arrays, parameters.gradient_names, parameters.names)
         self._protect()
 
     def look(self, arrays: Sequence[Any]) -> None:
-        """Check the gradients of a step, unless they are the arrays of the last one."""
-        if self._gradients.same(arrays):
-            return
-        state, gradients = self._state, self._gradients
+        """Check the gradients of a step, and point the launches at them."""
+        state, gradients = self._state, self.gradients
         gradients.look(arrays)
         if gradients.active != [state.cohorts[k].active for k in state.cohort_of]:
             state.regroup(state.steps, gradients.active)
-            self._stale = True
+            self.stale = True
         for launch in self._launches:
             launch.write_gradients(gradients.addresses)
 
     def write_records(
-        self, constants: Callable[[Cohort], Mapping[str, float]], source: str
+        self, hyper: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
     ) -> None:
-        """Keep the constants of each cohort that takes the step."""
+        """Keep the constants of each cohort that takes the step; `values` are its group's."""
         for number, cohort in enumerate(self._state.cohorts):
             if cohort.active:
-                values = constants(cohort)
+                constants = hyper(values[cohort.group], cohort.step + 1)
                 for launch in self._launches_of[cohort.group]:
-                    launch.write_record(number, values, source)
+                    launch.write_record(number, constants)
 
-    def write_rows(self, initial: Callable[[int], Mapping[str, float]]) -> None:
+    def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""
-        if not self._stale:
-            return
         created = [
             self._state.create(name, self._parameters.arrays, launch.members, initial)
             for launch in self._launches
@@ -70,11 +62,7 @@ class Plan:
             launch.write_rows(self._state)
         if any(created):
             self._protect()
-        self._stale = False
-
-    def run(self) -> None:
-        for launch in self._launches:
-            launch.table.run()
+        self.stale = False
 
     def _protect(self) -> None:
         """Nothing that a step writes may be its gradient."""
@@ -83,4 +71,4 @@ class Plan:
             for number, array in enumerate(states):
                 if array is not None:
                     written.append(checks.span(array, f"state[{name!r}][{number}]"))
-        self._gradients.protect(checks.check_apart(written))
+        self.gradients.protect(checks.check_apart(written))

@@ -36,7 +36,8 @@ class Rule:
         from .kernels.link import linked
         from .kernels.python import jit, swap
 
-        return linked(self.function, self.name, "", jit, swap)
+        plain: Function = linked(self.function, self.name, "", jit, swap)
+        return plain
 
 
 def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[Function], Rule]:

@@ -1,6 +1,6 @@
 """What an optimizer remembers of each parameter: its state, and how many steps it has taken."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -72,22 +72,48 @@ class State:
         name: str,
         params: Sequence[Any],
         numbers: Iterable[int],
-        initial: Callable[[int], Mapping[str, float]],
+        initial: Sequence[Mapping[str, float]],
     ) -> bool:
         """State for those active parameters, of one dtype, that have none; whether there were any.
 
-        It starts at `initial(group)[name]`, or 0, each array on a cache line of its own.
+        It starts at `initial[group][name]`, or 0.
         """
         known, cohorts = self.arrays[name], [self.cohorts[number] for number in self.cohort_of]
         missing = [i for i in numbers if known[i] is None and cohorts[i].active]
         if not missing:
             return False
-        dtype = params[missing[0]].dtype
-        line = ALIGNMENT // dtype.itemsize
-        starts = list(accumulate((-(-params[i].size // line) * line for i in missing), initial=0))
-        buffer = aligned_zeros(starts[-1], dtype)
-        for i, start in zip(missing, starts, strict=False):
-            known[i] = buffer[start : start + params[i].size].reshape(params[i].shape)
-            if value := initial(cohorts[i].group).get(name, 0):
+        self._allocate(name, params, missing)
+        for i in missing:
+            if value := initial[cohorts[i].group].get(name, 0):
                 known[i].fill(value)
         return True
+
+    def restore(
+        self,
+        params: Sequence[Any],
+        entries: Sequence[Mapping[str, Any]],
+        steps: Sequence[int],
+        count: int,
+    ) -> None:
+        """Take over saved state, in the dtype of the parameters."""
+        self.count = count
+        self.regroup(steps, [True] * len(steps))
+        for name, known in self.arrays.items():
+            saved = [entry.get(name) for entry in entries]
+            known[:] = [None if s is None else k for s, k in zip(saved, known, strict=True)]
+            new = [i for i, s in enumerate(saved) if s is not None and known[i] is None]
+            for dtype in {params[i].dtype for i in new}:
+                self._allocate(name, params, [i for i in new if params[i].dtype == dtype])
+            for live, array in zip(known, saved, strict=True):
+                if array is not None:
+                    live[...] = array
+
+    def _allocate(self, name: str, params: Sequence[Any], numbers: Sequence[int]) -> None:
+        """Zeros for parameters of one dtype, each on a cache line of its own."""
+        dtype = params[numbers[0]].dtype
+        line = ALIGNMENT // dtype.itemsize
+        starts = list(accumulate((-(-params[i].size // line) * line for i in numbers), initial=0))
+        buffer = aligned_zeros(starts[-1], dtype)
+        for i, start in zip(numbers, starts, strict=False):
+            view = buffer[start : start + params[i].size].reshape(params[i].shape)
+            self.arrays[name][i] = view

@@ -1,0 +1,177 @@
+"""What is saved of an optimizer, in PyTorch's layout, and how it is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .groups import CARRIED, Values
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+# How PyTorch goes about a step; nothing that changes its result.
+IGNORED = ("foreach", "fused", "capturable", "differentiable")
+
+
+def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
+    """The state_dict of an optimizer."""
+    state: dict[int, dict[str, Any]] = {}
+    steps = opt._state.steps
+    for number, step in enumerate(steps):
+        arrays = {name: each[number] for name, each in opt._state.arrays.items()}
+        known = {name: array for name, array in arrays.items() if array is not None}
+        if step or known:
+            kept = {name: array.copy() if copy else array for name, array in known.items()}
+            state[number] = {"step": _counter(step), **kept}
+    saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
+    if opt._state.count != max(steps, default=0):  # several parameters took turns
+        saved["step"] = _counter(opt._state.count)
+    return saved
+
+
+def _counter(step: int) -> Any:
+    """A step count as PyTorch keeps it, in a wider type where that could not tell it exactly."""
+    return np.array(step, np.float32 if step <= 1 << 24 else np.float64)
+
+
+def _groups(opt: Optimizer) -> list[Values]:
+    """The groups with the numbers of their parameters; a schedule as its present value."""
+    groups, first = [], 0
+    for raw, group in zip(opt.param_groups, opt._groups, strict=True):
+        present = group.at(max(1, opt._state.count))
+        kept = {key: _copied(raw[key]) for key in CARRIED if key in raw}
+        numbers = list(range(first, first + len(group.params)))
+        groups.append({**present, **kept, "params": numbers})
+        first += len(group.params)
+    return groups
+
+
+def _copied(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value
+
+
+def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
+    """Take up a saved state, or change nothing.
+
+    Raises:
+        TypeError, ValueError: if groups, names or shapes do not fit.
+    """
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
+    saved_groups = state_dict["param_groups"]
+    if len(saved_groups) != len(opt.param_groups):
+        raise ValueError(
+            f"state_dict has {len(saved_groups)} param_groups, the optimizer "
+            f"{len(opt.param_groups)}; give it the same groups first"
+        )
+    groups, entries = [], []
+    for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
+        merged = _merged(raw, saved, opt.defaults)
+        groups.append(opt._settled(merged, group.params, group.where))
+        numbers = _numbers(raw, saved, group.where)
+        entries += [_entry(state_dict["state"].get(number, {})) for number in numbers]
+    rules = [group.rule for group in groups for _ in group.params]
+    for entry, rule, param, label in zip(
+        entries, rules, opt._parameters.arrays, opt._parameters.names, strict=True
+    ):
+        _check_entry(entry, {*rule.state}, {*opt._state.arrays}, param, f"state of {label}")
+    steps = [int(entry.pop("step", 0)) for entry in entries]
+    count = int(np.asarray(state_dict.get("step", max(steps))))
+
+    for raw, group in zip(opt.param_groups, groups, strict=True):
+        raw.update(group.raw)
+        group.raw = raw
+    opt._groups, opt._plan = groups, None
+    opt._state.know(name for rule in rules for name in rule.state)
+    opt._state.restore(opt._parameters.arrays, entries, steps, count)
+
+
+def _merged(raw: Values, saved: Values, defaults: Values) -> Values:
+    """The live group with the saved hyperparameters; a live schedule is not replaced."""
+    merged = dict(raw)
+    for name, value in saved.items():
+        if name in IGNORED or name in ("params", "param_names"):
+            continue
+        live = raw.get(name)
+        parts = live if isinstance(live, tuple | list) else [live]
+        if not any(map(callable, parts)):
+            merged[name] = tuple(value) if isinstance(value, list) else value
+    return merged
+
+
+def _numbers(raw: Values, saved: Values, where: str) -> list[Any]:
+    """The saved number of each live parameter of a group: by name, or else by order."""
+    numbers = list(saved["params"])
+    if len(numbers) != len(raw["params"]):
+        raise ValueError(
+            f"{where}state_dict has {len(numbers)} parameters, the optimizer {len(raw['params'])}"
+        )
+    names, saved_names = raw.get("param_names"), saved.get("param_names")
+    if not names or not saved_names:
+        return numbers
+    if {*names} != {*saved_names}:
+        raise ValueError(
+            f"{where}state_dict has other names: missing {sorted({*names} - {*saved_names})}, "
+            f"unknown {sorted({*saved_names} - {*names})}"
+        )
+    by_name = dict(zip(saved_names, numbers, strict=True))
+    return [by_name[name] for name in names]
+
+
+def _entry(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved state of a parameter as NumPy arrays."""
+    return {name: np.asarray(value) for name, value in saved.items() if value is not None}
+
+
+def _check_entry(
+    entry: Mapping[str, Any], needed: set[str], known: set[str], param: Any, label: str
+) -> None:
+    if not entry:  # a parameter that has taken no step
+        return
+    if missing := {"step", *needed} - entry.keys():
+        raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
+    if unknown := entry.keys() - {"step", *needed, *known}:
+        raise ValueError(f"{label} has {sorted(unknown)}, which this optimizer does not keep")
+    for name, array in entry.items():
+        shape = () if name == "step" else param.shape
+        if array.shape != shape:
+            raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
+    if not entry["step"] >= 0 or entry["step"] % 1:
+        raise ValueError(f"{label}: step={entry['step']} is no count")
+
+
+def parts(opt: Optimizer) -> tuple[Any, ...]:
+    """What `restored` needs besides the class, for copy and pickle."""
+    raws = [{k: v for k, v in raw.items() if k != "params"} for raw in opt.param_groups]
+    params: Any = opt._parameters.flat or opt._parameters.tree
+    if not opt._parameters.alone:
+        params = [{"params": list(group.params)} for group in opt._groups]
+    own = {name: value for name, value in vars(opt).items() if not name.startswith("_")}
+    del own["param_groups"], own["rule"]
+    settings = (params, opt._defaults, opt._threads)
+    return settings, raws, opt.state_dict(), opt._grads, own
+
+
+def restored(
+    cls: type[Optimizer],
+    settings: tuple[Any, ...],
+    raws: Sequence[Values],
+    saved: dict[str, Any],
+    grads: Any,
+    own: Values,
+) -> Optimizer:
+    """An optimizer from its parts."""
+    opt = cls.__new__(cls)
+    vars(opt).update(own)
+    opt._set_up(*settings)
+    for raw, kept in zip(opt.param_groups, raws, strict=True):
+        raw.update(kept)
+    opt.load_state_dict(saved)
+    opt._grads = grads
+    return opt

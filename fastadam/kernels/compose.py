@@ -25,15 +25,13 @@ class Stream(NamedTuple):
     def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
         read, write, pack = self.storage.pieces(memory, self.name, column, scratch)
         zero = np.dtype(self.storage.compute).type(0)
-        match self.mode:
-            case "r":
-                return Pieces(read, None)
-            case "w":
-                return Pieces(lambda at, i: zero, write, pack)
-            case "rz":
-                return Pieces(read, lambda at, i, value: write(at, i, zero), pack)  # type: ignore[misc]
-            case _:
-                return Pieces(read, write, pack)
+        if self.mode == "r" or write is None:
+            return Pieces(read, None)
+        if self.mode == "w":
+            return Pieces(lambda at, i: zero, write, pack)
+        if self.mode == "rz":
+            return Pieces(read, lambda at, i, value: write(at, i, zero), pack)
+        return Pieces(read, write, pack)
 
 
 def _address(one: Any, rest: Any) -> Any:
@@ -48,7 +46,7 @@ def _read(one: Any, rest: Any) -> Any:
 def _write(one: Any, rest: Any) -> Any:
     position, write = one
 
-    def both(at, i, values):  # type: ignore[no-untyped-def]
+    def both(at, i, values):
         rest(at, i, values)  # the states, then the parameter: kinder to the store buffer
         write(at, i, values[position])
 
@@ -56,7 +54,7 @@ def _write(one: Any, rest: Any) -> Any:
 
 
 def _pack(one: Any, rest: Any) -> Any:
-    def both(at, count):  # type: ignore[no-untyped-def]
+    def both(at, count):
         one(at, count)
         rest(at, count)
 
@@ -78,7 +76,7 @@ def _composed(parts: Sequence[Pieces]) -> Pieces:
 
 
 def _element(function: Callable[..., Any]) -> Callable[..., Any]:
-    def element(values, h):  # type: ignore[no-untyped-def]
+    def element(values, h):
         param, state = function(values[0], values[1], values[2:], h)
         return (param, values[1]) + state
 

@@ -1,6 +1,7 @@
 """CPU: a kernel is a C function over a range of chunks; one runner shares chunks among threads."""
 
 from collections.abc import Callable
+from ctypes import c_void_p, cast
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,13 @@ from numba import cfunc, njit, prange, types
 
 from . import primitives
 from .link import digest, linked
+from .primitives import call
 from .scalars import larger, smaller
 from .template import teams
 
 RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = tuple(f"{__package__}.{name}" for name in ("compose", "storage", "cpu", "template"))
-
-integer, _ = primitives.Memory([]).access(np.dtype(np.int64), "table")
 
 
 def swap(value: Any, compute: str = "float64") -> Any:
@@ -45,36 +45,32 @@ class Memory(primitives.Memory):
     teams, share = staticmethod(teams), staticmethod(range)
 
 
-def compiled(function: Callable[..., None]) -> Any:
-    signature = types.void(*[types.int64] * 5)
+def compiled(function: Callable[[int], None]) -> Any:
+    """A C function `void(int64)`; called through ctypes, which releases the GIL."""
+    signature = types.void(types.int64)
     try:
-        return cfunc(signature, cache=True, **OPTIONS)(function)
+        return cfunc(signature, cache=True, **OPTIONS)(function).ctypes
     except (RuntimeError, OSError):  # no writable cache folder: compile in every process
-        return cfunc(signature, **OPTIONS)(function)
+        return cfunc(signature, **OPTIONS)(function).ctypes
 
 
-def run(kernel, table, chunks, records, bounds, tasks):  # type: ignore[no-untyped-def]
-    for task in prange(tasks):
-        first, last = integer(bounds, task), integer(bounds, task + 1)
-        primitives.call(kernel, table, chunks, records, first, last)
+def run(kernel, tasks, size, count):
+    for task in prange(count):
+        call(kernel, tasks + task * size)
 
 
 @cache
 def _runner() -> Any:
     """`run`, compiled once for all kernels, so that threads do not multiply compilations."""
     mark = digest(swap, run, RECIPE)
-    function = linked(run, f"run_parallel_{mark}", mark, jit, swap)
-    signature = types.void(*[types.int64] * 6)
+    function = linked(run, f"run_{mark}", mark, jit, swap)
+    signature = types.void(*[types.int64] * 4)
     try:
         return njit(signature, parallel=True, nogil=True, cache=True, **OPTIONS)(function)
     except (RuntimeError, OSError):
         return njit(signature, parallel=True, nogil=True, **OPTIONS)(function)
 
 
-def bind(kernel: Any, table: int, chunks: int, records: int) -> tuple[Any, Any]:
-    """`serial(count)` and `parallel(bounds, tasks)` on fixed tables; both release the GIL."""
-
-    def parallel(bounds: int, tasks: int) -> None:
-        _runner()(kernel.address, table, chunks, records, bounds, tasks)
-
-    return partial(kernel.ctypes, table, chunks, records, 0), parallel
+def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
+    """Running a kernel on `count` tasks, `size` bytes apart, each in a thread of its own."""
+    return partial(_runner(), cast(kernel, c_void_p).value, tasks, size, count)

@@ -25,8 +25,8 @@ class Kernel:
     rule: Rule
     streams: tuple[Stream, ...]
     record: struct.Struct
-    bind: Callable[[int, int, int], tuple[Callable[[int], None], Callable[[int, int], None]]]
-    compiled: Any
+    target: ModuleType
+    run: Callable[[int], None]
 
 
 _made: dict[tuple[Any, ...], Kernel] = {}
@@ -68,22 +68,20 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
         return target.swap(value, compute)
 
     memory = target.Memory([stream.name for stream in streams])
-    slots = {"update": update_of(rule, streams, memory), "teams": memory.teams}
+    slots = {
+        "update": update_of(rule, streams, memory),
+        "teams": memory.teams,
+        "integer": memory.integer,
+    }
     mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
     try:
-        compiled = target.compiled(
-            linked(template.kernel, name, mark, target.jit, swap, **slots)
-        )
+        run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
         raise _explained(rule, compute, error) from error
     record = struct.Struct({"float32": "f", "float64": "d"}[compute] * len(rule.hyper))
     assert record.size == record_of(rule, compute).itemsize
-    return Kernel(name, rule, streams, record, _binder(target, compiled), compiled)
-
-
-def _binder(target: ModuleType, compiled: Any) -> Any:
-    return lambda *tables: target.bind(compiled, *tables)
+    return Kernel(name, rule, streams, record, target, run)
 
 
 def _probe(rule: Rule, compute: str) -> None:

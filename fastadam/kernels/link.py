@@ -40,8 +40,8 @@ def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]
 def linked(
     function: Any, name: str, mark: str, jit: Callable[[Any], Any], swap: Swap, **slots: Any
 ) -> Any:
-    """A copy of `function`, called `name`, whose plain Python callees are compiled by `jit`, all the
-    way down; a name in `slots` takes the place of a global, `swap` replaces any value met.
+    """A copy of `function`, called `name`, whose plain Python callees are compiled by `jit`, all
+    the way down; a name in `slots` takes the place of a global, `swap` replaces any value met.
 
     Every callee's name ends in `mark`, the digest of the whole. Numba finds the functions inside
     a kernel that comes from its disk cache by name and argument types alone: two callees of one

@@ -36,26 +36,26 @@ class Memory:
         kind, size = numba.from_dtype(dtype), dtype.itemsize
         others = tuple(name for name in self.scopes if name != scope)
 
-        def place(context, builder, address, index):  # type: ignore[no-untyped-def]
+        def place(context, builder, address, index):
             data = context.get_data_type(kind)
             base = builder.inttoptr(address, data.as_pointer())
             return builder.gep(base, [index], inbounds=True)
 
-        def scoped(builder, instruction):  # type: ignore[no-untyped-def]
+        def scoped(builder, instruction):
             instruction.align = size
             instruction.set_metadata("alias.scope", _scopes(builder.module, (scope,)))
             instruction.set_metadata("noalias", _scopes(builder.module, others))
             return instruction
 
         @intrinsic
-        def load(typing, address, index):  # type: ignore[no-untyped-def]
-            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def load(typing, address, index):
+            def generate(context, builder, signature, arguments):
                 return scoped(builder, builder.load(place(context, builder, *arguments)))
 
             return kind(types.int64, types.int64), generate
 
         @intrinsic
-        def store(typing, address, index, value):  # type: ignore[no-untyped-def]
+        def store(typing, address, index, value):
             if value != kind:
                 raise TypingError(
                     f"{scope} is kept as {kind}, but the rule returns {value} for it: an int, or "
@@ -63,7 +63,7 @@ class Memory:
                     "write a float literal (1.0 - x) or np.float32(1)"
                 )
 
-            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            def generate(context, builder, signature, arguments):
                 where = place(context, builder, *arguments[:2])
                 scoped(builder, builder.store(arguments[2], where))
                 return context.get_dummy_value()
@@ -79,8 +79,8 @@ class Memory:
         offsets = [dtype.fields[name][1] for name in record._fields] if dtype.fields else []
 
         @intrinsic
-        def take(typing, address):  # type: ignore[no-untyped-def]
-            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def take(typing, address):
+            def generate(context, builder, signature, arguments):
                 values = []
                 for kind, offset in zip(kinds, offsets, strict=True):
                     where = builder.add(arguments[0], ir.Constant(I64, offset))
@@ -97,8 +97,8 @@ class Memory:
         """`reserve()`: the address of that many 32-bit words on the caller's stack."""
 
         @intrinsic
-        def reserve(typing):  # type: ignore[no-untyped-def]
-            def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def reserve(typing):
+            def generate(context, builder, signature, arguments):
                 if not words:
                     return ir.Constant(I64, 0)
                 room = cgutils.alloca_once(builder, ir.ArrayType(I32, words))
@@ -111,12 +111,12 @@ class Memory:
 
 
 @intrinsic
-def call(typing, kernel, table, chunks, records, first, last):  # type: ignore[no-untyped-def]
+def call(typing, kernel, task):
     """Call a compiled kernel by its address."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(ir.VoidType(), [I64] * 5)
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [I64])
         builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 6), generate
+    return types.void(types.int64, types.int64), generate

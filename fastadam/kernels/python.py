@@ -28,8 +28,12 @@ def jit(function: Any) -> Any:
     return function
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    return function
+def compiled(function: Callable[[int], None]) -> Callable[[int], None]:
+    def kernel(task: int) -> None:
+        with np.errstate(all="ignore"):
+            function(task)
+
+    return kernel
 
 
 class Memory:
@@ -53,7 +57,9 @@ class Memory:
         return load, store
 
     def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
-        fields = [(name, *dtype.fields[name][:2]) for name in record._fields] if dtype.fields else []
+        fields = (
+            [(name, *dtype.fields[name][:2]) for name in record._fields] if dtype.fields else []
+        )
         loads = [(self.access(kind, name)[0], offset) for name, kind, offset in fields]
         return lambda address: record(*(load(address + offset, 0) for load, offset in loads))
 
@@ -63,14 +69,11 @@ class Memory:
         return lambda: room.ctypes.data
 
 
-def bind(kernel: Any, table: int, chunks: int, records: int) -> tuple[Any, Any]:
-    """`serial(count)` and `parallel(bounds, tasks)` on fixed tables."""
+def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
+    """Running a kernel on `count` tasks, `size` bytes apart, one after the other."""
 
-    def serial(count: int) -> None:
-        with np.errstate(all="ignore"):
-            kernel(table, chunks, records, 0, count)
+    def run() -> None:
+        for task in range(count):
+            kernel(tasks + task * size)
 
-    def parallel(bounds: int, tasks: int) -> None:
-        serial(np.ctypeslib.as_ctypes_type(np.int64).from_address(bounds + 8 * tasks).value)
-
-    return serial, parallel
+    return run

@@ -10,7 +10,7 @@ def before(inner: Rule, change: Callable[..., Any], *hyper: str) -> Rule:
     """`change(param, grad, h) -> grad`, ahead of the rule."""
     function = inner.function
 
-    def staged(param, grad, state, h):  # type: ignore[no-untyped-def]
+    def staged(param, grad, state, h):
         return function(param, change(param, grad, h), state, h)
 
     staged.__name__ = inner.name
@@ -22,7 +22,7 @@ def after(inner: Rule, change: Callable[..., Any], extra: str, *hyper: str) -> R
     more state, called `extra`."""
     function = inner.function
 
-    def staged(param, grad, state, h):  # type: ignore[no-untyped-def]
+    def staged(param, grad, state, h):
         new, rest = function(param, grad, state[:-1], h)
         new, value = change(param, new, state[-1], h)
         return new, rest + (value,)

@@ -25,7 +25,7 @@ WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 
 class Pieces(NamedTuple):
     read: Callable[..., Any]
-    write: Callable[..., None] | None
+    write: Callable[..., None] | None  # None for a stream that is only read
     pack: Callable[..., None] | None = None
 
 

@@ -17,8 +17,15 @@ def update(table: int, chunks: int, records: int, chunk: int) -> None:
     raise NotImplementedError
 
 
-def kernel(table: int, chunks: int, records: int, first: int, last: int) -> None:
-    for chunk in teams(first, last):
+def integer(address: int, index: int) -> int:
+    """Stands for the target's load of a 64-bit integer."""
+    raise NotImplementedError
+
+
+def kernel(task: int) -> None:
+    """A task is five integers: where table, chunks and records are, its first chunk, its last."""
+    table, chunks, records = integer(task, 0), integer(task, 1), integer(task, 2)
+    for chunk in teams(integer(task, 3), integer(task, 4)):
         update(table, chunks, records, chunk)
 
 
@@ -41,7 +48,7 @@ def update_with(
     read, write, pack = pieces
     integer, share = memory.integer, memory.share
 
-    def update(table, chunks, records, chunk):  # type: ignore[no-untyped-def]
+    def update(table, chunks, records, chunk):
         row = table + integer(chunks, 3 * chunk) * row_size
         start, stop = integer(chunks, 3 * chunk + 1), integer(chunks, 3 * chunk + 2)
         record = integer(row, 0)

@@ -5,6 +5,7 @@ Results never depend on any of it: every element is computed by one thread, alon
 
 import os
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 
 SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
@@ -62,8 +63,11 @@ def set_threads(n: int | None) -> None:
 
 def get_threads() -> int:
     """How many threads a large step may use; see :func:`set_threads`."""
-    if _chosen is not None:
-        return _chosen
+    return _chosen or _default()
+
+
+@cache
+def _default() -> int:
     import numba
 
     started = int(numba.config.NUMBA_NUM_THREADS)
@@ -71,9 +75,9 @@ def get_threads() -> int:
     return min(started, int(asked)) if asked.isdigit() and int(asked) else started
 
 
-def tasks_for(elements: int, threads: int | None) -> int:
-    """Into how many parts to cut a launch."""
-    return 1 if elements < SERIAL_BELOW or _forked else threads or get_threads()
+def tasks_for(limit: int | None) -> int:
+    """Into how many parts to cut a large launch."""
+    return 1 if _forked else limit or _chosen or _default()
 
 
 def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:

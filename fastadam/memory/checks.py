@@ -1,6 +1,7 @@
 """What is refused, and the way out. Everything here runs before any element changes."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ def check_apart(spans: Iterable[Span]) -> list[Span]:
         ValueError: if two spans overlap.
     """
     ordered = sorted(s for s in spans if s.stop > s.start)
-    for one, next_one in zip(ordered, ordered[1:], strict=False):
+    for one, next_one in pairwise(ordered):
         if next_one.start < one.stop:
             same = one[:2] == next_one[:2]
             raise ValueError(

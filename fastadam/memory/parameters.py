@@ -21,6 +21,7 @@ class Parameters:
         self.arrays: list[Any] = []
         self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
         self.flat: Flat | None = None
+        self.alone = False
         self._adopt([], None)
 
     def add(self, tree: Tree, label: str, alone: bool) -> tuple[list[Any], list[str]]:
@@ -43,6 +44,7 @@ class Parameters:
             checks.check_array(array, name, written=True)
         checks.check_apart(map(checks.span, self.arrays + arrays, self.names + names))
         self.arrays, self.names = self.arrays + arrays, self.names + names
+        self.alone = alone
         if alone:
             self._adopt(tree, flat)
         else:

@@ -1,6 +1,6 @@
 """Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -42,8 +42,8 @@ class Table:
     Small arrays; what they point to stays where it is, and is kept alive by who placed it.
     """
 
-    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int, task_limit: int | None):
-        self.kernel, self.elements, self._task_limit = kernel, sum(sizes), task_limit
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
+        self.kernel, self.elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
         for stream in kernel.streams:
             for part, _ in enumerate(stream.storage.stored):
@@ -51,30 +51,38 @@ class Table:
         self.rows = np.full((len(sizes), 1 + len(self._columns)), 0, np.int64)
         self.chunks = chunk_table(sizes, chunk_length(self.elements))
         self.records = np.zeros(max(1, records * kernel.record.size), np.uint8)
-        where = [a.ctypes.data for a in (self.rows, self.chunks, self.records)]
-        self._serial, self._parallel = kernel.bind(*where)
+        self._record_size = kernel.record.size
+        self._pack = partial(kernel.record.pack_into, memoryview(self.records))
         self._small = self.elements < threads.SERIAL_BELOW
+        self._serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
     def place(self, stream: str, addresses: Any, rows: Any = slice(None), part: int = 0) -> None:
         """Say where the arrays of a stream begin, for all rows or for some."""
         self.rows[rows, self._columns[stream, part]] = addresses
 
     def write_record(self, number: int, constants: Sequence[float]) -> None:
-        record = self.kernel.record
-        record.pack_into(self.records, number * record.size, *constants)
+        self._pack(number * self._record_size, *constants)
 
-    def run(self) -> None:
-        """Launch the kernel over all chunks."""
-        if self._small:
-            return self._serial(len(self.chunks))
-        tasks = threads.tasks_for(self.elements, self._task_limit)
-        if tasks == 1:
-            return self._serial(len(self.chunks))
-        threads.launch(
-            partial(self._parallel, self._bounds(tasks).ctypes.data, tasks),
-            partial(self._serial, len(self.chunks)),
-        )
+    def run(self, limit: int | None = None) -> None:
+        """Launch the kernel over all chunks, on at most so many threads."""
+        count = 1 if self._small else threads.tasks_for(limit)
+        if count == 1:
+            self._serial()
+        else:
+            threads.launch(self._parallel(count), self._serial)
 
     @cache  # noqa: B019  (a table lives as long as its optimizer)
-    def _bounds(self, tasks: int) -> Any:
-        return balanced(self.chunks, tasks)
+    def _parallel(self, count: int) -> Callable[[], None]:
+        tasks = self._tasks(count)
+        return self.kernel.target.parallel(  # type: ignore[no-any-return]
+            self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
+        )
+
+    @cache  # noqa: B019
+    def _tasks(self, count: int) -> Any:
+        """A row per task: where the tables are, first chunk, last chunk."""
+        tasks = np.empty((count, 5), np.int64)
+        tasks[:, :3] = [a.ctypes.data for a in (self.rows, self.chunks, self.records)]
+        cuts = balanced(self.chunks, count)
+        tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
+        return tasks

@@ -1,5 +1,7 @@
 """AdamW: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019."""
 
+from typing import Any
+
 from .adam import Adam, adam
 
 
@@ -43,3 +45,8 @@ class AdamW(Adam):
 
     rule = adam(decoupled=True)
     defaults = Adam.defaults | {"weight_decay": 1e-2, "decoupled_weight_decay": True}
+
+    def check(self, group: dict[str, Any]) -> None:
+        super().check(group)
+        if not group["decoupled_weight_decay"]:
+            raise ValueError("decoupled_weight_decay=False is Adam; use fastadam.Adam")

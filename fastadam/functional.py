@@ -1,0 +1,192 @@
+"""Bare kernels: one step over buffers that the caller keeps, without an optimizer object.
+
+Every optimizer has one, under its name in lower case: `functional.adamw` is the step of
+`fastadam.AdamW`. [bare][fastadam.functional.bare] makes one of an optimizer of your own.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from operator import index, is_
+from threading import local
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from . import optimizers
+from .groups import Group, Values
+from .kernels.threads import check_threads
+from .launch import Launch
+from .memory import checks
+from .memory.gradients import fast_addresses
+from .optimizer import Optimizer
+from .rules import Rule
+
+_arrays = ref.__call__
+
+
+class _Settings(NamedTuple):
+    """Hyperparameters as they were given, and what follows from them."""
+
+    given: Values
+    group: Group
+    rule: Rule
+
+
+class _Desk:
+    """The launch for one parameter, and the arrays of its last step, remembered weakly."""
+
+    def __init__(self, rule: Rule, arrays: Sequence[Any], forget: Callable[[Any], None]) -> None:
+        self.launch = Launch(rule, arrays[:1], [0])
+        self._seen = [ref(arrays[0], forget)]
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        seen = self._seen
+        return len(seen) == len(arrays) and all(map(is_, arrays, map(_arrays, seen)))
+
+    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        self.launch.table.rows[0, 1:] = addresses
+        self._seen[1:] = map(ref, arrays[1:])
+
+
+class _Memory(local):
+    """What each thread remembers: its settings and desks. Threads never share a table."""
+
+    def __init__(self) -> None:
+        self.settings: _Settings | None = None
+        self.desks: dict[tuple[int, Rule], _Desk] = {}
+
+
+def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
+    """The step of an optimizer class as a function over bare buffers.
+
+    The function is `step(param, grad, *state, step, threads=None, **hyper)`. `param` and the state
+    arrays, in the order of the rule, are updated in place. All arrays are one-dimensional and
+    contiguous, of one size and one dtype, float32 or float64, and share no memory; the state is
+    zero before the first step. `step` is counted from 1. `hyper` are the keywords of the class,
+    with its defaults. The function raises TypeError and ValueError before anything changes.
+
+    Args:
+        optimizer: the class; its `hyper` may use the group and the step only.
+
+    Example:
+        >>> import numpy as np, fastadam as fa
+        >>> p, g = np.ones(2), np.array([1.0, -1.0])
+        >>> m, v = np.zeros(2), np.zeros(2)
+        >>> fa.functional.adamw(p, g, m, v, step=1, lr=0.1, weight_decay=0)
+        >>> p.round(6)
+        array([0.9, 1.1])
+    """
+    walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
+    defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
+
+    def settled(given: Values) -> _Settings:
+        group = Group({**defaults, **given, "params": ()}, (), defaults, f"{name}(): ")
+        values = group.at(1)
+        walk.check(values)
+        memory.settings = _Settings(given, group, walk.variant(values))
+        return memory.settings
+
+    def desk_for(arrays: Sequence[Any], rule: Rule) -> _Desk:
+        """The desk of a parameter, its arrays checked and in place."""
+        addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
+        desks, key = memory.desks, (id(arrays[0]), rule)
+        if key not in desks:
+            desks[key] = _Desk(rule, arrays, lambda _: desks.__delitem__(key))
+        desks[key].place(arrays, addresses)
+        return desks[key]
+
+    def step(
+        param: Any, grad: Any, *state: Any, step: int, threads: int | None = None, **hyper: Any
+    ) -> None:
+        settings = memory.settings
+        if settings is None or settings.given != hyper:
+            settings = settled(hyper)
+        arrays = (param, grad, *state)
+        desk = memory.desks.get((id(param), settings.rule))
+        if desk is None or not desk.same(arrays):
+            desk = desk_for(arrays, settings.rule)
+        if type(step) is not int or step < 1:
+            step = _checked_step(step, name)
+        desk.launch.write_record(0, walk.hyper(settings.group.at(step), step))
+        desk.launch.table.run(threads and check_threads(threads))
+
+    step.__name__ = step.__qualname__ = name
+    step.__doc__ = _documentation(optimizer)
+    step.__signature__ = _signature(optimizer)  # type: ignore[attr-defined]
+    return step
+
+
+def _checked_step(step: Any, name: str) -> int:
+    try:
+        number = index(step)
+    except TypeError:
+        raise TypeError(f"{name}(): step={step!r} is not an int; count steps from 1") from None
+    if number < 1:
+        raise ValueError(f"{name}(): step={step} is less than 1; count steps from 1")
+    return number
+
+
+def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> list[int]:
+    """Where the buffers begin.
+
+    Raises:
+        TypeError, ValueError: if they are not what one kernel can walk through together.
+    """
+    if len(arrays) != len(names):
+        raise TypeError(
+            f"{function}() takes {len(names)} arrays ({', '.join(names)}), not {len(arrays)}"
+        )
+    param = arrays[0]
+    if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in checks.SUPPORTED:
+        dtypes, shapes = [param.dtype] * len(arrays), [param.shape] * len(arrays)
+        addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
+        if addresses is not None:
+            if all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
+                return addresses
+    for array, name in zip(arrays, names, strict=True):
+        label = f"{function}(): {name}"
+        checks.check_array(array, label, written=name != "grad")
+        checks.check_like(array, label, param, "param")
+        if array.ndim != 1:
+            raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")
+    spans = list(map(checks.span, arrays, names))
+    checks.check_apart(spans)
+    return [span.start for span in spans]
+
+
+def _documentation(optimizer: type[Optimizer]) -> str:
+    states = ", ".join(optimizer.rule.state)
+    return (
+        f"One step of {optimizer.__name__} over bare buffers: param, grad, {states}.\n\n"
+        "See `fastadam.functional.bare`, and the class for its keywords."
+    )
+
+
+def _signature(optimizer: type[Optimizer]) -> inspect.Signature:
+    kind = inspect.Parameter
+    positional = ["param", "grad", *optimizer.rule.state]
+    keywords = [kind("step", kind.KEYWORD_ONLY)] + [
+        kind(name, kind.KEYWORD_ONLY, default=default)
+        for name, default in {**optimizer.defaults, "threads": None}.items()
+    ]
+    return inspect.Signature([kind(n, kind.POSITIONAL_ONLY) for n in positional] + keywords)
+
+
+_classes: dict[str, type[Optimizer]] = {
+    name.lower(): getattr(optimizers, name) for name in optimizers.__all__
+}
+
+
+def __getattr__(name: str) -> Callable[..., None]:
+    if name not in _classes:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; it has bare, {', '.join(_classes)}"
+        )
+    function = globals()[name] = bare(_classes[name])
+    return function
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_classes]
