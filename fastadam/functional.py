@@ -141,10 +141,9 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
     param = arrays[0]
     if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in checks.SUPPORTED:
         dtypes, shapes = [param.dtype] * len(arrays), [param.shape] * len(arrays)
-        addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
-        if addresses is not None:
-            if all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
-                return addresses
+        addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize) or [0, 0]
+        if all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
+            return addresses
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
         checks.check_array(array, label, written=name != "grad")

@@ -1,6 +1,7 @@
 """Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
 
 from collections.abc import Callable, Sequence
+from ctypes import addressof, create_string_buffer
 from functools import cache, partial
 from typing import Any
 
@@ -50,9 +51,9 @@ class Table:
                 self._columns[stream.name, part] = 1 + len(self._columns)
         self.rows = np.full((len(sizes), 1 + len(self._columns)), 0, np.int64)
         self.chunks = chunk_table(sizes, chunk_length(self.elements))
-        self.records = np.zeros(max(1, records * kernel.record.size), np.uint8)
+        self.records = create_string_buffer(max(1, records * kernel.record.size))
         self._record_size = kernel.record.size
-        self._pack = partial(kernel.record.pack_into, memoryview(self.records))
+        self._pack = partial(kernel.record.pack_into, self.records)
         self._small = self.elements < threads.SERIAL_BELOW
         self._serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
@@ -82,7 +83,7 @@ class Table:
     def _tasks(self, count: int) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
-        tasks[:, :3] = [a.ctypes.data for a in (self.rows, self.chunks, self.records)]
+        tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
         cuts = balanced(self.chunks, count)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         return tasks
