@@ -36,15 +36,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") and name != "__all__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f".{_HOMES.get(name, 'optimizers')}", __name__)
-    if name == "__all__":
-        value: Any = sorted([*_HOMES, *home.__all__])
-    elif name in _HOMES:
-        value = getattr(home, name, home)
-    elif name in home.__all__:
-        value = getattr(home, name)
+    if name in _HOMES:
+        module = import_module(f".{_HOMES[name]}", __name__)
+        value: Any = getattr(module, name, module)
+    elif name == "__all__":
+        value = sorted([*_HOMES, *import_module(".optimizers", __name__).__all__])
+    elif name[0].isupper() and name in __getattr__("__all__"):
+        value = getattr(import_module(".optimizers", __name__), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -110,7 +110,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         if type(step) is not int or step < 1:
             step = _checked_step(step, name)
         desk.launch.write_record(0, walk.hyper(settings.group.at(step), step))
-        desk.launch.table.run(threads and check_threads(threads))
+        desk.launch.table.run(check_threads(threads))
 
     step.__name__ = step.__qualname__ = name
     step.__doc__ = _documentation(optimizer)
@@ -141,8 +141,8 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
     param = arrays[0]
     if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in checks.SUPPORTED:
         dtypes, shapes = [param.dtype] * len(arrays), [param.shape] * len(arrays)
-        addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize) or [0, 0]
-        if all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
+        addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
+        if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
             return addresses
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"

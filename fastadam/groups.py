@@ -94,6 +94,7 @@ class Group:
         self._defaults, self._snapshot = defaults, dict(raw)
         known = {k: v for k, v in raw.items() if k not in CARRIED}
         check_known(known, defaults, f"{where}the optimizer")
+        _check_param_names(raw, params, where)
         self._values: Values = {}
         self._schedules: dict[str, Callable[[int], Any]] = {}
         for name, default in defaults.items():
@@ -136,6 +137,16 @@ class Group:
         elements = sum(param.size for param in self.params)
         text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"{len(self.params)} arrays, {elements} elements: {text}"
+
+
+def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
+    names = raw.get("param_names")
+    if names is None:
+        return
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{where}param_names={names!r} is not a list of strings")
+    if len(names) != len(params):
+        raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
 
 
 def _together(parts: tuple[Any, ...]) -> Callable[[int], tuple[Any, ...]]:

@@ -277,17 +277,17 @@ class Optimizer:
         where = "" if alone else f"param_groups[{len(self._groups)}]"
         if not isinstance(raw, dict) or "params" not in raw:
             raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
-        raw = {"params": raw["params"], **self._defaults, **raw}
-        self._settled(raw, [], where and f"{where}: ")
         label = "params" if alone else f"{where}['params']"
-        params, names = self._parameters.add(raw["params"], label, alone)
-        raw |= {"params": params} | ({"param_names": names} if names else {})
+        gathered = self._parameters.checked(raw["params"], label)
+        names = {"param_names": gathered.paths} if gathered.paths else {}
+        raw = names | self._defaults | raw | {"params": gathered.arrays}
+        group = self._settled(raw, tuple(gathered.arrays), where and f"{where}: ")
+        self._parameters.add(gathered, alone)
         self.param_groups.append(raw)
-        self._groups.append(self._settled(raw, tuple(params), where and f"{where}: "))
-        self._state.extend(len(self._groups) - 1, len(params))
-        self._grads = None
-        self._state.know(self._groups[-1].rule.state)
-        self._plan = None
+        self._groups.append(group)
+        self._state.extend(len(self._groups) - 1, len(gathered.arrays))
+        self._state.know(group.rule.state)
+        self._grads = self._plan = None
 
     def _settled(self, raw: Values, params: Sequence[Any], where: str) -> Group:
         """A group whose hyperparameters go together, with the rule that follows from them."""
@@ -316,7 +316,7 @@ class Optimizer:
         self._groups[self._groups.index(old)] = new
         if new.rule is not old.rule:
             self._state.know(new.rule.state)
-            self._plan = None
+            self._plan, self.rule = None, self._groups[0].rule
         return new
 
     def _new_plan(self) -> Plan:

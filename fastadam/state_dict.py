@@ -85,7 +85,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     for raw, group in zip(opt.param_groups, groups, strict=True):
         raw.update(group.raw)
         group.raw = raw
-    opt._groups, opt._plan = groups, None
+    opt._groups, opt._plan, opt.rule = groups, None, groups[0].rule
     opt._state.know(name for rule in rules for name in rule.state)
     opt._state.restore(opt._parameters.arrays, entries, steps, count)
 

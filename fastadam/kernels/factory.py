@@ -79,8 +79,8 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
         run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
         raise _explained(rule, compute, error) from error
-    record = struct.Struct({"float32": "f", "float64": "d"}[compute] * len(rule.hyper))
-    assert record.size == record_of(rule, compute).itemsize
+    fields = record_of(rule, compute)
+    record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
     return Kernel(name, rule, streams, record, target, run)
 
 

@@ -1,6 +1,6 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -14,6 +14,16 @@ def _nothing() -> None:
     """The last gradient buffer, before there was one."""
 
 
+class Gathered(NamedTuple):
+    """A tree of arrays, checked: its arrays in order, and what they are called."""
+
+    tree: Tree
+    flat: Flat | None
+    arrays: list[Any]
+    names: list[str]
+    paths: list[str]  # dotted, for checkpoints; none if the tree is not a dict
+
+
 class Parameters:
     """All arrays of an optimizer: one tree, or a flat list over several groups."""
 
@@ -24,14 +34,11 @@ class Parameters:
         self.alone = False
         self._adopt([], None)
 
-    def add(self, tree: Tree, label: str, alone: bool) -> tuple[list[Any], list[str]]:
-        """Take in a tree of arrays, the only one or one of several.
-
-        Returns:
-            Its arrays in order, and their dotted names, none if the tree is not a dict.
+    def checked(self, tree: Tree, label: str) -> Gathered:
+        """The arrays of a tree, if they can move in place beside those already here.
 
         Raises:
-            TypeError, ValueError: for an array that cannot move in place; nothing is added then.
+            TypeError, ValueError: if one cannot.
         """
         flat = tree if isinstance(tree, Flat) else None
         tree = flat.tree if flat else tree
@@ -43,13 +50,17 @@ class Parameters:
         for array, name in zip(arrays, names, strict=True):
             checks.check_array(array, name, written=True)
         checks.check_apart(map(checks.span, self.arrays + arrays, self.names + names))
-        self.arrays, self.names = self.arrays + arrays, self.names + names
+        paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
+        return Gathered(tree, flat, arrays, names, paths)
+
+    def add(self, gathered: Gathered, alone: bool) -> None:
+        """Take in what was checked, as the only tree or as one of several."""
+        self.arrays, self.names = self.arrays + gathered.arrays, self.names + gathered.names
         self.alone = alone
         if alone:
-            self._adopt(tree, flat)
+            self._adopt(gathered.tree, gathered.flat)
         else:
             self._adopt(list(self.arrays), None)
-        return arrays, [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
 
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)

@@ -1,0 +1,108 @@
+"""The table of optimizers: a row for each, and a case for each of its variants.
+
+Every contract in test_optimizers.py is run for every case. A new optimizer adds a row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import oracles
+
+import fastadam as fa
+
+
+@dataclass(frozen=True)
+class Case:
+    """One optimizer with some hyperparameters.
+
+    Attributes:
+        torch: its class in torch.optim, None if there is none.
+        torch_hyper: the keywords there; None if torch has no such variant.
+        bad: hyperparameters that must be refused.
+    """
+
+    optimizer: type[fa.Optimizer]
+    oracle: Callable[..., Any]
+    hyper: dict[str, Any]
+    torch: str | None
+    bad: tuple[dict[str, Any], ...]
+    torch_hyper: dict[str, Any] | None = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        flags = ",".join(f"{k}={v}" for k, v in self.hyper.items())
+        return f"{self.optimizer.__name__}({flags})"
+
+
+def row(
+    optimizer: type[fa.Optimizer],
+    oracle: Callable[..., Any],
+    *variants: dict[str, Any],
+    torch: str | None = None,
+    not_in_torch: tuple[str, ...] = (),
+    bad: tuple[dict[str, Any], ...] = (),
+) -> list[Case]:
+    """A case for the defaults and for each variant."""
+    common = ({"lr": -1.0}, {"lr": float("nan")}, {"lr": "fast"}, {"unknown": 1})
+    return [
+        Case(
+            optimizer,
+            oracle,
+            hyper,
+            torch,
+            (*common, *bad),
+            None if torch is None or any(name in hyper for name in not_in_torch) else hyper,
+        )
+        for hyper in ({}, *variants)
+    ]
+
+
+ADAM_VARIANTS = (
+    {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3},
+    {"weight_decay": 0.1},
+    {"amsgrad": True},
+    {"maximize": True},
+    {"amsgrad": True, "maximize": True, "weight_decay": 0.1},
+    {"betas": (0.0, 0.0)},
+    {"bias_correction": False},
+    {"eps_mode": "hat", "eps": 1e-7},
+)
+ADAM_BAD = (
+    {"eps": -1e-8},
+    {"eps": float("nan")},
+    {"weight_decay": -0.1},
+    {"weight_decay": float("inf")},
+    {"betas": (1.0, 0.999)},
+    {"betas": (0.9, -0.1)},
+    {"betas": (0.9, float("nan"))},
+    {"betas": 0.9},
+    {"betas": (0.9, 0.99, 0.999)},
+    {"amsgrad": 1},
+    {"maximize": "yes"},
+    {"eps_mode": "keras"},
+    {"bias_correction": None},
+)
+ONLY_HERE = ("bias_correction", "eps_mode")
+
+CASES = [
+    *row(fa.Adam, oracles.adam, *ADAM_VARIANTS, torch="Adam", not_in_torch=ONLY_HERE, bad=ADAM_BAD),
+    *row(
+        fa.AdamW, oracles.adamw, *ADAM_VARIANTS, torch="AdamW", not_in_torch=ONLY_HERE, bad=ADAM_BAD
+    ),
+]
+DEFAULTS = [case for case in CASES if not case.hyper]
+
+
+def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:
+    """Gradients over six decades, some exactly zero."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.integers(-4, 2, shape)
+    some = rng.random((steps, *np.shape(scale))) > 0.1
+    noise = rng.standard_normal((steps, *np.shape(scale)))
+    return [np.asarray(step, dtype) for step in noise * scale * some]
+
+
+def parameters(shape: Any, dtype: Any = np.float64, seed: int = 1) -> Any:
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)

@@ -1,0 +1,65 @@
+"""Storages and options that fastadam does not have, made from its pieces alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastadam.kernels.storage import COLUMNS, SCRATCH, Elementwise, Pieces
+
+u16, u32, i8, f32 = np.uint16, np.uint32, np.int8, np.float32
+_16, _1, _BIAS = u32(16), u32(1), u32(0x7FFF)
+
+
+def bf16_to_f32(code):
+    return u32(u32(code) << _16).view(np.float32)
+
+
+def f32_to_bf16(value):
+    bits = f32(value).view(np.uint32)
+    odd = u32(u32(bits >> _16) & _1)
+    return u16(u32(u32(bits + u32(_BIAS + odd)) >> _16))
+
+
+BFLOAT16 = Elementwise("bf16", "uint16", "float32", bf16_to_f32, f32_to_bf16)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """int8 codes with a float32 scale per block; new values wait in scratch until it is known."""
+
+    tag = "q8"
+    compute = "float32"
+    stored = (("int8", 1), ("float32", 256))
+    block = 256
+
+    def pieces(self, memory, name, column, scratch):
+        get, put = memory.access(np.dtype("float32"), name + ".scratch")
+        load, store = memory.access(np.dtype("int8"), name)
+        load_scale, store_scale = memory.access(np.dtype("float32"), name + ".scale")
+        share, slot, offset = memory.share, COLUMNS + column, 4 * scratch
+        tiny, step, top_code, half = f32(1e-30), f32(1 / 127), f32(127), f32(0.5)
+
+        def pack(at, count):
+            fresh, top = at[SCRATCH] + offset, tiny
+            for i in share(count):
+                top = max(top, abs(get(fresh, i)))
+            for i in share(count):
+                scaled = get(fresh, i) / top * top_code
+                store(at[slot], i, i8(scaled + (half if scaled > f32(0) else -half)))
+            store_scale(at[slot + 1], 0, top)
+
+        return Pieces(
+            lambda at, i: f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0),
+            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            pack,
+        )
+
+
+def scaled(param, grad, h):
+    """An option ahead of the rule."""
+    return grad * h.grad_scale
+
+
+def averaged(old, new, ema, h):
+    """An option behind the rule."""
+    return new, ema + h.ema_comp * (new - ema)

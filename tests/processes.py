@@ -1,0 +1,26 @@
+"""Running Python in another process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def python(code: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, all warnings errors."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **env},
+        timeout=120,
+        check=False,
+    )
+
+
+def output(code: str, *, cwd: Path | None = None, **env: str) -> str:
+    """What it prints; it must succeed."""
+    done = python(code, cwd=cwd, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

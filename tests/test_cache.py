@@ -1,0 +1,101 @@
+"""The disk cache: hit by a second process, never stale, never needed."""
+
+import shutil
+from pathlib import Path
+
+from processes import output
+
+RULE = """
+import numpy as np, fastadam as fa
+FACTOR = {factor}
+
+def helper(x):
+    return {helper}
+
+@fa.rule(hyper=("lr",))
+def descent(param, grad, state, h):
+    return param - h.lr * FACTOR * helper(grad), state
+
+class Descent(fa.Optimizer):
+    rule = descent
+    defaults = {{"lr": 1.0}}
+    def hyper(self, group, step):
+        return {{"lr": group["lr"]}}
+"""
+STEP = """
+import numpy as np
+from own.rules import Descent
+w = np.zeros(3, np.float32)
+Descent(w).step(np.full(3, 2, np.float32))
+print(w[0])
+"""
+COMPILATIONS = """
+from numba.core import event
+class Count(event.Listener):
+    n = 0
+    def on_start(self, e): Count.n += 1
+    def on_end(self, e): pass
+with event.install_listener("numba:compile", Count()):
+    {body}
+print(Count.n)
+"""
+ADAMW = """
+    import numpy as np, fastadam as fa
+    w = np.zeros(30_000, np.float32)
+    fa.AdamW(w).step(np.ones(30_000, np.float32))
+"""
+
+
+def cached(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*.nbi")}
+
+
+def test_an_edited_rule_is_never_served_from_the_cache(tmp_path):
+    package, cache = tmp_path / "own", tmp_path / "cache"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    results, files = [], []
+    for factor, helper in (("0.5", "x"), ("0.5", "x + x"), ("0.25", "x + x"), ("0.5", "x")):
+        (package / "rules.py").write_text(RULE.format(factor=factor, helper=helper))
+        shutil.rmtree(package / "__pycache__", ignore_errors=True)
+        results.append(float(output(STEP, cwd=tmp_path, NUMBA_CACHE_DIR=str(cache))))
+        files.append(cached(cache))
+    assert results == [-1, -2, -1, -1]
+    assert len(files[0]) < len(files[1]) < len(files[2]) == len(files[3])
+
+
+def test_callees_of_two_cached_kernels_do_not_mix(tmp_path):
+    """Kernels compiled apart, loaded together: each must run its own helper of the same name."""
+    package, cache = tmp_path / "own", str(tmp_path / "cache")
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    for name, helper in (("one", "x"), ("two", "x + x")):
+        (package / f"{name}.py").write_text(RULE.format(factor="1.0", helper=helper))
+    step = STEP.replace("own.rules", "own.{}")
+    for name in ("one", "two"):
+        output(step.format(name), cwd=tmp_path, NUMBA_CACHE_DIR=cache)
+    both = step.format("one") + step.format("two")
+    assert output(both, cwd=tmp_path, NUMBA_CACHE_DIR=cache).split() == ["-2.0", "-4.0"]
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    code = COMPILATIONS.format(body=ADAMW.strip())
+    counts = [int(output(code, NUMBA_CACHE_DIR=str(tmp_path))) for _ in range(2)]
+    assert counts[0] > 0
+    assert counts[1] == 0
+
+
+def test_a_read_only_install_works(tmp_path):
+    """Where no cache folder can be written, Numba refuses to cache: compile in memory."""
+    code = (
+        "import numba.core.caching as caching\n"
+        "for each in vars(caching).values():  # as if none of its folders were writable\n"
+        "    if '_locator_classes' in getattr(each, '__dict__', {}):\n"
+        "        each._locator_classes = []\n"
+        "import fastadam as fa, numpy as np\n"
+        "w = np.zeros(30_000, np.float32)\n"
+        "fa.AdamW(w, threads=2).step(np.ones(30_000, np.float32))\n"
+        "print(w[0], w[-1])"
+    )
+    assert output(code, NUMBA_CACHE_DIR=str(tmp_path)) == "-0.001 -0.001"
+    assert not cached(tmp_path)

@@ -1,0 +1,124 @@
+"""Bare kernels over buffers that the caller keeps."""
+
+import gc
+
+import numpy as np
+import pytest
+from cases import gradients, parameters
+
+import fastadam as fa
+
+
+def buffers(n=5, dtype=np.float32):
+    return parameters(n, dtype), gradients(n, 1, dtype)[0], np.zeros(n, dtype), np.zeros(n, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 1, 5, 30_000])
+def test_it_is_the_step_of_the_class(dtype, n):
+    p, g, m, v = buffers(n, dtype)
+    w = p.copy()
+    opt = fa.AdamW(w, lr=0.1)
+    for step in range(1, 4):
+        fa.functional.adamw(p, g, m, v, step=step, lr=0.1)
+        opt.step(g)
+    np.testing.assert_array_equal(p, w)
+    np.testing.assert_array_equal(m, opt.state["exp_avg"][0])
+    np.testing.assert_array_equal(v, opt.state["exp_avg_sq"][0])
+
+
+def test_variants_take_their_state():
+    p, g, m, v = buffers()
+    with pytest.raises(TypeError, match="max_exp_avg_sq"):
+        fa.functional.adam(p, g, m, v, step=1, amsgrad=True)
+    top = np.zeros(5, np.float32)
+    fa.functional.adam(p, g, m, v, top, step=1, amsgrad=True)
+    np.testing.assert_array_equal(top, v)
+
+
+def test_other_arrays_and_other_keywords_at_every_call():
+    sets = [buffers(n) for n in (3, 4, 3, 1000)]
+    for step in range(1, 6):
+        for k, (p, g, m, v) in enumerate(sets):
+            q, n, w = p.copy(), m.copy(), v.copy()
+            fa.functional.adamw(p, g, m, v, step=step, lr=0.1 * k)
+            fa.functional.adamw(q, g.copy(), n, w, step=np.int64(step), lr=0.1 * k)
+            np.testing.assert_array_equal(p, q)
+            np.testing.assert_array_equal(m, n)
+
+
+def test_arrays_are_not_kept_alive():
+    before = gc.collect()
+    for _ in range(50):
+        fa.functional.adamw(*buffers(), step=1)
+    p, g, m, v = buffers()
+    fa.functional.adamw(p, g, m, v, step=1)
+    assert before >= 0
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_bad_buffers(position):
+    names = ("param", "grad", "exp_avg", "exp_avg_sq")
+    wide = np.ones(10, np.float32)
+    for bad, error in (
+        (np.ones(6, np.float32), ValueError),
+        (np.ones(5), TypeError),
+        (wide[::2], ValueError),
+        (np.ones((5, 1), np.float32), ValueError),
+        ([1.0] * 5, TypeError),
+        (None, TypeError),
+    ):
+        arrays = list(buffers())
+        kept = [array.copy() for array in arrays]
+        arrays[position] = bad
+        with pytest.raises(error, match=rf"adamw\(\): ({'|'.join(names)})"):
+            fa.functional.adamw(*arrays, step=1)
+        for k, array in enumerate(kept):
+            if k != position:
+                np.testing.assert_array_equal(arrays[k], array)
+    arrays = list(buffers())
+    arrays[position].flags.writeable = False
+    if position == 1:
+        fa.functional.adamw(*arrays, step=1)
+    else:
+        with pytest.raises(ValueError, match="read-only"):
+            fa.functional.adamw(*arrays, step=1)
+
+
+def test_shared_memory():
+    p, g, m, v = buffers()
+    for arrays in ((p, p, m, v), (p, g, m, m), (p, g, p, v), (p, v, m, v)):
+        with pytest.raises(ValueError, match="same memory"):
+            fa.functional.adamw(*arrays, step=1)
+    whole = np.zeros(8, np.float32)
+    with pytest.raises(ValueError, match="share the same memory"):
+        fa.functional.adamw(p, g, whole[:5], whole[3:], step=1)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({}, TypeError, "step"),
+        ({"step": 0}, ValueError, "step=0.*from 1"),
+        ({"step": 1.5}, TypeError, "step=1.5 is not an int"),
+        ({"step": 1, "lr": -1.0}, ValueError, "lr=-1.0"),
+        ({"step": 1, "betas": (0.9, 1.0)}, ValueError, "betas"),
+        ({"step": 1, "eps_mode": "x"}, ValueError, "eps_mode"),
+        ({"step": 1, "momentum": 0.9}, TypeError, "momentum"),
+        ({"step": 1, "threads": 0}, ValueError, "threads"),
+        ({"step": 1, "threads": -1}, ValueError, "threads"),
+    ],
+)
+def test_bad_keywords(keywords, error, message):
+    p, g, m, v = buffers()
+    kept = p.copy()
+    with pytest.raises(error, match=message):
+        fa.functional.adamw(p, g, m, v, **keywords)
+    np.testing.assert_array_equal(p, kept)
+
+
+def test_the_module_lists_what_it_has():
+    assert {"adam", "adamw", "bare"} <= set(dir(fa.functional))
+    assert "exp_avg_sq" in str(fa.functional.adamw.__signature__)
+    with pytest.raises(AttributeError, match="it has bare, adam"):
+        fa.functional.lbfgs  # noqa: B018

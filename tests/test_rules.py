@@ -1,0 +1,243 @@
+"""Rules of one's own: design, speed of writing them, and what is refused."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastadam as fa
+
+HALF = np.float32(0.5)
+THIRD = 1 / 3  # a plain float of the module takes the dtype of the parameter
+
+
+def damped(x):
+    return HALF * x
+
+
+@fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
+def heavy_ball(param, grad, state, h):
+    (exp_avg,) = state
+    exp_avg = h.beta * exp_avg + h.beta_comp * grad
+    return param - h.lr * exp_avg, (exp_avg,)
+
+
+class HeavyBall(fa.Optimizer):
+    rule = heavy_ball
+    defaults = {"lr": 1e-3, "beta": 0.9}
+
+    def hyper(self, group, step):
+        return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
+
+
+@fa.rule(state=("low", "high", "roots"), hyper=("lr", "bound"))
+def everything(param, grad, state, h):
+    """All that a rule may use: literals, helpers, constants, min, max, abs, branches, roots."""
+    low, high, roots = state
+    g = max(min(grad, h.bound), -h.bound)
+    low, high = min(low, damped(g)), max(high, abs(g) * THIRD)
+    roots = math.sqrt(abs(low) + 0.25) / math.sqrt(high + 2.0)
+    sign = 1.0 if g > 0.0 else -1.0 if g < 0.0 else 0.0
+    return param - h.lr * (sign * roots + 0.1 * g), (low, high, roots)
+
+
+class Everything(fa.Optimizer):
+    rule = everything
+    defaults = {"lr": 0.1, "bound": 2.0}
+
+    def hyper(self, group, step):
+        return {"lr": group["lr"], "bound": group["bound"]}
+
+    def initial(self, group):
+        return {"high": 0.5}
+
+
+def test_a_rule_is_an_ordinary_function():
+    h = SimpleNamespace(lr=0.1, beta=0.5, beta_comp=0.5)
+    assert heavy_ball(1.0, 2.0, (4.0,), h) == (1.0 - 0.1 * 3.0, (3.0,))
+    assert heavy_ball.state == ("exp_avg",)
+
+
+def test_an_optimizer_of_ones_own():
+    w = np.ones((2, 3), np.float32)
+    opt = HeavyBall(w, 0.5, beta=0.75)
+    info = opt.step(np.full((2, 3), 2, np.float32))
+    np.testing.assert_array_equal(w, np.full((2, 3), 0.75, np.float32))
+    np.testing.assert_array_equal(opt.state["exp_avg"][0], np.full((2, 3), 0.5, np.float32))
+    assert info == (1, 0.5, None, False, True)
+    assert "beta" in str(HeavyBall.__signature__)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_everything_a_rule_may_use_has_the_bits_of_numpy_scalars(dtype):
+    rng = np.random.default_rng(0)
+    param = rng.standard_normal(100).astype(dtype)
+    grads = [rng.standard_normal(100).astype(dtype) * 3 for _ in range(3)]
+    grads[1][:3] = [np.nan, 0, np.inf]
+    want, states = (
+        param.copy(),
+        [np.zeros(100, dtype), np.full(100, 0.5, dtype), np.zeros(100, dtype)],
+    )
+    opt = Everything(param)
+    h = SimpleNamespace(lr=dtype(0.1), bound=dtype(2))
+    for grad in grads:
+        opt.step(grad)
+        for i in range(100):
+            want[i], new = everything(want[i], grad[i], tuple(s[i] for s in states), h)
+            for state, value in zip(states, new, strict=True):
+                state[i] = value
+    # HALF is a float32 and exact in float64; THIRD takes the dtype of the parameter in both
+    np.testing.assert_array_equal(param, want)
+    for name, state in zip(everything.state, states, strict=True):
+        np.testing.assert_array_equal(opt.state[name][0], state)
+
+
+def test_a_rule_in_plain_python_keeps_float32():
+    h = SimpleNamespace(lr=np.float32(0.1), bound=np.float32(2))
+    one = np.float32(1)
+    param, state = everything(one, one, (one, one, one), h)
+    assert {type(x) for x in (param, *state)} == {np.float32}
+
+
+def compiled(function, hyper_names=("lr",), state=()):
+    """Three ones, moved once by a rule with a gradient of one."""
+
+    class Own(fa.Optimizer):
+        rule = fa.rule(state=state, hyper=hyper_names)(function)
+        defaults = {"lr": 0.5}
+
+        def hyper(self, group, step):
+            return dict.fromkeys(hyper_names, group["lr"])
+
+    param = np.ones(3, np.float32)
+    Own(param).step(np.ones(3, np.float32))
+    return param
+
+
+def test_an_int_in_arithmetic_is_refused_with_the_way_out():
+    with pytest.raises(TypeError, match=r"careless.*float64.*write a float literal"):
+
+        def careless(param, grad, state, h):
+            return param - 2 * h.lr * grad, state
+
+        compiled(careless)
+
+
+def test_a_double_from_outside_is_refused():
+    double = np.float64(0.1)
+    with pytest.raises(TypeError, match="float64"):
+        compiled(lambda param, grad, state, h: (param - double * grad, state))
+
+
+def test_a_power_with_an_int_is_fine():
+    moved = compiled(lambda param, grad, state, h: (param - h.lr * grad**2, state))
+    np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
+
+
+def test_a_rule_without_constants():
+    moved = compiled(lambda param, grad, state, h: (param - grad, state), hyper_names=())
+    np.testing.assert_array_equal(moved, np.zeros(3))
+
+
+def test_tuples_of_literals_take_the_dtype():
+    def pair(param, grad, state, h):
+        a, b = 0.5, 0.25
+        return param - (a + b) * grad, state
+
+    np.testing.assert_array_equal(compiled(pair), np.full(3, 0.25, np.float32))
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda param, grad, state, h: param,
+        lambda param, grad, state, h: (param, grad),
+        lambda param, grad, state, h: (param, (grad, grad)),
+        lambda param, grad, state, h: (param, ()),
+        lambda param, grad, state, h: (param, [grad]),
+    ],
+)
+def test_a_wrong_return_is_refused(returned):
+    with pytest.raises(TypeError, match=r"returns .*"):
+        compiled(returned, state=("a",))
+
+
+def test_a_constant_that_is_not_declared():
+    with pytest.raises(AttributeError, match="momentum"):
+        compiled(lambda param, grad, state, h: (param - h.momentum * grad, state))
+
+
+def test_what_cannot_be_tracked_is_refused():
+    outside = SimpleNamespace(HALF=0.5)
+    with pytest.raises(TypeError, match="cannot be made from"):
+        compiled(lambda param, grad, state, h: (param - outside.HALF * grad, state))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"state": "exp_avg"}, TypeError, r"write state=\('exp_avg',\)"),
+        ({"hyper": "lr"}, TypeError, "is one string"),
+        ({"state": (1,)}, TypeError, "not a string"),
+        ({"state": ("a b",)}, ValueError, "identifier"),
+        ({"state": ("step",)}, ValueError, "reserved"),
+        ({"hyper": ("lambda",)}, ValueError, "identifier"),
+        ({"hyper": ("lr", "lr")}, ValueError, "twice"),
+    ],
+)
+def test_bad_names_are_refused(keywords, error, message):
+    with pytest.raises(error, match=message):
+        fa.rule(**keywords)
+
+
+def test_only_functions_can_be_rules():
+    with pytest.raises(TypeError, match="not a plain Python function"):
+        fa.rule()(max)
+    with pytest.raises(TypeError, match=r"rule must be a function marked with @fastadam\.rule"):
+
+        class Unmarked(fa.Optimizer):
+            rule = staticmethod(lambda param, grad, state, h: (param, state))
+
+
+@pytest.mark.parametrize(
+    ("constants", "error", "message"),
+    [
+        ({"lr": 0.1}, ValueError, r"missing: \['beta', 'beta_comp'\]"),
+        (
+            {"lr": 0.1, "beta": 0, "beta_comp": 1, "eps": 1},
+            ValueError,
+            r"not in the rule: \['eps'\]",
+        ),
+        ({"lr": 0.1, "beta": 0, "gamma": 1}, ValueError, "gamma"),
+        ({"lr": "a", "beta": 0, "beta_comp": 1}, TypeError, "give numbers"),
+        ({"lr": 1e39, "beta": 0, "beta_comp": 1}, ValueError, "too large"),
+    ],
+)
+def test_what_hyper_returns_is_checked_before_anything_moves(constants, error, message):
+    class Wrong(HeavyBall):
+        def hyper(self, group, step):
+            return constants
+
+    param = np.ones(3, np.float32)
+    opt = Wrong(param)
+    with pytest.raises(error, match=message):
+        opt.step(np.ones(3, np.float32))
+    np.testing.assert_array_equal(param, np.ones(3))
+    assert opt.state == {"exp_avg": [None]}
+    assert opt.state_dict()["state"] == {}
+
+
+def test_an_optimizer_without_hyper_says_so():
+    class Unfinished(fa.Optimizer):
+        rule = heavy_ball
+
+    with pytest.raises(NotImplementedError, match=r"Unfinished defines no hyper"):
+        Unfinished(np.ones(2)).step(np.ones(2))
+
+
+def test_warmup_compiles_classes_and_instances():
+    opt = HeavyBall(np.ones(3))
+    fa.warmup(HeavyBall, opt)
+    fa.warmup(HeavyBall, dtype="float64")
+    opt.step(np.ones(3))

@@ -1,0 +1,319 @@
+"""What a user sees of a step: gradients in many shapes, groups, schedules, what is returned."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import numpy as np
+import pytest
+from cases import gradients, parameters
+
+import fastadam as fa
+
+
+def test_step_info():
+    opt = fa.AdamW(np.ones(3), 0.5)
+    info = opt.step(np.ones(3))
+    assert info == fa.StepInfo(step=1, lr=0.5, grad_norm=None, skipped=False, updated=True)
+    assert info._fields == ("step", "lr", "grad_norm", "skipped", "updated")
+    assert opt.step(np.ones(3), lr=0.25)[:2] == (2, 0.25)
+    assert opt.step(np.ones(3)).lr == 0.5
+
+
+def test_a_step_without_any_gradient_is_not_counted():
+    w = [np.ones(3), np.ones(2)]
+    opt = fa.AdamW(w)
+    assert opt.step([None, None]) == (0, 1e-3, None, False, False)
+    assert opt.step([np.ones(3), None]).step == 1
+    np.testing.assert_array_equal(w[1], np.ones(2))
+
+
+def test_a_learning_rate_for_one_step():
+    a, b = np.ones(3), np.ones(3)
+    one, other = fa.Adam(a, 0.1), fa.Adam(b, 0.2)
+    one.step(np.ones(3), lr=0.2)
+    other.step(np.ones(3))
+    np.testing.assert_array_equal(a, b)
+    for bad in (-1, float("nan"), "x", lambda step: 1):
+        with pytest.raises((TypeError, ValueError), match="lr="):
+            one.step(np.ones(3), lr=bad)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_own_gradients():
+    flat = fa.flatten({"w": np.ones((2, 2), np.float32), "b": np.zeros(2, np.float32)})
+    opt = fa.AdamW(flat)
+    for call in (opt.step, lambda: opt.step(None)):
+        with pytest.raises(ValueError, match=r"opt\.grads.*never touched"):
+            call()
+    assert not opt.grads.buffer.any()
+    assert opt.grads.tree["w"].shape == (2, 2)
+    assert opt.grads is opt.grads
+    opt.grads.tree["w"][...] = 1
+    opt.step()
+    assert (flat.tree["w"] != 1).all()
+    assert (flat.tree["b"] == 0).all()
+    opt.zero_grad()
+    assert not opt.grads.buffer.any()
+    assert np.shares_memory(opt.params["w"], flat.buffer)
+
+
+def test_gradients_of_a_flat_in_every_form():
+    tree = {"w": parameters((2, 3)), "b": [parameters(4), parameters(())]}
+    grads = {"w": gradients((2, 3), 1)[0], "b": (gradients(4, 1)[0], gradients((), 1)[0])}
+    results = []
+    for form in ("tree", "Flat", "buffer", "own"):
+        flat = fa.flatten(tree)
+        opt = fa.AdamW(flat)
+        given = fa.flatten(grads)
+        if form == "own":
+            opt.grads.buffer[:] = given.buffer
+            opt.step()
+        else:
+            opt.step({"tree": grads, "Flat": given, "buffer": given.buffer}[form])
+        results.append(flat.buffer.copy())
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    with pytest.raises(ValueError, match="a Flat of 11 elements"):
+        opt.step(np.ones(12))
+
+
+def test_what_is_passed_is_what_moves():
+    w = np.ones(3)
+    tree = {"layer": [{"w": w}]}
+    opt = fa.AdamW(tree)
+    opt.step({"layer": ({"w": np.ones(3)},)})
+    assert opt.params["layer"][0]["w"] is w
+    assert (w < 1).all()
+
+
+def test_parameters_from_an_iterator():
+    arrays = [np.ones(2), np.ones(3)]
+    opt = fa.AdamW(iter(arrays))
+    opt.step([np.ones(2), np.ones(3)])
+    assert (arrays[1] < 1).all()
+
+
+def test_dtypes_can_be_mixed_in_place():
+    params = [np.ones(3, np.float32), np.ones(3), np.ones(4, np.float32)]
+    alone = [param.copy() for param in params]
+    opt = fa.AdamW(params, 0.1)
+    opt.step([np.ones_like(param) for param in params])
+    for param, other in zip(params, alone, strict=True):
+        fa.AdamW(other, 0.1).step(np.ones_like(other))
+        np.testing.assert_array_equal(param, other)
+    with pytest.raises(TypeError, match=r"grads is one buffer.*float32.*float64"):
+        opt.grads  # noqa: B018
+
+
+def test_one_launch_serves_every_group_of_a_variant():
+    params = [np.ones(3, np.float32) for _ in range(6)]
+    opt = fa.AdamW(
+        [{"params": [p], "lr": 0.1 * k, "weight_decay": 0.01 * k} for k, p in enumerate(params)]
+    )
+    opt.step([np.ones(3, np.float32)] * 6)
+    assert len(opt._plan.tables) == 1
+    opt.param_groups[2]["amsgrad"] = True
+    opt.step([np.ones(3, np.float32)] * 6)
+    assert len(opt._plan.tables) == 2
+
+
+def test_groups_are_read_again_at_every_step():
+    w, v = np.ones(3), np.ones(3)
+    opt, other = fa.Adam(w, 0.1), fa.Adam(v, 0.1)
+    opt.step(np.ones(3))
+    other.step(np.ones(3))
+    opt.param_groups[0]["lr"] = 0.5
+    opt.step(np.ones(3))
+    other.step(np.ones(3), lr=0.5)
+    np.testing.assert_array_equal(w, v)
+    opt.param_groups[0]["lr"] = np.float32(0.25)
+    opt.param_groups[0]["betas"] = [0.5, 0.5]
+    assert opt.step(np.ones(3)).lr == 0.25
+
+
+def test_amsgrad_may_be_switched_on_between_steps():
+    w = np.ones(3)
+    opt = fa.Adam(w)
+    opt.step(np.ones(3))
+    opt.param_groups[0]["amsgrad"] = True
+    opt.step(np.ones(3))
+    state = opt.state
+    np.testing.assert_array_equal(state["max_exp_avg_sq"][0], state["exp_avg_sq"][0])
+    assert opt.state_dict()["state"][0]["step"] == 2
+
+
+def test_exchanged_arrays_are_refused():
+    w = [np.ones(3), np.ones(3)]
+    opt = fa.AdamW(w)
+    opt.param_groups[0]["params"][1] = np.ones(3)
+    with pytest.raises(ValueError, match="exchanged"):
+        opt.step([np.ones(3), np.ones(3)])
+    opt.param_groups[0]["params"][1] = w[1]
+    opt.param_groups.append({"params": [np.ones(3)], "lr": 1.0})
+    with pytest.raises(ValueError, match="add_param_group"):
+        opt.step([np.ones(3), np.ones(3)])
+
+
+def test_adding_a_group():
+    a, b = np.ones(3), np.ones(2)
+    opt = fa.AdamW({"a": a})
+    opt.step({"a": np.ones(3)})
+    opt.grads.tree["a"][...] = 1
+    opt.add_param_group({"params": {"b": b}, "lr": 0.5, "name": "late"})
+    with pytest.raises(ValueError, match="never touched"):
+        opt.step()
+    opt.step([np.ones(3), np.ones(2)])
+    assert opt.params == [a, b] or all(x is y for x, y in zip(opt.params, (a, b), strict=True))
+    assert [int(s["step"]) for s in opt.state_dict()["state"].values()] == [2, 1]
+    assert opt.grads.tree[1].shape == (2,)
+    for bad in ({"lr": 1.0}, [np.ones(2)], {"params": b}, {"params": np.ones(1), "momentum": 1}):
+        with pytest.raises((TypeError, ValueError)):
+            opt.add_param_group(bad)
+    assert len(opt.param_groups) == 2
+
+
+def test_a_list_of_dicts_without_params_is_a_tree():
+    layers = [{"w": np.ones(2)}, {"w": np.ones(3)}]
+    opt = fa.AdamW(layers)
+    assert len(opt.param_groups) == 1
+    opt.step([{"w": np.ones(2)}, {"w": None}])
+    assert (layers[1]["w"] == 1).all()
+
+
+def test_schedules():
+    def halved(step):
+        return 0.5**step
+
+    opt = fa.AdamW(np.ones(3), halved, betas=(0.9, lambda step: 1 - 0.5**step), weight_decay=halved)
+    assert [opt.step(np.ones(3)).lr for _ in range(3)] == [0.5, 0.25, 0.125]
+    again = fa.AdamW(np.ones(3), halved)
+    saved = opt.state_dict()
+    assert saved["param_groups"][0]["lr"] == 0.125
+    assert saved["param_groups"][0]["betas"] == (0.9, 0.875)
+    again.load_state_dict(saved)
+    assert again.step(np.ones(3)).lr == 0.0625
+
+
+@pytest.mark.parametrize("bad", [lambda step: -1.0, lambda step: float("nan"), lambda step: "x"])
+def test_a_bad_schedule_is_refused_before_anything_moves(bad):
+    w = np.ones(3)
+    opt = fa.AdamW(w, lambda step: 0.1 if step < 2 else bad(step))
+    opt.step(np.ones(3))
+    before = w.copy()
+    with pytest.raises((TypeError, ValueError), match="at step 2 lr="):
+        opt.step(np.ones(3))
+    np.testing.assert_array_equal(w, before)
+
+
+def test_gradients_are_not_kept_alive():
+    opt = fa.AdamW(np.ones(3))
+    grad = np.ones(3)
+    seen = weakref.ref(grad)
+    opt.step(grad)
+    del grad
+    gc.collect()
+    assert seen() is None
+    opt.step(np.ones(3))
+
+
+def test_fresh_gradients_are_found_again():
+    w, v = np.ones(1000), np.ones(1000)
+    opt, other = fa.AdamW(w), fa.AdamW(v)
+    same = np.empty(1000)
+    for step in range(20):
+        grad = np.full(1000, float(step - 10))
+        same[:] = grad
+        opt.step(grad)
+        other.step(same)
+    np.testing.assert_array_equal(w, v)
+
+
+def test_read_only_gradients_will_do():
+    grad = np.ones(3)
+    grad.flags.writeable = False
+    w = np.ones(3)
+    fa.AdamW(w).step(grad)
+    assert (w < 1).all()
+
+
+def test_the_same_gradient_for_two_parameters_will_do():
+    w, g = [np.ones(3), np.ones(3)], np.ones(3)
+    fa.AdamW(w).step([g, g])
+    np.testing.assert_array_equal(w[0], w[1])
+
+
+def test_empty_arrays_are_fine():
+    w = [np.ones((0, 3)), np.ones(2), np.ones(0)]
+    opt = fa.AdamW(w)
+    for _ in range(2):
+        assert opt.step([np.ones((0, 3)), np.ones(2), np.ones(0)]).updated
+    assert opt.state["exp_avg"][0].shape == (0, 3)
+    assert fa.AdamW(np.ones(0)).step(np.ones(0)).step == 1
+
+
+def test_nonfinite_gradients_propagate_as_in_torch():
+    torch = pytest.importorskip("torch")
+    w = np.ones(6, np.float32)
+    theirs = torch.nn.Parameter(torch.ones(6))
+    opt, reference = fa.AdamW(w, amsgrad=True), torch.optim.AdamW([theirs], amsgrad=True)
+    for values in ([1, np.nan, np.inf, -np.inf, 0, 1e20], [1, 1, 1, 1, np.nan, 1]):
+        grad = np.array(values, np.float32)
+        opt.step(grad)
+        theirs.grad = torch.from_numpy(grad.copy())
+        reference.step()
+    np.testing.assert_array_equal(np.isfinite(w), np.isfinite(theirs.detach().numpy()))
+
+
+def test_state_is_created_on_first_use_aligned_and_is_live():
+    w = [np.ones(5, np.float32), np.ones((3, 3), np.float32)]
+    opt = fa.AdamW(w)
+    assert opt.state == {"exp_avg": [None, None], "exp_avg_sq": [None, None]}
+    opt.step([np.ones(5, np.float32), None])
+    first = opt.state["exp_avg"][0]
+    assert first.ctypes.data % 64 == 0
+    assert opt.state["exp_avg"][1] is None
+    first[...] = 0
+    opt.step([np.zeros(5, np.float32), np.ones((3, 3), np.float32)])
+    assert not opt.state["exp_avg"][0].any()
+    assert opt.state["exp_avg"][1].ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("kind", ["flat", "tree", "groups"])
+def test_copies_of_an_optimizer_are_apart_and_go_on_alike(duplicate, kind):
+    tree = {"a": parameters(5), "b": [parameters((2, 2))]}
+    grads = {"a": gradients(5, 1)[0], "b": [gradients((2, 2), 1)[0]]}
+    if kind == "groups":
+        params = [{"params": tree["a"], "lr": 0.1}, {"params": tree["b"], "name": "late"}]
+        grads = [grads["a"], grads["b"][0]]
+    else:
+        params = fa.flatten(tree) if kind == "flat" else tree
+    opt = fa.AdamW(params, amsgrad=True)
+    opt.note = "mine"
+    opt.step(grads)
+    other = duplicate(opt)
+    assert other.note == "mine"
+    assert repr(other) == repr(opt)
+    mine, theirs = (fa.flatten(o.params).buffer for o in (opt, other))
+    np.testing.assert_array_equal(mine, theirs)
+    opt.step(grads)
+    np.testing.assert_array_equal(fa.flatten(other.params).buffer, theirs)
+    other.step(grads)
+    np.testing.assert_array_equal(fa.flatten(other.params).buffer, fa.flatten(opt.params).buffer)
+
+
+def test_calling_it_wrongly():
+    w = np.ones(2)
+    with pytest.raises(TypeError, match="rest by keyword"):
+        fa.AdamW(w, 1e-3, (0.9, 0.99))
+    with pytest.raises(TypeError, match="lr twice"):
+        fa.AdamW(w, 1e-3, lr=1e-3)
+    with pytest.raises(TypeError, match=r"unknown 'momentum'; it knows lr, betas"):
+        fa.AdamW(w, momentum=0.9)
+    with pytest.raises(ValueError, match="use fastadam.Adam"):
+        fa.AdamW(w, decoupled_weight_decay=False)
+    for threads in (0, -1, 1.5, True):
+        with pytest.raises((TypeError, ValueError), match="threads"):
+            fa.AdamW(w, threads=threads)
