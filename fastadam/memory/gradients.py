@@ -4,15 +4,20 @@ import ctypes
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import reduce
-from operator import is_, or_
+from itertools import repeat
+from operator import add, attrgetter, is_, le, or_
 from typing import Any
 from weakref import ref
+
+import numpy as np
 
 from . import checks
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
+_dtype, _shape = attrgetter("dtype"), attrgetter("shape")
 
 
+MANY = 16  # arrays from which NumPy's fixed cost pays
 _NOTHING: ref[Any] = ref(
     set[Any]()
 )  # already dead: a reference to None, for a parameter without a gradient
@@ -27,9 +32,9 @@ def fast_addresses(
     The buffer protocol tells this five times as fast as NumPy's own attributes.
     """
     try:
-        if [a.dtype for a in arrays] != dtypes or [a.shape for a in arrays] != shapes:
+        if list(map(_dtype, arrays)) != dtypes or list(map(_shape, arrays)) != shapes:
             return None
-        addresses = [_address(_view(a)) for a in arrays]
+        addresses = list(map(_address, map(_view, arrays)))
     except (TypeError, ValueError, AttributeError):  # no array, or read-only, or empty
         return None
     return None if reduce(or_, addresses) & (itemsize - 1) else addresses
@@ -48,6 +53,7 @@ class Gradients:
         self._params, self._names, self._param_names = params, names, param_names
         self._shapes = [param.shape for param in params]
         self._dtypes = [param.dtype for param in params]
+        self._sizes = [param.nbytes for param in params]
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._seen: list[ref[Any]] = []
         self.active, self.addresses = [], []
@@ -57,6 +63,7 @@ class Gradients:
         self._starts = [-1, *(s.start for s in spans)]
         self._stops = [-1, *(s.stop for s in spans)]
         self._owners = ["", *(s.name for s in spans)]
+        self._vectors = tuple(map(np.array, (self._starts, self._stops, self._sizes)))
 
     def same(self, arrays: Sequence[Any]) -> bool:
         """Whether these are the very arrays of the last call of `look`."""
@@ -72,18 +79,27 @@ class Gradients:
         """
         self._seen = []
         self.active = [array is not None for array in arrays]
-        addresses = self._fast(arrays) if all(self.active) else None
-        self.addresses = self._slow(arrays) if addresses is None else addresses
-        self._seen = [_NOTHING if array is None else ref(array) for array in arrays]
+        if all(self.active):
+            self.addresses = self._fast(arrays) or self._slow(arrays)
+            self._seen = list(map(ref, arrays))
+        else:
+            self.addresses = self._slow(arrays)
+            self._seen = [_NOTHING if array is None else ref(array) for array in arrays]
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
         """The addresses if all is well."""
         addresses = fast_addresses(arrays, self._dtypes, self._shapes, self._itemsize)
-        starts, stops = self._starts, self._stops
-        for address, array in zip(addresses or (), arrays, strict=False):
-            if stops[bisect_left(starts, address + array.nbytes) - 1] > address:
-                return None
-        return addresses
+        return addresses if addresses and self._apart(addresses) else None
+
+    def _apart(self, addresses: list[int]) -> bool:
+        """Whether the last protected span that begins before an array's end ends before it."""
+        if len(addresses) < MANY:
+            ends = map(add, addresses, self._sizes)
+            before = [self._stops[k - 1] for k in map(bisect_left, repeat(self._starts), ends)]
+            return all(map(le, before, addresses))
+        starts, stops, sizes = self._vectors
+        at = np.array(addresses)
+        return bool((stops[np.searchsorted(starts, at + sizes) - 1] <= at).all())
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []

@@ -1,7 +1,6 @@
 """Adam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
 
-Decoupled weight decay: I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization, ICLR
-2019. AMSGrad: S. J. Reddi, S. Kale and S. Kumar, On the Convergence of Adam and Beyond, ICLR 2018.
+AMSGrad: S. J. Reddi, S. Kale and S. Kumar, On the Convergence of Adam and Beyond, ICLR 2018.
 """
 
 import math
@@ -17,26 +16,23 @@ CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "ep
 @cache
 def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = False) -> Rule:
     """The rule, by what is compiled into it."""
-    states = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+    moments = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
 
-    @rule(state=states, hyper=CONSTANTS)
+    @rule(state=moments, hyper=CONSTANTS)
     def adam(param, grad, state, h):
-        exp_avg, exp_avg_sq = state[:2]
         if maximize:
             grad = -grad
         if not decoupled:
             grad = grad + h.decay * param
-        exp_avg = exp_avg + h.beta1_comp * (grad - exp_avg)
-        exp_avg_sq = h.beta2 * exp_avg_sq + h.beta2_comp * grad * grad
-        new_state = (exp_avg, exp_avg_sq)
-        second = exp_avg_sq
+        exp_avg = state[0] + h.beta1_comp * (grad - state[0])
+        exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
+        new = (exp_avg, exp_avg_sq)
         if amsgrad:
-            second = max(exp_avg_sq, state[2])
-            new_state = (exp_avg, exp_avg_sq, second)
-        update = h.step_size * (exp_avg / (math.sqrt(second) * h.root_scale + h.eps))
+            new = new + (max(exp_avg_sq, state[2]),)
+        update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
         if decoupled:
             update = update + h.decay * param
-        return param - update, new_state
+        return param - update, new
 
     return adam
 
@@ -44,66 +40,45 @@ def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = Fal
 class Adam(Optimizer):
     r"""Adam, as PyTorch computes it.
 
-    With the gradient \(g_t\) (plus `weight_decay` times the parameter):
-
-    $$m_t = \beta_1 m_{t-1} + (1-\beta_1)\, g_t, \qquad
-      v_t = \beta_2 v_{t-1} + (1-\beta_2)\, g_t^2$$
+    $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2$$
     $$p_t = p_{t-1} - \mathrm{lr}\,
       \frac{m_t / (1-\beta_1^t)}{\sqrt{v_t / (1-\beta_2^t)} + \mathrm{eps}}$$
 
-    State: `exp_avg` and `exp_avg_sq` (and `max_exp_avg_sq` with `amsgrad`), 8 bytes per float32
-    parameter (12). A step moves 28 bytes per float32 element (36).
+    State: `exp_avg`, `exp_avg_sq` (`max_exp_avg_sq`): 8 (12) bytes per float32 parameter. A step
+    moves 28 (36) bytes per float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer].
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-3; a number >= 0 or a function of the step.
-        betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
-        weight_decay: coupled (L2) decay, `g + weight_decay * p` through the moments, default 0.
-        amsgrad: divide by the root of the largest \(v\) so far, uncorrected as in PyTorch (optax
-            takes the largest corrected one), default False.
+        weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
+        amsgrad: divide by the root of the largest \(v\) so far, default False. It is the raw
+            \(v\), as in PyTorch; optax takes the largest corrected one.
         maximize: climb instead of descending, default False.
-        decoupled_weight_decay: decay the parameter instead, as [AdamW][fastadam.AdamW] does,
-            default False.
-        bias_correction: False leaves out both corrections \(1-\beta^t\), default True.
-        eps_mode: "torch", or "hat" for the epsilon of TensorFlow and Keras, added to the
-            uncorrected root: \(\mathrm{lr}\sqrt{1-\beta_2^t}/(1-\beta_1^t) \cdot m_t /
-            (\sqrt{v_t} + \mathrm{eps})\). Keras' own default there is eps=1e-7.
+        decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
+        bias_correction: False leaves out both \(1-\beta^t\), default True.
+        eps_mode: "torch", or "hat" for the epsilon of TensorFlow and Keras, which is added to the
+            root before its correction; they take eps=1e-7.
         threads: how many threads a step may use; default [set_threads][fastadam.set_threads].
-
-    Raises:
-        TypeError: for an unknown argument or one of the wrong kind.
-        ValueError: for a number out of range, or arrays that cannot move in place.
 
     Example:
         >>> import numpy as np, fastadam as fa
         >>> w = np.ones(3, np.float32)
-        >>> opt = fa.Adam(w, lr=0.1)
-        >>> opt.step(np.array([1, -2, 3], np.float32)).step
+        >>> fa.Adam(w, lr=0.1).step(np.array([1, -2, 3], np.float32)).step
         1
         >>> w
         array([0.9, 1.1, 0.9], dtype=float32)
     """
 
     rule = adam()
-    defaults = {
-        "lr": 1e-3,
-        "betas": (0.9, 0.999),
-        "eps": 1e-8,
-        "weight_decay": 0.0,
-        "amsgrad": False,
-        "maximize": False,
-        "decoupled_weight_decay": False,
-        "bias_correction": True,
-        "eps_mode": "torch",
-    }
+    defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    defaults |= {"amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
+    defaults |= {"bias_correction": True, "eps_mode": "torch"}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adam(
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
-            decoupled=group["decoupled_weight_decay"],
-        )
+        decoupled = group["decoupled_weight_decay"]
+        return adam(amsgrad=group["amsgrad"], maximize=group["maximize"], decoupled=decoupled)
 
     def check(self, group: dict[str, Any]) -> None:
         if group["eps_mode"] not in ("torch", "hat"):
