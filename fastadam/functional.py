@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
-from .groups import Group, Values
+from .groups import Group, ParamGroup, Values
 from .kernels.threads import check_threads
 from .launch import Launch
 from .memory import checks
@@ -39,6 +39,7 @@ class _Desk:
 
     def __init__(self, rule: Rule, arrays: Sequence[Any], forget: Callable[[Any], None]) -> None:
         self.launch = Launch(rule, arrays[:1], [0])
+        self.write, self.run = self.launch.writer(0), self.launch.table.runner(None)
         self._seen = [ref(arrays[0], forget)]
 
     def same(self, arrays: Sequence[Any]) -> bool:
@@ -70,7 +71,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     Args:
         optimizer: the class; its `hyper` may use the group and the step only.
 
-    Example:
+    Examples:
         >>> import numpy as np, fastadam as fa
         >>> p, g = np.ones(2), np.array([1.0, -1.0])
         >>> m, v = np.zeros(2), np.zeros(2)
@@ -82,7 +83,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values) -> _Settings:
-        group = Group({**defaults, **given, "params": ()}, (), defaults, f"{name}(): ")
+        group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
         values = group.at(1)
         walk.check(values)
         memory.settings = _Settings(given, group, walk.variant(values))
@@ -109,8 +110,8 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
             desk = desk_for(arrays, settings.rule)
         if type(step) is not int or step < 1:
             step = _checked_step(step, name)
-        desk.launch.write_record(0, walk.hyper(settings.group.at(step), step))
-        desk.launch.table.run(check_threads(threads))
+        desk.write(walk.hyper(settings.group.at(step), step))
+        (desk.run if threads is None else desk.launch.table.runner(check_threads(threads)))()
 
     step.__name__ = step.__qualname__ = name
     step.__doc__ = _documentation(optimizer)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from operator import is_
-from typing import Any
+from typing import Any, TypeVar
 
 from .rules import Rule
 
 Values = dict[str, Any]
+Noted = TypeVar("Noted")
 
 NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum"}
 BELOW_ONE = {"betas"}
@@ -71,27 +73,72 @@ def _number(name: str, value: Any, label: str) -> float:
     return number
 
 
+class Edits:
+    """Whether a user edited the groups since the optimizer last looked at them."""
+
+    pending = True
+
+
+def _noting(*names: str) -> Callable[[type[Noted]], type[Noted]]:
+    """Make the methods of these names note that something was edited."""
+
+    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            self.edits.pending = True
+            return method(self, *args, **kwargs)
+
+        return noted
+
+    def decorate(cls: type[Noted]) -> type[Noted]:
+        for name in names:
+            setattr(cls, name, noting(getattr(cls, name)))
+        return cls
+
+    return decorate
+
+
+@_noting("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "pop", "popitem", "clear")
+class ParamGroup(dict[str, Any]):
+    """The dict of a group that users see and edit."""
+
+    edits = Edits()
+
+
+@_noting("__setitem__", "__delitem__", "__iadd__", "append", "extend", "insert", "pop", "remove")
+class ParamGroups(list[ParamGroup]):
+    """The list of groups that users see."""
+
+    edits = Edits()
+
+
 class Group:
     """A parameter group as it was when it was last looked at.
 
     Args:
-        raw: the user's dict, which may change between steps.
+        raw: the user's dict, which may change between steps. Its hyperparameters are replaced by
+            plain Python values, so that it always says what is used.
         params: its arrays.
         defaults: the hyperparameters there are.
         where: how messages begin, if there are several groups.
 
     Attributes:
         rule: what moves its parameters.
+        scheduled: whether a hyperparameter is a function of the step.
 
     Raises:
-        TypeError, ValueError: for an unknown name, a missing one, or a wrong value.
+        TypeError, ValueError: for an unknown name, a missing one, a wrong value, or other arrays.
     """
 
     rule: Rule
 
-    def __init__(self, raw: Values, params: Sequence[Any], defaults: Values, where: str) -> None:
-        self.raw, self.params, self.where = raw, params, where
-        self._defaults, self._snapshot = defaults, dict(raw)
+    def __init__(self, raw: ParamGroup, params: Any, defaults: Values, where: str) -> None:
+        self.raw, self.params, self.where, self._defaults = raw, params, where, defaults
+        if len(raw["params"]) != len(params) or not all(map(is_, raw["params"], params)):
+            raise ValueError(
+                f"{where}the arrays of param_groups were exchanged; write into the arrays, "
+                "use add_param_group, or make a new optimizer"
+            )
         known = {k: v for k, v in raw.items() if k not in CARRIED}
         check_known(known, defaults, f"{where}the optimizer")
         _check_param_names(raw, params, where)
@@ -107,24 +154,12 @@ class Group:
                 self._schedules[name] = value
             else:
                 self._values[name] = checked(name, value, default, where)
-
-    def same(self, raw: Values) -> bool:
-        """Whether the user's dict says what it said; its arrays must be the same ones.
-
-        Raises:
-            ValueError: if its arrays are others.
-        """
-        params = raw.get("params", ())
-        if len(params) != len(self.params) or not all(map(is_, params, self.params)):
-            raise ValueError(
-                f"{self.where}the arrays in param_groups were exchanged; write into the arrays, "
-                "use add_param_group, or make a new optimizer"
-            )
-        return raw == self._snapshot
+        self.scheduled = bool(self._schedules)
+        dict.update(raw, self._values)
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
-        if not self._schedules and lr is None:
+        if lr is None and not self._schedules:
             return self._values
         values = dict(self._values)
         for name, schedule in self._schedules.items():

@@ -2,8 +2,10 @@
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from numbers import Real
 from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
@@ -28,7 +30,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
             for the parameters they hold; default Adam and AdamW.
         dtype: "float32" (default) or "float64", for classes.
 
-    Example:
+    Examples:
         >>> import fastadam as fa
         >>> fa.warmup(fa.AdamW)
     """
@@ -36,9 +38,9 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
 
     for optimizer in optimizers or (family.Adam, family.AdamW):
         groups = () if isinstance(optimizer, type) else optimizer.param_groups
-        dtypes = {param.dtype for group in groups for param in group["params"]} or {dtype}
-        for each in dtypes:
-            made = kernel_for(optimizer.rule, each)
+        wanted = {(optimizer.variant(g), p.dtype) for g in groups for p in g["params"]}
+        for rule, each in wanted or {(optimizer.rule, dtype)}:
+            made = kernel_for(rule, each)
             made.target.parallel(made.run, 0, 0, 0)
 
 
@@ -51,32 +53,37 @@ class Launch:
         self.kernel = kernel_for(rule, mine[0].dtype)
         self.table = Table(self.kernel, [p.size for p in mine], len(params))
         self.table.place("param", [_start(param) for param in mine])
-        self._pick = _picker(rule.hyper)
 
-    def write_record(self, number: int, constants: Mapping[str, float]) -> None:
-        """Keep what `hyper` returned as record `number`.
+    def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
+        """What keeps the constants that `hyper` returned as record `number`.
 
-        Raises:
-            ValueError: if a name is missing, there are others, or a number is too large.
-            TypeError: if something is not a number.
+        It raises ValueError if a name is missing, there are others, or a number is too large, and
+        TypeError if something is not a number.
         """
-        try:
-            if len(constants) != len(self.rule.hyper):
-                raise KeyError
-            self.table.write_record(number, self._pick(constants))
-        except KeyError:
-            missing = [name for name in self.rule.hyper if name not in constants]
-            added = [name for name in constants if name not in self.rule.hyper]
+        pack = partial(self.table.pack, number * self.kernel.record.size)
+        pick, count = _picker(self.rule.hyper), len(self.rule.hyper)
+
+        def write(constants: Mapping[str, float]) -> None:
+            try:
+                pack(*pick(constants))
+            except (KeyError, struct.error, OverflowError):
+                self._refuse(constants)
+            if len(constants) != count:
+                self._refuse(constants)
+
+        return write
+
+    def _refuse(self, constants: Mapping[str, float]) -> NoReturn:
+        missing = [name for name in self.rule.hyper if name not in constants]
+        added = [name for name in constants if name not in self.rule.hyper]
+        if missing or added:
             raise ValueError(
                 f"hyper() must return one number for each name of its rule; "
                 f"missing: {missing}, not in the rule: {added}"
-            ) from None
-        except struct.error:
-            raise TypeError(f"hyper() returned {constants}; give numbers") from None
-        except OverflowError:
-            raise ValueError(
-                f"hyper() returned {constants}; a number is too large for the dtype"
-            ) from None
+            )
+        if all(isinstance(constant, Real) for constant in constants.values()):
+            raise ValueError(f"hyper() returned {constants}; a number is too large for the dtype")
+        raise TypeError(f"hyper() returned {constants}; give numbers")
 
     def write_gradients(self, addresses: Sequence[int]) -> None:
         """Point the table at the gradients of a step."""

@@ -1,12 +1,16 @@
 """The walk of a step: groups, gradients, constants, launch."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
+from operator import is_
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from . import state_dict as saved
-from .groups import Group, Values, check_known, checked
+from .groups import Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.threads import check_threads
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
@@ -34,6 +38,9 @@ class StepInfo(NamedTuple):
     updated: bool = True
 
 
+_info = partial(tuple.__new__, StepInfo)  # half the time of StepInfo(...)
+
+
 class Optimizer:
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
@@ -41,15 +48,15 @@ class Optimizer:
     argument of the constructor. What is passed as `params` is what moves, in place.
 
     Args:
-        params: a tree of arrays (one array, a :class:`Flat`, or dicts, lists and tuples of trees),
-            or a list of groups, dicts with a tree `params` and hyperparameters of their own.
-            Arrays are float32 or float64, C-contiguous, writable, and share no memory.
+        params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
+            trees), or a list of groups, dicts with a tree `params` and hyperparameters of their
+            own. Arrays are float32 or float64, C-contiguous, writable, and share no memory.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
-        threads: how many threads a step may use; the default is that of :func:`set_threads`.
+        threads: how many threads a step may use; the default is that of
+            [set_threads][fastadam.set_threads].
 
     Attributes:
-        param_groups: a dict per group, as in PyTorch; read again at every step.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
@@ -57,7 +64,7 @@ class Optimizer:
         ValueError: for arrays that a kernel cannot walk through, shared memory, no array at all,
             and numbers out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np, fastadam as fa
         >>> @fa.rule(hyper=("lr",))
         ... def descent(param, grad, state, h):
@@ -76,7 +83,6 @@ class Optimizer:
 
     rule: Rule
     defaults: ClassVar[Values] = {}
-    param_groups: list[Values]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -85,12 +91,10 @@ class Optimizer:
         if "__init__" not in vars(cls):
             cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, *lr: Any, threads: int | None = None, **hyper: Any) -> None:
-        if len(lr) > 1:
-            raise TypeError(f"{self._name}() takes params and lr by position, the rest by keyword")
-        if lr and "lr" in hyper:
-            raise TypeError(f"{self._name}() got lr twice")
-        hyper |= {"lr": lr[0]} if lr else {}
+    def __init__(
+        self, params: Any, lr: Any = ..., *, threads: int | None = None, **hyper: Any
+    ) -> None:
+        hyper |= {} if lr is ... else {"lr": lr}
         check_known(hyper, self.defaults, f"{self._name}()")
         self._set_up(params, {**self.defaults, **hyper}, check_threads(threads))
 
@@ -99,8 +103,10 @@ class Optimizer:
         self._parameters, self._state = Parameters(), State()
         self._groups: list[Group] = []
         self._plan: Plan | None = None
+        self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grads: Flat | None = None
-        self.param_groups = []
+        self._edits, self._raws = Edits(), ParamGroups()
+        self._raws.edits = self._edits
         if isinstance(params, Iterator):
             params = list(params)
         if is_groups(params):
@@ -108,7 +114,6 @@ class Optimizer:
                 self._add(group)
         else:
             self._add({"params": params}, alone=True)
-        self.rule = self._groups[0].rule
 
     # What a subclass says
 
@@ -136,6 +141,11 @@ class Optimizer:
         return {}
 
     # What a user sees
+
+    @property
+    def param_groups(self) -> list[ParamGroup]:
+        """A dict per group, as in PyTorch; edit them, and the next step sees it."""
+        return self._raws
 
     @property
     def params(self) -> Tree:
@@ -200,27 +210,30 @@ class Optimizer:
             lr: a learning rate for this step only.
 
         Returns:
-            The count of steps and the learning rate; see :class:`StepInfo`.
+            The count of steps and the learning rate; see [StepInfo][fastadam.StepInfo].
 
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
         """
         with self._lock:
-            arrays = self._own_gradients() if grads is None else self._parameters.matched(grads)
-            if lr is not None:
-                lr = self._checked_lr(lr)
-            values = self._values(lr)
+            if self._edits.pending:
+                self._look_at_groups()
             plan = self._plan or self._new_plan()
+            if self._single and type(grads) is np.ndarray:
+                arrays: Any = (grads,)
+            else:
+                arrays = self._gradients(grads)
             if not plan.gradients.same(arrays):
                 plan.look(arrays)
+            values = self._steady
+            if lr is not None or values is None:
+                values = self._values(lr)
             plan.write_records(self.hyper, values)
             if plan.stale:
                 plan.write_rows([self.initial(group) for group in values])
-            updated = self._state.advance()
-            if updated:
-                for table in plan.tables:
-                    table.run(self._threads)
-            return StepInfo(self._state.count, values[0].get("lr"), None, False, updated)
+            if plan.active:
+                plan.run()
+            return _info((self._state.count, values[0].get("lr"), None, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -259,7 +272,10 @@ class Optimizer:
     def _name(self) -> str:
         return type(self).__name__
 
-    def _own_gradients(self) -> list[Any]:
+    def _gradients(self, grads: Any) -> Any:
+        """The gradients, one per parameter."""
+        if grads is not None:
+            return self._parameters.matched(grads)
         if self._grads is None:
             raise ValueError(
                 "step() without gradients uses opt.grads, which was never touched; "
@@ -267,10 +283,13 @@ class Optimizer:
             )
         return self._grads.leaves
 
-    def _checked_lr(self, lr: Any) -> Any:
-        if "lr" not in self.defaults:
-            raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
-        return checked("lr", lr, 0.0, "step(): ")
+    def _values(self, lr: Any) -> list[Values]:
+        """The hyperparameters of the next step, schedules evaluated."""
+        if lr is not None:
+            if "lr" not in self.defaults:
+                raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
+            lr = checked("lr", lr, 0.0, "step(): ")
+        return [group.at(self._state.count + 1, lr) for group in self._groups]
 
     def _add(self, raw: Any, alone: bool = False) -> None:
         """Add a group, or nothing if anything about it is wrong."""
@@ -280,16 +299,17 @@ class Optimizer:
         label = "params" if alone else f"{where}['params']"
         gathered = self._parameters.checked(raw["params"], label)
         names = {"param_names": gathered.paths} if gathered.paths else {}
-        raw = names | self._defaults | raw | {"params": gathered.arrays}
-        group = self._settled(raw, tuple(gathered.arrays), where and f"{where}: ")
+        raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
+        group = self._settled(raw, raw["params"], where and f"{where}: ")
         self._parameters.add(gathered, alone)
-        self.param_groups.append(raw)
-        self._groups.append(group)
-        self._state.extend(len(self._groups) - 1, len(gathered.arrays))
-        self._state.know(group.rule.state)
-        self._grads = self._plan = None
+        raw.edits = self._edits
+        self._raws.append(raw)
+        self._single = isinstance(self._parameters.structure, int)
+        self._state.extend(len(self._groups), len(gathered.arrays))
+        self._grads = None
+        self._adopt([*self._groups, group])
 
-    def _settled(self, raw: Values, params: Sequence[Any], where: str) -> Group:
+    def _settled(self, raw: ParamGroup, params: Any, where: str) -> Group:
         """A group whose hyperparameters go together, with the rule that follows from them."""
         group = Group(raw, params, self.defaults, where)
         values = group.at(self._state.count + 1)
@@ -297,30 +317,27 @@ class Optimizer:
         group.rule = self.variant(values)
         return group
 
-    def _values(self, lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, after a look at what the user changed."""
-        if len(self.param_groups) != len(self._groups):
-            raise ValueError(
-                f"param_groups has {len(self.param_groups)} groups, but the optimizer was given "
-                f"{len(self._groups)}; use add_param_group, or make a new optimizer"
-            )
-        count, values = self._state.count + 1, []
-        for raw, group in zip(self.param_groups, self._groups):  # noqa: B905
-            if not group.same(raw):
-                group = self._changed(group, raw)
-            values.append(group.at(count, lr))
-        return values
+    def _adopt(self, groups: list[Group]) -> None:
+        """Go on with these groups, and plan anew if other rules or arrays follow from them."""
+        if [group.rule for group in groups] != [group.rule for group in self._groups]:
+            self._plan, self.rule = None, groups[0].rule
+            self._state.know(name for group in groups for name in group.rule.state)
+        self._edits.pending = False
+        scheduled = any(group.scheduled for group in groups)
+        self._steady = None if scheduled else [group.at(1) for group in groups]
+        self._groups = groups
 
-    def _changed(self, old: Group, raw: Values) -> Group:
-        new = self._settled(raw, old.params, old.where)
-        self._groups[self._groups.index(old)] = new
-        if new.rule is not old.rule:
-            self._state.know(new.rule.state)
-            self._plan, self.rule = None, self._groups[0].rule
-        return new
+    def _look_at_groups(self) -> None:
+        raws = [group.raw for group in self._groups]
+        if len(self._raws) != len(raws) or not all(map(is_, self._raws, raws)):
+            raise ValueError(
+                "param_groups has other groups than the optimizer was given; edit the dicts in "
+                "it, use add_param_group, or make a new optimizer"
+            )
+        self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
 
     def _new_plan(self) -> Plan:
-        self._plan = Plan(self._groups, self._parameters, self._state)
+        self._plan = Plan(self._groups, self._parameters, self._state, self._threads)
         return self._plan
 
 

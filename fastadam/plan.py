@@ -15,7 +15,13 @@ from .state import State
 class Plan:
     """A launch for each rule variant and dtype, looked over again only where something changed."""
 
-    def __init__(self, groups: Sequence[Group], parameters: Parameters, state: State) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        parameters: Parameters,
+        state: State,
+        threads: int | None,
+    ) -> None:
         self._parameters, self._state, self.stale = parameters, state, True
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
@@ -24,12 +30,13 @@ class Plan:
         self._launches = [
             Launch(rule, parameters.arrays, numbers) for (rule, _), numbers in members.items()
         ]
-        self.tables = [launch.table for launch in self._launches]
+        self._runs = [launch.table.runner(threads) for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
         self.gradients = Gradients(parameters.arrays, parameters.gradient_names, parameters.names)
         self._protect()
+        self._pair()
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check the gradients of a step, and point the launches at them."""
@@ -38,18 +45,39 @@ class Plan:
         if gradients.active != [state.cohorts[k].active for k in state.cohort_of]:
             state.regroup(state.steps, gradients.active)
             self.stale = True
+            self._pair()
         for launch in self._launches:
             launch.write_gradients(gradients.addresses)
+
+    def _pair(self) -> None:
+        """Which cohorts take the step, and which launches want their constants."""
+        self._active = [cohort for cohort in self._state.cohorts if cohort.active]
+        self.active = bool(self._active)
+        self._pairs = [
+            (cohort, cohort.group, launch.writer(number))
+            for number, cohort in enumerate(self._state.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active
+        ]
 
     def write_records(
         self, hyper: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
     ) -> None:
-        """Keep the constants of each cohort that takes the step; `values` are its group's."""
-        for number, cohort in enumerate(self._state.cohorts):
-            if cohort.active:
-                constants = hyper(values[cohort.group], cohort.step + 1)
-                for launch in self._launches_of[cohort.group]:
-                    launch.write_record(number, constants)
+        """Keep the constants of each cohort that takes the step; `values` are its group's.
+
+        Raises:
+            TypeError, ValueError: if `hyper` does not return a number for each name.
+        """
+        for cohort, group, write in self._pairs:
+            write(hyper(values[group], cohort.step + 1))
+
+    def run(self) -> None:
+        """Count the step and launch."""
+        self._state.count += 1
+        for cohort in self._active:
+            cohort.step += 1
+        for run in self._runs:
+            run()
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""

@@ -11,7 +11,7 @@ Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A scalar update with named state and named per-step constants; made by :func:`rule`.
+    """A scalar update with named state and named per-step constants; made by [rule][fastadam.rule].
 
     Calling it evaluates the update in plain Python with the dtype of its arguments, as the
     compiled kernel does: `math.sqrt` keeps float32, a division by zero gives an infinity.
@@ -59,7 +59,7 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
         TypeError: if a name is not a string, or `state` or `hyper` is one string.
         ValueError: if a name is not an identifier, is reserved, or occurs twice.
 
-    Example:
+    Examples:
         >>> import fastadam as fa
         >>> @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
         ... def heavy_ball(param, grad, state, h):

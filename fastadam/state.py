@@ -57,16 +57,6 @@ class State:
         self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
         self.cohorts = [Cohort(*key) for key in numbers]
 
-    def advance(self) -> bool:
-        """Count a step for every active parameter; whether there is any."""
-        updated = False
-        for cohort in self.cohorts:
-            if cohort.active:
-                cohort.step += 1
-                updated = True
-        self.count += updated
-        return updated
-
     def create(
         self,
         name: str,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .groups import CARRIED, Values
+from .groups import CARRIED, ParamGroup, Values
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -70,8 +70,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         )
     groups, entries = [], []
     for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
-        merged = _merged(raw, saved, opt.defaults)
-        groups.append(opt._settled(merged, group.params, group.where))
+        groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
         numbers = _numbers(raw, saved, group.where)
         entries += [_entry(state_dict["state"].get(number, {})) for number in numbers]
     rules = [group.rule for group in groups for _ in group.params]
@@ -85,21 +84,21 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     for raw, group in zip(opt.param_groups, groups, strict=True):
         raw.update(group.raw)
         group.raw = raw
-    opt._groups, opt._plan, opt.rule = groups, None, groups[0].rule
-    opt._state.know(name for rule in rules for name in rule.state)
+    opt._plan = None
+    opt._adopt(groups)
     opt._state.restore(opt._parameters.arrays, entries, steps, count)
 
 
-def _merged(raw: Values, saved: Values, defaults: Values) -> Values:
+def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
     """The live group with the saved hyperparameters; a live schedule is not replaced."""
-    merged = dict(raw)
+    merged = ParamGroup(raw)
     for name, value in saved.items():
         if name in IGNORED or name in ("params", "param_names"):
             continue
         live = raw.get(name)
         parts = live if isinstance(live, tuple | list) else [live]
         if not any(map(callable, parts)):
-            merged[name] = tuple(value) if isinstance(value, list) else value
+            merged[name] = value
     return merged
 
 
@@ -152,8 +151,7 @@ def parts(opt: Optimizer) -> tuple[Any, ...]:
     params: Any = opt._parameters.flat or opt._parameters.tree
     if not opt._parameters.alone:
         params = [{"params": list(group.params)} for group in opt._groups]
-    own = {name: value for name, value in vars(opt).items() if not name.startswith("_")}
-    del own["param_groups"], own["rule"]
+    own = {k: v for k, v in vars(opt).items() if not k.startswith("_") and k != "rule"}
     settings = (params, opt._defaults, opt._threads)
     return settings, raws, opt.state_dict(), opt._grads, own
 

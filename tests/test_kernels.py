@@ -55,9 +55,9 @@ def run(rule, streams, target, size=700, steps=3, tasks=1):
     table = Table(kernel, [size], 1)
     for (name, part), array in arrays.items():
         table.place(name, array.ctypes.data, part=part)
-    table.write_record(0, [CONSTANTS[name] for name in rule.hyper])
+    table.pack(0, *[CONSTANTS[name] for name in rule.hyper])
     for _ in range(steps):
-        table._parallel(tasks)()
+        table.parallel(tasks)()
     return arrays
 
 
@@ -175,8 +175,8 @@ def test_a_kernel_reaches_elements_beyond_32_bits():
     for (name, _), array in arrays.items():
         table.place(name, array.ctypes.data - 4 * far)
     table.chunks[:, 1:] += far
-    table.write_record(0, [CONSTANTS[name] for name in ADAMW.hyper])
-    table.run()
+    table.pack(0, *[CONSTANTS[name] for name in ADAMW.hyper])
+    table.serial()
     for key, array in want.items():
         np.testing.assert_array_equal(arrays[key], array)
 
@@ -187,7 +187,7 @@ def test_a_skipped_row_is_not_touched():
     for (name, _), array in arrays.items():
         table.place(name, array.ctypes.data)
     table.rows[0, 0] = SKIPPED
-    table.run()
+    table.serial()
     for key, array in memory_for(adamw_streams(), 300).items():
         np.testing.assert_array_equal(arrays[key], array)
 

@@ -113,10 +113,10 @@ def test_one_launch_serves_every_group_of_a_variant():
         [{"params": [p], "lr": 0.1 * k, "weight_decay": 0.01 * k} for k, p in enumerate(params)]
     )
     opt.step([np.ones(3, np.float32)] * 6)
-    assert len(opt._plan.tables) == 1
+    assert len(opt._plan._launches) == 1
     opt.param_groups[2]["amsgrad"] = True
     opt.step([np.ones(3, np.float32)] * 6)
-    assert len(opt._plan.tables) == 2
+    assert len(opt._plan._launches) == 2
 
 
 def test_groups_are_read_again_at_every_step():
@@ -147,10 +147,15 @@ def test_amsgrad_may_be_switched_on_between_steps():
 def test_exchanged_arrays_are_refused():
     w = [np.ones(3), np.ones(3)]
     opt = fa.AdamW(w)
-    opt.param_groups[0]["params"][1] = np.ones(3)
+    opt.param_groups[0]["params"] = [w[0], np.ones(3)]
     with pytest.raises(ValueError, match="exchanged"):
         opt.step([np.ones(3), np.ones(3)])
-    opt.param_groups[0]["params"][1] = w[1]
+    opt.param_groups[0]["params"] = w
+    assert opt.step([np.ones(3), np.ones(3)]).step == 1
+    kept, opt.param_groups[0] = opt.param_groups[0], dict(opt.param_groups[0])
+    with pytest.raises(ValueError, match="other groups"):
+        opt.step([np.ones(3), np.ones(3)])
+    opt.param_groups[0] = kept
     opt.param_groups.append({"params": [np.ones(3)], "lr": 1.0})
     with pytest.raises(ValueError, match="add_param_group"):
         opt.step([np.ones(3), np.ones(3)])
@@ -306,9 +311,9 @@ def test_copies_of_an_optimizer_are_apart_and_go_on_alike(duplicate, kind):
 
 def test_calling_it_wrongly():
     w = np.ones(2)
-    with pytest.raises(TypeError, match="rest by keyword"):
+    with pytest.raises(TypeError, match="positional"):
         fa.AdamW(w, 1e-3, (0.9, 0.99))
-    with pytest.raises(TypeError, match="lr twice"):
+    with pytest.raises(TypeError, match="multiple values"):
         fa.AdamW(w, 1e-3, lr=1e-3)
     with pytest.raises(TypeError, match=r"unknown 'momentum'; it knows lr, betas"):
         fa.AdamW(w, momentum=0.9)

@@ -50,7 +50,7 @@ def set_threads(n: int | None) -> None:
         TypeError: if `n` is not an int.
         ValueError: if `n` is less than 1.
 
-    Example:
+    Examples:
         >>> import fastadam as fa
         >>> fa.set_threads(1)
         >>> fa.get_threads()
@@ -62,7 +62,7 @@ def set_threads(n: int | None) -> None:
 
 
 def get_threads() -> int:
-    """How many threads a large step may use; see :func:`set_threads`."""
+    """How many threads a large step may use; see [set_threads][fastadam.set_threads]."""
     return _chosen or _default()
 
 

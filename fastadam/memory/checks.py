@@ -20,7 +20,7 @@ def check_array(array: Any, name: str, written: bool) -> None:
         raise TypeError(
             f"{name} is {_short(array)} of type {type(array).__module__}."
             f"{type(array).__qualname__}, not a NumPy array; "
-            "convert it, or take the adapter of its framework"
+            "convert it (a torch tensor on the CPU: t.detach().numpy(), which shares its memory)"
         )
     if array.dtype not in SUPPORTED:
         swapped = not array.dtype.isnative and array.dtype.newbyteorder("=") in SUPPORTED

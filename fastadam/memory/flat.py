@@ -20,7 +20,7 @@ def aligned_zeros(size: int, dtype: Any) -> Any:
 
 
 class Flat:
-    """A tree of arrays in one aligned buffer; made by :func:`flatten`.
+    """A tree of arrays in one aligned buffer; made by [flatten][fastadam.flatten].
 
     Attributes:
         buffer: the one-dimensional array that holds every element, leaf after leaf, without gaps.
@@ -76,7 +76,7 @@ def flatten(tree: Tree) -> Flat:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
         ValueError: if there is no leaf, or if arrays share memory (copies would not).
 
-    Example:
+    Examples:
         >>> import numpy as np, fastadam as fa
         >>> flat = fa.flatten({"w": np.ones((2, 3)), "b": np.zeros(3)})
         >>> flat.buffer.shape, flat.tree["w"].shape

@@ -41,6 +41,11 @@ class Table:
     """The memory of one kernel: rows of addresses, chunks of rows, records of constants.
 
     Small arrays; what they point to stays where it is, and is kept alive by who placed it.
+
+    Attributes:
+        rows: for each parameter the number of its record or SKIPPED, then addresses.
+        pack: `pack(offset, *constants)` writes a record.
+        serial: launches the kernel in this thread.
     """
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
@@ -52,28 +57,28 @@ class Table:
         self.rows = np.full((len(sizes), 1 + len(self._columns)), 0, np.int64)
         self.chunks = chunk_table(sizes, chunk_length(self.elements))
         self.records = create_string_buffer(max(1, records * kernel.record.size))
-        self._record_size = kernel.record.size
-        self._pack = partial(kernel.record.pack_into, self.records)
+        self.pack = partial(kernel.record.pack_into, self.records)
         self._small = self.elements < threads.SERIAL_BELOW
-        self._serial = partial(kernel.run, self._tasks(1).ctypes.data)
+        self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
     def place(self, stream: str, addresses: Any, rows: Any = slice(None), part: int = 0) -> None:
         """Say where the arrays of a stream begin, for all rows or for some."""
         self.rows[rows, self._columns[stream, part]] = addresses
 
-    def write_record(self, number: int, constants: Sequence[float]) -> None:
-        self._pack(number * self._record_size, *constants)
+    def runner(self, limit: int | None) -> Callable[[], None]:
+        """What launches the kernel over all chunks, on at most so many threads."""
+        return self.serial if self._small else partial(self._run, limit)
 
-    def run(self, limit: int | None = None) -> None:
-        """Launch the kernel over all chunks, on at most so many threads."""
-        count = 1 if self._small else threads.tasks_for(limit)
+    def _run(self, limit: int | None) -> None:
+        count = threads.tasks_for(limit)
         if count == 1:
-            self._serial()
+            self.serial()
         else:
-            threads.launch(self._parallel(count), self._serial)
+            threads.launch(self.parallel(count), self.serial)
 
     @cache  # noqa: B019  (a table lives as long as its optimizer)
-    def _parallel(self, count: int) -> Callable[[], None]:
+    def parallel(self, count: int) -> Callable[[], None]:
+        """What launches the kernel in so many tasks."""
         tasks = self._tasks(count)
         return self.kernel.target.parallel(  # type: ignore[no-any-return]
             self.kernel.run, tasks.ctypes.data, tasks.strides[0], count

@@ -16,9 +16,8 @@ CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "ep
 @cache
 def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = False) -> Rule:
     """The rule, by what is compiled into it."""
-    moments = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
 
-    @rule(state=moments, hyper=CONSTANTS)
+    @rule(state=("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad, hyper=CONSTANTS)
     def adam(param, grad, state, h):
         if maximize:
             grad = -grad
@@ -41,11 +40,11 @@ class Adam(Optimizer):
     r"""Adam, as PyTorch computes it.
 
     $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2$$
+
     $$p_t = p_{t-1} - \mathrm{lr}\,
       \frac{m_t / (1-\beta_1^t)}{\sqrt{v_t / (1-\beta_2^t)} + \mathrm{eps}}$$
 
-    State: `exp_avg`, `exp_avg_sq` (`max_exp_avg_sq`): 8 (12) bytes per float32 parameter. A step
-    moves 28 (36) bytes per float32 element.
+    State: 8 bytes per float32 parameter (amsgrad 12); a step moves 28 bytes of each (36).
 
     Args:
         params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
@@ -60,9 +59,8 @@ class Adam(Optimizer):
         bias_correction: False leaves out both \(1-\beta^t\), default True.
         eps_mode: "torch", or "hat" for the epsilon of TensorFlow and Keras, which is added to the
             root before its correction; they take eps=1e-7.
-        threads: how many threads a step may use; default [set_threads][fastadam.set_threads].
 
-    Example:
+    Examples:
         >>> import numpy as np, fastadam as fa
         >>> w = np.ones(3, np.float32)
         >>> fa.Adam(w, lr=0.1).step(np.array([1, -2, 3], np.float32)).step
@@ -86,16 +84,20 @@ class Adam(Optimizer):
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        correction1 = root_correction2 = 1.0
+        step_size, root_scale = lr, 1.0
         if group["bias_correction"]:
-            correction1, root_correction2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
-        hat = group["eps_mode"] == "hat"
+            step_size /= 1 - beta1**step
+            root_scale /= math.sqrt(1 - beta2**step)
+        if group["eps_mode"] == "hat":
+            step_size, root_scale = step_size / root_scale, 1.0
+        if group["decoupled_weight_decay"]:
+            decay *= lr
         return {
-            "step_size": lr / correction1 * (root_correction2 if hat else 1.0),
+            "step_size": step_size,
             "beta1_comp": 1 - beta1,
             "beta2": beta2,
             "beta2_comp": 1 - beta2,
-            "root_scale": 1.0 if hat else 1 / root_correction2,
+            "root_scale": root_scale,
             "eps": group["eps"],
-            "decay": lr * decay if group["decoupled_weight_decay"] else decay,
+            "decay": decay,
         }

@@ -13,8 +13,8 @@ class AdamW(Adam):
 
     with the corrected moments of [Adam][fastadam.Adam]. The decay takes the old parameter and does
     not pass through the moments. (bitsandbytes' CUDA kernel decays after the update.) PyTorch
-    rounds \(1 - \mathrm{lr} \cdot \mathrm{weight\_decay}\) to the dtype; here the product itself is
-    rounded, so that a small decay is not lost.
+    rounds \(1 - \mathrm{lr} \cdot \mathrm{weight\_decay}\) to the dtype; here the product is
+    rounded, which keeps the digits of a small decay.
 
     State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step moves 28 bytes per
     float32 element.
@@ -31,7 +31,7 @@ class AdamW(Adam):
         TypeError: for an unknown argument or one of the wrong kind.
         ValueError: for a number out of range, or arrays that cannot move in place.
 
-    Example:
+    Examples:
         >>> import numpy as np, fastadam as fa
         >>> flat = fa.flatten({"w": np.ones((2, 2)), "b": np.zeros(2)})
         >>> opt = fa.AdamW(flat, lr=0.1)

@@ -1,0 +1,13 @@
+.PHONY: test lint bench docs
+
+test:
+	pytest
+
+lint:
+	ruff check . && ruff format --check . && mypy
+
+bench:
+	fastadam bench --csv bench/results/table.csv && python bench/charts.py
+
+docs:
+	python docs/assets/optimizers.py && python docs/assets/step.py && mkdocs build --strict

@@ -1,0 +1,68 @@
+"""What the documentation says of every optimizer: read from the package, not written twice.
+
+`python docs/assets/optimizers.py` fills the tables in README.md and docs/optimizers/index.md. As a
+hook of mkdocs it puts the page of each optimizer into the navigation.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[1]
+PAGES = DOCS / "optimizers"
+TABLE = re.compile(r"(<!-- optimizers -->\n).*?(<!-- /optimizers -->)", re.S)
+HEAD = """\
+| optimizer | origin | state | bytes of state | bytes moved |
+|---|---|---|---|---|
+"""
+
+
+def row(optimizer: Any, page: str) -> str:
+    """One line: a parameter and each state are read and written, the gradient is read."""
+    states = optimizer.rule.state
+    names = ", ".join(f"`{name}`" for name in states) or "none"
+    link = f"[{optimizer.__name__}]({page})"
+    return (
+        f"| {link} | {origin(optimizer)} | {names} | {4 * len(states)} | {12 + 8 * len(states)} |"
+    )
+
+
+def origin(optimizer: Any) -> str:
+    """The paper, from the first paragraph of the file: `Name: authors, title, venue year.`"""
+    first = " ".join((sys.modules[optimizer.__module__].__doc__ or "").split("\n\n")[0].split())
+    name, _, source = first.partition(": ")
+    if name != optimizer.__name__ or not source:
+        raise ValueError(
+            f"{optimizer.__module__} must begin with '{optimizer.__name__}: ' and "
+            f"its source; it begins with {first!r}"
+        )
+    return source.rstrip(".")
+
+
+def filled(path: Path) -> str:
+    """The text of a page with its table as it should be."""
+    from fastadam import optimizers
+
+    folder = "" if path.parent == PAGES else "docs/optimizers/"
+    rows = [
+        row(getattr(optimizers, name), f"{folder}{name.lower()}.md") for name in optimizers.__all__
+    ]
+    return TABLE.sub(rf"\g<1>{HEAD}" + "".join(f"{r}\n" for r in rows) + r"\g<2>", path.read_text())
+
+
+FILES = (DOCS.parent / "README.md", PAGES / "index.md")
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages behind their index."""
+    pages = [f"optimizers/{p.name}" for p in sorted(PAGES.glob("*.md")) if p.stem != "index"]
+    for entry in config.nav:
+        if "Optimizers" in entry:
+            entry["Optimizers"] = ["optimizers/index.md", *pages]
+    return config
+
+
+if __name__ == "__main__":
+    for file in FILES:
+        file.write_text(filled(file))

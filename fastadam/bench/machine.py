@@ -1,0 +1,68 @@
+"""What a measurement depends on: the machine and the versions. No host name, no path."""
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ..kernels.threads import threading_layer
+
+GB = 1e9
+
+
+def describe(threads: int) -> dict[str, str]:
+    """The machine, the versions and the date, as text by name."""
+    total = _total_memory()
+    return {
+        "cpu": _cpu(),
+        "cores": str(os.cpu_count() or "unknown"),
+        "threads": str(threads),
+        "threading layer": threading_layer() or "none",
+        "memory": "unknown" if total is None else f"{total / GB:.0f} GB",
+        "os": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("numpy", "numba", "torch", "fastadam")},
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
+
+
+def available_memory() -> int | None:
+    """Bytes that can be used without swapping, or None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return _total_memory()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
+
+
+def _total_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _cpu() -> str:
+    """The processor's name."""
+    try:
+        if platform.system() == "Darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return platform.processor() or platform.machine()

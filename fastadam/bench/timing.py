@@ -1,0 +1,112 @@
+"""Timing in turns: every round takes one sample of each contender, in an order that changes.
+
+What slows a machine down for a while then slows all contenders down alike. A sample is preceded by
+one step that is not timed: it brings the contender's arrays back into the caches, and outlasts
+the threads of the contender before, which spin for some milliseconds when their work is done.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+Step = Callable[[], object]
+Clock = Callable[[], float]
+
+SAMPLE = 1e-3  # seconds: a sample lasts at least so long
+FEW_ROUNDS, MANY_ROUNDS = 7, 301
+MOST_REPEATS = 1 << 16
+
+
+class Timing(NamedTuple):
+    """Seconds per step: quantiles over the rounds."""
+
+    p20: float
+    p50: float
+    p80: float
+    rounds: int
+
+
+def measure(
+    steps: Sequence[Step],
+    *,
+    seconds: float = 10.0,
+    rounds: int | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+    clock: Clock = perf_counter,
+) -> list[Timing]:
+    """Time each step, all of them in turns.
+
+    Args:
+        steps: what to time.
+        seconds: how long to go on; at least 7 rounds are made, and at most 301.
+        rounds: make so many rounds instead.
+        progress: called between rounds with the fraction that is done.
+        clock: tells the time in seconds.
+    """
+    samples: list[list[float]] = [[] for _ in steps]
+    with _no_collection():
+        repeats = [_repeats(step, clock) for step in steps]
+        for number in _rounds(seconds, rounds, clock, progress):
+            for k in _order(len(steps), number):
+                samples[k].append(_sample(steps[k], repeats[k], clock))
+    return [_timing(each) for each in samples]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection; it comes back if it was on."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _sample(step: Step, repeats: int, clock: Clock) -> float:
+    """The mean time of a few steps in a row, after one that does not count."""
+    step()
+    start = clock()
+    for _ in range(repeats):
+        step()
+    return (clock() - start) / repeats
+
+
+def _repeats(step: Step, clock: Clock) -> int:
+    """How many steps make a sample: three in a row must last, since one may be disturbed."""
+    repeats = 1
+    while repeats < MOST_REPEATS and any(
+        _sample(step, repeats, clock) * repeats < SAMPLE for _ in range(3)
+    ):
+        repeats *= 2
+    return repeats
+
+
+def _rounds(
+    seconds: float, rounds: int | None, clock: Clock, progress: Callable[[float], None]
+) -> Iterator[int]:
+    """The numbers of the rounds, until there are enough or the time is over."""
+    few, many = (FEW_ROUNDS, MANY_ROUNDS) if rounds is None else (rounds, rounds)
+    start, number, elapsed = clock(), 0, 0.0
+    while number < few or (number < many and elapsed < seconds):
+        yield number
+        number += 1
+        elapsed = clock() - start
+        progress(min(1.0, max(number / many, min(number / few, elapsed / seconds))))
+
+
+def _order(count: int, number: int) -> list[int]:
+    """The order of a round: another first each time, and every other round backwards."""
+    order = [(k + number) % count for k in range(count)]
+    return order[::-1] if number % 2 else order
+
+
+def _timing(samples: Sequence[float]) -> Timing:
+    p20, p50, p80 = np.quantile(samples, (0.2, 0.5, 0.8)).tolist()
+    return Timing(p20, p50, p80, len(samples))

@@ -1,0 +1,111 @@
+"""The command line: one module per subcommand, each with HELP, add_arguments and run.
+
+Modules of subcommands import nothing heavy before `run`, so that help comes at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from .. import __version__
+
+COMMANDS = ("demo", "bench", "info")
+EXTRAS = ("demo", "bench")  # subcommands that need packages beyond the core
+
+DESCRIPTION = """\
+Fused optimizers: one compiled pass over flat parameter buffers.
+
+The library is used from Python (import fastadam); this command shows and measures it."""
+
+EPILOG = """\
+examples:
+  fastadam info                            versions, threads and the cache of this machine
+  fastadam demo                            train a small network on handwritten digits
+  fastadam demo --optimizer adam --lr 0.003
+  fastadam bench                           fused steps against unfused ones
+  fastadam bench --help                    what can be measured, and how
+
+Optional packages: pip install "fastadam[demo]" or "fastadam[bench]"."""
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, but not a `None` that stands for something the help text says."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Mistakes of the user end in one line on stderr; `python -X dev -m fastadam` shows where.
+
+    Args:
+        argv: the words after `fastadam`; those of this process if left out.
+
+    Returns:
+        The exit code: 0 if all went well, 2 for a mistake of the user, 130 after Ctrl-C, 141 if
+        nobody reads the output any more.
+    """
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads the rest
+        return 141
+
+
+def _dispatch(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as done:  # after --help, or a message about a wrong argument
+        return int(done.code or 0)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return int(arguments.run(arguments))
+    except BrokenPipeError:
+        raise
+    except (ImportError, TypeError, ValueError, OSError) as error:
+        if sys.flags.dev_mode:
+            raise
+        return _refused(arguments.command, error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastadam", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter
+    )
+    parser.add_argument("--version", action="version", version=f"fastadam {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f".{name}", __name__)
+        command = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+            formatter_class=Formatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _refused(command: str, error: Exception) -> int:
+    """Say what was wrong, and the way out where it is not in the message."""
+    message = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if package == "fastadam":  # no package of the user's is missing
+            raise error
+        extra = f"fastadam[{command}]" if command in EXTRAS else "fastadam"
+        message = f'{package} is not installed; run: pip install "{extra}"'
+    print(f"fastadam {command}: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,224 @@
+"""`fastadam demo`: a small network learns handwritten digits; what the optimizer costs in it."""
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..memory.flat import Flat
+    from ..optimizer import Optimizer
+    from .digits import Clock, Epoch
+
+HELP = "train a small network on handwritten digits, and see what its optimizer costs"
+
+EPILOG = """\
+examples:
+  fastadam demo
+  fastadam demo --optimizer adam --lr 0.003 --epochs 10
+  fastadam demo --seed 7 --plot seed7.png
+
+The network has 64 inputs, 128 hidden units (ReLU, dropout 0.2) and 10 outputs. Forward and
+backward pass are plain NumPy; one fused step updates all weights, which lie in one buffer.
+The images come with scikit-learn: nothing is downloaded. One seed always gives the same
+numbers."""
+
+PACKAGES = ("matplotlib", "rich", "sklearn")
+PICTURES = (".png", ".pdf", ".svg")
+TITLES = {"loss": "cross-entropy", "accuracy": "share of digits recognised"}
+CURVES = (("train", "training", "#d9822b"), ("valid", "validation", "#1f6fb2"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fastadam demo`."""
+    from .. import optimizers
+
+    names = {name.lower(): name for name in optimizers.__all__}
+    parser.epilog = EPILOG
+    option = parser.add_argument
+    option(
+        "--optimizer",
+        type=lambda name: names.get(name.lower(), name),
+        choices=optimizers.__all__,
+        default="AdamW",
+        metavar="NAME",
+        help=f"one of {', '.join(optimizers.__all__)}, in any case",
+    )
+    option("--epochs", type=_at_least(1), default=30, metavar="N", help="passes over the images")
+    option("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")
+    option("--batch", type=_at_least(1), default=32, metavar="N", help="images per step")
+    option("--seed", type=_at_least(0), default=0, metavar="N", help="of weights, order, dropout")
+    option(
+        "--plot",
+        type=_picture,
+        default=Path("fastadam-demo.png"),
+        metavar="PATH",
+        help="where to save the learning curve",
+    )
+    option(
+        "--threads",
+        type=_at_least(1),
+        metavar="N",
+        help="at most so many per step (default: all); a network as small as this one uses one",
+    )
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers of at least `least`."""
+
+    def integer(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        return number
+
+    return integer
+
+
+def _picture(text: str) -> Path:
+    """The name of a picture that can be saved."""
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(PICTURES)}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {str(path.parent)!r}")
+    return path
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a run that diverges shows it in its table
+def run(arguments: argparse.Namespace) -> int:
+    """Train, draw, compare, report."""
+    for name in PACKAGES:  # one that is missing is better known before the work
+        import_module(name)
+    from rich.console import Console
+
+    from .digits import Clock
+
+    console, clock = Console(highlight=False, soft_wrap=True), Clock()
+    rng = np.random.default_rng(arguments.seed)
+    opt, params = _optimizer(arguments, rng)
+    _prepare(console, opt)
+    history = _train(console, opt, rng, arguments, clock)
+    headline = _headline(arguments.optimizer, history)
+    _draw(history, headline, arguments.plot)
+    console.print(f"\n[bold]{headline}[/]")
+    console.print(_cost(opt, params, clock))
+    console.print(f"Learning curve: {arguments.plot.resolve()}", markup=False)
+    return 0
+
+
+def _optimizer(arguments: argparse.Namespace, rng: np.random.Generator) -> "tuple[Optimizer, Flat]":
+    """The optimizer, and the weights it moves, in one buffer."""
+    from .. import optimizers
+    from ..memory.flat import flatten
+    from .digits import layers
+
+    params = flatten(layers(rng))
+    lr = {} if arguments.lr is None else {"lr": arguments.lr}
+    make = getattr(optimizers, arguments.optimizer)
+    return make(params, threads=arguments.threads, **lr), params
+
+
+def _prepare(console: "Console", opt: "Optimizer") -> None:
+    """Compile, or load what an earlier run has compiled, with a word about the wait."""
+    from ..launch import warmup
+
+    console.print("Preparing the kernel (compiled once, a second or so; then cached) ...", end=" ")
+    start = perf_counter()
+    warmup(opt)
+    console.print(f"ready in {perf_counter() - start:.1f} s\n")
+
+
+def _train(
+    console: "Console",
+    opt: "Optimizer",
+    rng: np.random.Generator,
+    arguments: argparse.Namespace,
+    clock: "Clock",
+) -> "list[Epoch]":
+    """Train with a progress bar, and a line of the table as each epoch ends."""
+    from rich.progress import Progress
+
+    from .digits import load, train
+
+    data, epochs, batch, history = load(), arguments.epochs, arguments.batch, []
+    console.print("[bold]epoch    training loss  accuracy    validation loss  accuracy[/]")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=epochs * -(-len(data[0].labels) // batch))
+        for epoch in train(
+            opt,
+            data,
+            rng,
+            epochs=epochs,
+            batch=batch,
+            clock=clock,
+            after_batch=lambda: progress.advance(task),
+        ):
+            history.append(epoch)
+            progress.console.print(_row(epoch))
+    return history
+
+
+def _row(epoch: "Epoch") -> str:
+    """A line of the table."""
+    number, train, valid = epoch
+    return (
+        f"{number:5d}    {train.loss:13.4f}  {train.accuracy:8.1%}    "
+        f"{valid.loss:15.4f}  {valid.accuracy:8.1%}"
+    )
+
+
+def _headline(optimizer: str, history: "list[Epoch]") -> str:
+    plural = "s" if len(history) > 1 else ""
+    accuracy = history[-1].valid.accuracy
+    return f"{optimizer}: {accuracy:.1%} validation accuracy after {len(history)} epoch{plural}"
+
+
+def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
+    """What the fused step took of the training time, and what an unfused one would have taken."""
+    from .comparison import compare
+
+    text = f"The fused step took {clock.steps / clock.batches:.1%} of the training time"
+    seconds = compare(opt, params)
+    if seconds is None:
+        return f"{text}."
+    times = seconds.unfused / seconds.fused
+    unfused = clock.steps * times
+    share = unfused / (clock.batches - clock.steps + unfused)
+    return (
+        f"{text}; unfused NumPy would have taken {share:.1%} ({times:.1f} times as long: "
+        f"{seconds.fused * 1e6:.1f} and {seconds.unfused * 1e6:.1f} us per step)."
+    )
+
+
+def _draw(history: "list[Epoch]", headline: str, path: Path) -> None:
+    """Save the learning curve: loss and accuracy, training and validation."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    figure = Figure(figsize=(10, 4.2), dpi=150, layout="constrained")
+    figure.suptitle(headline, fontsize=13)
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, measure in ((loss, "loss"), (accuracy, "accuracy")):
+        for part, label, color in CURVES:
+            values = [getattr(getattr(epoch, part), measure) for epoch in history]
+            epochs = [epoch.number for epoch in history]
+            axes.plot(epochs, values, label=label, color=color, marker="o", markersize=3)
+        axes.set_title(TITLES[measure], loc="left", fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    loss.set_yscale("log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    loss.yaxis.set_major_formatter("{x:g}")
+    loss.yaxis.set_minor_formatter(NullFormatter())
+    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    accuracy.legend(frameon=False, loc="lower right")
+    figure.savefig(path)

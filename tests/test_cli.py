@@ -1,0 +1,446 @@
+"""The command line: help, errors in one line, `info` anywhere, and the network of `demo`."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from processes import output
+
+import fastadam as fa
+from fastadam.cli import COMMANDS, comparison, demo, digits, info, main
+
+INFO = (
+    "fastadam", "Python", "platform", "NumPy", "Numba", "llvmlite", "torch", "CPU", "CPU cores",
+    "CPU features", "threads", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "threading layer",
+    "layers available", "kernel cache", "kernels in it", "CUDA",
+)  # fmt: skip
+PNG = b"\x89PNG\r\n\x1a\n"
+NETWORK_SEED = 3
+
+
+@pytest.fixture
+def packages():
+    for name in demo.PACKAGES:
+        pytest.importorskip(name)
+
+
+@pytest.fixture(scope="module")
+def data():
+    pytest.importorskip("sklearn")
+    return digits.load()
+
+
+def trained(data, optimizer=fa.AdamW, *, seed=0, epochs=30, batch=32, **hyper):
+    """The scores of every epoch, the optimizer, and the weights."""
+    rng = np.random.default_rng(seed)
+    weights = fa.flatten(digits.layers(rng))
+    opt = optimizer(weights, **hyper)
+    return list(digits.train(opt, data, rng, epochs=epochs, batch=batch)), opt, weights
+
+
+# Help and errors
+
+
+def test_help_names_every_command_with_examples(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert all(f"fastadam {command}" in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_examples(command, capsys):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: fastadam {command}" in text
+    assert text.count(f"\n  fastadam {command}") >= 1
+    assert "examples:" in text
+
+
+def test_help_shows_defaults_and_no_none(capsys):
+    main(["demo", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for shown in ("(default: AdamW)", "(default: 30)", "(default: 32)", "the optimizer's own"):
+        assert shown in text
+    assert "None" not in text
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastadam {fa.__version__}\n"
+
+
+def test_no_command_shows_help(capsys):
+    assert main([]) == 2
+    assert "examples:" in capsys.readouterr().err
+
+
+def test_unknown_command_names_the_known_ones(capsys):
+    assert main(["deno"]) == 2
+    error = capsys.readouterr().err
+    assert all(command in error for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lr", "-1"], "lr=-1.0 is negative"),
+        (["--lr", "nan"], "lr=nan is not finite"),
+        (["--lr", "fast"], "'fast'"),
+        (["--optimizer", "adamwz"], "AdamW"),
+        (["--epochs", "0"], "0 is less than 1"),
+        (["--batch", "0"], "0 is less than 1"),
+        (["--threads", "0"], "0 is less than 1"),
+        (["--seed", "-1"], "-1 is less than 0"),
+        (["--plot", "curve.txt"], ".png"),
+        (["--plot", "nowhere/curve.png"], "nowhere"),
+    ],
+)
+def test_bad_values_are_named_without_a_traceback(
+    arguments, message, packages, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", *arguments]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("fastadam demo: error: ")
+    assert message in last
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("package", demo.PACKAGES)
+def test_missing_package_names_the_extra(package, packages, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["demo", "--epochs", "1"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        f'fastadam demo: error: {package} is not installed; run: pip install "fastadam[demo]"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (ValueError("several\n  lines"), 2, "fastadam info: error: several lines\n"),
+        (PermissionError(13, "Permission denied", "a.png"), 2, "a.png"),
+    ],
+)
+def test_what_ends_a_command(error, code, message, capsys, monkeypatch):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(info, "run", fail)
+    assert main(["info"]) == code
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == (1 if message else 0)
+
+
+def test_mistakes_of_the_library_are_not_hidden(monkeypatch):
+    def fail(arguments):
+        raise AttributeError("bug")
+
+    monkeypatch.setattr(info, "run", fail)
+    with pytest.raises(AttributeError, match="bug"):
+        main(["info"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells of a closed pipe in other ways")
+@pytest.mark.parametrize("arguments", [["--help"], ["info"]])
+def test_closed_pipe_is_quiet(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastadam", *arguments],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"numba", "torch", "sklearn", "matplotlib", "rich"}),
+        (["info"], {"torch", "sklearn", "matplotlib"}),
+    ],
+)
+def test_imports_only_what_it_needs(arguments, heavy):
+    code = (
+        "import sys; from fastadam.cli import main\n"
+        f"assert main({arguments}) == 0\n"
+        f"print(); print({heavy} & set(sys.modules))"
+    )
+    assert output(code).splitlines()[-1] == "set()"
+
+
+# Info
+
+
+def answers(text):
+    """The lines that `info` prints where there is no terminal, by label."""
+    return {
+        label: line[len(label) :].strip()
+        for line in text.splitlines()
+        for label in INFO
+        if line.startswith(f"{label}  ")
+    }
+
+
+def test_info_answers_everything(capsys):
+    assert main(["info"]) == 0
+    found = answers(capsys.readouterr().out)
+    assert tuple(found) == INFO
+    assert found["fastadam"] == fa.__version__
+    assert found["NumPy"] == np.__version__
+    assert not [label for label, answer in found.items() if answer.startswith("unknown")]
+
+
+def test_info_needs_the_core_only(capsys, monkeypatch):
+    for name in ("rich", "torch", "sklearn", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["info"]) == 0
+    assert tuple(answers(capsys.readouterr().out)) == INFO
+
+
+def test_info_on_a_terminal_is_a_table(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "┌" in text
+    assert all(label in text for label in INFO)
+
+
+def test_info_tells_settings_and_their_consequences(tmp_path):
+    code = "import sys; from fastadam.cli import main; sys.exit(main(['info']))"
+    folder = tmp_path / "kernels here"
+    text = output(
+        code,
+        NUMBA_DISABLE_JIT="0",
+        NUMBA_THREADING_LAYER="workqueue",
+        NUMBA_CACHE_DIR=str(folder),
+        NUMBA_NUM_THREADS="2",
+        OMP_NUM_THREADS="1",
+    )
+    found = answers(text)
+    assert found["threading layer"].startswith("workqueue, as NUMBA_THREADING_LAYER=workqueue")
+    assert "workqueue" in found["layers available"]
+    assert "warning" in text
+    assert found["threads"].startswith("1 ")
+    assert (found["NUMBA_NUM_THREADS"], found["OMP_NUM_THREADS"]) == ("2", "1")
+    assert found["kernel cache"].startswith(str(folder))
+    files = [path for path in folder.rglob("*") if path.suffix in (".nbi", ".nbc")]
+    assert files
+    assert found["kernels in it"].startswith(f"{len(files)} files, ")
+
+
+def test_info_tells_what_it_cannot_find_out(capsys, monkeypatch):
+    def fail():
+        raise RuntimeError("several\nlines")
+
+    monkeypatch.setitem(info.QUESTIONS, "CPU", fail)
+    assert main(["info"]) == 0
+    found = answers(capsys.readouterr().out)
+    assert found["CPU"] == "unknown: RuntimeError: several lines"
+    assert tuple(found) == INFO
+
+
+def test_info_where_no_folder_is_writable(monkeypatch):
+    monkeypatch.setattr(info, "_cache_folder", lambda: None)
+    assert "NUMBA_CACHE_DIR" in info._cache()
+    assert info._cache_size() == ""
+
+
+# The network
+
+
+def test_gradients_are_those_of_finite_differences():
+    """Central differences in float64: their own error is about 1e-10 at this step width."""
+    rng = np.random.default_rng(NETWORK_SEED)
+    net = digits.layers(rng, np.float64)
+    for layer in net.values():
+        layer["bias"][...] = rng.normal(0, 0.1, layer["bias"].shape)
+    images = digits.Images(rng.random((6, digits.PIXELS)), rng.integers(0, digits.CLASSES, 6))
+    mask = digits.dropout(rng, 6).astype(np.float64)
+    grads = {k: {n: np.full_like(a, np.nan) for n, a in layer.items()} for k, layer in net.items()}
+    digits.backward(net, images, mask, grads)
+
+    def loss():
+        return digits.cross_entropy(digits.forward(net, images.pixels, mask)[1], images.labels)
+
+    width = 1e-6
+    for name, layer in net.items():
+        for part, array in layer.items():
+            for where in rng.choice(array.size, min(array.size, 40), replace=False):
+                kept = array.flat[where]
+                array.flat[where] = kept + width
+                above = loss()
+                array.flat[where] = kept - width
+                below = loss()
+                array.flat[where] = kept
+                slope = (above - below) / (2 * width)
+                np.testing.assert_allclose(grads[name][part].flat[where], slope, atol=1e-8)
+
+
+def test_scores_of_a_known_network():
+    """All weights zero: every digit is as likely, and the first is guessed."""
+    net = digits.layers(np.random.default_rng(NETWORK_SEED))
+    for layer in net.values():
+        layer["weight"][...] = 0
+    images = digits.Images(np.ones((4, digits.PIXELS), np.float32), np.array([0, 1, 0, 7]))
+    score = digits.score(net, images)
+    assert score.loss == pytest.approx(np.log(10), rel=1e-6)
+    assert score.accuracy == 0.5
+
+
+def test_large_scores_do_not_overflow():
+    net = digits.layers(np.random.default_rng(NETWORK_SEED))
+    net["output"]["bias"][...] = np.arange(10) * 1e3
+    images = digits.Images(np.ones((1, digits.PIXELS), np.float32), np.array([9]))
+    assert digits.score(net, images) == (0, 1)
+
+
+def test_dropout_keeps_the_mean():
+    mask = digits.dropout(np.random.default_rng(NETWORK_SEED), 2000)
+    assert mask.dtype == np.float32
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(1) / np.float32(0.8)}
+    deviation = np.sqrt(digits.DROPOUT / (1 - digits.DROPOUT) / mask.size)
+    assert abs(mask.mean() - 1) < 5 * deviation
+
+
+def test_data_are_scaled_and_split_without_overlap(data):
+    train, valid = data
+    assert train.pixels.dtype == valid.pixels.dtype == np.float32
+    assert (train.pixels.min(), train.pixels.max()) == (0, 1)
+    assert len(train.labels) + len(valid.labels) == 1797
+    rows = {pixels.tobytes() for pixels in train.pixels}
+    assert not any(pixels.tobytes() in rows for pixels in valid.pixels)
+
+
+def test_each_epoch_sees_every_image_once(data):
+    rng = np.random.default_rng(NETWORK_SEED)
+    seen = [batch.pixels for batch in digits.batches(rng, data[0], 100)]
+    assert [len(pixels) for pixels in seen] == [100] * 14 + [37]
+    assert sorted(p.tobytes() for p in np.concatenate(seen)) == sorted(
+        p.tobytes() for p in data[0].pixels
+    )
+
+
+@pytest.mark.parametrize("optimizer", [fa.AdamW, fa.Adam])
+def test_default_demo_recognises_97_percent(optimizer, data):
+    history, _, _ = trained(data, optimizer)
+    assert len(history) == 30
+    assert history[-1].valid.accuracy >= 0.97
+
+
+def test_same_seed_same_numbers(data):
+    first, _, weights = trained(data, epochs=3)
+    again, _, same = trained(data, epochs=3)
+    other, _, _ = trained(data, epochs=3, seed=1)
+    assert first == again != other
+    assert weights.buffer.tobytes() == same.buffer.tobytes()
+
+
+# Fused against unfused
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "hyper"),
+    [
+        (fa.AdamW, {}),
+        (fa.AdamW, {"lr": 0.1, "weight_decay": 0.3, "betas": (0.5, 0.9), "eps": 1e-3}),
+        (fa.Adam, {"weight_decay": 0.01}),
+    ],
+)
+def test_comparison_validates_and_leaves_the_training_alone(optimizer, hyper, data, monkeypatch):
+    _, opt, weights = trained(data, optimizer, epochs=1, **hyper)
+    before, steps = weights.buffer.copy(), opt.state_dict()["state"][0]["step"]
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    assert len(comparison.compare(opt, weights)) == 2
+    assert weights.buffer.tobytes() == before.tobytes()
+    assert opt.state_dict()["state"][0]["step"] == steps
+
+
+def test_comparison_refuses_to_time_what_differs(data, monkeypatch):
+    from fastadam.bench import contenders
+
+    def wrong(param, *_, **__):
+        param *= 1.001
+
+    _, opt, weights = trained(data, epochs=1)
+    monkeypatch.setattr(contenders, "numpy_adam", wrong)
+    with pytest.raises(RuntimeError, match="differ by"):
+        comparison.compare(opt, weights)
+
+
+def test_optimizer_without_an_unfused_step_is_not_compared(data):
+    class Mine(fa.AdamW):
+        pass
+
+    _, opt, weights = trained(data, Mine, epochs=1)
+    assert comparison.compare(opt, weights) is None
+    clock = digits.Clock(batches=4.0, steps=1.0)
+    assert demo._cost(opt, weights, clock) == "The fused step took 25.0% of the training time."
+
+
+# The demo, end to end
+
+
+def run_demo(capsys, *arguments):
+    assert main(["demo", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def validation(text):
+    """The last column of the table."""
+    rows = [line.split() for line in text.splitlines()]
+    return [float(row[-1].rstrip("%")) for row in rows if row and row[0].isdigit()]
+
+
+def test_demo_from_end_to_end(packages, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    text = run_demo(capsys, "--epochs", "4")
+    accuracies = validation(text)
+    assert len(accuracies) == 4
+    assert accuracies[-1] > max(85, accuracies[0])
+    for told in ("compiled once", "AdamW: ", "of the training time; unfused NumPy would have"):
+        assert told in text
+    picture = tmp_path / "fastadam-demo.png"
+    assert str(picture) in text
+    assert picture.read_bytes().startswith(PNG)
+
+
+def test_demo_takes_its_options(packages, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    picture = tmp_path / "curve.svg"
+    options = ["--epochs", "1", "--plot", str(picture), "--threads", "1", "--seed", "5"]
+    slow = run_demo(capsys, *options, "--optimizer", "aDAM", "--lr", "1e-5", "--batch", "256")
+    quick = run_demo(capsys, *options, "--optimizer", "adam", "--lr", "1e-2", "--batch", "8")
+    assert "Adam: " in slow
+    assert "after 1 epoch\n" in slow
+    assert validation(quick) > validation(slow)
+    assert "<svg" in picture.read_text()
+
+
+def test_demo_survives_divergence(packages, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    text = run_demo(capsys, "--epochs", "2", "--lr", "1e20", "--plot", str(tmp_path / "nan.png"))
+    assert "nan" in text
+
+
+def test_python_m_fastadam():
+    code = (
+        "import runpy, sys; sys.argv = ['fastadam', '--version']\n"
+        "runpy.run_module('fastadam', run_name='__main__')"
+    )
+    assert output(code) == f"fastadam {fa.__version__}"

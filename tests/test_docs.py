@@ -1,0 +1,141 @@
+"""The documentation is true: its code runs and prints what is shown, and nothing is left out."""
+
+import ast
+import doctest
+import importlib.util
+import re
+import runpy
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import fastadam as fa
+from fastadam import optimizers
+from fastadam.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+DOCS, PACKAGE = ROOT / "docs", ROOT / "fastadam"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+NEEDS = re.compile(r"<!-- needs: (\w+) -->\s*\Z")
+DEFAULT = re.compile(r"^\| `(\w+)` \| (.+?) \|", re.M)
+LINK = re.compile(r"\]\(([^)#\s]+)")
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+each_optimizer = pytest.mark.parametrize("name", optimizers.__all__)
+
+
+class Block(NamedTuple):
+    """Python code of a page: the line above it, what it prints, and the package that it needs."""
+
+    line: int
+    code: str
+    output: str
+    needs: str
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """The ```python blocks of a page, each with the ```output block that follows it."""
+    fences = list(FENCE.finditer(text))
+    for fence, following in zip(fences, [*fences[1:], None], strict=False):
+        if fence[1] != "python":
+            continue
+        output, needs = "", NEEDS.search(text[: fence.start()])
+        if following and following[1] == "output":
+            assert not text[fence.end() : following.start()].strip()
+            output = following[2]
+        yield Block(text[: fence.start(2)].count("\n"), fence[2], output, needs[1] if needs else "")
+
+
+def installed(package: str) -> bool:
+    return not package or importlib.util.find_spec(package) is not None
+
+
+@each_page
+def test_code_runs_and_prints_what_is_shown(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace, missing = {"__name__": "__main__"}, set()
+    for block in blocks(page.read_text()):
+        if not installed(block.needs):
+            missing.add(block.needs)
+            continue
+        printed = StringIO()
+        with redirect_stdout(printed):
+            exec(compile("\n" * block.line + block.code, page, "exec"), namespace)
+        got = printed.getvalue()
+        same = doctest.OutputChecker().check_output(block.output, got, FLAGS)
+        assert same, f"{page}:{block.line} prints\n{got}"
+    if missing:
+        pytest.skip(f"all ran but the blocks that need {missing}")
+
+
+@each_page
+def test_every_python_block_is_found(page):
+    text = page.read_text()
+    fences = re.findall(r"^\s*(?:```|~~~)\s*(?:python|py|pycon)\b", text, re.M)
+    assert len(fences) == len([*blocks(text)])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    assert [link for link in targets if not (page.parent / link).exists()] == []
+
+
+def modules() -> Iterator[str]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if not {"cli", "bench", "__main__"} & {*parts}:  # they need extras
+            yield ".".join(parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("name", [*modules()])
+def test_examples_in_docstrings(name):
+    module = pytest.importorskip(name)  # an adapter needs its framework
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+        report = StringIO()
+        runner.run(test, out=report.write)
+        assert not report.getvalue(), report.getvalue()
+
+
+@pytest.mark.parametrize("name", fa.__all__)
+def test_every_public_name_has_its_place(name):
+    own = DOCS / "optimizers" / f"{name.lower()}.md"
+    page = own if name in optimizers.__all__ else DOCS / "api.md"
+    assert f"::: fastadam.{name}" in page.read_text()
+    assert getattr(fa, name).__doc__
+
+
+@each_optimizer
+def test_page_of_an_optimizer_names_its_hyperparameters(name):
+    text = (DOCS / "optimizers" / f"{name.lower()}.md").read_text()
+    defaults = getattr(fa, name).defaults
+    assert [key for key in defaults if f"`{key}`" not in text] == []
+    shown = {key: ast.literal_eval(value) for key, value in DEFAULT.findall(text)}
+    assert shown == {key: defaults[key] for key in shown}
+
+
+def test_tables_and_picture_are_up_to_date():
+    tables = runpy.run_path(str(DOCS / "assets" / "optimizers.py"))
+    for file in tables["FILES"]:
+        assert file.read_text() == tables["filled"](file), "run `make docs`"
+    drawing = runpy.run_path(str(DOCS / "assets" / "step.py"))["drawing"]
+    assert (DOCS / "assets" / "step.svg").read_text() == drawing()
+
+
+def test_contributing_is_short():
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_of_the_command_line_are_documented(command, capsys):
+    assert main([command, "--help"]) == 0
+    options = {*re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)} - {"--help"}
+    text = (DOCS / "cli.md").read_text()
+    assert [option for option in sorted(options) if f"`{option}" not in text] == []
