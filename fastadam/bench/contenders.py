@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import fastadam as fa
 
-from ..kernels.threads import SERIAL_BELOW
+from ..kernels import threads as policy
 from ..memory.flat import aligned_zeros
 from . import passes
 
@@ -33,8 +33,8 @@ LR, BETAS, EPS, WEIGHT_DECAY = 1e-3, (0.9, 0.999), 1e-8, 1e-2  # the defaults of
 HYPER: dict[str, Any] = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": WEIGHT_DECAY}
 
 # Bytes per element while everything is alive: parameters and gradients 8, shared moments 8,
-# those of `fused` 8, scratch 8, temporaries of the largest step 16; PyTorch's set another 16.
-NUMPY_BYTES, TORCH_BYTES = 48, 16
+# those of `fused` 8, scratch 8, temporaries of the largest step 20; PyTorch's set another 16.
+NUMPY_BYTES, TORCH_BYTES = 52, 16
 
 
 class Contender(NamedTuple):
@@ -78,7 +78,7 @@ def many_arrays(number: int = 1000, size: int = 1000) -> Case:
 # Small cases that take every way through the contenders: serial, parallel, several arrays.
 VALIDATED = (
     one_array(1003),
-    one_array(SERIAL_BELOW + 11),
+    one_array(policy.SERIAL_BELOW + 11),
     Case("3 arrays", (17, 1000, 1)),
 )
 
@@ -301,15 +301,15 @@ def using_threads(threads: int, torch: bool) -> Iterator[None]:
             f"threads={threads} is outside 1..{started}, the threads that Numba was started with; "
             "set the environment variable NUMBA_NUM_THREADS for more"
         )
-    before = numba.get_num_threads(), fa.get_threads()
+    before, chosen = numba.get_num_threads(), policy._chosen
     numba.set_num_threads(threads)
     fa.set_threads(threads)
     restore_torch = _use_torch_threads(threads) if torch else lambda: None
     try:
         yield
     finally:
-        numba.set_num_threads(before[0])
-        fa.set_threads(before[1])
+        numba.set_num_threads(before)
+        fa.set_threads(chosen)
         restore_torch()
 
 

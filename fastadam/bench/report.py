@@ -199,7 +199,7 @@ def show(report: Report) -> None:
     except ImportError:
         print(to_text(report))
         return
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for k, name in enumerate(HEADER):
         table.add_column(name, justify="left" if k < 2 else "right", no_wrap=True)
     for group in cells(report):
@@ -246,6 +246,19 @@ def summary(report: Report) -> str:
     """Two lines: how `fused` compares with its closest rival, and with NumPy."""
     names = (closest_rival(report), "numpy")
     return "\n".join(f"{name} takes, relative to fused: {_ratios(report, name)}" for name in names)
+
+
+def headline(report: Report) -> str:
+    """One sentence on the case that is closest to a million elements in one array."""
+    single = [rows for rows in report.cases.values() if rows["fused"].arrays == 1]
+    rows = min(single, key=lambda rows: abs(rows["fused"].elements - 1_000_000))
+    rivals = (closest_rival(report), "numpy")
+    ratios = [f"{ratio(rows[name].to_fused)} as fast as {name}" for name in rivals]
+    return (
+        f"An AdamW step over {rows['fused'].case} float32 elements takes "
+        f"{duration(rows['fused'].p50)}, {' and '.join(ratios)} "
+        f"({report.machine.get('cpu')}, {report.machine.get('threads')} threads)."
+    )
 
 
 def closest_rival(report: Report) -> str:

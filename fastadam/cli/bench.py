@@ -143,8 +143,10 @@ def validated(torch: bool, show: Show) -> None:
     checks = [
         (case, name) for case in contenders.VALIDATED for name in contenders.names_for(case, torch)
     ]
-    say("Checking all contenders against float64. A first run compiles them, about 20 seconds:")
-    say("the fused kernel, two versions each of eight Numba passes and of the limit.")
+    say(
+        "Checking all contenders against float64. A first run also compiles them: the fused "
+        "kernel, and two versions each of eight Numba passes and of the limit."
+    )
     for number, (case, name) in enumerate(checks):
         show(f"checking {name}", number / len(checks))
         contenders.validate(case, name)

@@ -52,19 +52,16 @@ class Adam(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
-        amsgrad: divide by the root of the largest \(v\) so far, default False. It is the raw
-            \(v\), as in PyTorch; optax takes the largest corrected one.
+        amsgrad: divide by the root of the largest raw \(v\) (optax: corrected), default False.
         maximize: climb instead of descending, default False.
         decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
         bias_correction: False leaves out both \(1-\beta^t\), default True.
-        eps_mode: "torch", or "hat" for the epsilon of TensorFlow and Keras, which is added to the
-            root before its correction; they take eps=1e-7.
+        eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
     Examples:
         >>> import numpy as np, fastadam as fa
         >>> w = np.ones(3, np.float32)
-        >>> fa.Adam(w, lr=0.1).step(np.array([1, -2, 3], np.float32)).step
-        1
+        >>> info = fa.Adam(w, lr=0.1).step(np.array([1, -2, 3], np.float32))
         >>> w
         array([0.9, 1.1, 0.9], dtype=float32)
     """
@@ -90,8 +87,7 @@ class Adam(Optimizer):
             root_scale /= math.sqrt(1 - beta2**step)
         if group["eps_mode"] == "hat":
             step_size, root_scale = step_size / root_scale, 1.0
-        if group["decoupled_weight_decay"]:
-            decay *= lr
+        decay *= lr if group["decoupled_weight_decay"] else 1
         return {
             "step_size": step_size,
             "beta1_comp": 1 - beta1,
