@@ -1,0 +1,80 @@
+"""Derive charts and figures from `bench/results/*.csv`: no figure in the documents is typed.
+
+NAME.csv becomes the chart `docs/assets/NAME.png`. In README.md and docs/, the text between
+`<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW NAME` takes
+another file); the views are headline, summary and table. With `--check` nothing is written, but
+what is stale is named, and the exit status is 1 if anything is.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastadam.bench import report as views
+from fastadam.bench.chart import write_chart
+from fastadam.bench.report import Report, read_csv
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(
+    r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
+)
+VIEWS = {
+    "headline": views.headline,
+    "summary": lambda report: views.summary(report).replace("\n", "  \n"),
+    "table": views.to_markdown,
+}
+
+
+def results(root: Path) -> dict[str, Report]:
+    """The reports by name."""
+    return {path.stem: read_csv(path) for path in sorted((root / "bench/results").glob("*.csv"))}
+
+
+def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, Report]]:
+    """The charts that are missing or were drawn from other numbers."""
+    for name, report in reports.items():
+        path = root / "docs/assets" / f"{name}.png"
+        if not path.exists() or report.digest.encode() not in path.read_bytes():
+            yield path, report
+
+
+def stale_documents(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, str]]:
+    """The documents that do not say what the reports do, with the text they should have."""
+
+    def filled(block: re.Match[str]) -> str:
+        start, view, name, end = block.groups()
+        if view not in VIEWS:
+            raise ValueError(f"bench:{view} is no view; there are {', '.join(VIEWS)}")
+        if name and name not in reports:
+            raise ValueError(f"bench:{view} {name}: bench/results/{name}.csv does not exist")
+        report = reports.get(name or "bench")
+        return f"{start}{VIEWS[view](report)}\n{end}" if report else f"{start}{end}"
+
+    for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        if (new := BLOCK.sub(filled, text)) != text:
+            yield path, new
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Write what is stale, or with `--check` only name it; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail if anything is stale")
+    check = parser.parse_args(arguments).check
+    reports = results(root)
+    charts, documents = [*stale_charts(root, reports)], [*stale_documents(root, reports)]
+    if not check:
+        for path, report in charts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_chart(report, path)
+        for path, text in documents:
+            path.write_text(text, encoding="utf-8")
+    for path, _ in (*charts, *documents):
+        print("stale:" if check else "wrote", path.relative_to(root).as_posix())
+    return int(check and bool(charts or documents))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
