@@ -7,7 +7,7 @@ lint:
 	ruff check . && ruff format --check . && mypy
 
 bench:
-	fastadam bench --csv bench/results/table.csv && python bench/charts.py
+	fastadam bench --csv bench/results/bench.csv && python bench/charts.py
 
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py && mkdocs build --strict

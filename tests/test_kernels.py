@@ -1,6 +1,7 @@
 """The machine: composition, targets, machine code, tables; and that pieces from outside fit in."""
 
 import re
+from itertools import pairwise
 
 import foreign
 import numpy as np
@@ -201,7 +202,7 @@ def test_tasks_have_about_as_many_elements_each(tasks):
     assert cuts[0] == 0
     assert cuts[-1] == len(chunks)
     lengths = chunks[:, 2] - chunks[:, 1]
-    shares = [lengths[a:b].sum() for a, b in zip(cuts, cuts[1:], strict=False)]
+    shares = [lengths[a:b].sum() for a, b in pairwise(cuts)]
     assert sum(shares) == sum(sizes)
     assert max(shares) - sum(sizes) / tasks <= length
 

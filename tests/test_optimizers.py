@@ -1,6 +1,7 @@
 """Every optimizer, in every variant, through every contract."""
 
 import pickle
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_bits_do_not_depend_on_threads_or_slicing(case, dtype):
         np.testing.assert_array_equal(other, whole)
     sliced = parameters(n, dtype)
     cuts = [0, 1, 18, 5000, 5003, n]
-    parts = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(cuts)]
     opt = case.optimizer([sliced[part] for part in parts], **case.hyper)
     for grad in grads:
         opt.step([grad[part] for part in parts])

@@ -116,11 +116,10 @@ def compiled(function, hyper_names=("lr",), state=()):
 
 
 def test_an_int_in_arithmetic_is_refused_with_the_way_out():
+    def careless(param, grad, state, h):
+        return param - 2 * h.lr * grad, state
+
     with pytest.raises(TypeError, match=r"careless.*float64.*write a float literal"):
-
-        def careless(param, grad, state, h):
-            return param - 2 * h.lr * grad, state
-
         compiled(careless)
 
 

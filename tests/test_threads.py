@@ -1,6 +1,7 @@
 """Threads: how many, from where, and in a forked child; results never depend on it."""
 
 import os
+import sys
 import threading
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_steps_from_several_threads_at_once(layer):
 def test_a_forked_child_steps_serially(layer):
     """GNU OpenMP kills a child that enters a parallel region."""
     assert output(FORK, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP is Linux's")
+def test_nested_openmp_is_not_left_on():
+    """Numba turns it on, and a PyTorch imported later would be 1000 times as slow."""
+    code = (
+        "import ctypes, numpy as np, fastadam as fa\n"
+        "w = np.ones(50_000, np.float32)\n"
+        "fa.AdamW(w, threads=2).step(np.ones(50_000, np.float32))\n"
+        "print(ctypes.CDLL('libgomp.so.1').omp_get_nested())"
+    )
+    environment = {"NUMBA_THREADING_LAYER": "omp", "NUMBA_NUM_THREADS": "2"}
+    assert output(code, **environment) == "0"
+    assert output(code, **environment, OMP_NESTED="true") == "1"
 
 
 def test_the_gil_is_released():

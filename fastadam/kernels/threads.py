@@ -5,6 +5,8 @@ Results never depend on any of it: every element is computed by one thread, alon
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from ctypes import CDLL
 from functools import cache
 from threading import Lock
 
@@ -95,8 +97,20 @@ def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:
         parallel()
         if _layer is None:
             _layer = threading_layer()
+            _undo_nesting()
     finally:
         _one_at_a_time.release()
+
+
+def _undo_nesting() -> None:
+    """Forbid OpenMP regions inside OpenMP regions again, unless the user asked for them.
+
+    Numba's pool allows them for the whole process when it starts. A PyTorch that is imported later
+    shares the library, and then starts threads inside each of its own: 1000 times as slow.
+    """
+    if _layer == "omp" and not {"OMP_NESTED", "OMP_MAX_ACTIVE_LEVELS"} & os.environ.keys():
+        with suppress(OSError, AttributeError):  # another OpenMP library
+            CDLL("libgomp.so.1").omp_set_nested(0)
 
 
 def threading_layer() -> str | None:

@@ -64,6 +64,7 @@ class Parameters:
 
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
+        self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self.gradient_names = [indexed("grads", path) for path, _ in leaves(tree)]
         self._last_buffer: tuple[Any, list[Any]] = (_nothing, [])
 
@@ -71,6 +72,8 @@ class Parameters:
         """The gradients in the order of the arrays; only the structure is looked at."""
         if isinstance(self.structure, int):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
+        if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
+            return grads
         if isinstance(grads, Flat):
             grads = grads.tree
         elif self.flat is not None and isinstance(grads, np.ndarray):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from ctypes import addressof, create_string_buffer
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Table:
         self.chunks = chunk_table(sizes, chunk_length(self.elements))
         self.records = create_string_buffer(max(1, records * kernel.record.size))
         self.pack = partial(kernel.record.pack_into, self.records)
+        self._parallel: dict[int, Callable[[], None]] = {}
+        self._kept: list[Any] = []  # what launches hold the addresses of
         self._small = self.elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
@@ -76,19 +78,20 @@ class Table:
         else:
             threads.launch(self.parallel(count), self.serial)
 
-    @cache  # noqa: B019  (a table lives as long as its optimizer)
     def parallel(self, count: int) -> Callable[[], None]:
         """What launches the kernel in so many tasks."""
-        tasks = self._tasks(count)
-        return self.kernel.target.parallel(  # type: ignore[no-any-return]
-            self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
-        )
+        if count not in self._parallel:
+            tasks = self._tasks(count)
+            self._parallel[count] = self.kernel.target.parallel(
+                self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
+            )
+        return self._parallel[count]
 
-    @cache  # noqa: B019
     def _tasks(self, count: int) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
         tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
         cuts = balanced(self.chunks, count)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
+        self._kept.append(tasks)
         return tasks
