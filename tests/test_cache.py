@@ -78,6 +78,29 @@ def test_callees_of_two_cached_kernels_do_not_mix(tmp_path):
     assert output(both, cwd=tmp_path, NUMBA_CACHE_DIR=cache).split() == ["-2.0", "-4.0"]
 
 
+def test_the_same_rule_in_another_module(tmp_path):
+    """A kernel from the cache does not need the module in which its rule was first compiled."""
+    cache = str(tmp_path / "cache")
+    for name in ("first", "second"):
+        package = tmp_path / name / "own"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / f"{name}.py").write_text(RULE.format(factor="1.0", helper="x"))
+        step = STEP.replace("own.rules", f"own.{name}")
+        assert output(step, cwd=package.parent, NUMBA_CACHE_DIR=cache) == "-2.0"
+        if name == "first":
+            files = cached(tmp_path / "cache")
+    assert cached(tmp_path / "cache") == files
+
+
+def test_a_broken_cache_is_no_obstacle(tmp_path):
+    code = ADAMW.replace("    ", "").strip() + "\nprint(w[0])"
+    assert output(code, NUMBA_CACHE_DIR=str(tmp_path)) == "-0.001"
+    for file in tmp_path.rglob("*.nbc"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert output(code, NUMBA_CACHE_DIR=str(tmp_path)) == "-0.001"
+
+
 def test_a_second_process_compiles_nothing(tmp_path):
     code = COMPILATIONS.format(body=ADAMW.strip())
     counts = [int(output(code, NUMBA_CACHE_DIR=str(tmp_path))) for _ in range(2)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numba import cfunc, njit, prange, types
+from numba.core.errors import NumbaError
 
 from . import primitives
 from .link import digest, linked
@@ -29,14 +30,15 @@ def swap(value: Any, compute: str = "float64") -> Any:
     return larger if value is max else smaller if value is min else value
 
 
-def jit(function: Any) -> Any:
-    """Compile one callee. Our own pieces are inlined before typing, which halves the compile time.
+def jit(function: Any, module: str) -> Any:
+    """Compile one callee, written in `module`.
 
+    Our own pieces are inlined before typing, which halves the compile time.
     A rule is compiled as it stands, but LLVM must inline it: a long one would else stay a call
     per element, and calls do not vectorise.
     """
     update = function.__name__.startswith("update")
-    inlined = function.__module__ in PIECES and not update
+    inlined = module in PIECES and not update
     options = {"inline": "always"} if inlined else {"forceinline": not update}
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
@@ -48,10 +50,17 @@ class Memory(primitives.Memory):
 def compiled(function: Callable[[int], None]) -> Any:
     """A C function `void(int64)`; called through ctypes, which releases the GIL."""
     signature = types.void(types.int64)
+    return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(function)).ctypes
+
+
+def _cached(compile_with: Callable[[bool], Any]) -> Any:
+    """Compile with the disk cache, or without where it cannot be written or read."""
     try:
-        return cfunc(signature, cache=True, **OPTIONS)(function).ctypes
-    except (RuntimeError, OSError):  # no writable cache folder: compile in every process
-        return cfunc(signature, **OPTIONS)(function).ctypes
+        return compile_with(True)
+    except NumbaError:
+        raise
+    except Exception:  # no writable folder, a full disk, a broken file
+        return compile_with(False)
 
 
 def run(kernel, tasks, size, count):
@@ -65,10 +74,8 @@ def _runner() -> Any:
     mark = digest(swap, run, RECIPE)
     function = linked(run, f"run_{mark}", mark, jit, swap)
     signature = types.void(*[types.int64] * 4)
-    try:
-        return njit(signature, parallel=True, nogil=True, cache=True, **OPTIONS)(function)
-    except (RuntimeError, OSError):
-        return njit(signature, parallel=True, nogil=True, **OPTIONS)(function)
+    options = {"parallel": True, "nogil": True, **OPTIONS}
+    return _cached(lambda cache: njit(signature, cache=cache, **options)(function))
 
 
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:

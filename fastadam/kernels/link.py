@@ -38,11 +38,12 @@ def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def linked(
-    function: Any, name: str, mark: str, jit: Callable[[Any], Any], swap: Swap, **slots: Any
+    function: Any, name: str, mark: str, jit: Callable[[Any, str], Any], swap: Swap, **slots: Any
 ) -> Any:
-    """A copy of `function`, called `name`, whose plain Python callees are compiled by `jit`, all
-    the way down; a name in `slots` takes the place of a global, `swap` replaces any value met.
+    """A copy of `function`, called `name`, whose plain Python callees are compiled by
+    `jit(callee, module)`, all the way down.
 
+    A name in `slots` takes the place of a global; `swap` replaces any value met.
     Every callee's name ends in `mark`, the digest of the whole. Numba finds the functions inside
     a kernel that comes from its disk cache by name and argument types alone: two callees of one
     name but different content would silently run one for the other.
@@ -54,7 +55,8 @@ def linked(
         if not isinstance(value, FunctionType):
             return value
         if value not in done:
-            done[value] = jit(copied(value, f"{value.__name__}_{mark}", {}))
+            callee = copied(value, f"{value.__name__}_{mark}", {})
+            done[value] = jit(callee, value.__module__)
         return done[value]
 
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
@@ -69,7 +71,9 @@ def linked(
             function.__defaults__,
             tuple(CellType(ready(value)) for value in cells.values()) or None,
         )
-        copy.__qualname__, copy.__module__ = name, function.__module__
+        # A cached kernel imports the module of its functions, and who loads it may not have the
+        # module where the same rule stood when it was compiled: let it be this one.
+        copy.__qualname__, copy.__module__ = name, __name__
         return copy
 
     return copied(function, name, slots)
