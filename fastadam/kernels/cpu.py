@@ -33,13 +33,13 @@ def swap(value: Any, compute: str = "float64") -> Any:
 def jit(function: Any, module: str) -> Any:
     """Compile one callee, written in `module`.
 
-    Our own pieces are inlined before typing, which halves the compile time.
-    A rule is compiled as it stands, but LLVM must inline it: a long one would else stay a call
-    per element, and calls do not vectorise.
+    Our own pieces are inlined before typing, which halves the compile time. A rule is compiled as
+    it stands, but LLVM must inline it: a long one would else stay a call per element, and calls do
+    not vectorise. The update stays a function of its own.
     """
-    update = function.__name__.startswith("update")
-    inlined = module in PIECES and not update
-    options = {"inline": "always"} if inlined else {"forceinline": not update}
+    ours = module in PIECES
+    update = ours and function.__name__.startswith("update_")
+    options = {"inline": "always"} if ours and not update else {"forceinline": not update}
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
 
