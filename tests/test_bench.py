@@ -324,7 +324,7 @@ def test_tables(sample):
     markdown = report.to_markdown(sample)
     assert markdown.count("\n| ") == len(sample.cases)
     assert len(report.summary(sample).splitlines()) == 2
-    assert report.headline(sample).startswith("An AdamW step over 1e6 float32 elements takes ")
+    assert report.headline(sample).startswith("An AdamW step over 1e6 float32 elements is ")
 
 
 @pytest.mark.parametrize(
