@@ -390,7 +390,7 @@ def test_documents_follow_the_results(charts, sample, documents, capsys):
     assert charts.main(["--check"], documents) == 0
     assert (documents / "docs/assets/bench.png").exists()
     assert "\n| 1e3 | " in readme.read_text()
-    assert "\nAn AdamW step over 1e6 float32 elements takes " in readme.read_text()
+    assert "\nAn AdamW step over 1e6 float32 elements is " in readme.read_text()
     paths = ["docs/assets/bench.png", "README.md"]
     expected = [f"{word} {path}" for word in ("stale:", "wrote") for path in paths]
     assert capsys.readouterr().out.splitlines() == expected
