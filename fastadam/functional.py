@@ -7,7 +7,7 @@ Every optimizer has one, under its name in lower case: `functional.adamw` is the
 import inspect
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from operator import index, is_
+from operator import index
 from threading import local
 from typing import Any, NamedTuple
 from weakref import ref
@@ -15,15 +15,13 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
-from .groups import Group, ParamGroup, Values
+from .groups import Group, ParamGroup, Values, check_known
 from .kernels.threads import check_threads
 from .launch import Launch
 from .memory import checks
-from .memory.gradients import fast_addresses
+from .memory.gradients import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
-
-_arrays = ref.__call__
 
 
 class _Settings(NamedTuple):
@@ -37,18 +35,21 @@ class _Settings(NamedTuple):
 class _Desk:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
-    def __init__(self, rule: Rule, arrays: Sequence[Any], forget: Callable[[Any], None]) -> None:
-        self.launch = Launch(rule, arrays[:1], [0])
-        self.write, self.run = self.launch.writer(0), self.launch.table.runner(None)
-        self._seen = [ref(arrays[0], forget)]
+    def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], None]) -> None:
+        self._launch = Launch(rule, [param], [0])
+        self._owner = ref(param, forget)
+        self._seen: list[ref[Any]] = []
+        self.write, self.run = self._launch.writer(0), self.runner(None)
+
+    def runner(self, threads: int | None) -> Callable[[], None]:
+        return self._launch.table.runner(threads)
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        seen = self._seen
-        return len(seen) == len(arrays) and all(map(is_, arrays, map(_arrays, seen)))
+        return same_arrays(arrays, self._seen)
 
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
-        self.launch.table.rows[0, 1:] = addresses
-        self._seen[1:] = map(ref, arrays[1:])
+        self._launch.table.rows[0, 1:] = addresses
+        self._seen = list(map(ref, arrays))
 
 
 class _Memory(local):
@@ -83,10 +84,12 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values) -> _Settings:
+        check_known(given, defaults, f"{name}()")
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
         values = group.at(1)
         walk.check(values)
-        memory.settings = _Settings(given, group, walk.variant(values))
+        kept = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        memory.settings = _Settings(kept, group, walk.variant(values))
         return memory.settings
 
     def desk_for(arrays: Sequence[Any], rule: Rule) -> _Desk:
@@ -94,7 +97,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
         desks, key = memory.desks, (id(arrays[0]), rule)
         if key not in desks:
-            desks[key] = _Desk(rule, arrays, lambda _: desks.__delitem__(key))
+            desks[key] = _Desk(rule, arrays[0], lambda _: desks.__delitem__(key))
         desks[key].place(arrays, addresses)
         return desks[key]
 
@@ -111,7 +114,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         if type(step) is not int or step < 1:
             step = _checked_step(step, name)
         desk.write(walk.hyper(settings.group.at(step), step))
-        (desk.run if threads is None else desk.launch.table.runner(check_threads(threads)))()
+        (desk.run if threads is None else desk.runner(check_threads(threads)))()
 
     step.__name__ = step.__qualname__ = name
     step.__doc__ = _documentation(optimizer)

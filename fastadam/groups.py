@@ -11,7 +11,7 @@ from .rules import Rule
 Values = dict[str, Any]
 Noted = TypeVar("Noted")
 
-NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum"}
+NOT_NEGATIVE = {"lr", "eps", "weight_decay"}
 BELOW_ONE = {"betas"}
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 
@@ -34,7 +34,9 @@ def checked(name: str, value: Any, default: Any, where: str) -> Any:
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    if type(value) is type(default) is float and 0 <= value < math.inf:
+    if type(value) is type(default) is float and 0 <= value < (
+        1 if name in BELOW_ONE else math.inf
+    ):
         return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -63,13 +65,13 @@ def _number(name: str, value: Any, label: str) -> float:
     except (TypeError, ValueError):
         number = None
     if number is None:
-        raise TypeError(f"{label} is not a number")
+        raise TypeError(f"{label} is not a number; give one, or a function of the step")
     if not math.isfinite(number):
-        raise ValueError(f"{label} is not finite")
+        raise ValueError(f"{label} is not finite; give a finite number")
     if name in NOT_NEGATIVE and number < 0:
         raise ValueError(f"{label} is negative; give a number of at least 0")
     if name in BELOW_ONE and not 0 <= number < 1:
-        raise ValueError(f"{label} has a number outside [0, 1)")
+        raise ValueError(f"{label} has a number outside [0, 1); give at least 0 and less than 1")
     return number
 
 
@@ -85,8 +87,10 @@ def _noting(*names: str) -> Callable[[type[Noted]], type[Noted]]:
     def noting(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-            self.edits.pending = True
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.edits.pending = True
 
         return noted
 
@@ -105,7 +109,8 @@ class ParamGroup(dict[str, Any]):
     edits = Edits()
 
 
-@_noting("__setitem__", "__delitem__", "__iadd__", "append", "extend", "insert", "pop", "remove")
+@_noting("__setitem__", "__delitem__", "__iadd__", "__imul__", "append", "extend", "insert")
+@_noting("pop", "remove", "clear", "reverse", "sort")
 class ParamGroups(list[ParamGroup]):
     """The list of groups that users see."""
 

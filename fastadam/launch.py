@@ -7,17 +7,27 @@ from numbers import Real
 from operator import itemgetter
 from typing import Any, NoReturn
 
+import numpy as np
+
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
 from .kernels.storage import FLOAT
+from .memory.checks import address
 from .memory.table import SKIPPED, Table
 from .rules import Rule
 from .state import State
 
 
 def kernel_for(rule: Rule, dtype: Any) -> Kernel:
-    """The kernel of a rule whose parameters, gradients and state are all of one dtype."""
-    storage = FLOAT[str(dtype)]
+    """The kernel of a rule whose parameters, gradients and state are all of one dtype.
+
+    Raises:
+        TypeError: for a dtype without a storage, or a rule that cannot be compiled.
+    """
+    name = np.dtype(dtype).name
+    if name not in FLOAT:
+        raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
+    storage = FLOAT[name]
     states = (Stream(name, storage) for name in rule.state)
     return kernel(rule, (Stream("param", storage), Stream("grad", storage, "r"), *states))
 
@@ -37,9 +47,13 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     from . import optimizers as family
 
     for optimizer in optimizers or (family.Adam, family.AdamW):
-        groups = () if isinstance(optimizer, type) else optimizer.param_groups
-        wanted = {(optimizer.variant(g), p.dtype) for g in groups for p in g["params"]}
-        for rule, each in wanted or {(optimizer.rule, dtype)}:
+        if isinstance(optimizer, type):
+            wanted = {(optimizer.rule, dtype)}  # type: ignore[attr-defined]
+        else:
+            wanted = {
+                (optimizer.variant(g), p.dtype) for g in optimizer.param_groups for p in g["params"]
+            }
+        for rule, each in wanted:
             made = kernel_for(rule, each)
             made.target.parallel(made.run, 0, 0, 0)
 
@@ -48,11 +62,11 @@ class Launch:
     """The kernel and the table of some parameters; `members` are their numbers in the optimizer."""
 
     def __init__(self, rule: Rule, params: Sequence[Any], members: Sequence[int]) -> None:
-        self.rule, self.members, self._params = rule, members, params
+        self.rule, self.members = rule, members
         mine = [params[i] for i in members]
         self.kernel = kernel_for(rule, mine[0].dtype)
         self.table = Table(self.kernel, [p.size for p in mine], len(params))
-        self.table.place("param", [_start(param) for param in mine])
+        self.table.place("param", [address(param) for param in mine])
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """What keeps the constants that `hyper` returned as record `number`.
@@ -95,11 +109,7 @@ class Launch:
         self.table.rows[:, 0] = [k if state.cohorts[k].active else SKIPPED for k in cohorts]
         for name in self.rule.state:
             arrays = [state.arrays[name][i] for i in self.members]
-            self.table.place(name, [0 if array is None else _start(array) for array in arrays])
-
-
-def _start(array: Any) -> int:
-    return int(array.__array_interface__["data"][0])
+            self.table.place(name, [0 if array is None else address(array) for array in arrays])
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], Sequence[float]]:

@@ -217,7 +217,7 @@ class Optimizer:
         """
         with self._lock:
             if self._edits.pending:
-                self._look_at_groups()
+                self._refresh()
             plan = self._plan or self._new_plan()
             if self._single and type(grads) is np.ndarray:
                 arrays: Any = (grads,)
@@ -246,6 +246,7 @@ class Optimizer:
             saved as its present value; parameters in dicts are saved with their names.
         """
         with self._lock:
+            self._refresh()
             return saved.save(self, copy)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -258,6 +259,7 @@ class Optimizer:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
         """
         with self._lock:
+            self._refresh()
             saved.load(self, state_dict)
 
     def __repr__(self) -> str:
@@ -304,7 +306,7 @@ class Optimizer:
         self._parameters.add(gathered, alone)
         raw.edits = self._edits
         self._raws.append(raw)
-        self._single = isinstance(self._parameters.structure, int)
+        self._single = self._parameters.single
         self._state.extend(len(self._groups), len(gathered.arrays))
         self._grads = None
         self._adopt([*self._groups, group])
@@ -327,7 +329,10 @@ class Optimizer:
         self._steady = None if scheduled else [group.at(1) for group in groups]
         self._groups = groups
 
-    def _look_at_groups(self) -> None:
+    def _refresh(self) -> None:
+        """See what the user edited in `param_groups`."""
+        if not self._edits.pending:
+            return
         raws = [group.raw for group in self._groups]
         if len(self._raws) != len(raws) or not all(map(is_, self._raws, raws)):
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .groups import CARRIED, ParamGroup, Values
+from .groups import CARRIED, Group, ParamGroup, Values
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -20,16 +20,25 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     """The state_dict of an optimizer."""
     state: dict[int, dict[str, Any]] = {}
     steps = opt._state.steps
-    for number, step in enumerate(steps):
-        arrays = {name: each[number] for name, each in opt._state.arrays.items()}
-        known = {name: array for name, array in arrays.items() if array is not None}
-        if step or known:
-            kept = {name: array.copy() if copy else array for name, array in known.items()}
+    groups = [group for group in opt._groups for _ in group.params]
+    for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
+        if step:
+            arrays = {name: _live(opt, group, name, number) for name in group.rule.state}
+            kept = {name: array.copy() if copy else array for name, array in arrays.items()}
             state[number] = {"step": _counter(step), **kept}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
-    if opt._state.count != max(steps, default=0):  # several parameters took turns
+    if opt._state.count != max(steps):  # several parameters took turns
         saved["step"] = _counter(opt._state.count)
     return saved
+
+
+def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
+    """State of a parameter; where a flag wants it since the last step, what it will start at."""
+    array = opt._state.arrays[name][number]
+    if array is None:
+        start = opt.initial(group.at(opt._state.count)).get(name, 0)
+        array = np.full_like(opt._parameters.arrays[number], start)
+    return array
 
 
 def _counter(step: int) -> Any:
@@ -63,6 +72,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         if key not in state_dict:
             raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
     saved_groups = state_dict["param_groups"]
+    if not isinstance(state_dict["state"], Mapping):
+        raise TypeError(f"state_dict: state={state_dict['state']!r} is not a dict")
     if len(saved_groups) != len(opt.param_groups):
         raise ValueError(
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
@@ -77,9 +88,11 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     for entry, rule, param, label in zip(
         entries, rules, opt._parameters.arrays, opt._parameters.names, strict=True
     ):
-        _check_entry(entry, {*rule.state}, {*opt._state.arrays}, param, f"state of {label}")
+        _check_entry(entry, {*rule.state}, param, f"state of {label}")
     steps = [int(entry.pop("step", 0)) for entry in entries]
     count = int(np.asarray(state_dict.get("step", max(steps))))
+    if count < max(steps):
+        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
 
     for raw, group in zip(opt.param_groups, groups, strict=True):
         raw.update(group.raw)
@@ -104,13 +117,15 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
 
 def _numbers(raw: Values, saved: Values, where: str) -> list[Any]:
     """The saved number of each live parameter of a group: by name, or else by order."""
+    if "params" not in saved:
+        raise ValueError(f"{where}a group of the state_dict has no 'params': {list(saved)}")
     numbers = list(saved["params"])
     if len(numbers) != len(raw["params"]):
         raise ValueError(
             f"{where}state_dict has {len(numbers)} parameters, the optimizer {len(raw['params'])}"
         )
     names, saved_names = raw.get("param_names"), saved.get("param_names")
-    if not names or not saved_names:
+    if not names or not saved_names or len({*names}) < len(names):
         return numbers
     if {*names} != {*saved_names}:
         raise ValueError(
@@ -126,14 +141,12 @@ def _entry(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {name: np.asarray(value) for name, value in saved.items() if value is not None}
 
 
-def _check_entry(
-    entry: Mapping[str, Any], needed: set[str], known: set[str], param: Any, label: str
-) -> None:
+def _check_entry(entry: Mapping[str, Any], states: set[str], param: Any, label: str) -> None:
     if not entry:  # a parameter that has taken no step
         return
-    if missing := {"step", *needed} - entry.keys():
+    if missing := {"step", *states} - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
-    if unknown := entry.keys() - {"step", *needed, *known}:
+    if unknown := entry.keys() - {"step", *states}:
         raise ValueError(f"{label} has {sorted(unknown)}, which this optimizer does not keep")
     for name, array in entry.items():
         shape = () if name == "step" else param.shape
@@ -147,13 +160,14 @@ def _check_entry(
 
 def parts(opt: Optimizer) -> tuple[Any, ...]:
     """What `restored` needs besides the class, for copy and pickle."""
+    state = opt.state_dict()
     raws = [{k: v for k, v in raw.items() if k != "params"} for raw in opt.param_groups]
     params: Any = opt._parameters.flat or opt._parameters.tree
     if not opt._parameters.alone:
         params = [{"params": list(group.params)} for group in opt._groups]
     own = {k: v for k, v in vars(opt).items() if not k.startswith("_") and k != "rule"}
     settings = (params, opt._defaults, opt._threads)
-    return settings, raws, opt.state_dict(), opt._grads, own
+    return settings, raws, state, opt._grads, own
 
 
 def restored(

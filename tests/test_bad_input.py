@@ -153,6 +153,8 @@ def test_flatten():
     w = np.ones(3)
     with pytest.raises(ValueError, match="no longer be tied"):
         fa.flatten([w, w])
+    with pytest.raises(ValueError, match="no longer be tied"):
+        fa.flatten([np.ones((2, 2)).T, (square := np.ones((2, 2))), square.T])
     halves = np.arange(6.0).reshape(2, 3)
     flat = fa.flatten({"left": halves[:, :2], "right": halves[:, 2:]})  # strided is fine: copies
     np.testing.assert_array_equal(flat.tree["left"], [[0, 1], [3, 4]])

@@ -1,6 +1,7 @@
 """Bare kernels over buffers that the caller keeps."""
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -48,12 +49,31 @@ def test_other_arrays_and_other_keywords_at_every_call():
 
 
 def test_arrays_are_not_kept_alive():
-    before = gc.collect()
-    for _ in range(50):
-        fa.functional.adamw(*buffers(), step=1)
+    arrays = buffers()
+    fa.functional.adamw(*arrays, step=1)
+    seen = [weakref.ref(array) for array in arrays]
+    del arrays
+    gc.collect()
+    assert [array() for array in seen] == [None] * 4
+
+
+def test_an_array_that_died_is_not_taken_for_none():
     p, g, m, v = buffers()
-    fa.functional.adamw(p, g, m, v, step=1)
-    assert before >= 0
+    fa.functional.adamw(p, g.copy(), m, v, step=1)
+    with pytest.raises(TypeError, match="grad is None"):
+        fa.functional.adamw(p, None, m, v, step=2)
+
+
+def test_edited_lists_are_seen():
+    p, g, m, v = buffers()
+    q, n, w = p.copy(), m.copy(), v.copy()
+    betas = [0.9, 0.999]
+    fa.functional.adamw(p, g, m, v, step=1, betas=betas)
+    betas[0] = 0.0
+    fa.functional.adamw(p, g, m, v, step=2, betas=betas)
+    fa.functional.adamw(q, g, n, w, step=1)
+    fa.functional.adamw(q, g, n, w, step=2, betas=(0.0, 0.999))
+    np.testing.assert_array_equal(p, q)
 
 
 @pytest.mark.parametrize("position", range(4))
@@ -105,6 +125,7 @@ def test_shared_memory():
         ({"step": 1, "betas": (0.9, 1.0)}, ValueError, "betas"),
         ({"step": 1, "eps_mode": "x"}, ValueError, "eps_mode"),
         ({"step": 1, "momentum": 0.9}, TypeError, "momentum"),
+        ({"step": 1, "initial_lr": 0.9}, TypeError, "initial_lr"),
         ({"step": 1, "threads": 0}, ValueError, "threads"),
         ({"step": 1, "threads": -1}, ValueError, "threads"),
     ],

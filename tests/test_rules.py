@@ -139,6 +139,14 @@ def test_a_rule_without_constants():
     np.testing.assert_array_equal(moved, np.zeros(3))
 
 
+def test_defaults_of_helpers_take_the_dtype():
+    def helper(x, half=0.5):
+        return x * half
+
+    moved = compiled(lambda param, grad, state, h: (param - helper(grad), state))
+    np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
+
+
 def test_tuples_of_literals_take_the_dtype():
     def pair(param, grad, state, h):
         a, b = 0.5, 0.25
@@ -240,3 +248,5 @@ def test_warmup_compiles_classes_and_instances():
     fa.warmup(HeavyBall, opt)
     fa.warmup(HeavyBall, dtype="float64")
     opt.step(np.ones(3))
+    with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
+        fa.warmup(HeavyBall, dtype=int)

@@ -113,6 +113,9 @@ def bad_states():
         "foreign state": (change(["state", 0, "momentum_buffer"], np.ones(3)), "momentum_buffer"),
         "a bad number": (change(["param_groups", 0, "lr"], -1.0), "lr=-1.0"),
         "a foreign number": (change(["param_groups", 0, "momentum"], 0.9), "momentum"),
+        "a group without parameters": (change(["param_groups", 0, "params"], None), "no 'params'"),
+        "state that is a list": (change(["state"], [1]), "not a dict"),
+        "too small a count": (change(["step"], 1), "less than 3"),
         "Adam": (change(["param_groups", 0, "decoupled_weight_decay"], False), "fastadam.Adam"),
     }
 
@@ -220,3 +223,40 @@ def test_torch_flags_are_passed_over():
     opt.load_state_dict(saved)
     assert opt.param_groups[0]["initial_lr"] == 0.5
     opt.step({"w": np.ones(3)})
+
+
+def test_edits_since_the_last_step_are_saved():
+    opt = trained(tree(w=3))
+    opt.param_groups[0]["lr"] = 0.5
+    assert opt.state_dict()["param_groups"][0]["lr"] == 0.5
+    opt.param_groups[0]["lr"] = 0.25
+    assert copy.deepcopy(opt).param_groups[0]["lr"] == 0.25
+    opt.param_groups[0]["lr"] = -1.0
+    with pytest.raises(ValueError, match=r"lr=-1\.0"):
+        opt.state_dict()
+
+
+@pytest.mark.parametrize("flags", [(True, False), (False, True), (True, False, True)])
+def test_state_of_a_flag_that_was_switched_survives(flags):
+    opt = fa.AdamW({"w": parameters(3)}, amsgrad=flags[0])
+    opt.step({"w": np.ones(3)})
+    for flag in flags[1:]:
+        opt.param_groups[0]["amsgrad"] = flag
+        other = copy.deepcopy(opt)
+        other.step({"w": np.ones(3)})
+        opt.step({"w": np.ones(3)})
+    other = fa.AdamW({"w": parameters(3)})
+    other.load_state_dict(opt.state_dict())
+    assert other.param_groups[0]["amsgrad"] is flags[-1]
+
+
+def test_names_that_occur_twice_are_not_trusted():
+    def twice():
+        return {"a.b": parameters(3), "a": {"b": parameters(3, seed=9)}}
+
+    opt = fa.AdamW(twice())
+    opt.step({"a.b": np.ones(3), "a": {"b": np.full(3, 2.0)}})
+    other = fa.AdamW(twice())
+    other.load_state_dict(opt.state_dict())
+    for one, two in zip(opt.state["exp_avg"], other.state["exp_avg"], strict=True):
+        np.testing.assert_array_equal(one, two)

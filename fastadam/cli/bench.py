@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -132,7 +132,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"--{name}: the folder of {str(path)!r} does not exist; create it")
     if arguments.plot is not None:
-        if arguments.plot.suffix not in FORMATS:
+        if arguments.plot.suffix.lower() not in FORMATS:
             raise ValueError(f"--plot: {str(arguments.plot)!r} does not end in .png or .svg")
         if find_spec("matplotlib") is None:
             raise ValueError('--plot needs matplotlib: pip install "fastadam[bench]"')
@@ -237,6 +237,3 @@ def plain_progress() -> Show:
         seen.add(label)
 
     return show
-
-
-__all__: Sequence[str] = ("HELP", "add_arguments", "run")

@@ -78,7 +78,9 @@ def _features() -> str:
 def _threads() -> str:
     import fastadam
 
-    return f"{fastadam.get_threads()} for a large step, 1 below 20,000 elements"
+    from ..kernels.threads import SERIAL_BELOW
+
+    return f"{fastadam.get_threads()} for a large step, 1 below {SERIAL_BELOW:,} elements"
 
 
 def _setting(name: str) -> Callable[[], str]:

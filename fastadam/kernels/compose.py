@@ -3,7 +3,7 @@
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Stream(NamedTuple):
 
     name: str
     storage: Storage
-    mode: str = "rw"
+    mode: Literal["rw", "r", "w", "rz"] = "rw"
 
     def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
         read, write, pack = self.storage.pieces(memory, self.name, column, scratch)

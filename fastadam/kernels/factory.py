@@ -22,7 +22,6 @@ class Kernel:
     """A compiled kernel, and what it expects in memory."""
 
     name: str
-    rule: Rule
     streams: tuple[Stream, ...]
     record: struct.Struct
     target: ModuleType
@@ -81,7 +80,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
         raise _explained(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    return Kernel(name, rule, streams, record, target, run)
+    return Kernel(name, streams, record, target, run)
 
 
 def _probe(rule: Rule, compute: str) -> None:

@@ -68,12 +68,13 @@ def linked(
             code.replace(co_name=name, co_consts=constants),
             scope,
             name,
-            function.__defaults__,
+            tuple(map(ready, function.__defaults__ or ())) or None,
             tuple(CellType(ready(value)) for value in cells.values()) or None,
         )
         # A cached kernel imports the module of its functions, and who loads it may not have the
         # module where the same rule stood when it was compiled: let it be this one.
         copy.__qualname__, copy.__module__ = name, __name__
+        copy.__kwdefaults__ = {n: ready(v) for n, v in (function.__kwdefaults__ or {}).items()}
         return copy
 
     return copied(function, name, slots)
@@ -99,7 +100,8 @@ def _described(value: Any, swap: Swap, seen: dict[FunctionType, int]) -> str:
         if value in seen:
             return f"function {seen[value]}"
         seen[value] = len(seen)
-        return describe((value.__code__, value.__defaults__, *_references(value)))
+        defaults = (value.__defaults__, value.__kwdefaults__)
+        return describe((value.__code__, defaults, *_references(value)))
     if isinstance(value, CodeType):
         return repr((value.co_code, value.co_names)) + describe(value.co_consts)
     if isinstance(value, dict):

@@ -54,7 +54,7 @@ class Elementwise:
     compute: str
     decode: Callable[[Any], Any] = _same
     encode: Callable[[Any], Any] = _same
-    block: int = WHOLE
+    block = WHOLE
 
     @property
     def stored(self) -> tuple[tuple[str, int], ...]:

@@ -29,6 +29,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_threads(n: int | None) -> int | None:
+    """A count of threads, or None for the default.
+
+    Raises:
+        TypeError: if it is not an int.
+        ValueError: if it is less than 1.
+    """
     if n is None:
         return None
     if isinstance(n, bool) or not isinstance(n, int):
@@ -79,7 +85,7 @@ def _default() -> int:
 
 def tasks_for(limit: int | None) -> int:
     """Into how many parts to cut a large launch."""
-    return 1 if _forked else limit or _chosen or _default()
+    return 1 if _forked else limit or get_threads()
 
 
 def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:

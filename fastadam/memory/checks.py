@@ -68,8 +68,14 @@ class Span(NamedTuple):
     name: str
 
 
+def address(array: Any) -> int:
+    """Where the elements of an array begin."""
+    return int(array.__array_interface__["data"][0])
+
+
 def span(array: Any, name: str) -> Span:
-    start = array.__array_interface__["data"][0]
+    """The memory of a contiguous array."""
+    start = address(array)
     return Span(start, start + array.nbytes, name)
 
 

@@ -74,7 +74,8 @@ def flatten(tree: Tree) -> Flat:
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
-        ValueError: if there is no leaf, or if arrays share memory (copies would not).
+        ValueError: if there is no leaf, or if two arrays begin at the same element, such as tied
+            weights (copies would not be tied).
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -110,10 +111,11 @@ def flatten(tree: Tree) -> Flat:
 def _check_untied(named: list[tuple[str, Any]]) -> None:
     seen: dict[Any, str] = {}
     for name, leaf in named:
-        where = (leaf.__array_interface__["data"][0], leaf.shape, leaf.strides)
+        where = checks.address(leaf)
         if leaf.size and where in seen:
             raise ValueError(
-                f"{seen[where]} and {name} are the same memory; flatten copies, and the copies "
-                "would no longer be tied: give the array once"
+                f"{seen[where]} and {name} begin at the same element; flatten copies, and the "
+                "copies would no longer be tied: give the array once"
             )
-        seen[where] = name
+        if leaf.size:
+            seen[where] = name

@@ -18,10 +18,20 @@ _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
 
 
 MANY = 16  # arrays from which NumPy's fixed cost pays
-_NOTHING: ref[Any] = ref(
-    set[Any]()
-)  # already dead: a reference to None, for a parameter without a gradient
-_arrays = ref.__call__
+
+
+def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
+    """Whether these are the very arrays that were seen, all of them alive.
+
+    An array has one weak reference without a callback for as long as it lives, so references can
+    be compared; a dead one is equal to none of a living array.
+    """
+    if len(seen) == 1:
+        return arrays[0] is not None and seen[0]() is arrays[0]
+    try:
+        return len(arrays) == len(seen) and all(map(is_, map(ref, arrays), seen))
+    except TypeError:  # None, or something else that cannot be an array
+        return False
 
 
 def fast_addresses(
@@ -66,11 +76,8 @@ class Gradients:
         self._vectors = tuple(map(np.array, (self._starts, self._stops, self._sizes)))
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        """Whether these are the very arrays of the last call of `look`."""
-        seen = self._seen
-        if len(seen) == 1:
-            return seen[0]() is arrays[0]
-        return len(arrays) == len(seen) and all(map(is_, arrays, map(_arrays, seen)))
+        """Whether these are the very arrays of the last call of `look`, all of them there."""
+        return same_arrays(arrays, self._seen)
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check arrays, one or None per parameter, then note their addresses.
@@ -81,12 +88,9 @@ class Gradients:
         """
         self._seen = []
         self.active = [array is not None for array in arrays]
-        if all(self.active):
-            self.addresses = self._fast(arrays) or self._slow(arrays)
-            self._seen = list(map(ref, arrays))
-        else:
-            self.addresses = self._slow(arrays)
-            self._seen = [_NOTHING if array is None else ref(array) for array in arrays]
+        complete = all(self.active)
+        self.addresses = (complete and self._fast(arrays)) or self._slow(arrays)
+        self._seen = list(map(ref, arrays)) if complete else []
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
         """The addresses if all is well."""

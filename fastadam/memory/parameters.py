@@ -1,17 +1,12 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
 from typing import Any, NamedTuple
-from weakref import ref
 
 import numpy as np
 
 from . import checks
 from .flat import Flat
 from .tree import Tree, dotted, indexed, leaves, matched, structure_of
-
-
-def _nothing() -> None:
-    """The last gradient buffer, before there was one."""
 
 
 class Gathered(NamedTuple):
@@ -64,13 +59,14 @@ class Parameters:
 
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
+        self.single = isinstance(self.structure, int)
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self.gradient_names = [indexed("grads", path) for path, _ in leaves(tree)]
-        self._last_buffer: tuple[Any, list[Any]] = (_nothing, [])
+        self._last_buffer: tuple[Any, list[Any]] = (None, [])  # kept, to be known again
 
     def matched(self, grads: Any) -> Any:
         """The gradients in the order of the arrays; only the structure is looked at."""
-        if isinstance(self.structure, int):
+        if self.single:
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads
@@ -84,7 +80,7 @@ class Parameters:
         """The gradients in one array over all elements of a Flat."""
         assert self.flat is not None
         last, slices = self._last_buffer
-        if last() is not buffer:
+        if last is not buffer:
             if buffer.shape != self.flat.buffer.shape:
                 raise ValueError(
                     f"grads is one array of shape {buffer.shape}, but the parameters are a Flat of "
@@ -92,5 +88,5 @@ class Parameters:
                 )
             checks.check_array(buffer, "grads", written=False)
             slices = self.flat.over(buffer).leaves
-            self._last_buffer = ref(buffer), slices
+            self._last_buffer = buffer, slices
         return slices

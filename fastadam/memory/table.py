@@ -49,23 +49,23 @@ class Table:
     """
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
-        self.kernel, self.elements = kernel, sum(sizes)
+        self.kernel, elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
         for stream in kernel.streams:
             for part, _ in enumerate(stream.storage.stored):
                 self._columns[stream.name, part] = 1 + len(self._columns)
-        self.rows = np.full((len(sizes), 1 + len(self._columns)), 0, np.int64)
-        self.chunks = chunk_table(sizes, chunk_length(self.elements))
+        self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
+        self.chunks = chunk_table(sizes, chunk_length(elements))
         self.records = create_string_buffer(max(1, records * kernel.record.size))
         self.pack = partial(kernel.record.pack_into, self.records)
         self._parallel: dict[int, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
-        self._small = self.elements < threads.SERIAL_BELOW
+        self._small = elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
-    def place(self, stream: str, addresses: Any, rows: Any = slice(None), part: int = 0) -> None:
-        """Say where the arrays of a stream begin, for all rows or for some."""
-        self.rows[rows, self._columns[stream, part]] = addresses
+    def place(self, stream: str, addresses: Any, part: int = 0) -> None:
+        """Say where the arrays of a stream begin, one for each row."""
+        self.rows[:, self._columns[stream, part]] = addresses
 
     def runner(self, limit: int | None) -> Callable[[], None]:
         """What launches the kernel over all chunks, on at most so many threads."""
