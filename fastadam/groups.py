@@ -11,8 +11,9 @@ from .rules import Rule
 Values = dict[str, Any]
 Noted = TypeVar("Noted")
 
-NOT_NEGATIVE = {"lr", "eps", "weight_decay"}
-BELOW_ONE = {"betas"}
+NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"}
+NOT_NEGATIVE |= {"initial_accumulator_value"}
+BELOW_ONE = {"betas", "rho", "alpha"}
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 
 

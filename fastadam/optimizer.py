@@ -83,6 +83,8 @@ class Optimizer:
 
     rule: Rule
     defaults: ClassVar[Values] = {}
+    carried: ClassVar[dict[str, float]] = {}  # host numbers kept per parameter, and their start
+    uncounted: ClassVar[bool] = False  # PyTorch saves no step: any state is past the first
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -135,6 +137,13 @@ class Optimizer:
 
     def check(self, group: Values) -> None:
         """Refuse hyperparameters that do not go together; each is checked by itself already."""
+
+    def carry(self, group: Values, step: int) -> dict[str, float]:
+        """The host numbers in `carried` after a step, from those before it, which `group` holds.
+
+        `hyper` then finds them in its `group`.
+        """
+        return {}
 
     def initial(self, group: Values) -> dict[str, float]:
         """What state starts at, by name; 0 for names left out."""
@@ -228,7 +237,9 @@ class Optimizer:
             values = self._steady
             if lr is not None or values is None:
                 values = self._values(lr)
-            plan.write_records(self.hyper, values)
+            plan.write_records(
+                self.hyper, plan.carry(self.carry, values) if self.carried else values
+            )
             if plan.stale:
                 plan.write_rows([self.initial(group) for group in values])
             if plan.active:
@@ -307,7 +318,7 @@ class Optimizer:
         raw.edits = self._edits
         self._raws.append(raw)
         self._single = self._parameters.single
-        self._state.extend(len(self._groups), len(gathered.arrays))
+        self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
         self._grads = None
         self._adopt([*self._groups, group])
 
@@ -342,7 +353,9 @@ class Optimizer:
         self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
 
     def _new_plan(self) -> Plan:
-        self._plan = Plan(self._groups, self._parameters, self._state, self._threads)
+        self._plan = Plan(
+            self._groups, self._parameters, self._state, tuple(self.carried), self._threads
+        )
         return self._plan
 
 

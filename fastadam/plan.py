@@ -20,8 +20,10 @@ class Plan:
         groups: Sequence[Group],
         parameters: Parameters,
         state: State,
+        carried: Sequence[str],
         threads: int | None,
     ) -> None:
+        self._carried = carried
         self._parameters, self._state, self.stale = parameters, state, True
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
@@ -43,7 +45,7 @@ class Plan:
         state, gradients = self._state, self.gradients
         gradients.look(arrays)
         if gradients.active != [state.cohorts[k].active for k in state.cohort_of]:
-            state.regroup(state.steps, gradients.active)
+            state.regroup(state.steps, state.carried, gradients.active)
             self.stale = True
             self._pair()
         for launch in self._launches:
@@ -54,7 +56,7 @@ class Plan:
         self._active = [cohort for cohort in self._state.cohorts if cohort.active]
         self.active = bool(self._active)
         self._pairs = [
-            (cohort, cohort.group, launch.writer(number))
+            (cohort, number if self._carried else cohort.group, launch.writer(number))
             for number, cohort in enumerate(self._state.cohorts)
             for launch in self._launches_of[cohort.group]
             if cohort.active
@@ -63,19 +65,34 @@ class Plan:
     def write_records(
         self, hyper: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
     ) -> None:
-        """Keep the constants of each cohort that takes the step; `values` are its group's.
+        """Keep the constants of each cohort that takes the step.
+
+        `values` are the hyperparameters of each group, or of each cohort if it carries numbers.
 
         Raises:
             TypeError, ValueError: if `hyper` does not return a number for each name.
         """
-        for cohort, group, write in self._pairs:
-            write(hyper(values[group], cohort.step + 1))
+        for cohort, place, write in self._pairs:
+            write(hyper(values[place], cohort.step + 1))
+
+    def carry(
+        self, carry: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
+    ) -> list[Values]:
+        """The hyperparameters of each cohort, with what it carries after the step among them."""
+        carried = []
+        for cohort in self._state.cohorts:
+            group = values[cohort.group] | dict(zip(self._carried, cohort.carried, strict=True))
+            after = carry(group, cohort.step + 1)
+            cohort.next = tuple(after[name] for name in self._carried)
+            carried.append(group | after)
+        return carried
 
     def run(self) -> None:
         """Count the step and launch."""
         self._state.count += 1
         for cohort in self._active:
             cohort.step += 1
+            cohort.carried = cohort.next
         for run in self._runs:
             run()
 

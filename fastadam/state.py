@@ -7,13 +7,22 @@ from typing import Any
 from .memory.flat import ALIGNMENT, aligned_zeros
 
 
+Carried = tuple[float, ...]
+
+
 class Cohort:
-    """Parameters of one group that have taken the same steps, and so have the same constants."""
+    """Parameters of one group that have taken the same steps, and so have the same constants.
 
-    __slots__ = ("active", "group", "step")
+    Attributes:
+        carried: host numbers that go from step to step, such as NAdam's product.
+        next: what they will be after the step.
+    """
 
-    def __init__(self, group: int, step: int, active: bool) -> None:
+    __slots__ = ("active", "carried", "group", "next", "step")
+
+    def __init__(self, group: int, step: int, carried: Carried, active: bool) -> None:
         self.group, self.step, self.active = group, step, active
+        self.carried = self.next = carried
 
 
 class State:
@@ -32,10 +41,10 @@ class State:
         self.cohort_of: list[int] = []
         self.count = 0
 
-    def extend(self, group: int, parameters: int) -> None:
+    def extend(self, group: int, parameters: int, carried: Carried) -> None:
         """Make room for new parameters of a new group, which have taken no step."""
         self.cohort_of += [len(self.cohorts)] * parameters
-        self.cohorts.append(Cohort(group, 0, True))
+        self.cohorts.append(Cohort(group, 0, carried, True))
         for arrays in self.arrays.values():
             arrays += [None] * parameters
 
@@ -49,11 +58,18 @@ class State:
         """How many steps each parameter has taken."""
         return [self.cohorts[number].step for number in self.cohort_of]
 
-    def regroup(self, steps: Sequence[int], active: Sequence[bool]) -> None:
-        """Say how many steps each parameter has taken, and whether it takes the next."""
-        numbers: dict[tuple[int, int, bool], int] = {}
+    @property
+    def carried(self) -> list[Carried]:
+        """The host numbers of each parameter."""
+        return [self.cohorts[number].carried for number in self.cohort_of]
+
+    def regroup(
+        self, steps: Sequence[int], carried: Sequence[Carried], active: Sequence[bool]
+    ) -> None:
+        """Say how many steps each parameter has taken, what it carries, whether it goes on."""
+        numbers: dict[tuple[int, int, Carried, bool], int] = {}
         groups = [self.cohorts[number].group for number in self.cohort_of]
-        keys = zip(groups, steps, active, strict=True)
+        keys = zip(groups, steps, carried, active, strict=True)
         self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
         self.cohorts = [Cohort(*key) for key in numbers]
 
@@ -83,11 +99,12 @@ class State:
         params: Sequence[Any],
         entries: Sequence[Mapping[str, Any]],
         steps: Sequence[int],
+        carried: Sequence[Carried],
         count: int,
     ) -> None:
         """Take over saved state, in the dtype of the parameters."""
         self.count = count
-        self.regroup(steps, [True] * len(steps))
+        self.regroup(steps, carried, [True] * len(steps))
         for name, known in self.arrays.items():
             saved = [entry.get(name) for entry in entries]
             known[:] = [None if s is None else k for s, k in zip(saved, known, strict=True)]

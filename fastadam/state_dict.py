@@ -20,12 +20,14 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     """The state_dict of an optimizer."""
     state: dict[int, dict[str, Any]] = {}
     steps = opt._state.steps
+    carried = opt._state.carried
     groups = [group for group in opt._groups for _ in group.params]
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: _live(opt, group, name, number) for name in group.rule.state}
             kept = {name: array.copy() if copy else array for name, array in arrays.items()}
-            state[number] = {"step": _counter(step), **kept}
+            host = {k: np.array(v) for k, v in zip(opt.carried, carried[number], strict=True)}
+            state[number] = {"step": _counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
     if opt._state.count != max(steps):  # several parameters took turns
         saved["step"] = _counter(opt._state.count)
@@ -83,13 +85,17 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
         groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
         numbers = _numbers(raw, saved, group.where)
-        entries += [_entry(state_dict["state"].get(number, {})) for number in numbers]
+        entries += [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
     rules = [group.rule for group in groups for _ in group.params]
     for entry, rule, param, label in zip(
         entries, rules, opt._parameters.arrays, opt._parameters.names, strict=True
     ):
-        _check_entry(entry, {*rule.state}, param, f"state of {label}")
+        _check_entry(entry, {*rule.state}, {*opt.carried}, param, f"state of {label}")
     steps = [int(entry.pop("step", 0)) for entry in entries]
+    carried = [
+        tuple(float(entry.pop(name, start)) for name, start in opt.carried.items())
+        for entry in entries
+    ]
     count = int(np.asarray(state_dict.get("step", max(steps))))
     if count < max(steps):
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
@@ -99,7 +105,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         group.raw = raw
     opt._plan = None
     opt._adopt(groups)
-    opt._state.restore(opt._parameters.arrays, entries, steps, count)
+    opt._state.restore(opt._parameters.arrays, entries, steps, carried, count)
 
 
 def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
@@ -136,20 +142,23 @@ def _numbers(raw: Values, saved: Values, where: str) -> list[Any]:
     return [by_name[name] for name in names]
 
 
-def _entry(saved: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
     """The saved state of a parameter as NumPy arrays."""
-    return {name: np.asarray(value) for name, value in saved.items() if value is not None}
+    entry = {name: np.asarray(value) for name, value in saved.items() if value is not None}
+    return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
 
 
-def _check_entry(entry: Mapping[str, Any], states: set[str], param: Any, label: str) -> None:
+def _check_entry(
+    entry: Mapping[str, Any], states: set[str], carried: set[str], param: Any, label: str
+) -> None:
     if not entry:  # a parameter that has taken no step
         return
-    if missing := {"step", *states} - entry.keys():
+    if missing := {"step", *states, *carried} - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
-    if unknown := entry.keys() - {"step", *states}:
+    if unknown := entry.keys() - {"step", *states, *carried}:
         raise ValueError(f"{label} has {sorted(unknown)}, which this optimizer does not keep")
     for name, array in entry.items():
-        shape = () if name == "step" else param.shape
+        shape = param.shape if name in states else ()
         if array.shape != shape:
             raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
         if array.dtype.kind not in "fiu":

@@ -92,6 +92,77 @@ CASES = [
         fa.AdamW, oracles.adamw, *ADAM_VARIANTS, torch="AdamW", not_in_torch=ONLY_HERE, bad=ADAM_BAD
     ),
 ]
+CASES += [
+    *row(
+        fa.NAdam,
+        oracles.nadam,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "momentum_decay": 0.1},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        torch="NAdam",
+        bad=({"momentum_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}),
+    ),
+    *row(
+        fa.RAdam,
+        oracles.radam,
+        {"lr": 0.05, "betas": (0.5, 0.6), "eps": 1e-3},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        torch="RAdam",
+        bad=({"weight_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}),
+    ),
+    *row(
+        fa.Adamax,
+        oracles.adamax,
+        {"lr": 0.05, "betas": (0.5, 0.6), "eps": 1e-3},
+        {"weight_decay": 0.1, "maximize": True},
+        torch="Adamax",
+        bad=({"weight_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}),
+    ),
+    *row(
+        fa.SGD,
+        oracles.sgd,
+        {"lr": 0.05, "weight_decay": 0.1},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.5, "maximize": True},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+        torch="SGD",
+        bad=({"momentum": -1.0}, {"nesterov": True}, {"weight_decay": -1.0}),
+    ),
+    *row(
+        fa.RMSprop,
+        oracles.rmsprop,
+        {"lr": 0.05, "alpha": 0.5, "eps": 1e-3},
+        {"momentum": 0.9, "weight_decay": 0.1},
+        {"centered": True, "eps": 1e-3},
+        {"centered": True, "eps": 1e-3, "momentum": 0.9, "maximize": True},
+        torch="RMSprop",
+        bad=({"alpha": -1.0}, {"momentum": -1.0}, {"eps": -1.0}, {"centered": 1}),
+    ),
+    *row(
+        fa.Adagrad,
+        oracles.adagrad,
+        {"lr": 0.05, "lr_decay": 0.1, "eps": 1e-3},
+        {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True},
+        torch="Adagrad",
+        bad=({"lr_decay": -1.0}, {"initial_accumulator_value": -1.0}, {"eps": -1.0}),
+    ),
+    *row(
+        fa.Adadelta,
+        oracles.adadelta,
+        {"lr": 0.5, "rho": 0.5, "eps": 1e-3},
+        {"weight_decay": 0.1, "maximize": True},
+        torch="Adadelta",
+        bad=({"rho": 1.5}, {"rho": -0.1}, {"eps": -1.0}),
+    ),
+    *row(
+        fa.Lion,
+        oracles.lion,
+        {"lr": 0.05, "betas": (0.5, 0.6)},
+        {"weight_decay": 0.1, "maximize": True},
+        bad=({"betas": (1.0, 0.9)}, {"weight_decay": -1.0}),
+    ),
+]
 DEFAULTS = [case for case in CASES if not case.hyper]
 
 

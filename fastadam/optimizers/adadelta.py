@@ -1,0 +1,66 @@
+"""Adadelta: M. D. Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv 2012."""
+
+import math
+from functools import cache
+from typing import Any
+
+from ..optimizer import Optimizer
+from ..rules import Rule, rule
+
+
+@cache
+def adadelta(*, maximize: bool = False) -> Rule:
+    """The rule, by what is compiled into it."""
+
+    @rule(state=("square_avg", "acc_delta"), hyper=("lr", "rho", "rho_comp", "eps", "weight_decay"))
+    def adadelta(param, grad, state, h):
+        square_avg, acc_delta = state
+        if maximize:
+            grad = -grad
+        grad = grad + h.weight_decay * param
+        square_avg = h.rho * square_avg + h.rho_comp * grad * grad
+        delta = math.sqrt(acc_delta + h.eps) / math.sqrt(square_avg + h.eps) * grad
+        acc_delta = h.rho * acc_delta + h.rho_comp * delta * delta
+        return param - h.lr * delta, (square_avg, acc_delta)
+
+    return adadelta
+
+
+class Adadelta(Optimizer):
+    r"""Adadelta, as PyTorch computes it.
+
+    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+
+    $$v_t = \rho v_{t-1} + (1-\rho) g_t^2, \qquad
+      d_t = \frac{\sqrt{u_{t-1} + \mathrm{eps}}}{\sqrt{v_t + \mathrm{eps}}}\, g_t$$
+
+    $$u_t = \rho u_{t-1} + (1-\rho) d_t^2, \qquad p_t = p_{t-1} - \mathrm{lr}\, d_t$$
+
+    State: `square_avg` and `acc_delta`, 8 bytes per float32 parameter. A step moves 28 bytes per
+    float32 element.
+
+    Args:
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        lr: factor on the step, default 1.0, as in the paper (Keras 1e-3).
+        rho: decay rate of both averages, in [0, 1), default 0.9.
+        eps: inside both roots, default 1e-6.
+        weight_decay: coupled (L2) decay, default 0.
+        maximize: climb instead of descending, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.Adadelta(w).step(np.array([1.0, -1.0]))
+        >>> w.round(4)
+        array([0.9968, 1.0032])
+    """
+
+    rule = adadelta()
+    defaults = {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False}
+
+    def variant(self, group: dict[str, Any]) -> Rule:
+        return adadelta(maximize=group["maximize"])
+
+    def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
+        names = ("lr", "rho", "eps", "weight_decay")
+        return {name: group[name] for name in names} | {"rho_comp": 1 - group["rho"]}

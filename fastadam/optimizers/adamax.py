@@ -1,0 +1,73 @@
+"""Adamax: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015."""
+
+from functools import cache
+from typing import Any
+
+from ..optimizer import Optimizer
+from ..rules import Rule, rule
+
+
+@cache
+def adamax(*, maximize: bool = False) -> Rule:
+    """The rule, by what is compiled into it."""
+
+    @rule(
+        state=("exp_avg", "exp_inf"),
+        hyper=("step_size", "beta1_comp", "beta2", "eps", "weight_decay"),
+    )
+    def adamax(param, grad, state, h):
+        if maximize:
+            grad = -grad
+        grad = grad + h.weight_decay * param
+        exp_avg = state[0] + h.beta1_comp * (grad - state[0])
+        exp_inf = max(abs(grad) + h.eps, h.beta2 * state[1])
+        return param - h.step_size * (exp_avg / exp_inf), (exp_avg, exp_inf)
+
+    return adamax
+
+
+class Adamax(Optimizer):
+    r"""Adamax, Adam with the infinity norm, as PyTorch computes it (section 7.1 of the paper).
+
+    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+
+    $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad
+      u_t = \max(\beta_2 u_{t-1},\, |g_t| + \mathrm{eps})$$
+
+    $$p_t = p_{t-1} - \frac{\mathrm{lr}}{1-\beta_1^t} \frac{m_t}{u_t}$$
+
+    State: `exp_avg` and `exp_inf`, 8 bytes per float32 parameter. A step moves 28 bytes per float32
+    element.
+
+    Args:
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        lr: step size, default 2e-3; a number >= 0 or a function of the step.
+        betas: decay rates, each in [0, 1), default (0.9, 0.999).
+        eps: added to the size of the gradient, default 1e-8.
+        weight_decay: coupled (L2) decay, default 0.
+        maximize: climb instead of descending, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.Adamax(w, lr=0.5).step(np.array([3.0, -1.0]))
+        >>> w.round(6)
+        array([0.5, 1.5])
+    """
+
+    rule = adamax()
+    defaults = {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    defaults |= {"maximize": False}
+
+    def variant(self, group: dict[str, Any]) -> Rule:
+        return adamax(maximize=group["maximize"])
+
+    def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        return {
+            "step_size": group["lr"] / (1 - beta1**step),
+            "beta1_comp": 1 - beta1,
+            "beta2": beta2,
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+        }

@@ -1,0 +1,89 @@
+"""RAdam: L. Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, ICLR 2020."""
+
+import math
+from functools import cache
+from typing import Any
+
+from ..optimizer import Optimizer
+from ..rules import Rule, rule
+
+CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "rectified")
+
+
+@cache
+def radam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
+    """The rule, by what is compiled into it."""
+
+    @rule(state=("exp_avg", "exp_avg_sq"), hyper=CONSTANTS)
+    def radam(param, grad, state, h):
+        exp_avg, exp_avg_sq = state
+        if maximize:
+            grad = -grad
+        if not decoupled:
+            grad = grad + h.decay * param
+        exp_avg = exp_avg + h.beta1_comp * (grad - exp_avg)
+        exp_avg_sq = h.beta2 * exp_avg_sq + h.beta2_comp * grad * grad
+        adapted = exp_avg / (math.sqrt(exp_avg_sq) + h.eps)
+        update = h.step_size * (adapted if h.rectified > 0.0 else exp_avg)
+        if decoupled:
+            update = update + h.decay * param
+        return param - update, (exp_avg, exp_avg_sq)
+
+    return radam
+
+
+class RAdam(Optimizer):
+    r"""Rectified Adam, as PyTorch computes it.
+
+    With the corrected mean \(\hat m_t\) and the second moment \(v_t\) of [Adam][fastadam.Adam],
+    \(\rho_\infty = 2/(1-\beta_2) - 1\) and \(\rho_t = \rho_\infty - 2t\beta_2^t/(1-\beta_2^t)\):
+
+    $$p_t = p_{t-1} - \mathrm{lr}\, \hat m_t\, r_t
+      \frac{\sqrt{1-\beta_2^t}}{\sqrt{v_t} + \mathrm{eps}}, \qquad r_t = \sqrt{\frac
+      {(\rho_t-4)(\rho_t-2)\rho_\infty}{(\rho_\infty-4)(\rho_\infty-2)\rho_t}}$$
+
+    if \(\rho_t > 5\), and \(p_t = p_{t-1} - \mathrm{lr}\, \hat m_t\) before, in the first steps.
+    State: 8 bytes per float32 parameter; a step moves 28 bytes of each.
+
+    Args:
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, default 1e-8.
+        weight_decay: coupled (L2) decay, default 0.
+        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
+        maximize: climb instead of descending, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.RAdam(w, lr=0.5).step(np.array([1.0, -2.0]))
+        >>> w
+        array([0.5, 2. ])
+    """
+
+    rule = radam()
+    defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    defaults |= {"decoupled_weight_decay": False, "maximize": False}
+
+    def variant(self, group: dict[str, Any]) -> Rule:
+        return radam(maximize=group["maximize"], decoupled=group["decoupled_weight_decay"])
+
+    def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        correction2 = 1 - beta2**step
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 * step * beta2**step / correction2
+        step_size, rectified = lr / (1 - beta1**step), rho > 5
+        if rectified:
+            above = (rho - 4) * (rho - 2) * rho_inf
+            step_size *= math.sqrt(correction2 * above / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        return {
+            "step_size": step_size,
+            "beta1_comp": 1 - beta1,
+            "beta2": beta2,
+            "beta2_comp": 1 - beta2,
+            "eps": group["eps"],
+            "decay": lr * decay if group["decoupled_weight_decay"] else decay,
+            "rectified": float(rectified),
+        }

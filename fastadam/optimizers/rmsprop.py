@@ -1,0 +1,84 @@
+"""RMSprop: T. Tieleman and G. Hinton, Lecture 6.5 of Neural Networks for Machine Learning, 2012.
+
+Centered: A. Graves, Generating Sequences with Recurrent Neural Networks, arXiv 2013, section 5.2.
+"""
+
+import math
+from functools import cache
+from typing import Any
+
+from ..optimizer import Optimizer
+from ..rules import Rule, rule
+
+CONSTANTS = ("lr", "alpha", "alpha_comp", "eps", "weight_decay", "momentum")
+
+
+@cache
+def rmsprop(*, centered: bool = False, momentum: bool = False, maximize: bool = False) -> Rule:
+    """The rule, by what is compiled into it."""
+    more = ("grad_avg",) * centered + ("momentum_buffer",) * momentum
+
+    @rule(state=("square_avg",) + more, hyper=CONSTANTS)
+    def rmsprop(param, grad, state, h):
+        if maximize:
+            grad = -grad
+        grad = grad + h.weight_decay * param
+        square_avg = h.alpha * state[0] + h.alpha_comp * grad * grad
+        new = (square_avg,)
+        variance = square_avg
+        if centered:
+            grad_avg = state[1] + h.alpha_comp * (grad - state[1])
+            variance = square_avg - grad_avg * grad_avg
+            new = new + (grad_avg,)
+        update = grad / (math.sqrt(variance) + h.eps)
+        if momentum:
+            update = h.momentum * state[-1] + update
+            new = new + (update,)
+        return param - h.lr * update, new
+
+    return rmsprop
+
+
+class RMSprop(Optimizer):
+    r"""RMSprop, as PyTorch computes it.
+
+    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+
+    $$v_t = \alpha v_{t-1} + (1-\alpha) g_t^2, \qquad
+      p_t = p_{t-1} - \mathrm{lr}\, \frac{g_t}{\sqrt{v_t} + \mathrm{eps}}$$
+
+    Centered, \(v_t\) loses the square of the mean gradient; with momentum the quotient goes through
+    a buffer, \(b_t = \mathrm{momentum}\, b_{t-1} + g_t/(\sqrt{v_t}+\mathrm{eps})\). eps is outside
+    the root (Keras and optax have it inside). State: `square_avg`, 4 bytes per float32 parameter,
+    and 4 more for each of `grad_avg` and `momentum_buffer`. A step moves 20 bytes per float32
+    element, and 8 more for each.
+
+    Args:
+        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        lr: step size, default 1e-2; a number >= 0 or a function of the step.
+        alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
+        eps: added to the root, default 1e-8.
+        weight_decay: coupled (L2) decay, default 0.
+        momentum: how much of the buffer stays, default 0: no buffer.
+        centered: divide by the deviation instead of the root mean square, default False.
+        maximize: climb instead of descending, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.RMSprop(w, lr=0.05).step(np.array([3.0, -1.0]))
+        >>> w.round(6)
+        array([0.5, 1.5])
+    """
+
+    rule = rmsprop()
+    defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0}
+    defaults |= {"centered": False, "maximize": False}
+
+    def variant(self, group: dict[str, Any]) -> Rule:
+        momentum = group["momentum"] != 0
+        return rmsprop(centered=group["centered"], momentum=momentum, maximize=group["maximize"])
+
+    def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+        return {name: group[name] for name in names} | {"alpha_comp": 1 - group["alpha"]}
