@@ -84,7 +84,7 @@ class Plan:
             group = values[cohort.group] | dict(zip(self._carried, cohort.carried, strict=True))
             after = carry(group, cohort.step + 1)
             cohort.next = tuple(after[name] for name in self._carried)
-            carried.append(group | after)
+            carried.append({**group, **after})
         return carried
 
     def run(self) -> None:

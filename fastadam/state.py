@@ -6,7 +6,6 @@ from typing import Any
 
 from .memory.flat import ALIGNMENT, aligned_zeros
 
-
 Carried = tuple[float, ...]
 
 

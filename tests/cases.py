@@ -21,6 +21,7 @@ class Case:
         torch: its class in torch.optim, None if there is none.
         torch_hyper: the keywords there; None if torch has no such variant.
         bad: hyperparameters that must be refused.
+        quick: hyperparameters with which a small problem converges in 300 steps.
     """
 
     optimizer: type[fa.Optimizer]
@@ -28,6 +29,7 @@ class Case:
     hyper: dict[str, Any]
     torch: str | None
     bad: tuple[dict[str, Any], ...]
+    quick: dict[str, Any]
     torch_hyper: dict[str, Any] | None = field(default_factory=dict)
 
     @property
@@ -43,6 +45,7 @@ def row(
     torch: str | None = None,
     not_in_torch: tuple[str, ...] = (),
     bad: tuple[dict[str, Any], ...] = (),
+    quick: dict[str, Any] | None = None,
 ) -> list[Case]:
     """A case for the defaults and for each variant."""
     common = ({"lr": -1.0}, {"lr": float("nan")}, {"lr": "fast"}, {"unknown": 1})
@@ -53,6 +56,7 @@ def row(
             hyper,
             torch,
             (*common, *bad),
+            quick or {"lr": 0.05},
             None if torch is None or any(name in hyper for name in not_in_torch) else hyper,
         )
         for hyper in ({}, *variants)
@@ -145,6 +149,7 @@ CASES += [
         {"lr": 0.05, "lr_decay": 0.1, "eps": 1e-3},
         {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True},
         torch="Adagrad",
+        quick={"lr": 0.5},
         bad=({"lr_decay": -1.0}, {"initial_accumulator_value": -1.0}, {"eps": -1.0}),
     ),
     *row(
@@ -154,6 +159,7 @@ CASES += [
         {"weight_decay": 0.1, "maximize": True},
         torch="Adadelta",
         bad=({"rho": 1.5}, {"rho": -0.1}, {"eps": -1.0}),
+        quick={"eps": 1e-2},
     ),
     *row(
         fa.Lion,

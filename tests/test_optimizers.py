@@ -190,7 +190,9 @@ def test_torch_state_goes_on_here_and_back(case):
         entry.update({k: torch.from_numpy(np.asarray(v)) for k, v in entry.items()})
     reference.load_state_dict(saved)
     torch_steps(grads[6:])
-    np.testing.assert_allclose(param, want, rtol=1e-9, atol=1e-12)
+    # torch keeps NAdam's product of momenta in float32, 6e-8
+    rtol = 1e-7 if case.optimizer.carried else 1e-9
+    np.testing.assert_allclose(param, want, rtol=rtol, atol=1e-12)
 
 
 @each_default
@@ -232,7 +234,7 @@ def test_bad_hyperparameters_are_refused_before_anything_moves(case):
 def test_it_converges(case):
     target = np.linspace(-1, 1, 8)
     param = np.zeros(8)
-    opt = case.optimizer(param, lr=0.05)
+    opt = case.optimizer(param, **case.quick)
     first = np.sum((param - target) ** 2)
     for _ in range(300):
         opt.step(2 * (param - target))
