@@ -6,6 +6,8 @@ from functools import wraps
 from operator import is_
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .rules import Rule
 
 Values = dict[str, Any]
@@ -40,9 +42,9 @@ def checked(name: str, value: Any, default: Any, where: str) -> Any:
     ):
         return value
     if isinstance(default, bool):
-        if not isinstance(value, bool):
+        if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{where}{name}={value!r} is not a bool; give True or False")
-        return value
+        return bool(value)
     if isinstance(default, tuple):
         if not isinstance(value, tuple | list) or len(value) != len(default):
             raise TypeError(
@@ -65,6 +67,8 @@ def _number(name: str, value: Any, label: str) -> float:
         number = float(value) if numeric else None
     except (TypeError, ValueError):
         number = None
+    except OverflowError:
+        number = math.inf
     if number is None:
         raise TypeError(f"{label} is not a number; give one, or a function of the step")
     if not math.isfinite(number):
@@ -155,6 +159,7 @@ class Group:
                 raise ValueError(f"{where}{name!r} is missing from its param_groups; put it back")
             value = raw[name]
             if isinstance(value, tuple | list) and any(map(callable, value)):
+                dict.__setitem__(raw, name, tuple(value))
                 value = _together(tuple(value))
             if callable(value):
                 self._schedules[name] = value
@@ -186,6 +191,8 @@ def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
         return
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{where}param_names={names!r} is not a list of strings")
+    if len({*names}) != len(names):
+        raise ValueError(f"{where}param_names={names!r} names something twice")
     if len(names) != len(params):
         raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
 

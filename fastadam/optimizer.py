@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import state_dict as saved
-from .groups import Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
+from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.threads import check_threads
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
@@ -90,6 +90,8 @@ class Optimizer:
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
             raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
+        if taken := {"params", "threads", *CARRIED} & cls.defaults.keys():
+            raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
             cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
 
@@ -101,6 +103,7 @@ class Optimizer:
         self._set_up(params, {**self.defaults, **hyper}, check_threads(threads))
 
     def _set_up(self, params: Any, defaults: Values, threads: int | None) -> None:
+        own = {*vars(self)}  # what a subclass keeps
         self._defaults, self._threads, self._lock = defaults, threads, Lock()
         self._parameters, self._state = Parameters(), State()
         self._groups: list[Group] = []
@@ -116,6 +119,7 @@ class Optimizer:
                 self._add(group)
         else:
             self._add({"params": params}, alone=True)
+        self._base = {*vars(self), "_base"} - own
 
     # What a subclass says
 
@@ -206,6 +210,7 @@ class Optimizer:
             TypeError, ValueError: as the constructor, before anything is added.
         """
         with self._lock:
+            self._refresh()
             self._add(param_group)
 
     def step(self, grads: Any = None, *, lr: float | None = None) -> StepInfo:
@@ -241,7 +246,7 @@ class Optimizer:
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
             if plan.stale:
-                plan.write_rows([self.initial(group) for group in values])
+                plan.write_rows(list(map(self._start, self._groups, values)))
             if plan.active:
                 plan.run()
             return _info((self._state.count, values[0].get("lr"), None, False, plan.active))
@@ -310,14 +315,15 @@ class Optimizer:
         if not isinstance(raw, dict) or "params" not in raw:
             raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
         label = "params" if alone else f"{where}['params']"
-        gathered = self._parameters.checked(raw["params"], label)
-        names = {"param_names": gathered.paths} if gathered.paths else {}
+        gathered = self._parameters.checked(raw["params"], label, self._state.spans())
+        unique = len({*gathered.paths}) == len(gathered.arrays)
+        names = {"param_names": gathered.paths} if unique else {}
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
         group = self._settled(raw, raw["params"], where and f"{where}: ")
         self._parameters.add(gathered, alone)
         raw.edits = self._edits
         self._raws.append(raw)
-        self._single = self._parameters.single
+        self._single = self._parameters.single and not self._parameters.flat
         self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
         self._grads = None
         self._adopt([*self._groups, group])
@@ -339,6 +345,15 @@ class Optimizer:
         scheduled = any(group.scheduled for group in groups)
         self._steady = None if scheduled else [group.at(1) for group in groups]
         self._groups = groups
+
+    def _start(self, group: Group, values: Values) -> dict[str, float]:
+        """What the state of a group starts at."""
+        start = self.initial(values)
+        if not isinstance(start, dict) or start.keys() - {*group.rule.state}:
+            raise ValueError(
+                f"initial() returned {start!r}; give a dict with names of {group.rule.state}"
+            )
+        return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
     def _refresh(self) -> None:
         """See what the user edited in `param_groups`."""

@@ -111,9 +111,5 @@ class Plan:
 
     def _protect(self) -> None:
         """Nothing that a step writes may be its gradient."""
-        written = list(map(checks.span, self._parameters.arrays, self._parameters.names))
-        for name, states in self._state.arrays.items():
-            for number, array in enumerate(states):
-                if array is not None:
-                    written.append(checks.span(array, f"state[{name!r}][{number}]"))
-        self.gradients.protect(checks.check_apart(written))
+        written = map(checks.span, self._parameters.arrays, self._parameters.names)
+        self.gradients.protect(checks.check_apart([*written, *self._state.spans()]))

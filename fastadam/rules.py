@@ -1,8 +1,7 @@
 """What a rule is: the mathematics of one optimizer step for one element."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any
 
@@ -20,23 +19,29 @@ class Rule:
     function: Function
     state: tuple[str, ...]
     hyper: tuple[str, ...]
+    _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
         import numpy as np
 
+        compute = param.dtype.name if isinstance(param, np.floating) else ""
+        if compute not in self._plain:
+            self._plain[compute] = self._linked(compute)
         with np.errstate(all="ignore"):
-            return self._plain(param, grad, state, h)
+            return self._plain[compute](param, grad, state, h)
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
-    @cached_property
-    def _plain(self) -> Function:
+    def _linked(self, compute: str) -> Function:
+        """The function with numbers of one dtype, or of Python's own."""
         from .kernels.link import linked
         from .kernels.python import jit, swap
 
-        plain: Function = linked(self.function, self.name, "", jit, swap)
+        plain: Function = linked(
+            self.function, self.name, "", jit, lambda value: swap(value, compute)
+        )
         return plain
 
 
@@ -76,6 +81,13 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
         return Rule(function, tuple(state), tuple(hyper))
 
     return mark
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """`start` moved towards `end` by `weight`, for rules: as `torch.lerp`, exact at both ends."""
+    if weight < 0.5:
+        return start + weight * (end - start)
+    return end - (1.0 - weight) * (end - start)
 
 
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:

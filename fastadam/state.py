@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from .memory.checks import Span, span
 from .memory.flat import ALIGNMENT, aligned_zeros
 
 Carried = tuple[float, ...]
@@ -51,6 +52,15 @@ class State:
         """Make room for state of these names."""
         for name in names:
             self.arrays.setdefault(name, [None] * len(self.cohort_of))
+
+    def spans(self) -> list[Span]:
+        """The memory of all state."""
+        return [
+            span(array, f"state[{name!r}][{number}]")
+            for name, arrays in self.arrays.items()
+            for number, array in enumerate(arrays)
+            if array is not None
+        ]
 
     @property
     def steps(self) -> list[int]:

@@ -24,8 +24,10 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     groups = [group for group in opt._groups for _ in group.params]
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
-            arrays = {name: _live(opt, group, name, number) for name in group.rule.state}
-            kept = {name: array.copy() if copy else array for name, array in arrays.items()}
+            arrays = {name: each[number] for name, each in opt._state.arrays.items()}
+            arrays |= {name: _live(opt, group, name, number) for name in group.rule.state}
+            known = {name: array for name, array in arrays.items() if array is not None}
+            kept = {name: array.copy() if copy else array for name, array in known.items()}
             host = {k: np.array(v) for k, v in zip(opt.carried, carried[number], strict=True)}
             state[number] = {"step": _counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
@@ -70,6 +72,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     Raises:
         TypeError, ValueError: if groups, names or shapes do not fit.
     """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict={state_dict!r} is not a dict")
     for key in ("state", "param_groups"):
         if key not in state_dict:
             raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
@@ -81,6 +85,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
             f"{len(opt.param_groups)}; give it the same groups first"
         )
+    _check_numbers(state_dict)
     groups, entries = [], []
     for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
         groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
@@ -105,6 +110,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         group.raw = raw
     opt._plan = None
     opt._adopt(groups)
+    opt._state.know(name for entry in entries for name in entry)  # of flags switched off as well
     opt._state.restore(opt._parameters.arrays, entries, steps, carried, count)
 
 
@@ -121,10 +127,25 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
     return merged
 
 
+def _check_numbers(state_dict: Mapping[str, Any]) -> None:
+    """Refuse state that belongs to no parameter, and groups that are none."""
+    numbers = set()
+    for group in state_dict["param_groups"]:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ValueError(f"state_dict: the group {group!r} has no 'params'")
+        numbers |= {*group["params"]}
+    if strangers := state_dict["state"].keys() - numbers:
+        raise ValueError(
+            f"state_dict: state has the keys {sorted(map(repr, strangers))}, but the groups have "
+            f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        )
+    for number, entry in state_dict["state"].items():
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
+
+
 def _numbers(raw: Values, saved: Values, where: str) -> list[Any]:
     """The saved number of each live parameter of a group: by name, or else by order."""
-    if "params" not in saved:
-        raise ValueError(f"{where}a group of the state_dict has no 'params': {list(saved)}")
     numbers = list(saved["params"])
     if len(numbers) != len(raw["params"]):
         raise ValueError(
@@ -155,10 +176,8 @@ def _check_entry(
         return
     if missing := {"step", *states, *carried} - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
-    if unknown := entry.keys() - {"step", *states, *carried}:
-        raise ValueError(f"{label} has {sorted(unknown)}, which this optimizer does not keep")
     for name, array in entry.items():
-        shape = param.shape if name in states else ()
+        shape = () if name == "step" or name in carried else param.shape
         if array.shape != shape:
             raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
         if array.dtype.kind not in "fiu":
@@ -174,7 +193,7 @@ def parts(opt: Optimizer) -> tuple[Any, ...]:
     params: Any = opt._parameters.flat or opt._parameters.tree
     if not opt._parameters.alone:
         params = [{"params": list(group.params)} for group in opt._groups]
-    own = {k: v for k, v in vars(opt).items() if not k.startswith("_") and k != "rule"}
+    own = {k: v for k, v in vars(opt).items() if k not in opt._base}
     settings = (params, opt._defaults, opt._threads)
     return settings, raws, state, opt._grads, own
 

@@ -56,7 +56,7 @@ def run(rule, streams, target, size=700, steps=3, tasks=1):
     table = Table(kernel, [size], 1)
     for (name, part), array in arrays.items():
         table.place(name, array.ctypes.data, part=part)
-    table.pack(0, *[CONSTANTS[name] for name in rule.hyper])
+    table.pack(0, *[CONSTANTS.get(name, 0.5) for name in rule.hyper])
     for _ in range(steps):
         table.parallel(tasks)()
     return arrays
@@ -176,7 +176,7 @@ def test_a_kernel_reaches_elements_beyond_32_bits():
     for (name, _), array in arrays.items():
         table.place(name, array.ctypes.data - 4 * far)
     table.chunks[:, 1:] += far
-    table.pack(0, *[CONSTANTS[name] for name in ADAMW.hyper])
+    table.pack(0, *[CONSTANTS.get(name, 0.5) for name in ADAMW.hyper])
     table.serial()
     for key, array in want.items():
         np.testing.assert_array_equal(arrays[key], array)

@@ -62,10 +62,8 @@ def linked(
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
         used, cells = _references(function)
         scope = function.__globals__ | {n: ready(v) for n, v in (used | slots).items()}
-        code = function.__code__
-        constants = tuple(swap(constant) for constant in code.co_consts)
         copy = FunctionType(
-            code.replace(co_name=name, co_consts=constants),
+            _swapped(function.__code__, swap).replace(co_name=name),
             scope,
             name,
             tuple(map(ready, function.__defaults__ or ())) or None,
@@ -78,6 +76,12 @@ def linked(
         return copy
 
     return copied(function, name, slots)
+
+
+def _swapped(code: CodeType, swap: Swap) -> CodeType:
+    """The code with its constants replaced, those of functions inside it as well."""
+    constants = (_swapped(c, swap) if isinstance(c, CodeType) else swap(c) for c in code.co_consts)
+    return code.replace(co_consts=tuple(constants))
 
 
 def digest(swap: Swap, *values: Any) -> str:

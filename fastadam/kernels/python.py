@@ -20,7 +20,11 @@ _SWAPS = {id(math): _MATH, id(math.sqrt): np.sqrt}
 
 
 def swap(value: Any, compute: str = "") -> Any:
-    """What stands for a value that a rule refers to."""
+    """What stands for a value that a rule refers to: a float takes the dtype of the arithmetic."""
+    if compute and type(value) is float:
+        return np.dtype(compute).type(value)
+    if type(value) is tuple:
+        return tuple(swap(item, compute) for item in value)
     return _SWAPS.get(id(value), value)
 
 

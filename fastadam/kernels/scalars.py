@@ -3,11 +3,17 @@
 from typing import Any
 
 
-def larger(a: Any, b: Any) -> Any:
-    """`max(a, b)` with CPython's choice for NaN; Numba's own differs from it."""
-    return b if b > a else a
+def larger(a: Any, b: Any, c: Any = None) -> Any:
+    """`max` of two or three, with CPython's choice for NaN; Numba's own differs from it."""
+    top = b if b > a else a
+    if c is None:
+        return top
+    return c if c > top else top
 
 
-def smaller(a: Any, b: Any) -> Any:
-    """`min(a, b)` with CPython's choice for NaN; Numba's own differs from it."""
-    return b if b < a else a
+def smaller(a: Any, b: Any, c: Any = None) -> Any:
+    """`min` of two or three, with CPython's choice for NaN; Numba's own differs from it."""
+    least = b if b < a else a
+    if c is None:
+        return least
+    return c if c < least else least

@@ -1,5 +1,6 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ class Parameters:
         self.alone = False
         self._adopt([], None)
 
-    def checked(self, tree: Tree, label: str) -> Gathered:
-        """The arrays of a tree, if they can move in place beside those already here.
+    def checked(self, tree: Tree, label: str, taken: Sequence[checks.Span]) -> Gathered:
+        """The arrays of a tree, if they can move in place beside those already here and `taken`.
 
         Raises:
             TypeError, ValueError: if one cannot.
@@ -44,7 +45,8 @@ class Parameters:
         names = [indexed(label, path) for path, _ in found]
         for array, name in zip(arrays, names, strict=True):
             checks.check_array(array, name, written=True)
-        checks.check_apart(map(checks.span, self.arrays + arrays, self.names + names))
+        spans = map(checks.span, self.arrays + arrays, self.names + names)
+        checks.check_apart([*spans, *taken])
         paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
         return Gathered(tree, flat, arrays, names, paths)
 
@@ -66,7 +68,7 @@ class Parameters:
 
     def matched(self, grads: Any) -> Any:
         """The gradients in the order of the arrays; only the structure is looked at."""
-        if self.single:
+        if self.single and not (self.flat and isinstance(grads, np.ndarray) and grads.ndim == 1):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads

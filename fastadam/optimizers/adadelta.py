@@ -17,7 +17,8 @@ def adadelta(*, maximize: bool = False) -> Rule:
         square_avg, acc_delta = state
         if maximize:
             grad = -grad
-        grad = grad + h.weight_decay * param
+        if h.weight_decay > 0.0:
+            grad = grad + h.weight_decay * param
         square_avg = h.rho * square_avg + h.rho_comp * grad * grad
         delta = math.sqrt(acc_delta + h.eps) / math.sqrt(square_avg + h.eps) * grad
         acc_delta = h.rho * acc_delta + h.rho_comp * delta * delta

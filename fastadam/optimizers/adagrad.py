@@ -16,7 +16,8 @@ def adagrad(*, maximize: bool = False) -> Rule:
     def adagrad(param, grad, state, h):
         if maximize:
             grad = -grad
-        grad = grad + h.weight_decay * param
+        if h.weight_decay > 0.0:
+            grad = grad + h.weight_decay * param
         sum_sq = state[0] + grad * grad
         return param - h.step_size * (grad / (math.sqrt(sum_sq) + h.eps)), (sum_sq,)
 

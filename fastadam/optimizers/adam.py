@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, lerp, rule
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay")
 
@@ -21,15 +21,15 @@ def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = Fal
     def adam(param, grad, state, h):
         if maximize:
             grad = -grad
-        if not decoupled:
+        if not decoupled and h.decay > 0.0:
             grad = grad + h.decay * param
-        exp_avg = state[0] + h.beta1_comp * (grad - state[0])
+        exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         new = (exp_avg, exp_avg_sq)
         if amsgrad:
             new = new + (max(exp_avg_sq, state[2]),)
         update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
-        if decoupled:
+        if decoupled and h.decay > 0.0:
             update = update + h.decay * param
         return param - update, new
 

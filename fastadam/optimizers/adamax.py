@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, lerp, rule
 
 
 @cache
@@ -18,8 +18,9 @@ def adamax(*, maximize: bool = False) -> Rule:
     def adamax(param, grad, state, h):
         if maximize:
             grad = -grad
-        grad = grad + h.weight_decay * param
-        exp_avg = state[0] + h.beta1_comp * (grad - state[0])
+        if h.weight_decay > 0.0:
+            grad = grad + h.weight_decay * param
+        exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_inf = max(abs(grad) + h.eps, h.beta2 * state[1])
         return param - h.step_size * (exp_avg / exp_inf), (exp_avg, exp_inf)
 

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, lerp, rule
 
 
 @cache
@@ -16,10 +16,13 @@ def lion(*, maximize: bool = False) -> Rule:
         (exp_avg,) = state
         if maximize:
             grad = -grad
-        direction = exp_avg + h.beta1_comp * (grad - exp_avg)
+        direction = lerp(exp_avg, grad, h.beta1_comp)
         sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction
-        exp_avg = exp_avg + h.beta2_comp * (grad - exp_avg)
-        return param - (h.decay * param + h.lr * sign), (exp_avg,)
+        exp_avg = lerp(exp_avg, grad, h.beta2_comp)
+        update = h.lr * sign
+        if h.decay > 0.0:
+            update = update + h.decay * param
+        return param - update, (exp_avg,)
 
     return lion
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, lerp, rule
 
 CONSTANTS = ("lr", "alpha", "alpha_comp", "eps", "weight_decay", "momentum")
 
@@ -22,12 +22,13 @@ def rmsprop(*, centered: bool = False, momentum: bool = False, maximize: bool = 
     def rmsprop(param, grad, state, h):
         if maximize:
             grad = -grad
-        grad = grad + h.weight_decay * param
+        if h.weight_decay > 0.0:
+            grad = grad + h.weight_decay * param
         square_avg = h.alpha * state[0] + h.alpha_comp * grad * grad
         new = (square_avg,)
         variance = square_avg
         if centered:
-            grad_avg = state[1] + h.alpha_comp * (grad - state[1])
+            grad_avg = lerp(state[1], grad, h.alpha_comp)
             variance = square_avg - grad_avg * grad_avg
             new = new + (grad_avg,)
         update = grad / (math.sqrt(variance) + h.eps)

@@ -22,7 +22,8 @@ def sgd(*, momentum: bool = False, nesterov: bool = False, maximize: bool = Fals
     def sgd(param, grad, state, h):
         if maximize:
             grad = -grad
-        grad = grad + h.weight_decay * param
+        if h.weight_decay > 0.0:
+            grad = grad + h.weight_decay * param
         if momentum:
             buffer = h.keep * state[0] + h.dampening_comp * grad
             state = (buffer,)
