@@ -250,3 +250,30 @@ def test_warmup_compiles_classes_and_instances():
     opt.step(np.ones(3))
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
+
+
+def test_literals_have_the_dtype_in_plain_python_too():
+    @fa.rule(hyper=("lr",))
+    def own(param, grad, state, h):
+        a, b, c = 0.1, 0.7, 0.3
+        return param - a * b * c * math.sqrt(0.3) * (0.1 if grad > 0.0 else 0.9) * grad, state
+
+    class Own(fa.Optimizer):
+        rule = own
+        defaults = {"lr": 1.0}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"]}
+
+    w, g = (np.random.default_rng(seed).standard_normal(300).astype(np.float32) for seed in (0, 1))
+    want = np.array([own(p, x, (), None)[0] for p, x in zip(w, g, strict=True)])
+    Own(w).step(g)
+    assert want.dtype == np.float32
+    np.testing.assert_array_equal(w, want)
+
+
+def test_max_of_three():
+    moved = compiled(lambda param, grad, state, h: (max(param - grad, -3.0, h.lr), state))
+    np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
+    moved = compiled(lambda param, grad, state, h: (min(param + grad, 3.0, h.lr), state))
+    np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))

@@ -354,3 +354,88 @@ def test_every_edit_of_the_list_of_groups_is_seen(edit):
     getattr(opt.param_groups, edit)(**arguments)
     with pytest.raises(ValueError, match="other groups"):
         opt.step([np.ones(2), np.ones(3)])
+
+
+def test_edits_before_a_new_group_are_not_lost():
+    w = np.ones(2)
+    opt = fa.SGD(w, lr=0.1)
+    opt.param_groups[0]["lr"] = 0.5
+    opt.add_param_group({"params": np.ones(3)})
+    opt.step([np.ones(2), np.ones(3)])
+    assert (w == 0.5).all()
+
+
+def test_state_cannot_become_a_parameter():
+    opt = fa.AdamW([np.ones(3)])
+    opt.step([np.ones(3)])
+    with pytest.raises(ValueError, match="same memory"):
+        opt.add_param_group({"params": [opt.state["exp_avg"][0]]})
+    assert opt.step([np.ones(3)]).step == 2
+
+
+def test_a_flat_of_one_array_takes_all_elements_in_a_row():
+    flat, tree = fa.flatten(np.ones((2, 3))), np.ones((2, 3))
+    grad = np.arange(6.0)
+    fa.AdamW(flat).step(grad)
+    fa.AdamW(tree).step(grad.reshape(2, 3))
+    np.testing.assert_array_equal(flat.tree, tree)
+
+
+@pytest.mark.parametrize("initial", [{"exp_avg": "x"}, {"other": 1.0}, {"exp_avg": np.nan}, None])
+def test_what_state_starts_at_is_checked_before_there_is_any(initial):
+    class Wrong(fa.AdamW):
+        def initial(self, group):
+            return initial
+
+    opt = Wrong(np.ones(3))
+    with pytest.raises((TypeError, ValueError), match="initial"):
+        opt.step(np.ones(3))
+    assert opt.state == {"exp_avg": [None], "exp_avg_sq": [None]}
+
+
+def test_copies_keep_what_a_subclass_keeps():
+    class Own(fa.SGD):
+        def __init__(self, params, scale):
+            self._scale = scale
+            super().__init__(params, 1.0)
+
+        def hyper(self, group, step):
+            return super().hyper(group, step) | {"lr": self._scale}
+
+    opt = Own(np.ones(2), 0.25)
+    other = copy.deepcopy(opt)
+    other.step(np.ones(2))
+    assert (other.params == 0.75).all()
+
+
+def test_an_infinite_parameter_without_decay_stays_as_in_torch():
+    for optimizer in (fa.Adam, fa.AdamW, fa.SGD):
+        w = np.array([np.inf, -np.inf, 1.0])
+        optimizer(w, lr=0.1, weight_decay=0).step(np.ones(3))
+        assert w[0] == np.inf
+        assert w[1] == -np.inf
+
+
+def test_without_memory_the_first_moment_is_the_gradient():
+    opt = fa.Adam(np.ones(1, np.float32), betas=(0.0, 0.9))
+    for grad in (1e8, 1.0):
+        opt.step(np.array([grad], np.float32))
+    assert opt.state["exp_avg"][0] == 1
+
+
+def test_host_numbers_are_per_parameter_and_saved():
+    grads = gradients(4, 6)
+    w, alone = [parameters(4), parameters(4, seed=3)], parameters(4, seed=3)
+    opt, single = fa.NAdam(w), fa.NAdam(alone)
+    for step, grad in enumerate(grads):
+        late = grad if step > 2 else None
+        opt.step([grad, late])
+        if late is not None:
+            single.step(late)
+        if step == 3:
+            saved = opt.state_dict()
+            opt = fa.NAdam(w)
+            opt.load_state_dict(saved)
+    np.testing.assert_array_equal(w[1], alone)
+    products = [entry["mu_product"] for entry in opt.state_dict()["state"].values()]
+    assert products[0] < products[1] < 1

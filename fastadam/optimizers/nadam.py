@@ -42,18 +42,14 @@ class NAdam(Optimizer):
       \frac{(1-\mu_t)\, g_t}{1 - \prod_{i \le t} \mu_i} +
       \frac{\mu_{t+1}\, m_t}{1 - \prod_{i \le t+1} \mu_i} \right)$$
 
-    (Keras has no momentum_decay in the exponent; optax no schedule of \(\mu\).) State: 8 bytes per
-    float32 parameter, and the product of the \(\mu_i\) on the host; a step moves 28 bytes of each.
+    (Keras has no momentum_decay.) State: 8 bytes per float32 parameter; a step moves 28 of each.
 
     Args:
         params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 2e-3; a number >= 0 or a function of the step.
-        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
-        eps: added to the corrected root, default 1e-8.
-        weight_decay: coupled (L2) decay, default 0.
+        betas, eps, weight_decay: as for [Adam][fastadam.Adam], with the same defaults.
         momentum_decay: how fast \(\mu\) grows to \(\beta_1\), default 4e-3.
-        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        maximize: climb instead of descending, default False.
+        decoupled_weight_decay, maximize: as for [Adam][fastadam.Adam], default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -77,7 +73,7 @@ class NAdam(Optimizer):
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         mu, mu_next = _mu(group, step), _mu(group, step + 1)
-        product = group["mu_product"] if "mu_product" in group else _product(group, step)
+        product = group.get("mu_product") or _product(group, step)
         return {
             "grad_size": lr * (1 - mu) / (1 - product),
             "avg_size": lr * mu_next / (1 - product * mu_next),
@@ -95,9 +91,10 @@ def _mu(group: dict[str, Any], step: int) -> float:
 
 
 def _product(group: dict[str, Any], step: int) -> float:
-    """What `carry` would have come to; factors that no longer change 1 - product are left out."""
-    product, t = 1.0, 0
-    while t < step and product > 1e-18:
-        t += 1
+    """What `carry` would have come to, as far as it still changes 1 - product."""
+    product = 1.0
+    for t in range(1, step + 1):
         product *= _mu(group, t)
+        if product < 1e-18:
+            break
     return product
