@@ -92,7 +92,9 @@ class Plan:
         self._state.count += 1
         for cohort in self._active:
             cohort.step += 1
-            cohort.carried = cohort.next
+        if self._carried:
+            for cohort in self._active:
+                cohort.carried = cohort.next
         for run in self._runs:
             run()
 

@@ -26,8 +26,6 @@ def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
     An array has one weak reference without a callback for as long as it lives, so references can
     be compared; a dead one is equal to none of a living array.
     """
-    if len(seen) == 1:
-        return arrays[0] is not None and seen[0]() is arrays[0]
     try:
         return len(arrays) == len(seen) and all(map(is_, map(ref, arrays), seen))
     except TypeError:  # None, or something else that cannot be an array
@@ -77,7 +75,10 @@ class Gradients:
 
     def same(self, arrays: Sequence[Any]) -> bool:
         """Whether these are the very arrays of the last call of `look`, all of them there."""
-        return same_arrays(arrays, self._seen)
+        seen = self._seen
+        if len(seen) == 1:
+            return arrays[0] is not None and seen[0]() is arrays[0]
+        return same_arrays(arrays, seen)
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check arrays, one or None per parameter, then note their addresses.

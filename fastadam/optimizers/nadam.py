@@ -16,13 +16,12 @@ def nadam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=(*CONSTANTS, "root_scale", "eps", "decay"))
     def nadam(param, grad, state, h):
-        exp_avg, exp_avg_sq = state
         if maximize:
             grad = -grad
         if not decoupled and h.decay > 0.0:
             grad = grad + h.decay * param
-        exp_avg = lerp(exp_avg, grad, h.beta1_comp)
-        exp_avg_sq = h.beta2 * exp_avg_sq + h.beta2_comp * grad * grad
+        exp_avg = lerp(state[0], grad, h.beta1_comp)
+        exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         ahead = h.grad_size * grad + h.avg_size * exp_avg
         update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
         if decoupled and h.decay > 0.0:
