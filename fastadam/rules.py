@@ -90,6 +90,11 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
     return end - (1.0 - weight) * (end - start)
 
 
+def decayed(change: Any, param: Any, decay: Any) -> Any:
+    """A gradient or an update with weight decay, for rules; without any, left as it is."""
+    return change + decay * param if decay > 0.0 else change
+
+
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:
     if isinstance(names, str):
         raise TypeError(f"rule: {argument}={names!r} is one string; write {argument}=({names!r},)")

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, decayed, rule
 
 
 @cache
@@ -17,8 +17,7 @@ def adadelta(*, maximize: bool = False) -> Rule:
         square_avg, acc_delta = state
         if maximize:
             grad = -grad
-        if h.weight_decay > 0.0:
-            grad = grad + h.weight_decay * param
+        grad = decayed(grad, param, h.weight_decay)
         square_avg = h.rho * square_avg + h.rho_comp * grad * grad
         delta = math.sqrt(acc_delta + h.eps) / math.sqrt(square_avg + h.eps) * grad
         acc_delta = h.rho * acc_delta + h.rho_comp * delta * delta

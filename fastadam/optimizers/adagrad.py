@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, decayed, rule
 
 
 @cache
@@ -16,8 +16,7 @@ def adagrad(*, maximize: bool = False) -> Rule:
     def adagrad(param, grad, state, h):
         if maximize:
             grad = -grad
-        if h.weight_decay > 0.0:
-            grad = grad + h.weight_decay * param
+        grad = decayed(grad, param, h.weight_decay)
         sum_sq = state[0] + grad * grad
         return param - h.step_size * (grad / (math.sqrt(sum_sq) + h.eps)), (sum_sq,)
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay")
 
@@ -21,16 +21,16 @@ def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = Fal
     def adam(param, grad, state, h):
         if maximize:
             grad = -grad
-        if not decoupled and h.decay > 0.0:
-            grad = grad + h.decay * param
+        if not decoupled:
+            grad = decayed(grad, param, h.decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         new = (exp_avg, exp_avg_sq)
         if amsgrad:
             new = new + (max(exp_avg_sq, state[2]),)
         update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
-        if decoupled and h.decay > 0.0:
-            update = update + h.decay * param
+        if decoupled:
+            update = decayed(update, param, h.decay)
         return param - update, new
 
     return adam

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 
 @cache
@@ -18,8 +18,7 @@ def adamax(*, maximize: bool = False) -> Rule:
     def adamax(param, grad, state, h):
         if maximize:
             grad = -grad
-        if h.weight_decay > 0.0:
-            grad = grad + h.weight_decay * param
+        grad = decayed(grad, param, h.weight_decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_inf = max(abs(grad) + h.eps, h.beta2 * state[1])
         return param - h.step_size * (exp_avg / exp_inf), (exp_avg, exp_inf)

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 
 @cache
@@ -19,10 +19,7 @@ def lion(*, maximize: bool = False) -> Rule:
         direction = lerp(exp_avg, grad, h.beta1_comp)
         sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction
         exp_avg = lerp(exp_avg, grad, h.beta2_comp)
-        update = h.lr * sign
-        if h.decay > 0.0:
-            update = update + h.decay * param
-        return param - update, (exp_avg,)
+        return param - decayed(h.lr * sign, param, h.decay), (exp_avg,)
 
     return lion
 

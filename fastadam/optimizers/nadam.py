@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 CONSTANTS = ("grad_size", "avg_size", "beta1_comp", "beta2", "beta2_comp")
 
@@ -18,14 +18,14 @@ def nadam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
     def nadam(param, grad, state, h):
         if maximize:
             grad = -grad
-        if not decoupled and h.decay > 0.0:
-            grad = grad + h.decay * param
+        if not decoupled:
+            grad = decayed(grad, param, h.decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         ahead = h.grad_size * grad + h.avg_size * exp_avg
         update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
-        if decoupled and h.decay > 0.0:
-            update = update + h.decay * param
+        if decoupled:
+            update = decayed(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
     return nadam

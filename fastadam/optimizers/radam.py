@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "rectified")
 
@@ -19,14 +19,14 @@ def radam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
         exp_avg, exp_avg_sq = state
         if maximize:
             grad = -grad
-        if not decoupled and h.decay > 0.0:
-            grad = grad + h.decay * param
+        if not decoupled:
+            grad = decayed(grad, param, h.decay)
         exp_avg = lerp(exp_avg, grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * exp_avg_sq + h.beta2_comp * grad * grad
         adapted = exp_avg / (math.sqrt(exp_avg_sq) + h.eps)
         update = h.step_size * (adapted if h.rectified > 0.0 else exp_avg)
-        if decoupled and h.decay > 0.0:
-            update = update + h.decay * param
+        if decoupled:
+            update = decayed(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
     return radam

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, lerp, rule
+from ..rules import Rule, decayed, lerp, rule
 
 CONSTANTS = ("lr", "alpha", "alpha_comp", "eps", "weight_decay", "momentum")
 
@@ -22,8 +22,7 @@ def rmsprop(*, centered: bool = False, momentum: bool = False, maximize: bool = 
     def rmsprop(param, grad, state, h):
         if maximize:
             grad = -grad
-        if h.weight_decay > 0.0:
-            grad = grad + h.weight_decay * param
+        grad = decayed(grad, param, h.weight_decay)
         square_avg = h.alpha * state[0] + h.alpha_comp * grad * grad
         new = (square_avg,)
         variance = square_avg

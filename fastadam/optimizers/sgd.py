@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, rule
+from ..rules import Rule, decayed, rule
 
 
 @cache
@@ -22,8 +22,7 @@ def sgd(*, momentum: bool = False, nesterov: bool = False, maximize: bool = Fals
     def sgd(param, grad, state, h):
         if maximize:
             grad = -grad
-        if h.weight_decay > 0.0:
-            grad = grad + h.weight_decay * param
+        grad = decayed(grad, param, h.weight_decay)
         if momentum:
             buffer = h.keep * state[0] + h.dampening_comp * grad
             state = (buffer,)
