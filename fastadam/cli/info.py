@@ -17,7 +17,7 @@ EPILOG = """\
 examples:
   fastadam info
   NUMBA_THREADING_LAYER=workqueue fastadam info
-  NUMBA_CACHE_DIR=/tmp/kernels fastadam info
+  NUMBA_CACHE_DIR=kernels fastadam info
 
 One small parallel step is run, which compiles its kernel if that is not in the cache yet."""
 
