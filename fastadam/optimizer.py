@@ -57,6 +57,10 @@ class Optimizer:
             [set_threads][fastadam.set_threads].
 
     Attributes:
+        carried: of a subclass, float64 host numbers kept for each parameter and what they start
+            at. `carry` moves them on, `hyper` finds them in its group, `state_dict` saves them.
+        uncounted: of a subclass, whether PyTorch saves no step for it, so that any loaded state
+            is past the first.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
@@ -83,8 +87,8 @@ class Optimizer:
 
     rule: Rule
     defaults: ClassVar[Values] = {}
-    carried: ClassVar[dict[str, float]] = {}  # host numbers kept per parameter, and their start
-    uncounted: ClassVar[bool] = False  # PyTorch saves no step: any state is past the first
+    carried: ClassVar[dict[str, float]] = {}
+    uncounted: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -219,8 +223,9 @@ class Optimizer:
         Args:
             grads: the gradients, in the structure of `params`, of the same shapes and dtypes. None
                 in place of an array leaves that parameter, its state and its step count alone. For
-                parameters in a Flat, a Flat or a one-dimensional array over all elements will do.
-                Left out, the optimizer's own `grads` are used.
+                parameters in a Flat, a Flat or a one-dimensional array over all elements will do;
+                that array is referred to until the next step. Left out, the optimizer's own
+                `grads` are used.
             lr: a learning rate for this step only.
 
         Returns:

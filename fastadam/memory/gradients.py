@@ -15,8 +15,6 @@ from . import checks
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
 _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
-
-
 MANY = 16  # arrays from which NumPy's fixed cost pays
 
 
