@@ -19,7 +19,7 @@ from .groups import Group, ParamGroup, Values, check_known
 from .kernels.threads import check_threads
 from .launch import Launch
 from .memory import checks
-from .memory.gradients import fast_addresses, same_arrays
+from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
 

@@ -1,7 +1,7 @@
 """Hyperparameters: what a group of parameters may say, checked and resolved for one step."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from operator import is_
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ Values = dict[str, Any]
 Noted = TypeVar("Noted")
 
 NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"}
-NOT_NEGATIVE |= {"initial_accumulator_value"}
+NOT_NEGATIVE |= {"initial_accumulator_value", "l1"}
 BELOW_ONE = {"betas", "rho", "alpha"}
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 
 
-def check_known(names: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+def check_known(names: Iterable[str], defaults: Iterable[str], where: str) -> None:
     """Refuse a name that the optimizer does not have.
 
     Raises:

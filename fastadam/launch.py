@@ -9,17 +9,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
-from .kernels.storage import FLOAT
+from .kernels.stages import staged, streams
+from .kernels.storage import FLOAT, Single
 from .memory.checks import address
 from .memory.table import SKIPPED, Table
 from .rules import Rule
 from .state import State
 
 
-def kernel_for(rule: Rule, dtype: Any) -> Kernel:
-    """The kernel of a rule whose parameters, gradients and state are all of one dtype.
+def kernel_for(rule: Rule, dtype: Any, options: tuple[str, ...] = ()) -> Kernel:
+    """The kernel of a rule with options; parameters, gradients and state are all of one dtype.
 
     Raises:
         TypeError: for a dtype without a storage, or a rule that cannot be compiled.
@@ -27,9 +27,7 @@ def kernel_for(rule: Rule, dtype: Any) -> Kernel:
     name = np.dtype(dtype).name
     if name not in FLOAT:
         raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
-    storage = FLOAT[name]
-    states = (Stream(name, storage) for name in rule.state)
-    return kernel(rule, (Stream("param", storage), Stream("grad", storage, "r"), *states))
+    return kernel(staged(rule, options), streams(rule, options, name))
 
 
 def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
@@ -48,25 +46,43 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
 
     for optimizer in optimizers or (family.Adam, family.AdamW):
         if isinstance(optimizer, type):
-            wanted = {(optimizer.rule, dtype)}  # type: ignore[attr-defined]
+            kernels = [kernel_for(optimizer.rule, dtype)]  # type: ignore[attr-defined]
         else:
-            wanted = {
-                (optimizer.variant(g), p.dtype) for g in optimizer.param_groups for p in g["params"]
-            }
-        for rule, each in wanted:
-            made = kernel_for(rule, each)
+            kernels = optimizer._kernels()
+        for made in kernels:
             made.target.parallel(made.run, 0, 0, 0)
 
 
 class Launch:
-    """The kernel and the table of some parameters; `members` are their numbers in the optimizer."""
+    """The kernel and the table of some parameters.
 
-    def __init__(self, rule: Rule, params: Sequence[Any], members: Sequence[int]) -> None:
+    Attributes:
+        members: the numbers of the parameters in the optimizer.
+        numbers: what options read once per parameter, by name; written by the host.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        params: Sequence[Any],
+        members: Sequence[int],
+        options: tuple[str, ...] = (),
+    ) -> None:
         self.rule, self.members = rule, members
         mine = [params[i] for i in members]
-        self.kernel = kernel_for(rule, mine[0].dtype)
+        self.kernel = kernel_for(rule, mine[0].dtype, options)
         self.table = Table(self.kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
+        self.numbers = {
+            stream.name: self._numbers(stream.name, stream.storage.dtype)
+            for stream in self.kernel.streams
+            if isinstance(stream.storage, Single)
+        }
+
+    def _numbers(self, name: str, dtype: str) -> Any:
+        numbers = np.ones(len(self.members), dtype)
+        self.table.place(name, address(numbers) + numbers.itemsize * np.arange(numbers.size))
+        return numbers
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """What keeps the constants that `hyper` returned as record `number`.
@@ -99,9 +115,9 @@ class Launch:
             raise ValueError(f"hyper() returned {constants}; a number is too large for the dtype")
         raise TypeError(f"hyper() returned {constants}; give numbers")
 
-    def write_gradients(self, addresses: Sequence[int]) -> None:
-        """Point the table at the gradients of a step."""
-        self.table.place("grad", [addresses[i] for i in self.members])
+    def place(self, stream: str, addresses: Sequence[int]) -> None:
+        """Point the table at arrays of a step, given for all parameters of the optimizer."""
+        self.table.place(stream, [addresses[i] for i in self.members])
 
     def write_rows(self, state: State) -> None:
         """Point the table at the state, and at the record of each parameter."""

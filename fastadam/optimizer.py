@@ -11,10 +11,11 @@ import numpy as np
 
 from . import state_dict as saved
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
-from .kernels.threads import check_threads
+from .kernels.factory import Kernel
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .memory.tree import Tree
+from .options import NAMES, Options
 from .plan import Plan
 from .rules import Rule
 from .state import State
@@ -26,7 +27,7 @@ class StepInfo(NamedTuple):
     Attributes:
         step: how many steps the optimizer has counted, this one included.
         lr: the learning rate of this step, that of the first group; None if there is no `lr`.
-        grad_norm: the norm of all gradients; None when nothing asked for it.
+        grad_norm: the norm of all gradients before clipping; None when nothing asked for it.
         skipped: whether the step was left out.
         updated: whether any parameter was updated.
     """
@@ -55,6 +56,13 @@ class Optimizer:
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
             [set_threads][fastadam.set_threads].
+        clip_norm: the largest norm of all gradients together; larger ones are multiplied by
+            `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
+            (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
+            infinity measures and does not clip.
+        clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
+            "global".
+        clip_value: the largest absolute value of an element, after `clip_norm`; default None.
 
     Attributes:
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
@@ -94,21 +102,20 @@ class Optimizer:
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
             raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
-        if taken := {"params", "threads", *CARRIED} & cls.defaults.keys():
+        if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
             cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
 
-    def __init__(
-        self, params: Any, lr: Any = ..., *, threads: int | None = None, **hyper: Any
-    ) -> None:
-        hyper |= {} if lr is ... else {"lr": lr}
-        check_known(hyper, self.defaults, f"{self._name}()")
-        self._set_up(params, {**self.defaults, **hyper}, check_threads(threads))
+    def __init__(self, params: Any, lr: Any = ..., **keywords: Any) -> None:
+        keywords |= {} if lr is ... else {"lr": lr}
+        chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
+        check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
+        self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
 
-    def _set_up(self, params: Any, defaults: Values, threads: int | None) -> None:
+    def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
         own = {*vars(self)}  # what a subclass keeps
-        self._defaults, self._threads, self._lock = defaults, threads, Lock()
+        self._defaults, self._options, self._lock = defaults, options, Lock()
         self._parameters, self._state = Parameters(), State()
         self._groups: list[Group] = []
         self._plan: Plan | None = None
@@ -217,7 +224,7 @@ class Optimizer:
             self._refresh()
             self._add(param_group)
 
-    def step(self, grads: Any = None, *, lr: float | None = None) -> StepInfo:
+    def step(self, grads: Any = None, *, lr: float | None = None, mask: Any = None) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
         Args:
@@ -227,9 +234,12 @@ class Optimizer:
                 that array is referred to until the next step. Left out, the optimizer's own
                 `grads` are used.
             lr: a learning rate for this step only.
+            mask: arrays of bool in the structure and the shapes of `params`, or one over all
+                elements of a Flat. The state sees the whole gradient, but only the elements
+                marked True move.
 
         Returns:
-            The count of steps and the learning rate; see [StepInfo][fastadam.StepInfo].
+            The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
 
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
@@ -237,24 +247,29 @@ class Optimizer:
         with self._lock:
             if self._edits.pending:
                 self._refresh()
-            plan = self._plan or self._new_plan()
+            values = self._steady
+            if lr is not None or values is None:
+                values = self._values(lr)
+            plan = self._plan
+            if plan is None or plan.masked is not (mask is not None):
+                plan = self._new_plan(mask is not None)
             if self._single and type(grads) is np.ndarray:
                 arrays: Any = (grads,)
             else:
                 arrays = self._gradients(grads)
             if not plan.gradients.same(arrays):
                 plan.look(arrays)
-            values = self._steady
-            if lr is not None or values is None:
-                values = self._values(lr)
+            if mask is not None:
+                plan.look_at_masks(self._parameters.matched(mask, "mask"))
             plan.write_records(
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
+            norm = plan.measure() if plan.measures else None
             if plan.active:
                 plan.run()
-            return _info((self._state.count, values[0].get("lr"), None, False, plan.active))
+            return _info((self._state.count, values[0].get("lr"), norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -312,7 +327,20 @@ class Optimizer:
             if "lr" not in self.defaults:
                 raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
-        return [group.at(self._state.count + 1, lr) for group in self._groups]
+        values = [group.at(self._state.count + 1, lr) for group in self._groups]
+        if self._steady is None:
+            self._follow(values)
+        return values
+
+    def _follow(self, values: list[Values]) -> None:
+        """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
+        for group, value in zip(self._groups, values, strict=True):
+            self.check(value)
+            rule = self.variant(value)
+            if rule is not group.rule:
+                group.rule, self._plan = rule, None
+                self._state.know(rule.state)
+        self.rule = self._groups[0].rule
 
     def _add(self, raw: Any, alone: bool = False) -> None:
         """Add a group, or nothing if anything about it is wrong."""
@@ -372,11 +400,16 @@ class Optimizer:
             )
         self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
 
-    def _new_plan(self) -> Plan:
-        self._plan = Plan(
-            self._groups, self._parameters, self._state, tuple(self.carried), self._threads
-        )
+    def _new_plan(self, masked: bool) -> Plan:
+        carried, parts = tuple(self.carried), (self._groups, self._parameters, self._state)
+        self._plan = Plan(*parts, carried, self._options, masked)
         return self._plan
+
+    def _kernels(self) -> list[Kernel]:
+        """What the next step will launch."""
+        with self._lock:
+            self._refresh()
+            return (self._plan or self._new_plan(False)).kernels
 
 
 def is_groups(params: Any) -> bool:
@@ -395,5 +428,5 @@ def _signature(defaults: Values) -> inspect.Signature:
     if "lr" in defaults:
         lr = parameter("lr", parameter.POSITIONAL_OR_KEYWORD, default=defaults["lr"])
         first.append(lr)
-    rest = {**{name: d for name, d in defaults.items() if name != "lr"}, "threads": None}
+    rest = {name: d for name, d in defaults.items() if name != "lr"} | vars(Options())
     return inspect.Signature(first + [parameter(n, kind, default=d) for n, d in rest.items()])

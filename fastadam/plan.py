@@ -1,13 +1,19 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .groups import Group, Values
+from .kernels.factory import Kernel
 from .launch import Launch
 from .memory import checks
-from .memory.gradients import Gradients
+from .memory.inputs import gradients, masks
 from .memory.parameters import Parameters
+from .norm import Norm
+from .options import Options
 from .rules import Rule
 from .state import State
 
@@ -21,24 +27,40 @@ class Plan:
         parameters: Parameters,
         state: State,
         carried: Sequence[str],
-        threads: int | None,
+        options: Options,
+        masked: bool,
     ) -> None:
-        self._carried = carried
+        self._carried, self._options, self.masked = carried, options, masked
         self._parameters, self._state, self.stale = parameters, state, True
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
         for number, (rule, array) in enumerate(zip(rules, parameters.arrays, strict=True)):
             members.setdefault((rule, array.dtype), []).append(number)
+        names = options.in_kernel + ("mask",) * masked
         self._launches = [
-            Launch(rule, parameters.arrays, numbers) for (rule, _), numbers in members.items()
+            Launch(rule, parameters.arrays, numbers, names)
+            for (rule, _), numbers in members.items()
         ]
-        self._runs = [launch.table.runner(threads) for launch in self._launches]
+        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        self.gradients = Gradients(parameters.arrays, parameters.gradient_names, parameters.names)
+        arrays = parameters.arrays
+        self.gradients = gradients(arrays, parameters.names, parameters.called("grads"))
+        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
+        self.measures = options.measures
+        self._norm = Norm(arrays, options.threads) if options.measures else None
+        if options.clip_value is not None:
+            self._tell("clip_value", options.clip_value)
         self._protect()
         self._pair()
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """What a step launches."""
+        return [launch.kernel for launch in self._launches] + (
+            self._norm.kernels if self._norm else []
+        )
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check the gradients of a step, and point the launches at them."""
@@ -49,7 +71,17 @@ class Plan:
             self.stale = True
             self._pair()
         for launch in self._launches:
-            launch.write_gradients(gradients.addresses)
+            launch.place("grad", gradients.addresses)
+        if self._norm:
+            self._norm.look(gradients.addresses, gradients.active)
+
+    def look_at_masks(self, arrays: Sequence[Any]) -> None:
+        """Check the masks of a step, and point the launches at them."""
+        assert self._masks
+        if not self._masks.same(arrays):
+            self._masks.look(arrays)
+            for launch in self._launches:
+                launch.place("mask", self._masks.addresses)
 
     def _pair(self) -> None:
         """Which cohorts take the step, and which launches want their constants."""
@@ -87,6 +119,19 @@ class Plan:
             carried.append({**group, **after})
         return carried
 
+    def measure(self) -> float:
+        """The norm of all gradients; tells the kernels by what to multiply them."""
+        assert self._norm
+        squares = self._norm.squares()
+        norm = math.sqrt(np.add.reduce(squares))
+        self._tell("grad_scale", self._options.clip_factor(norm, squares))
+        return norm
+
+    def _tell(self, option: str, number: Any) -> None:
+        """Give an option its number, or one for each parameter."""
+        for launch in self._launches:
+            launch.numbers[option][:] = number[launch.members] if np.ndim(number) else number
+
     def run(self) -> None:
         """Count the step and launch."""
         self._state.count += 1
@@ -114,4 +159,7 @@ class Plan:
     def _protect(self) -> None:
         """Nothing that a step writes may be its gradient."""
         written = map(checks.span, self._parameters.arrays, self._parameters.names)
-        self.gradients.protect(checks.check_apart([*written, *self._state.spans()]))
+        spans = checks.check_apart([*written, *self._state.spans()])
+        self.gradients.protect(spans)
+        if self._masks:
+            self._masks.protect(spans)

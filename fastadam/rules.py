@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, wraps
+from inspect import signature
 from keyword import iskeyword
 from typing import Any
 
@@ -83,6 +85,21 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
     return mark
 
 
+def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
+    """A rule by what is compiled into it: the flags are the arguments of `make`, each made once.
+
+    What is returned takes them by name, all False unless given, and passes over other names: it can
+    be called with all the hyperparameters of a group.
+    """
+    made, flags = cache(make), tuple(signature(make).parameters)
+
+    @wraps(make)
+    def variant(**group: Any) -> Rule:
+        return made(*(bool(group.get(flag)) for flag in flags))
+
+    return variant
+
+
 def lerp(start: Any, end: Any, weight: Any) -> Any:
     """`start` moved towards `end` by `weight`, for rules: as `torch.lerp`, exact at both ends."""
     if weight < 0.5:
@@ -93,6 +110,11 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
 def decayed(change: Any, param: Any, decay: Any) -> Any:
     """A gradient or an update with weight decay, for rules; without any, left as it is."""
     return change + decay * param if decay > 0.0 else change
+
+
+def sign(value: Any) -> Any:
+    """-1, 0 or 1, for rules; that of zero is zero, that of NaN is NaN."""
+    return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
 
 
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:

@@ -194,7 +194,7 @@ def parts(opt: Optimizer) -> tuple[Any, ...]:
     if not opt._parameters.alone:
         params = [{"params": list(group.params)} for group in opt._groups]
     own = {k: v for k, v in vars(opt).items() if k not in opt._base}
-    settings = (params, opt._defaults, opt._threads)
+    settings = (params, opt._defaults, opt._options)
     return settings, raws, state, opt._grads, own
 
 

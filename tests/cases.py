@@ -72,6 +72,7 @@ ADAM_VARIANTS = (
     {"betas": (0.0, 0.0)},
     {"bias_correction": False},
     {"eps_mode": "hat", "eps": 1e-7},
+    {"l1": 0.1, "weight_decay": 0.1, "maximize": True},
 )
 ADAM_BAD = (
     {"eps": -1e-8},
@@ -86,9 +87,10 @@ ADAM_BAD = (
     {"amsgrad": 1},
     {"maximize": "yes"},
     {"eps_mode": "keras"},
+    {"l1": -0.1},
     {"bias_correction": None},
 )
-ONLY_HERE = ("bias_correction", "eps_mode")
+ONLY_HERE = ("bias_correction", "eps_mode", "l1")
 
 CASES = [
     *row(fa.Adam, oracles.adam, *ADAM_VARIANTS, torch="Adam", not_in_torch=ONLY_HERE, bad=ADAM_BAD),
@@ -130,8 +132,11 @@ CASES += [
         {"momentum": 0.9},
         {"momentum": 0.9, "dampening": 0.5, "maximize": True},
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+        {"l1": 0.1},
+        {"l1": 0.1, "momentum": 0.9, "weight_decay": 0.1, "maximize": True},
         torch="SGD",
-        bad=({"momentum": -1.0}, {"nesterov": True}, {"weight_decay": -1.0}),
+        not_in_torch=("l1",),
+        bad=({"l1": -1.0}, {"momentum": -1.0}, {"nesterov": True}, {"weight_decay": -1.0}),
     ),
     *row(
         fa.RMSprop,

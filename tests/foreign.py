@@ -52,14 +52,17 @@ class Int8:
             lambda at, i: f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0),
             lambda at, i, value: put(at[SCRATCH] + offset, i, value),
             pack,
+            scratch=self.block,
         )
 
 
-def scaled(param, grad, h):
+def halved(grad, extra):
     """An option ahead of the rule."""
-    return grad * h.grad_scale
+    (factor,) = extra
+    return grad * factor
 
 
-def averaged(old, new, ema, h):
+def averaged(old, new, extra):
     """An option behind the rule."""
-    return new, ema + h.ema_comp * (new - ema)
+    ema, comp = extra
+    return new, (ema + comp * (new - ema), comp)

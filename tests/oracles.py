@@ -15,6 +15,7 @@ def adam(
     betas=(0.9, 0.999),
     eps=1e-8,
     weight_decay=0.0,
+    l1=0.0,
     amsgrad=False,
     maximize=False,
     decoupled_weight_decay=False,
@@ -33,6 +34,7 @@ def adam(
             decay = lr * weight_decay * theta
         else:
             g = g + weight_decay * theta
+        g = g + l1 * np.sign(theta)
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
         v_max = np.maximum(v_max, v)
@@ -135,13 +137,14 @@ def sgd(
     momentum=0.0,
     dampening=0.0,
     weight_decay=0.0,
+    l1=0.0,
     nesterov=False,
     maximize=False,
 ):
     """Polyak 1964 and Sutskever et al. 2013, with lr outside the buffer."""
     theta, buffer = np.asarray(param, np.float64), None
     for gradient in grads:
-        g = _l2(theta, gradient, weight_decay, maximize)
+        g = _l2(theta, gradient, weight_decay, maximize) + l1 * np.sign(theta)
         if momentum:
             buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
             g = g + momentum * buffer if nesterov else buffer

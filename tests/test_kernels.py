@@ -6,17 +6,18 @@ from itertools import pairwise
 import foreign
 import numpy as np
 import pytest
-from cases import CASES, gradients, parameters
+from cases import CASES, DEFAULTS, gradients, parameters
 
 import fastadam as fa
 from fastadam.kernels import cpu, factory, python
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.stages import after, before
-from fastadam.kernels.storage import FLOAT
+from fastadam.kernels.stages import OPTIONS, after, before, staged, streams
+from fastadam.kernels.storage import FLOAT, Single, Sums
 from fastadam.launch import kernel_for
 from fastadam.memory.table import SKIPPED, Table, balanced, chunk_length, chunk_table
+from fastadam.norm import square
 
-F32 = FLOAT["float32"]
+F32, NUMBER = FLOAT["float32"], Single("float32")
 ADAMW = fa.AdamW.rule
 CONSTANTS = {
     "step_size": 1e-2,
@@ -26,8 +27,6 @@ CONSTANTS = {
     "root_scale": 1.5,
     "eps": 1e-8,
     "decay": 1e-4,
-    "grad_scale": 0.5,
-    "ema_comp": 0.01,
 }
 
 
@@ -89,25 +88,60 @@ def test_a_foreign_storage_fits_in():
 
 def test_a_foreign_option_fits_in():
     """Scaled and then cleared gradients, and an average of the parameters behind the rule."""
-    rule = after(before(ADAMW, foreign.scaled, "grad_scale"), foreign.averaged, "ema", "ema_comp")
+    rule = before(ADAMW, foreign.halved, ("factor",))
+    rule = after(rule, foreign.averaged, ("average", "comp"))
     param, grad, *states = adamw_streams()
-    streams = (param, grad._replace(mode="rz"), *states, Stream("ema", F32))
+    extras = [Stream("factor", NUMBER), Stream("average", F32), Stream("comp", NUMBER)]
+    streams = (param, grad._replace(mode="rz"), *states, *extras)
     start, result = same_on_both_targets(rule, streams)
     assert not result["grad", 0].any()
-    assert not np.array_equal(start["ema", 0], result["ema", 0])
+    assert not np.array_equal(start["average", 0], result["average", 0])
 
 
 def test_a_stream_that_is_only_written():
-    shadow = after(ADAMW, lambda old, new, value, h: (new, new), "shadow")
+    shadow = after(ADAMW, lambda old, new, extra: (new, (new,)), ("shadow",))
     streams = (*adamw_streams(), Stream("shadow", foreign.BFLOAT16, "w"))
     _, result = same_on_both_targets(shadow, streams)
     want = result["param", 0].view(np.uint32)
     assert np.abs((want >> 16).astype(int) - result["shadow", 0].astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_machine_code_is_vectorised_and_without_doubles(case, dtype, monkeypatch, tmp_path):
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 1023, 1024, 1025, 5000])
+def test_sums_of_blocks_have_the_same_bits_on_both_targets(size):
+    streams = (Stream("param", Sums(), "w"), Stream("grad", F32, "r"))
+    compiled, plain = (run(square, streams, target, size) for target in (cpu, python))
+    np.testing.assert_array_equal(compiled["param", 0], plain["param", 0])
+    want = np.sum(np.float64(plain["grad", 0]) ** 2)
+    assert plain["param", 0].sum() == pytest.approx(want, rel=1e-15)  # a tree of ten levels
+
+
+KERNELS = [
+    *((case, dtype, ()) for case in CASES for dtype in ("float32", "float64")),
+    *((case, "float32", tuple(OPTIONS)) for case in DEFAULTS),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype", "options"),
+    KERNELS,
+    ids=[
+        f"{case.id}-{dtype}-{'all' if options else 'no'} options"
+        for case, dtype, options in KERNELS
+    ],
+)
+def test_machine_code_is_vectorised_and_without_doubles(case, dtype, options, assembly):
+    opt = case.optimizer(np.ones(1, dtype), **case.hyper)
+    text = assembly(staged(opt.rule, options), streams(opt.rule, options, dtype))
+    arithmetic = r"\bv?(?:add|sub|mul|div|sqrt|min|max|fm\w+|fnm\w+)"
+    packed, other = ("ps", "d") if dtype == "float32" else ("pd", "s")
+    assert re.search(rf"{arithmetic}{packed}\b", text), "no vector arithmetic"
+    assert not re.search(rf"{arithmetic}[ps]{other}\b", text), "arithmetic in another precision"
+    assert not re.search(r"\bv?cvts[sd]2s[sd]|\bv?cvtp[sd]2p[sd]", text), "conversions"
+
+
+@pytest.fixture
+def assembly(monkeypatch, tmp_path):
+    """`assembly(rule, streams)`: the machine code of a kernel."""
     monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))  # cached code shows no assembly
     kept = []
     cfunc = cpu.cfunc
@@ -116,16 +150,12 @@ def test_machine_code_is_vectorised_and_without_doubles(case, dtype, monkeypatch
         return lambda function: kept.append(cfunc(*args, **kwargs)(function)) or kept[-1]
 
     monkeypatch.setattr(cpu, "cfunc", kept_cfunc)
-    opt = case.optimizer(np.ones(1, dtype), **case.hyper)
-    storage = FLOAT[dtype]
-    states = [Stream(name, storage) for name in opt.rule.state]
-    factory._make(opt.rule, (Stream("param", storage), Stream("grad", storage, "r"), *states), cpu)
-    text = kept[0]._library.get_asm_str()
-    arithmetic = r"\bv?(?:add|sub|mul|div|sqrt|min|max|fm\w+|fnm\w+)"
-    packed, other = ("ps", "d") if dtype == "float32" else ("pd", "s")
-    assert re.search(rf"{arithmetic}{packed}\b", text), "no vector arithmetic"
-    assert not re.search(rf"{arithmetic}[ps]{other}\b", text), "arithmetic in another precision"
-    assert not re.search(r"\bv?cvts[sd]2s[sd]|\bv?cvtp[sd]2p[sd]", text), "conversions"
+
+    def of(rule, streams):
+        factory._make(rule, streams, cpu)
+        return kept[-1]._library.get_asm_str()
+
+    return of
 
 
 def test_a_second_step_compiles_nothing(monkeypatch):

@@ -23,15 +23,15 @@ class Stream(NamedTuple):
     mode: Literal["rw", "r", "w", "rz"] = "rw"
 
     def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
-        read, write, pack = self.storage.pieces(memory, self.name, column, scratch)
+        read, write, pack, words = self.storage.pieces(memory, self.name, column, scratch)
         zero = np.dtype(self.storage.compute).type(0)
         if self.mode == "r" or write is None:
             return Pieces(read, None)
         if self.mode == "w":
-            return Pieces(lambda at, i: zero, write, pack)
+            return Pieces(lambda at, i: zero, write, pack, words)
         if self.mode == "rz":
-            return Pieces(read, lambda at, i, value: write(at, i, zero), pack)
-        return Pieces(read, write, pack)
+            return Pieces(read, lambda at, i, value: write(at, i, zero), pack, words)
+        return Pieces(read, write, pack, words)
 
 
 def _address(one: Any, rest: Any) -> Any:
@@ -90,12 +90,12 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..
     scratch = 0
     for stream in streams:
         parts.append(stream.pieces(memory, len(columns), scratch))
-        scratch += stream.storage.block if parts[-1].pack else 0
+        scratch += parts[-1].scratch
         for dtype, per in stream.storage.stored:
             columns.append((1 + len(columns), np.dtype(dtype).itemsize, per, memory.integer))
     record = record_of(rule, streams[0].storage.compute)
     return update_with(
-        _composed(parts),
+        _composed(parts)[:3],
         _fold(_address, columns, lambda row, first: ()),
         _element(rule.function),
         memory,

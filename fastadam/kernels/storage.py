@@ -27,6 +27,7 @@ class Pieces(NamedTuple):
     read: Callable[..., Any]
     write: Callable[..., None] | None  # None for a stream that is only read
     pack: Callable[..., None] | None = None
+    scratch: int = 0  # how many 32-bit words of it are used
 
 
 class Storage(Protocol):
@@ -69,7 +70,71 @@ class Elementwise:
         )
 
 
+@dataclass(frozen=True)
+class Single:
+    """One number for all elements of a parameter, written by the host; a kernel only reads it."""
+
+    dtype: str
+    tag = "1"
+    block = WHOLE
+
+    @property
+    def compute(self) -> str:
+        return self.dtype
+
+    @property
+    def stored(self) -> tuple[tuple[str, int], ...]:
+        return ((self.dtype, WHOLE),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        load, _ = memory.access(np.dtype(self.dtype), name)
+        slot = COLUMNS + column
+        return Pieces(lambda at, i: load(at[slot], 0), None)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sum of each block of elements in float64, added in a fixed tree: always the same bits,
+    and an error that hardly grows with the count. Only written."""
+
+    tag = "sums"
+    compute = "float64"
+    block = 1024
+    stored = (("float64", 1024),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        get, put = memory.access(np.dtype("float64"), name + ".scratch")
+        _, store = memory.access(np.dtype("float64"), name)
+        share, slot, offset = memory.share, COLUMNS + column, 4 * scratch
+        zero = np.float64(0)
+
+        def two(terms, i, apart):
+            return get(terms, i) + get(terms, i + apart)
+
+        def four(terms, i, apart):
+            return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
+
+        def pack(at, count):
+            terms = at[SCRATCH] + offset
+            while count > 1:
+                eighth = (count + 7) // 8
+                for i in share(8 * eighth - count):
+                    put(terms, count + i, zero)
+                for i in share(eighth):
+                    put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
+                count = eighth
+            store(at[slot], 0, get(terms, 0))
+
+        return Pieces(
+            lambda at, i: zero,
+            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            pack,
+            scratch=2 * self.block,
+        )
+
+
 FLOAT = {
     "float32": Elementwise("f32", "float32", "float32"),
     "float64": Elementwise("f64", "float64", "float64"),
 }
+BOOL = Elementwise("bool", "uint8", "uint8")

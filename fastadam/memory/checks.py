@@ -33,17 +33,22 @@ def check_array(array: Any, name: str, written: bool) -> None:
             f"{name} has dtype {array.dtype.str if swapped else array.dtype}; "
             f"float32 and float64 are supported: {way_out}"
         )
-    if not array.flags.c_contiguous:
-        raise ValueError(
-            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
-            "take np.ascontiguousarray(a), or the whole array that it is a view of"
-        )
+    check_contiguous(array, name)
     if not array.flags.aligned:
         raise ValueError(
             f"{name} is misaligned: its address is no multiple of {array.itemsize}; copy it"
         )
     if written and not array.flags.writeable:
         raise ValueError(f"{name} is read-only, and a step writes to it; give a writable copy")
+
+
+def check_contiguous(array: Any, name: str) -> None:
+    """Refuse gaps, and another order than that of rows."""
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
+            "take np.ascontiguousarray(a), or the whole array that it is a view of"
+        )
 
 
 def check_like(array: Any, name: str, other: Any, other_name: str) -> None:
@@ -53,11 +58,38 @@ def check_like(array: Any, name: str, other: Any, other_name: str) -> None:
             f"{name} has dtype {array.dtype}, but {other_name} has {other.dtype}; "
             f"convert it with a.astype(np.{other.dtype})"
         )
+    check_shape(array, name, other, other_name)
+
+
+def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
+    """Refuse another shape than that of the array it belongs to."""
     if array.shape != other.shape:
         raise ValueError(
             f"{name} has shape {array.shape}, but {other_name} has {other.shape}; "
             "they must be the same"
         )
+
+
+def check_gradient(grad: Any, name: str, param: Any, param_name: str) -> None:
+    """Refuse a gradient that does not go with its parameter."""
+    check_array(grad, name, written=False)
+    check_like(grad, name, param, param_name)
+
+
+def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
+    """Refuse a mask that does not go with its parameter.
+
+    Raises:
+        TypeError: if it is not an array of bool.
+        ValueError: if it has another shape, or is not contiguous.
+    """
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool:
+        raise TypeError(
+            f"{name} is {_short(mask)}, not an array of bool; "
+            f"give a.astype(bool), or np.full({param.shape}, True) to move every element"
+        )
+    check_shape(mask, name, param, param_name)
+    check_contiguous(mask, name)
 
 
 class Span(NamedTuple):

@@ -63,10 +63,14 @@ class Parameters:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
         self.single = isinstance(self.structure, int)
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
-        self.gradient_names = [indexed("grads", path) for path, _ in leaves(tree)]
-        self._last_buffer: tuple[Any, list[Any]] = (None, [])  # kept, to be known again
+        self._paths = [path for path, _ in leaves(tree)]
+        self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
-    def matched(self, grads: Any) -> Any:
+    def called(self, name: str) -> list[str]:
+        """What the arrays of a tree of this structure are called: grads['w'], mask[0]."""
+        return [indexed(name, path) for path in self._paths]
+
+    def matched(self, grads: Any, name: str = "grads") -> Any:
         """The gradients in the order of the arrays; only the structure is looked at."""
         if self.single and not (self.flat and isinstance(grads, np.ndarray) and grads.ndim == 1):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
@@ -75,20 +79,20 @@ class Parameters:
         if isinstance(grads, Flat):
             grads = grads.tree
         elif self.flat is not None and isinstance(grads, np.ndarray):
-            return self._slices(grads)
-        return matched(self.structure, grads, "grads")
+            return self._slices(grads, name)
+        return matched(self.structure, grads, name)
 
-    def _slices(self, buffer: Any) -> list[Any]:
-        """The gradients in one array over all elements of a Flat."""
+    def _slices(self, buffer: Any, name: str) -> list[Any]:
+        """The arrays in one array over all elements of a Flat."""
         assert self.flat is not None
-        last, slices = self._last_buffer
+        last, slices = self._last_buffers.get(name, (None, []))
         if last is not buffer:
             if buffer.shape != self.flat.buffer.shape:
                 raise ValueError(
-                    f"grads is one array of shape {buffer.shape}, but the parameters are a Flat of "
-                    f"{self.flat.buffer.size} elements; give as many, or the structure of params"
+                    f"{name} is one array of shape {buffer.shape}, but the parameters are a Flat "
+                    f"of {self.flat.buffer.size} elements; give as many, or the structure of params"
                 )
-            checks.check_array(buffer, "grads", written=False)
+            checks.check_contiguous(buffer, name)
             slices = self.flat.over(buffer).leaves
-            self._last_buffer = buffer, slices
+            self._last_buffers[name] = buffer, slices
         return slices

@@ -15,7 +15,7 @@ SKIPPED = -1  # instead of the number of a record: this parameter has no gradien
 
 def chunk_length(elements: int) -> int:
     """Enough chunks for many threads, each long enough to be worth its start, in whole blocks."""
-    return min(max(elements // 64 // 256 * 256, 4096), 65536)
+    return min(max(elements // 64 // 1024 * 1024, 4096), 65536)
 
 
 def chunk_table(sizes: Sequence[int], length: int) -> Any:

@@ -1,15 +1,14 @@
 """Adadelta: M. D. Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv 2012."""
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, rule
+from ..rules import Rule, decayed, rule, variants
 
 
-@cache
-def adadelta(*, maximize: bool = False) -> Rule:
+@variants
+def adadelta(maximize=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("square_avg", "acc_delta"), hyper=("lr", "rho", "rho_comp", "eps", "weight_decay"))
@@ -59,7 +58,7 @@ class Adadelta(Optimizer):
     defaults = {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adadelta(maximize=group["maximize"])
+        return adadelta(**group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         names = ("lr", "rho", "eps", "weight_decay")

@@ -1,15 +1,14 @@
 """Adagrad: J. Duchi, E. Hazan and Y. Singer, Adaptive Subgradient Methods, JMLR 2011."""
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, rule
+from ..rules import Rule, decayed, rule, variants
 
 
-@cache
-def adagrad(*, maximize: bool = False) -> Rule:
+@variants
+def adagrad(maximize=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("sum",), hyper=("step_size", "eps", "weight_decay"))
@@ -56,7 +55,7 @@ class Adagrad(Optimizer):
     defaults |= {"initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adagrad(maximize=group["maximize"])
+        return adagrad(**group)
 
     def initial(self, group: dict[str, Any]) -> dict[str, float]:
         return {"sum": group["initial_accumulator_value"]}

@@ -4,32 +4,33 @@ AMSGrad: S. J. Reddi, S. Kale and S. Kumar, On the Convergence of Adam and Beyon
 """
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, sign, variants
 
-CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay")
+CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay", "l1")
 
 
-@cache
-def adam(*, amsgrad: bool = False, maximize: bool = False, decoupled: bool = False) -> Rule:
+@variants
+def adam(amsgrad=False, maximize=False, decoupled_weight_decay=False, l1=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad, hyper=CONSTANTS)
     def adam(param, grad, state, h):
         if maximize:
             grad = -grad
-        if not decoupled:
+        if not decoupled_weight_decay:
             grad = decayed(grad, param, h.decay)
+        if l1:
+            grad = grad + h.l1 * sign(param)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         new = (exp_avg, exp_avg_sq)
         if amsgrad:
             new = new + (max(exp_avg_sq, state[2]),)
         update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
-        if decoupled:
+        if decoupled_weight_decay:
             update = decayed(update, param, h.decay)
         return param - update, new
 
@@ -52,6 +53,7 @@ class Adam(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
+        l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         amsgrad: divide by the root of the largest raw \(v\) (optax: corrected), default False.
         maximize: climb instead of descending, default False.
         decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
@@ -68,26 +70,24 @@ class Adam(Optimizer):
 
     rule = adam()
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-    defaults |= {"amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
+    defaults |= {"l1": 0.0, "amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
     defaults |= {"bias_correction": True, "eps_mode": "torch"}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        decoupled = group["decoupled_weight_decay"]
-        return adam(amsgrad=group["amsgrad"], maximize=group["maximize"], decoupled=decoupled)
+        return adam(**group)
 
     def check(self, group: dict[str, Any]) -> None:
         if group["eps_mode"] not in ("torch", "hat"):
             raise ValueError(f"eps_mode={group['eps_mode']!r}; give 'torch' or 'hat'")
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        lr, (beta1, beta2) = group["lr"], group["betas"]
         step_size, root_scale = lr, 1.0
         if group["bias_correction"]:
             step_size /= 1 - beta1**step
             root_scale /= math.sqrt(1 - beta2**step)
         if group["eps_mode"] == "hat":
             step_size, root_scale = step_size / root_scale, 1.0
-        decay *= lr if group["decoupled_weight_decay"] else 1
         return {
             "step_size": step_size,
             "beta1_comp": 1 - beta1,
@@ -95,5 +95,6 @@ class Adam(Optimizer):
             "beta2_comp": 1 - beta2,
             "root_scale": root_scale,
             "eps": group["eps"],
-            "decay": decay,
+            "decay": group["weight_decay"] * (lr if group["decoupled_weight_decay"] else 1),
+            "l1": group["l1"],
         }

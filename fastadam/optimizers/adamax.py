@@ -1,14 +1,13 @@
 """Adamax: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015."""
 
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, variants
 
 
-@cache
-def adamax(*, maximize: bool = False) -> Rule:
+@variants
+def adamax(maximize=False):
     """The rule, by what is compiled into it."""
 
     @rule(
@@ -60,7 +59,7 @@ class Adamax(Optimizer):
     defaults |= {"maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adamax(maximize=group["maximize"])
+        return adamax(**group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]

@@ -43,7 +43,7 @@ class AdamW(Adam):
                [0.899, 0.899]])
     """
 
-    rule = adam(decoupled=True)
+    rule = adam(decoupled_weight_decay=True)
     defaults = Adam.defaults | {"weight_decay": 1e-2, "decoupled_weight_decay": True}
 
     def check(self, group: dict[str, Any]) -> None:

@@ -1,14 +1,13 @@
 """Lion: X. Chen et al., Symbolic Discovery of Optimization Algorithms, NeurIPS 2023."""
 
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, sign, variants
 
 
-@cache
-def lion(*, maximize: bool = False) -> Rule:
+@variants
+def lion(maximize=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("exp_avg",), hyper=("lr", "beta1_comp", "beta2_comp", "decay"))
@@ -17,9 +16,8 @@ def lion(*, maximize: bool = False) -> Rule:
         if maximize:
             grad = -grad
         direction = lerp(exp_avg, grad, h.beta1_comp)
-        sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction
         exp_avg = lerp(exp_avg, grad, h.beta2_comp)
-        return param - decayed(h.lr * sign, param, h.decay), (exp_avg,)
+        return param - decayed(h.lr * sign(direction), param, h.decay), (exp_avg,)
 
     return lion
 
@@ -55,7 +53,7 @@ class Lion(Optimizer):
     defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, "maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return lion(maximize=group["maximize"])
+        return lion(**group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2) = group["lr"], group["betas"]

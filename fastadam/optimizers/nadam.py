@@ -1,30 +1,29 @@
 """NAdam: T. Dozat, Incorporating Nesterov Momentum into Adam, ICLR workshop 2016."""
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, variants
 
 CONSTANTS = ("grad_size", "avg_size", "beta1_comp", "beta2", "beta2_comp")
 
 
-@cache
-def nadam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
+@variants
+def nadam(maximize=False, decoupled_weight_decay=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=(*CONSTANTS, "root_scale", "eps", "decay"))
     def nadam(param, grad, state, h):
         if maximize:
             grad = -grad
-        if not decoupled:
+        if not decoupled_weight_decay:
             grad = decayed(grad, param, h.decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
         ahead = h.grad_size * grad + h.avg_size * exp_avg
         update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
-        if decoupled:
+        if decoupled_weight_decay:
             update = decayed(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
@@ -64,7 +63,7 @@ class NAdam(Optimizer):
     carried = {"mu_product": 1.0}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return nadam(maximize=group["maximize"], decoupled=group["decoupled_weight_decay"])
+        return nadam(**group)
 
     def carry(self, group: dict[str, Any], step: int) -> dict[str, float]:
         return {"mu_product": group["mu_product"] * _mu(group, step)}

@@ -1,17 +1,16 @@
 """RAdam: L. Liu et al., On the Variance of the Adaptive Learning Rate and Beyond, ICLR 2020."""
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, variants
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "rectified")
 
 
-@cache
-def radam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
+@variants
+def radam(maximize=False, decoupled_weight_decay=False):
     """The rule, by what is compiled into it."""
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=CONSTANTS)
@@ -19,13 +18,13 @@ def radam(*, maximize: bool = False, decoupled: bool = False) -> Rule:
         exp_avg, exp_avg_sq = state
         if maximize:
             grad = -grad
-        if not decoupled:
+        if not decoupled_weight_decay:
             grad = decayed(grad, param, h.decay)
         exp_avg = lerp(exp_avg, grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * exp_avg_sq + h.beta2_comp * grad * grad
         adapted = exp_avg / (math.sqrt(exp_avg_sq) + h.eps)
         update = h.step_size * (adapted if h.rectified > 0.0 else exp_avg)
-        if decoupled:
+        if decoupled_weight_decay:
             update = decayed(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
@@ -67,7 +66,7 @@ class RAdam(Optimizer):
     defaults |= {"decoupled_weight_decay": False, "maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return radam(maximize=group["maximize"], decoupled=group["decoupled_weight_decay"])
+        return radam(**group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]

@@ -4,17 +4,16 @@ Centered: A. Graves, Generating Sequences with Recurrent Neural Networks, arXiv 
 """
 
 import math
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule
+from ..rules import Rule, decayed, lerp, rule, variants
 
 CONSTANTS = ("lr", "alpha", "alpha_comp", "eps", "weight_decay", "momentum")
 
 
-@cache
-def rmsprop(*, centered: bool = False, momentum: bool = False, maximize: bool = False) -> Rule:
+@variants
+def rmsprop(centered=False, momentum=False, maximize=False):
     """The rule, by what is compiled into it."""
     more = ("grad_avg",) * centered + ("momentum_buffer",) * momentum
 
@@ -76,8 +75,7 @@ class RMSprop(Optimizer):
     defaults |= {"centered": False, "maximize": False}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        momentum = group["momentum"] != 0
-        return rmsprop(centered=group["centered"], momentum=momentum, maximize=group["maximize"])
+        return rmsprop(**group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         names = ("lr", "alpha", "eps", "weight_decay", "momentum")

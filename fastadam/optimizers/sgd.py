@@ -4,25 +4,26 @@ Momentum: B. T. Polyak, Some Methods of Speeding up the Convergence of Iteration
 Nesterov's: I. Sutskever et al., On the Importance of Initialization and Momentum, ICML 2013.
 """
 
-from functools import cache
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, rule
+from ..rules import Rule, decayed, rule, sign, variants
 
 
-@cache
-def sgd(*, momentum: bool = False, nesterov: bool = False, maximize: bool = False) -> Rule:
+@variants
+def sgd(momentum=False, nesterov=False, maximize=False, l1=False):
     """The rule, by what is compiled into it."""
 
     @rule(
         state=("momentum_buffer",) * momentum,
-        hyper=("lr", "weight_decay", "momentum", "dampening_comp", "keep"),
+        hyper=("lr", "weight_decay", "l1", "momentum", "dampening_comp", "keep"),
     )
     def sgd(param, grad, state, h):
         if maximize:
             grad = -grad
         grad = decayed(grad, param, h.weight_decay)
+        if l1:
+            grad = grad + h.l1 * sign(param)
         if momentum:
             buffer = h.keep * state[0] + h.dampening_comp * grad
             state = (buffer,)
@@ -35,7 +36,8 @@ def sgd(*, momentum: bool = False, nesterov: bool = False, maximize: bool = Fals
 class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum if asked for, as PyTorch computes it.
 
-    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+    With the gradient \(g_t\), to which \(\mathrm{weight\_decay}\, p + \mathrm{l1}\,
+    \mathrm{sign}(p)\) is added:
 
     $$b_1 = g_1, \qquad b_t = \mathrm{momentum}\, b_{t-1} + (1 - \mathrm{dampening})\, g_t$$
 
@@ -52,6 +54,7 @@ class SGD(Optimizer):
         momentum: how much of the buffer stays, default 0: no buffer.
         dampening: how much of a gradient stays out of the buffer after the first step, default 0.
         weight_decay: coupled (L2) decay, default 0.
+        l1: L1 penalty; its slope at zero is zero, default 0.
         nesterov: look ahead; needs momentum and no dampening, default False.
         maximize: climb instead of descending, default False.
 
@@ -65,12 +68,11 @@ class SGD(Optimizer):
 
     rule = sgd()
     defaults = {"lr": 1e-3, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0}
-    defaults |= {"nesterov": False, "maximize": False}
+    defaults |= {"l1": 0.0, "nesterov": False, "maximize": False}
     uncounted = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        momentum = group["momentum"] != 0
-        return sgd(momentum=momentum, nesterov=group["nesterov"], maximize=group["maximize"])
+        return sgd(**group)
 
     def check(self, group: dict[str, Any]) -> None:
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
@@ -81,6 +83,7 @@ class SGD(Optimizer):
         return {
             "lr": group["lr"],
             "weight_decay": group["weight_decay"],
+            "l1": group["l1"],
             "momentum": group["momentum"],
             "dampening_comp": 1.0 if first else 1 - group["dampening"],
             "keep": 0.0 if first else group["momentum"],

@@ -1,8 +1,8 @@
-"""The gradients of a step: looked at only when they are other arrays than last time."""
+"""What a step only reads: looked at only when it is other arrays than those of the last step."""
 
 import ctypes
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import repeat
 from operator import add, attrgetter, is_, le, or_
@@ -46,26 +46,41 @@ def fast_addresses(
     return None if reduce(or_, addresses) & (itemsize - 1) else addresses
 
 
-class Gradients:
-    """Checks the gradients that belong to some parameters, and finds their addresses.
+class Inputs:
+    """Arrays of a step that belong to some parameters: checks them, and finds their addresses.
 
-    Arrays are remembered by weak reference, so that no step keeps the gradients of another alive.
+    They are remembered by weak reference, so that no step keeps the gradients of another alive.
+
+    Args:
+        params: the parameters, in order.
+        param_names, names: what they and the arrays are called in messages.
+        dtypes: of the arrays.
+        check: `check(array, name, param, param_name)` raises if an array is not what it should be.
+        optional: whether None may stand for an array.
     """
 
     addresses: list[int]
     active: list[bool]
 
-    def __init__(self, params: Sequence[Any], names: Sequence[str], param_names: Sequence[str]):
-        self._params, self._names, self._param_names = params, names, param_names
+    def __init__(
+        self,
+        params: Sequence[Any],
+        param_names: Sequence[str],
+        names: Sequence[str],
+        dtypes: Sequence[Any],
+        check: Callable[[Any, str, Any, str], None],
+        optional: bool,
+    ) -> None:
+        self._params, self._param_names, self._names = params, param_names, names
+        self._dtypes, self._check, self._optional = list(dtypes), check, optional
         self._shapes = [param.shape for param in params]
-        self._dtypes = [param.dtype for param in params]
-        self._sizes = [param.nbytes for param in params]
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
+        self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
         self._seen: list[ref[Any]] = []
         self.active, self.addresses = [], []
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
-        """Refuse, from now on, gradients that lie in memory that a step writes."""
+        """Refuse, from now on, arrays that lie in memory that a step writes."""
         self._starts = [-1, *(s.start for s in spans)]
         self._stops = [-1, *(s.stop for s in spans)]
         self._owners = ["", *(s.name for s in spans)]
@@ -82,7 +97,7 @@ class Gradients:
         """Check arrays, one or None per parameter, then note their addresses.
 
         Raises:
-            TypeError: if one is no array of its parameter's dtype.
+            TypeError: if one is no array of the dtype.
             ValueError: if one has another shape, or lies in memory that the step writes.
         """
         self._seen = []
@@ -109,11 +124,10 @@ class Gradients:
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
         for k, (array, name) in enumerate(zip(arrays, self._names, strict=True)):
-            if array is None:
+            if array is None and self._optional:
                 addresses.append(0)
                 continue
-            checks.check_array(array, name, written=False)
-            checks.check_like(array, name, self._params[k], self._param_names[k])
+            self._check(array, name, self._params[k], self._param_names[k])
             start, stop, _ = checks.span(array, name)
             place = bisect_left(self._starts, stop) - 1
             if array.size and self._stops[place] > start:
@@ -123,3 +137,15 @@ class Gradients:
                 )
             addresses.append(start)
         return addresses
+
+
+def gradients(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:
+    """The gradients of some parameters; None leaves one out."""
+    dtypes = [param.dtype for param in params]
+    return Inputs(params, param_names, names, dtypes, checks.check_gradient, True)
+
+
+def masks(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:
+    """Which elements of some parameters move."""
+    dtypes = [np.dtype(bool)] * len(params)
+    return Inputs(params, param_names, names, dtypes, checks.check_mask, False)
