@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .kernels.threads import get_threads as get_threads
     from .kernels.threads import set_threads as set_threads
     from .launch import warmup as warmup
+    from .loss_scaler import LossScaler as LossScaler
     from .memory.flat import Flat as Flat
     from .memory.flat import flatten as flatten
     from .optimizer import Optimizer as Optimizer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Flat": "memory.flat",
+    "LossScaler": "loss_scaler",
     "Optimizer": "optimizer",
     "Rule": "rules",
     "StepInfo": "optimizer",

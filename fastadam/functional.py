@@ -17,7 +17,7 @@ import numpy as np
 from . import optimizers
 from .groups import Group, ParamGroup, Values, check_known
 from .kernels.threads import check_threads
-from .launch import Launch
+from .launch import Launch, kernel_for
 from .memory import checks
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
@@ -36,7 +36,7 @@ class _Desk:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
     def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], None]) -> None:
-        self._launch = Launch(rule, [param], [0])
+        self._launch = Launch(rule, kernel_for(rule, param.dtype), [param], [0])
         self._owner = ref(param, forget)
         self._seen: list[ref[Any]] = []
         self.write, self.run = self._launch.writer(0), self.runner(None)

@@ -30,6 +30,14 @@ def kernel_for(rule: Rule, dtype: Any, options: tuple[str, ...] = ()) -> Kernel:
     return kernel(staged(rule, options), streams(rule, options, name))
 
 
+def by_dtype(params: Sequence[Any]) -> dict[Any, list[int]]:
+    """The numbers of the parameters of each dtype."""
+    numbers: dict[Any, list[int]] = {}
+    for number, param in enumerate(params):
+        numbers.setdefault(param.dtype, []).append(number)
+    return numbers
+
+
 def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     """Compile ahead, or load from the disk cache, what a first step would.
 
@@ -54,7 +62,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
 
 
 class Launch:
-    """The kernel and the table of some parameters.
+    """A kernel and the table of some parameters.
 
     Attributes:
         members: the numbers of the parameters in the optimizer.
@@ -64,14 +72,13 @@ class Launch:
     def __init__(
         self,
         rule: Rule,
+        kernel: Kernel,
         params: Sequence[Any],
         members: Sequence[int],
-        options: tuple[str, ...] = (),
     ) -> None:
-        self.rule, self.members = rule, members
+        self.rule, self.kernel, self.members = rule, kernel, members
         mine = [params[i] for i in members]
-        self.kernel = kernel_for(rule, mine[0].dtype, options)
-        self.table = Table(self.kernel, [p.size for p in mine], len(params))
+        self.table = Table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers = {
             stream.name: self._numbers(stream.name, stream.storage.dtype)
@@ -119,10 +126,17 @@ class Launch:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members])
 
+    def tell(self, option: str, number: Any) -> None:
+        """Give an option its number, or an array of one for each parameter of the optimizer."""
+        self.numbers[option][:] = number[self.members] if np.ndim(number) else number
+
+    def choose(self, records: Sequence[int]) -> None:
+        """Say which record each parameter of the optimizer takes, or SKIPPED."""
+        self.table.rows[:, 0] = [records[i] for i in self.members]
+
     def write_rows(self, state: State) -> None:
         """Point the table at the state, and at the record of each parameter."""
-        cohorts = [state.cohort_of[i] for i in self.members]
-        self.table.rows[:, 0] = [k if state.cohorts[k].active else SKIPPED for k in cohorts]
+        self.choose([k if state.cohorts[k].active else SKIPPED for k in state.cohort_of])
         for name in self.rule.state:
             arrays = [state.arrays[name][i] for i in self.members]
             self.table.place(name, [0 if array is None else address(array) for array in arrays])

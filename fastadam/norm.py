@@ -1,5 +1,6 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
-from .kernels.storage import FLOAT, Sums
+from .kernels.stages import staged, streams
+from .kernels.storage import Sums
+from .launch import Launch, by_dtype
 from .memory.checks import address
-from .memory.table import SKIPPED, Table
+from .memory.table import SKIPPED
 from .rules import rule
 
 
@@ -20,10 +23,27 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
     return value * value, state
 
 
-def norm_kernel(dtype: Any) -> Kernel:
-    """The kernel that sums the squares of gradients, block by block."""
-    storage = FLOAT[np.dtype(dtype).name]
-    return kernel(square, (Stream("param", Sums(), "w"), Stream("grad", storage, "r")))
+def norm_kernel(dtype: Any, options: tuple[str, ...]) -> Kernel:
+    """The kernel that sums the squares of gradients, block by block, and changes nothing else."""
+    _, *inputs = streams(square, options, np.dtype(dtype).name)
+    only_read = (stream._replace(mode="r") for stream in inputs)
+    return kernel(staged(square, options), (Stream("param", Sums(), "w"), *only_read))
+
+
+def clip_factor(max_norm: float, norm: Any) -> Any:
+    """What gradients of this norm, or these norms, are multiplied by, as in PyTorch; NaN stays."""
+    with np.errstate(invalid="ignore"):  # an infinite norm under an infinite bound
+        return np.minimum(max_norm / (norm + 1e-6), 1.0)
+
+
+def finite(norm: float | None, grads: Sequence[Any]) -> bool:
+    """Whether all gradients are finite: if their norm is, or else on a second look.
+
+    The square of a large float64 may overflow.
+    """
+    return (norm is not None and math.isfinite(norm)) or all(
+        np.isfinite(grad).all() for grad in grads if grad is not None
+    )
 
 
 class Norm:
@@ -33,31 +53,34 @@ class Norm:
     same order, so that the bits depend on nothing but the gradients.
     """
 
-    def __init__(self, params: Sequence[Any], threads: int | None) -> None:
+    def __init__(
+        self, params: Sequence[Any], threads: int | None, options: tuple[str, ...] = ()
+    ) -> None:
         sizes = np.array([param.size for param in params])
         starts = np.cumsum([0, *-(-sizes // Sums.block)])
         self._sums = np.zeros(starts[-1])
         self._filled = np.flatnonzero(sizes)
         self._starts = starts[self._filled]
         self._squares = np.zeros(len(params))
-        self._tables, self._runs = [], []
-        for dtype in {param.dtype for param in params}:
-            members = [i for i, param in enumerate(params) if param.dtype == dtype]
-            table = Table(norm_kernel(dtype), sizes[members].tolist(), 0)
-            table.place("param", address(self._sums) + 8 * starts[members])
-            self._tables.append((table, members))
-            self._runs.append(table.runner(threads))
-
-    @property
-    def kernels(self) -> list[Kernel]:
-        return [table.kernel for table, _ in self._tables]
+        self.launches = [
+            Launch(square, norm_kernel(dtype, options), params, members)
+            for dtype, members in by_dtype(params).items()
+        ]
+        for launch in self.launches:
+            launch.place("param", (address(self._sums) + 8 * starts).tolist())
+        self._runs = [launch.table.runner(threads) for launch in self.launches]
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
         self._sums.fill(0)
-        for table, members in self._tables:
-            table.place("grad", [addresses[i] for i in members])
-            table.rows[:, 0] = [0 if active[i] else SKIPPED for i in members]
+        for launch in self.launches:
+            launch.place("grad", addresses)
+            launch.choose([0 if there else SKIPPED for there in active])
+
+    def tell(self, option: str, number: float) -> None:
+        """Give an option its number."""
+        for launch in self.launches:
+            launch.tell(option, number)
 
     def squares(self) -> Any:
         """The sum of the squares of each gradient; 0 for those that are not there."""

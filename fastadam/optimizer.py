@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import is_
 from threading import Lock
@@ -10,12 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import state_dict as saved
+from .accumulator import Accumulator
+from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .memory.tree import Tree
-from .options import NAMES, Options
+from .options import NAMES, Options, unscale_of
 from .plan import Plan
 from .rules import Rule
 from .state import State
@@ -117,6 +120,8 @@ class Optimizer:
         own = {*vars(self)}  # what a subclass keeps
         self._defaults, self._options, self._lock = defaults, options, Lock()
         self._parameters, self._state = Parameters(), State()
+        self._copies = Copies(options)
+        self._accumulator = Accumulator(options) if options.accumulates else None
         self._groups: list[Group] = []
         self._plan: Plan | None = None
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
@@ -130,6 +135,7 @@ class Optimizer:
                 self._add(group)
         else:
             self._add({"params": params}, alone=True)
+        self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
     # What a subclass says
@@ -193,10 +199,50 @@ class Optimizer:
                     f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
                     "pass the gradients to step() instead"
                 )
-            buffer = aligned_zeros(sum(array.size for array in arrays), arrays[0].dtype)
-            shapes = [array.shape for array in arrays]
-            self._grads = Flat(self._parameters.structure, shapes, buffer)
+            buffer = aligned_zeros(self._parameters.size, arrays[0].dtype)
+            self._grads = self._parameters.flat_like(buffer)
         return self._grads
+
+    @property
+    def ema(self) -> Flat:
+        """The average of the parameters that `ema_decay` asks for, a Flat like the parameters.
+
+        It starts as a copy of them. After `add_param_group` it is a new one.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+        """
+        return _there(self._copies.ema, "ema", "ema_decay=0.999")
+
+    @property
+    def shadow(self) -> Flat:
+        """The copy of the parameters that `shadow_dtype` asks for, a Flat like the parameters.
+
+        Raises:
+            AttributeError: without `shadow_dtype`.
+        """
+        return _there(self._copies.shadow, "shadow", "shadow_dtype='bfloat16'")
+
+    @contextmanager
+    def swap_ema(self) -> Iterator[None]:
+        """Let parameters and average change places inside a `with` block, for evaluation.
+
+        The shadow follows. There is no step, and nothing to save or load, before they are back.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+            RuntimeError: inside another such block.
+        """
+        with self._lock:
+            self._refresh()
+            _there(self._copies.ema, "ema", "ema_decay=0.999")
+            self._copies.exchange()
+            self._edits.pending = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._copies.exchange()
 
     @property
     def state(self) -> dict[str, list[Any]]:
@@ -223,8 +269,17 @@ class Optimizer:
         with self._lock:
             self._refresh()
             self._add(param_group)
+            self._copies.follow(self._parameters)
 
-    def step(self, grads: Any = None, *, lr: float | None = None, mask: Any = None) -> StepInfo:
+    def step(
+        self,
+        grads: Any = None,
+        *,
+        lr: float | None = None,
+        mask: Any = None,
+        grad_scale: float | None = None,
+        found_inf: bool = False,
+    ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
         Args:
@@ -237,6 +292,9 @@ class Optimizer:
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
                 marked True move.
+            grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
+                not in memory.
+            found_inf: True skips the step: nothing moves, and it is not counted.
 
         Returns:
             The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
@@ -251,12 +309,14 @@ class Optimizer:
             if lr is not None or values is None:
                 values = self._values(lr)
             plan = self._plan
-            if plan is None or plan.masked is not (mask is not None):
-                plan = self._new_plan(mask is not None)
+            if plan is None or mask is not None or plan.masked or grad_scale is not None:
+                plan = self._plan_for(mask is not None, grad_scale is not None)
             if self._single and type(grads) is np.ndarray:
                 arrays: Any = (grads,)
             else:
                 arrays = self._gradients(grads)
+            if self._accumulator and self._accumulator.last:
+                arrays = self._accumulator.completed(arrays)
             if not plan.gradients.same(arrays):
                 plan.look(arrays)
             if mask is not None:
@@ -264,12 +324,16 @@ class Optimizer:
             plan.write_records(
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
+            norm, lr = None, values[0].get("lr")
+            if plan.around or found_inf:
+                norm, verdict = plan.prepare(arrays, unscale_of(grad_scale), bool(found_inf))
+                if verdict != "update":
+                    return _info((self._state.count, lr, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
-            norm = plan.measure() if plan.measures else None
             if plan.active:
                 plan.run()
-            return _info((self._state.count, values[0].get("lr"), norm, False, plan.active))
+            return _info((self._state.count, lr, norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -349,6 +413,7 @@ class Optimizer:
             raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
         label = "params" if alone else f"{where}['params']"
         gathered = self._parameters.checked(raw["params"], label, self._state.spans())
+        self._copies.check(self._parameters.arrays + gathered.arrays)
         unique = len({*gathered.paths}) == len(gathered.arrays)
         names = {"param_names": gathered.paths} if unique else {}
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
@@ -359,6 +424,8 @@ class Optimizer:
         self._single = self._parameters.single and not self._parameters.flat
         self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
         self._grads = None
+        if self._accumulator:
+            self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
 
     def _settled(self, raw: ParamGroup, params: Any, where: str) -> Group:
@@ -392,6 +459,10 @@ class Optimizer:
         """See what the user edited in `param_groups`."""
         if not self._edits.pending:
             return
+        if self._copies.swapped:
+            raise RuntimeError(
+                "the parameters are exchanged with their average; leave swap_ema() first"
+            )
         raws = [group.raw for group in self._groups]
         if len(self._raws) != len(raws) or not all(map(is_, self._raws, raws)):
             raise ValueError(
@@ -400,16 +471,36 @@ class Optimizer:
             )
         self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
 
-    def _new_plan(self, masked: bool) -> Plan:
-        carried, parts = tuple(self.carried), (self._groups, self._parameters, self._state)
-        self._plan = Plan(*parts, carried, self._options, masked)
+    def _plan_for(self, masked: bool, scaled: bool) -> Plan:
+        """The plan, or a new one if it is not for such steps."""
+        plan = self._plan
+        if plan and plan.masked is masked and plan.scaled >= scaled:
+            return plan
+        scaled = scaled or (plan is not None and plan.scaled)
+        self._plan = Plan(
+            self._groups,
+            self._parameters,
+            self._state,
+            tuple(self.carried),
+            self._options,
+            self._copies,
+            self._accumulator,
+            masked,
+            scaled,
+        )
         return self._plan
 
     def _kernels(self) -> list[Kernel]:
         """What the next step will launch."""
         with self._lock:
             self._refresh()
-            return (self._plan or self._new_plan(False)).kernels
+            return (self._plan or self._plan_for(False, False)).kernels
+
+
+def _there(flat: Flat | None, name: str, option: str) -> Flat:
+    if flat is None:
+        raise AttributeError(f"there is no {name}; give the optimizer {option}")
+    return flat
 
 
 def is_groups(params: Any) -> bool:

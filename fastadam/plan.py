@@ -2,24 +2,39 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from .accumulator import Accumulator
+from .copies import Copies
 from .groups import Group, Values
 from .kernels.factory import Kernel
-from .launch import Launch
+from .launch import Launch, kernel_for
 from .memory import checks
 from .memory.inputs import gradients, masks
 from .memory.parameters import Parameters
-from .norm import Norm
+from .norm import Norm, clip_factor, finite
 from .options import Options
 from .rules import Rule
 from .state import State
 
+Verdict = Literal["update", "skip", "wait"]
+
 
 class Plan:
-    """A launch for each rule variant and dtype, looked over again only where something changed."""
+    """A launch for each rule variant and dtype, looked over again only where something changed.
+
+    Args:
+        carried: the names of host numbers that parameters carry from step to step.
+        masked: whether steps come with masks.
+        scaled: whether steps may come with a scale of their gradients.
+
+    Attributes:
+        around: whether something besides the launches is to be done at every step.
+        active: whether any parameter has a gradient.
+        stale: whether the launches do not know yet where the state is.
+    """
 
     def __init__(
         self,
@@ -28,39 +43,60 @@ class Plan:
         state: State,
         carried: Sequence[str],
         options: Options,
+        copies: Copies,
+        accumulator: Accumulator | None,
         masked: bool,
+        scaled: bool,
     ) -> None:
-        self._carried, self._options, self.masked = carried, options, masked
+        self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
+        self._copies, self._accumulator = copies, accumulator
+        arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
-        for number, (rule, array) in enumerate(zip(rules, parameters.arrays, strict=True)):
+        for number, (rule, array) in enumerate(zip(rules, arrays, strict=True)):
             members.setdefault((rule, array.dtype), []).append(number)
-        names = options.in_kernel + ("mask",) * masked
         self._launches = [
-            Launch(rule, parameters.arrays, numbers, names)
-            for (rule, _), numbers in members.items()
+            Launch(rule, kernel_for(rule, dtype, names), arrays, numbers)
+            for (rule, dtype), numbers in members.items()
         ]
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        arrays = parameters.arrays
-        self.gradients = gradients(arrays, parameters.names, parameters.called("grads"))
-        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
-        self.measures = options.measures
-        self._norm = Norm(arrays, options.threads) if options.measures else None
-        if options.clip_value is not None:
-            self._tell("clip_value", options.clip_value)
+        called, owners = parameters.called, parameters.names
+        self.gradients = gradients(arrays, owners, called("grads"), options.zero_grads)
+        self._masks = masks(arrays, owners, called("mask")) if masked else None
+        self._set_up_options(arrays)
         self._protect()
         self._pair()
+
+    def _set_up_options(self, arrays: Sequence[Any]) -> None:
+        """What options need besides the kernels: norms, their arrays, their constants."""
+        options, accumulator = self._options, self._accumulator
+        threads, measures = options.threads, options.measures
+        self._norm = self._finite = Norm(arrays, threads) if measures else None
+        self._kept = self._copies.streams
+        if accumulator:
+            self._kept["grad_sum"] = accumulator.sums
+            self._finite = self._norm if options.skip_nonfinite else None
+            self._norm = Norm(arrays, threads, ("grad_sum",)) if measures else None
+        ahead = dict.fromkeys((self._norm, self._finite, accumulator))
+        self._ahead = [part for part in ahead if part]
+        wide = [*self._launches, *(self._norm.launches if self._norm else ())]
+        for launch in wide:
+            for name in self._kept.keys() & launch.table.streams:
+                launch.place(name, [checks.address(array) for array in self._kept[name]])
+        self._tell("clip_value", options.clip_value)
+        self.around = self.scaled or measures or bool(accumulator) or options.ema_warmup
+        if options.ema_decay is not None:
+            self._tell("ema_comp", options.ema_comp(0))
 
     @property
     def kernels(self) -> list[Kernel]:
         """What a step launches."""
-        return [launch.kernel for launch in self._launches] + (
-            self._norm.kernels if self._norm else []
-        )
+        ahead = [launch for part in self._ahead for launch in part.launches]
+        return [launch.kernel for launch in (*self._launches, *ahead)]
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check the gradients of a step, and point the launches at them."""
@@ -72,8 +108,8 @@ class Plan:
             self._pair()
         for launch in self._launches:
             launch.place("grad", gradients.addresses)
-        if self._norm:
-            self._norm.look(gradients.addresses, gradients.active)
+        for part in self._ahead:
+            part.look(gradients.addresses, gradients.active)
 
     def look_at_masks(self, arrays: Sequence[Any]) -> None:
         """Check the masks of a step, and point the launches at them."""
@@ -82,6 +118,62 @@ class Plan:
             self._masks.look(arrays)
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
+
+    def prepare(
+        self, arrays: Sequence[Any], unscale: float, found_inf: bool
+    ) -> tuple[float | None, Verdict]:
+        """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
+
+        Args:
+            arrays: the gradients.
+            unscale: what undoes the scale of the gradients.
+            found_inf: whether they are known to be of no use.
+        """
+        accumulator, norm = self._accumulator, None
+        last = not accumulator or accumulator.last
+        if not found_inf:
+            norm, factor = self._measured(unscale, last)
+            found_inf = self._options.skip_nonfinite and not finite(norm, arrays)
+        if found_inf:
+            if self._options.zero_grads:
+                for array in arrays:
+                    if array is not None:
+                        array[...] = 0
+            return norm, "skip"
+        if accumulator and not last:
+            accumulator.add(unscale)
+            return None, "wait"
+        self._tell("grad_scale", factor)
+        self._tell("unscale", unscale)
+        if self._options.ema_warmup:
+            self._tell("ema_comp", self._options.ema_comp(self._state.count + 1))
+        return norm, "update"
+
+    def _measured(self, unscale: float, last: bool) -> tuple[float | None, Any]:
+        """The norm of all gradients, if it is taken; what kernels multiply them by, or a factor for
+        each."""
+        taken, options = self._norm if last else self._finite, self._options
+        if self._accumulator and last:
+            scale = 1 / options.accumulate_steps
+            if taken:
+                taken.tell("unscale", unscale)
+        else:
+            scale = unscale
+        if not taken:
+            return None, scale
+        squares = taken.squares()
+        norm = math.sqrt(np.add.reduce(squares)) * scale
+        if options.clip_norm is None:
+            return norm, scale
+        if options.clip_norm_per == "global":
+            return norm, clip_factor(options.clip_norm, norm) * scale
+        return norm, clip_factor(options.clip_norm, np.sqrt(squares) * scale) * scale
+
+    def _tell(self, option: str, number: Any) -> None:
+        """Give an option its number, or one for each parameter, where kernels have it."""
+        for launch in self._launches:
+            if option in launch.numbers:
+                launch.tell(option, number)
 
     def _pair(self) -> None:
         """Which cohorts take the step, and which launches want their constants."""
@@ -119,19 +211,6 @@ class Plan:
             carried.append({**group, **after})
         return carried
 
-    def measure(self) -> float:
-        """The norm of all gradients; tells the kernels by what to multiply them."""
-        assert self._norm
-        squares = self._norm.squares()
-        norm = math.sqrt(np.add.reduce(squares))
-        self._tell("grad_scale", self._options.clip_factor(norm, squares))
-        return norm
-
-    def _tell(self, option: str, number: Any) -> None:
-        """Give an option its number, or one for each parameter."""
-        for launch in self._launches:
-            launch.numbers[option][:] = number[launch.members] if np.ndim(number) else number
-
     def run(self) -> None:
         """Count the step and launch."""
         self._state.count += 1
@@ -142,6 +221,8 @@ class Plan:
                 cohort.carried = cohort.next
         for run in self._runs:
             run()
+        if self._accumulator:
+            self._accumulator.restart()
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""
@@ -158,7 +239,9 @@ class Plan:
 
     def _protect(self) -> None:
         """Nothing that a step writes may be its gradient."""
-        written = map(checks.span, self._parameters.arrays, self._parameters.names)
+        written = list(map(checks.span, self._parameters.arrays, self._parameters.names))
+        for name, arrays in self._kept.items():
+            written += [checks.span(array, f"{name}[{k}]") for k, array in enumerate(arrays)]
         spans = checks.check_apart([*written, *self._state.spans()])
         self.gradients.protect(spans)
         if self._masks:

@@ -33,7 +33,17 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
     if opt._state.count != max(steps):  # several parameters took turns
         saved["step"] = _counter(opt._state.count)
+    if opt._copies.ema:
+        saved["ema"] = _numbered(opt._copies.ema.leaves, copy)
+    if opt._accumulator and opt._accumulator.count:
+        sums, seen = _numbered(opt._accumulator.sums, copy), opt._accumulator.seen
+        grads = {number: array for number, array in sums.items() if seen[number]}
+        saved["accumulated"] = {"count": opt._accumulator.count, "grads": grads}
     return saved
+
+
+def _numbered(arrays: Sequence[Any], copy: bool) -> dict[int, Any]:
+    return {number: array.copy() if copy else array for number, array in enumerate(arrays)}
 
 
 def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
@@ -86,11 +96,11 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             f"{len(opt.param_groups)}; give it the same groups first"
         )
     _check_numbers(state_dict)
-    groups, entries = [], []
+    groups, numbers = [], []
     for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
         groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
-        numbers = _numbers(raw, saved, group.where)
-        entries += [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
+        numbers += _numbers(raw, saved, group.where)
+    entries = [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
     rules = [group.rule for group in groups for _ in group.params]
     for entry, rule, param, label in zip(
         entries, rules, opt._parameters.arrays, opt._parameters.names, strict=True
@@ -104,6 +114,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     count = int(np.asarray(state_dict.get("step", max(steps))))
     if count < max(steps):
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
+    ema = _averages(opt, state_dict, numbers)
+    accumulated, sums = _accumulated(opt, state_dict, numbers)
 
     for raw, group in zip(opt.param_groups, groups, strict=True):
         raw.update(group.raw)
@@ -112,6 +124,60 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     opt._adopt(groups)
     opt._state.know(name for entry in entries for name in entry)  # of flags switched off as well
     opt._state.restore(opt._parameters.arrays, entries, steps, carried, count)
+    opt._copies.restore(ema)
+    if opt._accumulator:
+        opt._accumulator.restore(accumulated, sums)
+
+
+def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]) -> list[Any]:
+    """The saved averages in the order of the parameters; none if there are none."""
+    saved = state_dict.get("ema")
+    if saved is None:
+        return []
+    if opt._copies.ema is None:
+        raise ValueError(
+            "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
+            "the entry: del state_dict['ema']"
+        )
+    return _matching(opt, saved, numbers, "ema")
+
+
+def _accumulated(
+    opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+) -> tuple[int, list[Any]]:
+    """How many micro-batches are in the saved sums; the sums, None where there was no gradient."""
+    saved = state_dict.get("accumulated")
+    if saved is None:
+        return 0, []
+    steps, count = opt._options.accumulate_steps, int(saved["count"])
+    if not 0 < count < steps:
+        raise ValueError(
+            f"state_dict has the gradients of {count} micro-batches, but the optimizer has "
+            f"accumulate_steps={steps}; give it more, or delete the entry: "
+            "del state_dict['accumulated']"
+        )
+    return count, _matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
+
+
+def _matching(
+    opt: Optimizer,
+    saved: Mapping[Any, Any],
+    numbers: Sequence[Any],
+    name: str,
+    optional: bool = False,
+) -> list[Any]:
+    """Saved arrays in the order of the parameters, of whose shapes they are."""
+    arrays = [None if (array := saved.get(n)) is None else np.asarray(array) for n in numbers]
+    for array, param, label in zip(
+        arrays, opt._parameters.arrays, opt._parameters.names, strict=True
+    ):
+        if array is None and not optional:
+            raise ValueError(f"state_dict: {name} lacks {label}")
+        if array is not None and array.shape != param.shape:
+            raise ValueError(
+                f"state_dict: {name} of {label} has shape {array.shape}, expected {param.shape}"
+            )
+    return arrays
 
 
 def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:

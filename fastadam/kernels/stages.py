@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..rules import Rule
 from .compose import Stream
-from .storage import BOOL, FLOAT, Single, Storage
+from .storage import BFLOAT16, BOOL, FLOAT, FLOAT16, Single, Storage
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
@@ -42,6 +42,12 @@ def scaled(grad, extra):
     return grad * factor
 
 
+def summed(grad, extra):
+    """Unscaled and added to those before it."""
+    total, unscale = extra
+    return total + grad * unscale
+
+
 def limited(grad, extra):
     """`grad`, no further from zero than a bound; NaN stays."""
     (bound,) = extra
@@ -54,10 +60,19 @@ def chosen(old, new, extra):
     return new if moves else old, extra
 
 
-class Extra(NamedTuple):
-    """A stream that an option adds; without a storage, one number per parameter in its dtype."""
+def averaged(old, new, extra):
+    average, comp = extra
+    return new, (average + comp * (new - average), comp)
 
-    storage: Storage | None = None
+
+def copied(old, new, extra):
+    return new, (new,)
+
+
+class Extra(NamedTuple):
+    """A stream that an option adds; without a storage, an array like the parameter."""
+
+    storage: Storage | type[Single] | None = None
     mode: Literal["rw", "r", "w", "rz"] = "r"
 
 
@@ -69,12 +84,19 @@ class Option(NamedTuple):
     extras: dict[str, Extra]
 
 
+NUMBER = Extra(Single)  # one for each parameter, in its dtype
+
 # In the order in which they wrap a rule: of two before it, the later one acts first.
 OPTIONS = {
-    "clip_value": Option(before, limited, {"clip_value": Extra()}),
-    "grad_scale": Option(before, scaled, {"grad_scale": Extra()}),
+    "clip_value": Option(before, limited, {"clip_value": NUMBER}),
+    "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
+    "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
+    "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
+    "bfloat16": Option(after, copied, {"shadow": Extra(BFLOAT16, "w")}),
+    "float16": Option(after, copied, {"shadow": Extra(FLOAT16, "w")}),
 }
+ZERO_GRADS = "zero_grads"  # needs no stage: what is read is cleared
 
 
 @cache
@@ -88,12 +110,12 @@ def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
 
 def streams(rule: Rule, options: tuple[str, ...], dtype: str) -> tuple[Stream, ...]:
     """What a rule with options reads and writes; all but the options' own are of one dtype."""
-    number, single = FLOAT[dtype], Single(dtype)
+    like = FLOAT[dtype]
     extras = [
-        Stream(name, extra.storage or single, extra.mode)
+        Stream(name, storage(dtype) if isinstance(storage, type) else storage or like, mode)
         for key, option in OPTIONS.items()
         if key in options
-        for name, extra in option.extras.items()
+        for name, (storage, mode) in option.extras.items()
     ]
-    states = [Stream(name, number) for name in rule.state]
-    return (Stream("param", number), Stream("grad", number, "r"), *states, *extras)
+    grad = Stream("grad", like, "rz" if ZERO_GRADS in options else "r")
+    return (Stream("param", like), grad, *(Stream(name, like) for name in rule.state), *extras)

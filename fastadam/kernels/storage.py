@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from . import codecs
+
 FIRST, SCRATCH, COLUMNS = 0, 1, 2
 WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 
@@ -138,3 +140,9 @@ FLOAT = {
     "float64": Elementwise("f64", "float64", "float64"),
 }
 BOOL = Elementwise("bool", "uint8", "uint8")
+BFLOAT16 = Elementwise(
+    "bf16", "uint16", "float32", codecs.bfloat16_to_float32, codecs.float32_to_bfloat16
+)
+FLOAT16 = Elementwise(
+    "f16", "uint16", "float32", codecs.float16_to_float32, codecs.float32_to_float16
+)

@@ -76,6 +76,12 @@ def check_gradient(grad: Any, name: str, param: Any, param_name: str) -> None:
     check_like(grad, name, param, param_name)
 
 
+def check_cleared(grad: Any, name: str, param: Any, param_name: str) -> None:
+    """Refuse a gradient that does not go with its parameter, or cannot be set to zero."""
+    check_array(grad, name, written=True)
+    check_like(grad, name, param, param_name)
+
+
 def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
     """Refuse a mask that does not go with its parameter.
 

@@ -57,6 +57,7 @@ class Inputs:
         dtypes: of the arrays.
         check: `check(array, name, param, param_name)` raises if an array is not what it should be.
         optional: whether None may stand for an array.
+        cleared: whether the step writes zeros to them, so that none may share memory.
     """
 
     addresses: list[int]
@@ -70,9 +71,11 @@ class Inputs:
         dtypes: Sequence[Any],
         check: Callable[[Any, str, Any, str], None],
         optional: bool,
+        cleared: bool = False,
     ) -> None:
         self._params, self._param_names, self._names = params, param_names, names
-        self._dtypes, self._check, self._optional = list(dtypes), check, optional
+        self._dtypes, self._check = list(dtypes), check
+        self._optional, self._cleared = optional, cleared
         self._shapes = [param.shape for param in params]
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
@@ -104,6 +107,8 @@ class Inputs:
         self.active = [array is not None for array in arrays]
         complete = all(self.active)
         self.addresses = (complete and self._fast(arrays)) or self._slow(arrays)
+        if self._cleared:
+            self._check_apart()
         self._seen = list(map(ref, arrays)) if complete else []
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
@@ -120,6 +125,11 @@ class Inputs:
         starts, stops, sizes = self._vectors
         at = np.array(addresses)
         return bool((stops[np.searchsorted(starts, at + sizes) - 1] <= at).all())
+
+    def _check_apart(self) -> None:
+        """Refuse arrays that share memory."""
+        spans = zip(self.addresses, self._sizes, self._names, strict=True)
+        checks.check_apart(checks.Span(a, a + size, name) for a, size, name in spans if a)
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
@@ -139,10 +149,13 @@ class Inputs:
         return addresses
 
 
-def gradients(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:
+def gradients(
+    params: Sequence[Any], param_names: Sequence[str], names: Sequence[str], cleared: bool
+) -> Inputs:
     """The gradients of some parameters; None leaves one out."""
     dtypes = [param.dtype for param in params]
-    return Inputs(params, param_names, names, dtypes, checks.check_gradient, True)
+    check = checks.check_cleared if cleared else checks.check_gradient
+    return Inputs(params, param_names, names, dtypes, check, True, cleared)
 
 
 def masks(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:

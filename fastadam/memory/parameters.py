@@ -66,6 +66,15 @@ class Parameters:
         self._paths = [path for path, _ in leaves(tree)]
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return sum(array.size for array in self.arrays)
+
+    def flat_like(self, buffer: Any) -> Flat:
+        """A Flat of the structure and shapes of the parameters over a buffer of their size."""
+        return Flat(self.structure, [array.shape for array in self.arrays], buffer)
+
     def called(self, name: str) -> list[str]:
         """What the arrays of a tree of this structure are called: grads['w'], mask[0]."""
         return [indexed(name, path) for path in self._paths]

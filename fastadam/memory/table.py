@@ -54,6 +54,7 @@ class Table:
         for stream in kernel.streams:
             for part, _ in enumerate(stream.storage.stored):
                 self._columns[stream.name, part] = 1 + len(self._columns)
+        self.streams = {stream.name for stream in kernel.streams}
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, chunk_length(elements))
         self.records = create_string_buffer(max(1, records * kernel.record.size))

@@ -1,0 +1,109 @@
+"""What is kept of the parameters besides them: their average, and a copy in low precision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .memory.flat import Flat, aligned_zeros
+from .memory.parameters import Parameters
+from .options import Options
+
+CHUNK = 1 << 16  # elements exchanged at a time
+
+
+class Copies:
+    """The average and the copy that options ask for, made anew when parameters are added.
+
+    Attributes:
+        ema: the average, of the parameters' dtype, or None.
+        shadow: the copy, or None.
+        swapped: whether the average stands in for the parameters at the moment.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.ema: Flat | None = None
+        self.shadow: Flat | None = None
+        self.swapped = False
+
+    def check(self, params: Sequence[Any]) -> None:
+        """Refuse parameters of which there can be no copy in one buffer.
+
+        Raises:
+            TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
+        """
+        dtypes = sorted({str(param.dtype) for param in params})
+        if self._options.ema_decay is not None and len(dtypes) > 1:
+            raise TypeError(
+                f"ema_decay: the average is one buffer of one dtype, but the parameters have "
+                f"{dtypes}; convert them, or make an optimizer for each dtype"
+            )
+        if self._options.shadow_dtype is not None and dtypes != ["float32"]:
+            raise TypeError(
+                f"shadow_dtype={self._options.shadow_dtype!r} is for float32 parameters; these "
+                f"are {' and '.join(dtypes)}"
+            )
+
+    def follow(self, parameters: Parameters) -> None:
+        """Keep copies of these parameters; averages that there are already go on."""
+        self._params = parameters.arrays
+        if self._options.ema_decay is not None:
+            known = self.ema.leaves if self.ema else []
+            self.ema = parameters.flat_like(aligned_zeros(parameters.size, self._params[0].dtype))
+            for leaf, start in zip(
+                self.ema.leaves, [*known, *self._params[len(known) :]], strict=True
+            ):
+                leaf[...] = start
+        if self._options.shadow_dtype is not None:
+            dtype = shadow_dtype(self._options.shadow_dtype)
+            self.shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype))
+            self.refresh()
+
+    def restore(self, averages: Sequence[Any]) -> None:
+        """Take over saved averages, or start from the parameters; round these into their copy."""
+        if self.ema:
+            for leaf, array in zip(self.ema.leaves, averages or self._params, strict=True):
+                leaf[...] = array
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Round the parameters into their copy."""
+        if self.shadow:
+            with np.errstate(all="ignore"):
+                for leaf, param in zip(self.shadow.leaves, self._params, strict=True):
+                    leaf[...] = param.astype(leaf.dtype)
+
+    def exchange(self) -> None:
+        """Let parameters and average change places."""
+        assert self.ema
+        for leaf, param in zip(self.ema.leaves, self._params, strict=True):
+            one, other = leaf.reshape(-1), param.reshape(-1)
+            for start in range(0, one.size, CHUNK):
+                part = slice(start, start + CHUNK)
+                one[part], other[part] = other[part].copy(), one[part].copy()
+        self.swapped = not self.swapped
+        self.refresh()
+
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        """The arrays by the streams of a kernel."""
+        kept = {"ema": self.ema, "shadow": self.shadow}
+        return {name: flat.leaves for name, flat in kept.items() if flat}
+
+
+def shadow_dtype(name: str) -> Any:
+    """The dtype of a copy.
+
+    Raises:
+        ImportError: if it is bfloat16, and ml_dtypes is missing.
+    """
+    if name == "float16":
+        return np.dtype(np.float16)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            'bfloat16 is not in NumPy; pip install "fastadam[bfloat16]" brings ml_dtypes'
+        ) from error
+    return np.dtype(ml_dtypes.bfloat16)

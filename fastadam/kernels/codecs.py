@@ -1,0 +1,51 @@
+"""Sixteen-bit floats as codes, in plain integer arithmetic: one text for every target.
+
+Encoding rounds to nearest, ties to even; NaN stays NaN, what is too large becomes infinite.
+"""
+
+import numpy as np
+
+u16, u32, f32 = np.uint16, np.uint32, np.float32  # every step says its width: NumPy's rules differ
+
+_1, _13, _16 = u32(1), u32(13), u32(16)
+_SIGN, _MAGNITUDE, _INFINITY = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7F800000)
+_BELOW_HALF, _QUIET = u32(0x7FFF), u32(0x40)  # of the bits that bfloat16 drops; of a NaN in it
+
+
+def bfloat16_to_float32(code):
+    return u32(u32(code) << _16).view(np.float32)
+
+
+def float32_to_bfloat16(value):
+    bits = f32(value).view(np.uint32)
+    kept = u32(bits >> _16)
+    odd = u32(kept & _1)
+    rounded = u32(u32(bits + u32(_BELOW_HALF + odd)) >> _16)
+    return u16(u32(kept | _QUIET) if u32(bits & _MAGNITUDE) > _INFINITY else rounded)
+
+
+_REBIAS = f32(2.0**112)  # between the exponents of float16 and float32
+_HALF_INFINITY, _HALF_NAN, _HALF_SIGN = u32(0x7C00), u32(0x7E00), u32(0x8000)
+_TOO_LARGE, _NORMAL = u32(0x47800000), u32(0x38800000)  # 2**16 and 2**-14 as float32
+_SMALLEST = f32(0.5)  # its last bit has the weight of the last bit of a subnormal float16
+_SMALLEST_BITS = u32(0x3F000000)
+_DROP = u32(0xC8000FFF)  # moves the exponent by -112, adds just less than half a last bit
+
+
+def float16_to_float32(code):
+    code = u32(code)
+    sign, magnitude = u32(u32(code & _HALF_SIGN) << _16), u32(code & u32(0x7FFF))
+    scaled = f32(u32(magnitude << _13).view(np.float32) * _REBIAS).view(np.uint32)
+    special = u32(u32(magnitude << _13) | _INFINITY)
+    return u32(sign | (special if magnitude >= _HALF_INFINITY else scaled)).view(np.float32)
+
+
+def float32_to_float16(value):
+    bits = f32(value).view(np.uint32)
+    sign, magnitude = u32(u32(bits & _SIGN) >> _16), u32(bits & _MAGNITUDE)
+    odd = u32(u32(magnitude >> _13) & _1)
+    normal = u32(u32(magnitude + u32(_DROP + odd)) >> _13)
+    tiny = u32(f32(magnitude.view(np.float32) + _SMALLEST).view(np.uint32) - _SMALLEST_BITS)
+    special = _HALF_NAN if magnitude > _INFINITY else _HALF_INFINITY
+    rounded = tiny if magnitude < _NORMAL else normal
+    return u16(u32(sign | (special if magnitude >= _TOO_LARGE else rounded)))
