@@ -5,7 +5,8 @@ frozen, compared by its arguments, pickled with them, printed as the call that m
 a [Plateau][fastadam.schedules.Plateau] changes, when it is told how the training goes.
 
 At step k a schedule is what PyTorch's scheduler of the same formula sets after k - 1 calls of its
-`step()`. Past its end it holds its last value.
+`step()`. Past its end it holds its last value. Arguments are checked when it is made, the step when
+it is called: TypeError and ValueError name the argument, its value and the way out.
 
 Examples:
     >>> import numpy as np, fastadam as fa
