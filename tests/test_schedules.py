@@ -283,6 +283,12 @@ def test_the_last_steps_of_wsd_decay():
     assert run(schedules.wsd(1, steps=4, decay=4), 5) == [1, 0.75, 0.5, 0.25, 0]
 
 
+def test_ends_are_exact_where_rounding_would_miss_them():
+    assert 0.3 + (0.9 - 0.3) != 0.9
+    assert run(schedules.linear(0.9, end=0.3, steps=1), 2) == [0.9, 0.3]
+    assert run(schedules.cosine(0.9, end=0.3, steps=1), 2) == [0.9, 0.3]
+
+
 def test_there_is_no_drift():
     """10,000 factors in a row would be off by a thousand times the tolerance."""
     gamma = 1 - 1e-4
@@ -429,11 +435,11 @@ def plateaus():
 
 
 def metrics(seed):
-    """A noisy path down, or up, with a NaN, infinities and plain repetitions."""
+    """A noisy path down, or up, with many repetitions, a NaN, and infinities towards its end."""
     rng = np.random.default_rng(seed)
     values = rng.normal(0, 1, 80) + np.linspace(3, -3, 80) * rng.choice([-1, 0, 1])
-    values[rng.integers(0, 80, 3)] = np.nan, np.inf, -np.inf
-    values[40:50] = values[40]
+    values = values.round(1)
+    values[[rng.integers(80), *rng.integers(60, 80, 2)]] = np.nan, np.inf, -np.inf
     return values
 
 

@@ -22,7 +22,7 @@ class Schedule:
     be: a float is finite and at least 0, an int counts something.
 
     Args:
-        warmup: steps of linear warm-up \(w\), default 0: the schedule begins behind them.
+        warmup: steps of linear warm-up \(w\), default 0: the schedule begins after them.
 
     Raises:
         TypeError: for an argument or a step of the wrong kind.

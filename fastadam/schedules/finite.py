@@ -1,4 +1,4 @@
-"""Schedules of a given length; behind it they hold their last value."""
+"""Schedules of a given length, which then hold their last value."""
 
 import math
 from dataclasses import KW_ONLY, dataclass
@@ -82,7 +82,7 @@ class cosine(Finite):
 
     \(n\) is `steps - warmup`; `end` is reached at step `steps + 1`.
 
-    PyTorch: CosineAnnealingLR with `T_max=steps`, `eta_min=end`, which climbs again behind its
+    PyTorch: CosineAnnealingLR with `T_max=steps`, `eta_min=end`, which climbs again past its
     end, where this one holds. Keras: CosineDecay with `alpha=end / lr`.
 
     Args:
@@ -144,8 +144,8 @@ class wsd(Finite):
         super().__post_init__()
         if self.decay > self.steps - self.warmup:
             raise ValueError(
-                f"decay={self.decay} is more than the {self.steps - self.warmup} steps behind the "
-                "warm-up; give fewer, or more steps"
+                f"decay={self.decay} is more than the {self.steps - self.warmup} steps after the "
+                "warm-up; give a smaller decay, or more steps"
             )
 
     def _of(self, t: int, n: int) -> float:

@@ -20,7 +20,7 @@ class join(Schedule):
 
     Args:
         schedules: the schedules, any functions of the step.
-        boundaries: the last step of each but the last one, ascending: behind 10 the next schedule
+        boundaries: the last step of each but the last one, ascending: after 10 the next schedule
             begins at step 11. They count from the end of the warm-up of the whole.
         warmup: steps of linear warm-up to the first value, default 0.
 
