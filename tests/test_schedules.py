@@ -361,7 +361,7 @@ sizes = st.floats(0, 1e6)
 
 @st.composite
 def falling(draw):
-    """A schedule that never rises behind its warm-up, its warm-up and its peak."""
+    """A schedule that never rises after its warm-up, that warm-up, its peak."""
     lr, steps = draw(sizes), draw(st.integers(2, 200))
     warmup = draw(st.integers(0, steps - 1))
     end = lr * draw(st.floats(0, 1))

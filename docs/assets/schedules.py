@@ -117,6 +117,7 @@ def themed(svg: str) -> str:
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     svg = svg.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
+    svg = re.sub(r'\s*\n(?=[MLQCz"])', " ", svg)  # a path in one line
     light, dark = (
         "; ".join(f"--{name}: {colour}" for name, colour in theme.items())
         for theme in (LIGHT, DARK)
