@@ -10,4 +10,6 @@ bench:
 	fastadam bench --csv bench/results/bench.csv && python bench/charts.py
 
 docs:
-	python docs/assets/optimizers.py && python docs/assets/step.py && mkdocs build --strict
+	python docs/assets/optimizers.py && python docs/assets/step.py
+	python docs/assets/schedules.py
+	mkdocs build --strict

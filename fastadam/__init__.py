@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import functional as functional
+    from . import schedules as schedules
     from .kernels.threads import get_threads as get_threads
     from .kernels.threads import set_threads as set_threads
     from .launch import warmup as warmup
@@ -32,6 +33,7 @@ _HOMES = {
     "functional": "functional",
     "get_threads": "kernels.threads",
     "rule": "rules",
+    "schedules": "schedules",
     "set_threads": "kernels.threads",
     "warmup": "launch",
 }

@@ -9,6 +9,7 @@ import pytest
 from processes import output
 
 import fastadam as fa
+from fastadam import optimizers, schedules
 from fastadam.cli import COMMANDS, comparison, demo, digits, info, main
 
 INFO = (
@@ -90,6 +91,7 @@ def test_unknown_command_names_the_known_ones(capsys):
         (["--lr", "nan"], "lr=nan is not finite"),
         (["--lr", "fast"], "'fast'"),
         (["--optimizer", "adamwz"], "AdamW"),
+        (["--schedule", "sine"], "cosine"),
         (["--epochs", "0"], "0 is less than 1"),
         (["--batch", "0"], "0 is less than 1"),
         (["--threads", "0"], "0 is less than 1"),
@@ -400,10 +402,14 @@ def run_demo(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def validation(text):
-    """The last column of the table."""
+def column(text, number):
+    """A column of the table."""
     rows = [line.split() for line in text.splitlines()]
-    return [float(row[-1].rstrip("%")) for row in rows if row and row[0].isdigit()]
+    return [float(row[number].rstrip("%")) for row in rows if row and row[0].isdigit()]
+
+
+def validation(text):
+    return column(text, -1)
 
 
 def test_demo_from_end_to_end(packages, capsys, tmp_path, monkeypatch):
@@ -430,6 +436,57 @@ def test_demo_takes_its_options(packages, capsys, tmp_path, monkeypatch):
     assert "after 1 epoch\n" in slow
     assert validation(quick) > validation(slow)
     assert "<svg" in picture.read_text()
+
+
+def test_every_schedule_can_be_asked_for():
+    assert {*demo._schedules(0.1, 100)} == {*schedules.__all__}
+
+
+@pytest.mark.parametrize("name", schedules.__all__)
+def test_schedules_of_the_demo_fit_any_number_of_steps(name):
+    for steps in (*range(1, 60), 1350):
+        schedule = demo._schedules(0.1, steps)[name]
+        values = [schedule(step) for step in range(1, steps + 1)]
+        assert max(values) == pytest.approx(0.1) or name == "one_cycle"
+        assert all(value > 0 for value in values)
+
+
+@pytest.fixture
+def quick(packages, monkeypatch):
+    """A demo that draws nothing and times little."""
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    monkeypatch.setattr(demo, "_draw", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", schedules.__all__)
+def test_demo_follows_any_schedule(name, quick, capsys):
+    options = ["--epochs", "4", "--batch", "128", "--lr", "1e-2"]
+    text = run_demo(capsys, *options, "--schedule", name.upper())
+    assert f"Learning rate: {name}(" in text
+    assert validation(text)[-1] > 80
+    constant = name in ("constant", "Plateau")  # the loss falls in every epoch
+    assert (len({*column(text, 1)}) == 1) == constant
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+def test_demo_schedules_any_optimizer(name, quick, capsys):
+    options = ["--epochs", "1", "--batch", "512", "--optimizer", name, "--schedule", "cosine"]
+    peak = getattr(fa, name).defaults["lr"]
+    assert f"Learning rate: cosine({peak}, steps=3)" in run_demo(capsys, *options)
+
+
+def test_a_plateau_sees_the_validation_loss(quick, capsys):
+    text = run_demo(capsys, "--epochs", "5", "--schedule", "plateau", "--lr", "1e20")
+    assert column(text, 1) == [1e20, 1e20, 5e19, 5e19, 2.5e19]
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine"])
+def test_a_learning_rate_that_changes_is_drawn(name, packages, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "TIMED", 3)
+    picture = tmp_path / "curve.svg"
+    options = ["--epochs", "2", "--batch", "512", "--plot", str(picture)]
+    run_demo(capsys, *options, "--schedule", name)
+    assert ("learning rate" in picture.read_text()) == (name == "cosine")
 
 
 def test_demo_survives_divergence(packages, capsys, tmp_path, monkeypatch):

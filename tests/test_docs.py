@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import fastadam as fa
-from fastadam import optimizers
+from fastadam import optimizers, schedules
 from fastadam.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
@@ -121,12 +121,22 @@ def test_page_of_an_optimizer_names_its_hyperparameters(name):
     assert shown == {key: defaults[key] for key in shown}
 
 
-def test_tables_and_picture_are_up_to_date():
+def test_tables_and_pictures_are_up_to_date():
     tables = runpy.run_path(str(DOCS / "assets" / "optimizers.py"))
     for file in tables["FILES"]:
         assert file.read_text() == tables["filled"](file), "run `make docs`"
     drawing = runpy.run_path(str(DOCS / "assets" / "step.py"))["drawing"]
     assert (DOCS / "assets" / "step.svg").read_text() == drawing()
+    assert runpy.run_path(str(DOCS / "assets" / "schedules.py"))["is_current"](), "run `make docs`"
+
+
+def test_every_schedule_is_documented_and_drawn():
+    api, page = (DOCS / "api.md").read_text(), (DOCS / "schedules.md").read_text()
+    drawn = runpy.run_path(str(DOCS / "assets" / "schedules.py"))["CALLS"]
+    assert {call.split("(")[0] for call in drawn} == {*schedules.__all__}
+    for name in schedules.__all__:
+        assert f"::: fastadam.schedules.{name}\n" in api
+        assert f"| `{name}(" in page
 
 
 def test_contributing_is_short():

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def compare(opt: Optimizer, params: Flat) -> Seconds | None:
     for step in range(1, VALIDATED + 1):
         fused(step)
         unfused(step)
-    if not _alike(fused_params.buffer, unfused_params, opt.param_groups[0]["lr"]):
+    if not _alike(fused_params.buffer, unfused_params, _present(opt)["lr"]):
         difference = np.abs(fused_params.buffer - unfused_params).max()
         raise RuntimeError(f"fused and unfused parameters differ by {difference}")
     return _timed(fused, unfused)
@@ -55,11 +55,16 @@ def _alike(fused: np.ndarray, unfused: np.ndarray, lr: float) -> bool:
     return np.allclose(fused, unfused, rtol=1e-5, atol=tolerance, equal_nan=True)
 
 
+def _present(opt: Optimizer) -> dict[str, Any]:
+    """The hyperparameters, schedules as their present values."""
+    group: dict[str, Any] = opt.state_dict(copy=False)["param_groups"][0]
+    return {name: group[name] for name in opt.defaults}
+
+
 def _fused(opt: Optimizer, params: Flat) -> tuple[Flat, Step]:
     """Parameters, and the step that moves them."""
     copied = flatten(params.tree)
-    hyper = {name: opt.param_groups[0][name] for name in opt.defaults}
-    twin = type(opt)(copied, **hyper)
+    twin = type(opt)(copied, **_present(opt))
     twin.grads.buffer[...] = opt.grads.buffer
     return copied, lambda _: twin.step()
 
@@ -70,7 +75,7 @@ def _unfused(opt: Optimizer, params: Flat) -> tuple[np.ndarray, Step]:
 
     param, grad = params.buffer.copy(), opt.grads.buffer.copy()
     state = np.zeros_like(param), np.zeros_like(param)
-    group = opt.param_groups[0]
+    group = _present(opt)
     hyper = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
     hyper["decoupled"] = group["decoupled_weight_decay"]
     return param, lambda step: numpy_adam(param, grad, *state, step=step, **hyper)

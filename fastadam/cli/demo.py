@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..memory.flat import Flat
     from ..optimizer import Optimizer
-    from .digits import Clock, Epoch
+    from ..schedules.base import Schedule
+    from .digits import Clock, Epoch, Images
 
 HELP = "train a small network on handwritten digits, and see what its optimizer costs"
 
@@ -22,6 +23,7 @@ EPILOG = """\
 examples:
   fastadam demo
   fastadam demo --optimizer adam --lr 0.003 --epochs 10
+  fastadam demo --schedule one_cycle --lr 0.01
   fastadam demo --seed 7 --plot seed7.png
 
 The network has 64 inputs, 128 hidden units (ReLU, dropout 0.2) and 10 outputs. Forward and
@@ -37,8 +39,9 @@ CURVES = (("train", "training", "#d9822b"), ("valid", "validation", "#1f6fb2"))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastadam demo`."""
-    from .. import optimizers
+    from .. import optimizers, schedules
 
+    shapes = {name.lower(): name for name in schedules.__all__}
     names = {name.lower(): name for name in optimizers.__all__}
     parser.epilog = EPILOG
     option = parser.add_argument
@@ -52,6 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     option("--epochs", type=_at_least(1), default=30, metavar="N", help="passes over the images")
     option("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")
+    option(
+        "--schedule",
+        type=lambda name: shapes.get(name.lower(), name),
+        choices=schedules.__all__,
+        default="constant",
+        metavar="NAME",
+        help=f"what becomes of it from step to step: {', '.join(schedules.__all__)}",
+    )
     option("--batch", type=_at_least(1), default=32, metavar="N", help="images per step")
     option("--seed", type=_at_least(0), default=0, metavar="N", help="of weights, order, dropout")
     option(
@@ -98,13 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
         import_module(name)
     from rich.console import Console
 
-    from .digits import Clock
+    from .digits import Clock, load
 
     console, clock = Console(highlight=False, soft_wrap=True), Clock()
-    rng = np.random.default_rng(arguments.seed)
-    opt, params = _optimizer(arguments, rng)
+    rng, data = np.random.default_rng(arguments.seed), load()
+    steps = arguments.epochs * -(-len(data[0].labels) // arguments.batch)
+    opt, params = _optimizer(arguments, steps, rng)
     _prepare(console, opt)
-    history = _train(console, opt, rng, arguments, clock)
+    history = _train(console, opt, data, steps, rng, arguments, clock)
     headline = _headline(arguments.optimizer, history)
     _draw(history, headline, arguments.plot)
     console.print(f"\n[bold]{headline}[/]")
@@ -113,16 +125,43 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _optimizer(arguments: argparse.Namespace, rng: np.random.Generator) -> "tuple[Optimizer, Flat]":
+def _optimizer(
+    arguments: argparse.Namespace, steps: int, rng: np.random.Generator
+) -> "tuple[Optimizer, Flat]":
     """The optimizer, and the weights it moves, in one buffer."""
     from .. import optimizers
     from ..memory.flat import flatten
     from .digits import layers
 
     params = flatten(layers(rng))
-    lr = {} if arguments.lr is None else {"lr": arguments.lr}
     make = getattr(optimizers, arguments.optimizer)
-    return make(params, threads=arguments.threads, **lr), params
+    peak = make.defaults["lr"] if arguments.lr is None else arguments.lr
+    lr = _schedules(peak, steps)[arguments.schedule]
+    return make(params, lr, threads=arguments.threads), params
+
+
+def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
+    """Every schedule, over the steps of the demo; a twentieth of them is warm-up where it helps."""
+    from .. import schedules as s
+
+    warmup = steps // 20
+    half, third, fifth = (-(-(steps - warmup) // parts) for parts in (2, 3, 5))
+    made: list[Schedule] = [
+        s.Plateau(lr, factor=0.5, patience=1, warmup=warmup),
+        s.constant(lr),
+        s.cosine(lr, steps=steps, warmup=warmup),
+        s.cosine_restarts(lr, period=third, warmup=warmup),
+        s.exponential(lr, gamma=0.1 ** (1 / steps), warmup=warmup),
+        s.inverse_time(lr, decay=9 / steps, warmup=warmup),
+        s.join([s.constant(lr), s.cosine(lr, steps=half)], [half], warmup=warmup),
+        s.linear(lr, end=0, steps=steps, warmup=warmup),
+        s.one_cycle(lr, steps=steps),
+        s.piecewise(lr, {half: 0.3, half + third: 0.3}, warmup=warmup),
+        s.polynomial(lr, steps=steps, power=2, warmup=warmup),
+        s.step_decay(lr, every=third, warmup=warmup),
+        s.wsd(lr, steps=steps, decay=fifth, warmup=warmup),
+    ]
+    return {type(schedule).__name__: schedule for schedule in made}
 
 
 def _prepare(console: "Console", opt: "Optimizer") -> None:
@@ -138,6 +177,8 @@ def _prepare(console: "Console", opt: "Optimizer") -> None:
 def _train(
     console: "Console",
     opt: "Optimizer",
+    data: "tuple[Images, Images]",
+    steps: int,
     rng: np.random.Generator,
     arguments: argparse.Namespace,
     clock: "Clock",
@@ -145,31 +186,37 @@ def _train(
     """Train with a progress bar, and a line of the table as each epoch ends."""
     from rich.progress import Progress
 
-    from .digits import load, train
+    from ..schedules import Plateau
+    from .digits import train
 
-    data, epochs, batch, history = load(), arguments.epochs, arguments.batch, []
-    console.print("[bold]epoch    training loss  accuracy    validation loss  accuracy[/]")
+    schedule, history = opt.param_groups[0]["lr"], []
+    console.print(f"Learning rate: {schedule}\n", markup=False)
+    console.print(
+        "[bold]epoch         lr    training loss  accuracy    validation loss  accuracy[/]"
+    )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=epochs * -(-len(data[0].labels) // batch))
+        task = progress.add_task("training", total=steps)
         for epoch in train(
             opt,
             data,
             rng,
-            epochs=epochs,
-            batch=batch,
+            epochs=arguments.epochs,
+            batch=arguments.batch,
             clock=clock,
             after_batch=lambda: progress.advance(task),
         ):
             history.append(epoch)
+            if isinstance(schedule, Plateau):
+                schedule.update(epoch.valid.loss)
             progress.console.print(_row(epoch))
     return history
 
 
 def _row(epoch: "Epoch") -> str:
     """A line of the table."""
-    number, train, valid = epoch
+    number, train, valid, lr = epoch
     return (
-        f"{number:5d}    {train.loss:13.4f}  {train.accuracy:8.1%}    "
+        f"{number:5d}  {lr:9.3g}    {train.loss:13.4f}  {train.accuracy:8.1%}    "
         f"{valid.loss:15.4f}  {valid.accuracy:8.1%}"
     )
 
@@ -198,19 +245,24 @@ def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
 
 
 def _draw(history: "list[Epoch]", headline: str, path: Path) -> None:
-    """Save the learning curve: loss and accuracy, training and validation."""
+    """Save the learning curve: loss and accuracy, and the learning rate if it changes."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    figure = Figure(figsize=(10, 4.2), dpi=150, layout="constrained")
+    epochs, rates = [epoch.number for epoch in history], [epoch.lr for epoch in history]
+    scheduled = len({*rates}) > 1
+    figure = Figure(figsize=(14 if scheduled else 10, 4.2), dpi=150, layout="constrained")
     figure.suptitle(headline, fontsize=13)
-    loss, accuracy = figure.subplots(1, 2)
+    loss, accuracy, *rate = figure.subplots(1, 3 if scheduled else 2)
     for axes, measure in ((loss, "loss"), (accuracy, "accuracy")):
         for part, label, color in CURVES:
             values = [getattr(getattr(epoch, part), measure) for epoch in history]
-            epochs = [epoch.number for epoch in history]
             axes.plot(epochs, values, label=label, color=color, marker="o", markersize=3)
         axes.set_title(TITLES[measure], loc="left", fontsize=11)
+    for axes in rate:
+        axes.plot(epochs, rates, color="#555555", marker="o", markersize=3)
+        axes.set_title("learning rate", loc="left", fontsize=11)
+    for axes in figure.axes:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -31,11 +31,12 @@ class Score(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """Scores at the end of an epoch, dropout switched off."""
+    """Scores at the end of an epoch, dropout switched off; the learning rate of its last step."""
 
     number: int
     train: Score
     valid: Score
+    lr: float | None
 
 
 @dataclass
@@ -142,7 +143,7 @@ def train(
             start = perf_counter()
             backward(net, images, dropout(rng, len(images.labels)), grads)
             step = perf_counter()
-            opt.step()
+            lr = opt.step().lr
             clock.add(start, step, perf_counter())
             after_batch()
-        yield Epoch(number, score(net, data[0]), score(net, data[1]))
+        yield Epoch(number, score(net, data[0]), score(net, data[1]), lr)

@@ -1,0 +1,42 @@
+"""Schedules: hyperparameters as functions of the step, counted from 1.
+
+A schedule can be given wherever an optimizer takes a number, and called by hand. It is a value:
+frozen, compared by its arguments, pickled with them, printed as the call that makes it again. Only
+a [Plateau][fastadam.schedules.Plateau] changes, when it is told how the training goes.
+
+At step k a schedule is what PyTorch's scheduler of the same formula sets after k - 1 calls of its
+`step()`. Past its end it holds its last value. Arguments are checked when it is made, the step when
+it is called: TypeError and ValueError name the argument, its value and the way out.
+
+Examples:
+    >>> import numpy as np, fastadam as fa
+    >>> schedule = fa.schedules.cosine(0.1, steps=10, warmup=2)
+    >>> [round(schedule(step), 3) for step in range(1, 12)]
+    [0.05, 0.1, 0.1, 0.096, 0.085, 0.069, 0.05, 0.031, 0.015, 0.004, 0.0]
+    >>> schedule
+    cosine(0.1, steps=10, warmup=2)
+    >>> opt = fa.AdamW(np.ones(3), lr=schedule)
+    >>> opt.step(np.ones(3)).lr, opt.step(np.ones(3)).lr
+    (0.05, 0.1)
+"""
+
+from .endless import constant, cosine_restarts, exponential, inverse_time, piecewise, step_decay
+from .finite import cosine, linear, one_cycle, polynomial, wsd
+from .join import join
+from .plateau import Plateau
+
+__all__ = [
+    "Plateau",
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "exponential",
+    "inverse_time",
+    "join",
+    "linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "step_decay",
+    "wsd",
+]

@@ -1,0 +1,141 @@
+"""What schedules share: the count of steps, warm-up, the hold at the end, checks, how they print.
+
+Warm-up: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv 2017, section 2.2.
+"""
+
+import math
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any, Literal, get_args, get_origin
+
+FROM_ZERO = {"warmup", "patience", "cooldown"}  # counts that may be 0
+POSITIVE = {"div_factor", "final_div_factor"}  # numbers that may not
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule:
+    r"""A function of the step, which counts from 1: a climb to its first value, then its formula.
+
+    $$s_k = \begin{cases} f(0)\, k / w & k \le w \\ f(k - w - 1) & k > w \end{cases}$$
+
+    A subclass is a dataclass with the formula \(f\). The annotation of a field says what it may
+    be: a float is finite and at least 0, an int counts something.
+
+    Args:
+        warmup: steps of linear warm-up \(w\), default 0: the schedule begins after them.
+
+    Raises:
+        TypeError: for an argument or a step of the wrong kind.
+        ValueError: for one out of range.
+    """
+
+    warmup: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if each.init:
+                self._set(each.name, _checked(each.name, getattr(self, each.name), each.type))
+
+    def __call__(self, step: int) -> float:
+        t = whole("step", step, 1) - self.warmup - 1
+        return self._at(t) if t >= 0 else self._at(0) * (step / self.warmup)
+
+    def _at(self, t: int) -> float:
+        """The formula, `t` steps after its first."""
+        raise NotImplementedError
+
+    def _set(self, name: str, value: Any) -> None:
+        """Write to a frozen field."""
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """The call that makes it again; `warmup` comes last, defaults are left out."""
+        parts = []
+        for each in sorted(fields(self), key=lambda each: (each.kw_only, each.name == "warmup")):
+            value = getattr(self, each.name)
+            if each.init and value != each.default:
+                parts.append(f"{each.name}={value!r}" if each.kw_only else repr(value))
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Finite(Schedule):
+    """A schedule of a given length, which then holds its last value.
+
+    Args:
+        steps: all steps, those of the warm-up among them.
+        warmup: steps of linear warm-up, fewer than `steps`, default 0.
+    """
+
+    steps: int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup >= self.steps:
+            raise ValueError(
+                f"warmup={self.warmup} leaves nothing of steps={self.steps}, which count the "
+                "warm-up; give a smaller warmup"
+            )
+
+    def _at(self, t: int) -> float:
+        n = self.steps - self.warmup
+        return self._of(min(t, n), n)
+
+    def _of(self, t: int, n: int) -> float:
+        """The formula, `t` steps after its first; it ends at `t = n`."""
+        raise NotImplementedError
+
+
+def between(end: float, start: float, share: float) -> float:
+    """`start` at share 1, `end` at share 0, both exactly."""
+    return start if share == 1 else end + (start - end) * share
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """An int of at least `least`.
+
+    Raises:
+        TypeError, ValueError: if it is none.
+    """
+    if type(value) is int and value >= least:
+        return value
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} is not a whole number; give an int")
+    if value < least:
+        raise ValueError(f"{name}={value!r} is less than {least}; give an int of at least {least}")
+    return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """A finite float of at least 0.
+
+    Raises:
+        TypeError, ValueError: if it is none.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} is not a number; give a float")
+    try:
+        converted = float(value)
+    except OverflowError:
+        converted = math.inf
+    if not math.isfinite(converted):
+        raise ValueError(f"{name}={value!r} is not finite; give a finite number")
+    if converted < 0:
+        raise ValueError(f"{name}={value!r} is negative; give a number of at least 0")
+    return converted
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """An argument as a plain Python value, where its kind is a simple one."""
+    if kind is int:
+        return whole(name, value, 0 if name in FROM_ZERO else 1)
+    if kind is float:
+        converted = number(name, value)
+        if name in POSITIVE and not converted:
+            raise ValueError(f"{name}={value!r} is zero; give a number above 0")
+        return converted
+    if kind is bool and not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} is not a bool; give True or False")
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ValueError(f"{name}={value!r}; give {' or '.join(map(repr, get_args(kind)))}")
+    return value

@@ -1,0 +1,209 @@
+"""Schedules without an end."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+
+from .base import Schedule, between, number, whole
+
+
+@dataclass(frozen=True, repr=False)
+class constant(Schedule):
+    r"""One value; with `warmup` it is reached linearly.
+
+    $$f(t) = \mathrm{lr}$$
+
+    PyTorch: ConstantLR with `factor=1`.
+
+    Args:
+        lr: the value, a number >= 0.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.constant(1, warmup=4)
+        >>> [schedule(step) for step in range(1, 7)]
+        [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    """
+
+    lr: float
+
+    def _at(self, t: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True, repr=False)
+class step_decay(Schedule):
+    r"""A factor after every so many steps.
+
+    $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^{\lfloor t / \mathrm{every} \rfloor}$$
+
+    PyTorch: StepLR with `step_size=every`. Keras: ExponentialDecay with `staircase=True`.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        every: how many steps a value lasts.
+        gamma: the factor, a number >= 0, default 0.1.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.step_decay(1, every=2, gamma=0.5)
+        >>> [schedule(step) for step in range(1, 7)]
+        [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+
+    lr: float
+    _: KW_ONLY
+    every: int
+    gamma: float = 0.1
+
+    def _at(self, t: int) -> float:
+        return self.lr * self.gamma ** (t // self.every)
+
+
+@dataclass(frozen=True, repr=False)
+class exponential(Schedule):
+    r"""A factor after every step.
+
+    $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^t$$
+
+    PyTorch: ExponentialLR. Keras: ExponentialDecay with `decay_steps=1`.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        gamma: the factor, a number >= 0.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.exponential(1, gamma=0.5)
+        >>> [schedule(step) for step in range(1, 6)]
+        [1.0, 0.5, 0.25, 0.125, 0.0625]
+    """
+
+    lr: float
+    _: KW_ONLY
+    gamma: float
+
+    def _at(self, t: int) -> float:
+        return self.lr * self.gamma**t
+
+
+@dataclass(frozen=True, repr=False)
+class inverse_time(Schedule):
+    r"""As the inverse of the steps taken.
+
+    $$f(t) = \frac{\mathrm{lr}}{1 + \mathrm{decay} \cdot t}$$
+
+    Keras: InverseTimeDecay with `decay_steps=1`. PyTorch has it as `lr_decay` of Adagrad only.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        decay: how fast it falls, a number >= 0: half of `lr` is left after 1 / `decay` steps.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: H. Robbins and S. Monro, A Stochastic Approximation Method, Ann. Math. Statist. 1951.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.inverse_time(1, decay=1)
+        >>> [round(schedule(step), 3) for step in range(1, 6)]
+        [1.0, 0.5, 0.333, 0.25, 0.2]
+    """
+
+    lr: float
+    _: KW_ONLY
+    decay: float
+
+    def _at(self, t: int) -> float:
+        return self.lr / (1 + self.decay * t)
+
+
+@dataclass(frozen=True, repr=False)
+class piecewise(Schedule):
+    r"""Factors that multiply in after given steps.
+
+    $$f(t) = \mathrm{lr} \prod_{\mathrm{after} \le t} \mathrm{factor}_{\mathrm{after}}$$
+
+    PyTorch: MultiStepLR, where all factors are alike. Keras: PiecewiseConstantDecay, with values
+    in place of factors and `after - 1` as boundaries.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        factors: a dict `{after: factor}` with ascending steps; `{5: 0.1}` makes step 6 the first
+            with a tenth of `lr`. The steps count from the end of the warm-up.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.piecewise(1, {2: 0.5, 4: 0.1})
+        >>> [schedule(step) for step in range(1, 7)]
+        [1.0, 1.0, 0.5, 0.5, 0.05, 0.05]
+    """
+
+    lr: float
+    factors: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.factors, Mapping):
+            raise TypeError(f"factors={self.factors!r} is not a dict; give {{after: factor}}")
+        factors = {
+            whole("factors: step", after, 1): number(f"factors[{after}]", factor)
+            for after, factor in self.factors.items()
+        }
+        if not factors or [*factors] != sorted(factors):
+            raise ValueError(f"factors={self.factors!r}; give factors of ascending steps")
+        self._set("factors", factors)
+
+    def __hash__(self) -> int:
+        return hash((self.lr, *self.factors.items(), self.warmup))
+
+    def _at(self, t: int) -> float:
+        return self.lr * math.prod([v for after, v in self.factors.items() if after <= t])
+
+
+@dataclass(frozen=True, repr=False)
+class cosine_restarts(Schedule):
+    r"""Half cosines from `lr` down to `end`, one after the other, each `mult` times as long.
+
+    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})\,
+      \frac{1 + \cos(\pi\, t_{\mathrm{cur}} / T_{\mathrm{cur}})}{2}$$
+
+    The current one began \(t_{\mathrm{cur}}\) steps ago and lasts \(T_{\mathrm{cur}}\).
+
+    PyTorch: CosineAnnealingWarmRestarts with `T_0=period`, `T_mult=mult`, `eta_min=end`.
+    Keras: CosineDecayRestarts.
+
+    Args:
+        lr: where each begins, a number >= 0.
+        period: steps of the first.
+        mult: how many times as long the next one is, an int, default 1.
+        end: where each would end, a number >= 0, default 0; the next one begins there.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR
+    2017, equation 5.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.cosine_restarts(1, period=2, mult=2)
+        >>> [round(schedule(step), 3) for step in range(1, 8)]
+        [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    period: int
+    mult: int = 1
+    end: float = 0.0
+
+    def _at(self, t: int) -> float:
+        length = self.period
+        if self.mult == 1:
+            t %= length
+        while t >= length:
+            t -= length
+            length *= self.mult
+        return between(self.end, self.lr, (1 + math.cos(math.pi * t / length)) / 2)

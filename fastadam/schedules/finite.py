@@ -1,0 +1,213 @@
+"""Schedules of a given length, which then hold their last value."""
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from .base import Finite, between
+
+
+@dataclass(frozen=True, repr=False)
+class linear(Finite):
+    r"""A straight line from `lr` to `end`.
+
+    $$f(t) = \mathrm{lr} + (\mathrm{end} - \mathrm{lr})\, \frac tn, \qquad t \le n$$
+
+    \(n\) is `steps - warmup`; `end` is reached at step `steps + 1`.
+
+    PyTorch: LinearLR with `start_factor=1`, `end_factor=end / lr`, `total_iters=steps`.
+    Keras: PolynomialDecay with `power=1`.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        steps: all steps, those of the warm-up among them.
+        end: the value at the end, a number >= 0; it may be above `lr`.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.linear(1, end=0.5, steps=4)
+        >>> [schedule(step) for step in range(1, 7)]
+        [1.0, 0.875, 0.75, 0.625, 0.5, 0.5]
+    """
+
+    lr: float
+    _: KW_ONLY
+    end: float
+
+    def _of(self, t: int, n: int) -> float:
+        return between(self.end, self.lr, 1 - t / n)
+
+
+@dataclass(frozen=True, repr=False)
+class polynomial(Finite):
+    r"""A power of the steps that are left, from `lr` to `end`.
+
+    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})
+      \left(1 - \frac tn\right)^{\mathrm{power}}, \qquad t \le n$$
+
+    \(n\) is `steps - warmup`; `end` is reached at step `steps + 1`.
+
+    PyTorch: PolynomialLR with `total_iters=steps`, where `end` is 0. Keras: PolynomialDecay.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        steps: all steps, those of the warm-up among them.
+        power: the exponent, a number >= 0, default 1.
+        end: the value at the end, a number >= 0, default 0.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.polynomial(1, steps=4, power=2)
+        >>> [schedule(step) for step in range(1, 7)]
+        [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    power: float = 1.0
+    end: float = 0.0
+
+    def _of(self, t: int, n: int) -> float:
+        return between(self.end, self.lr, (1 - t / n) ** self.power)
+
+
+@dataclass(frozen=True, repr=False)
+class cosine(Finite):
+    r"""Half a cosine from `lr` to `end`.
+
+    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})\,
+      \frac{1 + \cos(\pi\, t / n)}{2}, \qquad t \le n$$
+
+    \(n\) is `steps - warmup`; `end` is reached at step `steps + 1`.
+
+    PyTorch: CosineAnnealingLR with `T_max=steps`, `eta_min=end`, which climbs again past its
+    end, where this one holds. Keras: CosineDecay with `alpha=end / lr`.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        steps: all steps, those of the warm-up among them.
+        end: the value at the end, a number >= 0, default 0; it may be above `lr`.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR
+    2017, equation 5.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.cosine(1, steps=4)
+        >>> [round(schedule(step), 3) for step in range(1, 7)]
+        [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    end: float = 0.0
+
+    def _of(self, t: int, n: int) -> float:
+        return between(self.end, self.lr, (1 + math.cos(math.pi * t / n)) / 2)
+
+
+@dataclass(frozen=True, repr=False)
+class wsd(Finite):
+    r"""Warm-up, stable, decay: `lr`, then a straight line to 0 over the last `decay` steps.
+
+    $$f(t) = \mathrm{lr} \cdot \min\left(1, \frac{n - t}{\mathrm{decay}}\right),
+      \qquad t \le n$$
+
+    \(n\) is `steps - warmup`. The last `decay` steps are those of
+    [linear][fastadam.schedules.linear]: the first of them has `lr`, the last `lr / decay`, and 0
+    is reached at step `steps + 1`.
+
+    Args:
+        lr: the value before the decay, a number >= 0.
+        steps: all steps, those of the warm-up and of the decay among them.
+        decay: how many steps at the end decay; at most `steps - warmup`.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: S. Hu et al., MiniCPM: Unveiling the Potential of Small Language Models with Scalable
+    Training Strategies, COLM 2024, section 4.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.wsd(1, steps=8, decay=4, warmup=2)
+        >>> [schedule(step) for step in range(1, 11)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    decay: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay > self.steps - self.warmup:
+            raise ValueError(
+                f"decay={self.decay} is more than the {self.steps - self.warmup} steps after the "
+                "warm-up; give a smaller decay, or more steps"
+            )
+
+    def _of(self, t: int, n: int) -> float:
+        return self.lr * min(1.0, (n - t) / self.decay)
+
+
+@dataclass(frozen=True, repr=False)
+class one_cycle(Finite):
+    r"""Up to `lr` and down again, below where it began.
+
+    It begins at `lr / div_factor`, reaches `lr` after the share `pct_start` of its steps, and ends
+    at `lr / div_factor / final_div_factor`, at its last step. With `three_phase` it falls as
+    slowly as it rose, to where it began, and goes to its end from there.
+
+    PyTorch: OneCycleLR with `max_lr=lr`, `total_steps=steps`, `cycle_momentum=False`; past the
+    end, where that raises, this one holds. It rises by itself and seldom wants a `warmup`, which
+    leads to its first value, `lr / div_factor`.
+
+    Args:
+        lr: the highest value, a number >= 0.
+        steps: all steps, those of the warm-up among them.
+        pct_start: the share of its steps in which it rises, 0 to 1, default 0.3.
+        anneal_strategy: the shape of each phase, "cos" (default) or "linear".
+        div_factor: `lr` over the first value, default 25.
+        final_div_factor: the first value over the last, default 1e4.
+        three_phase: whether it falls in two phases, default False.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: L. N. Smith and N. Topin, Super-Convergence: Very Fast Training of Neural Networks Using
+    Large Learning Rates, arXiv 2017.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.one_cycle(1, steps=10, anneal_strategy="linear")
+        >>> [round(schedule(step), 3) for step in range(1, 11)]
+        [0.04, 0.52, 1.0, 0.857, 0.714, 0.571, 0.429, 0.286, 0.143, 0.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    pct_start: float = 0.3
+    anneal_strategy: Literal["cos", "linear"] = "cos"
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+    three_phase: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pct_start > 1:
+            raise ValueError(f"pct_start={self.pct_start} is a share of the steps; give 0 to 1")
+
+    def _of(self, t: int, n: int) -> float:
+        t = min(t, n - 1)
+        first, peak = self.lr / self.div_factor, self.pct_start * n - 1
+        turns = [(0.0, first), (peak, self.lr), (n - 1.0, first / self.final_div_factor)]
+        if self.three_phase:
+            turns.insert(2, (2 * peak, first))
+        phase = 0
+        while t > turns[phase + 1][0]:
+            phase += 1
+        (begin, start), (stop, end) = turns[phase : phase + 2]
+        left = (stop - t) / (stop - begin) if stop > begin else 0.0
+        if self.anneal_strategy == "cos":
+            left = (1 - math.cos(math.pi * left)) / 2
+        return between(end, start, left)
