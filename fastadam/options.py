@@ -115,7 +115,7 @@ def unscale_of(grad_scale: Any) -> float:
     if grad_scale is None:
         return 1.0
     try:
-        scale = float(grad_scale)
+        scale = math.nan if isinstance(grad_scale, bool | str) else float(grad_scale)
     except (TypeError, ValueError):
         raise TypeError(f"step(): grad_scale={grad_scale!r} is not a number") from None
     if not 0 < scale < math.inf:

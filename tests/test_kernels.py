@@ -11,7 +11,7 @@ from cases import CASES, DEFAULTS, gradients, parameters
 import fastadam as fa
 from fastadam.kernels import cpu, factory, python
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.stages import OPTIONS, after, before, staged, streams
+from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, after, before, staged, streams
 from fastadam.kernels.storage import FLOAT, Single, Sums
 from fastadam.launch import kernel_for
 from fastadam.memory.table import SKIPPED, Table, balanced, chunk_length, chunk_table
@@ -43,6 +43,8 @@ def memory_for(streams, size, seed=0):
         for part, (dtype, per) in enumerate(stream.storage.stored):
             count = -(-size // per)
             values = rng.random(count) * (100 if dtype == "int8" else 1)
+            if dtype == "uint8":
+                values = values > 0.5
             if dtype == "uint16":
                 values = values.astype(np.float32).view(np.uint32) >> 16
             arrays[stream.name, part] = values.astype(dtype)
@@ -115,9 +117,18 @@ def test_sums_of_blocks_have_the_same_bits_on_both_targets(size):
     assert plain["param", 0].sum() == pytest.approx(want, rel=1e-15)  # a tree of ten levels
 
 
+ALL = tuple(name for name in OPTIONS if name != "float16")
+
+
+@pytest.mark.parametrize("options", [*((name,) for name in OPTIONS), (*ALL, ZERO_GRADS)], ids=str)
+def test_options_have_the_same_bits_on_both_targets(options):
+    rule = staged(ADAMW, options)
+    same_on_both_targets(rule, streams(ADAMW, options, "float32"))
+
+
 KERNELS = [
     *((case, dtype, ()) for case in CASES for dtype in ("float32", "float64")),
-    *((case, "float32", tuple(OPTIONS)) for case in DEFAULTS),
+    *((case, "float32", (*ALL, ZERO_GRADS)) for case in DEFAULTS),
 ]
 
 
