@@ -31,8 +31,8 @@ class StepInfo(NamedTuple):
         step: how many steps the optimizer has counted, this one included.
         lr: the learning rate of this step, that of the first group; None if there is no `lr`.
         grad_norm: the norm of all gradients before clipping; None when nothing asked for it.
-        skipped: whether the step was left out.
-        updated: whether any parameter was updated.
+        skipped: whether the step was left out, for gradients that are not finite.
+        updated: whether any parameter was updated; False while gradients accumulate.
     """
 
     step: int
@@ -66,6 +66,16 @@ class Optimizer:
         clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
             "global".
         clip_value: the largest absolute value of an element, after `clip_norm`; default None.
+        skip_nonfinite: True leaves out a step, and its count, if any gradient has a NaN or an
+            infinity; default False: they propagate, as in PyTorch.
+        ema_decay: keeps an average of the parameters in `ema`, which moves by
+            `(1 - ema_decay) * (p - ema)` after each update; default None: no average.
+        ema_warmup: lets the decay be at most `(1 + t) / (10 + t)` at update t; default False.
+        shadow_dtype: "bfloat16" or "float16" keeps a copy of float32 parameters in `shadow`,
+            rounded to nearest even; default None.
+        zero_grads: True sets gradients to zero once they are used; default False.
+        accumulate_steps: how many calls of `step` add up their gradients before one updates with
+            their mean; default 1.
 
     Attributes:
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
