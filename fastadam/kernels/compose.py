@@ -1,15 +1,15 @@
 """From a rule and its streams to the pieces of one loop. No loop and no formula here."""
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..rules import Rule
-from .storage import Pieces, Storage
-from .template import update_with
+from .storage import COLUMNS, Pieces, Storage
+from .template import four_by_four, one_by_one, update_with
 
 
 class Stream(NamedTuple):
@@ -71,7 +71,6 @@ def _composed(parts: Sequence[Pieces]) -> Pieces:
     return Pieces(
         _fold(_read, [part.read for part in parts], lambda at, i: ()),
         _fold(_write, writes, lambda at, i, values: None),
-        _fold(_pack, [part.pack for part in parts if part.pack], lambda at, count: None),
     )
 
 
@@ -83,24 +82,82 @@ def _element(function: Callable[..., Any]) -> Callable[..., Any]:
     return element
 
 
+def _write_four(one: Any, rest: Any) -> Any:
+    """Four neighbours of a stream, then those of the next: accesses that belong together."""
+    position, first, write = one
+
+    def four(at, i, values):
+        rest(at, i, values)
+        a, b, c, d = values
+        first(at, i, a[position])
+        write(at, i + 1, b[position])
+        write(at, i + 2, c[position])
+        write(at, i + 3, d[position])
+
+    return four
+
+
+def _aligned(one: Any, rest: Any) -> Any:
+    slot, size = one
+    return lambda at: at[slot] % size == 0 and rest(at)
+
+
+def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
+    """The function that updates the elements of a block."""
+    element, share = _element(rule.function), memory.share
+    whole = _composed(parts)
+    single = one_by_one(whole.read, whole.write, element, share)
+    if memory.wide is None:
+        return single
+    firsts = [part for part, _ in _laid_out(streams, memory.wide)]
+    writes = [
+        (k, first.write, part.write)
+        for k, (first, part) in enumerate(zip(firsts, parts, strict=True))
+        if first.write
+    ]
+    columns = [column for stream in streams for column in stream.storage.stored]
+    sizes = [
+        (COLUMNS + k, memory.group_size(np.dtype(dtype)))
+        for k, (dtype, per) in enumerate(columns)
+        if per == 1
+    ]
+    return four_by_four(
+        single,
+        _fold(_aligned, sizes, lambda at: True),
+        _composed(firsts).read,
+        whole.read,
+        _fold(_write_four, writes, lambda at, i, values: None),
+        element,
+        share,
+    )
+
+
+def _laid_out(streams: Sequence[Stream], memory: Any) -> Iterator[tuple[Pieces, int]]:
+    """The pieces of each stream, and how much scratch there is with them."""
+    column = scratch = 0
+    for stream in streams:
+        pieces = stream.pieces(memory, column, scratch)
+        column += len(stream.storage.stored)
+        scratch += pieces.scratch
+        yield pieces, scratch
+
+
 def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..., None]:
     """The update function of a rule over its streams: param, grad, then the states in order."""
-    parts: list[Pieces] = []
-    columns: list[tuple[int, int, int, Any]] = []
-    scratch = 0
-    for stream in streams:
-        parts.append(stream.pieces(memory, len(columns), scratch))
-        scratch += parts[-1].scratch
-        for dtype, per in stream.storage.stored:
-            columns.append((1 + len(columns), np.dtype(dtype).itemsize, per, memory.integer))
+    parts, scratch = zip(*_laid_out(streams, memory), strict=True)
+    stored = [column for stream in streams for column in stream.storage.stored]
+    columns = [
+        (k, np.dtype(dtype).itemsize, per, memory.integer)
+        for k, (dtype, per) in enumerate(stored, start=1)
+    ]
     record = record_of(rule, streams[0].storage.compute)
     return update_with(
-        _composed(parts)[:3],
+        _elements(streams, parts, rule, memory),
+        _fold(_pack, [part.pack for part in parts if part.pack], lambda at, count: None),
         _fold(_address, columns, lambda row, first: ()),
-        _element(rule.function),
-        memory,
+        memory.integer,
         memory.registers(record, namedtuple("Hyper", rule.hyper)),
-        memory.reserve(scratch),
+        memory.reserve(scratch[-1]),
         block=min(stream.storage.block for stream in streams),
         row_size=8 * (1 + len(columns)),
         record_size=record.itemsize,

@@ -14,7 +14,7 @@ from . import primitives
 from .link import digest, linked
 from .primitives import call
 from .scalars import larger, smaller
-from .template import teams
+from .template import teams, wait
 
 RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
@@ -44,7 +44,7 @@ def jit(function: Any, module: str) -> Any:
 
 
 class Memory(primitives.Memory):
-    teams, share = staticmethod(teams), staticmethod(range)
+    teams, share, wait, wide = staticmethod(teams), staticmethod(range), staticmethod(wait), None
 
 
 def compiled(function: Callable[[int], None]) -> Any:

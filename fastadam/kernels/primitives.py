@@ -23,26 +23,47 @@ def _scopes(module: Any, names: Sequence[str]) -> Any:
     return module.add_metadata([module.add_metadata([f"fastadam.{n}", domain]) for n in names])
 
 
-class Memory:
-    """Access to the numbers of the streams with the given names."""
+def _pointer(builder: Any, address: Any, data: Any, space: int) -> Any:
+    """An address as a pointer into an address space."""
+    pointer = builder.inttoptr(address, data.as_pointer())
+    return builder.addrspacecast(pointer, data.as_pointer(space)) if space else pointer
 
-    def __init__(self, names: Sequence[str]) -> None:
+
+class Memory:
+    """Access to the numbers of the streams with the given names.
+
+    Args:
+        group: how many neighbours an access promises to be aligned together.
+
+    Attributes:
+        space: the address space of all memory but scratch.
+    """
+
+    space = 0
+
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        self.group = group
         self.scopes = [f"{n}{part}" for n in names for part in ("", ".scratch", ".scale")]
         self.scopes.append("table")
         self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def group_size(self, dtype: "np.dtype[Any]") -> int:
+        """The alignment, in bytes, that an access promises."""
+        return max(dtype.itemsize, min(16, self.group * dtype.itemsize))
 
     def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
         """`load(address, index)` and `store(address, index, value)` for numbers of one dtype."""
         kind, size = numba.from_dtype(dtype), dtype.itemsize
         others = tuple(name for name in self.scopes if name != scope)
+        space = 0 if scope.endswith(".scratch") else self.space
+        alignment = size if scope == "table" else self.group_size(dtype)
 
         def place(context, builder, address, index):
             data = context.get_data_type(kind)
-            base = builder.inttoptr(address, data.as_pointer())
-            return builder.gep(base, [index], inbounds=True)
+            return builder.gep(_pointer(builder, address, data, space), [index], inbounds=True)
 
         def scoped(builder, instruction):
-            instruction.align = size
+            instruction.align = alignment
             instruction.set_metadata("alias.scope", _scopes(builder.module, (scope,)))
             instruction.set_metadata("noalias", _scopes(builder.module, others))
             return instruction
@@ -77,6 +98,7 @@ class Memory:
         to change and no branch makes conditional."""
         kinds = [numba.from_dtype(dtype[name]) for name in record._fields]
         offsets = [dtype.fields[name][1] for name in record._fields] if dtype.fields else []
+        space = self.space
 
         @intrinsic
         def take(typing, address):
@@ -85,7 +107,7 @@ class Memory:
                 for kind, offset in zip(kinds, offsets, strict=True):
                     where = builder.add(arguments[0], ir.Constant(I64, offset))
                     data = context.get_data_type(kind)
-                    values.append(builder.load(builder.inttoptr(where, data.as_pointer())))
+                    values.append(builder.load(_pointer(builder, where, data, space)))
                 return context.make_tuple(builder, signature.return_type, values)
 
             return types.NamedTuple(kinds, record)(types.int64), generate
@@ -108,6 +130,24 @@ class Memory:
             return types.int64(), generate
 
         return reserve
+
+
+def shared(words: int) -> Any:
+    """`reserve()`: the address of that many 32-bit words that a thread block of CUDA shares."""
+
+    @intrinsic
+    def reserve(typing):
+        def generate(context, builder, signature, arguments):
+            kind, module = ir.ArrayType(I32, words), builder.module
+            name = module.get_unique_name("scratch")
+            room = cgutils.add_global_variable(module, kind, name, addrspace=3)
+            room.linkage, room.align = "internal", 16
+            room.initializer = ir.Constant(kind, ir.Undefined)
+            return builder.ptrtoint(builder.addrspacecast(room, kind.as_pointer()), I64)
+
+        return types.int64(), generate
+
+    return reserve
 
 
 @intrinsic

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .template import teams
+from .template import teams, wait
 
 RECIPE = None
 # math.sqrt would turn float32 into a double; NumPy's functions keep the dtype, as a kernel does
@@ -45,9 +45,15 @@ class Memory:
 
     teams = staticmethod(teams)
     share = staticmethod(range)
+    wait = staticmethod(wait)
+    wide: Any = None
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        self.group = group
         self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def group_size(self, dtype: "np.dtype[Any]") -> int:
+        return max(dtype.itemsize, min(16, self.group * dtype.itemsize))
 
     def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
         number, size = np.ctypeslib.as_ctypes_type(dtype), dtype.itemsize

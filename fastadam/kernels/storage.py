@@ -107,7 +107,7 @@ class Sums:
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
         get, put = memory.access(np.dtype("float64"), name + ".scratch")
         _, store = memory.access(np.dtype("float64"), name)
-        share, slot, offset = memory.share, COLUMNS + column, 4 * scratch
+        share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
         zero = np.float64(0)
 
         def two(terms, i, apart):
@@ -119,13 +119,18 @@ class Sums:
         def pack(at, count):
             terms = at[SCRATCH] + offset
             while count > 1:
+                wait()
                 eighth = (count + 7) // 8
                 for i in share(8 * eighth - count):
                     put(terms, count + i, zero)
+                wait()
                 for i in share(eighth):
                     put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
                 count = eighth
-            store(at[slot], 0, get(terms, 0))
+            wait()
+            for _ in share(1):
+                store(at[slot], 0, get(terms, 0))
+            wait()
 
         return Pieces(
             lambda at, i: zero,

@@ -12,6 +12,10 @@ def teams(first: int, last: int) -> range:
     return range(first, last)
 
 
+def wait() -> None:
+    """Where the threads of a team meet; a target with teams of several puts its own in place."""
+
+
 def update(table: int, chunks: int, records: int, chunk: int) -> None:
     """Stands for the function that `update_with` composes."""
     raise NotImplementedError
@@ -29,11 +33,41 @@ def kernel(task: int) -> None:
         update(table, chunks, records, chunk)
 
 
+def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[..., None]:
+    """The function that updates the elements of a block from `first` on."""
+
+    def elements(at, first, count, h):
+        for i in share(count - first):
+            write(at, first + i, element(read(at, first + i), h))
+
+    return elements
+
+
+def four_by_four(
+    single: Any, aligned: Any, read_first: Any, read: Any, write_four: Any, element: Any, share: Any
+) -> Callable[..., None]:
+    """The same by groups of four neighbours, for a device that moves sixteen bytes at once.
+
+    `read_first` and the first access of `write_four` promise that a whole group is aligned. What is
+    not, and the last few, are left to `single`.
+    """
+
+    def elements(at, first, count, h):
+        groups = count // 4 if aligned(at) else 0
+        for group in share(groups):
+            i = 4 * group
+            a, b, c, d = read_first(at, i), read(at, i + 1), read(at, i + 2), read(at, i + 3)
+            write_four(at, i, (element(a, h), element(b, h), element(c, h), element(d, h)))
+        single(at, 4 * groups, count, h)
+
+    return elements
+
+
 def update_with(
-    pieces: Any,
+    elements: Any,
+    pack: Any,
     addresses: Any,
-    element: Any,
-    memory: Any,
+    integer: Any,
     registers: Any,
     reserve: Any,
     block: int,
@@ -45,8 +79,6 @@ def update_with(
     A chunk is (row, start, stop). A row is the number of its record, or -1 when the parameter has
     no gradient, then the address of each of its arrays. A record is the constants of the step.
     """
-    read, write, pack = pieces
-    integer, share = memory.integer, memory.share
 
     def update(table, chunks, records, chunk):
         row = table + integer(chunks, 3 * chunk) * row_size
@@ -59,8 +91,7 @@ def update_with(
         for first in range(start, stop, block):
             at = (first, scratch) + addresses(row, first)
             count = block if stop - first > block else stop - first
-            for i in share(count):
-                write(at, i, element(read(at, i), h))
+            elements(at, 0, count, h)
             pack(at, count)
 
     return update

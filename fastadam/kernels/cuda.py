@@ -1,0 +1,97 @@
+"""CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
+
+This file and primitives.py are all that another CUDA compiler for Python would have to replace.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import config, cuda, types
+
+from .scalars import larger, smaller
+
+RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
+THREADS = 256  # of a block
+GROUP = 4  # elements that a thread moves at once
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    from .python import Memory as Addressed
+
+    def shared(words: int) -> Callable[[], int]:
+        return lambda: cuda.shared.array(words, np.int32).ctypes.data
+
+else:
+    from .primitives import Memory as Addressed
+    from .primitives import shared
+
+
+def swap(value: Any, compute: str = "float64") -> Any:
+    """What stands for a value that a rule refers to: a float takes the dtype of the arithmetic."""
+    if type(value) is float:
+        return np.dtype(compute).type(value)
+    if type(value) is tuple:
+        return tuple(swap(item, compute) for item in value)
+    return larger if value is max else smaller if value is min else value
+
+
+def jit(function: Any, module: str) -> Any:
+    return cuda.jit(device=True)(function)
+
+
+class Memory(Addressed):
+    """Access to global memory, and how a grid shares the work."""
+
+    space = 1
+
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        super().__init__(names, group)
+        self.wide = Memory(names, GROUP) if group == 1 else None
+
+    @staticmethod
+    def teams(first: int, last: int) -> range:
+        return range(first + cuda.blockIdx.x, last, cuda.gridDim.x)
+
+    @staticmethod
+    def share(count: int) -> range:
+        return range(cuda.threadIdx.x, count, cuda.blockDim.x)
+
+    @staticmethod
+    def wait() -> None:
+        cuda.syncthreads()
+
+    @staticmethod
+    def reserve(words: int) -> Callable[[], int]:
+        return shared(words) if words else nothing
+
+
+def nothing() -> int:
+    return 0
+
+
+def compiled(function: Callable[[int], None]) -> Any:
+    return cuda.jit(function)
+
+
+def ptx(function: Any, capability: tuple[int, int]) -> str:
+    """The text of a kernel for a compute capability; no device is needed."""
+    with _without_device(capability):
+        text, _ = cuda.compile_ptx(function.py_func, (types.int64,), cc=capability)
+    return str(text)
+
+
+@contextmanager
+def _without_device(capability: tuple[int, int]) -> Iterator[None]:
+    """Tell the compiler of device functions a capability; by itself it would ask a device."""
+    from numba.cuda import dispatcher
+
+    asked = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = asked
