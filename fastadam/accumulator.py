@@ -47,6 +47,7 @@ class Accumulator:
             Launch(add, kernel_for(add, dtype, options), self.sums, members)
             for dtype, members in by_dtype(self.sums).items()
         ]
+        self.kernels = [launch.kernel for launch in self.launches]
         self._runs = [launch.table.runner(self._options.threads) for launch in self.launches]
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:

@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from .kernels.storage import Sums
 from .launch import Launch, by_dtype
 from .memory.checks import address
 from .memory.table import SKIPPED
-from .rules import rule
+from .rules import Rule, rule
 
 
 @rule()
@@ -23,11 +23,16 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
     return value * value, state
 
 
-def norm_kernel(dtype: Any, options: tuple[str, ...]) -> Kernel:
-    """The kernel that sums the squares of gradients, block by block, and changes nothing else."""
-    _, *inputs = streams(square, options, np.dtype(dtype).name)
+@rule()
+def same(param, grad, state, h):  # type: ignore[no-untyped-def]
+    return grad, state
+
+
+def norm_kernel(dtype: Any, options: tuple[str, ...] = (), term: Rule = square) -> Kernel:
+    """The kernel that adds the terms of gradients, block by block, and changes nothing else."""
+    _, *inputs = streams(term, options, np.dtype(dtype).name)
     only_read = (stream._replace(mode="r") for stream in inputs)
-    return kernel(staged(square, options), (Stream("param", Sums(), "w"), *only_read))
+    return kernel(staged(term, options), (Stream("param", Sums(), "w"), *only_read))
 
 
 def clip_factor(max_norm: float, norm: Any) -> Any:
@@ -49,26 +54,35 @@ def finite(norm: float | None, grads: Sequence[Any]) -> bool:
 class Norm:
     """The norms of the gradients of some parameters, in float64.
 
-    Every thread sums whole blocks; blocks are added per parameter, then parameters, always in the
-    same order, so that the bits depend on nothing but the gradients.
+    A tree: blocks of squares are added, then blocks of these sums, until there is one for each
+    parameter; then these are added in the same way. The bits depend on nothing but the gradients.
     """
 
     def __init__(
         self, params: Sequence[Any], threads: int | None, options: tuple[str, ...] = ()
     ) -> None:
-        sizes = np.array([param.size for param in params])
-        starts = np.cumsum([0, *-(-sizes // Sums.block)])
-        self._sums = np.zeros(starts[-1])
-        self._filled = np.flatnonzero(sizes)
-        self._starts = starts[self._filled]
-        self._squares = np.zeros(len(params))
+        counts = _blocks([param.size for param in params])
+        self._sums = np.zeros(sum(counts))
+        self._kept = [self._sums]  # launches know addresses only
         self.launches = [
-            Launch(square, norm_kernel(dtype, options), params, members)
+            _launch(square, norm_kernel(dtype, options), params, members, counts, self._sums)
             for dtype, members in by_dtype(params).items()
         ]
-        for launch in self.launches:
-            launch.place("param", (address(self._sums) + 8 * starts).tolist())
-        self._runs = [launch.table.runner(threads) for launch in self.launches]
+        self._folds = [*self._folded(counts)]
+        self.squares = self._kept[-1]
+        self._folds += self._folded([len(params)])
+        launches = (*self.launches, *self._folds)
+        self.kernels = [launch.kernel for launch in launches]
+        self._runs = [launch.table.runner(threads) for launch in launches]
+
+    def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
+        """The launches that add the last sums, so many to each run, to one for each run."""
+        while max(counts) > 1:
+            runs = np.split(self._kept[-1], np.cumsum(counts)[:-1])
+            counts = _blocks(counts)
+            self._kept.append(np.zeros(sum(counts)))
+            kernel = norm_kernel("float64", (), same)
+            yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -82,10 +96,29 @@ class Norm:
         for launch in self.launches:
             launch.tell(option, number)
 
-    def squares(self) -> Any:
-        """The sum of the squares of each gradient; 0 for those that are not there."""
+    def measure(self) -> float:
+        """The norm of all gradients together; `squares` then are those of the norm of each."""
         for run in self._runs:
             run()
-        if self._filled.size:
-            self._squares[self._filled] = np.add.reduceat(self._sums, self._starts)
-        return self._squares
+        return math.sqrt(self._kept[-1][0])
+
+
+def _blocks(sizes: Sequence[int]) -> list[int]:
+    """How many sums there are for arrays of these sizes: one for each block, at least one."""
+    return [max(1, -(-size // Sums.block)) for size in sizes]
+
+
+def _launch(
+    rule: Rule,
+    kernel: Kernel,
+    arrays: Sequence[Any],
+    members: Sequence[int],
+    counts: Sequence[int],
+    sums: Any,
+) -> Launch:
+    """The launch that adds blocks of some of the arrays into `sums`."""
+    launch = Launch(rule, kernel, arrays, members)
+    launch.place("grad", [address(array) for array in arrays])
+    starts = np.cumsum([0, *counts[:-1]])
+    launch.place("param", (address(sums) + sums.itemsize * starts).tolist())
+    return launch

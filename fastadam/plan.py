@@ -1,6 +1,5 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -95,8 +94,8 @@ class Plan:
     @property
     def kernels(self) -> list[Kernel]:
         """What a step launches."""
-        ahead = [launch for part in self._ahead for launch in part.launches]
-        return [launch.kernel for launch in (*self._launches, *ahead)]
+        ahead = [kernel for part in self._ahead for kernel in part.kernels]
+        return [launch.kernel for launch in self._launches] + ahead
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check the gradients of a step, and point the launches at them."""
@@ -161,13 +160,12 @@ class Plan:
             scale = unscale
         if not taken:
             return None, scale
-        squares = taken.squares()
-        norm = math.sqrt(np.add.reduce(squares)) * scale
+        norm = taken.measure() * scale
         if options.clip_norm is None:
             return norm, scale
         if options.clip_norm_per == "global":
             return norm, clip_factor(options.clip_norm, norm) * scale
-        return norm, clip_factor(options.clip_norm, np.sqrt(squares) * scale) * scale
+        return norm, clip_factor(options.clip_norm, np.sqrt(taken.squares) * scale) * scale
 
     def _tell(self, option: str, number: Any) -> None:
         """Give an option its number, or one for each parameter, where kernels have it."""
