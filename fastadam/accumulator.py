@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .kernels.stages import ZERO_GRADS
 from .launch import Launch, by_dtype, kernel_for
 from .memory.flat import aligned_zeros
@@ -40,12 +38,12 @@ class Accumulator:
 
     def extend(self, params: Sequence[Any]) -> None:
         """Make room for more parameters."""
-        self.sums += [aligned_zeros(p.size, p.dtype).reshape(p.shape) for p in params]
+        self.sums += [aligned_zeros(p.size, p.dtype, p).reshape(p.shape) for p in params]
         self.seen += [False] * len(params)
         options = ("grad_scale", ZERO_GRADS) if self._options.zero_grads else ("grad_scale",)
         self.launches = [
-            Launch(add, kernel_for(add, dtype, options), self.sums, members)
-            for dtype, members in by_dtype(self.sums).items()
+            Launch(add, kernel_for(add, self.sums[members[0]], options), self.sums, members)
+            for members in by_dtype(self.sums).values()
         ]
         self.kernels = [launch.kernel for launch in self.launches]
         self._runs = [launch.table.runner(self._options.threads) for launch in self.launches]
@@ -70,7 +68,9 @@ class Accumulator:
         if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
             return grads
         return [
-            np.zeros_like(total) if seen and grad is None else grad
+            aligned_zeros(total.size, total.dtype, total).reshape(total.shape)
+            if seen and grad is None
+            else grad
             for seen, grad, total in zip(self.seen, grads, self.sums, strict=True)
         ]
 

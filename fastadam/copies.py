@@ -50,14 +50,18 @@ class Copies:
         self._params = parameters.arrays
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
-            self.ema = parameters.flat_like(aligned_zeros(parameters.size, self._params[0].dtype))
+            self.ema = parameters.flat_like(
+                aligned_zeros(parameters.size, self._params[0].dtype, self._params[0])
+            )
             for leaf, start in zip(
                 self.ema.leaves, [*known, *self._params[len(known) :]], strict=True
             ):
                 leaf[...] = start
         if self._options.shadow_dtype is not None:
             dtype = shadow_dtype(self._options.shadow_dtype)
-            self.shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype))
+            self.shadow = parameters.flat_like(
+                aligned_zeros(parameters.size, dtype, self._params[0])
+            )
             self.refresh()
 
     def restore(self, averages: Sequence[Any]) -> None:

@@ -19,6 +19,7 @@ from .groups import Group, ParamGroup, Values, check_known
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
 from .memory import checks
+from .memory.device import as_array
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
@@ -36,7 +37,8 @@ class _Desk:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
     def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], None]) -> None:
-        self._launch = Launch(rule, kernel_for(rule, param.dtype), [param], [0])
+        array = as_array(param)
+        self._launch = Launch(rule, kernel_for(rule, array), [array], [0])
         self._owner = ref(param, forget)
         self._seen: list[ref[Any]] = []
         self.write, self.run = self._launch.writer(0), self.runner(None)
@@ -148,10 +150,11 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
         addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
         if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
             return addresses
+    arrays = list(map(as_array, arrays))
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
         checks.check_array(array, label, written=name != "grad")
-        checks.check_like(array, label, param, "param")
+        checks.check_like(array, label, arrays[0], "param")
         if array.ndim != 1:
             raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")
     spans = list(map(checks.span, arrays, names))

@@ -5,29 +5,45 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from operator import itemgetter
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .kernels.factory import Kernel, kernel
+from .kernels.factory import Kernel, default_target, kernel
 from .kernels.stages import staged, streams
 from .kernels.storage import FLOAT, Single
 from .memory.checks import address
+from .memory.device import DeviceArray
+from .memory.device_table import DeviceTable
+from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED, Table
 from .rules import Rule
 from .state import State
 
 
-def kernel_for(rule: Rule, dtype: Any, options: tuple[str, ...] = ()) -> Kernel:
-    """The kernel of a rule with options; parameters, gradients and state are all of one dtype.
+def kernel_for(rule: Rule, like: Any, options: tuple[str, ...] = ()) -> Kernel:
+    """The kernel of a rule with options, for arrays of the dtype of `like`, and where it lies.
+
+    Args:
+        like: a parameter, or a dtype for the host.
 
     Raises:
         TypeError: for a dtype without a storage, or a rule that cannot be compiled.
     """
-    name = np.dtype(dtype).name
+    name = np.dtype(getattr(like, "dtype", like)).name
     if name not in FLOAT:
         raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
-    return kernel(staged(rule, options), streams(rule, options, name))
+    return kernel(staged(rule, options), streams(rule, options, name), target_of(like))
+
+
+def target_of(array: Any) -> ModuleType:
+    """Where kernels for an array run."""
+    if not isinstance(array, DeviceArray):
+        return default_target()
+    from .kernels import cuda
+
+    return cuda
 
 
 def by_dtype(params: Sequence[Any]) -> dict[Any, list[int]]:
@@ -78,7 +94,9 @@ class Launch:
     ) -> None:
         self.rule, self.kernel, self.members = rule, kernel, members
         mine = [params[i] for i in members]
-        self.table = Table(kernel, [p.size for p in mine], len(params))
+        self._like = mine[0]
+        table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
+        self.table = table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers = {
             stream.name: self._numbers(stream.name, stream.storage.dtype)
@@ -87,7 +105,7 @@ class Launch:
         }
 
     def _numbers(self, name: str, dtype: str) -> Any:
-        numbers = np.ones(len(self.members), dtype)
+        numbers = aligned_zeros(len(self.members), dtype, self._like)
         self.table.place(name, address(numbers) + numbers.itemsize * np.arange(numbers.size))
         return numbers
 
@@ -128,7 +146,7 @@ class Launch:
 
     def tell(self, option: str, number: Any) -> None:
         """Give an option its number, or an array of one for each parameter of the optimizer."""
-        self.numbers[option][:] = number[self.members] if np.ndim(number) else number
+        self.numbers[option][...] = number[self.members] if np.ndim(number) else number
 
     def choose(self, records: Sequence[int]) -> None:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""

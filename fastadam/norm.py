@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
 from .kernels.stages import staged, streams
 from .kernels.storage import Sums
-from .launch import Launch, by_dtype
+from .launch import Launch, by_dtype, target_of
 from .memory.checks import address
+from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
 from .rules import Rule, rule
 
@@ -28,11 +30,13 @@ def same(param, grad, state, h):  # type: ignore[no-untyped-def]
     return grad, state
 
 
-def norm_kernel(dtype: Any, options: tuple[str, ...] = (), term: Rule = square) -> Kernel:
-    """The kernel that adds the terms of gradients, block by block, and changes nothing else."""
-    _, *inputs = streams(term, options, np.dtype(dtype).name)
+def norm_kernel(like: Any, options: tuple[str, ...] = (), term: Rule = square) -> Kernel:
+    """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
+    gradients of the dtype of `like`, and where it lies."""
+    _, *inputs = streams(term, options, like.dtype.name)
     only_read = (stream._replace(mode="r") for stream in inputs)
-    return kernel(staged(term, options), (Stream("param", Sums(), "w"), *only_read))
+    sums = Stream("param", Sums(), "w")
+    return kernel(staged(term, options), (sums, *only_read), target_of(like))
 
 
 def clip_factor(max_norm: float, norm: Any) -> Any:
@@ -62,11 +66,18 @@ class Norm:
         self, params: Sequence[Any], threads: int | None, options: tuple[str, ...] = ()
     ) -> None:
         counts = _blocks([param.size for param in params])
-        self._sums = np.zeros(sum(counts))
+        self._sums = aligned_zeros(sum(counts), "float64", params[0])
         self._kept = [self._sums]  # launches know addresses only
         self.launches = [
-            _launch(square, norm_kernel(dtype, options), params, members, counts, self._sums)
-            for dtype, members in by_dtype(params).items()
+            _launch(
+                square,
+                norm_kernel(params[members[0]], options),
+                params,
+                members,
+                counts,
+                self._sums,
+            )
+            for members in by_dtype(params).values()
         ]
         self._folds = [*self._folded(counts)]
         self.squares = self._kept[-1]
@@ -78,10 +89,12 @@ class Norm:
     def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
         """The launches that add the last sums, so many to each run, to one for each run."""
         while max(counts) > 1:
-            runs = np.split(self._kept[-1], np.cumsum(counts)[:-1])
+            sums = self._kept[-1]
+            stops = np.cumsum([0, *counts]).tolist()
+            runs = [sums[start:stop] for start, stop in pairwise(stops)]
             counts = _blocks(counts)
-            self._kept.append(np.zeros(sum(counts)))
-            kernel = norm_kernel("float64", (), same)
+            self._kept.append(aligned_zeros(sum(counts), "float64", sums))
+            kernel = norm_kernel(sums, (), same)
             yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
@@ -100,7 +113,7 @@ class Norm:
         """The norm of all gradients together; `squares` then are those of the norm of each."""
         for run in self._runs:
             run()
-        return math.sqrt(self._kept[-1][0])
+        return math.sqrt(np.asarray(self._kept[-1])[0])
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

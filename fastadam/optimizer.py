@@ -209,7 +209,7 @@ class Optimizer:
                     f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
                     "pass the gradients to step() instead"
                 )
-            buffer = aligned_zeros(self._parameters.size, arrays[0].dtype)
+            buffer = aligned_zeros(self._parameters.size, arrays[0].dtype, arrays[0])
             self._grads = self._parameters.flat_like(buffer)
         return self._grads
 

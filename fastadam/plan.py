@@ -11,6 +11,7 @@ from .groups import Group, Values
 from .kernels.factory import Kernel
 from .launch import Launch, kernel_for
 from .memory import checks
+from .memory.device import as_array
 from .memory.inputs import gradients, masks
 from .memory.parameters import Parameters
 from .norm import Norm, clip_factor, finite
@@ -56,8 +57,8 @@ class Plan:
         for number, (rule, array) in enumerate(zip(rules, arrays, strict=True)):
             members.setdefault((rule, array.dtype), []).append(number)
         self._launches = [
-            Launch(rule, kernel_for(rule, dtype, names), arrays, numbers)
-            for (rule, dtype), numbers in members.items()
+            Launch(rule, kernel_for(rule, arrays[numbers[0]], names), arrays, numbers)
+            for (rule, _), numbers in members.items()
         ]
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
         self._launches_of = [
@@ -137,7 +138,7 @@ class Plan:
             if self._options.zero_grads:
                 for array in arrays:
                     if array is not None:
-                        array[...] = 0
+                        as_array(array)[...] = 0
             return norm, "skip"
         if accumulator and not last:
             accumulator.add(unscale)

@@ -129,7 +129,7 @@ class State:
         dtype = params[numbers[0]].dtype
         line = ALIGNMENT // dtype.itemsize
         starts = list(accumulate((-(-params[i].size // line) * line for i in numbers), initial=0))
-        buffer = aligned_zeros(starts[-1], dtype)
+        buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
         for i, start in zip(numbers, starts, strict=False):
             view = buffer[start : start + params[i].size].reshape(params[i].shape)
             self.arrays[name][i] = view

@@ -27,7 +27,7 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
             arrays = {name: each[number] for name, each in opt._state.arrays.items()}
             arrays |= {name: _live(opt, group, name, number) for name in group.rule.state}
             known = {name: array for name, array in arrays.items() if array is not None}
-            kept = {name: array.copy() if copy else array for name, array in known.items()}
+            kept = {name: np.array(array) if copy else array for name, array in known.items()}
             host = {k: np.array(v) for k, v in zip(opt.carried, carried[number], strict=True)}
             state[number] = {"step": _counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
@@ -43,7 +43,7 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
 
 
 def _numbered(arrays: Sequence[Any], copy: bool) -> dict[int, Any]:
-    return {number: array.copy() if copy else array for number, array in enumerate(arrays)}
+    return {number: np.array(array) if copy else array for number, array in enumerate(arrays)}
 
 
 def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
@@ -51,7 +51,8 @@ def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
     array = opt._state.arrays[name][number]
     if array is None:
         start = opt.initial(group.at(opt._state.count)).get(name, 0)
-        array = np.full_like(opt._parameters.arrays[number], start)
+        param = opt._parameters.arrays[number]
+        array = np.full(param.shape, start, param.dtype)
     return array
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .device import DeviceArray
+
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -16,7 +18,7 @@ def check_array(array: Any, name: str, written: bool) -> None:
         TypeError: if it is not an array of float32 or float64 in native byte order.
         ValueError: if it is not contiguous, not aligned, or read-only although it is written.
     """
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray | DeviceArray):
         raise TypeError(
             f"{name} is {_short(array)} of type {type(array).__module__}."
             f"{type(array).__qualname__}, not a NumPy array; "
@@ -51,8 +53,20 @@ def check_contiguous(array: Any, name: str) -> None:
         )
 
 
+def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
+    """Refuse arrays of which one lies on a device and the other does not.
+
+    Raises:
+        TypeError: naming both.
+    """
+    if isinstance(array, DeviceArray) is not isinstance(other, DeviceArray):
+        one, two = ("on a device", "on the host")[:: 1 if isinstance(array, DeviceArray) else -1]
+        raise TypeError(f"{name} lies {one}, but {other_name} {two}; bring both to one place")
+
+
 def check_like(array: Any, name: str, other: Any, other_name: str) -> None:
-    """Refuse another dtype or shape than that of the array it belongs to."""
+    """Refuse another place, dtype or shape than that of the array it belongs to."""
+    check_together(array, name, other, other_name)
     if array.dtype != other.dtype:
         raise TypeError(
             f"{name} has dtype {array.dtype}, but {other_name} has {other.dtype}; "
@@ -89,11 +103,12 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
         TypeError: if it is not an array of bool.
         ValueError: if it has another shape, or is not contiguous.
     """
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool:
+    if not isinstance(mask, np.ndarray | DeviceArray) or mask.dtype != bool:
         raise TypeError(
             f"{name} is {_short(mask)}, not an array of bool; "
             f"give a.astype(bool), or np.full({param.shape}, True) to move every element"
         )
+    check_together(mask, name, param, param_name)
     check_shape(mask, name, param, param_name)
     check_contiguous(mask, name)
 
@@ -108,6 +123,8 @@ class Span(NamedTuple):
 
 def address(array: Any) -> int:
     """Where the elements of an array begin."""
+    if isinstance(array, DeviceArray):
+        return array.address
     return int(array.__array_interface__["data"][0])
 
 

@@ -4,15 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, device
+from .device import DeviceArray, as_array
 from .tree import Tree, filled, indexed, structure_of
 from .tree import leaves as leaves_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
-def aligned_zeros(size: int, dtype: Any) -> Any:
-    """A one-dimensional array of zeros that starts on a cache line."""
+def aligned_zeros(size: int, dtype: Any, like: Any = None) -> Any:
+    """A one-dimensional array of zeros that starts on a cache line, where `like` lies."""
+    if isinstance(like, DeviceArray):
+        return device.zeros(size, dtype)
     nbytes = size * np.dtype(dtype).itemsize
     raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
@@ -48,7 +51,7 @@ class Flat:
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
-        return self.over(aligned_zeros(self.buffer.size, self.buffer.dtype))
+        return self.over(aligned_zeros(self.buffer.size, self.buffer.dtype, self.buffer))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._structure, self._shapes, np.array(self.buffer))
@@ -83,7 +86,7 @@ def flatten(tree: Tree) -> Flat:
         >>> flat.buffer.shape, flat.tree["w"].shape
         ((9,), (2, 3))
     """
-    named = [(indexed("tree", path), leaf) for path, leaf in leaves_of(tree)]
+    named = [(indexed("tree", path), as_array(leaf)) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} holds no array; give at least one")
     for name, leaf in named:
@@ -93,6 +96,7 @@ def flatten(tree: Tree) -> Flat:
             checks.check_array(leaf, name, written=False)
     (first_name, first), *rest = named
     for name, leaf in rest:
+        checks.check_together(leaf, name, first, first_name)
         if leaf.dtype != first.dtype:
             raise TypeError(
                 f"{name} has dtype {leaf.dtype}, but {first_name} has {first.dtype}; one buffer "
@@ -101,7 +105,9 @@ def flatten(tree: Tree) -> Flat:
     _check_untied(named)
     size = sum(leaf.size for _, leaf in named)
     flat = Flat(
-        structure_of(tree), [leaf.shape for _, leaf in named], aligned_zeros(size, first.dtype)
+        structure_of(tree),
+        [leaf.shape for _, leaf in named],
+        aligned_zeros(size, first.dtype, first),
     )
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
         view[...] = leaf

@@ -12,6 +12,7 @@ from weakref import ref
 import numpy as np
 
 from . import checks
+from .device import DeviceArray, as_array
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
 _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
@@ -76,6 +77,7 @@ class Inputs:
         self._params, self._param_names, self._names = params, param_names, names
         self._dtypes, self._check = list(dtypes), check
         self._optional, self._cleared = optional, cleared
+        self._on_host = not isinstance(params[0], DeviceArray)
         self._shapes = [param.shape for param in params]
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
@@ -106,7 +108,8 @@ class Inputs:
         self._seen = []
         self.active = [array is not None for array in arrays]
         complete = all(self.active)
-        self.addresses = (complete and self._fast(arrays)) or self._slow(arrays)
+        fast = complete and self._on_host and self._fast(arrays)
+        self.addresses = fast or self._slow(arrays)
         if self._cleared:
             self._check_apart()
         self._seen = list(map(ref, arrays)) if complete else []
@@ -133,7 +136,7 @@ class Inputs:
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
-        for k, (array, name) in enumerate(zip(arrays, self._names, strict=True)):
+        for k, (array, name) in enumerate(zip(map(as_array, arrays), self._names, strict=True)):
             if array is None and self._optional:
                 addresses.append(0)
                 continue

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks
+from .device import as_array, is_device
 from .flat import Flat
 from .tree import Tree, dotted, indexed, leaves, matched, structure_of
 
@@ -41,10 +42,11 @@ class Parameters:
         found = list(leaves(tree))
         if not found:
             raise ValueError(f"{label} holds no array; give at least one parameter")
-        arrays = [leaf for _, leaf in found]
+        arrays = [as_array(leaf) for _, leaf in found]
         names = [indexed(label, path) for path, _ in found]
         for array, name in zip(arrays, names, strict=True):
             checks.check_array(array, name, written=True)
+            checks.check_together(array, name, (self.arrays + arrays)[0], (self.names + names)[0])
         spans = map(checks.span, self.arrays + arrays, self.names + names)
         checks.check_apart([*spans, *taken])
         paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
@@ -81,21 +83,22 @@ class Parameters:
 
     def matched(self, grads: Any, name: str = "grads") -> Any:
         """The gradients in the order of the arrays; only the structure is looked at."""
-        if self.single and not (self.flat and isinstance(grads, np.ndarray) and grads.ndim == 1):
+        if self.single and not (self.flat and _one_dimensional(grads)):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads
         if isinstance(grads, Flat):
             grads = grads.tree
-        elif self.flat is not None and isinstance(grads, np.ndarray):
+        elif self.flat is not None and _one_dimensional(grads):
             return self._slices(grads, name)
         return matched(self.structure, grads, name)
 
     def _slices(self, buffer: Any, name: str) -> list[Any]:
         """The arrays in one array over all elements of a Flat."""
         assert self.flat is not None
+        given, buffer = buffer, as_array(buffer)
         last, slices = self._last_buffers.get(name, (None, []))
-        if last is not buffer:
+        if last is not given:
             if buffer.shape != self.flat.buffer.shape:
                 raise ValueError(
                     f"{name} is one array of shape {buffer.shape}, but the parameters are a Flat "
@@ -103,5 +106,9 @@ class Parameters:
                 )
             checks.check_contiguous(buffer, name)
             slices = self.flat.over(buffer).leaves
-            self._last_buffers[name] = buffer, slices
+            self._last_buffers[name] = given, slices
         return slices
+
+
+def _one_dimensional(array: Any) -> bool:
+    return (isinstance(array, np.ndarray) or is_device(array)) and len(array.shape) == 1
