@@ -94,18 +94,17 @@ class Launch:
     ) -> None:
         self.rule, self.kernel, self.members = rule, kernel, members
         mine = [params[i] for i in members]
-        self._like = mine[0]
         table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
         self.table = table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers = {
-            stream.name: self._numbers(stream.name, stream.storage.dtype)
+            stream.name: self._numbers(stream.name, stream.storage.dtype, mine[0])
             for stream in self.kernel.streams
             if isinstance(stream.storage, Single)
         }
 
-    def _numbers(self, name: str, dtype: str) -> Any:
-        numbers = aligned_zeros(len(self.members), dtype, self._like)
+    def _numbers(self, name: str, dtype: str, like: Any) -> Any:
+        numbers = aligned_zeros(len(self.members), dtype, like)
         self.table.place(name, address(numbers) + numbers.itemsize * np.arange(numbers.size))
         return numbers
 

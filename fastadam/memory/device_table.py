@@ -1,6 +1,7 @@
 """The table of a kernel on a device: a copy there, renewed where the host's has changed."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
