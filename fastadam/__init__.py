@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from .memory.flat import Flat as Flat
     from .memory.flat import flatten as flatten
     from .optimizer import Optimizer as Optimizer
-    from .optimizer import StepInfo as StepInfo
     from .optimizers import *  # noqa: F403
     from .rules import Rule as Rule
     from .rules import rule as rule
+    from .step_info import StepInfo as StepInfo
 
 _HOMES = {
     "Flat": "memory.flat",
     "LossScaler": "loss_scaler",
     "Optimizer": "optimizer",
     "Rule": "rules",
-    "StepInfo": "optimizer",
+    "StepInfo": "step_info",
     "flatten": "memory.flat",
     "functional": "functional",
     "get_threads": "kernels.threads",

@@ -6,7 +6,7 @@ P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 import math
 from typing import Any
 
-from .optimizer import StepInfo
+from .step_info import StepInfo
 
 
 class LossScaler:

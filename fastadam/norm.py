@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
 from .kernels.stages import staged, streams
-from .kernels.storage import Sums
+from .kernels.storage import FLOAT, Elementwise, Sums
 from .launch import Launch, by_dtype, target_of
 from .memory.checks import address
+from .memory.device import DeviceArray, Late, as_array
 from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
+from .options import Options
 from .rules import Rule, rule
 
 
@@ -39,10 +41,11 @@ def norm_kernel(like: Any, options: tuple[str, ...] = (), term: Rule = square) -
     return kernel(staged(term, options), (sums, *only_read), target_of(like))
 
 
-def clip_factor(max_norm: float, norm: Any) -> Any:
-    """What gradients of this norm, or these norms, are multiplied by, as in PyTorch; NaN stays."""
-    with np.errstate(invalid="ignore"):  # an infinite norm under an infinite bound
-        return np.minimum(max_norm / (norm + 1e-6), 1.0)
+@rule(hyper=("max_norm", "scale"))
+def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
+    """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
+    bound = h.max_norm / (math.sqrt(grad) * h.scale + 1e-6)
+    return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
 def finite(norm: float | None, grads: Sequence[Any]) -> bool:
@@ -51,7 +54,7 @@ def finite(norm: float | None, grads: Sequence[Any]) -> bool:
     The square of a large float64 may overflow.
     """
     return (norm is not None and math.isfinite(norm)) or all(
-        np.isfinite(grad).all() for grad in grads if grad is not None
+        np.isfinite(np.asarray(as_array(grad))).all() for grad in grads if grad is not None
     )
 
 
@@ -82,6 +85,9 @@ class Norm:
         self._folds = [*self._folded(counts)]
         self.squares = self._kept[-1]
         self._folds += self._folded([len(params)])
+        self.total = self._kept[-1]
+        if isinstance(self.total, DeviceArray):
+            self._late = Late()
         launches = (*self.launches, *self._folds)
         self.kernels = [launch.kernel for launch in launches]
         self._runs = [launch.table.runner(threads) for launch in launches]
@@ -109,11 +115,46 @@ class Norm:
         for launch in self.launches:
             launch.tell(option, number)
 
-    def measure(self) -> float:
-        """The norm of all gradients together; `squares` then are those of the norm of each."""
+    def run(self) -> None:
+        """Take the norms: `squares` are those of each gradient, `total` that of all together."""
         for run in self._runs:
             run()
-        return math.sqrt(np.asarray(self._kept[-1])[0])
+
+    def norm(self, scale: float, wait: bool) -> Any:
+        """The norm of all gradients together, times `scale`; from a device, unless it is to be
+        waited for, a function that fetches it."""
+        if wait or not isinstance(self.total, DeviceArray):
+            return math.sqrt(np.asarray(self.total)[0]) * scale
+        return self._late.put(self.total, lambda total: math.sqrt(total) * scale)
+
+
+class Clip:
+    """What the gradients of some parameters are multiplied by, one factor for all or for each.
+
+    Attributes:
+        factors: for each dtype of parameters.
+    """
+
+    def __init__(self, norm: Norm, options: Options, dtypes: Iterable[Any]) -> None:
+        self._max_norm = options.clip_norm
+        squares = norm.total if options.clip_norm_per == "global" else norm.squares
+        self.factors = {t: aligned_zeros(squares.size, t, squares) for t in dtypes}
+        self._launches = []
+        for dtype, factors in self.factors.items():
+            number = dtype.type
+            storage = Elementwise("factor", dtype.name, "float64", encode=number)
+            inputs = (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r"))
+            launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
+            launch.place("grad", [address(squares)])
+            self._launches.append(launch)
+        self.kernels = [launch.kernel for launch in self._launches]
+        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+
+    def run(self, scale: float) -> None:
+        """Take the factors of gradients that are to be multiplied by `scale` as well."""
+        for launch, run in zip(self._launches, self._runs, strict=True):
+            launch.table.pack(0, self._max_norm, scale)
+            run()
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

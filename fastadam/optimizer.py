@@ -3,10 +3,9 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from operator import is_
 from threading import Lock
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,27 +21,7 @@ from .options import NAMES, Options, unscale_of
 from .plan import Plan
 from .rules import Rule
 from .state import State
-
-
-class StepInfo(NamedTuple):
-    """What a step did.
-
-    Attributes:
-        step: how many steps the optimizer has counted, this one included.
-        lr: the learning rate of this step, that of the first group; None if there is no `lr`.
-        grad_norm: the norm of all gradients before clipping; None when nothing asked for it.
-        skipped: whether the step was left out, for gradients that are not finite.
-        updated: whether any parameter was updated; False while gradients accumulate.
-    """
-
-    step: int
-    lr: float | None
-    grad_norm: float | None = None
-    skipped: bool = False
-    updated: bool = True
-
-
-_info = partial(tuple.__new__, StepInfo)  # half the time of StepInfo(...)
+from .step_info import StepInfo, late_info, new_info
 
 
 class Optimizer:
@@ -338,12 +317,13 @@ class Optimizer:
             if plan.around or found_inf:
                 norm, verdict = plan.prepare(arrays, unscale_of(grad_scale), bool(found_inf))
                 if verdict != "update":
-                    return _info((self._state.count, lr, norm, verdict == "skip", False))
+                    return new_info((self._state.count, lr, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
             if plan.active:
                 plan.run()
-            return _info((self._state.count, lr, norm, False, plan.active))
+            info = late_info if callable(norm) else new_info
+            return info((self._state.count, lr, norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.

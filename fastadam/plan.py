@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from .accumulator import Accumulator
 from .copies import Copies
 from .groups import Group, Values
@@ -14,7 +12,7 @@ from .memory import checks
 from .memory.device import as_array
 from .memory.inputs import gradients, masks
 from .memory.parameters import Parameters
-from .norm import Norm, clip_factor, finite
+from .norm import Clip, Norm, finite
 from .options import Options
 from .rules import Rule
 from .state import State
@@ -88,14 +86,27 @@ class Plan:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in self._kept[name]])
         self._tell("clip_value", options.clip_value)
+        self._clip = self._clipping() if options.clip_norm is not None else None
         self.around = self.scaled or measures or bool(accumulator) or options.ema_warmup
         if options.ema_decay is not None:
             self._tell("ema_comp", options.ema_comp(0))
 
+    def _clipping(self) -> Clip:
+        """What takes the factors of a clip, which the launches then read."""
+        assert self._norm
+        arrays = self._parameters.arrays
+        clip = Clip(self._norm, self._options, {array.dtype for array in arrays})
+        for launch in self._launches:
+            factors = clip.factors[arrays[launch.members[0]].dtype]
+            first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
+            launch.place("grad_scale", [first + k * step for k in range(len(arrays))])
+        return clip
+
     @property
     def kernels(self) -> list[Kernel]:
         """What a step launches."""
-        ahead = [kernel for part in self._ahead for kernel in part.kernels]
+        parts = [*self._ahead, *([self._clip] if self._clip else [])]
+        ahead = [kernel for part in parts for kernel in part.kernels]
         return [launch.kernel for launch in self._launches] + ahead
 
     def look(self, arrays: Sequence[Any]) -> None:
@@ -132,7 +143,7 @@ class Plan:
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not found_inf:
-            norm, factor = self._measured(unscale, last)
+            norm = self._measured(unscale, last)
             found_inf = self._options.skip_nonfinite and not finite(norm, arrays)
         if found_inf:
             if self._options.zero_grads:
@@ -143,30 +154,27 @@ class Plan:
         if accumulator and not last:
             accumulator.add(unscale)
             return None, "wait"
-        self._tell("grad_scale", factor)
         self._tell("unscale", unscale)
         if self._options.ema_warmup:
             self._tell("ema_comp", self._options.ema_comp(self._state.count + 1))
         return norm, "update"
 
-    def _measured(self, unscale: float, last: bool) -> tuple[float | None, Any]:
-        """The norm of all gradients, if it is taken; what kernels multiply them by, or a factor for
-        each."""
-        taken, options = self._norm if last else self._finite, self._options
+    def _measured(self, unscale: float, last: bool) -> Any:
+        """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
+        taken, scale = self._norm if last else self._finite, unscale
         if self._accumulator and last:
-            scale = 1 / options.accumulate_steps
+            scale = 1 / self._options.accumulate_steps
             if taken:
                 taken.tell("unscale", unscale)
-        else:
-            scale = unscale
         if not taken:
-            return None, scale
-        norm = taken.measure() * scale
-        if options.clip_norm is None:
-            return norm, scale
-        if options.clip_norm_per == "global":
-            return norm, clip_factor(options.clip_norm, norm) * scale
-        return norm, clip_factor(options.clip_norm, np.sqrt(taken.squares) * scale) * scale
+            self._tell("grad_scale", scale)
+            return None
+        taken.run()
+        if self._clip and last:
+            self._clip.run(scale)
+        else:
+            self._tell("grad_scale", scale)
+        return taken.norm(scale, wait=self._options.skip_nonfinite)
 
     def _tell(self, option: str, number: Any) -> None:
         """Give an option its number, or one for each parameter, where kernels have it."""

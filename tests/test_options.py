@@ -51,7 +51,7 @@ def test_blocks_are_summed_alike_in_chunks_of_any_length():
     for parts in ([grad], [grad, np.ones(5_000_000, np.float32)]):  # longer chunks
         norm = Norm([np.empty_like(part) for part in parts], None)
         norm.look([part.ctypes.data for part in parts], [True] * len(parts))
-        norm.measure()
+        norm.run()
         sums.append(norm.squares[0])
     assert sums[0] == sums[1]
 

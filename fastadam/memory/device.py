@@ -4,11 +4,14 @@ Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as 
 copy; in Numba's simulator its arrays are. Nothing here is on the way of a step.
 """
 
+from collections.abc import Callable
+from functools import cache
 from itertools import accumulate
 from math import prod
 from operator import mul
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -128,6 +131,28 @@ def as_array(array: Any) -> Any:
         shape, strides = interface["shape"], interface.get("strides")
     address, read_only = where
     return DeviceArray(address, shape, dtype, array, read_only, strides)
+
+
+class Late:
+    """Numbers of a device that are fetched when somebody asks, or before their place is needed."""
+
+    PLACES = 256
+
+    def __init__(self) -> None:
+        self._places = zeros(self.PLACES, np.float64)
+        self._asked: list[Any] = [lambda: None] * self.PLACES
+        self._next = 0
+
+    def put(self, number: DeviceArray, meaning: Callable[[float], float]) -> Callable[[], float]:
+        """Keep a number; what is returned gives its meaning, again and again."""
+        at, self._next = self._next, (self._next + 1) % self.PLACES
+        if (last := self._asked[at]()) is not None:
+            last()
+        place = self._places[at : at + 1]
+        place[...] = number
+        ask = cache(lambda: meaning(float(np.asarray(place)[0])))
+        self._asked[at] = ref(ask)
+        return ask
 
 
 def zeros(size: int, dtype: Any) -> DeviceArray:
