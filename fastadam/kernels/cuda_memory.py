@@ -10,12 +10,22 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 
 def allocate(nbytes: int) -> tuple[int, Any]:
-    """Zeroed bytes: where they begin, and what keeps them."""
+    """Zeroed bytes: where they begin, and what keeps them.
+
+    Raises:
+        RuntimeError: if there is no device.
+    """
     if SIMULATED:
         host = np.zeros(nbytes, np.uint8)
         return host.ctypes.data, host
+    if not cuda.is_available():
+        raise RuntimeError(
+            "no CUDA device can be used: a driver, a GPU and the toolkit are needed "
+            '(pip install "fastadam[cuda]" brings the toolkit; `python -m numba -s` tells what is '
+            "missing)"
+        )
     array = cuda.device_array(nbytes, np.uint8)
-    array[:] = 0
+    cuda.cudadrv.driver.device_memset(array, 0, nbytes)
     return array.device_ctypes_pointer.value, array
 
 

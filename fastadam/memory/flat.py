@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, device
+from . import checks
 from .device import DeviceArray, as_array
+from .device import zeros as device_zeros
 from .tree import Tree, filled, indexed, structure_of
 from .tree import leaves as leaves_of
 
@@ -15,7 +16,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 def aligned_zeros(size: int, dtype: Any, like: Any = None) -> Any:
     """A one-dimensional array of zeros that starts on a cache line, where `like` lies."""
     if isinstance(like, DeviceArray):
-        return device.zeros(size, dtype)
+        return device_zeros(size, dtype)
     nbytes = size * np.dtype(dtype).itemsize
     raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
@@ -66,14 +67,16 @@ def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Fl
     return Flat(structure, shapes, buffer)
 
 
-def flatten(tree: Tree) -> Flat:
-    """Copy a tree of arrays into one 64-byte-aligned buffer.
+def flatten(tree: Tree, *, device: str | None = None) -> Flat:
+    """Copy a tree of arrays into one aligned buffer, on the device where they are.
 
     An optimizer given the result walks through one stretch of memory, and its gradients and state
     have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
 
     Args:
         tree: one array, or dicts, lists and tuples of trees, of one dtype, float32 or float64.
+        device: "cuda" brings host arrays to a GPU, "cpu" those of a GPU to the host; default None:
+            they stay where they are.
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
@@ -103,14 +106,14 @@ def flatten(tree: Tree) -> Flat:
                 "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
             )
     _check_untied(named)
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
     size = sum(leaf.size for _, leaf in named)
-    flat = Flat(
-        structure_of(tree),
-        [leaf.shape for _, leaf in named],
-        aligned_zeros(size, first.dtype, first),
-    )
+    on_device = isinstance(first, DeviceArray) if device is None else device == "cuda"
+    buffer = device_zeros(size, first.dtype) if on_device else aligned_zeros(size, first.dtype)
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer)
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
-        view[...] = leaf
+        view[...] = leaf if on_device else np.asarray(leaf)
     return flat
 
 
