@@ -5,12 +5,14 @@ This file and primitives.py are all that another CUDA compiler for Python would 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numba import config, cuda, types
+from numba.core.typing.templates import fold_arguments
 
 from .scalars import larger, smaller
 
@@ -40,7 +42,24 @@ def swap(value: Any, compute: str = "float64") -> Any:
 
 
 def jit(function: Any, module: str) -> Any:
-    return cuda.jit(device=True)(function)
+    callee = cuda.jit(device=True)(function)
+    return callee if SIMULATED or not function.__defaults__ else _filling(callee)
+
+
+def _filling(callee: Any) -> Any:
+    """A device function whose default arguments may be left out, as Numba's own CUDA forgets."""
+    typed, parameters = callee.get_call_template, signature(callee.py_func)
+
+    def given(index: int, parameter: Any, value: Any) -> Any:
+        return value
+
+    def left_out(index: int, parameter: Any, default: Any) -> Any:
+        return types.Omitted(default)
+
+    callee.get_call_template = lambda args, kws: typed(
+        fold_arguments(parameters, args, kws, given, left_out, given), {}
+    )
+    return callee
 
 
 class Memory(Addressed):
