@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import config, cuda, types
@@ -17,11 +17,11 @@ from numba.core.typing.templates import fold_arguments
 from .scalars import larger, smaller
 
 RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
-THREADS = 256  # of a block
+THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
-if SIMULATED:
+if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
 
     def shared(words: int) -> Callable[[], int]:
@@ -77,7 +77,7 @@ class Memory(Addressed):
 
     @staticmethod
     def share(count: int) -> range:
-        return range(cuda.threadIdx.x, count, cuda.blockDim.x)
+        return range(cuda.threadIdx.x, count, THREADS)
 
     @staticmethod
     def wait() -> None:
