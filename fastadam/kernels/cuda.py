@@ -16,13 +16,14 @@ from numba.core.typing.templates import fold_arguments
 
 from .scalars import larger, smaller
 
-RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
+SIMULATED = bool(config.ENABLE_CUDASIM)
+RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
-SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
+    from .python import swap
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
@@ -31,14 +32,14 @@ else:
     from .primitives import Memory as Addressed
     from .primitives import shared
 
-
-def swap(value: Any, compute: str = "float64") -> Any:
-    """What stands for a value that a rule refers to: a float takes the dtype of the arithmetic."""
-    if type(value) is float:
-        return np.dtype(compute).type(value)
-    if type(value) is tuple:
-        return tuple(swap(item, compute) for item in value)
-    return larger if value is max else smaller if value is min else value
+    def swap(value: Any, compute: str = "float64") -> Any:
+        """What stands for a value that a rule refers to: a float takes the dtype of the
+        arithmetic."""
+        if type(value) is float:
+            return np.dtype(compute).type(value)
+        if type(value) is tuple:
+            return tuple(swap(item, compute) for item in value)
+        return larger if value is max else smaller if value is min else value
 
 
 def jit(function: Any, module: str) -> Any:
