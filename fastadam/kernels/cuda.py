@@ -104,6 +104,15 @@ def ptx(function: Any, capability: tuple[int, int]) -> str:
     return str(text)
 
 
+def missing() -> str:
+    """Why nothing can be compiled here, or an empty string."""
+    try:
+        cuda.compile_ptx(lambda: None, (), cc=(9, 0))
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
 @contextmanager
 def _without_device(capability: tuple[int, int]) -> Iterator[None]:
     """Tell the compiler of device functions a capability; by itself it would ask a device."""
