@@ -8,8 +8,13 @@ from pathlib import Path
 
 def python(code: str, *, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter, all warnings errors."""
+    return run("-W", "error", "-c", code, cwd=cwd, **env)
+
+
+def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, *words],
         capture_output=True,
         text=True,
         cwd=cwd,

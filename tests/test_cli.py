@@ -10,7 +10,8 @@ from processes import output
 
 import fastadam as fa
 from fastadam import optimizers, schedules
-from fastadam.cli import COMMANDS, comparison, demo, digits, info, main
+from fastadam.cli import COMMANDS, comparison, demo, digits, export, info, main
+from fastadam.kernels import stages
 
 INFO = (
     "fastadam", "Python", "platform", "NumPy", "Numba", "llvmlite", "torch", "CPU", "CPU cores",
@@ -171,6 +172,7 @@ def test_closed_pipe_is_quiet(arguments):
     ("arguments", "heavy"),
     [
         (["--help"], {"numba", "torch", "sklearn", "matplotlib", "rich"}),
+        (["export", "--help"], {"numba", "torch"}),
         (["info"], {"torch", "sklearn", "matplotlib"}),
     ],
 )
@@ -260,6 +262,133 @@ def test_info_where_no_folder_is_writable(monkeypatch):
     monkeypatch.setattr(info, "_cache_folder", lambda: None)
     assert "NUMBA_CACHE_DIR" in info._cache()
     assert info._cache_size() == ""
+
+
+# Export
+
+
+def exported(capsys, *arguments):
+    """The comment and the code that `export` prints."""
+    assert main(["export", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines(keepends=True)
+    comment = [line for line in lines if line.startswith("//")]
+    return "".join(comment), "".join(lines[len(comment) :])
+
+
+def test_export_lists_all_options():
+    assert {*export.OPTIONS} == {*stages.OPTIONS, stages.ZERO_GRADS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ptx", "adamwz"], "'AdamW'"),
+        (["--cc", "9"], "'9' is not a compute capability such as 9.0"),
+        (["--dtype", "int8"], "'float32', 'float64'"),
+        (["--options", "ema,clip"], "'clip' is not one of clip_value"),
+        (["--options", "float16", "bfloat16"], "give one"),
+        (["--options", "float16", "--dtype", "float64"], "for float32 parameters"),
+        (["--hyper", "momentum"], "'momentum' is not NAME=VALUE"),
+        (["--hyper", "momentum=-1"], "momentum=-1 is negative"),
+        (["--hyper", "nesterov=True"], "needs a momentum"),
+        (["--hyper", "mass=1"], "unknown 'mass'; it knows lr, momentum"),
+        (["--hyper", "lr=fast"], "lr='fast' is not a number"),
+    ],
+)
+def test_export_names_bad_values(arguments, message, capsys):
+    assert main(["export", "--ptx", "sgd", *arguments]) == 2
+    shown = capsys.readouterr()
+    *_, last = shown.err.splitlines()
+    assert last.startswith("fastadam export: error: ")
+    assert message in last
+    assert shown.out == ""
+
+
+def test_export_without_a_compiler_says_what_to_install(capsys, monkeypatch):
+    from numba import cuda
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("libNVVM cannot be found.\nDo this\nand that")
+
+    monkeypatch.setattr(cuda, "compile_ptx", fail)
+    assert main(["export", "--ptx", "adamw"]) == 2
+    assert capsys.readouterr().err == (
+        "fastadam export: error: no compiler for CUDA (libNVVM cannot be found.); "
+        'run: pip install "fastadam[ptx]"\n'
+    )
+
+
+@pytest.mark.ptx
+def test_exported_ptx_stands_alone(capsys):
+    comment, code = exported(capsys, "--ptx", "ADAMW")
+    assert code.strip().startswith(".version")
+    assert ".target sm_90" in code
+    assert ".visible .entry fastadam_adamw_float32(" in code
+    assert code.count(".entry") == 1
+    assert code.count(".param .u64") == 1
+    for left_out in (".extern", "Numba", "_ZN", ".global .align", "//"):
+        assert left_out not in code
+    assert "exactly 256 threads" in comment
+    assert all(len(line) <= 101 for line in comment.splitlines())
+
+
+@pytest.mark.ptx
+def test_the_comment_of_an_export_tells_the_tables(capsys):
+    """What it says is what a launch packs."""
+    comment, _ = exported(
+        capsys, "--ptx", "adamw", "--options", "ema,mask", "zero_grads", "--hyper", "lr=0.5"
+    )
+    columns = ["param", "grad", "exp_avg", "exp_avg_sq", "mask", "ema", "ema_comp"]
+    rule = fa.AdamW.rule
+    shown = [line.split()[1:] for line in comment.splitlines()]
+    rows = {words[1]: words for words in shown if len(words) > 2 and words[0].isdigit()}
+    assert list(rows) == [*columns, *rule.hyper]
+    assert [int(rows[name][0]) for name in columns] == [8 * k for k in range(1, 8)]
+    assert [int(rows[name][0]) for name in rule.hyper] == [4 * k for k in range(len(rule.hyper))]
+    assert "row 8 int64:" in " ".join(comment.split())
+    assert " ".join(rows["grad"][2:]) == "float32, an array, read, then set to zero"
+    assert " ".join(rows["mask"][2:]) == "uint8, an array, read"
+    assert " ".join(rows["ema_comp"][2:]) == "float32, one number for all elements, read"
+    opt = fa.AdamW(np.ones(1, np.float32), lr=0.5)
+    constants = opt.hyper(opt.param_groups[0], 1)
+    for name, number in constants.items():
+        assert float(rows[name][-1]) == pytest.approx(number, rel=1e-8)
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize(
+    ("hyper", "entry", "states"),
+    [
+        (["lr=0.5"], "fastadam_sgd_float32", 0),
+        (["momentum=0.9"], "fastadam_sgd_float32_momentum", 1),
+        (["momentum=0.9", "nesterov=True"], "fastadam_sgd_float32_momentum_nesterov", 1),
+    ],
+)
+def test_hyperparameters_choose_the_exported_kernel(hyper, entry, states, capsys):
+    comment, code = exported(capsys, "--ptx", "sgd", "--hyper", *hyper)
+    assert f".entry {entry}(" in code
+    assert comment.count("momentum_buffer") == states
+    assert all(word in comment.splitlines()[0] for word in hyper)
+
+
+@pytest.mark.ptx
+def test_export_writes_a_file(capsys, tmp_path):
+    path = tmp_path / "adam.ptx"
+    words = ["--ptx", "adam", "--dtype", "float64", "--cc", "8.0", "-o", str(path)]
+    assert main(["export", *words]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "fastadam_adam_float64" in shown.err
+    assert ".target sm_80" in path.read_text()
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("capability", ["1.0", "99.0"])
+def test_export_refuses_what_the_compiler_does_not_know(capability, capsys):
+    assert main(["export", "--ptx", "sgd", "--cc", capability]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"fastadam export: error: --cc {capability} ")
 
 
 # The network

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from .. import __version__
 
-COMMANDS = ("demo", "bench", "info")
+COMMANDS = ("demo", "bench", "export", "info")
 EXTRAS = ("demo", "bench")  # subcommands that need packages beyond the core
 
 DESCRIPTION = """\
@@ -26,8 +26,9 @@ examples:
   fastadam demo --optimizer adam --lr 0.003
   fastadam bench                           fused steps against unfused ones
   fastadam bench --help                    what can be measured, and how
+  fastadam export --ptx adamw              its kernel for CUDA, to be launched from any program
 
-Optional packages: pip install "fastadam[demo]" or "fastadam[bench]"."""
+Optional packages: pip install "fastadam[demo]", "fastadam[bench]" or "fastadam[ptx]"."""
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -98,8 +98,8 @@ def _write_four(one: Any, rest: Any) -> Any:
 
 
 def _aligned(one: Any, rest: Any) -> Any:
-    slot, size = one
-    return lambda at: at[slot] % size == 0 and rest(at)
+    slot, below = one
+    return lambda at: at[slot] & below == 0 and rest(at)
 
 
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
@@ -116,14 +116,14 @@ def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, me
         if first.write
     ]
     columns = [column for stream in streams for column in stream.storage.stored]
-    sizes = [
-        (COLUMNS + k, memory.group_size(np.dtype(dtype)))
+    masks = [
+        (COLUMNS + k, memory.wide.group_size(np.dtype(dtype)) - 1)
         for k, (dtype, per) in enumerate(columns)
         if per == 1
     ]
     return four_by_four(
         single,
-        _fold(_aligned, sizes, lambda at: True),
+        _fold(_aligned, masks, lambda at: True),
         _composed(firsts).read,
         whole.read,
         _fold(_write_four, writes, lambda at, i, values: None),

@@ -5,22 +5,25 @@ This file and primitives.py are all that another CUDA compiler for Python would 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import config, cuda, types
+from numba.core.typing.templates import fold_arguments
 
 from .scalars import larger, smaller
 
-RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
-THREADS = 256  # of a block
-GROUP = 4  # elements that a thread moves at once
 SIMULATED = bool(config.ENABLE_CUDASIM)
+RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
+THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
+GROUP = 4  # elements that a thread moves at once
 
-if SIMULATED:
+if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
+    from .python import swap
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
@@ -29,18 +32,35 @@ else:
     from .primitives import Memory as Addressed
     from .primitives import shared
 
-
-def swap(value: Any, compute: str = "float64") -> Any:
-    """What stands for a value that a rule refers to: a float takes the dtype of the arithmetic."""
-    if type(value) is float:
-        return np.dtype(compute).type(value)
-    if type(value) is tuple:
-        return tuple(swap(item, compute) for item in value)
-    return larger if value is max else smaller if value is min else value
+    def swap(value: Any, compute: str = "float64") -> Any:
+        """What stands for a value that a rule refers to: a float takes the dtype of the
+        arithmetic."""
+        if type(value) is float:
+            return np.dtype(compute).type(value)
+        if type(value) is tuple:
+            return tuple(swap(item, compute) for item in value)
+        return larger if value is max else smaller if value is min else value
 
 
 def jit(function: Any, module: str) -> Any:
-    return cuda.jit(device=True)(function)
+    callee = cuda.jit(device=True)(function)
+    return callee if SIMULATED or not function.__defaults__ else _filling(callee)
+
+
+def _filling(callee: Any) -> Any:
+    """A device function whose default arguments may be left out, as Numba's own CUDA forgets."""
+    typed, parameters = callee.get_call_template, signature(callee.py_func)
+
+    def given(index: int, parameter: Any, value: Any) -> Any:
+        return value
+
+    def left_out(index: int, parameter: Any, default: Any) -> Any:
+        return types.Omitted(default)
+
+    callee.get_call_template = lambda args, kws: typed(
+        fold_arguments(parameters, args, kws, given, left_out, given), {}
+    )
+    return callee
 
 
 class Memory(Addressed):
@@ -58,7 +78,7 @@ class Memory(Addressed):
 
     @staticmethod
     def share(count: int) -> range:
-        return range(cuda.threadIdx.x, count, cuda.blockDim.x)
+        return range(cuda.threadIdx.x, count, THREADS)
 
     @staticmethod
     def wait() -> None:
@@ -82,6 +102,15 @@ def ptx(function: Any, capability: tuple[int, int]) -> str:
     with _without_device(capability):
         text, _ = cuda.compile_ptx(function.py_func, (types.int64,), cc=capability)
     return str(text)
+
+
+def missing() -> str:
+    """Why nothing can be compiled here, or an empty string."""
+    try:
+        cuda.compile_ptx(lambda: None, (), cc=(9, 0))
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
 
 
 @contextmanager

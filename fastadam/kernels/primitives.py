@@ -56,7 +56,8 @@ class Memory:
         kind, size = numba.from_dtype(dtype), dtype.itemsize
         others = tuple(name for name in self.scopes if name != scope)
         space = 0 if scope.endswith(".scratch") else self.space
-        alignment = size if scope == "table" else self.group_size(dtype)
+        alone = scope == "table" or scope.endswith(".scale")  # not one of a group of neighbours
+        alignment = size if alone else self.group_size(dtype)
 
         def place(context, builder, address, index):
             data = context.get_data_type(kind)

@@ -89,7 +89,7 @@ class Single:
         return ((self.dtype, WHOLE),)
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
-        load, _ = memory.access(np.dtype(self.dtype), name)
+        load, _ = memory.access(np.dtype(self.dtype), name + ".scale")
         slot = COLUMNS + column
         return Pieces(lambda at, i: load(at[slot], 0), None)
 

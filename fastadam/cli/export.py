@@ -1,0 +1,244 @@
+"""`fastadam export`: a kernel as PTX, for programs that launch it without Python."""
+
+import argparse
+import re
+import sys
+from ast import literal_eval
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..kernels.factory import Kernel
+    from ..rules import Rule
+
+HELP = "print the kernel of an optimizer as PTX, to be launched from any program"
+
+DESCRIPTION = """\
+Compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
+driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to make it, and neither Python
+nor fastadam to run it. The comment at its top says all that a launch must know: the name of the
+entry, and how the tables that it reads lie in memory.
+
+Hyperparameters are numbers in such a table, so one kernel serves them all. Only those that change
+the arithmetic or the state make another kernel: momentum=0.9 adds a buffer to sgd. The comment
+shows the numbers that all of them come to in step 1.
+"""
+
+EXAMPLES = """\
+examples:
+  fastadam export --ptx adamw -o adamw.ptx
+  fastadam export --ptx sgd --hyper momentum=0.9 nesterov=True
+  fastadam export --ptx adam --hyper amsgrad=True lr=0.01 --dtype float64
+  fastadam export --ptx lion --options clip_value,ema --cc 8.0
+
+It needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
+compute capability runs on every later GPU as well."""
+
+INSTALL = 'pip install "fastadam[ptx]"'
+DTYPES = ("float32", "float64")
+OPTIONS = {
+    "clip_value": "bounds each element of the gradient",
+    "grad_scale": "multiplies the gradient",
+    "grad_sum": "adds a buffer of earlier gradients, and clears it",
+    "mask": "moves the elements that are marked",
+    "ema": "keeps an average of the parameters",
+    "bfloat16": "writes a copy of the parameters in bfloat16",
+    "float16": "the same in float16",
+    "zero_grads": "clears the gradient",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    from .. import optimizers
+
+    names = {name.lower(): name for name in optimizers.__all__}
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    does = "\n".join(f"  {name:12}{what}" for name, what in OPTIONS.items())
+    parser.description = f"{DESCRIPTION}\nWhat --options can add to the same pass:\n\n{does}\n"
+    parser.epilog = EXAMPLES
+    add = parser.add_argument
+    add(
+        "--ptx",
+        type=lambda name: names.get(name.lower(), name),
+        choices=optimizers.__all__,
+        required=True,
+        metavar="OPTIMIZER",
+        help=f"one of {', '.join(optimizers.__all__)}, in any case",
+    )
+    add(
+        "--hyper",
+        type=_given,
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="NAME=VALUE",
+        help="hyperparameters, as for its class (default: those of its class)",
+    )
+    add("--dtype", choices=DTYPES, default="float32", help="of all arrays (default: float32)")
+    add(
+        "--options",
+        type=_options,
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="what else the kernel does, from the list above; by commas or blanks",
+    )
+    add(
+        "--cc",
+        type=_capability,
+        default=(9, 0),
+        metavar="X.Y",
+        help="least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
+    )
+    add("-o", "--output", type=Path, metavar="FILE", help="write it there")
+
+
+def _given(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as momentum=0.9")
+    try:
+        return name, literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _options(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in OPTIONS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(OPTIONS)}")
+    return names
+
+
+def _capability(text: str) -> tuple[int, int]:
+    if not re.fullmatch(r"\d+\.\d", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability such as 9.0")
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compile, describe, print."""
+    from ..kernels import cuda
+    from ..kernels.factory import kernel
+    from ..kernels.stages import staged, streams
+    from .layout import described
+
+    asked = {name for names in arguments.options for name in names}
+    options = tuple(name for name in OPTIONS if name in asked)
+    _check_copies(options, arguments.dtype)
+    variant = _variant(arguments.ptx, dict(arguments.hyper))
+    rule = staged(variant.rule, options)
+    made = kernel(rule, streams(variant.rule, options, arguments.dtype), cuda)
+    text = _compiled(made, arguments.cc)
+    entry = "_".join(["fastadam", arguments.ptx.lower(), arguments.dtype, *variant.flags, *options])
+    title = " ".join([arguments.ptx, *variant.told, *(f"+{name}" for name in options)])
+    head = [
+        f"fastadam {__version__}: {title}",
+        "",
+        *described(made, rule, entry, cuda.THREADS, arguments.dtype, variant.constants),
+    ]
+    comment = "".join(f"// {line}".rstrip() + "\n" for line in head)
+    _write(comment + _tidied(text, entry), entry, arguments.output)
+    return 0
+
+
+def _check_copies(options: Sequence[str], dtype: str) -> None:
+    copies = [name for name in options if name in ("bfloat16", "float16")]
+    if len(copies) > 1:
+        raise ValueError("--options bfloat16 and float16 are one copy in two formats; give one")
+    if copies and dtype != "float32":
+        raise ValueError(f"--options {copies[0]} is for float32 parameters; --dtype is {dtype}")
+
+
+class _Variant(NamedTuple):
+    """What hyperparameters come to.
+
+    Attributes:
+        flags: the names of those that changed the rule.
+        told: all that were given.
+        constants: what the record of a first step would hold.
+    """
+
+    rule: "Rule"
+    flags: list[str]
+    told: list[str]
+    constants: dict[str, float]
+
+
+def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
+    from .. import optimizers
+    from ..groups import Group, ParamGroup, check_known
+
+    cls = getattr(optimizers, optimizer)
+    made, defaults = cls.__new__(cls), cls.defaults  # its formulas, without arrays
+    check_known(given, defaults, f"--hyper: {optimizer}")
+    raw = ParamGroup(defaults, **given, params=())
+    values = Group(raw, (), defaults, "--hyper ").at(1)
+    made.check(values)
+    flags = [
+        name
+        for name in given
+        if made.variant({**defaults, name: values[name]}) is not made.variant(defaults)
+    ]
+    carried = values | cls.carried
+    constants = made.hyper(carried | made.carry(carried, 1), 1)
+    told = [f"{name}={values[name]}" for name in given]
+    return _Variant(made.variant(values), flags, told, constants)
+
+
+def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:
+    """The PTX of a kernel.
+
+    Raises:
+        ImportError: where there is no compiler for it.
+        ValueError: if the compiler does not know the compute capability.
+    """
+    from ..kernels import cuda
+
+    shown = ".".join(map(str, capability))
+    try:
+        text = cuda.ptx(made.run, capability)
+    except Exception as error:
+        if cuda.SIMULATED:
+            raise ValueError("the simulator makes no PTX; unset NUMBA_ENABLE_CUDASIM") from error
+        if reason := cuda.missing():
+            raise ImportError(f"no compiler for CUDA ({reason}); run: {INSTALL}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"--cc {shown} cannot be compiled for: {reason}") from error
+    (target,) = re.findall(r"^\.target sm_(\d+)(\d)", text, re.MULTILINE)
+    if capability != tuple(map(int, target)):
+        known = ".".join(target)
+        raise ValueError(
+            f"--cc {shown} is unknown to the compiler; PTX for an older one runs there too: "
+            f"give --cc {known}"
+        )
+    return text
+
+
+def _tidied(text: str, entry: str) -> str:
+    """PTX with an entry of this name, without Numba's unused globals."""
+    (mangled,) = re.findall(r"^\.visible \.entry (\S+)\(", text, re.MULTILINE)
+    lines = [line for line in text.splitlines() if not _unused(line, text)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).replace(mangled, entry) + "\n"
+
+
+def _unused(line: str, text: str) -> bool:
+    """Whether a line is a comment, or declares a global that nothing refers to."""
+    found = re.fullmatch(r"\.(?:visible|common) \.global .* (\S+);", line)
+    return line.lstrip().startswith("//") or (
+        found is not None and len(re.findall(rf"{re.escape(found[1])}\b", text)) == 1
+    )
+
+
+def _write(text: str, entry: str, output: Path | None) -> None:
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text)
+        print(f"{output}: {entry}, {len(text) / 1e3:.0f} kB", file=sys.stderr)

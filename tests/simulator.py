@@ -1,0 +1,172 @@
+"""Kernels for CUDA in Numba's simulator, against plain Python, bit for bit.
+
+The simulator has to be chosen before Numba is imported: test_cuda.py runs this file in a process of
+its own. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator.py
+"""
+
+import numpy as np
+import pytest
+from cases import CASES, DEFAULTS, Case
+
+from fastadam.kernels import cuda, factory, python
+from fastadam.kernels.compose import Stream
+from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.storage import FLOAT, Single, Sums
+from fastadam.memory.table import SKIPPED, Table, chunk_table
+from fastadam.norm import square
+
+# np.errstate does not reach the threads of the simulator
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
+
+BLOCKS, THREADS = 3, 4  # in flight
+SMALL, LARGE = (30, 9, 5, 4, 3, 1), (1000, 1025, 2500)
+LEFT_OUT = 4  # the row that has no gradient
+ALIGNED = 64
+ALL = (*(name for name in OPTIONS if name != "float16"), ZERO_GRADS)
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    """A small device, which faults as a real one where a group of neighbours is not aligned."""
+    assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
+    access = cuda.Memory.access
+
+    def strict(self, dtype, scope):
+        pieces = access(self, dtype, scope)
+        if self.group == 1 or scope == "table" or scope.endswith((".scratch", ".scale")):
+            return pieces
+        size, itemsize = self.group_size(dtype), dtype.itemsize
+
+        def checked(piece):
+            def careful(address, index, *value):
+                assert (address + index * itemsize) % size == 0, f"misaligned {scope}"
+                return piece(address, index, *value)
+
+            return careful
+
+        return tuple(map(checked, pieces))
+
+    monkeypatch.setattr(cuda.Memory, "access", strict)
+    monkeypatch.setattr(cuda, "THREADS", THREADS)
+    monkeypatch.setattr(factory, "_made", {})
+
+
+def array(values, dtype, offset):
+    """A copy that begins `offset` bytes behind an aligned address."""
+    room = np.zeros(values.size * dtype.itemsize + offset + 2 * ALIGNED, np.uint8)
+    start = -room.ctypes.data % ALIGNED + offset
+    copy = room[start : start + values.size * dtype.itemsize].view(dtype)
+    copy[:] = values
+    return copy
+
+
+def memory_for(strs, sizes, offsets):
+    """Arrays for each stream, one for each row: {stream: [array, ...]}.
+
+    A row may have one array that lies so many elements off; another one in each row.
+    """
+    rng, arrays = np.random.default_rng(0), {}
+    for number, stream in enumerate(strs):
+        ((dtype, per),) = stream.storage.stored
+        dtype, arrays[stream.name] = np.dtype(dtype), []
+        for row, size in enumerate(sizes):
+            values = rng.random(-(-size // per))
+            if stream.name in ("param", "grad", "exp_avg", "momentum_buffer"):
+                values -= 0.5
+            if dtype == np.uint8:
+                values = values > 0.5
+            if dtype == np.uint16:
+                values[:] = 0
+            off = offsets[row % len(offsets)] if row % len(strs) == number else 0
+            arrays[stream.name].append(array(values, dtype, off * dtype.itemsize))
+    return arrays
+
+
+def run(target, rule, strs, sizes, *, hyper=(), offsets=(0,), length=1024, skipped=(), steps=2):
+    kernel = factory.kernel(rule, strs, target)
+    arrays = memory_for(strs, sizes, offsets)
+    table = Table(kernel, sizes, 1)
+    table.chunks = chunk_table(sizes, length)
+    for name, rows in arrays.items():
+        table.place(name, [row.ctypes.data for row in rows])
+    for row in skipped:
+        table.rows[row, 0] = SKIPPED
+    table.pack(0, *(hyper[name] for name in rule.hyper))
+    task = table._tasks(1).ctypes.data
+    for _ in range(steps):
+        kernel.run[BLOCKS, THREADS](task) if target is cuda else kernel.run(task)
+    return arrays
+
+
+def same_bits(rule, strs, sizes, **how):
+    simulated, plain = (run(target, rule, strs, sizes, **how) for target in (cuda, python))
+    for name, rows in plain.items():
+        for row, want in enumerate(rows):
+            bits = f"u{want.itemsize}"
+            np.testing.assert_array_equal(
+                simulated[name][row].view(bits), want.view(bits), f"{name}[{row}]"
+            )
+    return plain
+
+
+def parts(case: Case, dtype="float32", options=()):
+    """A rule with options, its streams, and the constants of a second step."""
+    opt = case.optimizer.__new__(case.optimizer)
+    group = case.optimizer.defaults | case.hyper
+    group |= opt.carry(group | case.optimizer.carried, 2)
+    rule = opt.variant(group)
+    return staged(rule, options), streams(rule, options, dtype), opt.hyper(group, 2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_rule(case):
+    rule, strs, hyper = parts(case)
+    start = memory_for(strs, SMALL, (0,))
+    after = same_bits(rule, strs, SMALL, hyper=hyper, skipped=[LEFT_OUT])
+    for row in range(len(SMALL)):
+        same = np.array_equal(start["param"][row], after["param"][row])
+        assert same == (row == LEFT_OUT)
+
+
+@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+@pytest.mark.parametrize("dtype", FLOAT)
+def test_every_rule_with_all_options_and_alignments(case, dtype):
+    rule, strs, hyper = parts(case, dtype, ALL)
+    same_bits(rule, strs, SMALL, hyper=hyper, offsets=(0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("option", [*OPTIONS, ZERO_GRADS])
+@pytest.mark.parametrize("offsets", [(0,), (1,)], ids=["aligned", "unaligned"])
+def test_each_option(option, offsets):
+    rule, strs, hyper = parts(DEFAULTS[0], options=(option,))
+    same_bits(rule, strs, SMALL, hyper=hyper, offsets=offsets, skipped=[LEFT_OUT])
+
+
+@pytest.mark.parametrize("length", [1000, 1024, 1 << 20])
+def test_long_arrays_in_several_chunks(length):
+    rule, strs, hyper = parts(DEFAULTS[0])
+    same_bits(rule, strs, LARGE, hyper=hyper, offsets=(0, 1), length=length, steps=1)
+
+
+@pytest.mark.parametrize("dtype", FLOAT)
+@pytest.mark.parametrize(
+    ("option", "length"), [((), 1024), (("grad_scale",), 1 << 20)], ids=["plain", "scaled"]
+)
+def test_sums_of_blocks(dtype, option, length):
+    """The same tree on every device, so that norms have the same bits."""
+    _, *inputs = streams(square, option, dtype)
+    strs = (
+        Stream("param", Sums(), "w"),
+        *(stream._replace(mode="r") for stream in inputs),
+    )
+    rule, sizes = staged(square, option), (*SMALL, *LARGE)
+    same_bits(rule, strs, sizes, length=length, offsets=(0, 1), steps=1)
+
+
+def test_a_misaligned_group_would_be_noticed():
+    wide = cuda.Memory(["param"]).wide
+    load, _ = wide.access(np.dtype(np.float32), "param")
+    data = array(np.zeros(8), np.dtype(np.float32), 4)
+    with pytest.raises(AssertionError, match="misaligned"):
+        load(data.ctypes.data, 0)
+    assert Single("float32").stored[0][1] > 1  # and is no group

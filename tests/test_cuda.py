@@ -1,0 +1,149 @@
+"""Kernels for CUDA without a GPU: in the simulator, and as PTX."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import CASES, DEFAULTS
+from processes import run
+
+import fastadam as fa
+from fastadam.kernels import cuda, factory
+from fastadam.kernels.compose import Stream
+from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.storage import FLOAT, Single, Sums
+from fastadam.norm import square
+
+HERE = Path(__file__).parent
+CAPABILITY = (9, 0)
+ALL = (*(name for name in OPTIONS if name != "float16"), ZERO_GRADS)
+
+
+def test_simulated_kernels_have_the_bits_of_plain_python():
+    done = run(
+        *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "simulator.py"),
+        cwd=HERE,
+        NUMBA_ENABLE_CUDASIM="1",
+        NUMBA_DISABLE_JIT="0",
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def rules():
+    """Every rule there is, once: many variants differ in their constants only."""
+    found = {}
+    for case in CASES:
+        made = case.optimizer.__new__(case.optimizer)
+        rule = made.variant(case.optimizer.defaults | case.hyper)
+        found.setdefault(rule, pytest.param(rule, id=case.id))
+    return found.values()
+
+
+def ptx(rule, streams):
+    return cuda.ptx(factory.kernel(rule, streams, cuda).run, CAPABILITY)
+
+
+def assembled(text, tmp_path):
+    """What ptxas says of a kernel; nothing where there is none, or it is older than the PTX."""
+    ptxas = shutil.which("ptxas")
+    source = tmp_path / "kernel.ptx"
+    source.write_text(text)
+    if ptxas is None:
+        return None
+    command = [ptxas, "-v", "-arch=sm_90", "-o", str(tmp_path / "kernel.cubin"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Unsupported .version" in done.stderr:
+        return None
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def check(text, arrays, tmp_path, *, shared=False):
+    """What holds for every kernel; `arrays` are the sizes of a number of each."""
+    head, body = text.split("{", 1)
+    assert head.count(".param") == 1
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text), "calls, or registers in memory"
+    assert (".shared" in text) == shared
+    masks = {min(16, 4 * size) - 1 for size in arrays}
+    for mask in masks:
+        assert re.search(rf"and\.b64\s+\S+ \S+ {mask};", body), "alignment is not looked at"
+    report = assembled(text, tmp_path)
+    if report is not None:
+        assert " 0 bytes spill stores" in report, report
+        registers = int(re.search(r"Used (\d+) registers", report)[1])
+        assert registers <= 128, "two blocks of 256 threads would not fit"
+
+
+def sizes(streams):
+    return [
+        np.dtype(s.storage.dtype).itemsize for s in streams if not isinstance(s.storage, Single)
+    ]
+
+
+def check_update(rule, options, dtype, tmp_path):
+    strs = streams(rule, options, dtype)
+    text = ptx(staged(rule, options), strs)
+    check(text, sizes(strs), tmp_path)
+    kind, other, width = ("f32", "f64", "v4") if dtype == "float32" else ("f64", "f32", "v2")
+    assert f"ld.global.{width}.{kind}" in text
+    assert f"st.global.{width}.{kind}" in text
+    assert not re.search(rf"\.{other}\b", text), "arithmetic in another precision"
+    assert not re.search(r"\.approx|\.full|\.ftz", text), "arithmetic of less precision"
+    return text
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("rule", rules())
+def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
+    text = check_update(rule, (), "float32", tmp_path)
+    loads, stores = (len(re.findall(rf"{what}\.global\.v4\.f32", text)) for what in ("ld", "st"))
+    reads, writes = 2 + len(rule.state), 1 + len(rule.state)
+    assert loads * writes == stores * reads  # however often the loop is unrolled
+    assert loads % reads == 0
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("case", DEFAULTS[:2] + DEFAULTS[-1:], ids=lambda case: case.id)
+def test_all_options_at_once(case, tmp_path):
+    text = check_update(case.optimizer.rule, ALL, "float32", tmp_path)
+    assert "ld.global.v4.u8" in text  # the mask
+    assert "st.global.v4.u16" in text  # the copy in bfloat16
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("case", DEFAULTS[::3], ids=lambda case: case.id)
+def test_float64_is_float64_throughout(case, tmp_path):
+    check_update(case.optimizer.rule, (), "float64", tmp_path)
+
+
+@pytest.mark.ptx
+def test_sums_are_made_in_shared_memory(tmp_path):
+    strs = (Stream("param", Sums(), "w"), Stream("grad", FLOAT["float32"], "r"))
+    text = ptx(square, strs)
+    check(text, [4], tmp_path, shared=True)
+    assert "bar.sync" in text
+    assert "ld.global.v4.f32" in text
+    assert "add.rn.f64" in text or "add.f64" in text
+
+
+@pytest.mark.ptx
+def test_an_argument_may_be_left_out(tmp_path):
+    """`max` of three is a function of two with one more, which a caller may leave out."""
+
+    def three(param, grad, state, h):
+        return max(param - grad, -3.0, h.lr), state
+
+    check_update(fa.rule(hyper=("lr",))(three), (), "float32", tmp_path)
+
+
+@pytest.mark.ptx
+def test_other_capabilities():
+    rule = fa.SGD.rule
+    made = factory.kernel(rule, streams(rule, (), "float32"), cuda)
+    for capability in ((7, 5), (8, 0)):
+        assert f".target sm_{capability[0]}{capability[1]}" in cuda.ptx(made.run, capability)
