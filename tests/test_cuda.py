@@ -22,9 +22,10 @@ CAPABILITY = (9, 0)
 ALL = (*(name for name in OPTIONS if name != "float16"), ZERO_GRADS)
 
 
-def test_simulated_kernels_have_the_bits_of_plain_python():
+@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py"])
+def test_in_the_simulator(file):
     done = run(
-        *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "simulator.py"),
+        *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),
         cwd=HERE,
         NUMBA_ENABLE_CUDASIM="1",
         NUMBA_DISABLE_JIT="0",
