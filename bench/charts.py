@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastadam.bench import report as views
-from fastadam.bench.chart import write_chart
+from fastadam.bench import tables
+from fastadam.bench.chart import is_drawn_from, write_chart
 from fastadam.bench.report import Report, read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,9 +21,9 @@ BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
 VIEWS = {
-    "headline": views.headline,
-    "summary": lambda report: views.summary(report).replace("\n", "  \n"),
-    "table": views.to_markdown,
+    "headline": tables.headline,
+    "summary": lambda report: tables.summary(report).replace("\n", "  \n"),
+    "table": tables.to_markdown,
 }
 
 
@@ -36,7 +36,7 @@ def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path,
     """The charts that are missing or were drawn from other numbers."""
     for name, report in reports.items():
         path = root / "docs/assets" / f"{name}.png"
-        if not path.exists() or report.digest.encode() not in path.read_bytes():
+        if not is_drawn_from(report.digest, path):
             yield path, report
 
 
