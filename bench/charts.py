@@ -1,4 +1,4 @@
-"""Derive charts and figures from `bench/results/*.csv`: no figure in the documents is typed.
+"""Derive charts and figures from reports, `bench/results/*.csv`: no figure in a document is typed.
 
 NAME.csv becomes the chart `docs/assets/NAME.png`. In README.md and docs/, the text between
 `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW NAME` takes
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
+OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
 VIEWS = {
     "headline": tables.headline,
     "summary": lambda report: tables.summary(report).replace("\n", "  \n"),
@@ -29,7 +30,8 @@ VIEWS = {
 
 def results(root: Path) -> dict[str, Report]:
     """The reports by name."""
-    return {path.stem: read_csv(path) for path in sorted((root / "bench/results").glob("*.csv"))}
+    paths = sorted((root / "bench/results").glob("*.csv"))
+    return {path.stem: read_csv(path) for path in paths if path.stem not in OTHERS}
 
 
 def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, Report]]:
