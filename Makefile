@@ -7,7 +7,11 @@ lint:
 	ruff check . && ruff format --check . && mypy
 
 bench:
-	fastadam bench --csv bench/results/bench.csv && python bench/charts.py
+	fastadam bench --csv bench/results/bench.csv
+	fastadam bench --csv bench/results/optimizers.csv --sizes 1e7 \
+		--optimizer all sgd:momentum=0.9 rmsprop:momentum=0.9 adam:amsgrad=True
+	python bench/charts.py
+	python bench/convergence.py
 
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py

@@ -1,4 +1,4 @@
-"""Derive charts and figures from `bench/results/*.csv`: no figure in the documents is typed.
+"""Derive charts and figures from reports, `bench/results/*.csv`: no figure in a document is typed.
 
 NAME.csv becomes the chart `docs/assets/NAME.png`. In README.md and docs/, the text between
 `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW NAME` takes
@@ -12,31 +12,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastadam.bench import report as views
-from fastadam.bench.chart import write_chart
+from fastadam.bench import tables
+from fastadam.bench.chart import is_drawn_from, write_chart
 from fastadam.bench.report import Report, read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
+OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
 VIEWS = {
-    "headline": views.headline,
-    "summary": lambda report: views.summary(report).replace("\n", "  \n"),
-    "table": views.to_markdown,
+    "headline": tables.headline,
+    "summary": lambda report: tables.summary(report).replace("\n", "  \n"),
+    "table": tables.to_markdown,
 }
 
 
 def results(root: Path) -> dict[str, Report]:
     """The reports by name."""
-    return {path.stem: read_csv(path) for path in sorted((root / "bench/results").glob("*.csv"))}
+    paths = sorted((root / "bench/results").glob("*.csv"))
+    return {path.stem: read_csv(path) for path in paths if path.stem not in OTHERS}
 
 
 def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, Report]]:
     """The charts that are missing or were drawn from other numbers."""
     for name, report in reports.items():
         path = root / "docs/assets" / f"{name}.png"
-        if not path.exists() or report.digest.encode() not in path.read_bytes():
+        if not is_drawn_from(report.digest, path):
             yield path, report
 
 

@@ -4,14 +4,15 @@
 compares runs (`--benchmark-autosave`, `--benchmark-compare`).
 """
 
-from fastadam.bench import contenders
+from fastadam.bench import contenders, validation
+from fastadam.bench.variants import ADAMW
 
 
 def test_step(benchmark, request, validated, case, name):
     if name not in validated:
-        for small in contenders.VALIDATED:
-            if name in contenders.names_for(small, torch=True):
-                contenders.validate(small, name)
+        for small in validation.cases(ADAMW):
+            if name in contenders.names_for(small, torch=name in contenders.TORCH):
+                validation.validate(small, name, torch=False)
         validated.add(name)
     (contender,) = contenders.contenders(case, [name])
     benchmark.group = case.label

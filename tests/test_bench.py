@@ -8,11 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import oracles
 import pytest
 
-from fastadam.bench import contenders, machine, passes, report, timing
+from fastadam import optimizers
+from fastadam.bench import contenders, machine, passes, report, tables, timing, validation
 from fastadam.bench.contenders import Case, many_arrays, one_array
+from fastadam.bench.limit import limit
 from fastadam.bench.timing import Timing
+from fastadam.bench.variants import variants
 from fastadam.cli import bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +27,22 @@ STEPS = 4
 SERIAL = one_array(257)
 PARALLEL = one_array(passes.SERIAL_BELOW + 3)
 SEVERAL = Case("several", (5, 64, 1, 33))
+
+VARIANTS = variants(
+    [
+        "all",
+        "sgd:momentum=0.9,dampening=0.1,weight_decay=0.1",
+        "sgd:momentum=0.9,nesterov=True,maximize=True",
+        "adam:amsgrad=True,weight_decay=0.1",
+        "adam:lr=1.0,betas=(0.5,0.6),eps=0.1",
+        "adamw:eps_mode='hat'",
+        "nadam:decoupled_weight_decay=True,weight_decay=0.1",
+        "rmsprop:momentum=0.9,centered=True,lr=0.001",
+        "adagrad:initial_accumulator_value=0.5,lr_decay=0.1",
+        "lion:weight_decay=0.1",
+    ]
+)
+each_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.label)
 
 
 def oracle(param, grads, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, decay=1e-2, decoupled=True):
@@ -95,21 +115,38 @@ def test_numpy_adam_in_float64(decoupled):
 def test_the_reference_agrees_with_the_oracle():
     rng = np.random.default_rng(0)
     param, grads = rng.normal(size=100), list(rng.normal(size=(STEPS, 100)))
-    np.testing.assert_allclose(contenders.reference(param, grads), oracle(param, grads), rtol=1e-13)
+    expected = oracle(param, grads)
+    np.testing.assert_allclose(validation.from_paper(param, grads)[-1], expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_validation_accepts(name):
-    for case in contenders.VALIDATED:
-        if name in contenders.names_for(case, HAS_TORCH):
-            contenders.validate(case, name)
+@each_variant
+def test_references_agree_with_the_papers(variant):
+    rng = np.random.default_rng(0)
+    param, grads = rng.normal(size=100), list(rng.normal(size=(validation.STEPS, 100)))
+    paper = getattr(oracles, variant.optimizer.__name__.lower())
+    expected, _ = paper(param, grads, **variant.hyper)
+    paths = {1e-13: validation.from_rule(variant, param, grads)}  # some dozens of roundings
+    if HAS_TORCH and variant.in_torch:
+        # PyTorch keeps a product of NAdam in float32: 6e-8 of each update, which is about 2e-3
+        paths[1e-9] = validation.from_torch(variant, param, grads)
+    for tolerance, path in paths.items():
+        assert len(path) == validation.STEPS + 1
+        np.testing.assert_array_equal(path[0], param)
+        np.testing.assert_allclose(path[-1], expected, rtol=tolerance, atol=tolerance)
+
+
+@each_variant
+def test_validation_accepts(variant):
+    for case in validation.cases(variant):
+        for name in contenders.names_for(case, HAS_TORCH):
+            validation.validate(case, name, HAS_TORCH)
 
 
 def nudged(**changes):
     """The NumPy contender with other hyperparameters."""
-    memory = contenders.Memory(SERIAL.sizes)
+    memory = contenders.Memory(SERIAL)
     hyper = {**contenders.HYPER, "decoupled": True, **changes}
-    arrays = [side[0] for side in (memory.params, memory.grads, *memory.moments)]
+    arrays = [side[0] for side in (memory.params, memory.grads, *memory.states)]
     steps = iter(range(1, 100))
 
     def step():
@@ -124,30 +161,132 @@ def nudged(**changes):
     ids=str,
 )
 def test_validation_refuses_a_wrong_step(change):
-    contenders.check(nudged())
+    validation.check(nudged(), validation.from_paper)
     with pytest.raises(RuntimeError, match="'nudged' is wrong"):
-        contenders.check(nudged(**change))
+        validation.check(nudged(**change), validation.from_paper)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("sgd:momentum=0.9", "sgd:momentum=0.9,nesterov=True"),
+        ("adam:amsgrad=True", "adam"),
+        ("radam", "adam"),
+        ("rmsprop", "rmsprop:alpha=0.98"),
+        ("lion", "lion:betas=(0.9,0.9)"),
+        ("adagrad", "adagrad:eps=1e-5"),
+    ],
+)
+def test_validation_refuses_another_variant(right, wrong):
+    reference = validation.reference(*variants([right]), HAS_TORCH)
+    (contender,) = contenders.contenders(one_array(257, *variants([wrong])), ["fused"])
+    with pytest.raises(RuntimeError, match="'fused' is wrong"):
+        validation.check(contender, reference)
 
 
 def test_validation_refuses_nan():
     contender = nudged()
     contender.params[0][3] = np.nan
     with pytest.raises(RuntimeError, match="'nudged' is wrong"):
-        contenders.check(contender)
+        validation.check(contender, validation.from_paper)
 
 
-def test_timing_memory_stays_normal():
+@pytest.mark.parametrize(
+    "variant", [v for v in VARIANTS if "centered" not in v.hyper], ids=lambda variant: variant.label
+)
+def test_timing_memory_stays_normal(variant):
     """A thousand steps, all contenders on the memory that they share when they are timed."""
     subnormal = np.finfo(np.float32).tiny
-    together = contenders.contenders(SERIAL, NAMES)
+    case = one_array(257, variant)
+    together = contenders.contenders(case, contenders.names_for(case, HAS_TORCH))
     for _ in range(1000):
         for contender in together:
             contender.step()
     for contender in together:
         for param in contender.params:
             assert np.isfinite(param).all()
-    memory = contenders.Memory(SERIAL.sizes)
+    memory = contenders.Memory(SERIAL)
     assert all(np.abs(grad).min() ** 2 * 1e-3 > subnormal for grad in memory.grads)
+
+
+@pytest.mark.parametrize("size", [1, 257, passes.SERIAL_BELOW + 3])
+@pytest.mark.parametrize("states", [0, 1, 4])
+def test_the_limit_changes_nothing(size, states):
+    arrays = [np.random.default_rng(k).normal(size=size).astype(np.float32) for k in range(6)]
+    before = [array.copy() for array in arrays]
+    limit(arrays[0], arrays[1], arrays[2 : 2 + states])()
+    np.testing.assert_array_equal(arrays, before)
+
+
+@each_variant
+def test_the_limit_has_the_streams_of_the_optimizer(variant):
+    memory = contenders.Memory(one_array(8, variant))
+    arrays = [*memory.params, *memory.grads, *(state for (state,) in memory.states)]
+    opt = variant.optimizer(memory.params[0], **variant.hyper)
+    opt.step(memory.grads[0])
+    assert len(arrays) == 2 + len(opt.state)
+    written_twice = 2 * (len(arrays) - 1) + 1  # all but the gradient are read and written
+    assert variant.bytes == 4 * written_twice
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "moved"),
+    [
+        ("sgd", "SGD", 12),
+        ("LION", "Lion", 20),
+        ("sgd:momentum=0.9", "SGD:momentum=0.9", 20),
+        ("adam:amsgrad=True, lr=1e-2", "Adam:amsgrad=True,lr=0.01", 36),
+        ("adamw:betas=(0.9,0.95)", "AdamW:betas=(0.9, 0.95)", 28),
+        ("rmsprop:momentum=0.9,centered=True", "RMSprop:momentum=0.9,centered=True", 36),
+    ],
+)
+def test_variants_are_read_and_told(text, label, moved):
+    (variant,) = variants([text])
+    assert (variant.label, variant.bytes) == (label, moved)
+    assert variants([label]) == [variant]
+
+
+def test_variants_come_once_and_in_order():
+    chosen = variants(["lion", "all", "Lion", "sgd:momentum=0.9"])
+    rest = [name for name in optimizers.__all__ if name != "Lion"]
+    assert [variant.label for variant in chosen] == ["Lion", *rest, "SGD:momentum=0.9"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adamv", "'adamv' is no optimizer; give all, or some of SGD"),
+        ("", "is no optimizer"),
+        ("all:lr=1.0", "is no optimizer"),
+        ("sgd:momentum", "cannot read the options 'momentum'"),
+        ("sgd:momentum=", "cannot read"),
+        ("sgd:momentum=x", "cannot read"),
+        ("sgd:lr=0.1)+f(x=1", "cannot read"),
+        ("sgd:rho=0.9", "unknown 'rho'; it knows lr, momentum"),
+        ("sgd:clip_norm=1.0", "unknown 'clip_norm'"),
+        ("sgd:nesterov=True", "needs a momentum"),
+        ("sgd:lr='fast'", "lr='fast' is not a number"),
+    ],
+)
+def test_variants_refuse(text, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        variants([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("adamw", NAMES),
+        ("adamw:lr=0.1", ["torch for-loop", *contenders.OVERVIEW]),
+        ("sgd", ["torch for-loop", *contenders.OVERVIEW]),
+        ("nadam", ["torch for-loop", "torch foreach", "fused", "limit"]),
+        ("adam:eps_mode='hat'", ["fused", "limit"]),
+        ("lion", ["fused", "limit"]),
+    ],
+)
+def test_who_can_make_a_step(text, expected):
+    pytest.importorskip("torch")
+    assert contenders.names_for(one_array(1, *variants([text])), torch=True) == expected
 
 
 def test_threads_are_put_back():
@@ -272,16 +411,38 @@ def test_garbage_collection_comes_back():
 # Reports
 
 
-@pytest.fixture
-def sample():
+def measured(cases, names_for):
     """A report with times of a plausible shape."""
     rows = []
-    for case in [*(one_array(10**power) for power in range(3, 8)), many_arrays()]:
-        names = contenders.names_for(case, torch=True)
+    for case in cases:
+        names = names_for(case)
         times = {name: (9 - k) * (1e-6 + case.elements * 1e-9) for k, name in enumerate(names)}
         times = {name: Timing(0.9 * t, t, 1.25 * t, 41) for name, t in times.items()}
         rows += report.rows_of(case, times)
     return report.Report(machine.describe(2), rows)
+
+
+@pytest.fixture
+def sample():
+    """A report of AdamW."""
+    cases = [*(one_array(10**power) for power in range(3, 8)), many_arrays()]
+    everyone = ("numpy", "numba unfused", "torch for-loop", *contenders.OVERVIEW)
+    return measured(cases, lambda case: everyone)
+
+
+@pytest.fixture
+def overview():
+    """A report of three optimizers, of which PyTorch has one, and fused, at two sizes."""
+    chosen = variants(["lion", "sgd:momentum=0.9,nesterov=True", "nadam"])
+    rivals = {"Lion": (), "NAdam": ("torch foreach",)}
+    return measured(
+        [one_array(size, variant) for variant in chosen for size in (10**6, 10**7)],
+        lambda case: (
+            *rivals.get(case.variant.label, ("torch foreach", "torch fused")),
+            "fused",
+            "limit",
+        ),
+    )
 
 
 def test_rows_derive_from_the_median():
@@ -291,17 +452,38 @@ def test_rows_derive_from_the_median():
     assert (fused.of_limit, limit.to_fused) == (0.5, 0.5)
 
 
-def test_csv_round_trip(sample, tmp_path):
-    path = tmp_path / "sample.csv"
+@pytest.mark.parametrize("kind", ["sample", "overview"])
+def test_csv_round_trip(kind, tmp_path, request):
+    sample, path = request.getfixturevalue(kind), tmp_path / "sample.csv"
     report.write_csv(sample, path)
     again = report.read_csv(path)
     assert again.machine == sample.machine
     assert [row.contender for row in again.rows] == [row.contender for row in sample.rows]
     for row, old in zip(again.rows, sample.rows, strict=True):
         assert (row.case, row.arrays, row.elements) == (old.case, old.arrays, old.elements)
+        assert (row.optimizer, row.bytes) == (old.optimizer, old.bytes)
         assert row.p50 == pytest.approx(old.p50, rel=1e-5)  # six digits are written
     assert report.to_csv(again) == report.to_csv(sample)
     assert again.digest == sample.digest
+
+
+def test_csv_without_optimizers_is_of_adamw(sample):
+    lines = report.to_csv(sample).splitlines()
+    old = [line if line.startswith("#") else line.rsplit(",", 2)[0] for line in lines]
+    assert "optimizer" not in "".join(old)
+    again = report.from_csv("\n".join(old))
+    assert {(row.optimizer, row.bytes) for row in again.rows} == {("AdamW", 28)}
+    assert report.to_csv(again) == report.to_csv(sample)
+
+
+def test_several_optimizers_are_reports_of_their_own(overview):
+    labels = ["Lion", "SGD:momentum=0.9,nesterov=True", "NAdam"]
+    assert [*overview.optimizers] == labels
+    for label, single in overview.optimizers.items():
+        assert {row.optimizer for row in single.rows} == {label}
+        assert [*single.cases] == ["1e6", "1e7"]
+    with pytest.raises(ValueError, match="one optimizer is wanted, but there are"):
+        overview.cases  # noqa: B018
 
 
 def test_csv_refuses_what_lacks_a_column():
@@ -318,13 +500,39 @@ def test_machine_names_no_host_and_no_path():
 
 
 def test_tables(sample):
-    text = report.to_text(sample)
+    text = tables.to_text(tables.table(sample))
     assert all(name in text for name in sample.contenders)
     assert max(map(len, text.splitlines())) <= 80
-    markdown = report.to_markdown(sample)
+    markdown = tables.to_markdown(sample)
     assert markdown.count("\n| ") == len(sample.cases)
-    assert len(report.summary(sample).splitlines()) == 2
-    assert report.headline(sample).startswith("An AdamW step over 1e6 float32 elements is ")
+    assert len(tables.summary(sample).splitlines()) == 2
+    assert tables.headline(sample).startswith("An AdamW step over 1e6 float32 elements is ")
+
+
+def test_overview(overview):
+    header, groups, *_ = tables.table(overview)
+    assert header[:6] == ("optimizer", "elements", "bytes", "fused", "GB/s", "of limit")
+    assert header[6:] == ("torch fused", "torch foreach")
+    assert [[row[0] for row in group] for group in groups] == [[*overview.optimizers]] * 2
+    lion, sgd, _ = groups[1]  # fused takes 9 ms and the limit 8 ms, then 7 ms and 6 ms
+    assert lion[1:] == ["1e7", "20", "90.0 ms", "2.22", "89%", "", ""]
+    assert sgd[1:] == ["1e7", "20", "70.0 ms", "2.86", "86%", "1.14x", "1.29x"]
+    markdown = tables.to_markdown(overview)
+    assert markdown.startswith("| optimizer | elements | bytes |")
+    assert markdown.count("\n| ") == 6
+    low, high = "86% (SGD:momentum=0.9,nesterov=True at 1e6)", "89% (Lion at 1e7)"
+    assert tables.summary(overview) == f"fused reaches {low} to {high} of the limit's speed."
+
+
+@pytest.mark.parametrize("names", [("fused", "limit"), ("torch foreach", "fused", "limit")])
+def test_one_optimizer_is_told_in_detail(names):
+    single = measured([one_array(1000, *variants(["lion"]))], lambda case: names)
+    header, ((first, *_),), *_ = tables.table(single)
+    assert header[:2] == ("elements", "contender")
+    assert first[:2] == ["1e3", names[0]]
+    rival = "limit" if len(names) == 2 else names[0]
+    assert tables.summary(single).startswith(f"{rival} takes, relative to fused: ")
+    assert "| elements | fused | limit |" in tables.to_markdown(single)
 
 
 @pytest.mark.parametrize(
@@ -333,23 +541,36 @@ def test_tables(sample):
     + [(0.0123, "12.3 ms"), (0.4, "400 ms"), (12.0, "12.0 s")],
 )
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+    assert tables.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("columns", "plain"), [(100, False), (40, True)])
+def test_table_on_a_terminal(sample, capsys, monkeypatch, columns, plain):
+    pytest.importorskip("rich")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = tables.table(sample)
+    tables.show(table)
+    assert (tables.to_text(table) in capsys.readouterr().out) is plain
 
 
 def test_table_without_rich(sample, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich.table", None)
-    report.show(sample)
-    assert report.to_text(sample) in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    table = tables.table(sample)
+    tables.show(table)
+    assert tables.to_text(table) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
-def test_chart_is_written(sample, tmp_path, ending):
+@pytest.mark.parametrize("kind", ["sample", "overview"])
+def test_chart_is_written(kind, tmp_path, ending, request):
     pytest.importorskip("matplotlib")
-    from fastadam.bench.chart import write_chart
+    from fastadam.bench.chart import is_drawn_from, write_chart
 
-    path = tmp_path / f"chart.{ending}"
+    sample, path = request.getfixturevalue(kind), tmp_path / f"chart.{ending}"
+    assert not is_drawn_from(sample.digest, path)
     write_chart(sample, path)
-    assert sample.digest.encode() in path.read_bytes()
+    assert is_drawn_from(sample.digest, path)
     first = path.read_bytes()
     write_chart(sample, path)
     assert path.read_bytes() == first
@@ -359,7 +580,7 @@ def test_labels_of_a_chart_do_not_touch():
     from fastadam.bench.chart import spread
 
     placed = spread([1.0, 1.01, 1.02, 50.0], 1.5)
-    assert all(b / a >= 1.49 for a, b in pairwise(placed))
+    assert all(b - a >= 1.49 for a, b in pairwise(placed))
     assert placed[-1] == 50.0
 
 
@@ -399,6 +620,16 @@ def test_documents_follow_the_results(charts, sample, documents, capsys):
     assert readme.read_text() == empty
 
 
+def test_documents_show_an_overview(charts, overview, documents):
+    readme = documents / "README.md"
+    readme.write_text("<!-- bench:table three -->\n<!-- /bench -->\n")
+    report.write_csv(overview, documents / "bench/results/three.csv")
+    assert charts.main([], documents) == 0
+    assert charts.main(["--check"], documents) == 0
+    assert (documents / "docs/assets/three.png").exists()
+    assert "\n| NAdam | 1e7 | 28 | " in readme.read_text()
+
+
 @pytest.mark.parametrize(
     ("block", "message"), [("pie", "no view; there are headline"), ("table moon", r"moon\.csv")]
 )
@@ -429,8 +660,32 @@ def test_command_end_to_end(tmp_path, capsys):
     assert chart.stat().st_size > 1000
 
 
+def test_command_for_several_optimizers(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    table, chart = tmp_path / "b.csv", tmp_path / "b.png"
+    arguments = ["--optimizer", "lion", "sgd:momentum=0.9", "--sizes", "100", "1e3"]
+    files = ["--csv", str(table), "--plot", str(chart)]
+    assert bench.run(parse(*arguments, "--rounds", "2", *files)) == 0
+    assert "of the limit's speed" in capsys.readouterr().out
+    saved = report.read_csv(table)
+    assert [*saved.optimizers] == ["Lion", "SGD:momentum=0.9"]
+    for single in saved.optimizers.values():
+        assert [*single.cases] == ["100", "1e3"]
+    assert {*saved.contenders} <= {*contenders.OVERVIEW}
+    assert ("torch fused" in saved.contenders) is HAS_TORCH
+    assert chart.stat().st_size > 1000
+
+
+def test_command_for_another_optimizer(capsys):
+    arguments = ["--optimizer", "adagrad", "--sizes", "1e3", "--rounds", "1", "--no-torch"]
+    assert bench.run(parse(*arguments)) == 0
+    out = capsys.readouterr().out
+    assert "1000 x 1000" in out
+    assert "limit takes, relative to fused: " in out
+
+
 def test_command_without_rich(capsys, monkeypatch):
-    for name in ("rich.table", "rich.progress"):
+    for name in ("rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
     arguments = ["--sizes", "10", "--rounds", "1", "--no-torch", "--no-small"]
     assert bench.run(parse(*arguments)) == 0
@@ -449,6 +704,8 @@ def test_command_skips_what_does_not_fit(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--optimizer", "adamv"], "no optimizer; give all"),
+        (["--optimizer", "sgd:nesterov=True"], "needs a momentum"),
         (["--sizes", "many"], "write 1000000 or 1e6"),
         (["--sizes", "0"], "not a count"),
         (["--sizes", "1.5"], "not a count"),

@@ -19,13 +19,13 @@ HEAD = """\
 
 
 def row(optimizer: Any, page: str) -> str:
-    """One line: a parameter and each state are read and written, the gradient is read."""
-    states = optimizer.rule.state
+    """One line on an optimizer with its defaults."""
+    from fastadam.bench.variants import Variant
+
+    states, moved = optimizer.rule.state, Variant(optimizer).bytes
     names = ", ".join(f"`{name}`" for name in states) or "none"
     link = f"[{optimizer.__name__}]({page})"
-    return (
-        f"| {link} | {origin(optimizer)} | {names} | {4 * len(states)} | {12 + 8 * len(states)} |"
-    )
+    return f"| {link} | {origin(optimizer)} | {names} | {4 * len(states)} | {moved} |"
 
 
 def origin(optimizer: Any) -> str:

@@ -1,5 +1,6 @@
-"""The benchmark of the library: contenders of one AdamW step, checked, then timed side by side.
+"""The benchmark of the library: contenders of one step, checked, then timed side by side.
 
 `fastadam bench` runs it; [contenders][fastadam.bench.contenders] says what is compared and on
-which memory, [timing][fastadam.bench.timing] how it is timed.
+which memory, [validation][fastadam.bench.validation] how it is checked,
+[timing][fastadam.bench.timing] how it is timed.
 """

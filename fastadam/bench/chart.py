@@ -1,10 +1,12 @@
-"""The chart of a report: how fast each contender is, and how the closest rival compares."""
+"""The chart of a report, and the canvas for any chart that is derived from data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .report import Report, Row, closest_rival, conditions, ratio
+from .report import Report, Row
+from .tables import REFERENCES, conditions, nearest, ratio
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart
 COLOURS = {
@@ -33,10 +35,11 @@ STYLE = {
 }
 
 
-def write_chart(report: Report, path: Path) -> None:
-    """Draw the report as PNG or SVG, by the ending of the path.
+@contextmanager
+def canvas(path: Path, digest: str, size: tuple[float, float], note: str) -> Iterator[Any]:
+    """A figure to draw on, saved as PNG or SVG, by the ending of the path, with a note below.
 
-    The digest of the report is kept in the file, to tell later what it was drawn from.
+    The digest of the data is kept in the file, to tell later what it was drawn from.
 
     Raises:
         ModuleNotFoundError: if matplotlib is not installed.
@@ -49,16 +52,31 @@ def write_chart(report: Report, path: Path) -> None:
         message = 'a chart needs matplotlib: pip install "fastadam[bench]"'
         raise ModuleNotFoundError(message) from None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10, 4.6), layout="constrained", facecolor="white")
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
-        draw_speed(left, report)
-        draw_ratios(right, report)
-        figure.supxlabel(conditions(report), fontsize=8, color=FAINT, x=0.01, ha="left")
-        metadata = {"Description": f"fastadam bench {report.digest}"}
+        yield figure
+        figure.supxlabel(note, fontsize=8, color=FAINT, x=0.01, ha="left")
+        metadata = {"Description": f"drawn from {digest}"}
         if path.suffix == ".svg":
             metadata["Date"] = None  # type: ignore[assignment]  # the same file every time
         figure.savefig(path, dpi=200, metadata=metadata)
+
+
+def is_drawn_from(digest: str, path: Path) -> bool:
+    """Whether there is a chart of the data with this digest."""
+    return path.exists() and digest.encode() in path.read_bytes()
+
+
+def write_chart(report: Report, path: Path) -> None:
+    """Draw the report: how fast each contender is, or how near to the limit each optimizer."""
+    height = 1.5 + 0.3 * len(report.optimizers) if report.several else 4.6
+    with canvas(path, report.digest, (10, height), conditions(report.machine)) as figure:
+        if report.several:
+            draw_shares(figure.subplots(), report)
+        else:
+            left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+            draw_speed(left, report)
+            draw_ratios(right, report)
 
 
 def curves(report: Report) -> dict[str, list[Row]]:
@@ -94,43 +112,48 @@ def draw_speed(axes: Any, report: Report) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.set_xlabel("elements")
-    axes.set_title("GB/s of an AdamW step, at 28 bytes per element", loc="left", fontsize=11)
+    row = report.rows[0]
+    title = f"{row.optimizer}: GB/s of a step, at {row.bytes} bytes per element"
+    axes.set_title(title, loc="left", fontsize=11)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-    label_ends(axes, ends)
+    label_ends(axes, ends, COLOURS)
 
 
-def label_ends(axes: Any, ends: Mapping[str, float]) -> None:
-    """Write names beside the last points, moved apart where they would touch."""
-    low, high = axes.get_ylim()
-    apart = (high / low) ** 0.055
+def label_ends(axes: Any, ends: Mapping[str, float], colours: Mapping[str, str]) -> None:
+    """Write names beside the last points, moved apart where they would touch, and inside."""
+    left, _ = axes.get_xlim()
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = {name: min(max(0, to_axes.transform((left, y))[1]), 1) for name, y in ends.items()}
     names = sorted(ends, key=lambda name: ends[name])
-    for name, y in zip(names, spread([ends[name] for name in names], apart), strict=True):
+    placed = spread([heights[name] for name in names], 0.055)
+    inwards = min(0, 1 - placed[-1]) + max(0, -placed[0])
+    for name, y in zip(names, placed, strict=True):
         axes.annotate(
             name,
-            (1.02, y),
-            xycoords=("axes fraction", "data"),
+            (1.02, y + inwards),
+            xycoords="axes fraction",
             va="center",
-            color=COLOURS.get(name, INK),
+            color=colours.get(name, INK),
             fontweight="bold" if name == "fused" else "normal",
         )
 
 
-def spread(values: Sequence[float], factor: float) -> list[float]:
-    """Ascending values, moved as little as needed for neighbours to differ by the factor."""
+def spread(values: Sequence[float], apart: float) -> list[float]:
+    """Ascending values, moved as little as needed for neighbours to be so far apart."""
     placed = list(values)
     for _ in range(100):
         for k in range(1, len(placed)):
             lower, upper = placed[k - 1], placed[k]
-            if upper < lower * factor * 0.999:
-                middle = (lower * upper) ** 0.5
-                placed[k - 1], placed[k] = middle / factor**0.5, middle * factor**0.5
+            if upper < lower + 0.999 * apart:
+                middle = (lower + upper) / 2
+                placed[k - 1], placed[k] = middle - apart / 2, middle + apart / 2
     return placed
 
 
 def draw_ratios(axes: Any, report: Report) -> None:
-    """A bar per case: the time of the closest rival relative to fused."""
-    rival = closest_rival(report)
+    """A bar per case: the time of the nearest rival relative to fused."""
+    rival = nearest(report)
     rows = [rows[rival] for rows in report.cases.values() if rival in rows]
     places = range(len(rows))[::-1]
     lengths = [row.to_fused for row in rows]
@@ -143,3 +166,27 @@ def draw_ratios(axes: Any, report: Report) -> None:
     axes.tick_params(length=0)
     axes.set_title(f"Time of {rival} / fused", loc="left", fontsize=11)
     axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def draw_shares(axes: Any, report: Report) -> None:
+    """A bar per optimizer: the share of the limit's speed that fused reaches on the largest array;
+    a dot for each rival."""
+    largest = max((row for row in report.rows if row.arrays == 1), key=lambda row: row.elements)
+    found = [each.cases.get(largest.case) for each in report.optimizers.values()]
+    groups = [rows for rows in found if rows][::-1]
+    fused = [rows["fused"] for rows in groups]
+    axes.barh(range(len(fused)), [row.of_limit for row in fused], color=COLOURS["fused"])
+    for y, row in enumerate(fused):
+        axes.text(0.01, y, f"{row.of_limit:.0%}", va="center", color="white", fontweight="bold")
+    for name in (name for name in reversed(report.contenders) if name not in REFERENCES):
+        places = [y for y, rows in enumerate(groups) if name in rows]
+        shares = [groups[y][name].of_limit for y in places]
+        axes.scatter(shares, places, s=50, color=COLOURS[name], edgecolors="white", label=name)
+    axes.axvline(1, color=FAINT, linestyle=(0, (4, 2)), linewidth=1.6)
+    axes.set_yticks(range(len(fused)), [f"{row.optimizer}, {row.bytes} bytes" for row in fused])
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    title = f"Share of the limit's speed that fused reaches, {largest.case} elements"
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")

@@ -1,10 +1,11 @@
-"""The contenders: one float32 AdamW step, done in several ways on the same kind of memory.
+"""The contenders: one float32 step, done in several ways on the same kind of memory.
 
 All contenders of a case exist at the same time, so that they can be timed in turns. Those on
-NumPy arrays share one set of parameters and gradients; all of them except `fused`, which creates
-its own, also share one set of moments. The three of PyTorch share a set that PyTorch allocates.
-Gradients stay the same from step to step, so every value stays finite and normal. Sharing is for
-timing only: `validate` gives every contender memory of its own and fresh gradients at every step.
+NumPy arrays share one set of parameters and gradients, those of PyTorch another, which PyTorch
+allocates. `fused` and each of PyTorch's create state of their own; the others share one set.
+Gradients stay the same from step to step, so every value stays finite and normal. (The deviation
+that centered RMSprop divides by becomes 0.) Sharing is for timing only: `validate` gives every
+contender memory of its own and fresh gradients at every step.
 
 NumPy's own step is serial. All others use the same number of threads, except on arrays so small
 that the library itself stays serial: there the hand-written Numba kernels are serial too.
@@ -26,15 +27,16 @@ import fastadam as fa
 from ..kernels import threads as policy
 from ..memory.flat import aligned_zeros
 from . import passes
+from .limit import limit
+from .variants import ADAMW, Variant, keywords
 
 Array = NDArray[Any]
 
 LR, BETAS, EPS, WEIGHT_DECAY = 1e-3, (0.9, 0.999), 1e-8, 1e-2  # the defaults of AdamW
 HYPER: dict[str, Any] = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": WEIGHT_DECAY}
 
-# Bytes per element while everything is alive: parameters and gradients 8, shared moments 8,
-# those of `fused` 8, scratch 8, temporaries of the largest step 20; PyTorch's set another 16.
-NUMPY_BYTES, TORCH_BYTES = 52, 16
+# Bytes per element: of parameters and gradients, of scratch, of the temporaries of a large step
+PAIR, SCRATCH, TEMPORARIES = 8, 8, 20
 
 
 class Contender(NamedTuple):
@@ -48,10 +50,11 @@ class Contender(NamedTuple):
 
 
 class Case(NamedTuple):
-    """The sizes of the arrays that one step updates."""
+    """The sizes of the arrays that one step updates, and what the step is."""
 
     label: str
     sizes: tuple[int, ...]
+    variant: Variant = ADAMW
 
     @property
     def elements(self) -> int:
@@ -59,35 +62,30 @@ class Case(NamedTuple):
 
     def bytes(self, names: Sequence[str]) -> int:
         """How much memory the contenders take together."""
-        per_element = NUMPY_BYTES + (TORCH_BYTES if {*names} & {*TORCH} else 0)
-        return self.elements * per_element
+        state, in_torch = 4 * len(self.variant.rule.state), len({*names} & {*TORCH})
+        numpy_side = PAIR + 2 * state + SCRATCH + TEMPORARIES
+        torch_side = PAIR + in_torch * state if in_torch else 0
+        return self.elements * (numpy_side + torch_side)
 
 
-def one_array(size: int) -> Case:
+def one_array(size: int, variant: Variant = ADAMW) -> Case:
     """One array; the label is short where the size is a round number."""
     digits = str(size).rstrip("0")
     power = len(str(size)) - 1
-    return Case(f"{digits}e{power}" if len(digits) == 1 and power >= 3 else str(size), (size,))
+    label = f"{digits}e{power}" if len(digits) == 1 and power >= 3 else str(size)
+    return Case(label, (size,), variant)
 
 
-def many_arrays(number: int = 1000, size: int = 1000) -> Case:
+def many_arrays(number: int = 1000, size: int = 1000, variant: Variant = ADAMW) -> Case:
     """Many small arrays, each updated where it is."""
-    return Case(f"{number} x {size}", (size,) * number)
-
-
-# Small cases that take every way through the contenders: serial, parallel, several arrays.
-VALIDATED = (
-    one_array(1003),
-    one_array(policy.SERIAL_BELOW + 11),
-    Case("3 arrays", (17, 1000, 1)),
-)
+    return Case(f"{number} x {size}", (size,) * number, variant)
 
 
 class Memory:
     """What the contenders of one case share, each part allocated when first asked for."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = sizes
+    def __init__(self, case: Case) -> None:
+        self.sizes, self.variant = case.sizes, case.variant
         normal = np.random.default_rng(0).standard_normal
         self.params, self.grads = self._zeros(), self._zeros()
         for array in (*self.params, *self.grads):
@@ -97,8 +95,9 @@ class Memory:
         return [aligned_zeros(size, np.float32) for size in self.sizes]
 
     @cached_property
-    def moments(self) -> tuple[list[Array], list[Array]]:
-        return self._zeros(), self._zeros()
+    def states(self) -> list[list[Array]]:
+        """The arrays of each state of the rule."""
+        return [self._zeros() for _ in self.variant.rule.state]
 
     @cached_property
     def scratch(self) -> tuple[Array, Array]:
@@ -113,20 +112,6 @@ class Memory:
         for parameter, grad in zip(parameters, self.grads, strict=True):
             parameter.grad = torch.from_numpy(grad).clone()
         return parameters
-
-    @cached_property
-    def torch_state(self) -> dict[Any, dict[str, Any]]:
-        """State as `torch.optim.AdamW` makes it at its first step."""
-        import torch
-
-        return {
-            parameter: {
-                "step": torch.zeros(()),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-            for parameter in self.tensors
-        }
 
 
 def numpy_adam(
@@ -170,7 +155,7 @@ def numpy_adam(
 
 
 def _numpy(name: str, memory: Memory) -> Contender:
-    arrays = list(zip(memory.params, memory.grads, *memory.moments, strict=True))
+    arrays = list(zip(memory.params, memory.grads, *memory.states, strict=True))
     steps = count(1)
 
     def step() -> None:
@@ -183,7 +168,7 @@ def _numpy(name: str, memory: Memory) -> Contender:
 
 def _numba_unfused(name: str, memory: Memory) -> Contender:
     """A compiled pass for every line of `numpy_adam`, temporaries in scratch memory."""
-    (param,), (grad,), ((exp_avg,), (exp_avg_sq,)) = memory.params, memory.grads, memory.moments
+    (param,), (grad,), ((exp_avg,), (exp_avg_sq,)) = memory.params, memory.grads, memory.states
     update, denominator = memory.scratch
     scale, shift, root, scaled, square, add, subtract, divide = (
         each.over(param.size)
@@ -224,24 +209,27 @@ def _numba_unfused(name: str, memory: Memory) -> Contender:
 def _fused(name: str, memory: Memory) -> Contender:
     alone = len(memory.sizes) == 1
     params, grads = (side[0] if alone else side for side in (memory.params, memory.grads))
-    optimizer = fa.AdamW(params, **HYPER)
+    optimizer = memory.variant.optimizer(params, **memory.variant.hyper)
     return Contender(name, partial(optimizer.step, grads), memory.params, memory.grads)
 
 
 def _limit(name: str, memory: Memory) -> Contender:
-    """The traffic of a step and no arithmetic to speak of, over one array of all elements."""
-    whole = memory if len(memory.sizes) == 1 else Memory([sum(memory.sizes)])
-    arrays = [side[0] for side in (whole.params, whole.grads, *whole.moments)]
-    kernel = passes.limit.over(whole.sizes[0])
-    step = partial(kernel, *arrays, np.float32(0))
-    return Contender(name, step, whole.params, whole.grads, moves=False)
+    """The traffic of a step and no arithmetic to speak of, over one array of all elements.
+
+    The states must not be zero: some processors write zeros over zeros faster than numbers.
+    """
+    if len(memory.sizes) > 1:
+        memory = Memory(one_array(sum(memory.sizes), memory.variant))
+    (param,), (grad,), states = memory.params, memory.grads, [state for (state,) in memory.states]
+    for state in states:
+        np.square(grad, out=state)
+    step = limit(param, grad, states)
+    return Contender(name, step, memory.params, memory.grads, moves=False)
 
 
-def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contender:
-    import torch
-
-    optimizer = torch.optim.AdamW(memory.tensors, foreach=foreach, fused=fused, **HYPER)
-    optimizer.state.update(memory.torch_state)
+def _torch(name: str, memory: Memory, **how: bool) -> Contender:
+    variant = memory.variant
+    optimizer = variant.in_torch(memory.tensors, **how, **variant.torch_values)
     params = [tensor.detach().numpy() for tensor in memory.tensors]
     grads = [tensor.grad.numpy() for tensor in memory.tensors]
     return Contender(name, optimizer.step, params, grads)
@@ -250,13 +238,14 @@ def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contende
 _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
     "numpy": _numpy,
     "numba unfused": _numba_unfused,
-    "torch for-loop": partial(_torch, foreach=False, fused=False),
-    "torch foreach": partial(_torch, foreach=True, fused=False),
+    "torch for-loop": partial(_torch, foreach=False),
+    "torch foreach": partial(_torch, foreach=True),
     "torch fused": partial(_torch, foreach=False, fused=True),
     "fused": _fused,
     "limit": _limit,
 }
 TORCH = tuple(name for name in _MAKERS if name.startswith("torch"))
+OVERVIEW = ("torch foreach", "torch fused", "fused", "limit")  # where several optimizers are timed
 
 
 def load_torch() -> bool:
@@ -272,15 +261,23 @@ def load_torch() -> bool:
     return True
 
 
-def names_for(case: Case, torch: bool) -> list[str]:
-    """The contenders of a case, slowest first by expectation."""
-    absent = {*(() if torch else TORCH), *(("numba unfused",) if len(case.sizes) > 1 else ())}
+def names_for(case: Case, torch: bool, overview: bool = False) -> list[str]:
+    """The contenders of a case, slowest first by expectation; fewer for an overview."""
+    absent = {*_MAKERS} - {*OVERVIEW} if overview else set()
+    if not (torch and case.variant.in_torch):
+        absent |= {*TORCH}
+    elif "fused" not in keywords(case.variant.in_torch):
+        absent |= {"torch fused"}
+    if case.variant != ADAMW:
+        absent |= {"numpy", "numba unfused"}
+    if len(case.sizes) > 1:
+        absent |= {"numba unfused"}
     return [name for name in _MAKERS if name not in absent]
 
 
 def contenders(case: Case, names: Sequence[str]) -> list[Contender]:
     """Contenders of a case, on memory that they share."""
-    memory = Memory(case.sizes)
+    memory = Memory(case)
     return [_MAKERS[name](name, memory) for name in names]
 
 
@@ -319,60 +316,3 @@ def _use_torch_threads(threads: int) -> Callable[[], None]:
     restore: Callable[[], None] = partial(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(threads)
     return restore
-
-
-def reference(param: Array, grads: Sequence[Array]) -> Array:
-    """The parameter after a step with each of the gradients, in float64 from the paper.
-
-    I. Loshchilov and F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019, algorithm 2,
-    with the schedule multiplier 1 and the decay in units of the learning rate, as in PyTorch.
-    """
-    theta = param.astype(np.float64)
-    m, v = np.zeros_like(theta), np.zeros_like(theta)
-    beta1, beta2 = BETAS
-    for t, grad in enumerate(grads, start=1):
-        g = grad.astype(np.float64)
-        m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g**2
-        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
-        theta = theta - LR * (m_hat / (np.sqrt(v_hat) + EPS) + WEIGHT_DECAY * theta)
-    return theta
-
-
-def validate(case: Case, name: str) -> None:
-    """Let a contender take a few steps on memory of its own, and compare with `reference`.
-
-    Raises:
-        RuntimeError: if it is wrong.
-    """
-    (contender,) = contenders(case, [name])
-    check(contender)
-
-
-def check(contender: Contender, steps: int = 5) -> None:
-    """Take a few steps with fresh gradients, and compare with `reference`.
-
-    A float32 step rounds the parameter twice, its factor of decay once, and the update, which is
-    less than 0.01, a few times; four roundings of the parameter per step bound the error.
-
-    Raises:
-        RuntimeError: if they differ by more.
-    """
-    start = [param.copy() for param in contender.params]
-    normal = np.random.default_rng(1).standard_normal
-    history: list[list[Array]] = []
-    for _ in range(steps):
-        for grad in contender.grads:
-            normal(dtype=np.float32, out=grad)
-        history.append([grad.copy() for grad in contender.grads])
-        contender.step()
-    for number, (param, old) in enumerate(zip(contender.params, start, strict=True)):
-        grads = [step[number] for step in history] if contender.moves else []
-        expected = reference(old, grads)
-        allowed = 4 * steps * 2.0**-24 * (np.abs(old) + 0.1)
-        error = float(np.max(np.abs(param - expected) / allowed))
-        if not error <= 1:
-            raise RuntimeError(
-                f"contender {contender.name!r} is wrong for array {number} of {len(start)}: "
-                f"{error:.3g} times the allowed error; it is not timed"
-            )

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,23 +12,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..bench.contenders import Case
     from ..bench.report import Report, Row
+    from ..bench.variants import Variant
 
 HELP = "time a step against NumPy, unfused Numba, PyTorch and the limit of the memory"
 
 DESCRIPTION = """\
-Times one float32 AdamW step, done in several ways on arrays of the same sizes:
+Times one float32 step of an optimizer, AdamW unless another is named, done in several ways on
+arrays of the same sizes:
 
-  numpy           one NumPy operation per line, with temporaries
-  numba unfused   one compiled pass per operation
-  torch ...       torch.optim.AdamW, if PyTorch is installed: for-loop, foreach, fused
-  fused           fastadam.AdamW
+  numpy           one NumPy operation per line, with temporaries (AdamW)
+  numba unfused   one compiled pass per operation (AdamW)
+  torch ...       torch.optim's, if PyTorch has it: for-loop, foreach, fused
+  fused           fastadam's
   limit           the same reads and writes as fused, and no arithmetic
 
 Every contender is compared with a float64 reference first; a wrong one is not timed. All take
 turns, so that a busy moment of the machine meets all of them. With glibc, freed memory is kept,
 so that temporaries of numpy and torch cost no page faults: that is their best case. The table
-shows quantiles of the time of a step, the memory traffic (28 bytes per element for all), the
+shows quantiles of the time of a step, the memory traffic (what fused moves, counted for all), the
 share of the limit's speed, and the time relative to fused.
+
+If several optimizers are named, each is timed against its own limit and against torch, and the
+table has a row for each. A step reads and writes the more, the more is kept for each element: 12
+bytes with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW.
 """
 
 EXAMPLES = """\
@@ -36,12 +43,16 @@ examples:
   fastadam bench --sizes 1e5 1e6 --seconds 2        a quick look
   fastadam bench --threads 1 --no-torch             serial, without PyTorch
   fastadam bench --csv laptop.csv --plot laptop.png keep the numbers, draw them
+  fastadam bench --optimizer lion                   another optimizer
+  fastadam bench --optimizer all --sizes 1e7        a row for each
+  fastadam bench --optimizer sgd sgd:momentum=0.9,nesterov=True adam:amsgrad=True
 """
 
 DEFAULT_SIZES = ("1e3", "1e4", "1e5", "1e6", "1e7", "1e8")
 FORMATS = (".png", ".svg")
 
 Show = Callable[[str, float], None]
+NamesFor = Callable[["Case"], list[str]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add = parser.add_argument
+    add(
+        "--optimizer",
+        nargs="+",
+        default=("AdamW",),
+        metavar="NAME",
+        help="one or more, in any case, or all; options follow as in sgd:momentum=0.9,nesterov=True"
+        " (default: AdamW)",
+    )
     add(
         "--sizes",
         nargs="+",
@@ -69,7 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
     add("--plot", type=Path, metavar="FILE", help="draw the numbers, as .png or .svg")
     add("--no-torch", action="store_true", help="leave out PyTorch")
-    add("--no-small", action="store_true", help="leave out the case of 1000 arrays of 1000")
+    add(
+        "--no-small",
+        action="store_true",
+        help="leave out the case of 1000 arrays of 1000, which is timed for one optimizer only",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,18 +106,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..bench import contenders, machine
     from ..bench.report import Report
+    from ..bench.variants import variants
 
+    chosen = variants(arguments.optimizer)
     torch = not arguments.no_torch and contenders.load_torch()
     threads = arguments.threads or contenders.most_threads()
-    cases = [contenders.one_array(size) for size in sizes]
-    if not arguments.no_small:
-        cases.append(contenders.many_arrays())
+    names_for = partial(contenders.names_for, torch=torch, overview=len(chosen) > 1)
+    cases = [contenders.one_array(size, variant) for variant in chosen for size in sizes]
+    if len(chosen) == 1 and not arguments.no_small:
+        cases.append(contenders.many_arrays(variant=chosen[0]))
     if not (torch or arguments.no_torch):
         say("PyTorch is not installed; the other contenders go on without it.")
+    say("Checking all contenders against float64; the first time, they are compiled as well.")
     machine.keep_freed_memory()
     with contenders.using_threads(threads, torch), progress() as show:
-        validated(torch, show)
-        rows = [row for case in cases for row in timed(case, torch, arguments, show)]
+        for variant in chosen:
+            validated(variant, names_for, torch, show)
+        rows = [row for case in cases for row in timed(case, names_for(case), arguments, show)]
     publish(Report(machine.describe(threads), rows), arguments)
     return 0
 
@@ -138,28 +166,21 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise ValueError('--plot needs matplotlib: pip install "fastadam[bench]"')
 
 
-def validated(torch: bool, show: Show) -> None:
+def validated(variant: "Variant", names_for: NamesFor, torch: bool, show: Show) -> None:
     """Check every contender, which compiles everything that is timed later."""
-    from ..bench import contenders
+    from ..bench import validation
 
-    checks = [
-        (case, name) for case in contenders.VALIDATED for name in contenders.names_for(case, torch)
-    ]
-    say(
-        "Checking all contenders against float64. A first run also compiles them: the fused "
-        "kernel, and two versions each of eight Numba passes and of the limit."
-    )
+    checks = [(case, name) for case in validation.cases(variant) for name in names_for(case)]
     for number, (case, name) in enumerate(checks):
-        show(f"checking {name}", number / len(checks))
-        contenders.validate(case, name)
+        show(f"checking {variant.label}", number / len(checks))
+        validation.validate(case, name, torch)
 
 
-def timed(case: "Case", torch: bool, arguments: argparse.Namespace, show: Show) -> list["Row"]:
+def timed(case: "Case", names: list[str], arguments: argparse.Namespace, show: Show) -> list["Row"]:
     """The rows of a case; none, and a message, if the memory would not do."""
     from ..bench import contenders, machine, report, timing
 
     machine.release_freed_memory()
-    names = contenders.names_for(case, torch)
     needed, available = case.bytes(names), machine.available_memory()
     if available is not None and needed > available:
         say(
@@ -167,25 +188,27 @@ def timed(case: "Case", torch: bool, arguments: argparse.Namespace, show: Show) 
             f"{available / 1e9:.1f} GB are available."
         )
         return []
-    show(case.label, 0.0)
+    label = f"{case.variant.label}, {case.label}"
+    show(label, 0.0)
     steps = [contender.step for contender in contenders.contenders(case, names)]
     timings = timing.measure(
         steps,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
-        progress=lambda fraction: show(case.label, fraction),
+        progress=lambda fraction: show(label, fraction),
     )
     return report.rows_of(case, dict(zip(names, timings, strict=True)))
 
 
 def publish(report: "Report", arguments: argparse.Namespace) -> None:
     """Print the table and the summary; write the files that were asked for."""
-    from ..bench.report import conditions, show, summary, write_csv
+    from ..bench.report import write_csv
+    from ..bench.tables import conditions, show, summary, table
 
     if not report.rows:
         raise ValueError("no size fits into memory; give smaller --sizes")
-    show(report)
-    print(conditions(report))
+    show(table(report))
+    print(conditions(report.machine))
     print(summary(report))
     if arguments.csv is not None:
         write_csv(report, arguments.csv)

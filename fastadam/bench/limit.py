@@ -1,0 +1,52 @@
+"""The limit of a step: its reads and writes, through the library's own loop, and no arithmetic.
+
+That loop serves any number of states, so there is one limit for every optimizer. It is launched
+without an optimizer around it, and is as fast as the loop that one would write by hand for Numba.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from ..kernels.threads import SERIAL_BELOW, get_threads
+from ..launch import kernel_for
+from ..memory.checks import address
+from ..memory.table import Table
+from ..rules import Rule
+
+
+@cache
+def still(states: int) -> Rule:
+    """The rule that changes nothing, since `zero` is 0, which the compiler cannot know."""
+    keep = _keep(states)
+
+    def still(param, grad, state, h):  # type: ignore[no-untyped-def]
+        nothing = h.zero * grad
+        return param + nothing, keep(state, nothing)
+
+    return Rule(still, tuple(f"state{number}" for number in range(states)), ("zero",))
+
+
+def _keep(states: int) -> Callable[..., Any]:
+    """`keep(state, nothing) -> state` for a tuple of so many."""
+    if not states:
+        return lambda state, nothing: ()
+    rest = _keep(states - 1)
+    return lambda state, nothing: (state[0] + nothing,) + rest(state[1:], nothing)
+
+
+def limit(param: Any, grad: Any, states: Sequence[Any]) -> Callable[[], None]:
+    """What reads all and writes all but the gradient; small arrays serially, as the library."""
+    arrays = (param, grad, *states)
+    table = Table(kernel_for(still(len(states)), param.dtype), [param.size], records=1)
+    for stream, array in zip(table.kernel.streams, arrays, strict=True):
+        table.place(stream.name, [address(array)])
+    table.pack(0, 0.0)
+    threads = 1 if param.size < SERIAL_BELOW else get_threads()
+    run = table.serial if threads == 1 else table.parallel(threads)
+    return partial(_call, run, table, arrays)
+
+
+def _call(run: Callable[[], None], *kept: Any) -> None:
+    """Run; the rest is only kept alive, for a kernel knows nothing but addresses."""
+    run()
