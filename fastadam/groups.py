@@ -135,6 +135,7 @@ class Group:
     Attributes:
         rule: what moves its parameters.
         scheduled: whether a hyperparameter is a function of the step.
+        switched: whether one besides `lr` is, which may switch state on and off.
 
     Raises:
         TypeError, ValueError: for an unknown name, a missing one, a wrong value, or other arrays.
@@ -166,6 +167,7 @@ class Group:
             else:
                 self._values[name] = checked(name, value, default, where)
         self.scheduled = bool(self._schedules)
+        self.switched = bool(self._schedules.keys() - {"lr"})
         dict.update(raw, self._values)
 
     def at(self, step: int, lr: float | None = None) -> Values:

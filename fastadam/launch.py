@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .kernels.factory import Kernel, default_target, kernel
-from .kernels.stages import staged, streams
+from .kernels.stages import STATE, staged, streams
 from .kernels.storage import FLOAT, Single
 from .memory.checks import address
 from .memory.device import DeviceArray
@@ -156,7 +156,9 @@ class Launch:
         self.choose([k if state.cohorts[k].active else SKIPPED for k in state.cohort_of])
         for name in self.rule.state:
             arrays = [state.arrays[name][i] for i in self.members]
-            self.table.place(name, [0 if array is None else address(array) for array in arrays])
+            self.table.place(
+                STATE + name, [0 if array is None else address(array) for array in arrays]
+            )
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], Sequence[float]]:

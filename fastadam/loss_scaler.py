@@ -4,18 +4,26 @@ P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 """
 
 import math
+import sys
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from .options import flag_of
 from .step_info import StepInfo
+
+LEAST_SCALE = 2.0**-126  # the least number of which float32 has an inverse at full precision
 
 
 class LossScaler:
     r"""A loss scale that grows while gradients are finite, and falls when they are not.
 
     After `growth_interval` good steps in a row \(s \leftarrow s \cdot\) `growth_factor`; after a
-    bad one \(s \leftarrow s \cdot\) `backoff_factor`. Names, defaults and saved state are those of
-    `torch.amp.GradScaler`; but here `scale` is the number, and the optimizer checks and unscales,
-    on the way, with `skip_nonfinite=True` and `step(grad_scale=...)`.
+    bad one \(s \leftarrow s \cdot\) `backoff_factor`, but never below 2**-126. Names, defaults and
+    saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
+    optimizer checks and unscales, on the way, with `skip_nonfinite=True` and
+    `step(grad_scale=...)`.
 
     Args:
         init_scale: the first scale, default 2**16.
@@ -27,7 +35,7 @@ class LossScaler:
         scale: what to multiply the loss, or the gradient of the loss, by.
 
     Raises:
-        ValueError: for a number out of range.
+        TypeError, ValueError: for what is no number, or out of range.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -50,14 +58,11 @@ class LossScaler:
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
     ) -> None:
-        _refuse_unless(0 < init_scale < math.inf, "init_scale", init_scale, "above 0 and finite")
-        _refuse_unless(1 < growth_factor < math.inf, "growth_factor", growth_factor, "above 1")
-        _refuse_unless(0 < backoff_factor < 1, "backoff_factor", backoff_factor, "in (0, 1)")
-        whole = growth_interval >= 1 and growth_interval == int(growth_interval)
-        _refuse_unless(whole, "growth_interval", growth_interval, "a count of steps")
-        self.scale = float(init_scale)
-        self._growth_factor, self._backoff_factor = float(growth_factor), float(backoff_factor)
-        self._growth_interval, self._good_steps = int(growth_interval), 0
+        scale = _number("init_scale", init_scale, LEAST_SCALE / 2, math.inf)
+        self._growth_factor = _number("growth_factor", growth_factor, 1.0, math.inf)
+        self._backoff_factor = _number("backoff_factor", backoff_factor, 0.0, 1.0)
+        self.scale, self._good_steps = scale, 0
+        self._growth_interval = _count("growth_interval", growth_interval, 1)
 
     def update(self, found_inf: StepInfo | bool) -> None:
         """Adapt the scale to a step.
@@ -70,8 +75,9 @@ class LossScaler:
             if not (found_inf.updated or found_inf.skipped):
                 return
             found_inf = found_inf.skipped
-        if found_inf:
-            self.scale, self._good_steps = self.scale * self._backoff_factor, 0
+        if flag_of(found_inf):
+            self.scale = max(self.scale * self._backoff_factor, LEAST_SCALE)
+            self._good_steps = 0
             return
         self._good_steps += 1
         if self._good_steps == self._growth_interval:
@@ -92,19 +98,34 @@ class LossScaler:
         """Go on from a saved state, this class's or that of PyTorch's GradScaler.
 
         Raises:
-            ValueError: if something is missing or out of range; nothing is changed then.
+            TypeError, ValueError: if something is missing or out of range; nothing is changed then.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"LossScaler: state_dict={state_dict!r} is not a dict")
         if missing := self.state_dict().keys() - state_dict.keys():
             raise ValueError(f"state_dict lacks {sorted(missing)}; it has {list(state_dict)}")
-        saved = dict(state_dict)
-        scale, good_steps = saved.pop("scale"), saved.pop("_growth_tracker")
-        vars(self).update(vars(LossScaler(scale, **saved)))
-        self._good_steps = int(good_steps)
+        settings = {name: state_dict[name] for name in self.state_dict() if name[0] != "_"}
+        loaded = LossScaler(settings.pop("scale"), **settings)
+        loaded._good_steps = _count("_growth_tracker", state_dict["_growth_tracker"], 0)
+        vars(self).update(vars(loaded))
 
     def __repr__(self) -> str:
         return f"LossScaler(scale={self.scale:g})"
 
 
-def _refuse_unless(good: bool, name: str, value: Any, wanted: str) -> None:
-    if not good:
-        raise ValueError(f"LossScaler: {name}={value!r} is not {wanted}")
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    """A float between two bounds, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"LossScaler: {name}={value!r} is not a number")
+    if not low < value < high or value > sys.float_info.max:
+        raise ValueError(f"LossScaler: {name}={value!r} is not between {low:g} and {high:g}")
+    return float(value)
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"LossScaler: {name}={value!r} is not a count of steps")
+    if not least <= value < math.inf or value != int(value):
+        raise ValueError(f"LossScaler: {name}={value!r} is not a count of at least {least}")
+    return int(value)

@@ -17,7 +17,7 @@ from .kernels.factory import Kernel
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .memory.tree import Tree
-from .options import NAMES, Options, unscale_of
+from .options import NAMES, Options
 from .plan import Plan
 from .rules import Rule
 from .state import State
@@ -314,14 +314,13 @@ class Optimizer:
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
             norm, lr = None, values[0].get("lr")
-            if plan.around or found_inf:
-                norm, verdict = plan.prepare(arrays, unscale_of(grad_scale), bool(found_inf))
+            if plan.around or found_inf is not False:
+                norm, verdict = plan.prepare(arrays, grad_scale, found_inf)
                 if verdict != "update":
                     return new_info((self._state.count, lr, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
-            if plan.active:
-                plan.run()
+            plan.run()
             info = late_info if callable(norm) else new_info
             return info((self._state.count, lr, norm, False, plan.active))
 
@@ -393,7 +392,6 @@ class Optimizer:
             rule = self.variant(value)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
-                self._state.know(rule.state)
         self.rule = self._groups[0].rule
 
     def _add(self, raw: Any, alone: bool = False) -> None:
@@ -407,7 +405,8 @@ class Optimizer:
         unique = len({*gathered.paths}) == len(gathered.arrays)
         names = {"param_names": gathered.paths} if unique else {}
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
-        group = self._settled(raw, raw["params"], where and f"{where}: ")
+        step = self._state.count + 1
+        group = self._settled(raw, raw["params"], where and f"{where}: ", step)
         self._parameters.add(gathered, alone)
         raw.edits = self._edits
         self._raws.append(raw)
@@ -418,10 +417,10 @@ class Optimizer:
             self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
 
-    def _settled(self, raw: ParamGroup, params: Any, where: str) -> Group:
-        """A group whose hyperparameters go together, with the rule that follows from them."""
+    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
+        """A group whose hyperparameters at a step go together, with the rule that follows."""
         group = Group(raw, params, self.defaults, where)
-        values = group.at(self._state.count + 1)
+        values = group.at(step)
         self.check(values)
         group.rule = self.variant(values)
         return group
@@ -459,7 +458,8 @@ class Optimizer:
                 "param_groups has other groups than the optimizer was given; edit the dicts in "
                 "it, use add_param_group, or make a new optimizer"
             )
-        self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
+        step = self._state.count + 1
+        self._adopt([self._settled(g.raw, g.params, g.where, step) for g in self._groups])
 
     def _plan_for(self, masked: bool, scaled: bool) -> Plan:
         """The plan, or a new one if it is not for such steps."""

@@ -34,24 +34,34 @@ class Options:
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
+        for name in ("clip_norm", "clip_value", "ema_decay"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _number(name, value))
         for name in ("clip_norm", "clip_value"):
-            _check_bound(name, getattr(self, name))
+            if not (getattr(self, name) or 0) >= 0:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is not at least 0; None is no bound"
+                )
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); 0.999 is usual")
+        if self.ema_warmup and self.ema_decay is None:
+            raise ValueError("ema_warmup=True needs an ema_decay")
         for name in ("skip_nonfinite", "ema_warmup", "zero_grads"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise TypeError(f"{name}={getattr(self, name)!r} is not a bool")
-        if self.clip_norm_per not in ("global", "tensor"):
-            raise ValueError(f"clip_norm_per={self.clip_norm_per!r}; give 'global' or 'tensor'")
-        _check_decay(self.ema_decay)
-        if self.ema_warmup and self.ema_decay is None:
-            raise ValueError("ema_warmup=True needs an ema_decay")
-        if self.shadow_dtype not in (None, *SHADOWS):
-            raise ValueError(f"shadow_dtype={self.shadow_dtype!r}; give one of {SHADOWS}")
+        _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
+        _check_choice("shadow_dtype", self.shadow_dtype, (None, *SHADOWS))
         _check_count(self.accumulate_steps)
 
     @property
     def measures(self) -> bool:
         """Whether a step wants the norm of its gradients."""
         return self.clip_norm is not None or self.skip_nonfinite
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients may be clipped by their norm; an infinite bound only measures."""
+        return self.clip_norm is not None and self.clip_norm < math.inf
 
     @property
     def accumulates(self) -> bool:
@@ -67,7 +77,7 @@ class Options:
         """The options that the kernels have, for a step with masks or with a scale of its own."""
         wanted = {
             "clip_value": self.clip_value is not None,
-            "grad_scale": scaled or self.clip_norm is not None or self.accumulates,
+            "grad_scale": scaled or self.clips or self.accumulates,
             "grad_sum": self.accumulates,
             "mask": masked,
             "ema": self.ema_decay is not None,
@@ -80,22 +90,19 @@ class Options:
 NAMES = tuple(field.name for field in fields(Options))
 
 
-def _check_bound(name: str, value: Any) -> None:
-    if value is None:
-        return
+def _number(name: str, value: Any) -> float:
+    """A float; infinite where a number is too large for one."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} is not a number; give one, or None for no clipping")
-    if not float(value) >= 0:
-        raise ValueError(f"{name}={value!r} is not at least 0; give a bound, or None for none")
+        raise TypeError(f"{name}={value!r} is not a number; give one, or None to switch it off")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
 
 
-def _check_decay(value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"ema_decay={value!r} is not a number; give one, or None for no average")
-    if not 0 <= float(value) < 1:
-        raise ValueError(f"ema_decay={value!r} is outside [0, 1); 0.999 is usual")
+def _check_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        raise ValueError(f"{name}={value!r}; give one of {choices}")
 
 
 def _check_count(value: Any) -> None:
@@ -105,22 +112,48 @@ def _check_count(value: Any) -> None:
         raise ValueError(f"accumulate_steps={value} is less than 1; 1 updates at every step")
 
 
-def unscale_of(grad_scale: Any) -> float:
+def unscale_of(grad_scale: Any, largest: float) -> float:
     """What gradients are multiplied by to undo a loss scale; 1 without any.
+
+    Args:
+        largest: number of the dtypes in which they are multiplied.
 
     Raises:
         TypeError: if it is not a number.
-        ValueError: if it is not above zero, or not finite.
+        ValueError: if it is not above zero, not finite, or too small to be undone.
     """
     if grad_scale is None:
         return 1.0
-    try:
-        scale = math.nan if isinstance(grad_scale, bool | str) else float(grad_scale)
-    except (TypeError, ValueError):
-        raise TypeError(f"step(): grad_scale={grad_scale!r} is not a number") from None
-    if not 0 < scale < math.inf:
+    scale = _one_number("grad_scale", grad_scale)
+    if not 0 < scale < math.inf or 1 / largest > scale:
         raise ValueError(
-            f"step(): grad_scale={grad_scale!r} is not above 0 and finite; give the number that "
-            "the loss was multiplied by"
+            f"step(): grad_scale={grad_scale!r} is not above {1 / largest:.1g} and finite; give "
+            "the number that the loss was multiplied by"
         )
     return 1 / scale
+
+
+def flag_of(found_inf: Any) -> bool:
+    """Whether gradients are known to be of no use: True, False, or a number as PyTorch keeps it.
+
+    Raises:
+        TypeError, ValueError: if it is none of these.
+    """
+    if isinstance(found_inf, bool | np.bool_):
+        return bool(found_inf)
+    number = _one_number("found_inf", found_inf)
+    if number not in (0, 1):
+        raise ValueError(f"step(): found_inf={found_inf!r}; give True or False")
+    return number == 1
+
+
+def _one_number(name: str, value: Any) -> float:
+    """A float from a number, or from an array of one."""
+    try:
+        if isinstance(value, bool | np.bool_ | str | bytes):
+            raise TypeError
+        return float(value.item() if hasattr(value, "item") else value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"step(): {name}={value!r} is not a number") from None

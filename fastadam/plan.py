@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from .accumulator import Accumulator
 from .copies import Copies
 from .groups import Group, Values
@@ -13,7 +15,7 @@ from .memory.device import as_array
 from .memory.inputs import gradients, masks
 from .memory.parameters import Parameters
 from .norm import Clip, Norm, finite
-from .options import Options
+from .options import Options, flag_of, unscale_of
 from .rules import Rule
 from .state import State
 
@@ -85,8 +87,10 @@ class Plan:
         for launch in wide:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in self._kept[name]])
-        self._tell("clip_value", options.clip_value)
-        self._clip = self._clipping() if options.clip_norm is not None else None
+        self._largest = min(float(np.finfo(array.dtype).max) for array in arrays)
+        with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+            self._tell("clip_value", options.clip_value)
+        self._clip = self._clipping() if options.clips else None
         self.around = self.scaled or measures or bool(accumulator) or options.ema_warmup
         if options.ema_decay is not None:
             self._tell("ema_comp", options.ema_comp(0))
@@ -125,27 +129,34 @@ class Plan:
     def look_at_masks(self, arrays: Sequence[Any]) -> None:
         """Check the masks of a step, and point the launches at them."""
         assert self._masks
-        if not self._masks.same(arrays):
+        if self._options.zero_grads:  # what clears gradients may not clear masks
+            self._masks.protect(sorted([*self._written, *self.gradients.spans()]))
+        if self._options.zero_grads or not self._masks.same(arrays):
             self._masks.look(arrays)
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
 
     def prepare(
-        self, arrays: Sequence[Any], unscale: float, found_inf: bool
+        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any
     ) -> tuple[float | None, Verdict]:
         """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
 
         Args:
             arrays: the gradients.
-            unscale: what undoes the scale of the gradients.
+            grad_scale: what the loss was multiplied by, or None.
             found_inf: whether they are known to be of no use.
+
+        Raises:
+            TypeError, ValueError: for a bad scale or flag.
         """
+        unscale = 1.0 if grad_scale is None else unscale_of(grad_scale, self._largest)
+        skip = found_inf is not False and flag_of(found_inf)
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
-        if not found_inf:
+        if not skip:
             norm = self._measured(unscale, last)
-            found_inf = self._options.skip_nonfinite and not finite(norm, arrays)
-        if found_inf:
+            skip = self._options.skip_nonfinite and not finite(norm, arrays)
+        if skip:
             if self._options.zero_grads:
                 for array in arrays:
                     if array is not None:
@@ -219,7 +230,11 @@ class Plan:
         return carried
 
     def run(self) -> None:
-        """Count the step and launch."""
+        """Count the step and launch, if there is anything to move."""
+        if self._accumulator:
+            self._accumulator.restart()
+        if not self.active:
+            return
         self._state.count += 1
         for cohort in self._active:
             cohort.step += 1
@@ -228,11 +243,10 @@ class Plan:
                 cohort.carried = cohort.next
         for run in self._runs:
             run()
-        if self._accumulator:
-            self._accumulator.restart()
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""
+        self._state.know(name for launch in self._launches for name in launch.rule.state)
         created = [
             self._state.create(name, self._parameters.arrays, launch.members, initial)
             for launch in self._launches
@@ -249,7 +263,7 @@ class Plan:
         written = list(map(checks.span, self._parameters.arrays, self._parameters.names))
         for name, arrays in self._kept.items():
             written += [checks.span(array, f"{name}[{k}]") for k, array in enumerate(arrays)]
-        spans = checks.check_apart([*written, *self._state.spans()])
-        self.gradients.protect(spans)
+        self._written = checks.check_apart([*written, *self._state.spans()])
+        self.gradients.protect(self._written)
         if self._masks:
-            self._masks.protect(spans)
+            self._masks.protect(self._written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in opt._state.arrays.items()}
-            arrays |= {name: _live(opt, group, name, number) for name in group.rule.state}
+            wanted = [name for name in group.rule.state if name in opt._state.arrays]
+            arrays |= {name: _live(opt, group, name, number) for name in wanted}
             known = {name: array for name, array in arrays.items() if array is not None}
             kept = {name: np.array(array) if copy else array for name, array in known.items()}
             host = {k: np.array(v) for k, v in zip(opt.carried, carried[number], strict=True)}
@@ -97,24 +99,32 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             f"{len(opt.param_groups)}; give it the same groups first"
         )
     _check_numbers(state_dict)
-    groups, numbers = [], []
-    for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
-        groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
-        numbers += _numbers(raw, saved, group.where)
+    numbers = [
+        number
+        for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
+        for number in _numbers(raw, saved, group.where)
+    ]
     entries = [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
-    rules = [group.rule for group in groups for _ in group.params]
-    for entry, rule, param, label in zip(
-        entries, rules, opt._parameters.arrays, opt._parameters.names, strict=True
+    labels = [f"state of {name}" for name in opt._parameters.names]
+    steps = [_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
+    count = int(np.asarray(state_dict.get("step", max(steps))))
+    if count < max(steps):
+        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
+    groups = [
+        opt._settled(_merged(raw, saved), group.params, group.where, count + 1)
+        for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
+    ]
+    owners = [group for group in groups for _ in group.params]
+    for step, entry, group, param, label in zip(
+        steps, entries, owners, opt._parameters.arrays, labels, strict=True
     ):
-        _check_entry(entry, {*rule.state}, {*opt.carried}, param, f"state of {label}")
-    steps = [int(entry.pop("step", 0)) for entry in entries]
+        if step or entry:
+            wanted = {*opt.carried} | ({*()} if group.switched else {*group.rule.state})
+            _check_entry(entry, wanted, {*opt.carried}, param, label)
     carried = [
         tuple(float(entry.pop(name, start)) for name, start in opt.carried.items())
         for entry in entries
     ]
-    count = int(np.asarray(state_dict.get("step", max(steps))))
-    if count < max(steps):
-        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
@@ -150,6 +160,10 @@ def _accumulated(
     saved = state_dict.get("accumulated")
     if saved is None:
         return 0, []
+    if not isinstance(saved, Mapping) or saved.keys() != {"count", "grads"}:
+        raise ValueError(f"state_dict: accumulated={saved!r} is not a dict of count and grads")
+    if not isinstance(saved["count"], Integral):
+        raise TypeError(f"state_dict: accumulated count={saved['count']!r} is not an int")
     steps, count = opt._options.accumulate_steps, int(saved["count"])
     if not 0 < count < steps:
         raise ValueError(
@@ -168,6 +182,9 @@ def _matching(
     optional: bool = False,
 ) -> list[Any]:
     """Saved arrays in the order of the parameters, of whose shapes they are."""
+    if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
+        known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
     arrays = [None if (array := saved.get(n)) is None else np.asarray(array) for n in numbers]
     for array, param, label in zip(
         arrays, opt._parameters.arrays, opt._parameters.names, strict=True
@@ -178,6 +195,8 @@ def _matching(
             raise ValueError(
                 f"state_dict: {name} of {label} has shape {array.shape}, expected {param.shape}"
             )
+        if array is not None and array.dtype.kind not in "fiu":
+            raise TypeError(f"state_dict: {name} of {label} has dtype {array.dtype}")
     return arrays
 
 
@@ -236,21 +255,31 @@ def _entry(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
     return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
 
 
+def _step(entry: dict[str, Any], label: str) -> int:
+    """Takes the count of steps out of an entry; 0 for a parameter that has taken none."""
+    if not entry:
+        return 0
+    if "step" not in entry:
+        raise ValueError(f"{label} lacks ['step']; it has {list(entry)}")
+    step = entry.pop("step")
+    if step.shape != ():
+        raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
+    if step.dtype.kind not in "fiu" or not step >= 0 or step % 1:
+        raise ValueError(f"{label}: step={step} is no count")
+    return int(step)
+
+
 def _check_entry(
-    entry: Mapping[str, Any], states: set[str], carried: set[str], param: Any, label: str
+    entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
 ) -> None:
-    if not entry:  # a parameter that has taken no step
-        return
-    if missing := {"step", *states, *carried} - entry.keys():
+    if missing := wanted - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
     for name, array in entry.items():
-        shape = () if name == "step" or name in carried else param.shape
+        shape = () if name in carried else param.shape
         if array.shape != shape:
             raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
-    if not entry["step"] >= 0 or entry["step"] % 1:
-        raise ValueError(f"{label}: step={entry['step']} is no count")
 
 
 def parts(opt: Optimizer) -> tuple[Any, ...]:

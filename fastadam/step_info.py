@@ -12,7 +12,8 @@ class StepInfo(NamedTuple):
     Attributes:
         step: how many steps the optimizer has counted, this one included.
         lr: the learning rate of this step, that of the first group; None if there is no `lr`.
-        grad_norm: the norm of all gradients before clipping; None when nothing asked for it.
+        grad_norm: the norm of all gradients before clipping; None when nothing asked for it, when
+            gradients were only added up, and when a step was skipped for `found_inf`.
         skipped: whether the step was left out, for gradients that are not finite.
         updated: whether any parameter was updated; False while gradients accumulate.
     """

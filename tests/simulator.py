@@ -10,7 +10,7 @@ from cases import CASES, DEFAULTS, Case
 
 from fastadam.kernels import cuda, factory, python
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.stages import OPTIONS, STATE, ZERO_GRADS, staged, streams
 from fastadam.kernels.storage import FLOAT, Single, Sums
 from fastadam.memory.table import SKIPPED, Table, chunk_table
 from fastadam.norm import square
@@ -71,7 +71,7 @@ def memory_for(strs, sizes, offsets):
         dtype, arrays[stream.name] = np.dtype(dtype), []
         for row, size in enumerate(sizes):
             values = rng.random(-(-size // per))
-            if stream.name in ("param", "grad", "exp_avg", "momentum_buffer"):
+            if stream.name.removeprefix(STATE) in ("param", "grad", "exp_avg", "momentum_buffer"):
                 values -= 0.5
             if dtype == np.uint8:
                 values = values > 0.5

@@ -11,7 +11,7 @@ from cases import CASES, DEFAULTS, gradients, parameters
 import fastadam as fa
 from fastadam.kernels import cpu, factory, python
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, after, before, staged, streams
+from fastadam.kernels.stages import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
 from fastadam.kernels.storage import FLOAT, Single, Sums
 from fastadam.launch import kernel_for
 from fastadam.memory.table import SKIPPED, Table, balanced, chunk_length, chunk_table
@@ -32,7 +32,7 @@ CONSTANTS = {
 
 def adamw_streams(grad=F32, state=F32):
     names = (("param", F32, "rw"), ("grad", grad, "r"))
-    return (*(Stream(*n) for n in names), *(Stream(n, state) for n in ADAMW.state))
+    return (*(Stream(*n) for n in names), *(Stream(STATE + n, state) for n in ADAMW.state))
 
 
 def memory_for(streams, size, seed=0):
@@ -84,7 +84,7 @@ def test_a_foreign_storage_fits_in():
     start, after_steps = same_on_both_targets(
         ADAMW, adamw_streams(foreign.BFLOAT16, foreign.Int8())
     )
-    assert after_steps["exp_avg", 0].dtype == np.int8
+    assert after_steps[STATE + "exp_avg", 0].dtype == np.int8
     np.testing.assert_array_equal(after_steps["grad", 0], start["grad", 0])
 
 

@@ -232,7 +232,7 @@ def test_a_scale_that_comes_and_goes():
         (-1.0, ValueError),
         (math.nan, ValueError),
         (math.inf, ValueError),
-        ("2", ValueError),
+        ("2", TypeError),
         ([1.0, 2.0], TypeError),
     ],
 )
@@ -715,3 +715,180 @@ def test_bad_settings_of_a_scale_are_refused(settings):
     with pytest.raises(ValueError, match="lacks"):
         scaler.load_state_dict({"scale": 1.0})
     assert scaler.state_dict() == saved
+
+
+# What acceptance testing found
+
+
+@pytest.mark.parametrize(
+    "name", ["ema", "shadow", "grad_sum", "grad_scale", "unscale", "clip_value", "ema_comp", "mask"]
+)
+def test_state_may_be_called_as_options_are(name):
+    @fa.rule(state=(name,), hyper=("lr",))
+    def summing(param, grad, state, h):
+        (total,) = state
+        total = total + grad
+        return param - h.lr * total, (total,)
+
+    class Summing(fa.Optimizer):
+        rule = summing
+        defaults = {"lr": 1.0}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"]}
+
+    param = np.zeros(3, np.float32)
+    opt = Summing(
+        param,
+        clip_norm=9.0,
+        clip_value=2.0,
+        ema_decay=0.5,
+        shadow_dtype="float16",
+        accumulate_steps=2,
+    )
+    for _ in range(4):
+        opt.step(np.ones(3, np.float32), mask=np.ones(3, bool))
+    assert param.tolist() == [-3, -3, -3]
+    assert opt.state[name][0].tolist() == [2, 2, 2]
+    assert opt.ema.buffer.tolist() == [-1.75] * 3
+
+
+def test_a_window_without_any_gradient_ends_as_well():
+    param = np.zeros(1)
+    opt = fa.SGD([param], lr=1.0, accumulate_steps=2)
+    opt.step([None])
+    assert not opt.step([None]).updated
+    assert not opt.step([np.ones(1)]).updated
+    assert opt.step([np.ones(1)]).updated
+    assert param[0] == -1
+
+
+def test_measuring_does_not_clip_what_is_too_large_to_measure():
+    param = np.zeros(2)
+    info = fa.SGD(param, lr=1e-300, clip_norm=math.inf, skip_nonfinite=True).step(
+        np.array([1e300, 1.0])
+    )
+    assert info.grad_norm == math.inf
+    assert param.tolist() == [-1, -1e-300]
+
+
+def test_a_scale_that_float32_cannot_undo_is_refused():
+    for scale in (1e-39, 5e-324):
+        with pytest.raises(ValueError, match="grad_scale"):
+            fa.SGD(np.ones(2, np.float32)).step(np.ones(2, np.float32), grad_scale=scale)
+    fa.SGD(np.ones(2)).step(np.ones(2), grad_scale=1e-39)
+    scaler = fa.LossScaler()
+    for _ in range(2000):
+        scaler.update(True)
+    opt = fa.SGD(np.ones(2, np.float32), lr=1.0)
+    opt.step(np.full(2, np.float32(scaler.scale)), grad_scale=scaler.scale)
+    assert opt.params.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("found_inf", ["no", None, math.nan, 2, [1, 0]])
+def test_a_bad_flag_is_refused(found_inf):
+    param = np.ones(2)
+    with pytest.raises((TypeError, ValueError), match="found_inf"):
+        fa.SGD(param).step(np.ones(2), found_inf=found_inf)
+    assert param.tolist() == [1, 1]
+    for good in (np.bool_(True), 1, 1.0, np.array([1.0])):
+        assert fa.SGD(param).step(np.ones(2), found_inf=good).skipped
+
+
+def test_a_bound_beyond_all_numbers_is_none():
+    param = np.ones(2, np.float32)
+    fa.SGD(param, lr=1.0, clip_value=1e300).step(np.ones(2, np.float32))
+    fa.SGD(param, lr=1.0, clip_norm=10**400).step(np.ones(2, np.float32))
+    assert param.tolist() == [-1, -1]
+
+
+def test_a_mask_in_gradients_that_are_cleared_is_refused():
+    param, grad = np.ones(4, np.float32), np.ones(4, np.float32)
+    with pytest.raises(ValueError, match="mask lies in the memory of grads"):
+        fa.SGD(param, zero_grads=True).step(grad, mask=grad.view(bool)[:4])
+
+
+def flags():
+    switch = fa.schedules.join([fa.schedules.constant(0.0), fa.schedules.constant(0.9)], [3])
+    back = fa.schedules.join([fa.schedules.constant(0.9), fa.schedules.constant(0.0)], [2])
+    return [pytest.param(switch, id="on"), pytest.param(back, id="off")]
+
+
+@pytest.mark.parametrize("momentum", flags())
+@pytest.mark.parametrize("saved_at", range(1, 6))
+def test_checkpoints_on_both_sides_of_a_switched_flag(momentum, saved_at):
+    def run(opt, params, first, last):
+        for step in range(first, last):
+            grads = [params[0].copy(), params[1].copy() if step > 3 else None]
+            opt.step(grads)
+
+    def fresh(params):
+        return fa.SGD(params, lr=0.1, momentum=momentum)
+
+    straight = [np.ones(2), np.ones(2)]
+    params = [np.ones(2), np.ones(2)]
+    run(fresh(straight), straight, 1, 7)
+    opt = fresh(params)
+    run(opt, params, 1, saved_at + 1)
+    saved, kept = opt.state_dict(), copy.deepcopy(params)
+    twin = copy.deepcopy(opt)
+    run(opt, params, saved_at + 1, 7)
+    same(params, straight)
+    run(twin, twin.params, saved_at + 1, 7)
+    same(twin.params, straight)
+    for param, old in zip(params, kept, strict=True):
+        param[...] = old
+    opt.load_state_dict(saved)
+    run(opt, params, saved_at + 1, 7)
+    same(params, straight)
+
+
+def test_a_skipped_step_does_not_even_switch_a_flag():
+    momentum = fa.schedules.join([fa.schedules.constant(0.0), fa.schedules.constant(0.9)], [1])
+    opt = fa.SGD(np.ones(2), momentum=momentum, skip_nonfinite=True)
+    opt.step(np.ones(2))
+    before = pickle.dumps((opt.state, opt.state_dict()))
+    assert opt.step(np.full(2, np.nan)).skipped
+    assert pickle.dumps((opt.state, opt.state_dict())) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ema": {0: np.array(["a", "b"])}},
+        {"ema": {0: np.ones(2, complex)}},
+        {"ema": {"0": np.ones(2)}},
+        {"ema": [np.ones(2)]},
+        {"accumulated": {"count": 1, "grads": {"0": np.ones(2)}}},
+        {"accumulated": {"count": 1.5, "grads": {}}},
+        {"accumulated": {"count": "x", "grads": {}}},
+        {"accumulated": {"count": 1}},
+        {"accumulated": [1]},
+    ],
+)
+def test_tails_of_another_kind_change_nothing(change):
+    opt = fa.SGD(np.zeros(2), ema_decay=0.5, accumulate_steps=2)
+    for _ in range(3):
+        opt.step(np.ones(2))
+    before = pickle.dumps(opt.state_dict())
+    with pytest.raises((TypeError, ValueError), match=next(iter(change))):
+        opt.load_state_dict(opt.state_dict() | change)
+    assert pickle.dumps(opt.state_dict()) == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": "x"}, {"_growth_tracker": None}, {"growth_interval": math.inf}, {"scale": True}],
+)
+def test_a_loss_scaler_loads_all_or_nothing(wrong):
+    scaler = fa.LossScaler()
+    before = scaler.state_dict()
+    with pytest.raises((TypeError, ValueError), match="LossScaler"):
+        scaler.load_state_dict(before | {"scale": 8.0} | wrong)
+    assert scaler.state_dict() == before
+    with pytest.raises(TypeError, match="state_dict"):
+        scaler.load_state_dict(None)
+    for found_inf in ("x", None, math.nan):
+        with pytest.raises((TypeError, ValueError), match="found_inf"):
+            scaler.update(found_inf)
+    scaler.load_state_dict(before | {"more": 1})

@@ -43,14 +43,22 @@ def described(
     yield from TABLES.format(entry=entry, threads=threads).splitlines()
     count = 1 + len(kernel.streams)
     yield f"row      {count} int64: the number of its record, or -1 to skip it; then addresses:"
-    width = max(len(name) for name in (*rule.hyper, *(stream.name for stream in kernel.streams)))
+    width = max(
+        len(name) for name in (*rule.hyper, *(_called(stream) for stream in kernel.streams))
+    )
     for column, stream in enumerate(kernel.streams, start=1):
-        yield f"  {8 * column:5}  {stream.name:{width}}  {_kind(stream)}"
+        yield f"  {8 * column:5}  {_called(stream):{width}}  {_kind(stream)}"
     record = record_of(rule, dtype)
     yield f"record   {record.itemsize} bytes: the constants of a step; here those of the first:"
     for name, (kind, offset, *_) in (record.fields or {}).items():
         yield f"  {offset:5}  {name:{width}}  {kind}  {constants[name]:.9g}"
     yield from NOTES.splitlines()
+
+
+def _called(stream: "Stream") -> str:
+    from ..kernels.stages import STATE
+
+    return stream.name.removeprefix(STATE)
 
 
 def _kind(stream: "Stream") -> str:

@@ -96,6 +96,7 @@ OPTIONS = {
     "bfloat16": Option(after, copied, {"shadow": Extra(BFLOAT16, "w")}),
     "float16": Option(after, copied, {"shadow": Extra(FLOAT16, "w")}),
 }
+STATE = "state:"  # before the names that a rule gives, which may be those of options
 ZERO_GRADS = "zero_grads"  # needs no stage: what is read is cleared
 
 
@@ -117,5 +118,6 @@ def streams(rule: Rule, options: tuple[str, ...], dtype: str) -> tuple[Stream, .
         if key in options
         for name, (storage, mode) in option.extras.items()
     ]
+    states = [Stream(STATE + name, like) for name in rule.state]
     grad = Stream("grad", like, "rz" if ZERO_GRADS in options else "r")
-    return (Stream("param", like), grad, *(Stream(name, like) for name in rule.state), *extras)
+    return (Stream("param", like), grad, *states, *extras)

@@ -106,7 +106,7 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
     if not isinstance(mask, np.ndarray | DeviceArray) or mask.dtype != bool:
         raise TypeError(
             f"{name} is {_short(mask)}, not an array of bool; "
-            f"give a.astype(bool), or np.full({param.shape}, True) to move every element"
+            f"give np.asarray(a, bool), or np.full({param.shape}, True) to move every element"
         )
     check_together(mask, name, param, param_name)
     check_shape(mask, name, param, param_name)

@@ -2,7 +2,7 @@
 
 import ctypes
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import repeat
 from operator import add, attrgetter, is_, le, or_
@@ -111,7 +111,7 @@ class Inputs:
         fast = complete and self._on_host and self._fast(arrays)
         self.addresses = fast or self._slow(arrays)
         if self._cleared:
-            self._check_apart()
+            checks.check_apart(self.spans())
         self._seen = list(map(ref, arrays)) if complete else []
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
@@ -129,10 +129,11 @@ class Inputs:
         at = np.array(addresses)
         return bool((stops[np.searchsorted(starts, at + sizes) - 1] <= at).all())
 
-    def _check_apart(self) -> None:
-        """Refuse arrays that share memory."""
-        spans = zip(self.addresses, self._sizes, self._names, strict=True)
-        checks.check_apart(checks.Span(a, a + size, name) for a, size, name in spans if a)
+    def spans(self) -> Iterator[checks.Span]:
+        """The memory of the arrays that there are."""
+        for start, size, name in zip(self.addresses, self._sizes, self._names, strict=True):
+            if start:
+                yield checks.Span(start, start + size, name)
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []

@@ -64,7 +64,9 @@ def _match(structure: Tree, tree: Tree, path: str, add: Callable[[Any], None]) -
         if tree.keys() != structure.keys():
             raise ValueError(
                 f"{path} has the keys {list(tree)}, but the parameters there have "
-                f"{list(structure)}; give None for a parameter without a gradient"
+                f"{list(structure)}; give the same structure"
+                + ", with None for a parameter without a gradient"
+                * path.startswith("grads")
             )
     elif not isinstance(tree, list | tuple) or len(tree) != len(structure):
         raise ValueError(_differs(path, f"a list of {len(structure)}", tree))

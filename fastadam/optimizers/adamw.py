@@ -25,7 +25,7 @@ class AdamW(Adam):
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
-        amsgrad, maximize, bias_correction, eps_mode, threads: as for Adam.
+        l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:
         TypeError: for an unknown argument or one of the wrong kind.

@@ -91,6 +91,14 @@ def between(end: float, start: float, share: float) -> float:
     return start if share == 1 else end + (start - end) * share
 
 
+def power(base: float, exponent: int) -> float:
+    """`base ** exponent`, infinite where Python has no number for it."""
+    try:
+        return base**exponent
+    except OverflowError:
+        return math.inf
+
+
 def whole(name: str, value: Any, least: int) -> int:
     """An int of at least `least`.
 
