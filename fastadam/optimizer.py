@@ -16,6 +16,7 @@ from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
 from .memory.flat import Flat, aligned_zeros
+from .memory.inputs import gradients
 from .memory.parameters import Parameters
 from .memory.tree import Tree
 from .options import NAMES, Options, unscale_of
@@ -427,7 +428,8 @@ class Optimizer:
         unique = len({*gathered.paths}) == len(gathered.arrays)
         names = {"param_names": gathered.paths} if unique else {}
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
-        group = self._settled(raw, raw["params"], where and f"{where}: ")
+        step = self._state.count + 1
+        group = self._settled(raw, raw["params"], where and f"{where}: ", step)
         self._parameters.add(gathered, alone)
         raw.edits = self._edits
         self._raws.append(raw)
@@ -438,10 +440,10 @@ class Optimizer:
             self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
 
-    def _settled(self, raw: ParamGroup, params: Any, where: str) -> Group:
-        """A group whose hyperparameters go together, with the rule that follows from them."""
+    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
+        """A group whose hyperparameters at a step go together, with the rule that follows."""
         group = Group(raw, params, self.defaults, where)
-        values = group.at(self._state.count + 1)
+        values = group.at(step)
         self.check(values)
         group.rule = self.variant(values)
         return group
@@ -479,7 +481,8 @@ class Optimizer:
                 "param_groups has other groups than the optimizer was given; edit the dicts in "
                 "it, use add_param_group, or make a new optimizer"
             )
-        self._adopt([self._settled(g.raw, g.params, g.where) for g in self._groups])
+        step = self._state.count + 1
+        self._adopt([self._settled(g.raw, g.params, g.where, step) for g in self._groups])
 
     def _plan_for(self, masked: bool, scaled: bool) -> Plan:
         """The plan, or a new one if it is not for such steps."""
@@ -487,9 +490,12 @@ class Optimizer:
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
         scaled = scaled or (plan is not None and plan.scaled)
+        arrays = self._parameters
+        called, cleared = arrays.called("grads"), self._options.zero_grads
         self._plan = Plan(
             self._groups,
-            self._parameters,
+            arrays,
+            gradients(arrays.arrays, arrays.names, called, cleared),
             self._state,
             tuple(self.carried),
             self._options,

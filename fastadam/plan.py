@@ -12,7 +12,7 @@ from .groups import Group, Values
 from .kernels.factory import Kernel
 from .launch import Launch, kernel_for
 from .memory import checks
-from .memory.inputs import gradients, masks
+from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .norm import Norm, clip_factor, finite
 from .options import Options
@@ -26,6 +26,7 @@ class Plan:
     """A launch for each rule variant and dtype, looked over again only where something changed.
 
     Args:
+        gradients: finds and checks the gradients of the parameters.
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients.
@@ -40,6 +41,7 @@ class Plan:
         self,
         groups: Sequence[Group],
         parameters: Parameters,
+        gradients: Inputs,
         state: State,
         carried: Sequence[str],
         options: Options,
@@ -64,9 +66,8 @@ class Plan:
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        called, owners = parameters.called, parameters.names
-        self.gradients = gradients(arrays, owners, called("grads"), options.zero_grads)
-        self._masks = masks(arrays, owners, called("mask")) if masked else None
+        self.gradients = gradients
+        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._set_up_options(arrays)
         self._protect()
         self._pair()

@@ -96,9 +96,9 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             f"{len(opt.param_groups)}; give it the same groups first"
         )
     _check_numbers(state_dict)
-    groups, numbers = [], []
+    groups, numbers, step = [], [], opt._state.count + 1
     for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True):
-        groups.append(opt._settled(_merged(raw, saved), group.params, group.where))
+        groups.append(opt._settled(_merged(raw, saved), group.params, group.where, step))
         numbers += _numbers(raw, saved, group.where)
     entries = [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
     rules = [group.rule for group in groups for _ in group.params]
