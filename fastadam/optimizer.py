@@ -499,7 +499,7 @@ class Optimizer:
             self._state,
             tuple(self.carried),
             self._options,
-            self._copies,
+            self._copies.streams,
             self._accumulator,
             masked,
             scaled,

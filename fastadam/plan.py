@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 
 from .accumulator import Accumulator
-from .copies import Copies
 from .groups import Group, Values
 from .kernels.factory import Kernel
 from .launch import Launch, kernel_for
@@ -27,6 +26,7 @@ class Plan:
 
     Args:
         gradients: finds and checks the gradients of the parameters.
+        kept: what is written besides parameters and state: arrays, by the streams of kernels.
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients.
@@ -45,14 +45,14 @@ class Plan:
         state: State,
         carried: Sequence[str],
         options: Options,
-        copies: Copies,
+        kept: Mapping[str, list[Any]],
         accumulator: Accumulator | None,
         masked: bool,
         scaled: bool,
     ) -> None:
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
-        self._copies, self._accumulator = copies, accumulator
+        self._kept, self._accumulator = dict(kept), accumulator
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
@@ -77,7 +77,6 @@ class Plan:
         options, accumulator = self._options, self._accumulator
         threads, measures = options.threads, options.measures
         self._norm = self._finite = Norm(arrays, threads) if measures else None
-        self._kept = self._copies.streams
         if accumulator:
             self._kept["grad_sum"] = accumulator.sums
             self._finite = self._norm if options.skip_nonfinite else None

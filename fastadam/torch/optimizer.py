@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 
-
 from ..groups import Group, ParamGroup, Values, check_known
 from ..kernels.threads import get_threads
 from ..optimizer import Optimizer as CoreOptimizer
@@ -136,7 +135,8 @@ class Optimizer(torch.optim.Optimizer):
         return walk.step(grads, grad_scale, bool(found_inf))
 
     def _threads(self) -> int:
-        return min(self._options.threads or get_threads(), torch.get_num_threads())
+        limit: int = torch.get_num_threads()
+        return min(self._options.threads or get_threads(), limit)
 
     def _groups_now(self) -> list[Group]:
         """The hyperparameters of each group, checked again where they changed."""
@@ -184,11 +184,12 @@ class Optimizer(torch.optim.Optimizer):
                     entry[name] = value.clone()
 
     def __getstate__(self) -> Values:
-        return super().__getstate__() | {"_options": self._options, "_core": self._core}
+        return {**super().__getstate__(), "_options": self._options}
 
     def __setstate__(self, state: Values) -> None:
         super().__setstate__(state)
         self._walk = self._given = None
+        self._core = object.__new__(self.core)
         for group in self.param_groups:
             for name, default in self._defaults.items():
                 group.setdefault(name, self.defaults.get(name, default))

@@ -87,9 +87,7 @@ class TensorCopies:
         streams: NumPy arrays over these tensors, by the streams of a kernel.
     """
 
-    def __init__(
-        self, options: Options, places: Sequence[Place], entries: Sequence[Entry]
-    ) -> None:
+    def __init__(self, options: Options, places: Sequence[Place], entries: Sequence[Entry]) -> None:
         self.streams: dict[str, list[Any]] = {}
         for name, dtype in dtypes(options).items():
             if name == "shadow" and any(p.part.dtype != torch.float32 for p in places):

@@ -12,6 +12,7 @@ from ..memory import checks
 from ..memory.inputs import Inputs
 
 SUPPORTED = (torch.float32, torch.float64)
+TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
 ADDRESS, STRIDE, NEGATED = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg
 
 
@@ -20,14 +21,25 @@ def local(tensor: Any) -> Any:
     return getattr(tensor, "_local_tensor", tensor)
 
 
+class _Memory:
+    """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would forbid its resizing.)"""
+
+    def __init__(self, tensor: Any) -> None:
+        self.kept_alive = tensor
+        self.__array_interface__ = {
+            "data": (tensor.data_ptr(), False),
+            "shape": (tensor.numel(),),
+            "typestr": TYPES[tensor.dtype],
+            "version": 3,
+        }
+
+
 def flat(tensor: Any) -> Any:
     """A NumPy array over the elements of a dense tensor, in the order of storage.
 
     It keeps the memory alive. Of a bfloat16 tensor it holds the codes.
     """
-    part = local(tensor).detach()
-    part = part.view(torch.int16) if part.dtype == torch.bfloat16 else part
-    return part.as_strided((part.numel(),), (1,)).numpy()
+    return np.asarray(_Memory(local(tensor).detach()))
 
 
 def check_memory(tensor: Any, name: str) -> None:
@@ -190,7 +202,7 @@ class Gradients(Inputs):
         """Whether a gradient lies in no memory that the step writes."""
         start = tensor.data_ptr()
         before = bisect_left(self._starts, start + self._sizes[number]) - 1
-        return tensor.numel() == 0 or self._stops[before] <= start
+        return not tensor.numel() or bool(self._stops[before] <= start)
 
     def _check_tensor(self, tensor: Any, place: Place, name: str) -> None:
         if tensor.layout != torch.strided:

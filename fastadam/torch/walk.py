@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress
 from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,14 @@ class Walk:
         last: Walk | None,
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
-        self._scaled, self._threads = scaled or (last is not None and last._scaled), threads
+        self._scaled: bool = scaled or (last is not None and last._scaled)
+        self._threads = threads
         self._params, self._all_state = params, owner.state
         self._counted = not self._core.uncounted or self._options.ema_warmup
         self._rules = [group.rule for group in groups]
         members = self._members(groups, [len(g["params"]) for g in owner.param_groups], grads, last)
         self._used = [number for number, some in enumerate(members) if some]
-        self._live = sum(members, [])
+        self._live = [*chain.from_iterable(members)]
         self._moved = [params[i] for i in self._live]
         self._rest = [params[i] for i in {*range(len(params))} - {*self._live}]
         names = owner._names()
@@ -63,7 +64,10 @@ class Walk:
         self._set_up_state(groups, members, last)
         for group, some in zip(groups, members, strict=True):
             group.params = some
-        self._plan = self._planned([groups[number] for number in self._used], type(owner).__name__)
+        self._gradients = Gradients(
+            self._places, self._names, type(owner).__name__, self._options.zero_grads
+        )
+        self._plan = self._planned([groups[number] for number in self._used])
         self.settle(groups)
         self._watch()
 
@@ -122,19 +126,18 @@ class Walk:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
 
-    def _planned(self, groups: Sequence[Group], owner: str) -> Plan:
+    def _planned(self, groups: Sequence[Group]) -> Plan:
         arrays, names = [place.array for place in self._places], self._names
         parameters = Parameters()
         parameters.add(Gathered(arrays, None, arrays, names, []), alone=False)
-        gradients = Gradients(self._places, names, owner, self._options.zero_grads)
         return Plan(
             groups,
             parameters,
-            gradients,
+            self._gradients,
             self._state,
             tuple(self._core.carried),
             self._options,
-            self._copies,
+            self._copies.streams,
             None,
             False,
             self._scaled,
@@ -175,7 +178,11 @@ class Walk:
         return list(map(STRIDE, self._locals(self._moved)))
 
     def holds(
-        self, owner: Optimizer, groups: Sequence[Group], params: Sequence[Any], scaled: bool,
+        self,
+        owner: Optimizer,
+        groups: Sequence[Group],
+        params: Sequence[Any],
+        scaled: bool,
         threads: int,
     ) -> bool:
         """Whether parameters, state and rules are those of the last step, where they were."""
@@ -225,14 +232,14 @@ class Walk:
         return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
 
     def _run(self) -> None:
-        plan, active = self._plan, self._plan.gradients.active
+        plan, active = self._plan, self._gradients.active
         for place in self._gapped:
             place.fetch()
         plan.run()
         for place in self._gapped:
             place.put_back()
         if self._options.zero_grads:
-            for grad, _ in plan.gradients.copies:
+            for grad, _ in self._gradients.copies:
                 grad.zero_()
         self._counters.follow(self._state, active, tuple(self._core.carried))
         moved = self._moved if all(active) else list(compress(self._moved, active))
