@@ -42,7 +42,7 @@ def finite(norm: float | None, grads: Sequence[Any]) -> bool:
     The square of a large float64 may overflow.
     """
     return (norm is not None and math.isfinite(norm)) or all(
-        np.isfinite(grad).all() for grad in grads if grad is not None
+        np.isfinite(np.asarray(grad)).all() for grad in grads if grad is not None
     )
 
 
