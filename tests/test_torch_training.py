@@ -40,12 +40,14 @@ def assert_same(one, other, tolerance=2e-6):
 
 
 @pytest.mark.parametrize("unscale", [False, True])
+@pytest.mark.parametrize("fused", [None, True])
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "Adagrad"])
-def test_grad_scaler(name, unscale):
+def test_grad_scaler(name, fused, unscale):
     made = []
-    for cls, more in ((getattr(ft, name), {}), (getattr(torch.optim, name), {"fused": True})):
+    for cls in (getattr(ft, name), getattr(torch.optim, name)):
         model = net()
-        opt = cls(model.parameters(), lr=0.05, **more)
+        opt = cls(model.parameters(), lr=0.05, fused=fused)
+        assert getattr(opt, "_step_supports_amp_scaling", False) is bool(fused)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
         for number, batch in enumerate(batches(8)):
             opt.zero_grad()

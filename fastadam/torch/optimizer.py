@@ -32,8 +32,8 @@ class Optimizer(torch.optim.Optimizer):
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32
             or float64, on the CPU. DTensors are moved shard by shard.
         lr: the learning rate, a number or a tensor of one element, read anew at each step.
-        foreach, fused, capturable, differentiable: taken for the sake of PyTorch's optimizers and
-            of their checkpoints; the step is always fused.
+        fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
+        foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
         threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
             shadow_dtype, zero_grads: as for [fastadam.Optimizer][fastadam.Optimizer]; `ema` and
             `shadow` are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
@@ -59,9 +59,9 @@ class Optimizer(torch.optim.Optimizer):
 
     core: ClassVar[type[CoreOptimizer]]
     info: StepInfo | None = None
-    _step_supports_amp_scaling = True
     _positional: ClassVar[list[str]]
-    _defaults: ClassVar[Values]
+    _known: ClassVar[Values]  # what may stand in a group
+    _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _walk: Walk | None = None
     _given: list[Any] | None = None
     _swapped = False
@@ -72,8 +72,10 @@ class Optimizer(torch.optim.Optimizer):
         known = inspect.signature(twin).parameters if twin else {}
         inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
         cls._positional = inline[1:] or ["lr"]
-        cls._defaults = cls.core.defaults | {k: v for k, v in FLAGS.items() if k in known}
-        cls.__signature__ = _signature(cls._positional, cls._defaults)
+        kept = twin([torch.empty(0)]).defaults if twin else cls.core.defaults
+        cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
+        cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
+        cls.__signature__ = _signature(cls._positional, cls._known)
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -84,7 +86,7 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"{name}() got {sorted(twice)} twice")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
-        check_known(keywords, [*self._defaults, *NAMES], f"{name}()")
+        check_known(keywords, [*self._known, *NAMES], f"{name}()")
         _check_flags(keywords)
         self._options, self._core = Options(**chosen), object.__new__(self.core)
         if self._options.accumulates:
@@ -92,12 +94,14 @@ class Optimizer(torch.optim.Optimizer):
                 f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
                 "in .grad; call step() and zero_grad() after every so many backward passes"
             )
-        super().__init__(params, {**self._defaults, **keywords})
+        # As in PyTorch. Lightning refuses to clip gradients of those that have it.
+        self._step_supports_amp_scaling = bool(keywords.get("fused"))
+        super().__init__(params, {**self._kept, **keywords})
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch; hyperparameters that are wrong are refused first."""
-        values = [param_group.get(name, self.defaults[name]) for name in self.core.defaults]
-        self._settled(list(map(_plain, values)), f"param_groups[{len(self.param_groups)}]: ")
+        where = f"param_groups[{len(self.param_groups)}]: "
+        self._settled(self._values({**self.defaults, **param_group}), where)
         super().add_param_group(param_group)
 
     @torch._disable_dynamo
@@ -140,8 +144,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _groups_now(self) -> list[Group]:
         """The hyperparameters of each group, checked again where they changed."""
-        names = self.core.defaults
-        given = [[_plain(group[name]) for name in names] for group in self.param_groups]
+        given = [self._values(group) for group in self.param_groups]
         if given != self._given:
             several = len(given) > 1
             self._groups = [
@@ -150,6 +153,10 @@ class Optimizer(torch.optim.Optimizer):
             ]
             self._given = given
         return self._groups
+
+    def _values(self, group: Values) -> list[Any]:
+        """The hyperparameters of a group, in the order of `core.defaults`."""
+        return [_plain(group.get(name, value)) for name, value in self.core.defaults.items()]
 
     def _settled(self, values: list[Any], where: str) -> Group:
         for name, value in zip(self.core.defaults, values, strict=True):
@@ -184,15 +191,18 @@ class Optimizer(torch.optim.Optimizer):
                     entry[name] = value.clone()
 
     def __getstate__(self) -> Values:
-        return {**super().__getstate__(), "_options": self._options}
+        kept = ("_options", "_step_supports_amp_scaling")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
         super().__setstate__(state)
         self._walk = self._given = None
         self._core = object.__new__(self.core)
+        self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
-            for name, default in self._defaults.items():
-                group.setdefault(name, self.defaults.get(name, default))
+            for name in self._known:
+                if name in self.defaults:
+                    group.setdefault(name, self.defaults[name])
 
     # What is kept besides the parameters
 
