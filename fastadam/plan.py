@@ -102,7 +102,7 @@ class Plan:
         """Check the gradients of a step, and point the launches at them."""
         state, gradients = self._state, self.gradients
         gradients.look(arrays)
-        if gradients.active != [state.cohorts[k].active for k in state.cohort_of]:
+        if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
             self.stale = True
             self._pair()

@@ -46,15 +46,20 @@ class Counters:
 
     Args:
         starts: what each begins at, by name.
+
+    Attributes:
+        tensors: the 0-dim tensors by name, which stand in the entries.
     """
 
     def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
         self._vectors: dict[str, Any] = {}
+        self.tensors: dict[str, list[Any]] = {}
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             dtype = torch.float32 if name == "step" else torch.float64
             vector = torch.tensor(values, dtype=dtype)
-            for entry, number in zip(entries, vector.unbind(), strict=True):
+            self.tensors[name] = list(vector.unbind())
+            for entry, number in zip(entries, self.tensors[name], strict=True):
                 entry[name] = number
             self._vectors[name] = vector.numpy()
         self._note()
@@ -74,7 +79,7 @@ class Counters:
     def follow(self, state: State, active: Sequence[bool], carried: Sequence[str]) -> None:
         """Take over what a step did to the parameters that had a gradient."""
         if "step" in self._vectors:
-            self._vectors["step"] += np.array(active)
+            self._vectors["step"] += True if all(active) else np.array(active)
         for position, name in enumerate(carried):
             self._vectors[name][:] = [numbers[position] for numbers in state.carried]
         self._note()

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import compress
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..memory.inputs import Inputs
 SUPPORTED = (torch.float32, torch.float64)
 TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
 ADDRESS, STRIDE, NEGATED = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg
+DTYPE = attrgetter("dtype")
 
 
 def local(tensor: Any) -> Any:
@@ -155,6 +157,7 @@ class Gradients(Inputs):
         self._places, self._owner = places, owner
         self._layouts = [place.walked.stride() for place in places]
         self._types = [place.part.dtype for place in places]
+        self._every = [True] * len(places)
         self.copies: list[tuple[Any, Any]] = []
 
     def look(self, tensors: Sequence[Any]) -> None:
@@ -163,8 +166,7 @@ class Gradients(Inputs):
         Raises:
             RuntimeError: for a sparse one, another dtype, or one without memory.
         """
-        self.active = [tensor is not None for tensor in tensors]
-        self.copies = []
+        self.active, self.copies = self._every, []
         self.addresses = self._swift(tensors) or self._careful(tensors)
         if self._cleared:
             self._check_apart()
@@ -174,7 +176,7 @@ class Gradients(Inputs):
         try:
             as_before = (
                 list(map(STRIDE, tensors)) == self._layouts
-                and [tensor.dtype for tensor in tensors] == self._types
+                and list(map(DTYPE, tensors)) == self._types
                 and not any(map(NEGATED, tensors))
             )
         except (TypeError, RuntimeError):  # None, or sparse
@@ -183,6 +185,7 @@ class Gradients(Inputs):
         return None if 0 in addresses or not self._apart(addresses) else addresses
 
     def _careful(self, tensors: Sequence[Any]) -> list[int]:
+        self.active = [tensor is not None for tensor in tensors]
         addresses = [0] * len(tensors)
         for number in compress(range(len(tensors)), self.active):
             tensor, name = tensors[number], self._names[number]

@@ -155,7 +155,7 @@ class Walk:
 
     def _watch(self) -> None:
         """Note where everything is."""
-        names = {name for entry in self._entries for name in entry}
+        names = {name for entry in self._entries for name in entry} - self._counters.tensors.keys()
         self._watched = [
             (name, [entry for entry in self._entries if name in entry]) for name in sorted(names)
         ]
@@ -205,8 +205,13 @@ class Walk:
         )
 
     def _in_place(self) -> bool:
+        counters = self._counters.tensors.items()
         try:
-            return self._addresses() == self._where and self._layout() == self._strides
+            return (
+                self._addresses() == self._where
+                and self._layout() == self._strides
+                and all(all(map(is_, map(itemgetter(n), self._entries), t)) for n, t in counters)
+            )
         except (KeyError, TypeError):  # an entry is gone, or no tensor any more
             return False
 
