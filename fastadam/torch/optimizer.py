@@ -64,6 +64,7 @@ class Optimizer(torch.optim.Optimizer):
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _walk: Walk | None = None
     _given: list[Any] | None = None
+    _handed_out = False  # whether others may have written to `state`
     _swapped = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -177,7 +178,36 @@ class Optimizer(torch.optim.Optimizer):
             or [f"param_groups[{k}]['params'][{i}]" for i in range(len(group["params"]))]
         ]
 
-    # What is saved
+    # What is kept and saved
+
+    @property
+    def state(self) -> Any:
+        """The state of each parameter, as in PyTorch.
+
+        Once it has been handed out, every step looks whether something in it was exchanged.
+        """
+        self._handed_out = True
+        return self._entries
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.__dict__["state"] = state
+
+    @property
+    def _entries(self) -> Any:
+        return self.__dict__["state"]
+
+    def _in_private(self, method: Callable[[], Values]) -> Values:
+        """What a method returns that reads `state` and does not write to it."""
+        before = self._handed_out
+        try:
+            return method()
+        finally:
+            self._handed_out = before
+
+    def state_dict(self) -> Values:
+        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`."""
+        return self._in_private(super().state_dict)
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Go on from a saved state: this class's, or that of PyTorch's class of the name.
@@ -185,14 +215,15 @@ class Optimizer(torch.optim.Optimizer):
         Tensors are copied, so that two optimizers may take up the same dict.
         """
         super().load_state_dict(state_dict)
-        for entry in self.state.values():
+        for entry in self._entries.values():
             for name, value in entry.items():
                 if isinstance(value, torch.Tensor):
                     entry[name] = value.clone()
 
     def __getstate__(self) -> Values:
         kept = ("_options", "_step_supports_amp_scaling")
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in kept}}
+        own = self._in_private(super().__getstate__)
+        return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
         super().__setstate__(state)
@@ -231,7 +262,9 @@ class Optimizer(torch.optim.Optimizer):
             raise AttributeError(f"there is no {name}; give the optimizer {option}")
         params = chain.from_iterable(map(PARAMS, self.param_groups))
         return [
-            self.state[p][name] if name in self.state.get(p, ()) else p.detach().to(wanted[name])
+            self._entries[p][name]
+            if name in self._entries.get(p, ())
+            else p.detach().to(wanted[name])
             for p in params
         ]
 

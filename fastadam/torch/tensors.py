@@ -182,6 +182,8 @@ class Gradients(Inputs):
         except (TypeError, RuntimeError):  # None, or sparse
             return None
         addresses = list(map(ADDRESS, tensors)) if as_before else [0]
+        if addresses == self.addresses and all(addresses):
+            return addresses
         return None if 0 in addresses or not self._apart(addresses) else addresses
 
     def _careful(self, tensors: Sequence[Any]) -> list[int]:

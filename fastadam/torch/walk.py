@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, compress
-from operator import is_, itemgetter
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +16,8 @@ from ..optimizer import StepInfo
 from ..options import unscale_of
 from ..plan import Plan
 from .state import Counters, Entry, TensorCopies, TensorState, dtypes
-from .tensors import ADDRESS, STRIDE, Gradients, Place, local
+from .tensors import Gradients, Place, local
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -47,7 +48,7 @@ class Walk:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: bool = scaled or (last is not None and last._scaled)
         self._threads = threads
-        self._params, self._all_state = params, owner.state
+        self._params, self._all_state = params, owner._entries
         self._counted = not self._core.uncounted or self._options.ema_warmup
         self._rules = [group.rule for group in groups]
         members = self._members(groups, [len(g["params"]) for g in owner.param_groups], grads, last)
@@ -69,7 +70,7 @@ class Walk:
         )
         self._plan = self._planned([groups[number] for number in self._used])
         self.settle(groups)
-        self._watch()
+        self._watch = Watch(self._moved, self._all_state, self._entries, self._counters.tensors)
 
     def _keeps(self, group: Group) -> bool:
         """Whether there is anything to keep for the parameters of a group."""
@@ -118,7 +119,7 @@ class Walk:
         state.regroup(steps, each, [True] * len(steps))
         state.adopt(name for rule in self._rules for name in rule.state)
         state.count = max([*steps, last._state.count if last and not self._counted else 0])
-        self._entries, self._all_entries = entries, list(self._all_state.values())
+        self._entries = entries
 
     def _steps_of(self, entry: Entry) -> int:
         """How many steps a parameter has taken; at least one where PyTorch saves no count."""
@@ -153,30 +154,6 @@ class Walk:
 
     # Whether it still holds
 
-    def _watch(self) -> None:
-        """Note where everything is."""
-        names = {name for entry in self._entries for name in entry} - self._counters.tensors.keys()
-        self._watched = [
-            (name, [entry for entry in self._entries if name in entry]) for name in sorted(names)
-        ]
-        self._where = self._addresses()
-        self._strides = self._layout()
-        self._all_entries = list(self._all_state.values())
-
-    def _locals(self, tensors: Any) -> Any:
-        return map(local, tensors) if self._sharded else tensors
-
-    def _addresses(self) -> list[Any]:
-        """Where the parameters and all that is kept of them are."""
-        kept = [
-            list(map(ADDRESS, self._locals(map(itemgetter(name), entries))))
-            for name, entries in self._watched
-        ]
-        return [list(map(ADDRESS, self._locals(self._moved))), *kept]
-
-    def _layout(self) -> list[Any]:
-        return list(map(STRIDE, self._locals(self._moved)))
-
     def holds(
         self,
         owner: Optimizer,
@@ -190,30 +167,17 @@ class Walk:
             if [group.rule for group in groups] != self._rules:
                 return False
             self.settle(groups)
-        entries = self._all_state.values()
         return (
-            owner.state is self._all_state
+            owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
             and len(params) == len(self._params)
             and all(map(is_, params, self._params))
             and not any(param.grad is not None for param in self._rest)
-            and len(entries) == len(self._all_entries)
-            and all(map(is_, entries, self._all_entries))
             and not self._counters.touched
-            and self._in_place()
+            and self._watch.params_stay()
+            and not (owner._handed_out and not self._watch.state_stays())
         )
-
-    def _in_place(self) -> bool:
-        counters = self._counters.tensors.items()
-        try:
-            return (
-                self._addresses() == self._where
-                and self._layout() == self._strides
-                and all(all(map(is_, map(itemgetter(n), self._entries), t)) for n, t in counters)
-            )
-        except (KeyError, TypeError):  # an entry is gone, or no tensor any more
-            return False
 
     # The step
 
@@ -231,7 +195,7 @@ class Walk:
             norm, verdict = plan.prepare(originals, unscale_of(grad_scale), found_inf)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
-            self._watch()
+            self._watch.note()
         if verdict == "update":
             self._run()
         return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
