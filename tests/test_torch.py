@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from cases import CASES, DEFAULTS
+from processes import output
 
 import fastadam as fa
 
@@ -497,3 +498,26 @@ def test_threads_follow_torch():
             assert opt._walk._threads == min(threads, fa.get_threads())
     finally:
         torch.set_num_threads(before)
+
+
+def test_importing_fastadam_does_not_import_torch():
+    assert output("import fastadam, sys; fastadam.AdamW; print('torch' in sys.modules)") == "False"
+
+
+def test_state_is_looked_over_once_it_was_handed_out():
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    copy.deepcopy(opt.state_dict())
+    pickle.dumps(opt)
+    assert not opt._handed_out
+    walk = opt._walk
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    entry = opt.state[params[0]]
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    entry["exp_avg"] = torch.zeros_like(params[0])
+    steps(opt, params, range(1))
+    assert opt._walk is not walk
+    assert entry["exp_avg"].any()

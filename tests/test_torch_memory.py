@@ -68,7 +68,7 @@ def test_no_copies_where_all_share_a_layout(layout):
     _, opt = trained(ft.AdamW, layout, [layout] * 2)
     dense = "gapped" not in layout and layout not in ("column", "row")
     assert len(opt._walk._gradients.copies) == (not dense)
-    assert len(opt._walk._gapped) == (not dense)
+    assert len(opt._walk._members.gapped) == (not dense)
 
 
 @each_layout
@@ -156,3 +156,48 @@ def test_a_step_leaves_storages_resizable():
     param.untyped_storage().resize_(0)
     with pytest.raises(RuntimeError, match="without memory"):
         opt.step()
+
+
+def test_an_expanded_parameter_is_refused():
+    param = torch.nn.Parameter(torch.ones(1).expand(3))
+    param.grad = torch.ones(3)
+    with pytest.raises(RuntimeError, match="expanded"):
+        ft.SGD([param]).step()
+
+
+def test_a_refused_first_step_leaves_no_state():
+    shared = torch.ones(6)
+    pairs = {
+        "sparse": [torch.ones(3), torch.ones(3)],
+        "share": [shared[:4], shared[2:]],
+        "without memory": [torch.ones(3), torch.ones(3)],
+    }
+    for message, (one, other) in pairs.items():
+        params = [torch.nn.Parameter(one), torch.nn.Parameter(other)]
+        for param in params:
+            param.grad = torch.ones_like(param)
+        if message == "sparse":
+            params[1].grad = torch.ones(3).to_sparse()
+        if message == "without memory":
+            params[1].grad.untyped_storage().resize_(0)
+        opt = ft.AdamW(params)
+        with pytest.raises((RuntimeError, ValueError), match=message):
+            opt.step()
+        assert not opt.state
+        assert params[0].sum() == params[0].numel()
+
+
+def test_parameters_that_take_turns_and_lose_their_memory():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(1, 4)]
+        opt = cls(params, lr=0.1)
+        for turn in (0, 1, 2, 0, 2, 1, 1, 0):
+            for number, param in enumerate(params):
+                param.grad = torch.ones(3) if number == turn else None
+            opt.step()
+        params[2].untyped_storage().resize_(0)  # no gradient: not of interest
+        params[0].grad = torch.ones(3)
+        opt.step()
+        made.append(params[:2])
+    assert_same(*made)

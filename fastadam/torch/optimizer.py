@@ -14,11 +14,11 @@ from ..kernels.threads import get_threads
 from ..optimizer import Optimizer as CoreOptimizer
 from ..optimizer import StepInfo
 from ..options import NAMES, Options
+from .arguments import FLAGS, check_flags, plain, signature_of
 from .state import dtypes
 from .walk import Walk
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
-FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -76,7 +76,7 @@ class Optimizer(torch.optim.Optimizer):
         kept = twin([torch.empty(0)]).defaults if twin else cls.core.defaults
         cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
-        cls.__signature__ = _signature(cls._positional, cls._known)
+        cls.__signature__ = signature_of(cls._positional, cls._known)
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -88,7 +88,7 @@ class Optimizer(torch.optim.Optimizer):
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
-        _check_flags(keywords)
+        check_flags(keywords)
         self._options, self._core = Options(**chosen), object.__new__(self.core)
         if self._options.accumulates:
             raise ValueError(
@@ -157,7 +157,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _values(self, group: Values) -> list[Any]:
         """The hyperparameters of a group, in the order of `core.defaults`."""
-        return [_plain(group.get(name, value)) for name, value in self.core.defaults.items()]
+        return [plain(group.get(name, value)) for name, value in self.core.defaults.items()]
 
     def _settled(self, values: list[Any], where: str) -> Group:
         for name, value in zip(self.core.defaults, values, strict=True):
@@ -294,42 +294,3 @@ class Optimizer(torch.optim.Optimizer):
                 kept = param.clone()
                 param.copy_(average)
                 average.copy_(kept)
-
-
-def _plain(value: Any) -> Any:
-    """A hyperparameter as a Python value: tensors of one element as numbers."""
-    if isinstance(value, torch.Tensor):
-        if value.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        return value.item()
-    if isinstance(value, tuple | list):
-        return tuple(map(_plain, value))
-    return value
-
-
-def _check_flags(flags: Values) -> None:
-    """Refuse what PyTorch refuses, in its words."""
-    if flags.get("fused") and flags.get("foreach"):
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-    if flags.get("differentiable"):
-        raise RuntimeError("`fused` does not support `differentiable`")
-    if flags.get("capturable"):
-        raise ValueError(
-            "If capturable=True, params and state_steps must be on supported devices: "
-            "['cuda', 'xpu', 'hpu']; on the CPU leave it out"
-        )
-    if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
-        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
-
-
-def _signature(positional: list[str], defaults: Values) -> inspect.Signature:
-    """What `help()` and editors show of a constructor."""
-    parameter = inspect.Parameter
-    inline, keyword = parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY
-    options = {name: v for name, v in vars(Options()).items() if name != "accumulate_steps"}
-    keywords = {k: v for k, v in defaults.items() if k not in positional} | options
-    return inspect.Signature(
-        [parameter("params", inline)]
-        + [parameter(name, inline, default=defaults[name]) for name in positional]
-        + [parameter(name, keyword, default=v) for name, v in keywords.items()]
-    )

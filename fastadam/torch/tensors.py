@@ -75,6 +75,17 @@ def check_param(part: Any, name: str) -> None:
             "with .float(), and compute in low precision under torch.autocast"
         )
     check_memory(part, name)
+    if any(
+        stride == 0 < length - 1 for length, stride in zip(part.shape, part.stride(), strict=True)
+    ):
+        raise RuntimeError(f"{name} is expanded: elements share memory; clone() it")
+
+
+def walkable(tensor: Any) -> bool:
+    """Whether a kernel could move a parameter as it is now."""
+    part = local(tensor)
+    there = part.device.type == "cpu" and part.dtype in SUPPORTED
+    return bool(there and (part.data_ptr() or not part.numel()))
 
 
 def in_order(tensor: Any, strides: Sequence[int]) -> bool:
@@ -159,6 +170,12 @@ class Gradients(Inputs):
         self._types = [place.part.dtype for place in places]
         self._every = [True] * len(places)
         self.copies: list[tuple[Any, Any]] = []
+
+    def check(self, tensors: Sequence[Any]) -> None:
+        """Refuse gradients as `look` does, and do nothing else."""
+        for tensor, place, name in zip(tensors, self._places, self._names, strict=True):
+            if tensor is not None:
+                self._check_tensor(tensor, place, name)
 
     def look(self, tensors: Sequence[Any]) -> None:
         """Check the gradients, one or None per parameter, then note their addresses.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, compress
+from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from ..memory.parameters import Gathered, Parameters
 from ..optimizer import StepInfo
 from ..options import unscale_of
 from ..plan import Plan
+from .members import Members
 from .state import Counters, Entry, TensorCopies, TensorState, dtypes
-from .tensors import Gradients, Place, local
+from .tensors import Gradients
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class Walk:
         last: the walk before this one.
     """
 
+    _members: Members
+    _entries: list[Entry]
+    _counters: Counters
+
     def __init__(
         self,
         owner: Optimizer,
@@ -47,73 +52,48 @@ class Walk:
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: bool = scaled or (last is not None and last._scaled)
-        self._threads = threads
-        self._params, self._all_state = params, owner._entries
+        self._threads, self._all_state = threads, owner._entries
         self._counted = not self._core.uncounted or self._options.ema_warmup
         self._rules = [group.rule for group in groups]
-        members = self._members(groups, [len(g["params"]) for g in owner.param_groups], grads, last)
-        self._used = [number for number, some in enumerate(members) if some]
-        self._live = [*chain.from_iterable(members)]
-        self._moved = [params[i] for i in self._live]
-        self._rest = [params[i] for i in {*range(len(params))} - {*self._live}]
-        names = owner._names()
-        self._names = [names[i] for i in self._live]
-        self._places = [Place(p, n) for p, n in zip(self._moved, self._names, strict=True)]
-        self._gapped = [place for place in self._places if not place.dense]
-        self._sharded = any(local(param) is not param for param in self._moved)
-        self._check_whole()
-        self._set_up_state(groups, members, last)
-        for group, some in zip(groups, members, strict=True):
-            group.params = some
+        besides = self._counted or bool(dtypes(self._options))
+        keeps = [besides or bool(rule.state) for rule in self._rules]
+        self._members = Members(owner, params, grads, keeps, last._members if last else None)
+        self._used = [number for number, some in enumerate(self._members.by_group) if some]
         self._gradients = Gradients(
-            self._places, self._names, type(owner).__name__, self._options.zero_grads
+            self._members.places,
+            self._members.names,
+            type(owner).__name__,
+            self._options.zero_grads,
         )
-        self._plan = self._planned([groups[number] for number in self._used])
+        self._check_whole()
+        self._gradients.check(self._members.of(grads))
+        self._set_up_state(keeps, last)
+        self._plan = self._planned(groups)
         self.settle(groups)
-        self._watch = Watch(self._moved, self._all_state, self._entries, self._counters.tensors)
-
-    def _keeps(self, group: Group) -> bool:
-        """Whether there is anything to keep for the parameters of a group."""
-        return bool(self._counted or group.rule.state or dtypes(self._options))
-
-    def _members(
-        self, groups: Sequence[Group], sizes: Sequence[int], grads: Sequence[Any], last: Walk | None
-    ) -> list[list[int]]:
-        """The numbers of the parameters to move, of each group: with a gradient, now or before."""
-        before, first, members = {*map(id, last._moved)} if last else set(), 0, []
-        for group, size in zip(groups, sizes, strict=True):
-            known = before
-            if self._keeps(group):  # unless the user dropped what was kept
-                known = before & {*map(id, self._all_state)}
-            numbers = range(first, first + size)
-            params = self._params
-            members.append([i for i in numbers if grads[i] is not None or id(params[i]) in known])
-            first += size
-        return members
+        self._watch = Watch(
+            self._members.params, self._all_state, self._entries, self._counters.tensors
+        )
 
     def _check_whole(self) -> None:
-        if self._sharded and self._options.measures:
+        if self._members.sharded and self._options.measures:
             raise RuntimeError(
                 "clip_norm and skip_nonfinite look at the shards of this process only; call "
                 "torch.nn.utils.clip_grad_norm_ before the step instead"
             )
 
-    def _set_up_state(
-        self, groups: Sequence[Group], members: Sequence[Sequence[int]], last: Walk | None
-    ) -> None:
+    def _set_up_state(self, keeps: Sequence[bool], last: Walk | None) -> None:
         """Take over what there is in the optimizer's `state`, and make room for the rest."""
-        entries: list[Entry] = []
-        for group, some in zip(groups, members, strict=True):
-            kept = self._keeps(group)
-            entries += [self._all_state[self._params[i]] if kept else {} for i in some]
+        members, entries = self._members, list[Entry]()
+        for kept, numbers in zip(keeps, members.by_group, strict=True):
+            entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
         self._counters = Counters(entries, start | self._core.carried)
-        self._copies = TensorCopies(self._options, self._places, entries)
-        state = self._state = TensorState(self._places, entries)
+        self._copies = TensorCopies(self._options, members.places, entries)
+        state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
-            state.extend(position, len(members[number]), carried)
+            state.extend(position, len(members.by_group[number]), carried)
         numbers = [self._counters[name].tolist() for name in self._core.carried]
         each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
         state.regroup(steps, each, [True] * len(steps))
@@ -128,11 +108,12 @@ class Walk:
         return int(entry.get("step", 0))
 
     def _planned(self, groups: Sequence[Group]) -> Plan:
-        arrays, names = [place.array for place in self._places], self._names
-        parameters = Parameters()
-        parameters.add(Gathered(arrays, None, arrays, names, []), alone=False)
+        arrays, parameters = self._members.arrays, Parameters()
+        parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
+        for group, numbers in zip(groups, self._members.by_group, strict=True):
+            group.params = numbers
         return Plan(
-            groups,
+            [groups[number] for number in self._used],
             parameters,
             self._gradients,
             self._state,
@@ -171,9 +152,9 @@ class Walk:
             owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
-            and len(params) == len(self._params)
-            and all(map(is_, params, self._params))
-            and not any(param.grad is not None for param in self._rest)
+            and len(params) == len(self._members.everyone)
+            and all(map(is_, params, self._members.everyone))
+            and not any(param.grad is not None for param in self._members.rest)
             and not self._counters.touched
             and self._watch.params_stay()
             and not (owner._handed_out and not self._watch.state_stays())
@@ -184,15 +165,15 @@ class Walk:
     def step(self, grads: Sequence[Any], grad_scale: Any, found_inf: bool) -> StepInfo:
         """Move the parameters that have a gradient."""
         plan, state = self._plan, self._state
-        originals = grads if len(grads) == len(self._live) else [grads[i] for i in self._live]
-        plan.look(list(originals) if not self._sharded else [*map(_local_or_none, originals)])
+        grads = self._members.of(grads)
+        plan.look(grads)
         plan.write_records(
             self._core.hyper,
             plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
         )
         norm, verdict, lr = None, "update", self._values[0].get("lr")
         if plan.around or found_inf:
-            norm, verdict = plan.prepare(originals, unscale_of(grad_scale), found_inf)
+            norm, verdict = plan.prepare(grads, unscale_of(grad_scale), found_inf)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
             self._watch.note()
@@ -202,18 +183,16 @@ class Walk:
 
     def _run(self) -> None:
         plan, active = self._plan, self._gradients.active
-        for place in self._gapped:
+        for place in self._members.gapped:
             place.fetch()
         plan.run()
-        for place in self._gapped:
+        for place in self._members.gapped:
             place.put_back()
         if self._options.zero_grads:
             for grad, _ in self._gradients.copies:
                 grad.zero_()
         self._counters.follow(self._state, active, tuple(self._core.carried))
-        moved = self._moved if all(active) else list(compress(self._moved, active))
-        torch.autograd.graph.increment_version(moved)
-
-
-def _local_or_none(grad: Any) -> Any:
-    return None if grad is None else local(grad)
+        moved = self._members.params
+        torch.autograd.graph.increment_version(
+            moved if all(active) else list(compress(moved, active))
+        )
