@@ -214,6 +214,18 @@ def test_groups_have_their_own_hyperparameters():
     assert_same(*made, rtol=1e-4)
 
 
+def test_parameters_may_change_their_group():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls([{"params": params[:4]}, {"params": params[4:], "lr": 0.1}])
+        steps(opt, params, range(2))
+        opt.param_groups[1]["params"].insert(0, opt.param_groups[0]["params"].pop())
+        steps(opt, params, range(2, 4))
+        made.append(params)
+    assert_same(*made)
+
+
 def test_named_parameters_are_called_by_their_names():
     model = torch.nn.Linear(3, 2).to(torch.bfloat16)
     opt = ft.SGD(model.named_parameters())

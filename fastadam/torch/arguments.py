@@ -5,10 +5,18 @@ from typing import Any
 
 import torch
 
+from .. import optimizers
 from ..groups import Values
+from ..optimizer import Optimizer
 from ..options import Options
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
+
+
+def twin_of(core: type[Optimizer]) -> Any:
+    """The optimizer of PyTorch that one of fastadam's takes the place of, or None."""
+    name = core.__name__
+    return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
 
 
 def plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ class Members:
 
     Attributes:
         everyone: all parameters of the optimizer.
+        sizes: how many of them each group has.
         by_group: the numbers of the members of each group.
         numbers: these, in one list.
         params, names, places: of the members, what they are, are called, and where they are.
@@ -43,10 +44,11 @@ class Members:
         self.everyone = params
         before = {id(param) for param in last.params if walkable(param)} if last else set()
         remembered = before & {*map(id, owner._entries)}  # not dropped by the user meanwhile
+        self.sizes = owner._sizes()
         self.by_group: list[list[int]] = []
         first = 0
-        for group, kept in zip(owner.param_groups, keeps, strict=True):
-            known, stop = remembered if kept else before, first + len(group["params"])
+        for size, kept in zip(self.sizes, keeps, strict=True):
+            known, stop = remembered if kept else before, first + size
             chosen = [
                 i for i in range(first, stop) if grads[i] is not None or id(params[i]) in known
             ]

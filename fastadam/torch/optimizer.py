@@ -14,7 +14,7 @@ from ..kernels.threads import get_threads
 from ..optimizer import Optimizer as CoreOptimizer
 from ..optimizer import StepInfo
 from ..options import NAMES, Options
-from .arguments import FLAGS, check_flags, plain, signature_of
+from .arguments import FLAGS, check_flags, plain, signature_of, twin_of
 from .state import dtypes
 from .walk import Walk
 
@@ -69,11 +69,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        twin = getattr(torch.optim, cls.core.__name__, None)
+        twin = twin_of(cls.core)
         known = inspect.signature(twin).parameters if twin else {}
         inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
         cls._positional = inline[1:] or ["lr"]
-        kept = twin([torch.empty(0)]).defaults if twin else cls.core.defaults
+        kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
         cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
         cls.__signature__ = signature_of(cls._positional, cls._known)
@@ -168,6 +168,10 @@ class Optimizer(torch.optim.Optimizer):
                 )
         raw = ParamGroup(zip(self.core.defaults, values, strict=True), params=())
         return self._core._settled(raw, (), where)
+
+    def _sizes(self) -> list[int]:
+        """How many parameters each group has."""
+        return [len(group["params"]) for group in self.param_groups]
 
     def _names(self) -> list[str]:
         """What the parameters are called in messages."""

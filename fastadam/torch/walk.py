@@ -152,7 +152,7 @@ class Walk:
             owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
-            and len(params) == len(self._members.everyone)
+            and owner._sizes() == self._members.sizes
             and all(map(is_, params, self._members.everyone))
             and not any(param.grad is not None for param in self._members.rest)
             and not self._counters.touched
