@@ -28,7 +28,7 @@ def gradient(layout, like):
     if layout == "expanded":
         return torch.randn(()).expand(like.shape)
     if layout == "negated":
-        return torch._neg_view(torch.randn(like.shape))
+        return torch.complex(torch.randn(like.shape), torch.randn(like.shape)).conj().imag
     made = LAYOUTS[layout]()
     return made if made.shape == like.shape else torch.randn(like.shape)
 
@@ -114,6 +114,19 @@ def test_a_gradient_in_the_memory_of_a_parameter():
         param.grad = param.detach()
         opt.step()
         opt.step()
+        made.append([param])
+    assert_same(*made)
+
+
+def test_a_negated_gradient_of_one_element():
+    made = []
+    for cls in (ft.SGD, torch.optim.SGD):
+        param = torch.nn.Parameter(torch.ones(()))
+        opt = cls([param], lr=0.1)
+        for value in (1.0, 2.0):
+            param.grad = torch.complex(torch.tensor(0.0), torch.tensor(value)).conj().imag
+            assert param.grad.is_neg()
+            opt.step()
         made.append([param])
     assert_same(*made)
 

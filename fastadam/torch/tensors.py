@@ -14,8 +14,7 @@ from ..memory.inputs import Inputs
 
 SUPPORTED = (torch.float32, torch.float64)
 TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
-ADDRESS, STRIDE, NEGATED = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg
-DTYPE = attrgetter("dtype")
+ADDRESS, STRIDE, DTYPE = torch.Tensor.data_ptr, torch.Tensor.stride, attrgetter("dtype")
 
 
 def local(tensor: Any) -> Any:
@@ -169,6 +168,8 @@ class Gradients(Inputs):
         self._layouts = [place.walked.stride() for place in places]
         self._types = [place.part.dtype for place in places]
         self._every = [True] * len(places)
+        # Only these can be dense and yet negated when read: half of a complex tensor has gaps.
+        self._single = [i for i, array in enumerate(arrays) if array.size == 1]
         self.copies: list[tuple[Any, Any]] = []
 
     def check(self, tensors: Sequence[Any]) -> None:
@@ -194,7 +195,7 @@ class Gradients(Inputs):
             as_before = (
                 list(map(STRIDE, tensors)) == self._layouts
                 and list(map(DTYPE, tensors)) == self._types
-                and not any(map(NEGATED, tensors))
+                and not any(tensors[i].is_neg() for i in self._single)
             )
         except (TypeError, RuntimeError):  # None, or sparse
             return None
