@@ -407,7 +407,7 @@ def test_sparse_gradients_are_refused_in_the_words_of_torch(case):
     if case.torch not in ("SGD", "Adagrad"):
         with pytest.raises(RuntimeError) as its:
             theirs(case)(embedding.parameters()).step()
-        assert str(mine.value).removeprefix("AdamW") in str(its.value)
+        assert str(mine.value) == str(its.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.bfloat16, torch.float16])

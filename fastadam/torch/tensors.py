@@ -229,9 +229,9 @@ class Gradients(Inputs):
 
     def _check_tensor(self, tensor: Any, place: Place, name: str) -> None:
         if tensor.layout != torch.strided:
-            hint = ", please consider SparseAdam instead" * self._owner.startswith("Adam")
-            hint *= not self._owner.startswith("Adamax")
-            raise RuntimeError(f"{self._owner} does not support sparse gradients{hint}")
+            name = "Adam" if self._owner == "AdamW" else self._owner  # the words of PyTorch
+            hint = ", please consider SparseAdam instead" if name == "Adam" else ""
+            raise RuntimeError(f"{name} does not support sparse gradients{hint}")
         if tensor.dtype != place.part.dtype or tensor.shape != place.part.shape:
             raise RuntimeError(
                 f"{name} is of {tensor.dtype} and shape {tuple(tensor.shape)}, but its parameter "
