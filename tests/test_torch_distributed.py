@@ -14,4 +14,4 @@ pytestmark = [
 def test_two_processes(name, tmp_path):
     import torch_workers
 
-    torch.multiprocessing.spawn(torch_workers.run, args=(2, 2, name, str(tmp_path))[1:], nprocs=2)
+    torch.multiprocessing.spawn(torch_workers.run, args=(2, name, str(tmp_path)), nprocs=2)
