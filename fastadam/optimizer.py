@@ -15,6 +15,7 @@ from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
 from .memory.flat import Flat, aligned_zeros
+from .memory.inputs import gradients
 from .memory.parameters import Parameters
 from .memory.tree import Tree
 from .options import NAMES, Options
@@ -467,13 +468,16 @@ class Optimizer:
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
         scaled = scaled or (plan is not None and plan.scaled)
+        arrays = self._parameters
+        called, cleared = arrays.called("grads"), self._options.zero_grads
         self._plan = Plan(
             self._groups,
-            self._parameters,
+            arrays,
+            gradients(arrays.arrays, arrays.names, called, cleared),
             self._state,
             tuple(self.carried),
             self._options,
-            self._copies,
+            self._copies.streams,
             self._accumulator,
             masked,
             scaled,

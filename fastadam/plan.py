@@ -6,13 +6,12 @@ from typing import Any, Literal
 import numpy as np
 
 from .accumulator import Accumulator
-from .copies import Copies
 from .groups import Group, Values
 from .kernels.factory import Kernel
 from .launch import Launch, kernel_for
 from .memory import checks
 from .memory.device import as_array
-from .memory.inputs import gradients, masks
+from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .norm import Clip, Norm, finite
 from .options import Options, flag_of, unscale_of
@@ -26,6 +25,8 @@ class Plan:
     """A launch for each rule variant and dtype, looked over again only where something changed.
 
     Args:
+        gradients: finds and checks the gradients of the parameters.
+        kept: what is written besides parameters and state: arrays, by the streams of kernels.
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients.
@@ -40,17 +41,18 @@ class Plan:
         self,
         groups: Sequence[Group],
         parameters: Parameters,
+        gradients: Inputs,
         state: State,
         carried: Sequence[str],
         options: Options,
-        copies: Copies,
+        kept: Mapping[str, list[Any]],
         accumulator: Accumulator | None,
         masked: bool,
         scaled: bool,
     ) -> None:
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
-        self._copies, self._accumulator = copies, accumulator
+        self._kept, self._accumulator = dict(kept), accumulator
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
         members: dict[tuple[Rule, Any], list[int]] = {}
@@ -64,9 +66,8 @@ class Plan:
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        called, owners = parameters.called, parameters.names
-        self.gradients = gradients(arrays, owners, called("grads"), options.zero_grads)
-        self._masks = masks(arrays, owners, called("mask")) if masked else None
+        self.gradients = gradients
+        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._set_up_options(arrays)
         self._protect()
         self._pair()
@@ -76,7 +77,6 @@ class Plan:
         options, accumulator = self._options, self._accumulator
         threads, measures = options.threads, options.measures
         self._norm = self._finite = Norm(arrays, threads) if measures else None
-        self._kept = self._copies.streams
         if accumulator:
             self._kept["grad_sum"] = accumulator.sums
             self._finite = self._norm if options.skip_nonfinite else None
@@ -117,7 +117,7 @@ class Plan:
         """Check the gradients of a step, and point the launches at them."""
         state, gradients = self._state, self.gradients
         gradients.look(arrays)
-        if gradients.active != [state.cohorts[k].active for k in state.cohort_of]:
+        if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
             self.stale = True
             self._pair()

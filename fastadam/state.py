@@ -32,6 +32,7 @@ class State:
         arrays: for each name of state an array, or None, per parameter.
         cohorts: the cohorts.
         cohort_of: the number of its cohort for each parameter.
+        active: whether each parameter goes on.
         count: the steps of the optimizer in which any parameter moved.
     """
 
@@ -39,11 +40,13 @@ class State:
         self.arrays: dict[str, list[Any]] = {}
         self.cohorts: list[Cohort] = []
         self.cohort_of: list[int] = []
+        self.active: list[bool] = []
         self.count = 0
 
     def extend(self, group: int, parameters: int, carried: Carried) -> None:
         """Make room for new parameters of a new group, which have taken no step."""
         self.cohort_of += [len(self.cohorts)] * parameters
+        self.active += [True] * parameters
         self.cohorts.append(Cohort(group, 0, carried, True))
         for arrays in self.arrays.values():
             arrays += [None] * parameters
@@ -80,7 +83,7 @@ class State:
         groups = [self.cohorts[number].group for number in self.cohort_of]
         keys = zip(groups, steps, carried, active, strict=True)
         self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
-        self.cohorts = [Cohort(*key) for key in numbers]
+        self.cohorts, self.active = [Cohort(*key) for key in numbers], list(active)
 
     def create(
         self,

@@ -1,0 +1,44 @@
+"""Optimizers for PyTorch: subclasses of `torch.optim.Optimizer` that take the place of its own.
+
+Each class is made from the class of the same name in fastadam: its rule, its defaults, its
+constants. One of your own comes about in the same way:
+
+Examples:
+    >>> import torch, fastadam as fa, fastadam.torch
+    >>> @fa.rule(hyper=("lr",))
+    ... def descent(param, grad, state, h):
+    ...     return param - h.lr * grad, state
+    >>> class Descent(fa.Optimizer):
+    ...     rule = descent
+    ...     defaults = {"lr": 0.5}
+    ...     def hyper(self, group, step):
+    ...         return {"lr": group["lr"]}
+    >>> class TorchDescent(fastadam.torch.Optimizer):
+    ...     core = Descent
+    >>> w = torch.nn.Parameter(torch.ones(2))
+    >>> w.sum().backward()
+    >>> TorchDescent([w], lr=0.25).step()
+    >>> w.data
+    tensor([0.7500, 0.7500])
+"""
+
+from typing import Any
+
+from .. import optimizers
+from .optimizer import Optimizer
+
+__all__ = ["Optimizer", *optimizers.__all__]
+
+
+def _made(name: str) -> type[Optimizer]:
+    """The class for PyTorch of one of fastadam's."""
+    core = getattr(optimizers, name)
+    text = f"{name} for PyTorch; see [fastadam.{name}][fastadam.{name}] and `Optimizer`."
+    return type(name, (Optimizer,), {"core": core, "__module__": __name__, "__doc__": text})
+
+
+globals().update({name: _made(name) for name in optimizers.__all__})
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")

@@ -1,0 +1,58 @@
+"""What the constructor of an optimizer takes."""
+
+import inspect
+from typing import Any
+
+import torch
+
+from .. import optimizers
+from ..groups import Values
+from ..optimizer import Optimizer
+from ..options import Options
+
+FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
+
+
+def twin_of(core: type[Optimizer]) -> Any:
+    """The optimizer of PyTorch that one of fastadam's takes the place of, or None."""
+    name = core.__name__
+    return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
+
+
+def plain(value: Any) -> Any:
+    """A hyperparameter as a Python value: tensors of one element as numbers."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        return value.item()
+    if isinstance(value, tuple | list):
+        return tuple(map(plain, value))
+    return value
+
+
+def check_flags(flags: Values) -> None:
+    """Refuse what PyTorch refuses, in its words."""
+    if flags.get("fused") and flags.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if flags.get("differentiable"):
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if flags.get("capturable"):
+        raise ValueError(
+            "If capturable=True, params and state_steps must be on supported devices: "
+            "['cuda', 'xpu', 'hpu']; on the CPU leave it out"
+        )
+    if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+
+
+def signature_of(positional: list[str], defaults: Values) -> inspect.Signature:
+    """What `help()` and editors show of a constructor."""
+    parameter = inspect.Parameter
+    inline, keyword = parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY
+    options = {name: v for name, v in vars(Options()).items() if name != "accumulate_steps"}
+    keywords = {k: v for k, v in defaults.items() if k not in positional} | options
+    return inspect.Signature(
+        [parameter("params", inline)]
+        + [parameter(name, inline, default=defaults[name]) for name in positional]
+        + [parameter(name, keyword, default=v) for name, v in keywords.items()]
+    )

@@ -1,0 +1,78 @@
+"""Which parameters of an optimizer move, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from ..memory import checks
+from .tensors import Place, local, walkable
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+class Members:
+    """Parameters with a gradient, and those that had one before.
+
+    Args:
+        params: all parameters of the optimizer, in order.
+        grads: their gradients, None for those without.
+        keeps: for each group, whether anything is kept of its parameters.
+        last: the members before.
+
+    Attributes:
+        everyone: all parameters of the optimizer.
+        sizes: how many of them each group has.
+        by_group: the numbers of the members of each group.
+        numbers: these, in one list.
+        params, names, places: of the members, what they are, are called, and where they are.
+        rest: the parameters that are no members.
+        gapped: the places that are copied together and back.
+        sharded: whether there are DTensors among them.
+    """
+
+    def __init__(
+        self,
+        owner: Optimizer,
+        params: Sequence[Any],
+        grads: Sequence[Any],
+        keeps: Sequence[bool],
+        last: Members | None,
+    ) -> None:
+        self.everyone = params
+        before = {id(param) for param in last.params if walkable(param)} if last else set()
+        remembered = before & {*map(id, owner._entries)}  # not dropped by the user meanwhile
+        self.sizes = owner._sizes()
+        self.by_group: list[list[int]] = []
+        first = 0
+        for size, kept in zip(self.sizes, keeps, strict=True):
+            known, stop = remembered if kept else before, first + size
+            chosen = [
+                i for i in range(first, stop) if grads[i] is not None or id(params[i]) in known
+            ]
+            self.by_group.append(chosen)
+            first = stop
+        self.numbers = [*chain.from_iterable(self.by_group)]
+        self.params: list[Any] = [params[i] for i in self.numbers]
+        self.rest = [params[i] for i in {*range(first)} - {*self.numbers}]
+        names = owner._names()
+        self.names = [names[i] for i in self.numbers]
+        self.places = [Place(p, n) for p, n in zip(self.params, self.names, strict=True)]
+        self.gapped = [place for place in self.places if not place.dense]
+        self.sharded = any(local(param) is not param for param in self.params)
+        checks.check_apart(map(checks.span, self.arrays, self.names))
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The members as NumPy arrays."""
+        return [place.array for place in self.places]
+
+    def of(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Those of the members, of one or None for every parameter; shards of DTensors."""
+        if len(tensors) > len(self.numbers):
+            tensors = [tensors[i] for i in self.numbers]
+        if self.sharded:
+            return [None if tensor is None else local(tensor) for tensor in tensors]
+        return tensors

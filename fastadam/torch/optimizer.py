@@ -1,0 +1,300 @@
+"""Optimizers of PyTorch whose step is one compiled pass over all parameters."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from operator import attrgetter, itemgetter
+from typing import Any, ClassVar
+
+import torch
+
+from ..groups import Group, ParamGroup, Values, check_known
+from ..kernels.threads import get_threads
+from ..optimizer import Optimizer as CoreOptimizer
+from ..options import NAMES, Options
+from ..step_info import StepInfo
+from .arguments import FLAGS, check_flags, plain, signature_of, twin_of
+from .state import dtypes
+from .walk import Walk
+
+GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Base of the optimizers for PyTorch; `core` says which of fastadam's it is.
+
+    It takes the place of the class of the same name in `torch.optim`: parameter groups, hooks,
+    closures, schedulers, `torch.amp.GradScaler`, `state_dict` both ways, `DistributedDataParallel`,
+    `ZeroRedundancyOptimizer`, `fully_shard`. Tensors stay where they are.
+
+    Args:
+        params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32
+            or float64, on the CPU. DTensors are moved shard by shard.
+        lr: the learning rate, a number or a tensor of one element, read anew at each step.
+        fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
+        foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
+        threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
+            shadow_dtype, zero_grads: as for [fastadam.Optimizer][fastadam.Optimizer]; `ema` and
+            `shadow` are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
+
+    Attributes:
+        core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
+        info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
+
+    Raises:
+        TypeError: for an unknown name, or a value of the wrong kind.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for tensors that no kernel moves, and sparse gradients.
+
+    Examples:
+        >>> import torch, fastadam.torch
+        >>> model = torch.nn.Linear(3, 1)
+        >>> opt = fastadam.torch.AdamW(model.parameters(), lr=1e-2, clip_norm=1.0)
+        >>> model(torch.ones(2, 3)).sum().backward()
+        >>> opt.step()
+        >>> opt.info.step, round(opt.info.grad_norm, 3)
+        (1, 4.0)
+    """
+
+    core: ClassVar[type[CoreOptimizer]]
+    info: StepInfo | None = None
+    _positional: ClassVar[list[str]]
+    _known: ClassVar[Values]  # what may stand in a group
+    _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
+    _walk: Walk | None = None
+    _given: list[Any] | None = None
+    _handed_out = False  # whether others may have written to `state`
+    _swapped = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        twin = twin_of(cls.core)
+        known = inspect.signature(twin).parameters if twin else {}
+        inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        cls._positional = inline[1:] or ["lr"]
+        kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
+        cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
+        cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
+        cls.__signature__ = signature_of(cls._positional, cls._known)
+
+    def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
+        name = type(self).__name__
+        if len(args) > len(self._positional):
+            raise TypeError(f"{name}() takes params and {self._positional}, not {len(args)} more")
+        placed = dict(zip(self._positional, args, strict=False))
+        if twice := placed.keys() & keywords.keys():
+            raise TypeError(f"{name}() got {sorted(twice)} twice")
+        chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
+        keywords |= placed
+        check_known(keywords, [*self._known, *NAMES], f"{name}()")
+        check_flags(keywords)
+        self._options, self._core = Options(**chosen), object.__new__(self.core)
+        if self._options.accumulates:
+            raise ValueError(
+                f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
+                "in .grad; call step() and zero_grad() after every so many backward passes"
+            )
+        # As in PyTorch. Lightning refuses to clip gradients of those that have it.
+        self._step_supports_amp_scaling = bool(keywords.get("fused"))
+        super().__init__(params, {**self._kept, **keywords})
+
+    def add_param_group(self, param_group: Values) -> None:
+        """Add a group, as in PyTorch; hyperparameters that are wrong are refused first."""
+        where = f"param_groups[{len(self.param_groups)}]: "
+        self._settled(self._values({**self.defaults, **param_group}), where)
+        super().add_param_group(param_group)
+
+    @torch._disable_dynamo
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place.
+
+        Args:
+            closure: evaluates the model again and returns the loss, which is then returned.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: before any element changes; see the class.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self._swapped:
+            raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
+        with torch.no_grad():
+            self.info = self._stepped()
+        return loss
+
+    def _stepped(self) -> StepInfo:
+        groups = self._groups_now()
+        params = list(chain.from_iterable(map(PARAMS, self.param_groups)))
+        grads = list(map(GRAD, params))
+        if not any(grad is not None for grad in grads):
+            return StepInfo(self.info.step if self.info else 0, None, updated=False)
+        grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        scaled, threads = grad_scale is not None, self._threads()
+        walk = self._walk
+        if walk is None or not walk.holds(self, groups, params, scaled, threads):
+            self._walk = None  # its arrays, too, are to go if they are not wanted any more
+            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
+        return walk.step(grads, grad_scale, bool(found_inf))
+
+    def _threads(self) -> int:
+        limit: int = torch.get_num_threads()
+        return min(self._options.threads or get_threads(), limit)
+
+    def _groups_now(self) -> list[Group]:
+        """The hyperparameters of each group, checked again where they changed."""
+        given = [self._values(group) for group in self.param_groups]
+        if given != self._given:
+            several = len(given) > 1
+            self._groups = [
+                self._settled(values, f"param_groups[{k}]: " if several else "")
+                for k, values in enumerate(given)
+            ]
+            self._given = given
+        return self._groups
+
+    def _values(self, group: Values) -> list[Any]:
+        """The hyperparameters of a group, in the order of `core.defaults`."""
+        return [plain(group.get(name, value)) for name, value in self.core.defaults.items()]
+
+    def _settled(self, values: list[Any], where: str) -> Group:
+        for name, value in zip(self.core.defaults, values, strict=True):
+            if any(map(callable, value if isinstance(value, tuple) else [value])):
+                raise TypeError(
+                    f"{where}{name}={value!r} is a function; give a number, and change it with "
+                    "torch.optim.lr_scheduler, such as LambdaLR"
+                )
+        raw = ParamGroup(zip(self.core.defaults, values, strict=True), params=())
+        return self._core._settled(raw, (), where)
+
+    def _sizes(self) -> list[int]:
+        """How many parameters each group has."""
+        return [len(group["params"]) for group in self.param_groups]
+
+    def _names(self) -> list[str]:
+        """What the parameters are called in messages."""
+        return [
+            name
+            for k, group in enumerate(self.param_groups)
+            for name in group.get("param_names")
+            or [f"param_groups[{k}]['params'][{i}]" for i in range(len(group["params"]))]
+        ]
+
+    # What is kept and saved
+
+    @property
+    def state(self) -> Any:
+        """The state of each parameter, as in PyTorch.
+
+        Once it has been handed out, every step looks whether something in it was exchanged.
+        """
+        self._handed_out = True
+        return self._entries
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.__dict__["state"] = state
+
+    @property
+    def _entries(self) -> Any:
+        return self.__dict__["state"]
+
+    def _in_private(self, method: Callable[[], Values]) -> Values:
+        """What a method returns that reads `state` and does not write to it."""
+        before = self._handed_out
+        try:
+            return method()
+        finally:
+            self._handed_out = before
+
+    def state_dict(self) -> Values:
+        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`."""
+        return self._in_private(super().state_dict)
+
+    def load_state_dict(self, state_dict: Values) -> None:
+        """Go on from a saved state: this class's, or that of PyTorch's class of the name.
+
+        Tensors are copied, so that two optimizers may take up the same dict.
+        """
+        super().load_state_dict(state_dict)
+        for entry in self._entries.values():
+            for name, value in entry.items():
+                if isinstance(value, torch.Tensor):
+                    entry[name] = value.clone()
+
+    def __getstate__(self) -> Values:
+        kept = ("_options", "_step_supports_amp_scaling")
+        own = self._in_private(super().__getstate__)
+        return {**own, **{name: getattr(self, name) for name in kept}}
+
+    def __setstate__(self, state: Values) -> None:
+        super().__setstate__(state)
+        self._walk = self._given = None
+        self._core = object.__new__(self.core)
+        self.defaults: Values = {**self._kept, **self.defaults}
+        for group in self.param_groups:
+            for name in self._known:
+                if name in self.defaults:
+                    group.setdefault(name, self.defaults[name])
+
+    # What is kept besides the parameters
+
+    @property
+    def ema(self) -> list[Any]:
+        """The averages that `ema_decay` asks for, one per parameter, in order.
+
+        A parameter that has taken no step stands for its own average.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+        """
+        return self._copies("ema", "ema_decay=0.999")
+
+    @property
+    def shadow(self) -> list[Any]:
+        """The copies that `shadow_dtype` asks for, one per parameter, in order.
+
+        Raises:
+            AttributeError: without `shadow_dtype`.
+        """
+        return self._copies("shadow", "shadow_dtype='bfloat16'")
+
+    def _copies(self, name: str, option: str) -> list[Any]:
+        if name not in (wanted := dtypes(self._options)):
+            raise AttributeError(f"there is no {name}; give the optimizer {option}")
+        params = chain.from_iterable(map(PARAMS, self.param_groups))
+        return [
+            self._entries[p][name]
+            if name in self._entries.get(p, ())
+            else p.detach().to(wanted[name])
+            for p in params
+        ]
+
+    @contextmanager
+    def swap_ema(self) -> Iterator[None]:
+        """Let parameters and averages change places inside a `with` block, for evaluation.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+            RuntimeError: inside another such block; and for a step before they are back.
+        """
+        if self._swapped:
+            raise RuntimeError("the parameters are exchanged with their average already")
+        self._exchange()
+        self._swapped = True
+        try:
+            yield
+        finally:
+            self._exchange()
+            self._swapped = False
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        params = chain.from_iterable(map(PARAMS, self.param_groups))
+        for param, average in zip(params, self.ema, strict=True):
+            if param.data_ptr() != average.data_ptr():
+                kept = param.clone()
+                param.copy_(average)
+                average.copy_(kept)

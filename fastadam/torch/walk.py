@@ -1,0 +1,197 @@
+"""A step over tensors where they are: the core's plan, kept until something moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..groups import Group
+from ..memory.parameters import Gathered, Parameters
+from ..plan import Plan
+from ..step_info import StepInfo
+from .members import Members
+from .state import Counters, Entry, TensorCopies, TensorState, dtypes
+from .tensors import Gradients
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+class Walk:
+    """A plan for the parameters that have had a gradient, and what would make it void.
+
+    Args:
+        groups: a settled group for each of the optimizer's `param_groups`.
+        params: all parameters of the optimizer, in order.
+        grads: their gradients, None for those without.
+        scaled: whether gradients come with a scale.
+        threads: how many threads a step may use.
+        last: the walk before this one.
+    """
+
+    _members: Members
+    _entries: list[Entry]
+    _counters: Counters
+
+    def __init__(
+        self,
+        owner: Optimizer,
+        groups: Sequence[Group],
+        params: Sequence[Any],
+        grads: Sequence[Any],
+        scaled: bool,
+        threads: int,
+        last: Walk | None,
+    ) -> None:
+        self._core, self._options = owner._core, replace(owner._options, threads=threads)
+        self._scaled: bool = scaled or (last is not None and last._scaled)
+        self._threads, self._all_state = threads, owner._entries
+        self._counted = not self._core.uncounted or self._options.ema_warmup
+        self._rules = [group.rule for group in groups]
+        besides = self._counted or bool(dtypes(self._options))
+        keeps = [besides or bool(rule.state) for rule in self._rules]
+        self._members = Members(owner, params, grads, keeps, last._members if last else None)
+        self._used = [number for number, some in enumerate(self._members.by_group) if some]
+        self._gradients = Gradients(
+            self._members.places,
+            self._members.names,
+            type(owner).__name__,
+            self._options.zero_grads,
+        )
+        self._check_whole()
+        self._gradients.check(self._members.of(grads))
+        self._set_up_state(keeps, last)
+        self._plan = self._planned(groups)
+        self.settle(groups)
+        self._watch = Watch(
+            self._members.params, self._all_state, self._entries, self._counters.tensors
+        )
+
+    def _check_whole(self) -> None:
+        if self._members.sharded and self._options.measures:
+            raise RuntimeError(
+                "clip_norm and skip_nonfinite look at the shards of this process only; call "
+                "torch.nn.utils.clip_grad_norm_ before the step instead"
+            )
+
+    def _set_up_state(self, keeps: Sequence[bool], last: Walk | None) -> None:
+        """Take over what there is in the optimizer's `state`, and make room for the rest."""
+        members, entries = self._members, list[Entry]()
+        for kept, numbers in zip(keeps, members.by_group, strict=True):
+            entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
+        start = {"step": 0.0} if self._counted else {}
+        carried = tuple(self._core.carried.values())
+        steps = [self._steps_of(entry) for entry in entries]
+        self._counters = Counters(entries, start | self._core.carried)
+        self._copies = TensorCopies(self._options, members.places, entries)
+        state = self._state = TensorState(members.places, entries)
+        for position, number in enumerate(self._used):
+            state.extend(position, len(members.by_group[number]), carried)
+        numbers = [self._counters[name].tolist() for name in self._core.carried]
+        each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
+        state.regroup(steps, each, [True] * len(steps))
+        state.adopt(name for rule in self._rules for name in rule.state)
+        state.count = max([*steps, last._state.count if last and not self._counted else 0])
+        self._entries = entries
+
+    def _steps_of(self, entry: Entry) -> int:
+        """How many steps a parameter has taken; at least one where PyTorch saves no count."""
+        if self._core.uncounted and "step" not in entry:
+            return int(any(name in entry for rule in self._rules for name in rule.state))
+        return int(entry.get("step", 0))
+
+    def _planned(self, groups: Sequence[Group]) -> Plan:
+        arrays, parameters = self._members.arrays, Parameters()
+        parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
+        for group, numbers in zip(groups, self._members.by_group, strict=True):
+            group.params = numbers
+        return Plan(
+            [groups[number] for number in self._used],
+            parameters,
+            self._gradients,
+            self._state,
+            tuple(self._core.carried),
+            self._options,
+            self._copies.streams,
+            None,
+            False,
+            self._scaled,
+        )
+
+    def settle(self, groups: Sequence[Group]) -> None:
+        """Take the hyperparameters of the next steps, under which the rules are the same."""
+        self._groups = groups
+        self._values = [groups[number].at(1) for number in self._used]
+        self._start = [
+            self._core._start(groups[number], groups[number].at(1)) for number in self._used
+        ]
+
+    # Whether it still holds
+
+    def holds(
+        self,
+        owner: Optimizer,
+        groups: Sequence[Group],
+        params: Sequence[Any],
+        scaled: bool,
+        threads: int,
+    ) -> bool:
+        """Whether parameters, state and rules are those of the last step, where they were."""
+        if groups is not self._groups:
+            if [group.rule for group in groups] != self._rules:
+                return False
+            self.settle(groups)
+        return (
+            owner._entries is self._all_state
+            and self._threads == threads
+            and self._scaled >= scaled
+            and owner._sizes() == self._members.sizes
+            and all(map(is_, params, self._members.everyone))
+            and not any(param.grad is not None for param in self._members.rest)
+            and not self._counters.touched
+            and self._watch.params_stay()
+            and not (owner._handed_out and not self._watch.state_stays())
+        )
+
+    # The step
+
+    def step(self, grads: Sequence[Any], grad_scale: Any, found_inf: bool) -> StepInfo:
+        """Move the parameters that have a gradient."""
+        plan, state = self._plan, self._state
+        grads = self._members.of(grads)
+        plan.look(grads)
+        plan.write_records(
+            self._core.hyper,
+            plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
+        )
+        norm, verdict, lr = None, "update", self._values[0].get("lr")
+        if plan.around or found_inf:
+            norm, verdict = plan.prepare(grads, grad_scale, found_inf)
+        if plan.stale and (verdict == "update" or self._counted):
+            plan.write_rows(self._start)
+            self._watch.note()
+        if verdict == "update":
+            self._run()
+        return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
+
+    def _run(self) -> None:
+        plan, active = self._plan, self._gradients.active
+        for place in self._members.gapped:
+            place.fetch()
+        plan.run()
+        for place in self._members.gapped:
+            place.put_back()
+        if self._options.zero_grads:
+            for grad, _ in self._gradients.copies:
+                grad.zero_()
+        self._counters.follow(self._state, active, tuple(self._core.carried))
+        moved = self._members.params
+        torch.autograd.graph.increment_version(
+            moved if all(active) else list(compress(moved, active))
+        )

@@ -1,0 +1,535 @@
+"""The optimizers for PyTorch against those of torch.optim: same weights, same keys, same words."""
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+from cases import CASES, DEFAULTS
+from processes import output
+
+import fastadam as fa
+
+torch = pytest.importorskip("torch")
+ft = pytest.importorskip("fastadam.torch")
+
+TWINS = [case for case in CASES if case.torch_hyper is not None]
+each_twin = pytest.mark.parametrize("case", TWINS, ids=lambda case: case.id)
+each_default = pytest.mark.parametrize(
+    "case", [case for case in DEFAULTS if case.torch], ids=lambda case: case.id
+)
+SHAPES = [(7, 5), (5,), (), (0, 3), (1, 6), (130,)]
+
+
+def ours(case):
+    return getattr(ft, case.optimizer.__name__)
+
+
+def theirs(case):
+    return getattr(torch.optim, case.torch)
+
+
+def parameters(dtype=torch.float32, shapes=SHAPES):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.nn.Parameter(torch.randn(s, dtype=dtype, generator=generator)) for s in shapes]
+
+
+def give_gradients(params, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for param in params:
+        param.grad = torch.randn(param.shape, dtype=param.dtype, generator=generator)
+
+
+def steps(opt, params, seeds):
+    for seed in seeds:
+        give_gradients(params, seed)
+        opt.step()
+
+
+def pair(case, dtype=torch.float32, **more):
+    """Both optimizers over parameters of their own."""
+    one, other = parameters(dtype), parameters(dtype)
+    hyper = case.torch_hyper | more
+    return (ours(case)(one, **hyper), one), (theirs(case)(other, **hyper), other)
+
+
+def assert_same(one, other, rtol=1e-5, atol=2e-6):
+    """Within the roundings of some ten float32 steps, of which torch orders some otherwise."""
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.detach(), b.detach(), rtol=rtol, atol=atol)
+
+
+@each_twin
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_weights_and_state_are_those_of_torch(case, dtype, rtol):
+    (opt, one), (twin, other) = pair(case, dtype)
+    steps(opt, one, range(10))
+    steps(twin, other, range(10))
+    rtol = max(rtol, 1e-6) if case.optimizer.carried else rtol  # torch carries float32
+    assert_same(one, other, rtol, rtol)
+    mine, its = opt.state_dict(), twin.state_dict()
+    assert mine["state"].keys() == its["state"].keys()
+    for number, entry in its["state"].items():
+        assert mine["state"][number].keys() == entry.keys()
+        for name, value in entry.items():
+            got = mine["state"][number][name]
+            torch.testing.assert_close(got, value, rtol=rtol, atol=rtol, check_dtype=False)
+    for group, its_group in zip(mine["param_groups"], its["param_groups"], strict=True):
+        assert its_group.keys() == group.keys()
+
+
+@each_twin
+def test_saved_state_goes_both_ways(case):
+    (opt, one), (twin, other) = pair(case)
+    steps(opt, one, range(3))
+    steps(twin, other, range(3))
+    (opt2, one2), (twin2, other2) = pair(case)
+    for target, source in zip([*one2, *other2], [*other, *one], strict=True):
+        target.data.copy_(source.data)
+    opt2.load_state_dict(twin.state_dict())
+    twin2.load_state_dict(copy.deepcopy(opt.state_dict()))  # torch would share the tensors
+    for each, params in ((opt, one), (twin, other), (opt2, one2), (twin2, other2)):
+        steps(each, params, range(3, 8))
+    assert_same(one, other)
+    assert_same(one2, other)
+    assert_same(other2, other)
+
+
+@each_twin
+def test_resuming_changes_no_bit(case):
+    (opt, one), _ = pair(case)
+    steps(opt, one, range(3))
+    (resumed, two), _ = pair(case)
+    for target, source in zip(two, one, strict=True):
+        target.data.copy_(source.data)
+    resumed.load_state_dict(pickle.loads(pickle.dumps(opt.state_dict())))
+    for each, params in ((opt, one), (resumed, two)):
+        steps(each, params, range(3, 6))
+    # the state_dict of torch casts NAdam's product to float32, 6e-8
+    tolerance = 1e-6 if case.optimizer.carried else 0
+    assert_same(two, one, tolerance, tolerance)
+
+
+@each_default
+def test_defaults_and_signature_are_those_of_torch(case):
+    its = inspect.signature(theirs(case)).parameters
+    mine = inspect.signature(ours(case)).parameters
+    assert its.keys() <= mine.keys()
+    inline = [name for name, p in its.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert [*mine][: len(inline)] == inline
+    for name, parameter in its.items():
+        assert mine[name].default == parameter.default
+    assert issubclass(ours(case), torch.optim.Optimizer)
+
+
+def test_arguments_by_position_as_in_torch():
+    params = parameters()
+    assert ft.AdamW(params, 0.1, (0.5, 0.6)).param_groups[0]["betas"] == (0.5, 0.6)
+    assert ft.SGD(params, 0.1, 0.9).param_groups[0]["momentum"] == 0.9
+    with pytest.raises(TypeError, match="twice"):
+        ft.AdamW(params, 0.1, lr=0.1)
+    with pytest.raises(TypeError, match="not 7 more"):
+        ft.AdamW(params, 1, 2, 3, 4, 5, 6, 7)
+
+
+def test_lion_moves_as_its_core():
+    params = parameters(torch.float64)
+    arrays = [p.detach().numpy().copy() for p in params]
+    opt, core = ft.Lion(params, lr=0.05), fa.Lion(arrays, lr=0.05)
+    for seed in range(5):
+        give_gradients(params, seed)
+        core.step([p.grad.numpy() for p in params])
+        opt.step()
+    for param, array in zip(params, arrays, strict=True):
+        np.testing.assert_array_equal(param.detach().numpy(), array)
+
+
+def test_bits_are_those_of_the_core():
+    params = parameters()
+    arrays = [p.detach().numpy().copy() for p in params]
+    options = {"lr": 0.05, "clip_norm": 1.0, "clip_value": 0.1, "ema_decay": 0.9}
+    opt, core = ft.AdamW(params, **options), fa.AdamW(arrays, **options)
+    for seed in range(5):
+        give_gradients(params, seed)
+        info = core.step([p.grad.numpy() for p in params])
+        opt.step()
+        assert opt.info == info
+    for param, array in zip([*params, *opt.ema], [*arrays, *core.ema.leaves], strict=True):
+        np.testing.assert_array_equal(param.detach().numpy(), array)
+
+
+@each_default
+def test_parameters_without_a_gradient_stay(case):
+    for make in (ours(case), theirs(case)):
+        params = parameters()
+        start = [p.detach().clone() for p in params]
+        params[1].requires_grad_(False)
+        opt = make(params)
+        for step in range(6):
+            give_gradients(params, step)
+            params[1].grad = None
+            if step < 3:
+                params[0].grad = None
+            if step in (1, 4):
+                params[5].grad = None
+            opt.step()
+            if step == 2:
+                assert torch.equal(params[0], start[0])
+                if make is ours(case):
+                    assert not opt.state.get(params[0])
+        assert torch.equal(params[1], start[1])
+        if make is ours(case):
+            want = params
+    assert_same(want, params)
+
+
+def test_a_step_without_any_gradient_does_nothing():
+    params = parameters()
+    opt = ft.AdamW(params)
+    opt.step()
+    assert not opt.state
+    assert not opt.info.updated
+    assert opt.info.step == 0
+
+
+# Groups, schedulers, closures, hooks
+
+
+def test_groups_have_their_own_hyperparameters():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls(
+            [{"params": params[:2], "weight_decay": 0.5}, {"params": []}, {"params": params[2:4]}],
+            lr=0.1,
+        )
+        steps(opt, params[:4], range(3))
+        opt.add_param_group({"params": params[4:], "amsgrad": True, "betas": [0.5, 0.9]})
+        steps(opt, params, range(3, 6))
+        opt.param_groups[0]["lr"] = 0.01
+        opt.param_groups[2]["amsgrad"] = False
+        steps(opt, params, range(6, 9))
+        made.append(params)
+    assert_same(*made, rtol=1e-4)
+
+
+def test_parameters_may_change_their_group():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls([{"params": params[:4]}, {"params": params[4:], "lr": 0.1}])
+        steps(opt, params, range(2))
+        opt.param_groups[1]["params"].insert(0, opt.param_groups[0]["params"].pop())
+        steps(opt, params, range(2, 4))
+        made.append(params)
+    assert_same(*made)
+
+
+def test_named_parameters_are_called_by_their_names():
+    model = torch.nn.Linear(3, 2).to(torch.bfloat16)
+    opt = ft.SGD(model.named_parameters())
+    assert opt.param_groups[0]["param_names"] == ["weight", "bias"]
+    model(torch.ones(1, 3, dtype=torch.bfloat16)).sum().backward()
+    with pytest.raises(RuntimeError, match=r"weight has dtype torch.bfloat16.*\.float\(\)"):
+        opt.step()
+
+
+SCHEDULERS = {
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": 30},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": True, "step_size_up": 3},
+    "CosineAnnealingLR": {"T_max": 10},
+    "LambdaLR": {"lr_lambda": lambda step: 1 / (1 + step)},
+    "StepLR": {"step_size": 2},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("lr", [0.05, "tensor"])
+def test_schedulers(name, lr):
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls(params, lr=torch.tensor(0.05) if lr == "tensor" else lr, foreach=False)
+        scheduler = getattr(torch.optim.lr_scheduler, name)(opt, **SCHEDULERS[name])
+        for seed in range(10):
+            steps(opt, params, [seed])
+            scheduler.step()
+        made.append(params)
+    assert_same(*made)
+
+
+def test_a_tensor_as_lr_is_read_anew():
+    lr, params = torch.tensor(0.1), parameters()
+    opt = ft.SGD(params, lr=lr)
+    steps(opt, params, [0])
+    lr.fill_(0.0)
+    before = [p.detach().clone() for p in params]
+    steps(opt, params, [1])
+    assert_same(params, before, 0, 0)
+    assert opt.param_groups[0]["lr"] is lr
+    with pytest.raises(ValueError, match="1-element"):
+        ft.SGD(params, lr=torch.ones(2))
+
+
+def test_closures_and_hooks():
+    params, calls = parameters(), []
+    opt = ft.Adam(params)
+    opt.register_step_pre_hook(lambda *_: calls.append("before"))
+    opt.register_step_post_hook(lambda *_: calls.append("after"))
+
+    def closure():
+        opt.zero_grad()
+        loss = sum(p.square().sum() for p in params)
+        loss.backward()
+        return loss
+
+    first = opt.step(closure)
+    assert opt.step(closure) < first
+    assert calls == ["before", "after"] * 2
+
+
+# Copies of optimizers, and what is saved
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_copies_go_on_alone(copied):
+    params = parameters()
+    opt = ft.NAdam(params, lr=0.1, clip_value=0.5, ema_decay=0.9)
+    steps(opt, params, range(3))
+    other, its = copied((opt, params))
+    steps(other, its, range(3, 6))
+    before = [p.detach().clone() for p in params]
+    assert_same(before, params, 0, 0)
+    steps(opt, params, range(3, 6))
+    assert_same(its, params, 0, 0)
+    assert_same(other.ema, opt.ema, 0, 0)
+
+
+def test_old_dicts_without_new_flags_and_with_plain_steps():
+    params, old = parameters(), parameters()
+    reference = torch.optim.AdamW(old)
+    steps(reference, old, range(3))
+    saved = copy.deepcopy(reference.state_dict())
+    for entry in saved["state"].values():
+        entry["step"] = int(entry["step"])
+    for name in ("maximize", "foreach", "capturable", "fused", "decoupled_weight_decay"):
+        del saved["param_groups"][0][name]
+    opt = ft.AdamW(params)
+    opt.load_state_dict(saved)
+    for target, source in zip(params, old, strict=True):
+        target.data.copy_(source.data)
+    for each, some in ((opt, params), (reference, old)):
+        steps(each, some, range(3, 5))
+    assert_same(params, old)
+    assert opt.state[params[0]]["step"] == 5
+
+
+def test_two_optimizers_may_load_the_same_dict():
+    params, other = parameters(), parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    saved = opt.state_dict()
+    second = ft.AdamW(other)
+    second.load_state_dict(saved)
+    before = copy.deepcopy(saved)
+    steps(second, other, range(3))
+    for number, entry in before["state"].items():
+        for name, value in entry.items():
+            assert torch.equal(saved["state"][number][name], value)
+
+
+def test_state_that_others_write_is_seen():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls(params, lr=0.1)
+        steps(opt, params, range(2))
+        opt.state[params[0]]["exp_avg"] = torch.ones_like(params[0])
+        opt.state[params[1]]["exp_avg_sq"].mul_(4)
+        opt.state[params[2]]["step"] = torch.tensor(7.0)
+        opt.state[params[5]]["step"].fill_(9)
+        steps(opt, params, range(2, 4))
+        opt.state.clear()
+        steps(opt, params, range(4, 6))
+        made.append(params)
+    assert_same(*made)
+
+
+def test_steps_are_saved_as_torch_saves_them(tmp_path):
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    torch.save(opt.state_dict(), tmp_path / "opt.pt")
+    saved = torch.load(tmp_path / "opt.pt", weights_only=True)
+    step = saved["state"][0]["step"]
+    assert (step.shape, step.dtype, step.item()) == ((), torch.float32, 2.0)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"fused": True, "foreach": True}, "cannot be `True` together"),
+        ({"differentiable": True}, "does not support `differentiable`"),
+        ({"capturable": True}, "If capturable=True, params and state_steps"),
+        ({"lr": torch.tensor(0.1), "foreach": True}, "lr as a Tensor is not supported"),
+        ({"lr": -1.0}, "lr=-1.0 is negative"),
+        ({"lr": lambda step: 0.1}, "torch.optim.lr_scheduler"),
+        ({"betas": (1.0, 0.9)}, "betas"),
+        ({"unknown": 1}, "unknown 'unknown'"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0"),
+        ({"accumulate_steps": 2}, "gradients add up in .grad"),
+        ({"decoupled_weight_decay": False}, "is Adam"),
+    ],
+)
+def test_what_the_constructor_refuses(flags, message):
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
+        ft.AdamW(parameters(), **flags)
+
+
+@pytest.mark.parametrize("flag", [{"fused": True}, {"foreach": True}, {"capturable": False}])
+def test_flags_are_taken(flag):
+    assert ft.AdamW(parameters(), **flag).param_groups[0].items() >= flag.items()
+    with pytest.raises(TypeError, match="fused"):
+        ft.NAdam(parameters(), fused=True)
+
+
+@each_default
+def test_sparse_gradients_are_refused_in_the_words_of_torch(case):
+    embedding = torch.nn.Embedding(4, 2, sparse=True)
+    embedding(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError) as mine:
+        ours(case)(embedding.parameters()).step()
+    assert "does not support sparse gradients" in str(mine.value)
+    if case.torch not in ("SGD", "Adagrad"):
+        with pytest.raises(RuntimeError) as its:
+            theirs(case)(embedding.parameters()).step()
+        assert str(mine.value) == str(its.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bfloat16, torch.float16])
+def test_other_dtypes_are_refused_before_anything_moves(dtype):
+    good, bad = (torch.nn.Parameter(torch.ones(3, dtype=d)) for d in (torch.float32, dtype))
+    opt = ft.AdamW([good, bad])
+    good.grad, bad.grad = torch.ones_like(good), torch.ones_like(bad)
+    with pytest.raises(RuntimeError, match=f"{dtype}"):
+        opt.step()
+    assert torch.equal(good.detach(), torch.ones(3))
+    bad.grad = None
+    opt.step()
+
+
+def test_tensors_without_memory_are_refused():
+    param = torch.nn.Parameter(torch.empty(3, device="meta"))
+    param.grad = torch.empty(3, device="meta")
+    with pytest.raises(RuntimeError, match="meta without memory"):
+        ft.SGD([param]).step()
+    freed = torch.nn.Parameter(torch.ones(3))
+    freed.grad = torch.ones(3)
+    opt = ft.SGD([freed])
+    opt.step()
+    freed.grad.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=r"gradient of .* without memory"):
+        opt.step()
+    freed.grad = torch.ones(3)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="without memory"):
+        opt.step()
+
+
+def test_memory_that_two_parameters_share_is_refused():
+    base = torch.ones(6)
+    params = [torch.nn.Parameter(base[:4]), torch.nn.Parameter(base[2:])]
+    for param in params:
+        param.grad = torch.ones(4)
+    with pytest.raises(ValueError, match="share the same memory"):
+        ft.SGD(params).step()
+
+
+def test_lazy_parameters_join_when_they_have_a_gradient():
+    model = torch.nn.Sequential(torch.nn.LazyLinear(4), torch.nn.Linear(4, 1))
+    opt = ft.AdamW(model.parameters())
+    model(torch.ones(2, 3)).sum().backward()
+    opt.step()
+    assert opt.state[model[0].weight]["exp_avg"].shape == (4, 3)
+
+
+# Autograd and the compiler
+
+
+def test_autograd_sees_that_parameters_changed():
+    w = torch.nn.Parameter(torch.ones(2))
+    opt = ft.SGD([w], lr=0.1)
+    loss = (w * w).sum()
+    w.grad = torch.ones(2)
+    opt.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_rule_of_the_users_own():
+    @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
+    def heavy_ball(param, grad, state, h):
+        (exp_avg,) = state
+        exp_avg = h.beta * exp_avg + h.beta_comp * grad
+        return param - h.lr * exp_avg, (exp_avg,)
+
+    class HeavyBall(fa.Optimizer):
+        rule = heavy_ball
+        defaults = {"lr": 1e-3, "beta": 0.9}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
+
+    class TorchHeavyBall(ft.Optimizer):
+        core = HeavyBall
+
+    params = parameters(torch.float64)
+    arrays = [p.detach().numpy().copy() for p in params]
+    opt, core = TorchHeavyBall(params, beta=0.5), HeavyBall(arrays, beta=0.5)
+    for seed in range(3):
+        give_gradients(params, seed)
+        core.step([p.grad.numpy() for p in params])
+        opt.step()
+    for param, array in zip(params, arrays, strict=True):
+        np.testing.assert_array_equal(param.detach().numpy(), array)
+
+
+def test_threads_follow_torch():
+    before = torch.get_num_threads()
+    param = torch.nn.Parameter(torch.ones(100_000))
+    param.grad = torch.ones(100_000)
+    opt = ft.SGD([param])
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            opt.step()
+            assert opt._walk._threads == min(threads, fa.get_threads())
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_importing_fastadam_does_not_import_torch():
+    assert output("import fastadam, sys; fastadam.AdamW; print('torch' in sys.modules)") == "False"
+
+
+def test_state_is_looked_over_once_it_was_handed_out():
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    copy.deepcopy(opt.state_dict())
+    pickle.dumps(opt)
+    assert not opt._handed_out
+    walk = opt._walk
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    entry = opt.state[params[0]]
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    entry["exp_avg"] = torch.zeros_like(params[0])
+    steps(opt, params, range(1))
+    assert opt._walk is not walk
+    assert entry["exp_avg"].any()

@@ -1,0 +1,190 @@
+"""Trainers of others, unchanged: same weights as with torch.optim, runs resumed both ways."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+ft = pytest.importorskip("fastadam.torch")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+OURS, THEIRS = ft.AdamW, torch.optim.AdamW
+HYPER = {"lr": 1e-2, "weight_decay": 0.1}
+
+
+def assert_same(one, other, tolerance=2e-5):
+    """Within the roundings of a few float32 steps through a smooth network."""
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-4, atol=tolerance)
+
+
+# Hugging Face
+
+
+def gpt2():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=31,
+        n_positions=12,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return transformers.GPT2LMHeadModel(config)
+
+
+def tokens():
+    rows = torch.randint(0, 31, (48, 12), generator=torch.Generator().manual_seed(1))
+    return [{"input_ids": row, "labels": row} for row in rows]
+
+
+def hf_trainer(cls, folder, steps=8, by_class=False, **more):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    args = transformers.TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        max_grad_norm=0.5,
+        lr_scheduler_type="linear",
+        warmup_steps=2,
+        learning_rate=HYPER["lr"],
+        save_steps=4,
+        save_strategy="steps",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        seed=0,
+        logging_steps=4,
+        **more,
+    )
+    model = gpt2()
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if by_class:
+        given = {"optimizer_cls_and_kwargs": (cls, dict(HYPER))}
+    else:
+        given = {"optimizers": (cls(groups, lr=HYPER["lr"]), None)}
+    return transformers.Trainer(model=model, args=args, train_dataset=tokens(), **given)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"by_class": True}, {"bf16": True}], ids=["groups", "by class", "bf16"]
+)
+def test_hugging_face_trainer(tmp_path, more):
+    trained = []
+    for cls in (OURS, THEIRS):
+        trainer = hf_trainer(cls, tmp_path / cls.__module__, **more)
+        trainer.train()
+        trained.append(trainer.model)
+    assert_same(*trained, tolerance=2e-2 if "bf16" in more else 5e-5)
+
+
+@pytest.mark.parametrize(("saves", "loads"), [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)])
+def test_hugging_face_trainer_resumes(tmp_path, saves, loads):
+    straight = hf_trainer(THEIRS, tmp_path / "straight", 8)
+    straight.train()
+    saved = hf_trainer(saves, tmp_path / "run", 8)
+    saved.train()
+    resumed = hf_trainer(loads, tmp_path / "again", 8)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
+    assert_same(resumed.model, straight.model, 5e-5)
+
+
+# Lightning
+
+
+def lightning_module(cls):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.net = torch.nn.Sequential(
+                torch.nn.Linear(6, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2)
+            )
+
+        def training_step(self, batch, _):
+            return (self.net(batch) - batch[:, :2]).square().mean()
+
+        def configure_optimizers(self):
+            opt = cls(self.parameters(), **HYPER)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=20)
+            return {
+                "optimizer": opt,
+                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            }
+
+    return Module()
+
+
+def batches():
+    rows = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+    return torch.utils.data.DataLoader(rows, batch_size=8)
+
+
+def lightning_run(cls, folder, epochs=2, checkpoint=None, **more):
+    lightning = pytest.importorskip("lightning")
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        gradient_clip_val=0.5,
+        accumulate_grad_batches=2,
+        default_root_dir=str(folder),
+        **more,
+    )
+    module = lightning_module(cls)
+    trainer.fit(module, batches(), ckpt_path=checkpoint)
+    return module, trainer
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
+def test_lightning_trainer(tmp_path, precision):
+    ours, _ = lightning_run(OURS, tmp_path, precision=precision)
+    theirs, _ = lightning_run(THEIRS, tmp_path, precision=precision)
+    assert_same(ours, theirs, 1e-2 if precision == "bf16-mixed" else 2e-6)
+
+
+@pytest.mark.parametrize(("saves", "loads"), [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)])
+def test_lightning_trainer_resumes(tmp_path, saves, loads):
+    straight, _ = lightning_run(THEIRS, tmp_path, 4)
+    _, trainer = lightning_run(saves, tmp_path, 2)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    resumed, _ = lightning_run(loads, tmp_path, 4, str(tmp_path / "run.ckpt"))
+    assert_same(resumed, straight, 2e-6)
+
+
+def test_fabric(tmp_path):
+    fabric_module = pytest.importorskip("lightning.fabric")
+    fabric = fabric_module.Fabric(accelerator="cpu", devices=1)
+    trained = []
+    for saves, loads in ((THEIRS, THEIRS), (OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)):
+        state = None
+        for cls in (saves, loads):
+            module = lightning_module(cls).net
+            model, opt = fabric.setup(module, cls(module.parameters(), **HYPER))
+            if state is not None:
+                fabric.load(tmp_path / "run.ckpt", {"model": model, "opt": opt})
+            for batch in batches():
+                opt.zero_grad()
+                fabric.backward((model(batch) - batch[:, :2]).square().mean())
+                fabric.clip_gradients(model, opt, max_norm=0.5)
+                opt.step()
+            state = {"model": model, "opt": opt}
+            fabric.save(tmp_path / "run.ckpt", state)
+        trained.append(module)
+    for other in trained[1:]:
+        assert_same(other, trained[0], 2e-6)

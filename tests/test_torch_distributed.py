@@ -1,0 +1,17 @@
+"""Two processes on gloo: same weights as DistributedDataParallel with torch.optim."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("fastadam.torch")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed"),
+]
+
+
+@pytest.mark.parametrize("name", ["ddp", "zero", "fsdp", "fsdp_clip"])
+def test_two_processes(name, tmp_path):
+    import torch_workers
+
+    torch.multiprocessing.spawn(torch_workers.run, args=(2, name, str(tmp_path)), nprocs=2)

@@ -1,0 +1,216 @@
+"""Tensors in any layout: walked through where they are, or copied; never silently wrong."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+ft = pytest.importorskip("fastadam.torch")
+
+
+def channels_last(x):
+    return x.to(memory_format=torch.channels_last)
+
+
+LAYOUTS = {
+    "contiguous": lambda: torch.randn(4, 3, 5, 5),
+    "channels_last": lambda: channels_last(torch.randn(4, 3, 5, 5)),
+    "transposed": lambda: torch.randn(3, 4, 5, 5).transpose(0, 1),
+    "column": lambda: torch.randn(4, 3, 5, 10)[..., ::2],
+    "row": lambda: torch.randn(8, 3, 5, 5)[::2],
+    "gapped and transposed": lambda: torch.randn(3, 8, 5, 5)[:, ::2].transpose(0, 1),
+    "of a larger one": lambda: torch.randn(6, 3, 5, 5)[1:5],
+    "sides of length 1": lambda: torch.randn(300).as_strided((4, 75, 1, 1), (75, 1, 75, 75)),
+}
+each_layout = pytest.mark.parametrize("layout", LAYOUTS)
+each_grad_layout = pytest.mark.parametrize("grad_layout", [*LAYOUTS, "expanded", "negated"])
+
+
+def gradient(layout, like):
+    if layout == "expanded":
+        return torch.randn(()).expand(like.shape)
+    if layout == "negated":
+        return torch.complex(torch.randn(like.shape), torch.randn(like.shape)).conj().imag
+    made = LAYOUTS[layout]()
+    return made if made.shape == like.shape else torch.randn(like.shape)
+
+
+def trained(cls, layout, grad_layouts, **hyper):
+    torch.manual_seed(0)
+    base = LAYOUTS[layout]()
+    params = [torch.nn.Parameter(base), torch.nn.Parameter(torch.randn(5))]
+    opt = cls(params, lr=0.1, **hyper)
+    for grad_layout in grad_layouts:
+        params[0].grad = gradient(grad_layout, params[0])
+        params[1].grad = torch.randn(5)
+        opt.step()
+    assert params[0].data_ptr() == base.data_ptr()
+    assert params[0].stride() == base.stride()
+    return params, opt
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-5, atol=1e-6)
+
+
+@each_layout
+@each_grad_layout
+def test_every_layout_with_every_other(layout, grad_layout):
+    grads = [grad_layout, layout, grad_layout, "contiguous"]
+    one, opt = trained(ft.AdamW, layout, grads, amsgrad=True)
+    other, twin = trained(torch.optim.AdamW, layout, grads, amsgrad=True)
+    assert_same(one, other)
+    for name, value in twin.state[other[0]].items():
+        torch.testing.assert_close(opt.state[one[0]][name], value, rtol=1e-5, atol=1e-6)
+
+
+@each_layout
+def test_no_copies_where_all_share_a_layout(layout):
+    _, opt = trained(ft.AdamW, layout, [layout] * 2)
+    dense = "gapped" not in layout and layout not in ("column", "row")
+    assert len(opt._walk._gradients.copies) == (not dense)
+    assert len(opt._walk._members.gapped) == (not dense)
+
+
+@each_layout
+def test_state_saved_in_another_layout(layout):
+    one, opt = trained(ft.AdamW, layout, [layout] * 2)
+    saved = opt.state_dict()
+    for entry in saved["state"].values():
+        entry.update({k: v.clone(memory_format=torch.contiguous_format) for k, v in entry.items()})
+    for make in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(7)
+        copies = [torch.nn.Parameter(p.detach().clone()) for p in one]
+        again = make(copies, lr=0.1)
+        again.load_state_dict(saved)
+        for _ in range(3):
+            for param in copies:
+                param.grad = torch.randn_like(param)
+            again.step()
+        if make is ft.AdamW:
+            want = copies
+    assert_same(want, copies)
+
+
+@pytest.mark.parametrize("grad_layout", ["column", "expanded", "channels_last"])
+def test_zero_grads_clears_gradients_in_any_layout(grad_layout):
+    param = torch.nn.Parameter(torch.randn(4, 3, 5, 5))
+    opt = ft.SGD([param], zero_grads=True)
+    param.grad = gradient(grad_layout, param)
+    opt.step()
+    assert not param.grad.any()
+
+
+def test_averages_in_any_layout():
+    for layout in LAYOUTS:
+        params, opt = trained(ft.SGD, layout, [layout] * 2, ema_decay=0.0)
+        assert torch.equal(opt.ema[0], params[0])
+
+
+def test_a_gradient_in_the_memory_of_a_parameter():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        param = torch.nn.Parameter(torch.arange(1.0, 7.0))
+        opt = cls([param], lr=0.1)
+        param.grad = param.detach()
+        opt.step()
+        opt.step()
+        made.append([param])
+    assert_same(*made)
+
+
+def test_a_negated_gradient_of_one_element():
+    made = []
+    for cls in (ft.SGD, torch.optim.SGD):
+        param = torch.nn.Parameter(torch.ones(()))
+        opt = cls([param], lr=0.1)
+        for value in (1.0, 2.0):
+            param.grad = torch.complex(torch.tensor(0.0), torch.tensor(value)).conj().imag
+            assert param.grad.is_neg()
+            opt.step()
+        made.append([param])
+    assert_same(*made)
+
+
+def test_tensors_that_move_are_found():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        param = torch.nn.Parameter(torch.randn(4, 4))
+        opt = cls([param], lr=0.1)
+        for change in (
+            lambda p, o: None,
+            lambda p, o: setattr(p, "data", p.data.clone()),
+            lambda p, o: setattr(p, "data", p.data.t()),
+            lambda p, o: o.state[p]["exp_avg"].set_(torch.ones(4, 4)),
+        ):
+            change(param, opt)
+            param.grad = torch.randn(4, 4)
+            opt.step()
+        made.append([param])
+    assert_same(*made)
+
+
+def test_a_model_that_is_converted():
+    model = torch.nn.Linear(3, 2)
+    opt = ft.AdamW(model.parameters())
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype)
+        model.zero_grad()
+        model(torch.ones(1, 3, dtype=dtype)).sum().backward()
+        opt.step()
+    assert opt.state[model.weight]["exp_avg"].dtype == torch.float64
+
+
+def test_a_step_leaves_storages_resizable():
+    param = torch.nn.Parameter(torch.ones(3))
+    param.grad = torch.ones(3)
+    opt = ft.SGD([param], momentum=0.9)
+    opt.step()
+    param.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="without memory"):
+        opt.step()
+
+
+def test_an_expanded_parameter_is_refused():
+    param = torch.nn.Parameter(torch.ones(1).expand(3))
+    param.grad = torch.ones(3)
+    with pytest.raises(RuntimeError, match="expanded"):
+        ft.SGD([param]).step()
+
+
+def test_a_refused_first_step_leaves_no_state():
+    shared = torch.ones(6)
+    pairs = {
+        "sparse": [torch.ones(3), torch.ones(3)],
+        "share": [shared[:4], shared[2:]],
+        "without memory": [torch.ones(3), torch.ones(3)],
+    }
+    for message, (one, other) in pairs.items():
+        params = [torch.nn.Parameter(one), torch.nn.Parameter(other)]
+        for param in params:
+            param.grad = torch.ones_like(param)
+        if message == "sparse":
+            params[1].grad = torch.ones(3).to_sparse()
+        if message == "without memory":
+            params[1].grad.untyped_storage().resize_(0)
+        opt = ft.AdamW(params)
+        with pytest.raises((RuntimeError, ValueError), match=message):
+            opt.step()
+        assert not opt.state
+        assert params[0].sum() == params[0].numel()
+
+
+def test_parameters_that_take_turns_and_lose_their_memory():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(1, 4)]
+        opt = cls(params, lr=0.1)
+        for turn in (0, 1, 2, 0, 2, 1, 1, 0):
+            for number, param in enumerate(params):
+                param.grad = torch.ones(3) if number == turn else None
+            opt.step()
+        params[2].untyped_storage().resize_(0)  # no gradient: not of interest
+        params[0].grad = torch.ones(3)
+        opt.step()
+        made.append(params[:2])
+    assert_same(*made)

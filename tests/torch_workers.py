@@ -1,0 +1,142 @@
+"""What each process of a distributed test does; started by `torch.multiprocessing`."""
+
+import os
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+import fastadam.torch as ft
+
+STEPS = 6
+OURS, THEIRS = ft.AdamW, torch.optim.AdamW
+HYPER = {"lr": 0.05, "weight_decay": 0.1}
+
+
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(6, 15), torch.nn.Tanh(), torch.nn.Linear(15, 9), torch.nn.Linear(9, 2)
+    )
+
+
+def batches(rank, start=0, stop=STEPS):
+    return [
+        torch.randn(8, 6, generator=torch.Generator().manual_seed(100 * step + rank))
+        for step in range(start, stop)
+    ]
+
+
+def train(model, opt, some):
+    for batch in some:
+        opt.zero_grad()
+        (model(batch) - batch[:, :2]).square().mean().backward()
+        opt.step()
+
+
+def weights(model):
+    full = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
+    return [p.detach().clone() for p in full]
+
+
+def assert_same(one, other):
+    """Within the roundings of a few float32 steps; the network is smooth."""
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-6)
+
+
+def reference(rank, **more):
+    """The weights under DistributedDataParallel and torch's optimizer."""
+    model = DistributedDataParallel(net())
+    train(model, THEIRS(model.parameters(), **HYPER), batches(rank, **more))
+    return weights(model)
+
+
+def ddp(rank, folder):
+    want = reference(rank)
+    for view in (False, True):
+        model = DistributedDataParallel(net(), gradient_as_bucket_view=view)
+        opt = OURS(model.parameters(), **HYPER)
+        train(model, opt, batches(rank))
+        assert_same(weights(model), want)
+        if view:
+            assert not opt._walk._gradients.copies
+
+
+def zero(rank, folder):
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    want = reference(rank, stop=STEPS + 3)
+    for view in (False, True):
+        model = DistributedDataParallel(net())
+        opt = ZeroRedundancyOptimizer(
+            model.parameters(), optimizer_class=OURS, parameters_as_bucket_view=view, **HYPER
+        )
+        train(model, opt, batches(rank))
+        opt.consolidate_state_dict(to=0)
+        saved = [opt.state_dict()] if rank == 0 else [None]
+        dist.broadcast_object_list(saved)
+        for cls in (OURS, THEIRS):
+            plain = net()
+            for target, source in zip(plain.parameters(), weights(model), strict=True):
+                target.data.copy_(source)
+            resumed = cls(plain.parameters(), **HYPER)
+            resumed.load_state_dict(saved[0])
+            train(DistributedDataParallel(plain), resumed, batches(rank, STEPS, STEPS + 3))
+            assert_same(weights(plain), want)
+
+
+def fsdp(rank, folder):
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+
+    def sharded():
+        model = net()
+        for layer in model:
+            if isinstance(layer, torch.nn.Linear):
+                fully_shard(layer, mesh=mesh)
+        return fully_shard(model, mesh=mesh)
+
+    want = reference(rank, stop=STEPS + 3)
+    for saves, loads in ((OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)):
+        model = sharded()
+        opt = saves(model.parameters(), **HYPER)
+        train(model, opt, batches(rank))
+        path = os.path.join(folder, f"{saves.__module__}-{loads.__module__}")
+        saved_model, saved_opt = get_state_dict(model, opt)
+        dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=path)
+        dist.barrier()
+
+        model = sharded()
+        opt = loads(model.parameters(), **HYPER)
+        live_model, live_opt = get_state_dict(model, opt)
+        state = {"model": live_model, "opt": live_opt}
+        dcp.load(state, checkpoint_id=path)
+        set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
+        train(model, opt, batches(rank, STEPS, STEPS + 3))
+        assert_same(weights(model), want)
+
+
+def fsdp_clip(rank, folder):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = fully_shard(net(), mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    opt = OURS(model.parameters(), clip_norm=1.0)
+    with pytest.raises(RuntimeError, match="shards of this process"):
+        train(model, opt, batches(rank))
+
+
+def run(rank, size, name, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size
+    )
+    globals()[name](rank, folder)
+    dist.barrier()
+    dist.destroy_process_group()
