@@ -11,10 +11,11 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from fastadam.bench import tables
-from fastadam.bench.chart import is_drawn_from, write_chart
-from fastadam.bench.report import Report, read_csv
+from fastadam.bench.chart import is_drawn_from
+from fastadam.bench.kinds import kind_of, read_csv
+from fastadam.bench.report import Measured
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -22,19 +23,20 @@ BLOCK = re.compile(
 )
 OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
 VIEWS = {
-    "headline": tables.headline,
-    "summary": lambda report: tables.summary(report).replace("\n", "  \n"),
-    "table": tables.to_markdown,
+    "headline": lambda report: kind_of(report).headline(report),
+    "summary": lambda report: kind_of(report).summary(report).replace("\n", "  \n"),
+    "table": lambda report: kind_of(report).to_markdown(report),
 }
+Reports = dict[str, Measured[Any]]
 
 
-def results(root: Path) -> dict[str, Report]:
+def results(root: Path) -> Reports:
     """The reports by name."""
     paths = sorted((root / "bench/results").glob("*.csv"))
     return {path.stem: read_csv(path) for path in paths if path.stem not in OTHERS}
 
 
-def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, Report]]:
+def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Measured[Any]]]:
     """The charts that are missing or were drawn from other numbers."""
     for name, report in reports.items():
         path = root / "docs/assets" / f"{name}.png"
@@ -42,7 +44,7 @@ def stale_charts(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path,
             yield path, report
 
 
-def stale_documents(root: Path, reports: dict[str, Report]) -> Iterator[tuple[Path, str]]:
+def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
     """The documents that do not say what the reports do, with the text they should have."""
 
     def filled(block: re.Match[str]) -> str:
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     if not check:
         for path, report in charts:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_chart(report, path)
+            kind_of(report).write_chart(report, path)
         for path, text in documents:
             path.write_text(text, encoding="utf-8")
     for path, _ in (*charts, *documents):

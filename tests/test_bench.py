@@ -12,7 +12,7 @@ import oracles
 import pytest
 
 from fastadam import optimizers
-from fastadam.bench import contenders, machine, passes, report, tables, timing, validation
+from fastadam.bench import contenders, kinds, machine, passes, report, tables, timing, validation
 from fastadam.bench.contenders import Case, many_arrays, one_array
 from fastadam.bench.limit import limit
 from fastadam.bench.timing import Timing
@@ -456,7 +456,7 @@ def test_rows_derive_from_the_median():
 def test_csv_round_trip(kind, tmp_path, request):
     sample, path = request.getfixturevalue(kind), tmp_path / "sample.csv"
     report.write_csv(sample, path)
-    again = report.read_csv(path)
+    again = kinds.read_csv(path)
     assert again.machine == sample.machine
     assert [row.contender for row in again.rows] == [row.contender for row in sample.rows]
     for row, old in zip(again.rows, sample.rows, strict=True):
@@ -471,7 +471,7 @@ def test_csv_without_optimizers_is_of_adamw(sample):
     lines = report.to_csv(sample).splitlines()
     old = [line if line.startswith("#") else line.rsplit(",", 2)[0] for line in lines]
     assert "optimizer" not in "".join(old)
-    again = report.from_csv("\n".join(old))
+    again = kinds.from_csv("\n".join(old))
     assert {(row.optimizer, row.bytes) for row in again.rows} == {("AdamW", 28)}
     assert report.to_csv(again) == report.to_csv(sample)
 
@@ -488,7 +488,7 @@ def test_several_optimizers_are_reports_of_their_own(overview):
 
 def test_csv_refuses_what_lacks_a_column():
     with pytest.raises(ValueError, match=r"lacks.*p50"):
-        report.from_csv("case,arrays\n1e3,1\n")
+        kinds.from_csv("case,arrays\n1e3,1\n")
 
 
 def test_machine_names_no_host_and_no_path():
@@ -656,7 +656,7 @@ def test_command_end_to_end(tmp_path, capsys):
     files = ["--csv", str(table), "--plot", str(chart)]
     assert bench.run(parse(*arguments, *files, "--no-torch")) == 0
     assert "relative to fused" in capsys.readouterr().out
-    assert list(report.read_csv(table).cases) == ["100", "300", "1000 x 1000"]
+    assert list(kinds.read_csv(table).cases) == ["100", "300", "1000 x 1000"]
     assert chart.stat().st_size > 1000
 
 
@@ -667,7 +667,7 @@ def test_command_for_several_optimizers(tmp_path, capsys):
     files = ["--csv", str(table), "--plot", str(chart)]
     assert bench.run(parse(*arguments, "--rounds", "2", *files)) == 0
     assert "of the limit's speed" in capsys.readouterr().out
-    saved = report.read_csv(table)
+    saved = kinds.read_csv(table)
     assert [*saved.optimizers] == ["Lion", "SGD:momentum=0.9"]
     for single in saved.optimizers.values():
         assert [*single.cases] == ["100", "1e3"]

@@ -2,5 +2,6 @@
 
 `fastadam bench` runs it; [contenders][fastadam.bench.contenders] says what is compared and on
 which memory, [validation][fastadam.bench.validation] how it is checked,
-[timing][fastadam.bench.timing] how it is timed.
+[timing][fastadam.bench.timing] how it is timed. [tail][fastadam.bench.tail] is about what surrounds
+a step.
 """

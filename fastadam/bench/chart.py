@@ -76,7 +76,9 @@ def write_chart(report: Report, path: Path) -> None:
         else:
             left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
             draw_speed(left, report)
-            draw_ratios(right, report)
+            rival = nearest(report)
+            rows = [rows[rival] for rows in report.cases.values() if rival in rows]
+            draw_ratios(right, rows, f"Time of {rival} / fused", COLOURS[rival])
 
 
 def curves(report: Report) -> dict[str, list[Row]]:
@@ -151,20 +153,18 @@ def spread(values: Sequence[float], apart: float) -> list[float]:
     return placed
 
 
-def draw_ratios(axes: Any, report: Report) -> None:
-    """A bar per case: the time of the nearest rival relative to fused."""
-    rival = nearest(report)
-    rows = [rows[rival] for rows in report.cases.values() if rival in rows]
+def draw_ratios(axes: Any, rows: Sequence[Any], title: str, colour: str) -> None:
+    """A bar per case: the time of a rival relative to fused."""
     places = range(len(rows))[::-1]
     lengths = [row.to_fused for row in rows]
-    axes.barh(places, lengths, color=COLOURS[rival], height=0.62)
+    axes.barh(places, lengths, color=colour, height=0.62)
     axes.axvline(1, color=COLOURS["fused"], linewidth=2)
     axes.set_xticks([1], ["fused"], color=COLOURS["fused"], fontweight="bold")
     for place, row in zip(places, rows, strict=True):
         axes.text(row.to_fused, place, f" {ratio(row.to_fused)}", va="center")
     axes.set_yticks(places, [row.case for row in rows])
     axes.tick_params(length=0)
-    axes.set_title(f"Time of {rival} / fused", loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["left", "bottom"]].set_visible(False)
 
 

@@ -206,11 +206,15 @@ def _numba_unfused(name: str, memory: Memory) -> Contender:
     return Contender(name, step, memory.params, memory.grads)
 
 
+def as_given(arrays: Sequence[Array]) -> Array | Sequence[Array]:
+    """One array is given to an optimizer by itself."""
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
 def _fused(name: str, memory: Memory) -> Contender:
-    alone = len(memory.sizes) == 1
-    params, grads = (side[0] if alone else side for side in (memory.params, memory.grads))
-    optimizer = memory.variant.optimizer(params, **memory.variant.hyper)
-    return Contender(name, partial(optimizer.step, grads), memory.params, memory.grads)
+    optimizer = memory.variant.optimizer(as_given(memory.params), **memory.variant.hyper)
+    step = partial(optimizer.step, as_given(memory.grads))
+    return Contender(name, step, memory.params, memory.grads)
 
 
 def _limit(name: str, memory: Memory) -> Contender:

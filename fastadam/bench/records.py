@@ -40,9 +40,18 @@ def from_csv(text: str, kind: type[Record]) -> tuple[dict[str, str], list[Record
     return machine, [_record(values, kind) for values in table]
 
 
+def fits(text: str, kind: type[Any]) -> bool:
+    """Whether a CSV has the columns of records of that kind."""
+    header = next(csv.reader(line for line in text.splitlines() if not line.startswith("#")), [])
+    return {*_needed(kind)} <= {*header}
+
+
+def _needed(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind) if field.default is MISSING]
+
+
 def _record(values: dict[str, str], kind: type[Any]) -> Any:
-    needed = [field.name for field in fields(kind) if field.default is MISSING]
-    if missing := [name for name in needed if not values.get(name)]:
+    if missing := [name for name in _needed(kind) if not values.get(name)]:
         raise ValueError(f"the CSV lacks {missing}; measure again")
     kinds = get_type_hints(kind)
     return kind(**{name: kinds[name](text) for name, text in values.items() if name in kinds})

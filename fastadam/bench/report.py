@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar, Generic
 
 from . import records
 from .contenders import Case
+from .records import Record
 from .timing import Timing
 
 
@@ -68,11 +70,23 @@ def rows_of(case: Case, timings: Mapping[str, Timing]) -> list[Row]:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A machine and the rows measured on it."""
+class Measured(Generic[Record]):
+    """A machine and the rows measured on it; a subclass says of which kind they are."""
 
+    kind: ClassVar[type[Any]]
     machine: dict[str, str]
-    rows: list[Row]
+    rows: list[Record]
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen digits that change with any number or word of the report."""
+        return records.digest(to_csv(self))
+
+
+class Report(Measured[Row]):
+    """Steps, each a row for a contender of a case."""
+
+    kind = Row
 
     @cached_property
     def optimizers(self) -> "dict[str, Report]":
@@ -106,29 +120,11 @@ class Report:
         """The names of all contenders, in order."""
         return list(dict.fromkeys(row.contender for row in self.rows))
 
-    @cached_property
-    def digest(self) -> str:
-        """Sixteen digits that change with any number or word of the report."""
-        return records.digest(to_csv(self))
 
-
-def to_csv(report: Report) -> str:
+def to_csv(report: Measured[Any]) -> str:
     """The report as text."""
-    return records.to_csv(report.machine, report.rows, Row)
+    return records.to_csv(report.machine, report.rows, report.kind)
 
 
-def from_csv(text: str) -> Report:
-    """The report that `to_csv` wrote.
-
-    Raises:
-        ValueError: if a column is missing.
-    """
-    return Report(*records.from_csv(text, Row))
-
-
-def read_csv(path: Path) -> Report:
-    return from_csv(path.read_text(encoding="utf-8"))
-
-
-def write_csv(report: Report, path: Path) -> None:
+def write_csv(report: Measured[Any], path: Path) -> None:
     path.write_text(to_csv(report), encoding="utf-8")

@@ -136,11 +136,17 @@ def _rich(table: Table) -> Any:
 
 
 def to_markdown(report: Report) -> str:
-    """A table for a document, and below it what its numbers are and where they come from."""
-    header, groups, left, caption = _overview(report) if report.several else _by_case(report)
+    """The table for a document."""
+    shown = _overview(report) if report.several else _by_case(report)
+    return in_document(shown, report.machine)
+
+
+def in_document(table: Table, machine: Mapping[str, str]) -> str:
+    """A table, and below it what its numbers are and where they come from."""
+    header, groups, left, caption = table
     rule = "|" + "---|" * left + "---:|" * (len(header) - left)
     head, *rows = [f"| {' | '.join(row)} |" for group in ([header], *groups) for row in group]
-    return "\n".join((head, rule, *rows, "", f"{caption} {conditions(report.machine)}"))
+    return "\n".join((head, rule, *rows, "", f"{caption} {conditions(machine)}"))
 
 
 def conditions(machine: Mapping[str, str]) -> str:
@@ -178,8 +184,13 @@ def headline(report: Report) -> str:
     ]
     return (
         f"An AdamW step over {rows['fused'].case} float32 elements is {' and '.join(ratios)} "
-        f"({report.machine.get('cpu')}, {report.machine.get('threads')} threads)."
+        f"{hardware(report.machine)}."
     )
+
+
+def hardware(machine: Mapping[str, str]) -> str:
+    """The processor and how much of it was used, in parentheses."""
+    return f"({machine.get('cpu')}, {machine.get('threads')} threads)"
 
 
 def nearest(report: Report) -> str:
@@ -188,12 +199,14 @@ def nearest(report: Report) -> str:
 
 
 def _ratios(report: Report, name: str) -> str:
-    shares = [
-        f"{ratio(rows[name].to_fused)} at {case}"
-        for case, rows in report.cases.items()
-        if name in rows
-    ]
-    return ", ".join(shares) or "not timed"
+    return at_cases(
+        {case: rows[name].to_fused for case, rows in report.cases.items() if name in rows}
+    )
+
+
+def at_cases(ratios: Mapping[str, float]) -> str:
+    """Ratios, each with its case."""
+    return ", ".join(f"{ratio(each)} at {case}" for case, each in ratios.items()) or "not timed"
 
 
 def ratio(number: float) -> str:

@@ -33,6 +33,7 @@ class Timing(NamedTuple):
 def measure(
     steps: Sequence[Step],
     *,
+    before: Sequence[Step] | None = None,
     seconds: float = 10.0,
     rounds: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
@@ -42,6 +43,7 @@ def measure(
 
     Args:
         steps: what to time.
+        before: for each step what is done ahead of it every time, and not timed.
         seconds: how long to go on; at least 7 rounds are made, and at most 301.
         rounds: make so many rounds instead.
         progress: called between rounds with the fraction that is done.
@@ -49,10 +51,11 @@ def measure(
     """
     samples: list[list[float]] = [[] for _ in steps]
     with _no_collection():
-        repeats = [_repeats(step, clock) for step in steps]
+        ahead: Sequence[Step | None] = before or [None] * len(steps)
+        repeats = [_repeats(step, clock, ahead[k]) for k, step in enumerate(steps)]
         for number in _rounds(seconds, rounds, clock, progress):
             for k in _order(len(steps), number):
-                samples[k].append(_sample(steps[k], repeats[k], clock))
+                samples[k].append(_sample(steps[k], repeats[k], clock, ahead[k]))
     return [_timing(each) for each in samples]
 
 
@@ -69,20 +72,29 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _sample(step: Step, repeats: int, clock: Clock) -> float:
-    """The mean time of a few steps in a row, after one that does not count."""
-    step()
+def _sample(step: Step, repeats: int, clock: Clock, before: Step | None = None) -> float:
+    """The mean time of a few steps, after one that does not count. They are taken in a row, unless
+    something is to be done before each."""
+    rows, length = (1, repeats) if before is None else (repeats, 1)
+    _row(step, 1, clock, before)
+    return sum(_row(step, length, clock, before) for _ in range(rows)) / repeats
+
+
+def _row(step: Step, length: int, clock: Clock, before: Step | None) -> float:
+    """The time of so many steps in a row."""
+    if before is not None:
+        before()
     start = clock()
-    for _ in range(repeats):
+    for _ in range(length):
         step()
-    return (clock() - start) / repeats
+    return clock() - start
 
 
-def _repeats(step: Step, clock: Clock) -> int:
+def _repeats(step: Step, clock: Clock, before: Step | None = None) -> int:
     """How many steps make a sample: three in a row must last, since one may be disturbed."""
     repeats = 1
     while repeats < MOST_REPEATS and any(
-        _sample(step, repeats, clock) * repeats < SAMPLE for _ in range(3)
+        _sample(step, repeats, clock, before) * repeats < SAMPLE for _ in range(3)
     ):
         repeats *= 2
     return repeats

@@ -53,9 +53,6 @@ def validate(case: Case, name: str, torch: bool) -> None:
 def check(contender: Contender, reference: Reference, steps: int = STEPS) -> None:
     """Take a few steps with fresh gradients, and compare with the reference.
 
-    A float32 step rounds the parameter twice, its decay once, and the update a few times. Four
-    roundings per step of the parameter and of ten of the largest updates bound the error.
-
     Raises:
         RuntimeError: if they differ by more.
     """
@@ -69,15 +66,25 @@ def check(contender: Contender, reference: Reference, steps: int = STEPS) -> Non
         contender.step()
     for number, (param, old) in enumerate(zip(contender.params, start, strict=True)):
         grads = [step[number] for step in history] if contender.moves else []
-        trail = np.stack(reference(old, grads))
-        updates = np.abs(np.diff(trail, axis=0))
-        size = np.abs(trail).max(axis=0) + 10 * updates.max(initial=0)
-        error = float(np.max(np.abs(param - trail[-1]) / (4 * steps * 2.0**-24 * size)))
-        if not error <= 1:
-            raise RuntimeError(
-                f"contender {contender.name!r} is wrong for array {number} of {len(start)}: "
-                f"{error:.3g} times the allowed error; it is not timed"
-            )
+        where = f"contender {contender.name!r} is wrong for array {number} of {len(start)}"
+        check_close(param, reference(old, grads), steps, where)
+
+
+def check_close(array: Array, trail: Trail, steps: int, where: str) -> None:
+    """Compare what float32 steps have made of an array with the end of its trail.
+
+    A step rounds the parameter twice, its decay once, and the update a few times. Four roundings
+    per step of the parameter and of ten of the largest updates bound the error.
+
+    Raises:
+        RuntimeError: if it is larger.
+    """
+    stacked = np.stack(trail)
+    updates = np.abs(np.diff(stacked, axis=0))
+    size = np.abs(stacked).max(axis=0) + 10 * updates.max(initial=0)
+    error = float(np.max(np.abs(array - stacked[-1]) / (4 * steps * 2.0**-24 * size)))
+    if not error <= 1:
+        raise RuntimeError(f"{where}: {error:.3g} times the allowed error; it is not timed")
 
 
 def reference(variant: Variant, torch: bool) -> Reference:

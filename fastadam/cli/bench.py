@@ -2,16 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..bench.contenders import Case
-    from ..bench.report import Report, Row
+    from ..bench.report import Measured, Row
+    from ..bench.timing import Step, Timing
     from ..bench.variants import Variant
 
 HELP = "time a step against NumPy, unfused Numba, PyTorch and the limit of the memory"
@@ -35,6 +36,11 @@ share of the limit's speed, and the time relative to fused.
 If several optimizers are named, each is timed against its own limit and against torch, and the
 table has a row for each. A step reads and writes the more, the more is kept for each element: 12
 bytes with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW.
+
+With --tail, AdamW is timed with what surrounds a step in training: gradients are unscaled, clipped
+by their norm, checked for infinity and cleared, parameters are averaged and copied in bfloat16.
+fused does all of it in two passes over memory; torch has a call for each. The table has a row for
+each of these options, one for four micro-batches to a step, and one for all but these.
 """
 
 EXAMPLES = """\
@@ -45,6 +51,7 @@ examples:
   fastadam bench --csv laptop.csv --plot laptop.png keep the numbers, draw them
   fastadam bench --optimizer lion                   another optimizer
   fastadam bench --optimizer all --sizes 1e7        a row for each
+  fastadam bench --tail                             with clipping, averages and the like
   fastadam bench --optimizer sgd sgd:momentum=0.9,nesterov=True adam:amsgrad=True
 """
 
@@ -60,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add = parser.add_argument
-    add(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--optimizer",
         nargs="+",
         default=("AdamW",),
@@ -68,12 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one or more, in any case, or all; options follow as in sgd:momentum=0.9,nesterov=True"
         " (default: AdamW)",
     )
+    what.add_argument("--tail", action="store_true", help="AdamW with what surrounds a step")
     add(
         "--sizes",
         nargs="+",
-        default=DEFAULT_SIZES,
         metavar="N",
-        help="elements per array, as 1e6 or 1000000 (default: 1e3 to 1e8 by decades)",
+        help="elements per array, as 1e6 or 1000000 (default: 1e3 to 1e8 by decades, with --tail "
+        "1e6 and 2e7)",
     )
     add("--threads", type=int, metavar="N", help="threads for all (default: as many as Numba has)")
     length = parser.add_mutually_exclusive_group()
@@ -91,7 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--no-small",
         action="store_true",
-        help="leave out the case of 1000 arrays of 1000, which is timed for one optimizer only",
+        help="leave out the case of 1000 arrays of 1000, which is timed for one optimizer only, "
+        "or with --tail that of 40 arrays of 100000",
     )
 
 
@@ -101,30 +111,43 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError: for arguments that make no sense, before anything is timed.
     """
-    sizes = [parsed_size(text) for text in arguments.sizes]
     check_arguments(arguments)
 
-    from ..bench import contenders, machine
-    from ..bench.report import Report
-    from ..bench.variants import variants
+    from ..bench import contenders, kinds, machine
+    from . import tail
 
-    chosen = variants(arguments.optimizer)
     torch = not arguments.no_torch and contenders.load_torch()
     threads = arguments.threads or contenders.most_threads()
-    names_for = partial(contenders.names_for, torch=torch, overview=len(chosen) > 1)
-    cases = [contenders.one_array(size, variant) for variant in chosen for size in sizes]
-    if len(chosen) == 1 and not arguments.no_small:
-        cases.append(contenders.many_arrays(variant=chosen[0]))
     if not (torch or arguments.no_torch):
         say("PyTorch is not installed; the other contenders go on without it.")
     say("Checking all contenders against float64; the first time, they are compiled as well.")
     machine.keep_freed_memory()
+    measured, kind = (tail.rows, kinds.TAILS) if arguments.tail else (rows, kinds.STEPS)
     with contenders.using_threads(threads, torch), progress() as show:
-        for variant in chosen:
-            validated(variant, names_for, torch, show)
-        rows = [row for case in cases for row in timed(case, names_for(case), arguments, show)]
-    publish(Report(machine.describe(threads), rows), arguments)
+        timed = measured(arguments, torch, show)
+    publish(kind.report(machine.describe(threads), timed), arguments)
     return 0
+
+
+def rows(arguments: argparse.Namespace, torch: bool, show: Show) -> list["Row"]:
+    """Check and time the steps of some optimizers."""
+    from ..bench import contenders
+    from ..bench.variants import variants
+
+    sizes = sizes_of(arguments, DEFAULT_SIZES)
+    chosen = variants(arguments.optimizer)
+    names_for = partial(contenders.names_for, torch=torch, overview=len(chosen) > 1)
+    cases = [contenders.one_array(size, variant) for variant in chosen for size in sizes]
+    if len(chosen) == 1 and not arguments.no_small:
+        cases.append(contenders.many_arrays(variant=chosen[0]))
+    for variant in chosen:
+        validated(variant, names_for, torch, show)
+    return [row for case in cases for row in timed(case, names_for(case), arguments, show)]
+
+
+def sizes_of(arguments: argparse.Namespace, default: Sequence[str]) -> list[int]:
+    """The counts of elements that are asked for."""
+    return [parsed_size(text) for text in arguments.sizes or default]
 
 
 def parsed_size(text: str) -> int:
@@ -177,46 +200,68 @@ def validated(variant: "Variant", names_for: NamesFor, torch: bool, show: Show) 
 
 
 def timed(case: "Case", names: list[str], arguments: argparse.Namespace, show: Show) -> list["Row"]:
-    """The rows of a case; none, and a message, if the memory would not do."""
-    from ..bench import contenders, machine, report, timing
+    """The rows of a case; none, if the memory would not do."""
+    from ..bench import contenders, report
+
+    if not fits(case, case.bytes(names)):
+        return []
+    steps = [contender.step for contender in contenders.contenders(case, names)]
+    timings = clocked(f"{case.variant.label}, {case.label}", steps, arguments, show)
+    return report.rows_of(case, dict(zip(names, timings, strict=True)))
+
+
+def fits(case: "Case", needed: int) -> bool:
+    """Whether there is memory for a case; if not, says so."""
+    from ..bench import machine
 
     machine.release_freed_memory()
-    needed, available = case.bytes(names), machine.available_memory()
-    if available is not None and needed > available:
-        say(
-            f"Skipping {case.label}: it takes {needed / 1e9:.1f} GB of memory, and "
-            f"{available / 1e9:.1f} GB are available."
-        )
-        return []
-    label = f"{case.variant.label}, {case.label}"
+    available = machine.available_memory()
+    if available is None or needed <= available:
+        return True
+    say(
+        f"Skipping {case.label}: it takes {needed / 1e9:.1f} GB of memory, and "
+        f"{available / 1e9:.1f} GB are available."
+    )
+    return False
+
+
+def clocked(
+    label: str,
+    steps: Sequence["Step"],
+    arguments: argparse.Namespace,
+    show: Show,
+    before: Sequence["Step"] | None = None,
+) -> list["Timing"]:
+    """Time steps in turns for as long as was asked."""
+    from ..bench import timing
+
     show(label, 0.0)
-    steps = [contender.step for contender in contenders.contenders(case, names)]
-    timings = timing.measure(
+    return timing.measure(
         steps,
+        before=before,
         seconds=arguments.seconds,
         rounds=arguments.rounds,
         progress=lambda fraction: show(label, fraction),
     )
-    return report.rows_of(case, dict(zip(names, timings, strict=True)))
 
 
-def publish(report: "Report", arguments: argparse.Namespace) -> None:
+def publish(report: "Measured[Any]", arguments: argparse.Namespace) -> None:
     """Print the table and the summary; write the files that were asked for."""
+    from ..bench.kinds import kind_of
     from ..bench.report import write_csv
-    from ..bench.tables import conditions, show, summary, table
+    from ..bench.tables import conditions, show
 
     if not report.rows:
         raise ValueError("no size fits into memory; give smaller --sizes")
-    show(table(report))
+    kind = kind_of(report)
+    show(kind.table(report))
     print(conditions(report.machine))
-    print(summary(report))
+    print(kind.summary(report))
     if arguments.csv is not None:
         write_csv(report, arguments.csv)
         say(f"Wrote {arguments.csv}")
     if arguments.plot is not None:
-        from ..bench.chart import write_chart
-
-        write_chart(report, arguments.plot)
+        kind.write_chart(report, arguments.plot)
         say(f"Wrote {arguments.plot}")
 
 
