@@ -23,9 +23,9 @@ BLOCK = re.compile(
 )
 OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
 VIEWS = {
-    "headline": lambda report: kind_of(report).headline(report),
-    "summary": lambda report: kind_of(report).summary(report).replace("\n", "  \n"),
-    "table": lambda report: kind_of(report).to_markdown(report),
+    "headline": lambda report: kind_of(report).tables.headline(report),
+    "summary": lambda report: kind_of(report).tables.summary(report).replace("\n", "  \n"),
+    "table": lambda report: kind_of(report).tables.to_markdown(report),
 }
 Reports = dict[str, Measured[Any]]
 
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     if not check:
         for path, report in charts:
             path.parent.mkdir(parents=True, exist_ok=True)
-            kind_of(report).write_chart(report, path)
+            kind_of(report).chart.write_chart(report, path)
         for path, text in documents:
             path.write_text(text, encoding="utf-8")
     for path, _ in (*charts, *documents):

@@ -188,7 +188,7 @@ def test_csv_round_trip(sample, tmp_path):
 
 
 def test_tables(sample):
-    told = kinds.kind_of(sample)
+    told = kinds.kind_of(sample).tables
     text = tables.to_text(told.table(sample))
     assert max(map(len, text.splitlines())) <= 80
     assert all(f"+ {name} " in text for name in OPTIONS)
@@ -205,7 +205,7 @@ def test_tables(sample):
 
 def test_tables_without_torch():
     alone = measured(["fused"])
-    told = kinds.kind_of(alone)
+    told = kinds.kind_of(alone).tables
     assert told.table(alone).header == ["elements", "fused", "to plain", "bytes"]
     assert len(told.summary(alone).splitlines()) == 1
 
@@ -216,7 +216,7 @@ def test_chart_is_written(names, tmp_path):
     from fastadam.bench.chart import is_drawn_from
 
     sample, path = measured(names), tmp_path / "tail.png"
-    kinds.kind_of(sample).write_chart(sample, path)
+    kinds.kind_of(sample).chart.write_chart(sample, path)
     assert is_drawn_from(sample.digest, path)
 
 

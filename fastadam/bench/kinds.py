@@ -1,47 +1,30 @@
-"""The kinds of reports there are, steps and tails: how each is read, told and drawn."""
+"""The kinds of reports there are: steps, and tails of steps."""
 
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from . import chart, records, report, tables
-from .report import Measured
 from .tail import chart as tail_chart
 from .tail import report as tail_report
 from .tail import tables as tail_tables
 
 
 class Kind(NamedTuple):
-    """What is done with a report of one kind."""
+    """A kind of report, who tells it (table, to_markdown, summary, headline), and who draws it
+    (write_chart)."""
 
-    report: type[Measured[Any]]
-    table: Callable[[Any], tables.Table]
-    to_markdown: Callable[[Any], str]
-    summary: Callable[[Any], str]
-    headline: Callable[[Any], str]
-    write_chart: Callable[[Any, Path], None]
+    report: type[report.Measured[Any]]
+    tables: ModuleType
+    chart: ModuleType
 
 
-STEPS = Kind(
-    report.Report,
-    tables.table,
-    tables.to_markdown,
-    tables.summary,
-    tables.headline,
-    chart.write_chart,
-)
-TAILS = Kind(
-    tail_report.Report,
-    tail_tables.table,
-    tail_tables.to_markdown,
-    tail_tables.summary,
-    tail_tables.headline,
-    tail_chart.write_chart,
-)
+STEPS = Kind(report.Report, tables, chart)
+TAILS = Kind(tail_report.Report, tail_tables, tail_chart)
 
 
-def kind_of(measured: Measured[Any]) -> Kind:
-    """How this report is told."""
+def kind_of(measured: report.Measured[Any]) -> Kind:
+    """The kind of a report."""
     return TAILS if isinstance(measured, TAILS.report) else STEPS
 
 

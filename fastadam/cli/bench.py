@@ -254,14 +254,14 @@ def publish(report: "Measured[Any]", arguments: argparse.Namespace) -> None:
     if not report.rows:
         raise ValueError("no size fits into memory; give smaller --sizes")
     kind = kind_of(report)
-    show(kind.table(report))
+    show(kind.tables.table(report))
     print(conditions(report.machine))
-    print(kind.summary(report))
+    print(kind.tables.summary(report))
     if arguments.csv is not None:
         write_csv(report, arguments.csv)
         say(f"Wrote {arguments.csv}")
     if arguments.plot is not None:
-        kind.write_chart(report, arguments.plot)
+        kind.chart.write_chart(report, arguments.plot)
         say(f"Wrote {arguments.plot}")
 
 

@@ -16,24 +16,21 @@ CAPTION = (
 def table(report: Report) -> Table:
     """The contenders side by side, a row for each tail; the first of a case is the plain step."""
     names = list(dict.fromkeys(row.contender for row in report.rows))
-    rivals = [name for name in names if name != "fused"]
-    header = ["elements", *(text for name in names for text in (name, "to plain", "bytes"))]
-    groups = [
-        [
-            [
-                case if label == PLAIN.label else f"+ {label}",
-                *(text for name in names for text in _timed(rows[name])),
-                *(ratio(rows[name].to_fused) for name in rivals),
-            ]
-            for label, rows in tails.items()
-        ]
-        for case, tails in report.cases.items()
-    ]
-    return Table([*header, *("to fused" for _ in rivals)], groups, 1, CAPTION)
+    header = ["elements"]
+    for name in names:
+        header += [name, "to plain", "bytes", *(["to fused"] if name != "fused" else [])]
+    groups = [[_line(rows) for rows in tails.values()] for tails in report.cases.values()]
+    return Table(header, groups, 1, CAPTION)
 
 
-def _timed(row: Row) -> list[str]:
-    return [duration(row.p50), ratio(row.to_plain), f"{row.bytes:.0f}"]
+def _line(rows: Mapping[str, Row]) -> list[str]:
+    """One tail of one case."""
+    fused = rows["fused"]
+    texts = [fused.case if fused.options == PLAIN.label else f"+ {fused.options}"]
+    for name, row in rows.items():
+        texts += [duration(row.p50), ratio(row.to_plain), f"{row.bytes:.0f}"]
+        texts += [ratio(row.to_fused)] if name != "fused" else []
+    return texts
 
 
 def to_markdown(report: Report) -> str:

@@ -91,6 +91,5 @@ def same_bits(params: Array, shadow: Array) -> bool:
     """Whether the copy is each parameter rounded to the nearest number in bfloat16."""
     import ml_dtypes
 
-    return bool(
-        np.array_equal(params.astype(ml_dtypes.bfloat16).view(np.uint16), shadow.view(np.uint16))
-    )
+    rounded = params.astype(ml_dtypes.bfloat16)
+    return bool(np.array_equal(rounded.view(np.uint16), shadow.view(np.uint16)))
