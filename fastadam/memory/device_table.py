@@ -1,7 +1,6 @@
 """The table of a kernel on a device: a copy there, renewed where the host's has changed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -28,11 +27,10 @@ class DeviceTable(Table):
 
     def runner(self, limit: int | None) -> Callable[[], None]:
         """What launches the kernel over all chunks, in the stream of the device."""
-        grid, threads = min(len(self.chunks), BLOCKS), self.kernel.target.THREADS
+        grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
-        kernel: Any = self.kernel.run
-        start = kernel[grid, threads]
+        start = self.kernel.target.launcher(self.kernel.run, grid)
 
         def run() -> None:
             self._send()
