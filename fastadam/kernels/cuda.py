@@ -108,6 +108,12 @@ def launcher(kernel: Any, blocks: int) -> Callable[[int], None]:
     return start
 
 
+def warm(kernel: Any) -> None:
+    """Compile a kernel for the device."""
+    if not SIMULATED:
+        kernel.compile((types.int64,))
+
+
 def ptx(function: Any, capability: tuple[int, int]) -> str:
     """The text of a kernel for a compute capability; no device is needed."""
     with _without_device(capability):
