@@ -1,4 +1,4 @@
-.PHONY: test lint bench docs
+.PHONY: test lint bench gpu docs
 
 test:
 	pytest
@@ -12,6 +12,9 @@ bench:
 		--optimizer all sgd:momentum=0.9 rmsprop:momentum=0.9 adam:amsgrad=True
 	python bench/charts.py
 	python bench/convergence.py
+
+gpu:
+	bash bench/gpu.sh
 
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py

@@ -8,6 +8,7 @@ the threads of the contender before, which spin for some milliseconds when their
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 Step = Callable[[], object]
 Clock = Callable[[], float]
+Sample = Callable[[Step, int], float]
 
 SAMPLE = 1e-3  # seconds: a sample lasts at least so long
 FEW_ROUNDS, MANY_ROUNDS = 7, 301
@@ -37,6 +39,7 @@ def measure(
     rounds: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
     clock: Clock = perf_counter,
+    sample: Sample | None = None,
 ) -> list[Timing]:
     """Time each step, all of them in turns.
 
@@ -46,13 +49,16 @@ def measure(
         rounds: make so many rounds instead.
         progress: called between rounds with the fraction that is done.
         clock: tells the time in seconds.
+        sample: `sample(step, repeats)` is the mean time of so many steps in a row, after one that
+            does not count; by default it asks the clock.
     """
+    sample = sample or partial(_sample, clock)
     samples: list[list[float]] = [[] for _ in steps]
     with _no_collection():
-        repeats = [_repeats(step, clock) for step in steps]
+        repeats = [_repeats(step, sample) for step in steps]
         for number in _rounds(seconds, rounds, clock, progress):
             for k in _order(len(steps), number):
-                samples[k].append(_sample(steps[k], repeats[k], clock))
+                samples[k].append(sample(steps[k], repeats[k]))
     return [_timing(each) for each in samples]
 
 
@@ -69,7 +75,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _sample(step: Step, repeats: int, clock: Clock) -> float:
+def _sample(clock: Clock, step: Step, repeats: int) -> float:
     """The mean time of a few steps in a row, after one that does not count."""
     step()
     start = clock()
@@ -78,11 +84,11 @@ def _sample(step: Step, repeats: int, clock: Clock) -> float:
     return (clock() - start) / repeats
 
 
-def _repeats(step: Step, clock: Clock) -> int:
+def _repeats(step: Step, sample: Sample) -> int:
     """How many steps make a sample: three in a row must last, since one may be disturbed."""
     repeats = 1
     while repeats < MOST_REPEATS and any(
-        _sample(step, repeats, clock) * repeats < SAMPLE for _ in range(3)
+        sample(step, repeats) * repeats < SAMPLE for _ in range(3)
     ):
         repeats *= 2
     return repeats

@@ -50,8 +50,16 @@ def validate(case: Case, name: str, torch: bool) -> None:
     check(contender, reference(case.variant, torch))
 
 
-def check(contender: Contender, reference: Reference, steps: int = STEPS) -> None:
+def check(
+    contender: Contender,
+    reference: Reference,
+    steps: int = STEPS,
+    read: Callable[[Any], Array] = np.copy,
+    write: Callable[[Any, Array], None] = np.copyto,
+) -> None:
     """Take a few steps with fresh gradients, and compare with the reference.
+
+    `read` copies an array of the contender, and `write` fills one.
 
     A float32 step rounds the parameter twice, its decay once, and the update a few times. Four
     roundings per step of the parameter and of ten of the largest updates bound the error.
@@ -59,15 +67,15 @@ def check(contender: Contender, reference: Reference, steps: int = STEPS) -> Non
     Raises:
         RuntimeError: if they differ by more.
     """
-    start = [param.copy() for param in contender.params]
+    start = [read(param) for param in contender.params]
     normal = np.random.default_rng(1).standard_normal
     history: list[list[Array]] = []
     for _ in range(steps):
         for grad in contender.grads:
-            normal(dtype=np.float32, out=grad)
-        history.append([grad.copy() for grad in contender.grads])
+            write(grad, normal(grad.shape, np.float32))
+        history.append([read(grad) for grad in contender.grads])
         contender.step()
-    for number, (param, old) in enumerate(zip(contender.params, start, strict=True)):
+    for number, (param, old) in enumerate(zip(map(read, contender.params), start, strict=True)):
         grads = [step[number] for step in history] if contender.moves else []
         trail = np.stack(reference(old, grads))
         updates = np.abs(np.diff(trail, axis=0))
