@@ -45,7 +45,7 @@ SIZES = ("1e4", "1e5", "1e6", "1e7", "1e8", "1e9")
 HOST_SIZE, COPY_BYTES = 10_000, 1 << 32
 NO_GPU = """\
 There is no GPU that Numba can use. It needs a driver and the CUDA toolkit, from the system or from
-pip install "numba-cuda[cu13]"; `fastadam info` tells what was found. To try everything
+pip install "fastadam[cuda]"; `fastadam info` tells what was found. To try everything
 but the speed without one: python bench/gpu.py --dry-run"""
 
 
