@@ -303,6 +303,27 @@ def test_flat_buffers():
     assert_near(np.asarray(gpu.buffer), cpu.buffer, np.maximum(1, np.abs(cpu.buffer)), PARAM_ULP)
 
 
+def test_flatten_brings_trees_to_the_device_and_back():
+    tree = {"w": parameters((3, 5), np.float32), "b": parameters(4, np.float32)}
+    there = fa.flatten(tree, device="cuda")
+    assert hasattr(there.buffer, "__cuda_array_interface__")
+    back = fa.flatten(there.tree, device="cpu")
+    assert isinstance(back.buffer, np.ndarray)
+    for name, values in tree.items():
+        np.testing.assert_array_equal(back.tree[name], values)
+
+
+def test_late_norms_are_those_of_their_step():
+    """They are fetched when they are looked at, in any order, long after."""
+    norms = range(1, 4 if SIMULATED else 1000)
+    grad = device(np.zeros(4, np.float32))
+    opt, infos = fa.SGD(device(np.ones(4, np.float32)), clip_norm=np.inf), []
+    for norm in norms:
+        grad.copy_to_device(np.full(4, norm / 2, np.float32))
+        infos.append(opt.step(grad))
+    assert [info.grad_norm for info in reversed(infos)] == [float(norm) for norm in reversed(norms)]
+
+
 def test_a_step_warns_of_nothing():
     param, grad = device(np.ones(3, np.float32)), device(np.ones(3, np.float32))
     with warnings.catch_warnings():

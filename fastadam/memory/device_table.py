@@ -11,8 +11,16 @@ from .table import Table
 BLOCKS = 1 << 16  # of a grid, at most
 
 
+def chunk_length(elements: int) -> int:
+    """Some thousand chunks, as many blocks as a large GPU runs at a time and more, where there are
+    elements enough; one group of neighbours for each thread at least, in whole blocks."""
+    return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
+
+
 class DeviceTable(Table):
     """Rows, chunks and records in the memory of a device."""
+
+    length_of_chunks = staticmethod(chunk_length)
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         super().__init__(kernel, sizes, records)
