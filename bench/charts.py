@@ -33,7 +33,7 @@ def gpus(reports: dict[str, Report]) -> str:
     """What was measured on GPUs: summary, chart and table of each."""
     measured = [(name, report) for name, report in reports.items() if name.startswith("gpu-")]
     texts = [
-        f"### {report.machine['gpu']}\n\n{VIEWS['summary'](report)}\n\n"
+        f"### {report.machine['gpu']}, {report.machine['dtype']}\n\n{VIEWS['summary'](report)}\n\n"
         f"![Memory traffic of a step against the number of elements, for each contender]"
         f"(assets/{name}.png)\n\n{VIEWS['table'](report)}\n\n"
         f"A large copy inside its memory: {report.machine['copy bandwidth']}, read and written. "

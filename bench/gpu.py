@@ -1,4 +1,4 @@
-"""Times one float32 AdamW step on a GPU, done in several ways:
+"""Times one AdamW step on a GPU, done in several ways:
 
   numba unfused   one numba.cuda kernel per operation
   torch foreach   torch.optim.AdamW on tensors of the GPU, if PyTorch sees it
@@ -9,8 +9,8 @@
 Every contender is compared with a float64 reference first; a wrong one is not timed. They take
 turns, and CUDA events tell the time: it is that of the device, or that of the host where its calls
 take longer. The table shows quantiles of the time of a step, the memory traffic (28 bytes per
-element for all), the share of the limit's speed, and the time relative to fused. Below about
-1e6 elements, all arrays of a contender stay in the cache of a large GPU.
+float32 element for all), the share of the limit's speed, and the time relative to fused. Below
+about 1e6 elements, all arrays of a contender stay in the cache of a large GPU.
 
 The numbers are written after every case, so that nothing is lost if a later one fails.
 """
@@ -57,6 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--sizes", nargs="+", metavar="N", help="elements per array (default: 1e4 to 1e9)")
     add("--seconds", type=float, default=10.0, metavar="S", help="time for each case (default: 10)")
     add("--out", type=Path, metavar="DIR", help="where CSV and chart go (default: bench/results)")
+    add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the parameters")
     add("--no-torch", action="store_true", help="leave out PyTorch")
     add("--no-gpt2", action="store_true", help="leave out the case of the 148 arrays of GPT-2")
     add("--dry-run", action="store_true", help="run in the simulator; written only with --out")
@@ -82,20 +83,26 @@ def main(arguments: list[str] | None = None) -> int:
     import gpu_contenders as gpu
 
     from fastadam.bench import machine, report, tables
+    from fastadam.kernels.storage import FLOAT
 
+    if options.dtype not in FLOAT:
+        say(f"Parameters in {options.dtype} are not supported yet.")
+        return 2
     torch = not options.no_torch and gpu.torch_on_gpu()
     if not torch:
         say("Going on without PyTorch: it is not installed, not asked for, or sees no GPU.")
     about, rows, failures = machine.describe_gpu(), [], 0
-    path = None if options.dry_run and not options.out else csv_path(options.out, about["gpu"])
+    about["dtype"] = options.dtype
+    path = None if options.dry_run and not options.out else csv_path(options, about["gpu"])
     with progress() as show:
-        names = [name for name in gpu.names_for(torch) if valid(name, show)]
-        failures += len(gpu.names_for(torch)) - len(names)
+        wanted = gpu.names_for(torch, options.dtype)
+        names = [name for name in wanted if valid(name, options.dtype, show)]
+        failures += len(wanted) - len(names)
         if not {*tables.REFERENCES} <= {*names}:
             say("Nothing is timed without fused and limit.")
             return 1
         about["copy bandwidth"] = copied(options.dry_run)
-        about["host time of a step"] = occupied(names, options.dry_run)
+        about["host time of a step"] = occupied(names, options)
         for case in cases(options):
             try:
                 rows += timed(case, names, options, show)
@@ -130,14 +137,14 @@ def cases(options: argparse.Namespace) -> "list[Case]":
     return [*map(one_array, options.sizes), *several]
 
 
-def valid(name: str, show: Show) -> bool:
+def valid(name: str, dtype: str, show: Show) -> bool:
     """Whether a contender computes what it should; this compiles it, too."""
     import gpu_contenders as gpu
 
     show(f"checking {name}", 0.0)
     try:
         for number, case in enumerate(gpu.validated()):
-            gpu.contenders(case, [name])[0].check()
+            gpu.contenders(case, [name], dtype)[0].check()
             show(f"checking {name}", (number + 1) / len(gpu.validated()))
     except Exception:
         traceback.print_exc()
@@ -154,16 +161,17 @@ def copied(dry_run: bool) -> str:
     return f"{gpu.copy_bandwidth(nbytes) / 1e9:.0f} GB/s"
 
 
-def occupied(names: list[str], dry_run: bool) -> str:
+def occupied(names: list[str], options: argparse.Namespace) -> str:
     """How long a small step occupies the host, for each contender."""
     import gpu_contenders as gpu
 
     from fastadam.bench.contenders import one_array
     from fastadam.bench.tables import duration
 
-    case = one_array(20 if dry_run else HOST_SIZE)
-    steps, rounds = (1, 1) if dry_run else (100, 9)
-    times = {c.name: gpu.host_time(c.step, steps, rounds) for c in gpu.contenders(case, names)}
+    case = one_array(20 if options.dry_run else HOST_SIZE)
+    steps, rounds = (1, 1) if options.dry_run else (100, 9)
+    ready = gpu.contenders(case, names, options.dtype)
+    times = {each.name: gpu.host_time(each.step, steps, rounds) for each in ready}
     answer = ", ".join(f"{name} {duration(time)}" for name, time in times.items())
     return f"{answer} at {case.label}"
 
@@ -180,7 +188,7 @@ def timed(case: "Case", names: list[str], options: argparse.Namespace, show: Sho
         return []
     show(case.label, 0.0)
     timings = timing.measure(
-        [contender.step for contender in gpu.contenders(case, names)],
+        [contender.step for contender in gpu.contenders(case, names, options.dtype)],
         seconds=options.seconds,
         rounds=1 if options.dry_run else None,
         progress=lambda fraction: show(case.label, fraction),
@@ -188,13 +196,15 @@ def timed(case: "Case", names: list[str], options: argparse.Namespace, show: Sho
     )
     medians = (f"{name} {tables.duration(t.p50)}" for name, t in zip(names, timings, strict=True))
     say(f"{case.label}: {', '.join(medians)}")
-    return report.rows_of(case, dict(zip(names, timings, strict=True)))
+    times = dict(zip(names, timings, strict=True))
+    return report.rows_of(case, times, gpu.STEP_BYTES[options.dtype])
 
 
-def csv_path(folder: Path | None, gpu: str) -> Path:
-    folder = (folder or ROOT / "bench/results").resolve()
+def csv_path(options: argparse.Namespace, gpu: str) -> Path:
+    folder = (options.out or ROOT / "bench/results").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"gpu-{re.sub(r'[^a-z0-9]+', '-', gpu.lower()).strip('-')}.csv"
+    name = gpu if options.dtype == "float32" else f"{gpu} {options.dtype}"
+    return folder / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.csv"
 
 
 def publish(report: "Report", path: Path | None) -> None:

@@ -29,11 +29,16 @@ from fastadam.bench.contenders import (
     one_array,
 )
 from fastadam.bench.validation import check, from_paper
+from fastadam.bench.variants import ADAMW
 from fastadam.memory import device
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 32 if SIMULATED else 256
 MOST_BLOCKS = 2 if SIMULATED else 1 << 16
+
+# What a step reads and writes per element: the moments are float32.
+STEP_BYTES = {"float32": ADAMW.bytes, "bfloat16": ADAMW.bytes - 6}
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
 
 # Bytes per float32 element while everything is alive: `fused` 16, `numba unfused` 24, the two
 # copies of the limit 28, PyTorch 16 and temporaries of foreach 16.
@@ -52,10 +57,11 @@ class Contender(NamedTuple):
     read: Callable[[Array], Any]
     write: Callable[[Array, Any], None]
     moves: bool = True
+    rounding: float = ROUNDING["float32"]
 
     def check(self) -> None:
         """Compare with a float64 reference; RuntimeError if the steps are wrong."""
-        check(self, from_paper, read=self.read, write=self.write)
+        check(self, from_paper, read=self.read, write=self.write, rounding=self.rounding)
 
 
 def gpt2() -> Case:
@@ -79,8 +85,10 @@ def validated() -> list[Case]:
 class Memory:
     """What the contenders of one case take, each part allocated when first asked for."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes, self.elements = sizes, sum(sizes)
+    def __init__(self, sizes: Sequence[int], dtype: str) -> None:
+        self.sizes, self.elements, self.dtype = sizes, sum(sizes), dtype
+        if dtype == "bfloat16":
+            import ml_dtypes  # noqa: F401  # brings the name to NumPy
         self._block = np.random.default_rng(0).standard_normal(1 << 20, np.float32)
 
     def values(self, size: int) -> Any:
@@ -94,7 +102,7 @@ class Memory:
 
         parameters = []
         for size in self.sizes:
-            values = torch.from_numpy(self.values(size))
+            values = torch.from_numpy(self.values(size)).to(getattr(torch, self.dtype))
             parameters.append(torch.nn.Parameter(values.cuda()))
             parameters[-1].grad = values.cuda()
         return parameters
@@ -107,18 +115,23 @@ class Memory:
 
 
 def _fused(name: str, memory: Memory) -> Contender:
-    params, grads = (_filled(memory, device.zeros) for _ in range(2))
+    params, grads = _filled(memory), _filled(memory)
     alone = len(params) == 1
     optimizer = fa.AdamW(params[0] if alone else params, **HYPER)
     step = partial(optimizer.step, grads[0] if alone else grads)
-    return Contender(name, step, params, grads, np.array, _assign)
+    rounding = ROUNDING[memory.dtype]
+    return Contender(name, step, params, grads, _floats, _assign, rounding=rounding)
 
 
-def _filled(memory: Memory, make: Callable[[int, Any], Any]) -> list[Any]:
-    arrays = [make(size, np.float32) for size in memory.sizes]
+def _filled(memory: Memory) -> list[Any]:
+    arrays = [device.zeros(size, memory.dtype) for size in memory.sizes]
     for array, size in zip(arrays, memory.sizes, strict=True):
         array[...] = memory.values(size)
     return arrays
+
+
+def _floats(array: Any) -> Any:
+    return np.array(array).astype(np.float32)
 
 
 def _assign(array: Any, values: Any) -> None:
@@ -140,16 +153,18 @@ def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contende
         optimizer.step,
         params,
         grads,
-        lambda tensor: tensor.cpu().numpy().copy(),
+        lambda tensor: tensor.float().cpu().numpy().copy(),
         lambda tensor, values: tensor.copy_(torch.from_numpy(values)),
+        rounding=ROUNDING[memory.dtype],
     )
 
 
 def _limit(name: str, memory: Memory) -> Contender:
-    """The driver's copy of 14 bytes per element: as many bytes read and written as in a step."""
-    source, target = (cuda.device_array(14 * memory.elements, np.uint8) for _ in range(2))
+    """The driver's copy, of half the bytes of a step, which it reads and writes."""
+    size = STEP_BYTES[memory.dtype] // 2 * memory.elements
+    source, target = (cuda.device_array(size, np.uint8) for _ in range(2))
     step = partial(target.copy_to_device, source)
-    return Contender(name, step, [], [], np.array, _assign, moves=False)
+    return Contender(name, step, [], [], _floats, _assign, moves=False)
 
 
 # One kernel per operation
@@ -236,14 +251,15 @@ def torch_on_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def names_for(torch: bool) -> list[str]:
+def names_for(torch: bool, dtype: str) -> list[str]:
     """The contenders, slowest first by expectation."""
-    return [name for name in _MAKERS if torch or not name.startswith("torch")]
+    absent = [] if torch else [name for name in _MAKERS if name.startswith("torch")]
+    return [n for n in _MAKERS if n not in absent and (dtype == "float32" or n != "numba unfused")]
 
 
-def contenders(case: Case, names: Sequence[str]) -> list[Contender]:
+def contenders(case: Case, names: Sequence[str], dtype: str) -> list[Contender]:
     """Contenders of a case, each with its memory."""
-    memory = Memory(case.sizes)
+    memory = Memory(case.sizes, dtype)
     return [_MAKERS[name](name, memory) for name in names]
 
 

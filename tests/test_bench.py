@@ -661,13 +661,18 @@ def test_documents_show_every_gpu(charts, sample, documents):
     page.parent.mkdir()
     page.write_text("<!-- bench:gpus -->\n<!-- /bench -->\n")
     assert charts.main(["--check"], documents) == 0  # none was measured
-    about = {"gpu": "GPU 9", "copy bandwidth": "9 GB/s", "host time of a step": "fused 9 us at 1e4"}
+    about = {
+        "gpu": "GPU 9",
+        "dtype": "float32",
+        "copy bandwidth": "9 GB/s",
+        "host time of a step": "fused 9 us at 1e4",
+    }
     rows = [row for row in sample.rows if row.contender != "numpy"]
     report.write_csv(report.Report(about, rows), documents / "bench/results/gpu-nine.csv")
     assert charts.main([], documents) == 0
     assert charts.main(["--check"], documents) == 0
     text = page.read_text()
-    assert "### GPU 9\n\ntorch fused takes, relative to fused: " in text
+    assert "### GPU 9, float32\n\ntorch fused takes, relative to fused: " in text
     assert "numba unfused takes, relative to fused: " in text
     assert "(assets/gpu-nine.png)" in text
     assert "\n| 1e3 | " in text

@@ -56,10 +56,11 @@ def check(
     steps: int = STEPS,
     read: Callable[[Any], Array] = np.copy,
     write: Callable[[Any, Array], None] = np.copyto,
+    rounding: float = 2.0**-24,
 ) -> None:
     """Take a few steps with fresh gradients, and compare with the reference.
 
-    `read` copies an array of the contender, and `write` fills one.
+    `read` copies an array of the contender, and `write` fills one; `rounding` is that of a number.
 
     A float32 step rounds the parameter twice, its decay once, and the update a few times. Four
     roundings per step of the parameter and of ten of the largest updates bound the error.
@@ -80,7 +81,7 @@ def check(
         trail = np.stack(reference(old, grads))
         updates = np.abs(np.diff(trail, axis=0))
         size = np.abs(trail).max(axis=0) + 10 * updates.max(initial=0)
-        error = float(np.max(np.abs(param - trail[-1]) / (4 * steps * 2.0**-24 * size)))
+        error = float(np.max(np.abs(param - trail[-1]) / (4 * steps * rounding * size)))
         if not error <= 1:
             raise RuntimeError(
                 f"contender {contender.name!r} is wrong for array {number} of {len(start)}: "
