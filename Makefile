@@ -1,4 +1,4 @@
-.PHONY: test lint bench docs
+.PHONY: test lint bench gpu docs
 
 test:
 	pytest
@@ -13,6 +13,9 @@ bench:
 	fastadam bench --csv bench/results/tail.csv --tail --seconds 60
 	python bench/charts.py
 	python bench/convergence.py
+
+gpu:
+	bash bench/gpu.sh
 
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py

@@ -2,8 +2,9 @@
 
 NAME.csv becomes the chart `docs/assets/NAME.png`. In README.md and docs/, the text between
 `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW NAME` takes
-another file); the views are headline, summary and table. With `--check` nothing is written, but
-what is stale is named, and the exit status is 1 if anything is.
+another file); the views are headline, summary and table. `bench:gpus` becomes summary, chart and
+table of every gpu-NAME.csv. With `--check` nothing is written, but what is stale is named, and the
+exit status is 1 if anything is.
 """
 
 import argparse
@@ -30,6 +31,20 @@ VIEWS = {
 Reports = dict[str, Measured[Any]]
 
 
+def gpus(reports: Reports) -> str:
+    """What was measured on GPUs: summary, chart and table of each."""
+    measured = [(name, report) for name, report in reports.items() if name.startswith("gpu-")]
+    texts = [
+        f"### {report.machine['gpu']}, {report.machine['dtype']}\n\n{VIEWS['summary'](report)}\n\n"
+        f"![Memory traffic of a step against the number of elements, for each contender]"
+        f"(assets/{name}.png)\n\n{VIEWS['table'](report)}\n\n"
+        f"A large copy inside its memory: {report.machine['copy bandwidth']}, read and written. "
+        f"How long a step occupies the host: {report.machine['host time of a step']}.\n"
+        for name, report in measured
+    ]
+    return "\n".join(texts)
+
+
 def results(root: Path) -> Reports:
     """The reports by name."""
     paths = sorted((root / "bench/results").glob("*.csv"))
@@ -49,8 +64,10 @@ def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
 
     def filled(block: re.Match[str]) -> str:
         start, view, name, end = block.groups()
+        if view == "gpus":
+            return f"{start}{gpus(reports)}{end}"
         if view not in VIEWS:
-            raise ValueError(f"bench:{view} is no view; there are {', '.join(VIEWS)}")
+            raise ValueError(f"bench:{view} is no view; there are {', '.join(VIEWS)}, gpus")
         if name and name not in reports:
             raise ValueError(f"bench:{view} {name}: bench/results/{name}.csv does not exist")
         report = reports.get(name or "bench")

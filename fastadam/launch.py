@@ -74,7 +74,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
         else:
             kernels = optimizer._kernels()
         for made in kernels:
-            made.target.parallel(made.run, 0, 0, 0)
+            made.target.warm(made.run)
 
 
 class Launch:

@@ -1,11 +1,13 @@
 """Options of the suite: under FASTADAM_NO_SKIPS=1 a skipped test is a failure (CI).
 
-Tests marked `gpu` are skipped where there is none, which never counts; those marked `ptx` where
-nothing compiles for CUDA.
+Tests marked `gpu` are skipped where there is no GPU, which never counts; those marked `ptx` where
+nothing compiles for CUDA. Numba's simulator is taken for a GPU: `NUMBA_ENABLE_CUDASIM=1 pytest -m
+gpu`.
 """
 
 import os
 
+import gpus
 import pytest
 
 
@@ -26,9 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _no_gpu() -> str:
-    from numba import config, cuda
-
-    return "" if cuda.is_available() and not config.ENABLE_CUDASIM else "no GPU"
+    return "" if gpus.usable() else "there is no GPU"
 
 
 def _no_compiler() -> str:

@@ -3,13 +3,17 @@
 import argparse
 import gc
 import importlib.util
+import os
+import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import oracles
 import pytest
+from processes import output
 
 from fastadam import optimizers
 from fastadam.bench import contenders, kinds, machine, passes, report, tables, timing, validation
@@ -350,9 +354,10 @@ def test_quantiles_are_in_order():
 def test_samples_last_a_millisecond():
     clock = Clock()
     timing.measure([clock.step("a", 1e-6)], rounds=1, clock=clock)
-    assert 1000 <= timing._repeats(clock.step("a", 1e-6), clock) < 3000
-    assert timing._repeats(clock.step("a", 1.0), clock) == 1
-    assert timing._repeats(clock.step("a", 0.0), clock) == timing.MOST_REPEATS
+    sample = partial(timing._sample, clock)
+    assert 1000 <= timing._repeats(clock.step("a", 1e-6), sample) < 3000
+    assert timing._repeats(clock.step("a", 1.0), sample) == 1
+    assert timing._repeats(clock.step("a", 0.0), sample) == timing.MOST_REPEATS
 
 
 @pytest.mark.parametrize(
@@ -393,6 +398,18 @@ def test_progress_rises_to_one():
     timing.measure([clock.step("a", 1.0)], seconds=30.0, progress=seen.append, clock=clock)
     assert seen == sorted(seen)
     assert 0 < seen[0] < seen[-1] == 1
+
+
+def test_a_sample_may_be_taken_otherwise():
+    calls = []
+
+    def sample(step, repeats):
+        calls.append((step, repeats))
+        return 0.5
+
+    (timing_of,) = timing.measure([print], rounds=3, sample=sample)
+    assert timing_of == Timing(0.5, 0.5, 0.5, 3)
+    assert calls == [(print, 1)] * 6  # three to find how many steps take a millisecond
 
 
 def test_garbage_collection_comes_back():
@@ -637,6 +654,80 @@ def test_documents_refuse_what_there_is_not(charts, documents, block, message):
     (documents / "README.md").write_text(f"<!-- bench:{block} -->\n<!-- /bench -->\n")
     with pytest.raises(ValueError, match=message):
         charts.main(["--check"], documents)
+
+
+def test_documents_show_every_gpu(charts, sample, documents):
+    page = documents / "docs/benchmarks.md"
+    page.parent.mkdir()
+    page.write_text("<!-- bench:gpus -->\n<!-- /bench -->\n")
+    assert charts.main(["--check"], documents) == 0  # none was measured
+    about = {
+        "gpu": "GPU 9",
+        "dtype": "float32",
+        "copy bandwidth": "9 GB/s",
+        "host time of a step": "fused 9 us at 1e4",
+    }
+    rows = [row for row in sample.rows if row.contender != "numpy"]
+    report.write_csv(report.Report(about, rows), documents / "bench/results/gpu-nine.csv")
+    assert charts.main([], documents) == 0
+    assert charts.main(["--check"], documents) == 0
+    text = page.read_text()
+    assert "### GPU 9, float32\n\ntorch fused takes, relative to fused: " in text
+    assert "numba unfused takes, relative to fused: " in text
+    assert "(assets/gpu-nine.png)" in text
+    assert "\n| 1e3 | " in text
+    assert (documents / "docs/assets/gpu-nine.png").exists()
+
+
+# On a GPU
+
+SCRIPT = ROOT / "bench/gpu.py"
+
+
+def script(*arguments):
+    """Run the benchmark for GPUs in a process of its own."""
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_gpu_script_in_the_simulator(tmp_path):
+    done = script("--dry-run", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = report.read_csv(tmp_path / "gpu-simulator.csv")
+    assert {*written.contenders} == {"numba unfused", "fused", "limit"}
+    assert [*written.cases] == ["40", "100", "3 arrays"]
+    assert written.machine["gpu"] == "simulator"
+    assert tables.conditions(written.machine).startswith("simulator, ")
+    assert "copy bandwidth: " in done.stdout
+    assert str(Path.home()) not in report.to_csv(written)
+
+
+def test_gpu_script_is_polite_without_a_gpu():
+    done = script()
+    assert done.returncode == 2
+    assert "There is no GPU" in done.stderr
+    assert "--dry-run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--sizes", "many"), ("--seconds", "0")])
+def test_gpu_script_refuses(arguments):
+    done = script(*arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+
+
+def test_shapes_of_gpt2():
+    """As its authors count them: 148 tensors, 124,439,808 numbers."""
+    code = "import gpu_contenders as g; c = g.gpt2(); print(len(c.sizes), c.elements)"
+    path = os.pathsep.join(map(str, (ROOT, SCRIPT.parent)))
+    assert output(code, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=path) == "148 124439808"
 
 
 # The command

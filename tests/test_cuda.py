@@ -142,6 +142,10 @@ def test_an_argument_may_be_left_out(tmp_path):
     check_update(fa.rule(hyper=("lr",))(three), (), "float32", tmp_path)
 
 
+def test_a_small_grid_is_launched_without_a_warning():
+    cuda.launcher(cuda.compiled(lambda task: None), 1)
+
+
 @pytest.mark.ptx
 def test_other_capabilities():
     rule = fa.SGD.rule

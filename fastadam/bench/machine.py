@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .. import __version__
 from ..kernels.threads import threading_layer
 
 GB = 1e9
@@ -24,11 +25,45 @@ def describe(threads: int) -> dict[str, str]:
         "threads": str(threads),
         "threading layer": threading_layer() or "none",
         "memory": "unknown" if total is None else f"{total / GB:.0f} GB",
+        **_software("numpy", "numba", "torch"),
+    }
+
+
+def describe_gpu() -> dict[str, str]:
+    """The GPU in use, the versions and the date, as text by name."""
+    from numba import config, cuda
+
+    context = cuda.current_context()
+    name = "simulator" if config.ENABLE_CUDASIM else context.device.name
+    capability = getattr(context.device, "compute_capability", ())
+    return {
+        "gpu": name.decode() if isinstance(name, bytes) else name,
+        "gpu memory": f"{context.get_memory_info()[1] / GB:.0f} GB",
+        "compute capability": ".".join(map(str, capability)),
+        "driver": _driver(),
+        "cpu": _cpu(),
+        **_software("numpy", "numba", "numba-cuda", "torch"),
+    }
+
+
+def _software(*packages: str) -> dict[str, str]:
+    return {
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("numpy", "numba", "torch", "fastadam")},
+        **{name: _version(name) for name in packages},
+        "fastadam": __version__,
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
+
+
+def _driver() -> str:
+    """The version of the driver of the GPU."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        return answer.stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
 
 
 def available_memory() -> int | None:

@@ -45,10 +45,13 @@ class Row:
     bytes: int = 28
 
 
-def rows_of(case: Case, timings: Mapping[str, Timing]) -> list[Row]:
-    """The rows of a case; `fused` and `limit` must be among the contenders."""
+def rows_of(case: Case, timings: Mapping[str, Timing], moved: int | None = None) -> list[Row]:
+    """The rows of a case; `fused` and `limit` must be among the contenders.
+
+    `moved` is what a step moves per element, if the parameters are not float32.
+    """
     fused, limit = timings["fused"].p50, timings["limit"].p50
-    moved = case.variant.bytes
+    moved = moved or case.variant.bytes
     return [
         Row(
             case=case.label,

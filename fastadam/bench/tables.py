@@ -11,7 +11,7 @@ from .report import Report, Row
 
 REFERENCES = ("fused", "limit")
 NEAREST = ("torch fused", "torch foreach", "numba unfused", "limit")  # who needs few passes
-PACKAGES = ("python", "numpy", "numba", "torch", "fastadam")
+PACKAGES = ("python", "numpy", "numba", "numba-cuda", "torch", "fastadam")
 
 Rows = Mapping[str, Row]
 
@@ -153,18 +153,21 @@ def conditions(machine: Mapping[str, str]) -> str:
     """The machine and the versions in one sentence."""
     get = machine.get
     packages = [f"{name} {get(name)}" for name in PACKAGES if get(name, "none") != "none"]
-    return (
-        f"{get('cpu')}, {get('threads')} threads of {get('cores')} cores, "
-        f"{get('memory')}, {get('os')}; {', '.join(packages)}; {get('date')}."
+    computer = (
+        f"{get('gpu')}, {get('gpu memory')}, driver {get('driver')}"
+        if "gpu" in machine
+        else f"{get('cpu')}, {get('threads')} threads of {get('cores')} cores, {get('memory')}"
     )
+    return f"{computer}, {get('os')}; {', '.join(packages)}; {get('date')}."
 
 
 def summary(report: Report) -> str:
-    """How `fused` compares: with its nearest rival and with NumPy, a line each; of several
-    optimizers, with the limit."""
+    """How `fused` compares: with its nearest rival and with one operation at a time, a line each;
+    of several optimizers, with the limit."""
     if report.several:
         return _shares(report)
-    names = [name for name in (nearest(report), "numpy") if name in report.contenders]
+    slow = "numba unfused" if "gpu" in report.machine else "numpy"
+    names = [n for n in dict.fromkeys((nearest(report), slow)) if n in report.contenders]
     return "\n".join(f"{name} takes, relative to fused: {_ratios(report, name)}" for name in names)
 
 

@@ -8,6 +8,7 @@ the threads of the contender before, which spin for some milliseconds when their
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 
 Step = Callable[[], object]
 Clock = Callable[[], float]
+Sample = Callable[[Step, int], float]
 
 SAMPLE = 1e-3  # seconds: a sample lasts at least so long
 FEW_ROUNDS, MANY_ROUNDS = 7, 301
@@ -38,6 +40,7 @@ def measure(
     rounds: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
     clock: Clock = perf_counter,
+    sample: Sample | None = None,
 ) -> list[Timing]:
     """Time each step, all of them in turns.
 
@@ -48,14 +51,17 @@ def measure(
         rounds: make so many rounds instead.
         progress: called between rounds with the fraction that is done.
         clock: tells the time in seconds.
+        sample: `sample(step, repeats)` is the mean time of so many steps in a row, after one that
+            does not count; by default it asks the clock.
     """
     samples: list[list[float]] = [[] for _ in steps]
     with _no_collection():
         ahead: Sequence[Step | None] = before or [None] * len(steps)
-        repeats = [_repeats(step, clock, ahead[k]) for k, step in enumerate(steps)]
+        takes = [sample or partial(_sample, clock=clock, before=each) for each in ahead]
+        repeats = [_repeats(step, take) for step, take in zip(steps, takes, strict=True)]
         for number in _rounds(seconds, rounds, clock, progress):
             for k in _order(len(steps), number):
-                samples[k].append(_sample(steps[k], repeats[k], clock, ahead[k]))
+                samples[k].append(takes[k](steps[k], repeats[k]))
     return [_timing(each) for each in samples]
 
 
@@ -90,11 +96,11 @@ def _row(step: Step, length: int, clock: Clock, before: Step | None) -> float:
     return clock() - start
 
 
-def _repeats(step: Step, clock: Clock, before: Step | None = None) -> int:
+def _repeats(step: Step, sample: Sample) -> int:
     """How many steps make a sample: three in a row must last, since one may be disturbed."""
     repeats = 1
     while repeats < MOST_REPEATS and any(
-        _sample(step, repeats, clock, before) * repeats < SAMPLE for _ in range(3)
+        sample(step, repeats) * repeats < SAMPLE for _ in range(3)
     ):
         repeats *= 2
     return repeats

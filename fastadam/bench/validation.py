@@ -26,6 +26,7 @@ from .contenders import (
 )
 from .variants import ADAMW, Variant
 
+ROUNDING = 2.0**-24  # of a float32
 STEPS = 7  # RAdam's rule takes its other branch from the sixth on
 Trail = list[Array]  # the parameter before the first step and after each
 Reference = Callable[[Array, Sequence[Array]], Trail]
@@ -50,31 +51,41 @@ def validate(case: Case, name: str, torch: bool) -> None:
     check(contender, reference(case.variant, torch))
 
 
-def check(contender: Contender, reference: Reference, steps: int = STEPS) -> None:
+def check(
+    contender: Contender,
+    reference: Reference,
+    steps: int = STEPS,
+    read: Callable[[Any], Array] = np.copy,
+    write: Callable[[Any, Array], None] = np.copyto,
+    rounding: float = ROUNDING,
+) -> None:
     """Take a few steps with fresh gradients, and compare with the reference.
+
+    `read` copies an array of the contender, and `write` fills one; `rounding` is that of a number.
 
     Raises:
         RuntimeError: if they differ by more.
     """
-    start = [param.copy() for param in contender.params]
+    start = [read(param) for param in contender.params]
     normal = np.random.default_rng(1).standard_normal
     history: list[list[Array]] = []
     for _ in range(steps):
         for grad in contender.grads:
-            normal(dtype=np.float32, out=grad)
-        history.append([grad.copy() for grad in contender.grads])
+            write(grad, normal(grad.shape, np.float32))
+        history.append([read(grad) for grad in contender.grads])
         contender.step()
-    for number, (param, old) in enumerate(zip(contender.params, start, strict=True)):
+    for number, (param, old) in enumerate(zip(map(read, contender.params), start, strict=True)):
         grads = [step[number] for step in history] if contender.moves else []
         where = f"contender {contender.name!r} is wrong for array {number} of {len(start)}"
-        check_close(param, reference(old, grads), steps, where)
+        check_close(param, reference(old, grads), steps * rounding, where)
 
 
-def check_close(array: Array, trail: Trail, steps: int, where: str) -> None:
+def check_close(array: Array, trail: Trail, rounding: float, where: str) -> None:
     """Compare what float32 steps have made of an array with the end of its trail.
 
     A step rounds the parameter twice, its decay once, and the update a few times. Four roundings
-    per step of the parameter and of ten of the largest updates bound the error.
+    per step of the parameter and of ten of the largest updates bound the error; `rounding` is that
+    of all steps together.
 
     Raises:
         RuntimeError: if it is larger.
@@ -82,7 +93,7 @@ def check_close(array: Array, trail: Trail, steps: int, where: str) -> None:
     stacked = np.stack(trail)
     updates = np.abs(np.diff(stacked, axis=0))
     size = np.abs(stacked).max(axis=0) + 10 * updates.max(initial=0)
-    error = float(np.max(np.abs(array - stacked[-1]) / (4 * steps * 2.0**-24 * size)))
+    error = float(np.max(np.abs(array - stacked[-1]) / (4 * rounding * size)))
     if not error <= 1:
         raise RuntimeError(f"{where}: {error:.3g} times the allowed error; it is not timed")
 

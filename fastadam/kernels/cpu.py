@@ -81,3 +81,8 @@ def _runner() -> Any:
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
     """Running a kernel on `count` tasks, `size` bytes apart, each in a thread of its own."""
     return partial(_runner(), cast(kernel, c_void_p).value, tasks, size, count)
+
+
+def warm(kernel: Any) -> None:
+    """Compile, or load, what `parallel` needs besides the kernel."""
+    parallel(kernel, 0, 0, 0)

@@ -29,8 +29,13 @@ if SIMULATED and not TYPE_CHECKING:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
 
 else:
+    from numba.cuda import dispatcher
+
     from .primitives import Memory as Addressed
     from .primitives import shared
+
+    # Small arrays make a small grid, of which Numba would warn; the switch is for the process.
+    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
     def swap(value: Any, compute: str = "float64") -> Any:
         """What stands for a value that a rule refers to: a float takes the dtype of the
@@ -97,6 +102,18 @@ def compiled(function: Callable[[int], None]) -> Any:
     return cuda.jit(function)
 
 
+def launcher(kernel: Any, blocks: int) -> Callable[[int], None]:
+    """What launches a kernel over so many blocks, in the default stream."""
+    start: Callable[[int], None] = kernel[blocks, THREADS]
+    return start
+
+
+def warm(kernel: Any) -> None:
+    """Compile a kernel for the device."""
+    if not SIMULATED:
+        kernel.compile((types.int64,))
+
+
 def ptx(function: Any, capability: tuple[int, int]) -> str:
     """The text of a kernel for a compute capability; no device is needed."""
     with _without_device(capability):
@@ -116,8 +133,6 @@ def missing() -> str:
 @contextmanager
 def _without_device(capability: tuple[int, int]) -> Iterator[None]:
     """Tell the compiler of device functions a capability; by itself it would ask a device."""
-    from numba.cuda import dispatcher
-
     asked = dispatcher.get_current_device
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
     try:

@@ -1,6 +1,6 @@
 """Moving bytes to, from and on a device, by address."""
 
-from ctypes import memmove
+from ctypes import memmove, memset
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,14 @@ def write(target: Any, values: Any) -> None:
         memmove(target.address, values.ctypes.data, values.nbytes)
     else:
         _bytes(target).copy_to_device(values.reshape(-1).view(np.uint8))
+
+
+def clear(target: Any) -> None:
+    """Zeros everywhere."""
+    if SIMULATED:
+        memset(target.address, 0, target.nbytes)
+    else:
+        cuda.cudadrv.driver.device_memset(_bytes(target), 0, target.nbytes)
 
 
 def read(source: Any) -> Any:

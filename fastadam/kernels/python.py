@@ -87,3 +87,7 @@ def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], Non
             kernel(tasks + task * size)
 
     return run
+
+
+def warm(kernel: Any) -> None:
+    """Nothing to compile."""

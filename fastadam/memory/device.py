@@ -93,8 +93,12 @@ class DeviceArray:
             return
         if is_device(value):
             _driver().copy(target, as_array(value))
+            return
+        values = np.asarray(value, self.dtype)
+        if not values.ndim and not any(values.tobytes()):
+            _driver().clear(target)
         else:
-            _driver().write(target, np.broadcast_to(np.asarray(value, self.dtype), target.shape))
+            _driver().write(target, np.broadcast_to(values, target.shape))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = _driver().read(self) if self.size else np.empty(self.shape, self.dtype)

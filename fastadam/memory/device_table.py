@@ -1,7 +1,6 @@
 """The table of a kernel on a device: a copy there, renewed where the host's has changed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,16 @@ from .table import Table
 BLOCKS = 1 << 16  # of a grid, at most
 
 
+def chunk_length(elements: int) -> int:
+    """Some thousand chunks, as many blocks as a large GPU runs at a time and more, where there are
+    elements enough; one group of neighbours for each thread at least, in whole blocks."""
+    return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
+
+
 class DeviceTable(Table):
     """Rows, chunks and records in the memory of a device."""
+
+    length_of_chunks = staticmethod(chunk_length)
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         super().__init__(kernel, sizes, records)
@@ -28,11 +35,10 @@ class DeviceTable(Table):
 
     def runner(self, limit: int | None) -> Callable[[], None]:
         """What launches the kernel over all chunks, in the stream of the device."""
-        grid, threads = min(len(self.chunks), BLOCKS), self.kernel.target.THREADS
+        grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
-        kernel: Any = self.kernel.run
-        start = kernel[grid, threads]
+        start = self.kernel.target.launcher(self.kernel.run, grid)
 
         def run() -> None:
             self._send()

@@ -48,6 +48,8 @@ class Table:
         serial: launches the kernel in this thread.
     """
 
+    length_of_chunks = staticmethod(chunk_length)
+
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
@@ -56,7 +58,7 @@ class Table:
                 self._columns[stream.name, part] = 1 + len(self._columns)
         self.streams = {stream.name for stream in kernel.streams}
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
-        self.chunks = chunk_table(sizes, chunk_length(elements))
+        self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
         self.records = create_string_buffer(max(1, records * kernel.record.size))
         self.pack = partial(kernel.record.pack_into, self.records)
         self._parallel: dict[int, Callable[[], None]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..contenders import Array, Case
-from ..validation import check_close, from_paper
+from ..validation import ROUNDING, check_close, from_paper
 from .contenders import Contender, contenders
 from .tails import Tail
 
@@ -40,9 +40,11 @@ def check(contender: Contender, steps: int = STEPS) -> None:
         if "zero_grads" in tail.options and any(grad.any() for grad in contender.grads[0]):
             raise RuntimeError(f"{where} gradients, which are not zero; it is not timed")
     for number, (params, averages) in enumerate(expected(tail, start, history)):
-        check_close(contender.params[number], params, steps, f"{where} array {number}")
+        check_close(contender.params[number], params, steps * ROUNDING, f"{where} array {number}")
         if contender.ema:
-            check_close(contender.ema[number], averages, steps, f"{where} average {number}")
+            check_close(
+                contender.ema[number], averages, steps * ROUNDING, f"{where} average {number}"
+            )
         if contender.shadow and not same_bits(contender.params[number], contender.shadow[number]):
             raise RuntimeError(f"{where} copy {number}; it is not timed")
 

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Everything for a machine with a GPU, in less than ten minutes: Python packages where they are
+# missing, the tests for GPUs, the benchmark. What there is so far is in $OUT if something fails.
+#
+#   OUT=results bench/gpu.sh     (default: bench/results)
+#   PYTHON=python3.12            whose packages are used if they suffice
+#   TORCH=no                     do not try to install PyTorch
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+out=${OUT:-bench/results}
+python=${PYTHON:-python3}
+venv=build/gpu
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 MPLBACKEND=Agg COLUMNS=100
+mkdir -p "$out"
+
+began() {
+    printf '\n== %s (%ss)\n' "$1" "$SECONDS"
+}
+
+# Whether a Python has what tests and benchmark cannot do without; it says what is wrong.
+suffices() {
+    "$1" - <<'END'
+import sys
+try:
+    import numba, numpy, pytest
+    from numba import cuda
+    assert sys.version_info >= (3, 10), "Python is older than 3.10"
+    assert tuple(map(int, numba.__version__.split(".")[:2])) >= (0, 61), "Numba is older than 0.61"
+    if not cuda.is_available():
+        raise RuntimeError("Numba finds no GPU: " + str(getattr(cuda, "cuda_error", lambda: "")()))
+except Exception as error:
+    sys.exit(f"{sys.executable}: {type(error).__name__}: {error}")
+END
+}
+
+install() {
+    "$python" -m venv "$venv" || return
+    python=$venv/bin/python
+    # a toolkit newer than the driver would write PTX that the driver cannot read
+    local cuda major
+    cuda=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
+    cuda=${cuda:-13.0} major=${cuda%%.*}
+    "$python" -m pip install -q "numba>=0.61" "numpy>=2.0" "numba-cuda[cu$major]" \
+        "cuda-toolkit==$cuda.*" "pytest>=8" || return
+    "$python" -m pip install -q matplotlib rich ml_dtypes ||
+        echo "going on without chart, progress bar or bfloat16"
+    [ "${TORCH:-}" = no ] || timeout 180 "$python" -m pip install -q torch ||
+        echo "going on without PyTorch"
+}
+
+began "Python packages"
+if ! suffices "$python"; then
+    [ -x "$venv/bin/python" ] && suffices "$venv/bin/python" || install || exit 2
+    python=$venv/bin/python
+    suffices "$python" || exit 2
+fi
+"$python" -m pip list 2>/dev/null | grep -iE '^(numpy|numba|numba-cuda|torch|cupy|ml.dtypes|cuda)' ||
+    true
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
+
+status=0
+began "tests"
+# warnings of versions that nobody has tried yet are no failures here
+timeout 250 "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP \
+    tests/test_gpu.py 2>&1 | tee "$out/gpu-tests.log" || status=1
+
+began "benchmark"
+timeout 220 "$python" bench/gpu.py --out "$out" --seconds "${CASE_SECONDS:-8}" 2>&1 |
+    tee "$out/gpu-bench.log" || status=1
+
+began "length of chunks"
+timeout 60 "$python" bench/gpu_chunks.py 2>&1 | tee "$out/gpu-chunks.log" || status=1
+
+began "done, status $status"
+ls -l "$out"
+exit "$status"

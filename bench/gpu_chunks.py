@@ -1,0 +1,60 @@
+"""How long the chunks of a table on a GPU should be, and how many threads a block should have.
+
+`python bench/gpu_chunks.py` times a float32 AdamW step for each length and number, in turns. The
+length `own` is what fastadam chooses.
+"""
+
+import argparse
+import sys
+import warnings
+
+import numpy as np
+from gpu_contenders import SIMULATED, Events
+from numba import cuda
+
+import fastadam as fa
+from fastadam.bench.timing import measure
+from fastadam.cli.bench import parsed_size
+from fastadam.kernels import cuda as target
+from fastadam.kernels import factory
+from fastadam.memory import device_table
+
+LENGTHS = (None, 1024, 2048, 4096, 8192, 16384, 65536)
+THREADS = (32,) if SIMULATED else (128, 256, 512)
+OWN, OWN_THREADS = device_table.chunk_length, target.THREADS
+MADE = {threads: {} for threads in THREADS}  # a kernel is made for a number of threads
+
+
+def stepper(arrays, length, threads):
+    """A step over the arrays with chunks of a length."""
+    own = length is None
+    device_table.DeviceTable.length_of_chunks = staticmethod(OWN if own else lambda size: length)
+    target.THREADS, factory._made = threads, MADE[threads]
+    optimizer = fa.AdamW(arrays[0])
+    optimizer.step(arrays[1])  # which makes the table
+    target.THREADS = OWN_THREADS
+    return lambda: optimizer.step(arrays[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", nargs="+", default=["1e5", "1e6", "1e7", "1e8"], metavar="N")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="for each size")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(f"{'elements':>13} {'threads':>8}" + "".join(f"{n or 'own':>9}" for n in LENGTHS))
+    for size in map(parsed_size, options.sizes):
+        arrays = [cuda.to_device(np.ones(size, np.float32)) for _ in range(2)]
+        pairs = [(length, threads) for threads in THREADS for length in LENGTHS]
+        steps = [stepper(arrays, *pair) for pair in pairs]
+        rounds = 1 if SIMULATED else None
+        timings = measure(steps, seconds=options.seconds, rounds=rounds, sample=Events())
+        times = {pair: timing.p50 for pair, timing in zip(pairs, timings, strict=True)}
+        for threads in THREADS:
+            row = (f"{28 * size / times[length, threads] / 1e9:9.1f}" for length in LENGTHS)
+            print(f"{size:13,} {threads:8}{''.join(row)}  GB/s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""The contenders on a GPU: one AdamW step, done in several ways on memory of the device.
+
+All of them launch in the default stream, so one pair of events times each. Contenders of a case
+exist at the same time, to be timed in turns. `fused`, `numba unfused` and PyTorch have arrays of
+their own; the two of PyTorch share theirs. Gradients stay the same from step to step.
+"""
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
+from importlib.util import find_spec
+from itertools import count
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config, cuda
+
+import fastadam as fa
+from fastadam.bench.contenders import (
+    BETAS,
+    EPS,
+    HYPER,
+    LR,
+    WEIGHT_DECAY,
+    Case,
+    one_array,
+)
+from fastadam.bench.validation import check, from_paper
+from fastadam.bench.variants import ADAMW
+from fastadam.memory import device
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+THREADS = 32 if SIMULATED else 256
+MOST_BLOCKS = 2 if SIMULATED else 1 << 16
+
+# What a step reads and writes per element: the moments are float32.
+STEP_BYTES = {"float32": ADAMW.bytes, "bfloat16": ADAMW.bytes - 6}
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
+
+# Bytes per float32 element while everything is alive: `fused` 16, `numba unfused` 24, the two
+# copies of the limit 28, PyTorch 16 and temporaries of foreach 16.
+OWN_BYTES, TORCH_BYTES = 68, 32
+
+Array = Any
+
+
+class Contender(NamedTuple):
+    """A step ready to be taken, and how to read and write the arrays that it moves."""
+
+    name: str
+    step: Callable[[], object]
+    params: Sequence[Array]
+    grads: Sequence[Array]
+    read: Callable[[Array], Any]
+    write: Callable[[Array, Any], None]
+    moves: bool = True
+    rounding: float = ROUNDING["float32"]
+
+    def check(self) -> None:
+        """Compare with a float64 reference; RuntimeError if the steps are wrong."""
+        check(self, from_paper, read=self.read, write=self.write, rounding=self.rounding)
+
+
+def gpt2() -> Case:
+    """The 148 parameters of GPT-2 small (A. Radford et al., 2019): 124 million elements."""
+    width, layers, vocabulary, context = 768, 12, 50257, 1024
+    norm = [width, width]
+    attention = [width * 3 * width, 3 * width, width * width, width]
+    feed_forward = [width * 4 * width, 4 * width, 4 * width * width, width]
+    layer = [*norm, *attention, *norm, *feed_forward]
+    sizes = [vocabulary * width, context * width, *layer * layers, *norm]
+    return Case("GPT-2, 148 arrays", tuple(sizes))
+
+
+def validated() -> list[Case]:
+    """Small cases that take every way through the contenders."""
+    sizes = (5, 70) if SIMULATED else (1003, 70_001)
+    several = (17, 40, 1) if SIMULATED else (17, 10_000, 1)
+    return [*map(one_array, sizes), Case("3 arrays", several)]
+
+
+class Memory:
+    """What the contenders of one case take, each part allocated when first asked for."""
+
+    def __init__(self, sizes: Sequence[int], dtype: str) -> None:
+        self.sizes, self.elements, self.dtype = sizes, sum(sizes), dtype
+        if dtype == "bfloat16":
+            import ml_dtypes  # noqa: F401  # brings the name to NumPy
+        self._block = np.random.default_rng(0).standard_normal(1 << 20, np.float32)
+
+    def values(self, size: int) -> Any:
+        """Random numbers on the host."""
+        return np.resize(self._block, size)
+
+    @cached_property
+    def tensors(self) -> list[Any]:
+        """Parameters with gradients, allocated by PyTorch."""
+        import torch
+
+        parameters = []
+        for size in self.sizes:
+            values = torch.from_numpy(self.values(size)).to(getattr(torch, self.dtype))
+            parameters.append(torch.nn.Parameter(values.cuda()))
+            parameters[-1].grad = values.cuda()
+        return parameters
+
+    @cached_property
+    def moments(self) -> list[tuple[Any, Any]]:
+        import torch
+
+        return [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.tensors]
+
+
+def _fused(name: str, memory: Memory) -> Contender:
+    params, grads = _filled(memory), _filled(memory)
+    alone = len(params) == 1
+    optimizer = fa.AdamW(params[0] if alone else params, **HYPER)
+    step = partial(optimizer.step, grads[0] if alone else grads)
+    rounding = ROUNDING[memory.dtype]
+    return Contender(name, step, params, grads, _floats, _assign, rounding=rounding)
+
+
+def _filled(memory: Memory) -> list[Any]:
+    arrays = [device.zeros(size, memory.dtype) for size in memory.sizes]
+    for array, size in zip(arrays, memory.sizes, strict=True):
+        array[...] = memory.values(size)
+    return arrays
+
+
+def _floats(array: Any) -> Any:
+    return np.array(array).astype(np.float32)
+
+
+def _assign(array: Any, values: Any) -> None:
+    array[...] = values
+
+
+def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contender:
+    import torch
+
+    optimizer = torch.optim.AdamW(memory.tensors, foreach=foreach, fused=fused, **HYPER)
+    where = "cuda" if fused else "cpu"  # of the counters, as PyTorch itself has them
+    for parameter, (exp_avg, exp_avg_sq) in zip(memory.tensors, memory.moments, strict=True):
+        step = torch.zeros((), device=where)
+        optimizer.state[parameter] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    params = [parameter.detach() for parameter in memory.tensors]
+    grads = [parameter.grad for parameter in memory.tensors]
+    return Contender(
+        name,
+        optimizer.step,
+        params,
+        grads,
+        lambda tensor: tensor.float().cpu().numpy().copy(),
+        lambda tensor, values: tensor.copy_(torch.from_numpy(values)),
+        rounding=ROUNDING[memory.dtype],
+    )
+
+
+def _limit(name: str, memory: Memory) -> Contender:
+    """The driver's copy, of half the bytes of a step, which it reads and writes."""
+    size = STEP_BYTES[memory.dtype] // 2 * memory.elements
+    source, target = (cuda.device_array(size, np.uint8) for _ in range(2))
+    step = partial(target.copy_to_device, source)
+    return Contender(name, step, [], [], _floats, _assign, moves=False)
+
+
+# One kernel per operation
+
+
+def each(operation: Callable[..., Any]) -> Callable[..., None]:
+    """Compile `operation(i, out, x, factor)` over all elements of `out`."""
+    compiled = cuda.jit(device=True)(operation)
+
+    @cuda.jit
+    def kernel(out, x, factor):
+        start = np.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
+        for i in range(start, out.size, np.int64(cuda.gridDim.x) * cuda.blockDim.x):
+            out[i] = compiled(out[i], x[i], factor)
+
+    def run(out: Any, x: Any, factor: float = 0.0) -> None:
+        blocks = min(-(-out.size // THREADS), MOST_BLOCKS)
+        kernel[blocks, THREADS](out, x, np.float32(factor))
+
+    return run
+
+
+scale = each(lambda out, x, factor: out * factor)
+shift = each(lambda out, x, factor: out + factor)
+root = each(lambda out, x, factor: math.sqrt(out))
+scaled = each(lambda out, x, factor: factor * x)
+square = each(lambda out, x, factor: x * x)
+add = each(lambda out, x, factor: out + x)
+subtract = each(lambda out, x, factor: out - x)
+divide = each(lambda out, x, factor: out / x)
+
+
+def _numba_unfused(name: str, memory: Memory) -> Contender:
+    """A kernel for every line of a textbook's AdamW, temporaries in scratch memory."""
+    zeros = [np.zeros(size, np.float32) for size in memory.sizes]
+    params, grads = ([cuda.to_device(memory.values(z.size)) for z in zeros] for _ in range(2))
+    moments = [(cuda.to_device(zero), cuda.to_device(zero)) for zero in zeros]
+    scratch = [cuda.device_array(max(memory.sizes), np.float32) for _ in range(2)]
+    arrays = [
+        (p, g, *m, *(each[: p.size] for each in scratch))
+        for p, g, m in zip(params, grads, moments, strict=True)
+    ]
+    (beta1, beta2), steps = BETAS, count(1)
+
+    def step() -> None:
+        number = next(steps)
+        for param, grad, exp_avg, exp_avg_sq, update, denominator in arrays:
+            scale(param, param, 1 - LR * WEIGHT_DECAY)
+            scale(exp_avg, exp_avg, beta1)
+            scaled(update, grad, 1 - beta1)
+            add(exp_avg, update)
+            scale(exp_avg_sq, exp_avg_sq, beta2)
+            square(update, grad)
+            scale(update, update, 1 - beta2)
+            add(exp_avg_sq, update)
+            scaled(denominator, exp_avg_sq, 1 / (1 - beta2**number))
+            root(denominator, denominator)
+            shift(denominator, denominator, EPS)
+            scaled(update, exp_avg, LR / (1 - beta1**number))
+            divide(update, denominator)
+            subtract(param, update)
+
+    def write(array: Any, values: Any) -> None:
+        array.copy_to_device(values)
+
+    return Contender(name, step, params, grads, lambda array: array.copy_to_host(), write)
+
+
+_MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
+    "numba unfused": _numba_unfused,
+    "torch foreach": partial(_torch, foreach=True, fused=False),
+    "torch fused": partial(_torch, foreach=False, fused=True),
+    "fused": _fused,
+    "limit": _limit,
+}
+
+
+def torch_on_gpu() -> bool:
+    """Whether PyTorch is there and sees the GPU."""
+    if SIMULATED or find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def names_for(torch: bool, dtype: str) -> list[str]:
+    """The contenders, slowest first by expectation."""
+    absent = [] if torch else [name for name in _MAKERS if name.startswith("torch")]
+    return [n for n in _MAKERS if n not in absent and (dtype == "float32" or n != "numba unfused")]
+
+
+def contenders(case: Case, names: Sequence[str], dtype: str) -> list[Contender]:
+    """Contenders of a case, each with its memory."""
+    memory = Memory(case.sizes, dtype)
+    return [_MAKERS[name](name, memory) for name in names]
+
+
+def bytes_of(case: Case, torch: bool) -> int:
+    """How much memory of the device they take together."""
+    return case.elements * (OWN_BYTES + (TORCH_BYTES if torch else 0))
+
+
+def free_memory() -> float:
+    """Bytes of the device that nobody uses, after what is no longer used is given back."""
+    gc.collect()
+    context = cuda.current_context()
+    if not SIMULATED:
+        with suppress(AttributeError):
+            context.memory_manager.deallocations.clear()
+        if torch_on_gpu():
+            import torch
+
+            torch.cuda.empty_cache()
+    return float(context.get_memory_info()[0])
+
+
+# Time
+
+
+class Events:
+    """A stopwatch for the default stream; in the simulator, which has no time, the host's."""
+
+    def __init__(self) -> None:
+        self._start, self._stop = cuda.event(), cuda.event()
+
+    def __call__(self, step: Callable[[], object], repeats: int) -> float:
+        """The mean time of a few steps in a row, after one that does not count."""
+        step()
+        began = perf_counter()
+        self._start.record()
+        for _ in range(repeats):
+            step()
+        self._stop.record()
+        self._stop.synchronize()
+        if SIMULATED:
+            return (perf_counter() - began) / repeats
+        return float(self._start.elapsed_time(self._stop)) / 1e3 / repeats
+
+
+def host_time(step: Callable[[], object], steps: int, rounds: int = 9) -> float:
+    """How long a call of `step` occupies the host, the device idle at first; the median."""
+    times = []
+    for _ in range(rounds):
+        step()
+        cuda.synchronize()
+        began = perf_counter()
+        for _ in range(steps):
+            step()
+        times.append((perf_counter() - began) / steps)
+        cuda.synchronize()
+    return sorted(times)[rounds // 2]
+
+
+def copy_bandwidth(nbytes: int, rounds: int = 9) -> float:
+    """Bytes per second, read and written, of a copy from the device to the device."""
+    source, target = (cuda.device_array(nbytes, np.uint8) for _ in range(2))
+    events, copy = Events(), partial(target.copy_to_device, source)
+    times = sorted(events(copy, 3) for _ in range(rounds))
+    return 2 * nbytes / times[rounds // 2]

@@ -1,0 +1,20 @@
+"""Whether there is a GPU."""
+
+import os
+from functools import cache
+
+
+@cache
+def usable() -> bool:
+    """Whether Numba finds a GPU, or is told to simulate one."""
+    try:
+        from numba import cuda
+
+        return bool(cuda.is_available())
+    except Exception:  # a driver without a toolkit, no CUDA in this Numba: there are many ways
+        return False
+
+
+def real() -> bool:
+    """Whether Numba finds a GPU."""
+    return usable() and os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "0"
