@@ -354,7 +354,7 @@ def test_quantiles_are_in_order():
 def test_samples_last_a_millisecond():
     clock = Clock()
     timing.measure([clock.step("a", 1e-6)], rounds=1, clock=clock)
-    sample = partial(timing._sample, clock)
+    sample = partial(timing._sample, clock=clock)
     assert 1000 <= timing._repeats(clock.step("a", 1e-6), sample) < 3000
     assert timing._repeats(clock.step("a", 1.0), sample) == 1
     assert timing._repeats(clock.step("a", 0.0), sample) == timing.MOST_REPEATS
@@ -699,7 +699,7 @@ def script(*arguments):
 def test_gpu_script_in_the_simulator(tmp_path):
     done = script("--dry-run", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    written = report.read_csv(tmp_path / "gpu-simulator.csv")
+    written = kinds.read_csv(tmp_path / "gpu-simulator.csv")
     assert {*written.contenders} == {"numba unfused", "fused", "limit"}
     assert [*written.cases] == ["40", "100", "3 arrays"]
     assert written.machine["gpu"] == "simulator"
