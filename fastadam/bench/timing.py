@@ -52,7 +52,7 @@ def measure(
         progress: called between rounds with the fraction that is done.
         clock: tells the time in seconds.
         sample: `sample(step, repeats)` is the mean time of so many steps in a row, after one that
-            does not count; by default it asks the clock.
+            does not count, in place of `clock` and `before`.
     """
     samples: list[list[float]] = [[] for _ in steps]
     with _no_collection():
