@@ -143,9 +143,9 @@ class Launch:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members])
 
-    def tell(self, option: str, number: Any) -> None:
-        """Give an option its number, or an array of one for each parameter of the optimizer."""
-        self.numbers[option][...] = number[self.members] if np.ndim(number) else number
+    def tell(self, option: str, number: float) -> None:
+        """Give an option its number."""
+        self.numbers[option][...] = number
 
     def choose(self, records: Sequence[int]) -> None:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""

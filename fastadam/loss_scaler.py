@@ -13,15 +13,15 @@ import numpy as np
 from .options import flag_of
 from .step_info import StepInfo
 
-LEAST_SCALE = 2.0**-126  # the least number of which float32 has an inverse at full precision
+LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**126  # with an inverse at full precision in float32
 
 
 class LossScaler:
     r"""A loss scale that grows while gradients are finite, and falls when they are not.
 
     After `growth_interval` good steps in a row \(s \leftarrow s \cdot\) `growth_factor`; after a
-    bad one \(s \leftarrow s \cdot\) `backoff_factor`, but never below 2**-126. Names, defaults and
-    saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
+    bad one \(s \leftarrow s \cdot\) `backoff_factor`, within 2**-126 and 2**126. Names, defaults
+    and saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
     optimizer checks and unscales, on the way, with `skip_nonfinite=True` and
     `step(grad_scale=...)`.
 
@@ -58,10 +58,9 @@ class LossScaler:
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
     ) -> None:
-        scale = _number("init_scale", init_scale, LEAST_SCALE / 2, math.inf)
+        self.scale, self._good_steps = _scale("init_scale", init_scale), 0
         self._growth_factor = _number("growth_factor", growth_factor, 1.0, math.inf)
         self._backoff_factor = _number("backoff_factor", backoff_factor, 0.0, 1.0)
-        self.scale, self._good_steps = scale, 0
         self._growth_interval = _count("growth_interval", growth_interval, 1)
 
     def update(self, found_inf: StepInfo | bool) -> None:
@@ -80,9 +79,9 @@ class LossScaler:
             self._good_steps = 0
             return
         self._good_steps += 1
-        if self._good_steps == self._growth_interval:
-            grown = self.scale * self._growth_factor
-            self.scale, self._good_steps = grown if grown < math.inf else self.scale, 0
+        if self._good_steps >= self._growth_interval:
+            self.scale = min(self.scale * self._growth_factor, LARGEST_SCALE)
+            self._good_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on, as PyTorch's GradScaler has it."""
@@ -104,13 +103,22 @@ class LossScaler:
             raise TypeError(f"LossScaler: state_dict={state_dict!r} is not a dict")
         if missing := self.state_dict().keys() - state_dict.keys():
             raise ValueError(f"state_dict lacks {sorted(missing)}; it has {list(state_dict)}")
-        settings = {name: state_dict[name] for name in self.state_dict() if name[0] != "_"}
-        loaded = LossScaler(settings.pop("scale"), **settings)
+        settings = ("growth_factor", "backoff_factor", "growth_interval")
+        loaded = LossScaler(**{name: state_dict[name] for name in settings})
+        loaded.scale = _scale("scale", state_dict["scale"])
         loaded._good_steps = _count("_growth_tracker", state_dict["_growth_tracker"], 0)
         vars(self).update(vars(loaded))
 
     def __repr__(self) -> str:
         return f"LossScaler(scale={self.scale:g})"
+
+
+def _scale(name: str, value: Any) -> float:
+    """A scale that can be undone in float32."""
+    scale = _number(name, value, 0.0, math.inf)
+    if not LEAST_SCALE <= scale <= LARGEST_SCALE:
+        raise ValueError(f"LossScaler: {name}={value!r} is not in [2**-126, 2**126]")
+    return scale
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:

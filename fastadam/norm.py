@@ -13,7 +13,7 @@ from .kernels.stages import staged, streams
 from .kernels.storage import FLOAT, Elementwise, Sums
 from .launch import Launch, by_dtype, target_of
 from .memory.checks import address
-from .memory.device import DeviceArray, Late, as_array
+from .memory.device import DeviceArray, Late
 from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
 from .options import Options
@@ -46,16 +46,6 @@ def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
     """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
     bound = h.max_norm / (math.sqrt(grad) * h.scale + 1e-6)
     return (1.0 if bound > 1.0 else bound) * h.scale, state
-
-
-def finite(norm: float | None, grads: Sequence[Any]) -> bool:
-    """Whether all gradients are finite: if their norm is, or else on a second look.
-
-    The square of a large float64 may overflow.
-    """
-    return (norm is not None and math.isfinite(norm)) or all(
-        np.isfinite(np.asarray(as_array(grad))).all() for grad in grads if grad is not None
-    )
 
 
 class Norm:
@@ -141,8 +131,7 @@ class Clip:
         self.factors = {t: aligned_zeros(squares.size, t, squares) for t in dtypes}
         self._launches = []
         for dtype, factors in self.factors.items():
-            number = dtype.type
-            storage = Elementwise("factor", dtype.name, "float64", encode=number)
+            storage = Elementwise("factor", dtype.name, "float64", encode=dtype.type)
             inputs = (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r"))
             launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
             launch.place("grad", [address(squares)])

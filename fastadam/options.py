@@ -1,6 +1,7 @@
 """What a step does besides its rule: one set of options for all parameters of an optimizer."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
@@ -112,24 +113,23 @@ def _check_count(value: Any) -> None:
         raise ValueError(f"accumulate_steps={value} is less than 1; 1 updates at every step")
 
 
-def unscale_of(grad_scale: Any, largest: float) -> float:
-    """What gradients are multiplied by to undo a loss scale; 1 without any.
-
-    Args:
-        largest: number of the dtypes in which they are multiplied.
+def unscale_of(grad_scale: Any, dtypes: Iterable[Any]) -> float:
+    """What gradients of these dtypes are multiplied by to undo a loss scale; 1 without any.
 
     Raises:
         TypeError: if it is not a number.
-        ValueError: if it is not above zero, not finite, or too small to be undone.
+        ValueError: if it is not above zero and finite, or cannot be undone in a dtype.
     """
     if grad_scale is None:
         return 1.0
     scale = _one_number("grad_scale", grad_scale)
-    if not 0 < scale < math.inf or 1 / largest > scale:
-        raise ValueError(
-            f"step(): grad_scale={grad_scale!r} is not above {1 / largest:.1g} and finite; give "
-            "the number that the loss was multiplied by"
-        )
+    for numbers in map(np.finfo, dtypes):
+        low, high = 1 / float(numbers.max), 1 / float(numbers.tiny)
+        if not low <= scale <= high:
+            raise ValueError(
+                f"step(): grad_scale={grad_scale!r} is not between {low:.1g} and {high:.1g}; give "
+                "the number that the loss was multiplied by"
+            )
     return 1 / scale
 
 

@@ -1,5 +1,6 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from .memory import checks
 from .memory.device import as_array
 from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
-from .norm import Clip, Norm, finite
+from .norm import Clip, Norm
 from .options import Options, flag_of, unscale_of
 from .rules import Rule
 from .state import State
@@ -87,7 +88,7 @@ class Plan:
         for launch in wide:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in self._kept[name]])
-        self._largest = min(float(np.finfo(array.dtype).max) for array in arrays)
+        self._dtypes = {array.dtype for array in arrays}
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self._tell("clip_value", options.clip_value)
         self._clip = self._clipping() if options.clips else None
@@ -99,7 +100,7 @@ class Plan:
         """What takes the factors of a clip, which the launches then read."""
         assert self._norm
         arrays = self._parameters.arrays
-        clip = Clip(self._norm, self._options, {array.dtype for array in arrays})
+        clip = Clip(self._norm, self._options, self._dtypes)
         for launch in self._launches:
             factors = clip.factors[arrays[launch.members[0]].dtype]
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
@@ -149,13 +150,15 @@ class Plan:
         Raises:
             TypeError, ValueError: for a bad scale or flag.
         """
-        unscale = 1.0 if grad_scale is None else unscale_of(grad_scale, self._largest)
+        unscale = unscale_of(grad_scale, self._dtypes)
         skip = found_inf is not False and flag_of(found_inf)
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
             norm = self._measured(unscale, last)
-            skip = self._options.skip_nonfinite and not finite(norm, arrays)
+            skip = self._options.skip_nonfinite and not self._all_finite(
+                norm, arrays, unscale, last
+            )
         if skip:
             if self._options.zero_grads:
                 for array in arrays:
@@ -187,8 +190,24 @@ class Plan:
             self._tell("grad_scale", scale)
         return taken.norm(scale, wait=self._options.skip_nonfinite)
 
+    def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
+        """Whether all gradients are finite: if their norm is, or else on a second look at those of
+        float64, whose squares may overflow."""
+        if math.isfinite(norm):
+            return True
+        taken, accumulator = (self._norm if last else self._finite), self._accumulator
+        assert taken
+        for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
+            grad = np.asarray(as_array(arrays[number]))
+            if accumulator and last:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    grad = np.asarray(accumulator.sums[number]) + grad * unscale
+            if grad.dtype != np.float64 or not np.isfinite(grad).all():
+                return False
+        return True
+
     def _tell(self, option: str, number: Any) -> None:
-        """Give an option its number, or one for each parameter, where kernels have it."""
+        """Give an option its number, where kernels have it."""
         for launch in self._launches:
             if option in launch.numbers:
                 launch.tell(option, number)

@@ -36,13 +36,19 @@ class LateStepInfo(StepInfo):
     def known(self) -> StepInfo:
         """The same with its norm."""
         step, lr, norm, skipped, updated = tuple.__iter__(self)
-        return StepInfo(step, lr, norm(), skipped, updated)  # type: ignore
+        return StepInfo(step, lr, norm() if callable(norm) else norm, skipped, updated)  # type: ignore
 
     def __getitem__(self, part: Any) -> Any:
         return self.known[part]
 
     def __iter__(self) -> Any:
         return iter(self.known)
+
+    def __contains__(self, value: object) -> bool:
+        return value in tuple(self.known)
+
+    def __add__(self, other: Any) -> Any:
+        return tuple(self.known) + other
 
     def __eq__(self, other: object) -> bool:
         return tuple(self.known) == other

@@ -3,6 +3,7 @@
 Run by test_cuda.py. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_walk.py
 """
 
+import copy
 import math
 import pickle
 
@@ -206,6 +207,9 @@ def test_a_norm_is_fetched_when_it_is_looked_at(monkeypatch):
     assert infos[3] == (4, 1e-3, 15.0, False, True)
     assert repr(pickle.loads(pickle.dumps(infos[3]))) == repr(infos[3])
     assert infos[3] != infos[4]
+    assert 15.0 in infos[3]
+    assert (infos[3] + (1,))[2:] == (15.0, False, True, 1)
+    assert infos[3]._replace(step=9) == (9, 1e-3, 15.0, False, True)
     assert hash(infos[3]) == hash(tuple(infos[3]))
 
 
@@ -225,3 +229,40 @@ def test_device_arrays_behave():
     empty = zeros(0, np.float32)
     empty[...] = 1
     assert np.asarray(empty).size == 0
+
+
+def test_device_arrays_are_copied_with_their_numbers():
+    array = zeros(3, np.float32)
+    array[...] = [1, 2, 3]
+    for twin in (copy.deepcopy(array), pickle.loads(pickle.dumps(array))):
+        array[...] = 0
+        assert np.asarray(twin).tolist() == [1, 2, 3]
+        array[...] = [1, 2, 3]
+    params = on_device(arrays(0))
+    opt = fa.AdamW([{"params": params[:2]}, {"params": params[2:], "lr": 0.5}])
+    opt.step(on_device(arrays(1)))
+    twin, before = copy.deepcopy(opt), [param.copy_to_host() for param in params]
+    twin.step(on_device(arrays(2)))
+    same(before, params)
+    flat = copy.deepcopy(fa.flatten(params))
+    assert isinstance(flat.buffer, DeviceArray)
+    same(before, map(np.asarray, flat.leaves))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [np.ones((2, 3), np.int32), np.ones((3, 2), np.float32), np.ones((3, 2), np.float32).T],
+)
+def test_sources_that_do_not_fit_are_refused(source):
+    array = zeros(6, np.float32).reshape(2, 3)
+    with pytest.raises(ValueError, match=r"fit|contiguous"):
+        array[...] = Foreign(source)
+    assert not np.asarray(array).any()
+
+
+@pytest.mark.parametrize("part", [slice(None, None, 2), 1, (0, 1)])
+def test_only_runs_can_be_taken(part):
+    with pytest.raises(IndexError, match=r"np\.asarray"):
+        zeros(6, np.float32)[part]
+    with pytest.raises(IndexError, match=r"np\.asarray"):
+        zeros(6, np.float32).reshape(2, 3)[1:2]

@@ -747,3 +747,8 @@ def test_an_optimizer_refuses_a_schedule_out_of_its_range():
     steps(opt, 2)
     with pytest.raises(ValueError, match="at step 3 betas="):
         steps(opt, 1)
+
+
+def test_growth_without_end_is_no_error():
+    assert schedules.step_decay(0.0, every=1, gamma=10.0)(400) == 0
+    assert schedules.exponential(1.0, gamma=10.0)(400) == math.inf

@@ -892,3 +892,40 @@ def test_a_loss_scaler_loads_all_or_nothing(wrong):
         with pytest.raises((TypeError, ValueError), match="found_inf"):
             scaler.update(found_inf)
     scaler.load_state_dict(before | {"more": 1})
+
+
+def test_a_window_whose_sum_overflows_is_skipped():
+    param = np.zeros(2, np.float32)
+    opt = fa.SGD(param, lr=1.0, skip_nonfinite=True, accumulate_steps=2)
+    large = np.full(2, 3e38, np.float32)
+    opt.step(large)
+    assert opt.step(large).skipped
+    assert param.tolist() == [0, 0]
+    assert opt.step(-large).updated
+    wide = np.zeros(2)
+    opt = fa.SGD(wide, lr=0.0, skip_nonfinite=True, accumulate_steps=2)
+    opt.step(np.full(2, 1e300))
+    assert opt.step(np.full(2, 1e300)).updated
+    opt.step(np.full(2, 1.5e308))
+    assert opt.step(np.full(2, 1.5e308)).skipped
+
+
+def test_a_scale_that_leaves_nothing_is_refused():
+    for scale in (1e39, 1e50):
+        with pytest.raises(ValueError, match="grad_scale"):
+            fa.SGD(np.ones(2, np.float32)).step(np.ones(2, np.float32), grad_scale=scale)
+
+
+def test_a_scaler_grows_and_falls_within_bounds():
+    scaler = fa.LossScaler(init_scale=2.0**125, growth_interval=3)
+    scaler.load_state_dict(scaler.state_dict() | {"_growth_tracker": 7})
+    scaler.update(False)
+    assert scaler.scale == 2.0**126
+    for _ in range(3):
+        scaler.update(False)
+    assert scaler.scale == 2.0**126
+    for wrong in (2.0**-127, 2.0**127):
+        with pytest.raises(ValueError, match="init_scale"):
+            fa.LossScaler(init_scale=wrong)
+        with pytest.raises(ValueError, match="scale="):
+            scaler.load_state_dict(scaler.state_dict() | {"scale": wrong})

@@ -1,6 +1,7 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-This file and primitives.py are all that another CUDA compiler for Python would have to replace.
+This file, cuda_memory.py and primitives.py are all that another CUDA compiler for Python would have
+to replace.
 """
 
 from collections.abc import Callable, Iterator, Sequence

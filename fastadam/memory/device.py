@@ -1,7 +1,7 @@
 """Arrays on a GPU, seen as NumPy arrays are seen: shape, dtype, address, and simple assignments.
 
 Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as it is, without a
-copy; in Numba's simulator its arrays are. Nothing here is on the way of a step.
+copy; in Numba's simulator its arrays are.
 """
 
 from collections.abc import Callable
@@ -78,8 +78,15 @@ class DeviceArray:
         return DeviceArray(self.address, (size,), dtype, self._owner, self._read_only)
 
     def __getitem__(self, part: slice) -> "DeviceArray":
-        """A run of a one-dimensional array."""
+        """A run of a one-dimensional array.
+
+        Raises:
+            IndexError: for anything else.
+        """
+        if self.ndim != 1 or not isinstance(part, slice) or part.step not in (None, 1):
+            raise IndexError(f"a DeviceArray has runs only, not [{part!r}]; take np.asarray(a)")
         start, stop, _ = part.indices(self.size)
+        stop = max(start, stop)
         address = self.address + start * self.itemsize
         return DeviceArray(address, (stop - start,), self.dtype, self._owner, self._read_only)
 
@@ -92,7 +99,15 @@ class DeviceArray:
         if not target.size:
             return
         if is_device(value):
-            _driver().copy(target, as_array(value))
+            source = as_array(value)
+            if (source.dtype, source.shape) != (target.dtype, target.shape):
+                raise ValueError(
+                    f"an array of {source.dtype} and shape {source.shape} does not fit into one of "
+                    f"{target.dtype} and shape {target.shape}"
+                )
+            if not source.flags.c_contiguous:
+                raise ValueError(f"an array with strides {source.strides} is not C-contiguous")
+            _driver().copy(target, source)
             return
         values = np.asarray(value, self.dtype)
         if not values.ndim and not any(values.tobytes()):
@@ -112,6 +127,12 @@ class DeviceArray:
         copied = zeros(self.size, self.dtype).reshape(self.shape)
         copied[...] = self
         return copied
+
+    def __deepcopy__(self, memo: Any) -> "DeviceArray":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return _from_host, (np.asarray(self),)
 
     def astype(self, dtype: Any) -> Any:
         """The numbers as another dtype, on the host."""
@@ -135,6 +156,13 @@ def as_array(array: Any) -> Any:
         shape, strides = interface["shape"], interface.get("strides")
     address, read_only = where
     return DeviceArray(address, shape, dtype, array, read_only, strides)
+
+
+def _from_host(values: Any) -> DeviceArray:
+    """A copy of a host array on the device."""
+    array = zeros(values.size, values.dtype).reshape(values.shape)
+    array[...] = values
+    return array
 
 
 class Late:

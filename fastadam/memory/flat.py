@@ -55,14 +55,14 @@ class Flat:
         return self.over(aligned_zeros(self.buffer.size, self.buffer.dtype, self.buffer))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._structure, self._shapes, np.array(self.buffer))
+        return _restored, (self._structure, self._shapes, self.buffer[:])
 
     def __repr__(self) -> str:
         return f"Flat({self.buffer.size} x {self.buffer.dtype}, {len(self.leaves)} arrays)"
 
 
 def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:
-    buffer = aligned_zeros(values.size, values.dtype)
+    buffer = aligned_zeros(values.size, values.dtype, values)
     buffer[:] = values
     return Flat(structure, shapes, buffer)
 

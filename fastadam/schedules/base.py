@@ -91,12 +91,12 @@ def between(end: float, start: float, share: float) -> float:
     return start if share == 1 else end + (start - end) * share
 
 
-def power(base: float, exponent: int) -> float:
-    """`base ** exponent`, infinite where Python has no number for it."""
+def grown(start: float, factor: float, times: int) -> float:
+    """`start * factor**times`, infinite where Python has no number for it."""
     try:
-        return base**exponent
+        return start * factor**times
     except OverflowError:
-        return math.inf
+        return math.inf if start else 0.0
 
 
 def whole(name: str, value: Any, least: int) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
-from .base import Schedule, between, number, power, whole
+from .base import Schedule, between, grown, number, whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +59,7 @@ class step_decay(Schedule):
     gamma: float = 0.1
 
     def _at(self, t: int) -> float:
-        return self.lr * power(self.gamma, t // self.every)
+        return grown(self.lr, self.gamma, t // self.every)
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,7 +87,7 @@ class exponential(Schedule):
     gamma: float
 
     def _at(self, t: int) -> float:
-        return self.lr * power(self.gamma, t)
+        return grown(self.lr, self.gamma, t)
 
 
 @dataclass(frozen=True, repr=False)
