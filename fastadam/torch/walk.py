@@ -172,12 +172,14 @@ class Walk:
         )
         norm, verdict, lr = None, "update", self._values[0].get("lr")
         if plan.around or found_inf:
-            norm, verdict = plan.prepare(grads, grad_scale, found_inf)
+            norm, verdict = plan.prepare(self._gradients.seen(grads), grad_scale, found_inf)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
             self._watch.note()
         if verdict == "update":
             self._run()
+        if self._options.zero_grads:
+            self._gradients.clear_copied()
         return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
 
     def _run(self) -> None:
@@ -187,9 +189,6 @@ class Walk:
         plan.run()
         for place in self._members.gapped:
             place.put_back()
-        if self._options.zero_grads:
-            for grad, _ in self._gradients.copies:
-                grad.zero_()
         self._counters.follow(self._state, active, tuple(self._core.carried))
         moved = self._members.params
         torch.autograd.graph.increment_version(
