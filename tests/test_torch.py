@@ -12,7 +12,8 @@ from processes import output
 import fastadam as fa
 
 torch = pytest.importorskip("torch")
-ft = pytest.importorskip("fastadam.torch")
+
+import fastadam.torch as ft  # noqa: E402
 
 TWINS = [case for case in CASES if case.torch_hyper is not None]
 each_twin = pytest.mark.parametrize("case", TWINS, ids=lambda case: case.id)
@@ -191,6 +192,19 @@ def test_a_step_without_any_gradient_does_nothing():
     assert not opt.state
     assert not opt.info.updated
     assert opt.info.step == 0
+
+
+def test_the_lr_reported_is_that_of_the_first_group():
+    params = parameters()
+    groups = [{"params": params[:2], "lr": 0.5}, {"params": params[2:], "lr": 0.25}]
+    opt = ft.SGD(groups)
+    opt.step()
+    assert opt.info.lr == 0.5
+    steps(opt, params[2:], [0])
+    assert opt.info.lr == 0.5
+    opt.param_groups[0]["lr"] = torch.tensor(0.125)
+    steps(opt, params[2:], [1])
+    assert opt.info.lr == 0.125
 
 
 # Groups, schedulers, closures, hooks

@@ -3,7 +3,9 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-ft = pytest.importorskip("fastadam.torch")
+
+import fastadam.torch as ft  # noqa: E402
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 OURS, THEIRS = ft.AdamW, torch.optim.AdamW

@@ -3,7 +3,6 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("fastadam.torch")
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed"),

@@ -3,7 +3,8 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-ft = pytest.importorskip("fastadam.torch")
+
+import fastadam.torch as ft  # noqa: E402
 
 
 def channels_last(x):
@@ -129,6 +130,58 @@ def test_a_negated_gradient_of_one_element():
             opt.step()
         made.append([param])
     assert_same(*made)
+
+
+def test_a_negated_gradient_of_one_element_that_is_not_finite():
+    param = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    opt = ft.SGD([param], skip_nonfinite=True, zero_grads=True)
+    real = torch.tensor(0.0, dtype=torch.float64)
+    param.grad = torch.complex(real, torch.tensor(float("nan"), dtype=torch.float64)).conj().imag
+    assert param.grad.is_neg()
+    opt.step()
+    assert opt.info.skipped
+    assert param.item() == 1
+    assert param.grad.item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_skipped_step_clears_gradients_in_any_layout(dtype):
+    param = torch.nn.Parameter(torch.ones(4, 3, dtype=dtype))
+    opt = ft.SGD([param], skip_nonfinite=True, zero_grads=True)
+    param.grad = torch.full((3, 4), float("inf"), dtype=dtype).t()
+    opt.step()
+    assert opt.info.skipped
+    assert not param.grad.any()
+
+
+@pytest.mark.parametrize(
+    "grad", [torch.ones(2), torch.ones(12), torch.ones(1, 6), torch.ones(6, 2)[:, :1]]
+)
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+def test_a_gradient_that_changes_its_shape_is_refused(shape, grad):
+    param = torch.nn.Parameter(torch.ones(shape))
+    opt = ft.SGD([param], lr=0.1)
+    param.grad = torch.ones(shape)
+    opt.step()
+    before = param.detach().clone()
+    param.grad.data = grad
+    with pytest.raises(RuntimeError, match=r"gradient of .* shape"):
+        opt.step()
+    assert torch.equal(param, before)
+
+
+def test_a_parameter_that_becomes_shorter():
+    base = torch.ones(10)
+    param = torch.nn.Parameter(base)
+    opt = ft.SGD([param], lr=0.5)
+    param.grad = torch.ones(10)
+    opt.step()
+    param.data = param.data[:5]
+    with pytest.raises(RuntimeError, match=r"gradient of .* shape"):
+        opt.step()
+    param.grad = torch.ones(5)
+    opt.step()
+    assert base.tolist() == [0.0] * 5 + [0.5] * 5
 
 
 def test_tensors_that_move_are_found():

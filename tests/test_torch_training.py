@@ -1,9 +1,13 @@
 """Training as PyTorch does it: loss scaling, the compiler, what fastadam does around a step."""
 
+import copy
+import pickle
+
 import pytest
 
 torch = pytest.importorskip("torch")
-ft = pytest.importorskip("fastadam.torch")
+
+import fastadam.torch as ft  # noqa: E402
 
 
 def net(seed=0):
@@ -134,14 +138,27 @@ def test_averages_and_their_exchange():
         opt.step()
         average.update_parameters(model)
     params = [p.detach().clone() for p in model.parameters()]
+    saved = opt.state_dict()
     with opt.swap_ema():
         assert_same(model, average.module)
-        with pytest.raises(RuntimeError, match="exchanged"):
-            opt.step()
-        with pytest.raises(RuntimeError, match="already"), opt.swap_ema():
-            pass
+        averages = [p.detach().clone() for p in model.parameters()]
+        for refused in (
+            opt.step,
+            opt.state_dict,
+            lambda: opt.load_state_dict(saved),
+            lambda: opt.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]}),
+            lambda: pickle.dumps(opt),
+            lambda: copy.copy(opt),
+            lambda: copy.deepcopy(opt),
+            lambda: opt.swap_ema().__enter__(),
+        ):
+            with pytest.raises(RuntimeError, match="exchanged with their average; leave swap_ema"):
+                refused()
+        for param, kept in zip(model.parameters(), averages, strict=True):
+            assert torch.equal(param, kept)
     for param, kept in zip(model.parameters(), params, strict=True):
         assert torch.equal(param, kept)
+    assert len(opt.param_groups) == 1
     again = ft.SGD(net().parameters(), ema_decay=0.5)
     again.load_state_dict(opt.state_dict())
     for one, other in zip(again.ema, opt.ema, strict=True):
@@ -154,12 +171,34 @@ def test_copies_in_low_precision(dtype):
     opt = ft.AdamW(model.parameters(), lr=0.05, shadow_dtype=dtype)
     assert opt.shadow[0].dtype == getattr(torch, dtype)
     train(model, opt)
-    for param, copy in zip(model.parameters(), opt.shadow, strict=True):
-        assert torch.equal(copy, param.detach().to(copy.dtype))
+    for param, shadow in zip(model.parameters(), opt.shadow, strict=True):
+        assert torch.equal(shadow, param.detach().to(shadow.dtype))
+    opt.load_state_dict(opt.state_dict())
+    assert opt.shadow[0].dtype == getattr(torch, dtype)
     param = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
     param.grad = torch.ones_like(param)
     with pytest.raises(TypeError, match="float32 parameters"):
         ft.AdamW([param], shadow_dtype=dtype).step()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_copies_follow_an_exchange(dtype):
+    model = net()
+    opt = ft.SGD(model.parameters(), lr=0.1, ema_decay=0.5, shadow_dtype=dtype)
+
+    def assert_rounded():
+        for param, shadow in zip(model.parameters(), opt.shadow, strict=True):
+            assert torch.equal(shadow, param.detach().to(getattr(torch, dtype)))
+
+    model[0].requires_grad_(False)  # its parameters are their own averages
+    train(model, opt)
+    raw = [shadow.clone() for shadow in opt.shadow]
+    with opt.swap_ema():
+        assert_rounded()
+        assert not torch.equal(opt.shadow[-1], raw[-1])
+    assert_rounded()
+    for shadow, before in zip(opt.shadow, raw, strict=True):
+        assert torch.equal(shadow, before)
 
 
 def test_what_is_not_asked_for_is_not_there():

@@ -64,6 +64,7 @@ class Optimizer(torch.optim.Optimizer):
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _walk: Walk | None = None
     _given: list[Any] | None = None
+    _lr: float | None = None  # that of the first group
     _handed_out = False  # whether others may have written to `state`
     _swapped = False
 
@@ -100,7 +101,13 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(params, {**self._kept, **keywords})
 
     def add_param_group(self, param_group: Values) -> None:
-        """Add a group, as in PyTorch; hyperparameters that are wrong are refused first."""
+        """Add a group, as in PyTorch; hyperparameters that are wrong are refused first.
+
+        Raises:
+            TypeError, ValueError: as the constructor.
+            RuntimeError: inside `swap_ema()`.
+        """
+        self._check_not_swapped()
         where = f"param_groups[{len(self.param_groups)}]: "
         self._settled(self._values({**self.defaults, **param_group}), where)
         super().add_param_group(param_group)
@@ -119,8 +126,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self._swapped:
-            raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
+        self._check_not_swapped()
         with torch.no_grad():
             self.info = self._stepped()
         return loss
@@ -130,14 +136,14 @@ class Optimizer(torch.optim.Optimizer):
         params = list(chain.from_iterable(map(PARAMS, self.param_groups)))
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
-            return StepInfo(self.info.step if self.info else 0, None, updated=False)
+            return StepInfo(self.info.step if self.info else 0, self._lr, updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
         walk = self._walk
         if walk is None or not walk.holds(self, groups, params, scaled, threads):
             self._walk = None  # its arrays, too, are to go if they are not wanted any more
             walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
-        return walk.step(grads, grad_scale, bool(found_inf))
+        return walk.step(grads, self._lr, grad_scale, bool(found_inf))
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -153,6 +159,7 @@ class Optimizer(torch.optim.Optimizer):
                 for k, values in enumerate(given)
             ]
             self._given = given
+            self._lr = self._groups[0].at(1).get("lr") if self._groups else None
         return self._groups
 
     def _values(self, group: Values) -> list[Any]:
@@ -210,21 +217,32 @@ class Optimizer(torch.optim.Optimizer):
             self._handed_out = before
 
     def state_dict(self) -> Values:
-        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`."""
+        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`.
+
+        Raises:
+            RuntimeError: inside `swap_ema()`.
+        """
+        self._check_not_swapped()
         return self._in_private(super().state_dict)
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Go on from a saved state: this class's, or that of PyTorch's class of the name.
 
         Tensors are copied, so that two optimizers may take up the same dict.
+
+        Raises:
+            RuntimeError: inside `swap_ema()`.
         """
+        self._check_not_swapped()
         super().load_state_dict(state_dict)
+        wanted = dtypes(self._options)  # PyTorch has cast all to the dtypes of the parameters
         for entry in self._entries.values():
             for name, value in entry.items():
                 if isinstance(value, torch.Tensor):
-                    entry[name] = value.clone()
+                    entry[name] = value.clone().to(wanted.get(name) or value.dtype)
 
     def __getstate__(self) -> Values:
+        self._check_not_swapped()
         kept = ("_options", "_step_supports_amp_scaling")
         own = self._in_private(super().__getstate__)
         return {**own, **{name: getattr(self, name) for name in kept}}
@@ -276,12 +294,14 @@ class Optimizer(torch.optim.Optimizer):
     def swap_ema(self) -> Iterator[None]:
         """Let parameters and averages change places inside a `with` block, for evaluation.
 
+        The shadow follows. There is no step, no new group, and nothing to save, load or copy,
+        before they are back.
+
         Raises:
             AttributeError: without `ema_decay`.
-            RuntimeError: inside another such block; and for a step before they are back.
+            RuntimeError: inside another such block.
         """
-        if self._swapped:
-            raise RuntimeError("the parameters are exchanged with their average already")
+        self._check_not_swapped()
         self._exchange()
         self._swapped = True
         try:
@@ -292,9 +312,16 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        params = chain.from_iterable(map(PARAMS, self.param_groups))
+        params = list(chain.from_iterable(map(PARAMS, self.param_groups)))
         for param, average in zip(params, self.ema, strict=True):
             if param.data_ptr() != average.data_ptr():
                 kept = param.clone()
                 param.copy_(average)
                 average.copy_(kept)
+        if self._options.shadow_dtype is not None:
+            for param, shadow in zip(params, self.shadow, strict=True):
+                shadow.copy_(param)
+
+    def _check_not_swapped(self) -> None:
+        if self._swapped:
+            raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")

@@ -14,7 +14,8 @@ from ..memory.inputs import Inputs
 
 SUPPORTED = (torch.float32, torch.float64)
 TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
-ADDRESS, STRIDE, DTYPE = torch.Tensor.data_ptr, torch.Tensor.stride, attrgetter("dtype")
+ADDRESS, STRIDE, NUMEL = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.numel
+SHAPE, DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
 def local(tensor: Any) -> Any:
@@ -150,6 +151,20 @@ class Place:
             self.part.copy_(self.walked)
 
 
+class Views(Sequence[Any]):
+    """Dense tensors, or None, as NumPy arrays; each is made when it is asked for."""
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self._tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __getitem__(self, number: Any) -> Any:
+        tensor = self._tensors[number]
+        return None if tensor is None else flat(tensor)
+
+
 class Gradients(Inputs):
     """The gradients of a step: addresses by `data_ptr`, copies of those in another order.
 
@@ -166,6 +181,7 @@ class Gradients(Inputs):
         super().__init__(arrays, names, called, dtypes, checks.check_gradient, True, cleared)
         self._places, self._owner = places, owner
         self._layouts = [place.walked.stride() for place in places]
+        self._extents = [place.part.shape for place in places]
         self._types = [place.part.dtype for place in places]
         self._every = [True] * len(places)
         # Only these can be dense and yet negated when read: half of a complex tensor has gaps.
@@ -189,11 +205,22 @@ class Gradients(Inputs):
         if self._cleared:
             checks.check_apart(self.spans())
 
+    def seen(self, tensors: Sequence[Any]) -> Views:
+        """The gradients for NumPy, copies in place of those that were copied."""
+        copies = {id(tensor): copy for tensor, copy in self.copies}
+        return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
+
+    def clear_copied(self) -> None:
+        """Write zeros to those that were copied."""
+        for tensor, _ in self.copies:
+            tensor.zero_()
+
     def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
         """The addresses if all gradients are there, and laid out as those looked at before."""
         try:
             as_before = (
                 list(map(STRIDE, tensors)) == self._layouts
+                and list(map(SHAPE, tensors)) == self._extents
                 and list(map(DTYPE, tensors)) == self._types
                 and not any(tensors[i].is_neg() for i in self._single)
             )

@@ -161,8 +161,10 @@ class Walk:
 
     # The step
 
-    def step(self, grads: Sequence[Any], grad_scale: Any, found_inf: bool) -> StepInfo:
-        """Move the parameters that have a gradient."""
+    def step(
+        self, grads: Sequence[Any], lr: float | None, grad_scale: Any, found_inf: bool
+    ) -> StepInfo:
+        """Move the parameters that have a gradient; `lr` is what to report."""
         plan, state = self._plan, self._state
         grads = self._members.of(grads)
         plan.look(grads)
@@ -170,14 +172,16 @@ class Walk:
             self._core.hyper,
             plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
         )
-        norm, verdict, lr = None, "update", self._values[0].get("lr")
+        norm, verdict = None, "update"
         if plan.around or found_inf:
-            norm, verdict = plan.prepare(grads, grad_scale, found_inf)
+            norm, verdict = plan.prepare(self._gradients.seen(grads), grad_scale, found_inf)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
             self._watch.note()
         if verdict == "update":
             self._run()
+        if self._options.zero_grads:
+            self._gradients.clear_copied()
         return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
 
     def _run(self) -> None:
@@ -187,9 +191,6 @@ class Walk:
         plan.run()
         for place in self._members.gapped:
             place.put_back()
-        if self._options.zero_grads:
-            for grad, _ in self._gradients.copies:
-                grad.zero_()
         self._counters.follow(self._state, active, tuple(self._core.carried))
         moved = self._members.params
         torch.autograd.graph.increment_version(

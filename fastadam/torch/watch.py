@@ -5,11 +5,11 @@ from operator import is_, itemgetter
 from typing import Any
 
 from .state import Entry
-from .tensors import ADDRESS, STRIDE, local
+from .tensors import ADDRESS, NUMEL, STRIDE, local
 
 
 class Watch:
-    """Remembers tensors, where they lie and in which order.
+    """Remembers tensors, where they lie, how large and in which order.
 
     Args:
         params: the parameters that move.
@@ -38,7 +38,7 @@ class Watch:
             for name in sorted(names)
         ]
         self._all_entries = list(self._state.values())
-        self._places, self._order = self._addresses(self._params), self._strides()
+        self._places, self._layouts = self._addresses(self._params), self._layouts_now()
         self._state_places = self._state_addresses()
 
     def _locals(self, tensors: Any) -> Any:
@@ -47,15 +47,18 @@ class Watch:
     def _addresses(self, tensors: Any) -> list[int]:
         return list(map(ADDRESS, self._locals(tensors)))
 
-    def _strides(self) -> list[Any]:
-        return list(map(STRIDE, self._locals(self._params)))
+    def _layouts_now(self) -> tuple[list[int], list[Any]]:
+        """The sizes and strides of the parameters."""
+        parts = list(self._locals(self._params))
+        return list(map(NUMEL, parts)), list(map(STRIDE, parts))
 
     def _state_addresses(self) -> list[list[int]]:
         return [self._addresses(map(pick, entries)) for pick, entries in self._holders]
 
     def params_stay(self) -> bool:
-        """Whether the parameters are where they were, in the same order."""
-        return self._addresses(self._params) == self._places and self._strides() == self._order
+        """Whether the parameters are where they were, as large and in the same order."""
+        places = self._addresses(self._params)
+        return places == self._places and self._layouts_now() == self._layouts
 
     def state_stays(self) -> bool:
         """Whether all state is in the tensors in which it was, and these where they were."""
