@@ -315,8 +315,9 @@ class Optimizer:
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
             norm, lr = None, values[0].get("lr")
-            if plan.around or found_inf is not False:
-                norm, verdict = plan.prepare(arrays, grad_scale, found_inf)
+            if plan.ahead.needed or found_inf is not False:
+                count = self._state.count + 1
+                norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                 if verdict != "update":
                     return new_info((self._state.count, lr, norm, verdict == "skip", False))
             if plan.stale:

@@ -173,8 +173,9 @@ class Walk:
             plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
         )
         norm, verdict = None, "update"
-        if plan.around or found_inf:
-            norm, verdict = plan.prepare(self._gradients.seen(grads), grad_scale, found_inf)
+        if plan.ahead.needed or found_inf:
+            seen = self._gradients.seen(grads)
+            norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
             self._watch.note()

@@ -1,0 +1,153 @@
+"""What goes ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .accumulator import Accumulator
+from .kernels.factory import Kernel
+from .launch import Launch
+from .memory import checks
+from .memory.device import as_array
+from .norm import Clip, Norm
+from .options import Options, flag_of, unscale_of
+
+Verdict = Literal["update", "skip", "wait"]
+
+
+class Ahead:
+    """Finds out whether launches are to run, and tells them the numbers of their options.
+
+    Args:
+        launches: those of the update.
+        params: all parameters.
+        kept: arrays that options read and write, by the streams of kernels.
+        scaled: whether steps may come with a scale of their gradients.
+
+    Attributes:
+        needed: whether there is anything to do at every step.
+        kernels: what is launched.
+    """
+
+    def __init__(
+        self,
+        launches: Sequence[Launch],
+        params: Sequence[Any],
+        options: Options,
+        kept: Mapping[str, Sequence[Any]],
+        accumulator: Accumulator | None,
+        scaled: bool,
+    ) -> None:
+        self._launches, self._options, self._accumulator = launches, options, accumulator
+        self._dtypes = {param.dtype for param in params}
+        threads, measures = options.threads, options.measures
+        self._norm = self._finite = Norm(params, threads) if measures else None
+        if accumulator:
+            self._finite = self._norm if options.skip_nonfinite else None
+            self._norm = Norm(params, threads, ("grad_sum",)) if measures else None
+        for launch in (*launches, *(self._norm.launches if self._norm else ())):
+            for name in kept.keys() & launch.table.streams:
+                launch.place(name, [checks.address(array) for array in kept[name]])
+        self._clip = self._clipping(params) if options.clips else None
+        parts = dict.fromkeys((self._norm, self._finite, accumulator))
+        self._parts = [part for part in parts if part]
+        clip = self._clip.kernels if self._clip else []
+        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.needed = scaled or measures or bool(accumulator) or options.ema_warmup
+        with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+            self._tell("clip_value", options.clip_value)
+        if options.ema_decay is not None:
+            self._tell("ema_comp", options.ema_comp(0))
+
+    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+        """Say where the gradients are, and which there are."""
+        for part in self._parts:
+            part.look(addresses, active)
+
+    def prepare(
+        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any, step: int
+    ) -> tuple[float | None, Verdict]:
+        """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
+
+        Args:
+            arrays: the gradients.
+            grad_scale: what the loss was multiplied by, or None.
+            found_inf: whether they are known to be of no use.
+            step: the count of this update, if it is one.
+
+        Raises:
+            TypeError, ValueError: for a bad scale or flag.
+        """
+        unscale = unscale_of(grad_scale, self._dtypes)
+        skip = found_inf is not False and flag_of(found_inf)
+        accumulator, norm = self._accumulator, None
+        last = not accumulator or accumulator.last
+        if not skip:
+            norm = self._measured(unscale, last)
+            skip = self._options.skip_nonfinite and not self._all_finite(
+                norm, arrays, unscale, last
+            )
+        if skip:
+            if self._options.zero_grads:
+                for array in arrays:
+                    if array is not None:
+                        as_array(array)[...] = 0
+            return norm, "skip"
+        if accumulator and not last:
+            accumulator.add(unscale)
+            return None, "wait"
+        self._tell("unscale", unscale)
+        if self._options.ema_warmup:
+            self._tell("ema_comp", self._options.ema_comp(step))
+        return norm, "update"
+
+    def _measured(self, unscale: float, last: bool) -> Any:
+        """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
+        taken, scale = self._norm if last else self._finite, unscale
+        if self._accumulator and last:
+            scale = 1 / self._options.accumulate_steps
+            if taken:
+                taken.tell("unscale", unscale)
+        if not taken:
+            self._tell("grad_scale", scale)
+            return None
+        taken.run()
+        if self._clip and last:
+            self._clip.run(scale)
+        else:
+            self._tell("grad_scale", scale)
+        return taken.norm(scale, wait=self._options.skip_nonfinite)
+
+    def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
+        """Whether all gradients are finite: if their norm is, or else on a second look at those of
+        float64, whose squares may overflow."""
+        if math.isfinite(norm):
+            return True
+        taken, accumulator = (self._norm if last else self._finite), self._accumulator
+        assert taken
+        for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
+            grad = np.asarray(as_array(arrays[number]))
+            if accumulator and last:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    grad = np.asarray(accumulator.sums[number]) + grad * unscale
+            if grad.dtype != np.float64 or not np.isfinite(grad).all():
+                return False
+        return True
+
+    def _tell(self, option: str, number: Any) -> None:
+        """Give an option its number, where kernels have it."""
+        for launch in self._launches:
+            if option in launch.numbers:
+                launch.tell(option, number)
+
+    def _clipping(self, params: Sequence[Any]) -> Clip:
+        """What takes the factors of a clip, which the launches then read."""
+        assert self._norm
+        clip = Clip(self._norm, self._options, self._dtypes)
+        for launch in self._launches:
+            factors = clip.factors[params[launch.members[0]].dtype]
+            first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
+            launch.place("grad_scale", [first + k * step for k in range(len(params))])
+        return clip
