@@ -1,7 +1,7 @@
 .PHONY: test lint bench gpu docs
 
 test:
-	pytest
+	pytest -n 2
 
 lint:
 	ruff check . && ruff format --check . && mypy
