@@ -8,9 +8,11 @@ import numpy as np
 
 from .accumulator import Accumulator
 from .kernels.factory import Kernel
+from .kernels.formats import Formats
 from .launch import Launch
 from .memory import checks
 from .memory.device import as_array
+from .noise import Noise
 from .norm import Clip, Norm
 from .options import Options, flag_of, unscale_of
 
@@ -23,6 +25,7 @@ class Ahead:
     Args:
         launches: those of the update.
         params: all parameters.
+        formats: how each of them is kept.
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
 
@@ -35,27 +38,30 @@ class Ahead:
         self,
         launches: Sequence[Launch],
         params: Sequence[Any],
+        formats: Sequence[Formats],
         options: Options,
         kept: Mapping[str, Sequence[Any]],
         accumulator: Accumulator | None,
         scaled: bool,
     ) -> None:
         self._launches, self._options, self._accumulator = launches, options, accumulator
-        self._dtypes = {param.dtype for param in params}
+        self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self._norm = self._finite = Norm(params, threads) if measures else None
+        self._norm = self._finite = Norm(params, formats, threads) if measures else None
         if accumulator:
             self._finite = self._norm if options.skip_nonfinite else None
-            self._norm = Norm(params, threads, ("grad_sum",)) if measures else None
+            self._norm = Norm(params, formats, threads, ("grad_sum",)) if measures else None
+            accumulator.expect(formats)
         for launch in (*launches, *(self._norm.launches if self._norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(params) if options.clips else None
+        self._clip = self._clipping(formats) if options.clips else None
         parts = dict.fromkeys((self._norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
-        self.needed = scaled or measures or bool(accumulator) or options.ema_warmup
+        self._noise = Noise(launches, options.seed)
+        self.needed = scaled or measures or bool(accumulator or self._noise or options.ema_warmup)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self._tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
@@ -98,6 +104,8 @@ class Ahead:
         if accumulator and not last:
             accumulator.add(unscale)
             return None, "wait"
+        if self._noise:
+            self._noise.renew(step)
         self._tell("unscale", unscale)
         if self._options.ema_warmup:
             self._tell("ema_comp", self._options.ema_comp(step))
@@ -142,12 +150,12 @@ class Ahead:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, params: Sequence[Any]) -> Clip:
+    def _clipping(self, formats: Sequence[Formats]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
         assert self._norm
         clip = Clip(self._norm, self._options, self._dtypes)
         for launch in self._launches:
-            factors = clip.factors[params[launch.members[0]].dtype]
+            factors = clip.factors[formats[launch.members[0]].compute]
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
-            launch.place("grad_scale", [first + k * step for k in range(len(params))])
+            launch.place("grad_scale", [first + k * step for k in range(len(formats))])
         return clip

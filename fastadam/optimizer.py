@@ -1,7 +1,7 @@
 """The walk of a step: groups, gradients, constants, launch."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
 from threading import Lock
@@ -11,15 +11,17 @@ import numpy as np
 
 from . import state_dict as saved
 from .accumulator import Accumulator
+from .convert import master
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
+from .kernels.formats import COMPENSATION
+from .launch_plan import Plan
 from .memory.flat import Flat, aligned_zeros
-from .memory.inputs import gradients
+from .memory.inputs import OtherDtypesError, gradients
 from .memory.parameters import Parameters
-from .memory.tree import Tree
+from .memory.tree import Tree, filled
 from .options import NAMES, Options
-from .plan import Plan
 from .rules import Rule
 from .state import State
 from .step_info import StepInfo, late_info, new_info
@@ -34,7 +36,8 @@ class Optimizer:
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
             trees), or a list of groups, dicts with a tree `params` and hyperparameters of their
-            own. Arrays are float32 or float64, C-contiguous, writable, and share no memory.
+            own. Arrays are float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous,
+            writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
@@ -56,6 +59,16 @@ class Optimizer:
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        state_dtype: "float32", "bfloat16" or "int8" keeps the state in less memory (int8: codes in
+            blocks of 256 with a scale each); default None: the dtype of the arithmetic.
+        min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
+            None, not "int8"; default 4096.
+        rounding: "stochastic" rounds bfloat16 and float16 parameters up or down by chance, so that
+            small updates are not lost; default "nearest".
+        compensation: keeps the bits that bfloat16 parameters lack, and so small updates: "kahan" in
+            a second bfloat16, "split8" and "split16" in an int8 and an int16 (24 and 32 bits in
+            all); see [master][fastadam.Optimizer.master]; default None.
+        seed: of all random rounding, that of int8 state among it; default 0.
 
     Attributes:
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
@@ -116,6 +129,7 @@ class Optimizer:
         self._plan: Plan | None = None
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grads: Flat | None = None
+        self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
@@ -125,6 +139,7 @@ class Optimizer:
                 self._add(group)
         else:
             self._add({"params": params}, alone=True)
+        options.check_params(array.dtype.name for array in self._parameters.arrays)
         self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
@@ -308,7 +323,7 @@ class Optimizer:
             if self._accumulator and self._accumulator.last:
                 arrays = self._accumulator.completed(arrays)
             if not plan.gradients.same(arrays):
-                plan.look(arrays)
+                plan = self._looked(plan, arrays)
             if mask is not None:
                 plan.look_at_masks(self._parameters.matched(mask, "mask"))
             plan.write_records(
@@ -340,11 +355,30 @@ class Optimizer:
             self._refresh()
             return saved.save(self, copy)
 
+    def dequantized_state(self) -> dict[str, Any]:
+        """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for an
+        optimizer of PyTorch; what `compensation` keeps is not in it."""
+        with self._lock:
+            self._refresh()
+            return saved.dequantize(self)
+
+    def master(self) -> Tree:
+        """The parameters in the dtype of the arithmetic: new arrays, structured as `params`.
+
+        With `compensation` they have the bits that the bfloat16 parameters lack.
+        """
+        with self._lock:
+            arrays = self._parameters.arrays
+            rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
+            formats = map(self._options.formats, arrays)
+            return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
 
-        Arrays are copied; the dtype of the live state is kept. Parameters are matched by name
-        where both sides have names, otherwise by order. A schedule stays in force.
+        Arrays are copied; the dtype of the live state is kept: codes become floats, and floats
+        codes, where the optimizer wants them. Parameters are matched by name where both sides have
+        names, otherwise by order. A schedule stays in force.
 
         Raises:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
@@ -414,6 +448,7 @@ class Optimizer:
         self._raws.append(raw)
         self._single = self._parameters.single and not self._parameters.flat
         self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
+        self._grad_dtypes += [array.dtype for array in gathered.arrays]
         self._grads = None
         if self._accumulator:
             self._accumulator.extend(gathered.arrays)
@@ -469,21 +504,32 @@ class Optimizer:
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
         scaled = scaled or (plan is not None and plan.scaled)
-        arrays = self._parameters
-        called, cleared = arrays.called("grads"), self._options.zero_grads
+        parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
+        arrays, called = parameters.arrays, parameters.called("grads")
         self._plan = Plan(
             self._groups,
-            arrays,
-            gradients(arrays.arrays, arrays.names, called, cleared),
+            parameters,
+            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
+            [options.formats(p, t.name) for p, t in zip(arrays, dtypes, strict=True)],
             self._state,
             tuple(self.carried),
-            self._options,
+            options,
             self._copies.streams,
             self._accumulator,
             masked,
             scaled,
         )
         return self._plan
+
+    def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
+        """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
+        try:
+            plan.look(arrays)
+        except OtherDtypesError as other:
+            self._grad_dtypes, self._plan = list(other.dtypes), None
+            plan = self._plan_for(plan.masked, plan.scaled)
+            plan.look(arrays)
+        return plan
 
     def _kernels(self) -> list[Kernel]:
         """What the next step will launch."""

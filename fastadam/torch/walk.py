@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..groups import Group
+from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
-from ..plan import Plan
 from ..step_info import StepInfo
 from .members import Members
 from .state import Counters, Entry, TensorCopies, TensorState, dtypes
@@ -115,6 +115,7 @@ class Walk:
             [groups[number] for number in self._used],
             parameters,
             self._gradients,
+            [self._options.formats(array) for array in arrays],
             self._state,
             tuple(self._core.carried),
             self._options,
