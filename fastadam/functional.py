@@ -165,6 +165,7 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
             checks.check_gradient(array, label, arrays[0], "param")
         else:
             checks.check_array(array, label, written=True)
+        if name not in ("param", "grad"):
             checks.check_state(array, label, arrays[0], "param")
         if array.ndim != 1:
             raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")

@@ -67,7 +67,8 @@ class Int8:
     magnitude: 2**20 in the bits of a float32. A block with negative numbers, which the sign of its
     scale tells, has 127 steps (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
     zero; without negative numbers only zero itself becomes zero. Codes are rounded up or down by
-    chance, so that small changes are not lost.
+    chance, so that small changes are not lost. With a sign, what is below the first step becomes
+    zero: a first moment raised to it by chance could be far larger than the root of the second.
     """
 
     compute: str = "float32"

@@ -12,7 +12,8 @@ u32, f32 = np.uint32, np.float32  # every step says its width: NumPy's rules dif
 
 _1, _8, _13, _15, _16, _19 = u32(1), u32(8), u32(13), u32(15), u32(16), u32(19)
 _LOW = 0xFFFFFFFF
-_INFINITY, _SMALLEST_NORMAL_HALF = u32(0x7F800000), f32(2.0**-14)
+_INFINITY, _SIGN = u32(0x7F800000), u32(0x80000000)
+_SMALLEST_NORMAL_HALF = f32(2.0**-14)
 
 
 def hashed(counter: Any, key: Any, second_key: Any) -> Any:
@@ -55,6 +56,6 @@ def to_float16(value, noise):
     """Below 2**-14 the last bit of a float16 has the same weight for all, 2**-24."""
     size = f32(abs(value))
     units = u32(f32(size * f32(2.0**24)) + f32(f32(u32(noise >> _19)) * f32(2.0**-13)))
-    tiny = f32(f32(units) * f32(2.0**-24))
-    small = size < _SMALLEST_NORMAL_HALF
-    return (tiny if value > f32(0) else -tiny) if small else cut(value, noise, _13)
+    sign = u32(f32(value).view(np.uint32) & _SIGN)
+    tiny = u32(f32(f32(units) * f32(2.0**-24)).view(np.uint32) | sign).view(np.float32)
+    return tiny if size < _SMALLEST_NORMAL_HALF else cut(value, noise, _13)
