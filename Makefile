@@ -13,6 +13,7 @@ bench:
 	fastadam bench --csv bench/results/tail.csv --tail --seconds 60
 	python bench/charts.py
 	python bench/convergence.py
+	python bench/codes.py
 
 gpu:
 	bash bench/gpu.sh

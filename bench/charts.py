@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
-OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
+OTHERS = {"codes", "convergence"}  # results that are no report; scripts of that name draw them
 VIEWS = {
     "headline": lambda report: kind_of(report).tables.headline(report),
     "summary": lambda report: kind_of(report).tables.summary(report).replace("\n", "  \n"),
