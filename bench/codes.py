@@ -51,6 +51,7 @@ CODES: dict[str, Code] = {
     "shift 21 bits": Shift(shift=21),
     "shift, zero below": Shift(tail="zero"),
     "shift, clamped below": Shift(tail="clamped"),
+    "shift, unbiased below": Shift(tail="unbiased"),
     "shift": Shift(),
     "offset": Offset(),
 }

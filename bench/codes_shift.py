@@ -36,7 +36,7 @@ class Shift:
     """
 
     random: tuple[bool, bool] = (True, True)
-    tail: str = "unbiased"
+    tail: str = "two octaves"
     shift: int = 20
 
     def scales(self, magnitude: Any) -> Any:
@@ -63,11 +63,18 @@ class Shift:
         logarithm, chance = self.logarithm(magnitude, base), chances(scales[:, :1], step)
         up = np.where(np.where(sign, *self.random), chance, 1 << (CHANCE - 1))
         count = np.minimum((logarithm - base + (up * size >> CHANCE)) // size, most(sign))
-        bound = {"zero": 0.5, "clamped": 0.0, "unbiased": chance * 2.0**-CHANCE}[self.tail]
-        raised = ~sign | (floats(magnitude) > bound * self.number(base + size, base))
-        count = np.where(logarithm < base + size, raised, count) * (magnitude > 0)
+        first = base + size
+        raised = ~sign | self.raised(magnitude, base, first, chance * 2.0**-CHANCE)
+        count = np.where(logarithm < first, raised, count) * (magnitude > 0)
         codes = count | (bits(values) < 0).astype(np.int64) << 7
         return Stored(codes.astype(np.uint8), np.where(sign, -floats(scales), floats(scales)))
+
+    def raised(self, magnitude: Any, base: Any, first: Any, chance: Any) -> Any:
+        """Whether a magnitude below code 1, of the logarithm `first`, becomes code 1."""
+        if self.tail == "two octaves":
+            return (magnitude - first) * 2.0**-24 > chance - 1
+        bound = {"zero": 0.5, "clamped": 0.0, "unbiased": chance}[self.tail]
+        return floats(magnitude) > bound * self.number(first, base)
 
     def decode(self, stored: Stored) -> Any:
         codes, sign = stored.codes.astype(np.int64), signed(stored.scales)

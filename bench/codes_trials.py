@@ -184,11 +184,11 @@ def trained(name: str, lr: float, seed: int, code: Code, epochs: int, data: Any)
 
 
 def hazard(code: Code, effort: Effort) -> Found:
-    """The largest step of Adam, in units of lr, in 50 steps with one huge gradient and 255 tiny
-    ones, and 50 without gradients."""
-    for huge, decades in product((1e3, 1e6), range(1, 13)):
+    """The largest step of Adam and of Adamax, in units of lr, in 50 steps with one huge gradient
+    and 255 tiny ones, and 50 without gradients."""
+    for rule, huge, decades in product((fa.Adam, fa.Adamax), (1e3, 1e6), range(1, 13)):
         rng, x, largest = np.random.default_rng(0), np.zeros(BLOCK, np.float32), 0.0
-        opt = fa.Adam(x, lr=1.0)
+        opt = rule(x, lr=1.0)
         for step in range(1, 101):
             grads = (rng.standard_normal(BLOCK) * huge * 10.0**-decades).astype(np.float32)
             grads[0] = huge * rng.standard_normal()
@@ -196,7 +196,7 @@ def hazard(code: Code, effort: Effort) -> Found:
             opt.step(grads if step <= 50 else 0 * grads)
             kept(opt, code, step)
             largest = max(largest, float(abs(x - before).max()))
-        yield "hazard", f"{huge:g} {huge * 10.0**-decades:g}", largest
+        yield "hazard", f"{rule.__name__} {huge:g} {huge * 10.0**-decades:g}", largest
 
 
 TRIALS: tuple[Callable[[Code, Effort], Found], ...] = (

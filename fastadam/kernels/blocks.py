@@ -9,13 +9,14 @@ from .rounding import hashed
 from .scalars import larger, smaller
 from .storage import COLUMNS, SCRATCH, WHOLE, Column, Pieces
 
-u8, u32, f32 = np.uint8, np.uint32, np.float32
+u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
 
 LANES = 16  # of the widest vector registers
 _SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
 _INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
 _GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
 _0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
+_STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
 _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
 
 
@@ -26,19 +27,23 @@ class Steps(NamedTuple):
         lowest: what code 0 would stand for, if it were not zero.
         levels: where the steps above it are in a code that was shifted to its place.
         sign: where the sign is.
+        tail: how much slower than above the first step chances fall below it, a power of two.
     """
 
     lowest: Any
     levels: Any
     sign: Any
+    tail: Any
 
 
 def steps_of(scale):
     top, signed = u32(scale & _MAGNITUDE), scale >= _SIGN
     levels = _SIGNED if signed else _UNSIGNED
     if top > _INFINITY:
-        return Steps(_NAN, _0, _0)
-    return Steps(u32(larger(top, levels) - levels), levels, _SIGN if signed else _0)
+        return Steps(_NAN, _0, _0, i32(0))
+    lowest = u32(larger(top, levels) - levels)
+    tail = i32(0) if lowest < _TWO_OCTAVES else i32(4)
+    return Steps(lowest, levels, _SIGN if signed else _0, tail)
 
 
 def decoded(code, scale):
@@ -52,11 +57,12 @@ def decoded(code, scale):
 def encoded(bits, scale, noise):
     """The code of a number; zero is code 0 and, in a block without signs, nothing else is."""
     steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
-    above = u32(larger(magnitude, steps.lowest) - steps.lowest)
-    least = smaller(magnitude, _0 if steps.sign else _1)
-    level = larger(u32(u32(above + u32(noise & _BELOW)) >> _20), least)
-    code = u32(level | u32(u32(bits >> _24) & _SIGN_CODE))
-    return u8(code if level > _0 else _0)
+    beyond_first = i32(u32(magnitude - u32(steps.lowest + _STEP)))
+    beyond_first = larger(beyond_first, i32(beyond_first >> steps.tail))
+    least = i32(smaller(magnitude, _0 if steps.sign else _1))
+    level = larger(i32(i32(beyond_first + i32(u32(noise & _BELOW) | _STEP)) >> _20), least)
+    code = u32(u32(level) | u32(u32(bits >> _24) & _SIGN_CODE))
+    return u8(code if level > i32(0) else _0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,9 @@ class Int8:
     magnitude: 2**20 in the bits of a float32. A block with negative numbers, which the sign of its
     scale tells, has 127 steps (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
     zero; without negative numbers only zero itself becomes zero. Codes are rounded up or down by
-    chance, so that small changes are not lost. With a sign, what is below the first step becomes
-    zero: a first moment raised to it by chance could be far larger than the root of the second.
+    chance, so that small changes are not lost and means are kept. With a sign, numbers two octaves
+    below the first step become zero: raised to it by chance, a first moment could be far larger
+    than what it is divided by.
     """
 
     compute: str = "float32"

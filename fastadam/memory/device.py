@@ -15,6 +15,8 @@ from weakref import ref
 
 import numpy as np
 
+from .dtypes import named
+
 
 def is_device(array: Any) -> bool:
     """Whether an array lies on a GPU, or in the simulator of one."""
@@ -152,10 +154,15 @@ def as_array(array: Any) -> Any:
         shape = array.shape
     else:
         interface = array.__cuda_array_interface__
-        where, dtype = interface["data"], np.dtype(interface["typestr"])
+        where, dtype = interface["data"], _dtype(interface["typestr"])
         shape, strides = interface["shape"], interface.get("strides")
     address, read_only = where
     return DeviceArray(address, shape, dtype, array, read_only, strides)
+
+
+def _dtype(code: str) -> Any:
+    """The dtype of a code of the interface; bfloat16, which has none of its own, is two bytes."""
+    return named("bfloat16") if code.endswith("V2") else np.dtype(code)
 
 
 def _from_host(values: Any) -> DeviceArray:
