@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
+from fastadam.torch import layouts  # noqa: E402
 
 
 def channels_last(x):
@@ -201,6 +202,78 @@ def test_tensors_that_move_are_found():
             opt.step()
         made.append([param])
     assert_same(*made)
+
+
+@pytest.mark.parametrize("guards", [layouts.GUARDS, None])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.t(),
+        lambda t: t.reshape(-1),
+        lambda t: t[:2],
+        lambda t: t.view(torch.int32),
+        lambda t: t.clone().requires_grad_(),
+        lambda t: t.to("meta"),
+        lambda t: t.to_sparse(),
+        lambda t: torch.complex(t, t).conj().imag,
+        lambda t: torch.nn.Parameter(t, requires_grad=False),
+        lambda t: None,
+    ],
+)
+def test_what_no_longer_fits_a_layout(monkeypatch, guards, change):
+    monkeypatch.setattr(layouts, "GUARDS", guards)
+    tensors = [torch.ones(3, 3), torch.ones(())]
+    known = layouts.Layouts(tensors)
+    assert known.fit(tensors)
+    assert known.fit([torch.zeros(3, 3), torch.zeros(())])
+    assert not known.fit([change(tensors[0]), tensors[1]])
+
+
+def test_state_that_changes_its_strides_in_place():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        param = torch.nn.Parameter(torch.randn(4, 4))
+        opt = cls([param], lr=0.1)
+        for change in (
+            lambda e: None,
+            lambda e: setattr(e["exp_avg"], "data", e["exp_avg"].data.t()),
+            lambda e: e.update(exp_avg=e["exp_avg"].t()),
+            lambda e: e["exp_avg"].as_strided_((4, 4), (1, 4)),
+        ):
+            change(opt.state[param])
+            param.grad = torch.randn(4, 4)
+            opt.step()
+        made.append([param, opt.state[param]["exp_avg"]])
+    assert_same(*made)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.resize_(2, 8), lambda t: t.resize_(3), lambda t: t.t_()]
+)
+def test_state_that_changes_its_shape_in_place_is_refused(change):
+    param = torch.nn.Parameter(torch.ones(8, 2))
+    param.grad = torch.ones(8, 2)
+    opt = ft.SGD([param], momentum=0.9)
+    opt.step()
+    change(opt.state[param]["momentum_buffer"])
+    before = param.detach().clone()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="state 'momentum_buffer' has shape"):
+            opt.step()
+    assert torch.equal(param, before)
+
+
+def test_state_that_changes_its_dtype_in_place():
+    param = torch.nn.Parameter(torch.ones(4))
+    param.grad = torch.ones(4)
+    opt = ft.SGD([param], lr=0.5, momentum=1.0)
+    opt.step()
+    buffer = opt.state[param]["momentum_buffer"]
+    buffer.data = torch.full((4,), 3, dtype=torch.int32)
+    opt.step()
+    assert opt.state[param]["momentum_buffer"].tolist() == [4.0] * 4
+    assert param.tolist() == [-1.5] * 4
 
 
 def test_a_model_that_is_converted():
