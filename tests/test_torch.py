@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from cases import CASES, DEFAULTS
+from heavy_ball import HeavyBall
 from processes import output
 
 import fastadam as fa
@@ -485,19 +486,6 @@ def test_autograd_sees_that_parameters_changed():
 
 
 def test_a_rule_of_the_users_own():
-    @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
-    def heavy_ball(param, grad, state, h):
-        (exp_avg,) = state
-        exp_avg = h.beta * exp_avg + h.beta_comp * grad
-        return param - h.lr * exp_avg, (exp_avg,)
-
-    class HeavyBall(fa.Optimizer):
-        rule = heavy_ball
-        defaults = {"lr": 1e-3, "beta": 0.9}
-
-        def hyper(self, group, step):
-            return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
-
     class TorchHeavyBall(ft.Optimizer):
         core = HeavyBall
 
@@ -510,6 +498,32 @@ def test_a_rule_of_the_users_own():
         opt.step()
     for param, array in zip(params, arrays, strict=True):
         np.testing.assert_array_equal(param.detach().numpy(), array)
+
+
+def test_a_rule_without_a_learning_rate():
+    @fa.rule(hyper=("rate",))
+    def descent(param, grad, state, h):
+        return param - h.rate * grad, state
+
+    class Descent(fa.Optimizer):
+        rule = descent
+        defaults = {"rate": 0.5}
+
+        def hyper(self, group, step):
+            return {"rate": group["rate"]}
+
+    class TorchDescent(ft.Optimizer):
+        core = Descent
+
+    param = torch.nn.Parameter(torch.ones(2))
+    param.grad = torch.ones(2)
+    opt = TorchDescent([param], rate=0.25)
+    opt.step()
+    assert param.tolist() == [0.75] * 2
+    assert opt.info.lr is None
+    assert [*inspect.signature(TorchDescent).parameters][:2] == ["params", "rate"]
+    with pytest.raises(TypeError):
+        TorchDescent([param], 0.25)
 
 
 def test_threads_follow_torch():

@@ -13,8 +13,9 @@ from ..groups import Group, ParamGroup, Values, check_known
 from ..kernels.threads import get_threads
 from ..optimizer import Optimizer as CoreOptimizer
 from ..options import NAMES, Options
+from ..signature import signature_of
 from ..step_info import StepInfo
-from .arguments import FLAGS, check_flags, plain, signature_of, twin_of
+from .arguments import FLAGS, check_flags, plain, twin_of
 from .state import dtypes
 from .walk import Walk
 
@@ -73,11 +74,12 @@ class Optimizer(torch.optim.Optimizer):
         twin = twin_of(cls.core)
         known = inspect.signature(twin).parameters if twin else {}
         inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        cls._positional = inline[1:] or ["lr"]
         kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
         cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
-        cls.__signature__ = signature_of(cls._positional, cls._known)
+        cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
+        options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
+        cls.__signature__ = signature_of(cls._positional, cls._known | options)
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
