@@ -371,6 +371,21 @@ def test_state_that_others_write_is_seen():
     assert_same(*made)
 
 
+def test_what_others_keep_in_state_stays():
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    opt.state[params[0]].update(mine=torch.ones(2), text="kept")
+    walk = opt._walk
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    params[0].data = params[0].data.clone()
+    steps(opt, params, range(2))
+    assert opt._walk is not walk
+    assert opt.state[params[0]]["text"] == "kept"
+    assert opt.state_dict()["state"][0]["mine"].tolist() == [1, 1]
+
+
 def test_steps_are_saved_as_torch_saves_them(tmp_path):
     params = parameters()
     opt = ft.AdamW(params)

@@ -70,7 +70,11 @@ class Walk:
         self._plan = self._planned(groups)
         self.settle(groups)
         self._watch = Watch(
-            self._members.params, self._all_state, self._entries, self._counters.tensors
+            self._members.params,
+            self._all_state,
+            self._entries,
+            [*self._state.arrays, *self._copies.streams],
+            self._counters.tensors,
         )
 
     def _check_whole(self) -> None:

@@ -28,6 +28,7 @@ class Watch:
         params: the parameters that move.
         state: the optimizer's `state`.
         entries: the dict of each of the parameters in it.
+        names: of the tensors in these that a step writes.
         counters: the 0-dim tensors in these, by name.
     """
 
@@ -36,10 +37,11 @@ class Watch:
         params: Sequence[Any],
         state: Mapping[Any, Entry],
         entries: Sequence[Entry],
+        names: Sequence[str],
         counters: Mapping[str, Sequence[Any]],
     ) -> None:
         self._params, self._state, self._entries = params, state, entries
-        self._counters = counters
+        self._names, self._counters = names, counters
         self._sharded = any(local(param) is not param for param in params)
         self._watched = Watched(self._parts(params))
         self._counted = -1
@@ -52,10 +54,9 @@ class Watch:
         if count == self._counted:
             return
         self._counted = count
-        names = {name for entry in self._entries for name in entry} - self._counters.keys()
         self._holders = [
             (itemgetter(name), [entry for entry in self._entries if name in entry])
-            for name in sorted(names)
+            for name in self._names
         ]
         self._watched_state = Watched(self._state_now())
 
