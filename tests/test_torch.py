@@ -340,6 +340,23 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
     assert opt.state[params[0]]["step"] == 5
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_old_dicts_with_a_momentum_of_none(momentum):
+    made = []
+    for cls in (ft.SGD, torch.optim.SGD):
+        params = parameters()
+        groups = [{"params": params[:3], "momentum": momentum}, {"params": params[3:]}]
+        opt = cls(groups, lr=0.1, momentum=0.5)
+        saved = opt.state_dict()
+        saved["state"] = {i: {"momentum_buffer": None} for i in range(len(params))}
+        opt.load_state_dict(saved)
+        steps(opt, params, range(3))
+        opt.state[params[4]]["momentum_buffer"] = None
+        steps(opt, params, range(3))
+        made.append(params)
+    assert_same(*made)
+
+
 def test_two_optimizers_may_load_the_same_dict():
     params, other = parameters(), parameters()
     opt = ft.AdamW(params)
