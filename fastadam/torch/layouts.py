@@ -32,19 +32,15 @@ class Layouts:
     """
 
     def __init__(self, tensors: Sequence[Any]) -> None:
-        self._same = _by_guards(tensors) if GUARDS else _by_attributes(tensors)
+        self._same = (
+            GUARDS(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+            if GUARDS
+            else _by_attributes(tensors)
+        )
 
     def fit(self, others: Sequence[Any]) -> bool:
-        """Whether as many others are such tensors."""
+        """Whether as many others, of which none is there twice, are such tensors."""
         return bool(self._same(*others))
-
-
-def _by_guards(tensors: Sequence[Any]) -> Any:
-    return GUARDS(
-        *tensors,
-        dynamic_dims_sizes=[list(tensor.shape) for tensor in tensors],
-        dynamic_dims_strides=[list(tensor.stride()) for tensor in tensors],
-    ).check
 
 
 def _by_attributes(tensors: Sequence[Any]) -> Any:
