@@ -357,6 +357,20 @@ def test_old_dicts_with_a_momentum_of_none(momentum):
     assert_same(*made)
 
 
+def test_adamw_stays_adamw_with_the_state_of_adam():
+    made = []
+    for cls, first in ((ft.AdamW, ft.Adam), (torch.optim.AdamW, torch.optim.Adam)):
+        params = parameters()
+        adam = first(params, lr=0.1, weight_decay=0.5)
+        steps(adam, params, range(2))
+        opt = cls(params)
+        opt.load_state_dict(adam.state_dict())
+        assert opt.param_groups[0]["decoupled_weight_decay"]
+        steps(opt, params, range(2, 4))
+        made.append(params)
+    assert_same(*made)
+
+
 def test_two_optimizers_may_load_the_same_dict():
     params, other = parameters(), parameters()
     opt = ft.AdamW(params)

@@ -63,6 +63,7 @@ class Optimizer(torch.optim.Optimizer):
     _positional: ClassVar[list[str]]
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
+    _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
     _walk: Walk | None = None
     _given: list[Any] | None = None
     _lr: float | None = None  # that of the first group
@@ -77,6 +78,7 @@ class Optimizer(torch.optim.Optimizer):
         kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
         cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
+        cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
         cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
         options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
         cls.__signature__ = signature_of(cls._positional, cls._known | options)
@@ -258,6 +260,7 @@ class Optimizer(torch.optim.Optimizer):
             for name in self._known:
                 if name in self.defaults:
                     group.setdefault(name, self.defaults[name])
+            group.update(self._fixed)
 
     # What is kept besides the parameters
 
