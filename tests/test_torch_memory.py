@@ -204,6 +204,21 @@ def test_tensors_that_move_are_found():
     assert_same(*made)
 
 
+def test_gradients_like_those_before_are_not_looked_at_one_by_one(monkeypatch):
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in [(3, 2), (), (0, 3)]]
+    opt = ft.SGD(params, lr=0.5)
+
+    def step():
+        for param in params:
+            param.grad = torch.ones_like(param)
+        opt.step()
+
+    step()
+    monkeypatch.setattr(type(opt._walk._gradients), "_careful", None)
+    step()
+    assert not any(param.any() for param in params)
+
+
 @pytest.mark.parametrize("guards", [layouts.GUARDS, None])
 @pytest.mark.parametrize(
     "change",
