@@ -451,6 +451,19 @@ def test_what_the_constructor_refuses(flags, message):
         ft.AdamW(parameters(), **flags)
 
 
+@pytest.mark.parametrize(
+    "flags", [{"differentiable": True}, {"capturable": True}, {"lr": torch.tensor(0.1)}]
+)
+def test_flags_of_a_group_are_refused_as_those_of_all(flags):
+    groups = [{"params": parameters(), **flags}]
+    with pytest.raises((ValueError, RuntimeError), match=r"differentiable|capturable"):
+        ft.AdamW(groups, foreach=True)
+    opt = ft.AdamW(parameters(), foreach=True)
+    with pytest.raises((ValueError, RuntimeError), match=r"differentiable|capturable"):
+        opt.add_param_group(groups[0])
+    assert len(opt.param_groups) == 1
+
+
 @pytest.mark.parametrize("flag", [{"fused": True}, {"foreach": True}, {"capturable": False}])
 def test_flags_are_taken(flag):
     assert ft.AdamW(parameters(), **flag).param_groups[0].items() >= flag.items()

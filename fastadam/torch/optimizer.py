@@ -93,7 +93,6 @@ class Optimizer(torch.optim.Optimizer):
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
-        check_flags(keywords)
         self._options, self._core = Options(**chosen), object.__new__(self.core)
         if self._options.accumulates:
             raise ValueError(
@@ -109,11 +108,13 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             TypeError, ValueError: as the constructor.
-            RuntimeError: inside `swap_ema()`.
+            RuntimeError: inside `swap_ema()`, and for flags that do not go together.
         """
         self._check_not_swapped()
         where = f"param_groups[{len(self.param_groups)}]: "
-        self._settled(self._values({**self.defaults, **param_group}), where)
+        chosen = {**self.defaults, **param_group}
+        check_flags(chosen)
+        self._settled(self._values(chosen), where)
         super().add_param_group(param_group)
 
     @torch._disable_dynamo
