@@ -67,6 +67,7 @@ class Plan:
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
         self.gradients = gradients
+        self._placed: Sequence[int] = []  # where the launches know the gradients to be
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(
@@ -88,8 +89,10 @@ class Plan:
             state.regroup(state.steps, state.carried, gradients.active)
             self.stale = True
             self._pair()
-        for launch in self._launches:
-            launch.place("grad", gradients.addresses)
+        if gradients.addresses != self._placed:
+            self._placed = gradients.addresses
+            for launch in self._launches:
+                launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
     def look_at_masks(self, arrays: Sequence[Any]) -> None:

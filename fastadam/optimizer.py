@@ -1,6 +1,5 @@
 """The walk of a step: groups, gradients, constants, launch."""
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
@@ -23,6 +22,7 @@ from .memory.parameters import Parameters
 from .memory.tree import Tree, filled
 from .options import NAMES, Options
 from .rules import Rule
+from .signature import signature_of
 from .state import State
 from .step_info import StepInfo, late_info, new_info
 
@@ -111,7 +111,9 @@ class Optimizer:
         if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
-            cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
+            placed = cls.defaults.keys() & {"lr"}
+            made = signature_of(placed, cls.defaults | vars(Options()))
+            cls.__signature__ = made  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, lr: Any = ..., **keywords: Any) -> None:
         keywords |= {} if lr is ... else {"lr": lr}
@@ -551,14 +553,3 @@ def is_groups(params: Any) -> bool:
         and len(params) > 0
         and all(isinstance(group, dict) and "params" in group for group in params)
     )
-
-
-def _signature(defaults: Values) -> inspect.Signature:
-    """What `help()` and editors show of a constructor."""
-    parameter, kind = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    first = [parameter("params", parameter.POSITIONAL_OR_KEYWORD)]
-    if "lr" in defaults:
-        lr = parameter("lr", parameter.POSITIONAL_OR_KEYWORD, default=defaults["lr"])
-        first.append(lr)
-    rest = {name: d for name, d in defaults.items() if name != "lr"} | vars(Options())
-    return inspect.Signature(first + [parameter(n, kind, default=d) for n, d in rest.items()])
