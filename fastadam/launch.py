@@ -125,6 +125,8 @@ class Launch:
         members: the numbers of the parameters in the optimizer.
         kept: what is kept for each of them.
         numbers: what options read once per parameter, by name; written by the host.
+        draws: the number from which the noise of each parameter follows.
+        late: how many steps each has taken less than the optimizer.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Launch:
         kept: Sequence[Kept] = (),
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
+        self.draws, self.late = np.array(members, np.uint32), np.zeros(1, np.int64)
         mine = [params[i] for i in members]
         table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
         self.table = table(kernel, [p.size for p in mine], len(params))

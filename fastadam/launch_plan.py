@@ -141,6 +141,12 @@ class Plan:
             carried.append({**group, **after})
         return carried
 
+    def draw(self, numbers: Any, late: Any) -> None:
+        """Let the noise of parameters follow these numbers, and steps by so many behind."""
+        for launch in self._launches:
+            members = [*launch.members]
+            launch.draws, launch.late = numbers[members], late[members]
+
     def run(self) -> None:
         """Count the step and launch, if there is anything to move."""
         if self._accumulator:

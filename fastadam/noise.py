@@ -1,6 +1,7 @@
 """The keys of random rounding: from the seed, the step and the parameter."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +22,16 @@ class Noise:
         self._seeds = [np.array([part & LOW], np.uint32) for part in (seed, int(seed) >> 32)]
         self._noisy = [launch for launch in launches if "noise" in launch.numbers]
         self._dithered = [launch for launch in launches if "dither" in launch.numbers]
-        self._members = [np.array(launch.members, np.uint32) for launch in self._noisy]
 
     def __bool__(self) -> bool:
         return bool(self._noisy or self._dithered)
 
     def renew(self, step: int) -> None:
-        """Give the keys of a step."""
-        key = hashed(np.array([step & LOW], np.uint32), *self._seeds)
+        """Give the keys of a step of the optimizer; those of a parameter follow its own count."""
         for launch in self._dithered:
-            launch.tell("dither", key)
-        for launch, members in zip(self._noisy, self._members, strict=True):
-            launch.tell("noise", hashed(members, key, self._seeds[0]))
+            launch.tell("dither", self._key(step, launch))
+        for launch in self._noisy:
+            launch.tell("noise", hashed(launch.draws, self._key(step, launch), self._seeds[0]))
+
+    def _key(self, step: int, launch: Launch) -> Any:
+        return hashed(np.uint32((step - launch.late) & LOW), *self._seeds)

@@ -81,6 +81,11 @@ class Options:
         return self.clip_norm is not None and self.clip_norm < math.inf
 
     @property
+    def noisy(self) -> bool:
+        """Whether anything is rounded by chance."""
+        return self.rounding == "stochastic" or self.state_dtype == "int8"
+
+    @property
     def accumulates(self) -> bool:
         return self.accumulate_steps > 1
 
@@ -103,11 +108,11 @@ class Options:
         }
         return tuple(name for name, there in wanted.items() if name and there)
 
-    def formats(self, param: Any, grad: str | None = None) -> Formats:
+    def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
         """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
-        them are kept."""
-        dtype = param.dtype.name
-        small = self.state_dtype == "int8" and param.size < self.min_quantized_size
+        them are kept; `size` is that of the whole parameter, where `param` is a part of it."""
+        dtype, size = param.dtype.name, param.size if size is None else size
+        small = self.state_dtype == "int8" and size < self.min_quantized_size
         return Formats(
             dtype,
             grad or dtype,

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..memory import checks
-from .tensors import Place, local, walkable
+from .shards import local, shard_of
+from .tensors import Place, walkable
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -63,6 +66,12 @@ class Members:
         self.gapped = [place for place in self.places if not place.dense]
         self.sharded = any(local(param) is not param for param in self.params)
         checks.check_apart(map(checks.span, self.arrays, self.names))
+
+    @property
+    def draws(self) -> Any:
+        """What the noise of each follows: its number in the optimizer, and which shard it is."""
+        draws = [n + (shard_of(p) << 20) for n, p in zip(self.numbers, self.params, strict=True)]
+        return np.array(draws, np.int64).astype(np.uint32)
 
     @property
     def arrays(self) -> list[Any]:

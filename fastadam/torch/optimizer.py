@@ -10,13 +10,18 @@ from typing import Any, ClassVar
 import torch
 
 from ..groups import Group, ParamGroup, Values, check_known
+from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
+from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
 from ..options import NAMES, Options
 from ..signature import signature_of
 from ..step_info import StepInfo
 from .arguments import FLAGS, check_flags, plain, twin_of
+from .fit import floats_of, master
+from .loading import open_all, sealed
 from .state import dtypes
+from .tensors import name_of
 from .walk import Walk
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
@@ -138,7 +143,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _stepped(self) -> StepInfo:
         groups = self._groups_now()
-        params = list(chain.from_iterable(map(PARAMS, self.param_groups)))
+        params = self._params()
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
             return StepInfo(self.info.step if self.info else 0, self._lr, updated=False)
@@ -148,7 +153,11 @@ class Optimizer(torch.optim.Optimizer):
         if walk is None or not walk.holds(self, groups, params, scaled, threads):
             self._walk = None  # its arrays, too, are to go if they are not wanted any more
             walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
-        return walk.step(grads, self._lr, grad_scale, bool(found_inf))
+        try:
+            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
+        except OtherDtypesError:
+            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
+            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -239,12 +248,11 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        super().load_state_dict(state_dict)
-        wanted = dtypes(self._options)  # PyTorch has cast all to the dtypes of the parameters
-        for entry in self._entries.values():
-            for name, value in entry.items():
-                if isinstance(value, torch.Tensor):
-                    entry[name] = value.clone().to(wanted.get(name) or value.dtype)
+        hook = self.register_load_state_dict_pre_hook(sealed)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            hook.remove()
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
@@ -253,6 +261,7 @@ class Optimizer(torch.optim.Optimizer):
         return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
+        open_all(state["state"])
         super().__setstate__(state)
         self._walk = self._given = None
         self._core = object.__new__(self.core)
@@ -288,13 +297,47 @@ class Optimizer(torch.optim.Optimizer):
     def _copies(self, name: str, option: str) -> list[Any]:
         if name not in (wanted := dtypes(self._options)):
             raise AttributeError(f"there is no {name}; give the optimizer {option}")
-        params = chain.from_iterable(map(PARAMS, self.param_groups))
         return [
             self._entries[p][name]
             if name in self._entries.get(p, ())
-            else p.detach().to(wanted[name])
-            for p in params
+            else p.detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
+            for p in self._params()
         ]
+
+    def master(self) -> list[Any]:
+        """The parameters in float32 (float64 as they are), one tensor per parameter, in order.
+
+        With `compensation` they have the bits that the bfloat16 parameters lack.
+
+        Raises:
+            RuntimeError: inside `swap_ema()`.
+        """
+        self._check_not_swapped()
+        return [
+            master(param, name, self._entries.get(param, {}), self._options)
+            for param, name in zip(self._params(), self._names(), strict=True)
+        ]
+
+    def dequantized_state(self) -> Values:
+        """A state_dict with floats in place of codes, for a look at it, or for PyTorch's optimizer
+        of the name; state and parameters are as precise as those of `torch.optim`, without what
+        `compensation` keeps.
+
+        Raises:
+            RuntimeError: inside `swap_ema()`.
+        """
+        saved = self.state_dict()
+        names = {name for group in self._groups_now() for name in group.rule.state}
+        numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
+        by_number = dict(zip(numbers, self._params(), strict=True))
+        state = {
+            number: floats_of(by_number[number], entry, names)
+            for number, entry in saved["state"].items()
+        }
+        return {**saved, "state": state}
+
+    def _params(self) -> list[Any]:
+        return list(chain.from_iterable(map(PARAMS, self.param_groups)))
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:
@@ -308,6 +351,7 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside another such block.
         """
         self._check_not_swapped()
+        self._aside: dict[int, Any] = {}
         self._exchange()
         self._swapped = True
         try:
@@ -318,12 +362,17 @@ class Optimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        params = list(chain.from_iterable(map(PARAMS, self.param_groups)))
-        for param, average in zip(params, self.ema, strict=True):
-            if param.data_ptr() != average.data_ptr():
+        params = self._params()
+        for number, (param, average) in enumerate(zip(params, self.ema, strict=True)):
+            if average.dtype != param.dtype and self._swapped:
+                param.copy_(self._aside.pop(number))
+            elif param.data_ptr() != average.data_ptr():
                 kept = param.clone()
                 param.copy_(average)
-                average.copy_(kept)
+                if average.dtype == param.dtype:
+                    average.copy_(kept)
+                else:  # sixteen bits could not give the average back
+                    self._aside[number] = kept
         if self._options.shadow_dtype is not None:
             for param, shadow in zip(params, self.shadow, strict=True):
                 shadow.copy_(param)

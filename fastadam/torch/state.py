@@ -1,17 +1,17 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..launch import Kept
+from ..kernels.formats import Formats
+from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
-from .tensors import Place
-
-Entry = dict[str, Any]
+from .fit import Entry, fit
+from .tensors import Place, name_of
 
 
 class TensorState(State):
@@ -26,20 +26,21 @@ class TensorState(State):
         super().__init__()
         self._places, self._entries = places, entries
 
-    def adopt(self, names: Iterable[str]) -> None:
-        """Take over the tensors of these names that there are."""
-        self.know(names)
-        for name, arrays in self.arrays.items():
-            for i, (place, entry) in enumerate(zip(self._places, self._entries, strict=True)):
-                if name in entry:
-                    place.settle(entry, name, place.part.dtype)
-                    arrays[i] = place.seen(entry[name])
+    def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
+        """Take over what there is of state of these names, in the formats of each parameter."""
+        parts = zip(self._places, self._entries, formats, strict=True)
+        for i, (place, entry, each) in enumerate(parts):
+            fit(place, entry, names, each)
+            kept = kept_for(tuple(names), each)
+            self.know(kept)
+            for name in kept.keys() & entry.keys():
+                self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
     def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
         for i in numbers:
-            place = self._places[i]
-            tensor = self._entries[i][kept.name] = torch.zeros_like(place.param)
-            self.arrays[kept.name][i] = place.seen(tensor)
+            place, column = self._places[i], kept.column
+            tensor = self._entries[i][kept.name] = place.zeros(column)
+            self.arrays[kept.name][i] = place.seen(tensor, column.per)
 
 
 class Counters:
@@ -96,23 +97,24 @@ class TensorCopies:
     def __init__(self, options: Options, places: Sequence[Place], entries: Sequence[Entry]) -> None:
         self.streams: dict[str, list[Any]] = {}
         for name, dtype in dtypes(options).items():
-            if name == "shadow" and any(p.part.dtype != torch.float32 for p in places):
+            if name == "shadow" and any(name_of(p.part) != "float32" for p in places):
                 raise TypeError(
                     f"shadow_dtype={options.shadow_dtype!r} is for float32 parameters; convert "
                     "the model with .float()"
                 )
             for place, entry in zip(places, entries, strict=True):
+                wanted = dtype or place.compute
                 if name not in entry:
-                    entry[name] = place.param.detach().to(dtype or place.part.dtype, copy=True)
-                place.settle(entry, name, dtype or place.part.dtype)
+                    entry[name] = place.param.detach().to(getattr(torch, wanted), copy=True)
+                place.settle(entry, name, wanted)
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
 
 
-def dtypes(options: Options) -> dict[str, Any]:
-    """The copies that options ask for, with their dtypes, None for that of the parameter."""
-    wanted = {} if options.ema_decay is None else {"ema": None}
+def dtypes(options: Options) -> dict[str, str | None]:
+    """The copies that options ask for, with their dtypes, None for that of the arithmetic."""
+    wanted: dict[str, str | None] = {} if options.ema_decay is None else {"ema": None}
     if options.shadow_dtype is not None:
-        wanted["shadow"] = getattr(torch, options.shadow_dtype)
+        wanted["shadow"] = options.shadow_dtype
     return wanted

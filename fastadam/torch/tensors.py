@@ -1,25 +1,46 @@
 """Tensors as the kernels see them: one stretch of memory each, in the order of storage."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import compress
-from operator import not_
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..memory import checks
-from ..memory.inputs import Inputs
-from .layouts import Layouts, addresses
+from ..kernels.formats import compute_of
+from ..kernels.storage import Column
+from ..memory.checks import SUPPORTED
+from ..memory.dtypes import named
+from .shards import block_zeros, local
 
-SUPPORTED = (torch.float32, torch.float64)
-TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
+TYPES = {
+    "float32": "=f4",
+    "float64": "=f8",
+    "bfloat16": "=u2",  # NumPy knows only its codes
+    "float16": "=f2",
+    "int8": "|i1",
+    "int16": "=i2",
+}
 
 
-def local(tensor: Any) -> Any:
-    """The part of a tensor that is in this process: of a DTensor its shard."""
-    return getattr(tensor, "_local_tensor", tensor)
+def name_of(tensor: Any) -> str:
+    """The name of a tensor's dtype."""
+    return _name(tensor.dtype)
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@cache
+def in_numpy(dtype: Any) -> Any:
+    """The dtype of NumPy for one of PyTorch.
+
+    Raises:
+        ImportError: if it is bfloat16, and ml_dtypes is missing.
+    """
+    return named(_name(dtype))
 
 
 class _Memory:
@@ -30,7 +51,7 @@ class _Memory:
         self.__array_interface__ = {
             "data": (tensor.data_ptr(), False),
             "shape": (tensor.numel(),),
-            "typestr": TYPES[tensor.dtype],
+            "typestr": TYPES[name_of(tensor)],
             "version": 3,
         }
 
@@ -38,9 +59,12 @@ class _Memory:
 def flat(tensor: Any) -> Any:
     """A NumPy array over the elements of a dense tensor, in the order of storage.
 
-    It keeps the memory alive. Of a bfloat16 tensor it holds the codes.
+    It keeps the memory alive.
+
+    Raises:
+        ImportError: for a bfloat16 tensor, if ml_dtypes is missing.
     """
-    return np.asarray(_Memory(local(tensor).detach()))
+    return np.asarray(_Memory(local(tensor).detach())).view(in_numpy(tensor.dtype))
 
 
 def check_memory(tensor: Any, name: str) -> None:
@@ -68,10 +92,10 @@ def check_param(part: Any, name: str) -> None:
             "`fused=True` requires all the params to be floating point Tensors of supported "
             f"devices: ['cpu'] but {part.dtype} and {part.device.type}"
         )
-    if part.dtype not in SUPPORTED:
+    if name_of(part) not in SUPPORTED:
         raise RuntimeError(
-            f"{name} has dtype {part.dtype}; float32 and float64 are supported: convert the model "
-            "with .float(), and compute in low precision under torch.autocast"
+            f"{name} has dtype {part.dtype}; {', '.join(SUPPORTED)} are supported: convert the "
+            "model with .float() or .bfloat16()"
         )
     check_memory(part, name)
     if any(
@@ -83,7 +107,7 @@ def check_param(part: Any, name: str) -> None:
 def walkable(tensor: Any) -> bool:
     """Whether a kernel could move a parameter as it is now."""
     part = local(tensor)
-    there = part.device.type == "cpu" and part.dtype in SUPPORTED
+    there = part.device.type == "cpu" and name_of(part) in SUPPORTED
     return bool(there and (part.data_ptr() or not part.numel()))
 
 
@@ -99,16 +123,34 @@ class Place:
     Attributes:
         walked: the dense tensor whose memory the kernel walks through.
         array: the same as a NumPy array.
+        compute: the name of the dtype of the arithmetic.
     """
 
     def __init__(self, param: Any, name: str) -> None:
-        self.param, self.part = param, local(param).detach()
+        self.param, self.part, self.name = param, local(param).detach(), name
         check_param(self.part, name)
         self.dense = torch.ops.aten.is_non_overlapping_and_dense(self.part)
         self.walked = self.part if self.dense else torch.empty_like(self.part)
         self.array = flat(self.walked)
+        self.compute = compute_of(self.array.dtype.name)
 
-    def settle(self, entry: dict[str, Any], name: str, dtype: Any) -> None:
+    def zeros(self, column: Column) -> Any:
+        """A tensor of zeros for what is kept of the parameter in a column."""
+        dtype = getattr(torch, column.outside)
+        if column.per == 1:
+            return torch.zeros_like(self.param, dtype=dtype)
+        return block_zeros(self.param, column.per, dtype)
+
+    def holds(self, tensor: Any) -> bool:
+        """Whether the elements of a tensor lie in the order of those of the parameter."""
+        part = local(tensor)
+        return (
+            part.device == self.part.device
+            and part.shape == self.part.shape
+            and in_order(part, self.walked.stride())
+        )
+
+    def settle(self, entry: dict[str, Any], name: str, dtype: str) -> None:
         """Bring the state tensor of a name into the dtype and the order of the parameter.
 
         Raises:
@@ -120,24 +162,22 @@ class Place:
                 f"state {name!r} has shape {tuple(tensor.shape)}, but its parameter has "
                 f"{tuple(self.param.shape)}"
             )
-        part = local(tensor)
-        like = part.device == self.part.device and part.dtype == dtype
-        if not like or not in_order(part, self.walked.stride()):
-            entry[name] = torch.zeros_like(self.param, dtype=dtype).copy_(tensor)
+        if name_of(tensor) != dtype or not self.holds(tensor):
+            wanted = getattr(torch, dtype)
+            entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
 
-    def seen(self, tensor: Any) -> Any:
-        """A state tensor as a NumPy array.
+    def seen(self, tensor: Any, per: int = 1) -> Any:
+        """A state tensor with a number for so many elements as a NumPy array.
 
         Raises:
             RuntimeError: if its elements are not in the order of those of the parameter.
         """
-        part = local(tensor)
-        if part.shape != self.part.shape or not in_order(part, self.walked.stride()):
+        if per == 1 and not self.holds(tensor):
             raise RuntimeError(
-                f"state with strides {part.stride()} does not go with a parameter with strides "
-                f"{self.part.stride()}; make the parameter contiguous"
+                f"state with strides {local(tensor).stride()} does not go with a parameter with "
+                f"strides {self.part.stride()}; make the parameter contiguous"
             )
-        return flat(part)
+        return flat(tensor)
 
     def fetch(self) -> None:
         """Copy the elements of a parameter with gaps together."""
@@ -148,111 +188,3 @@ class Place:
         """Copy them back where they belong."""
         if not self.dense:
             self.part.copy_(self.walked)
-
-
-class Views(Sequence[Any]):
-    """Dense tensors, or None, as NumPy arrays; each is made when it is asked for."""
-
-    def __init__(self, tensors: Sequence[Any]) -> None:
-        self._tensors = tensors
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def __getitem__(self, number: Any) -> Any:
-        tensor = self._tensors[number]
-        return None if tensor is None else flat(tensor)
-
-
-class Gradients(Inputs):
-    """The gradients of a step: addresses by `data_ptr`, copies of those in another order.
-
-    Attributes:
-        copies: pairs of a gradient and the tensor that stands in for it.
-    """
-
-    def __init__(
-        self, places: Sequence[Place], names: Sequence[str], owner: str, cleared: bool
-    ) -> None:
-        arrays = [place.array for place in places]
-        called = [f"the gradient of {name}" for name in names]
-        dtypes = [array.dtype for array in arrays]
-        super().__init__(arrays, names, called, dtypes, checks.check_gradient, True, cleared)
-        self._places, self._owner = places, owner
-        self._layouts: Layouts | None = None  # of those that needed no copy
-        self._every = [True] * len(places)
-        self.copies: list[tuple[Any, Any]] = []
-
-    def check(self, tensors: Sequence[Any]) -> None:
-        """Refuse gradients as `look` does, and do nothing else."""
-        for tensor, place, name in zip(tensors, self._places, self._names, strict=True):
-            if tensor is not None:
-                self._check_tensor(tensor, place, name)
-
-    def look(self, tensors: Sequence[Any]) -> None:
-        """Check the gradients, one or None per parameter, then note their addresses.
-
-        Raises:
-            RuntimeError: for a sparse one, another dtype, or one without memory.
-        """
-        self.active, self.copies = self._every, []
-        self.addresses = self._swift(tensors) or self._careful(tensors)
-        if self._cleared:
-            checks.check_apart(self.spans())
-
-    def seen(self, tensors: Sequence[Any]) -> Views:
-        """The gradients for NumPy, copies in place of those that were copied."""
-        copies = {id(tensor): copy for tensor, copy in self.copies}
-        return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
-
-    def clear_copied(self) -> None:
-        """Write zeros to those that were copied."""
-        for tensor, _ in self.copies:
-            tensor.zero_()
-
-    def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
-        """The addresses if all gradients are there, and laid out as those looked at before."""
-        if self._layouts is None or not self._layouts.fit(tensors):
-            return None
-        found = addresses(tensors)
-        if not all(found) and any(compress(self._sizes, map(not_, found))):
-            return None  # one that has elements, but no memory
-        if found == self.addresses:
-            return self.addresses
-        return found if self._apart(found) else None
-
-    def _careful(self, tensors: Sequence[Any]) -> list[int]:
-        self.active = [tensor is not None for tensor in tensors]
-        found = [0] * len(tensors)
-        for number in compress(range(len(tensors)), self.active):
-            tensor, name = tensors[number], self._names[number]
-            place = self._places[number]
-            self._check_tensor(tensor, place, name)
-            if tensor.is_neg() or not (
-                in_order(tensor, place.walked.stride()) and self._free(tensor, number)
-            ):
-                copy = torch.empty_like(place.walked).copy_(tensor)
-                self.copies.append((tensor, copy))
-                tensor = copy
-            found[number] = tensor.data_ptr()
-        if all(self.active) and not self.copies:
-            self._layouts = Layouts(tensors)
-        return found
-
-    def _free(self, tensor: Any, number: int) -> bool:
-        """Whether a gradient lies in no memory that the step writes."""
-        start = tensor.data_ptr()
-        before = bisect_left(self._starts, start + self._sizes[number]) - 1
-        return not tensor.numel() or bool(self._stops[before] <= start)
-
-    def _check_tensor(self, tensor: Any, place: Place, name: str) -> None:
-        if tensor.layout != torch.strided:
-            name = "Adam" if self._owner == "AdamW" else self._owner  # the words of PyTorch
-            hint = ", please consider SparseAdam instead" if name == "Adam" else ""
-            raise RuntimeError(f"{name} does not support sparse gradients{hint}")
-        if tensor.dtype != place.part.dtype or tensor.shape != place.part.shape:
-            raise RuntimeError(
-                f"{name} is of {tensor.dtype} and shape {tuple(tensor.shape)}, but its parameter "
-                f"of {place.part.dtype} and {tuple(place.part.shape)}"
-            )
-        check_memory(tensor, name)

@@ -8,15 +8,18 @@ from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..groups import Group
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo
+from .fit import Entry
+from .gradients import Gradients
 from .members import Members
-from .state import Counters, Entry, TensorCopies, TensorState, dtypes
-from .tensors import Gradients
+from .state import Counters, TensorCopies, TensorState, dtypes
+from .tensors import name_of
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -52,22 +55,26 @@ class Walk:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: bool = scaled or (last is not None and last._scaled)
         self._threads, self._all_state = threads, owner._entries
-        self._counted = not self._core.uncounted or self._options.ema_warmup
+        counts = self._options.ema_warmup or self._options.noisy
+        self._counted = not self._core.uncounted or counts
         self._rules = [group.rule for group in groups]
-        besides = self._counted or bool(dtypes(self._options))
+        besides = self._counted or bool(dtypes(self._options) or self._options.compensation)
         keeps = [besides or bool(rule.state) for rule in self._rules]
         self._members = Members(owner, params, grads, keeps, last._members if last else None)
         self._used = [number for number, some in enumerate(self._members.by_group) if some]
+        self._check_whole()
         self._gradients = Gradients(
             self._members.places,
-            self._members.names,
             type(owner).__name__,
+            self._members.of(grads),
             self._options.zero_grads,
         )
-        self._check_whole()
-        self._gradients.check(self._members.of(grads))
+        self._formats = [
+            self._options.formats(place.array, dtype.name, place.param.numel())
+            for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
+        ]
         self._set_up_state(keeps, last)
-        self._plan = self._planned(groups)
+        self._plan, self._draws = self._planned(groups), self._members.draws
         self.settle(groups)
         self._watch = Watch(
             self._members.params,
@@ -78,6 +85,7 @@ class Walk:
         )
 
     def _check_whole(self) -> None:
+        self._options.check_params(map(name_of, self._members.everyone))
         if self._members.sharded and self._options.measures:
             raise RuntimeError(
                 "clip_norm and skip_nonfinite look at the shards of this process only; call "
@@ -102,7 +110,8 @@ class Walk:
         numbers = [self._counters[name].tolist() for name in self._core.carried]
         each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
         state.regroup(steps, each, [True] * len(steps))
-        state.adopt(name for rule in self._rules for name in rule.state)
+        names = dict.fromkeys(name for rule in self._rules for name in rule.state)
+        state.adopt([*names], self._formats)
         state.count = max([*steps, last._state.count if last and not self._counted else 0])
         self._entries = entries
 
@@ -121,7 +130,7 @@ class Walk:
             [groups[number] for number in self._used],
             parameters,
             self._gradients,
-            [self._options.formats(array) for array in arrays],
+            self._formats,
             self._state,
             tuple(self._core.carried),
             self._options,
@@ -181,6 +190,9 @@ class Walk:
         )
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
+            if self._options.noisy:
+                steps = self._counters["step"].astype(np.int64)
+                plan.draw(self._draws, state.count - steps)
             seen = self._gradients.seen(grads)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):

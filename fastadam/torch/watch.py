@@ -5,9 +5,9 @@ from itertools import chain
 from operator import is_, itemgetter
 from typing import Any
 
+from .fit import Entry
 from .layouts import Layouts, addresses
-from .state import Entry
-from .tensors import local
+from .shards import local
 
 
 class Watched:

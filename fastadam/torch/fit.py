@@ -1,0 +1,139 @@
+"""State in the formats that an optimizer wants, whatever was loaded or written."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..convert import SCALE, converted
+from ..convert import dequantized as numbers_of
+from ..convert import master as weights_of
+from ..kernels.blocks import Int8
+from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
+from ..kernels.storage import Column
+from ..launch import kept_for
+from ..options import Options
+from ..saved_state import check_compensation
+from .shards import block_shape, local
+from .tensors import Place, flat, in_numpy, name_of
+
+Entry = dict[str, Any]
+
+
+def fit(place: Place, entry: Entry, names: Sequence[str], formats: Formats) -> None:
+    """Bring the state of these names into its formats: codes into floats, floats into codes.
+
+    Raises:
+        ValueError: for another shape, codes without their scales, and low bits of a parameter that
+            the optimizer would lose.
+    """
+    columns = {name: kept.column for name, kept in kept_for(tuple(names), formats).items()}
+    for name in names:
+        if name not in entry:
+            continue
+        check_codes(entry, name)
+        coded = formats.state == "int8"
+        if name + SCALE in entry and not (coded and _in_place(place, entry, name, columns)):
+            entry[name] = dequantized(place.param, entry[name], entry.pop(name + SCALE))
+        if name + SCALE not in entry:
+            place.settle(entry, name, place.compute if coded else columns[name].outside)
+            if coded:
+                _quantize(place, entry, name, formats, columns)
+    if COMPENSATION in entry:
+        codes = np.empty(0, in_numpy(entry[COMPENSATION].dtype))
+        check_compensation({COMPENSATION: codes}, formats, f"state of {place.name}")
+        place.settle(entry, COMPENSATION, columns[COMPENSATION].outside)
+
+
+def check_codes(entry: Mapping[str, Any], name: str) -> None:
+    """Refuse codes without their scales, and scales that somebody has cast.
+
+    Raises:
+        ValueError: naming the entry.
+    """
+    scale = entry.get(name + SCALE)
+    if scale is None:
+        if entry[name].dtype == torch.int8:
+            raise ValueError(f"state {name!r} has codes, but there is no {name + SCALE!r}")
+        return
+    if entry[name].dtype != torch.int8 or scale.dtype != torch.float32:
+        raise ValueError(
+            f"state {name!r} has {entry[name].dtype} and {scale.dtype}, expected codes of "
+            "torch.int8 and scales of torch.float32; something cast them, which spoils both"
+        )
+
+
+def _in_place(place: Place, entry: Entry, name: str, columns: Mapping[str, Column]) -> bool:
+    """Whether codes and scales are where the kernel would have put them."""
+    codes, scales = entry[name], entry[name + SCALE]
+    shape = block_shape(place.param, columns[name + SCALE].per).shape
+    return (
+        place.holds(codes)
+        and scales.shape == shape
+        and local(scales).is_contiguous()
+        and local(scales).device == place.part.device
+    )
+
+
+def _quantize(
+    place: Place, entry: Entry, name: str, formats: Formats, columns: Mapping[str, Column]
+) -> None:
+    source = floats(formats.compute, formats.compute)
+    values = flat(entry[name])
+    parts = converted((values,), source, formats.state_storage, values.size)
+    for part, array in zip((name, name + SCALE), parts, strict=True):
+        entry[part] = place.zeros(columns[part])
+        flat(entry[part])[: array.size] = array
+
+
+def dequantized(param: Any, codes: Any, scales: Any) -> Any:
+    """The numbers that codes and the scales of their blocks stand for, laid out as the codes.
+
+    Raises:
+        ValueError: if they are not those of a parameter, or of other shards.
+    """
+    shape = block_shape(param, Int8.block).shape
+    if codes.shape != param.shape or local(codes).shape != local(param).shape:
+        raise ValueError(
+            f"codes have shape {tuple(local(codes).shape)}, but the parameter has "
+            f"{tuple(local(param).shape)} in this process"
+        )
+    if scales.shape != shape:
+        raise ValueError(
+            f"codes come with scales of shape {tuple(scales.shape)}, expected {shape}; those of "
+            "other shards do not fit: save opt.dequantized_state()"
+        )
+    codes = codes.clone()  # dense, in the same order
+    compute = compute_of(name_of(param))
+    values = torch.empty_like(codes, dtype=getattr(torch, compute))
+    flat(values)[...] = numbers_of(flat(codes), flat(scales.contiguous()), compute)
+    return values
+
+
+def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
+    """The state of these names as floats of the arithmetic, all else as it is but for what
+    `compensation` keeps."""
+    wanted = getattr(torch, compute_of(name_of(param)))
+    left_out = {COMPENSATION, *(name + SCALE for name in names)}
+    result = {name: value for name, value in entry.items() if name not in left_out}
+    for name in names & result.keys():
+        check_codes(entry, name)
+        scales = entry.get(name + SCALE)
+        floats = entry[name] if scales is None else dequantized(param, entry[name], scales)
+        result[name] = floats.to(wanted)
+    return result
+
+
+def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
+    """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
+    compute = getattr(torch, compute_of(name_of(param)))
+    if COMPENSATION not in entry:
+        return param.detach().to(compute, copy=True)
+    place = Place(param, name)
+    formats = options.formats(place.array)
+    fit(place, entry, (), formats)
+    place.fetch()
+    weights = torch.zeros_like(param, dtype=compute)
+    flat(weights)[...] = weights_of(place.array, flat(entry[COMPENSATION]), formats)
+    return weights

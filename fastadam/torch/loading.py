@@ -1,0 +1,41 @@
+"""Saved state as it was saved: PyTorch would cast it to the dtypes of the parameters."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import torch
+
+
+class Sealed:
+    """A tensor that PyTorch hands on without a look at it."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def opened(self, device: Any) -> Any:
+        """A copy of the tensor on a device."""
+        return self._tensor.detach().to(device or self._tensor.device, copy=True)
+
+
+def sealed(optimizer: Any, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state_dict with its tensors sealed; a hook of `load_state_dict`."""
+    state = {
+        key: {name: _seal(value) for name, value in entry.items()}
+        if isinstance(entry, dict)
+        else entry
+        for key, entry in state_dict["state"].items()
+    }
+    return {**state_dict, "state": state}
+
+
+def _seal(value: Any) -> Any:
+    return Sealed(value) if isinstance(value, torch.Tensor) else value
+
+
+def open_all(state: MutableMapping[Any, Any]) -> None:
+    """Put copies of the tensors where they were sealed in."""
+    for param, entry in state.items():
+        device = getattr(param, "device", None)
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(value, Sealed):
+                entry[name] = value.opened(device)

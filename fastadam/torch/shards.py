@@ -1,0 +1,76 @@
+"""What is kept by blocks of elements: a vector, or a row for each shard."""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+
+
+def local(tensor: Any) -> Any:
+    """The part of a tensor that is in this process: of a DTensor its shard."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
+class BlockShape(NamedTuple):
+    """The shape of a tensor with a number for each block of elements.
+
+    Attributes:
+        shape: its own; of a DTensor the counts of shards, and the blocks of the largest.
+        blocks: how many numbers are in this process.
+        placements: of a DTensor, where the shards are.
+    """
+
+    shape: tuple[int, ...]
+    blocks: int
+    placements: tuple[Any, ...] | None = None
+
+
+def block_shape(param: Any, per: int) -> BlockShape:
+    """The shape of what has a number for so many elements of a parameter.
+
+    Blocks are those of a shard. A checkpoint for other shards has another shape, and is refused.
+    """
+    if local(param) is param:
+        blocks = -(-param.numel() // per)
+        return BlockShape((blocks,), blocks)
+    from torch.distributed.tensor import Replicate, Shard
+
+    lengths, counts, placements = [*param.shape], list[int](), list[Any]()
+    for count, dim in _split(param):
+        placements.append(Replicate() if dim is None else Shard(len(counts)))
+        if dim is not None:
+            lengths[dim] = -(-lengths[dim] // count)
+            counts.append(count)
+    blocks = -(-prod(lengths) // per)
+    return BlockShape((*counts, blocks), blocks, tuple(placements))
+
+
+def block_zeros(param: Any, per: int, dtype: Any) -> Any:
+    """Zeros, one for so many elements of a parameter."""
+    shape, blocks, placements = block_shape(param, per)
+    if placements is None:
+        return torch.zeros(blocks, dtype=dtype)
+    from torch.distributed.tensor import DTensor
+
+    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype)
+    stride = torch.empty(shape, device="meta").stride()
+    return DTensor.from_local(
+        part, param.device_mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride
+    )
+
+
+def shard_of(param: Any) -> int:
+    """The number of the shard in this process; 0 of what is no DTensor. Replicas have the same."""
+    number = 0
+    if local(param) is not param:
+        places = param.device_mesh.get_coordinate() or ()
+        for (count, dim), place in zip(_split(param), places, strict=False):
+            number = number if dim is None else number * count + place
+    return number
+
+
+def _split(param: Any) -> Iterator[tuple[int, int | None]]:
+    """For each dimension of the mesh its length, and which dimension of the DTensor it splits."""
+    for length, placement in zip(param.device_mesh.shape, param.placements, strict=True):
+        yield length, getattr(placement, "dim", None)
