@@ -10,6 +10,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 OURS, THEIRS = ft.AdamW, torch.optim.AdamW
 HYPER = {"lr": 1e-2, "weight_decay": 0.1}
+LOW = {
+    "compensation": "split8",
+    "state_dtype": "int8",
+    "min_quantized_size": 0,
+    "rounding": "stochastic",
+}
 
 
 def assert_same(one, other, tolerance=2e-5):
@@ -44,7 +50,7 @@ def tokens():
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
-def hf_trainer(cls, folder, steps=8, by_class=False, **more):
+def hf_trainer(cls, folder, steps=8, by_class=False, make=gpt2, options=(), **more):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     args = transformers.TrainingArguments(
@@ -65,7 +71,7 @@ def hf_trainer(cls, folder, steps=8, by_class=False, **more):
         logging_steps=4,
         **more,
     )
-    model = gpt2()
+    model = make()
     groups = [
         {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -73,7 +79,7 @@ def hf_trainer(cls, folder, steps=8, by_class=False, **more):
     if by_class:
         given = {"optimizer_cls_and_kwargs": (cls, dict(HYPER))}
     else:
-        given = {"optimizers": (cls(groups, lr=HYPER["lr"]), None)}
+        given = {"optimizers": (cls(groups, lr=HYPER["lr"], **dict(options)), None)}
     return transformers.Trainer(model=model, args=args, train_dataset=tokens(), **given)
 
 
@@ -98,6 +104,53 @@ def test_hugging_face_trainer_resumes(tmp_path, saves, loads):
     resumed = hf_trainer(loads, tmp_path / "again", 8)
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
     assert_same(resumed.model, straight.model, 5e-5)
+
+
+@pytest.mark.parametrize("options", [{}, LOW], ids=["plain", "low precision"])
+def test_hugging_face_trainer_of_a_model_in_bfloat16(tmp_path, options):
+    """Trained in bfloat16 throughout, and resumed to the same bits."""
+
+    def trained(folder, **resume):
+        trainer = hf_trainer(
+            OURS, tmp_path / folder, make=lambda: gpt2().bfloat16(), options=options
+        )
+        trainer.train(**resume)
+        return trainer.model
+
+    straight = trained("run")
+    again = trained("again", resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
+    assert {p.dtype for p in straight.parameters()} == {torch.bfloat16}
+    for one, other in zip(straight.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    # bfloat16 keeps eight bits, and each of eight steps of at most 0.01 may be rounded otherwise
+    exact = hf_trainer(THEIRS, tmp_path / "float32")
+    exact.train()
+    assert_same(straight.float(), exact.model, 8e-2)
+
+
+def test_accelerate_takes_a_model_in_bfloat16(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True)
+    made = []
+    for resume in (False, True):
+        model = lightning_module(OURS).net.bfloat16()
+        model, opt = accelerator.prepare(model, OURS(model.parameters(), lr=1e-2, **LOW))
+        for number, batch in enumerate(batches()):
+            if resume and number < 4:
+                continue
+            if resume and number == 4:
+                accelerator.load_state(str(tmp_path / "at4"))
+            if not resume and number == 4:
+                accelerator.save_state(str(tmp_path / "at4"))
+            batch = batch.bfloat16()
+            opt.zero_grad()
+            accelerator.backward((model(batch) - batch[:, :2]).square().mean())
+            accelerator.clip_grad_norm_(model.parameters(), 0.5)
+            opt.step()
+        made.append([p.detach().clone() for p in model.parameters()])
+        accelerator.free_memory()
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other)
 
 
 # Lightning

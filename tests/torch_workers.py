@@ -1,5 +1,6 @@
 """What each process of a distributed test does; started by `torch.multiprocessing`."""
 
+import copy
 import os
 
 import pytest
@@ -130,6 +131,117 @@ def fsdp_clip(rank, folder):
     opt = OURS(model.parameters(), clip_norm=1.0)
     with pytest.raises(RuntimeError, match="shards of this process"):
         train(model, opt, batches(rank))
+
+
+# Low precision
+
+SMALLEST = {"compensation": "split8", "state_dtype": "int8", "rounding": "stochastic"}
+SMALL = {"lr": 0.05, **SMALLEST, "min_quantized_size": 100}  # some parameters, not all
+
+
+def give_gradients(params, step, rank=0):
+    """The same in every process, of which each takes its shard; of another rank's seed, others."""
+    for number, param in enumerate(params):
+        generator = torch.Generator().manual_seed(1000 * step + 10 * number + rank)
+        grad = torch.randn(param.shape, generator=generator).to(param.dtype)
+        if hasattr(param, "device_mesh"):
+            from torch.distributed.tensor import distribute_tensor
+
+            grad = distribute_tensor(grad, param.device_mesh, param.placements)
+        param.grad = grad
+
+
+def steps(model, opt, some):
+    for step in some:
+        give_gradients([*model.parameters()], step)
+        opt.step()
+
+
+def low_net():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(41, 39), torch.nn.Tanh(), torch.nn.Linear(39, 2)
+    return torch.nn.Sequential(*layers).bfloat16()
+
+
+def low_fsdp(rank, folder):
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+
+    def sharded(**hyper):
+        model = fully_shard(low_net(), mesh=mesh)
+        return model, OURS(model.parameters(), **hyper)
+
+    # shards are moved as parameters of their own are
+    model, opt = sharded(**SMALL)
+    steps(model, opt, range(3))
+    weight = model[0].weight
+    entry = opt.state[weight]
+    assert entry["exp_avg"].to_local().shape == (20 - rank, 41)
+    assert entry["exp_avg"].to_local().dtype == torch.int8
+    assert entry["exp_avg_scale"].shape == (2, 4)  # of 820 elements each
+    assert opt.state[model[2].bias]["exp_avg"].to_local().dtype == torch.float32
+    floats = opt.dequantized_state()["state"][0]["exp_avg"]
+    got = opt.master()[0]
+    assert (floats.dtype, got.dtype) == (torch.float32, torch.float32)
+    near = weight.detach().to_local().float()
+    torch.testing.assert_close(got.to_local(), near, rtol=2.0**-8, atol=0)  # half a last bit
+
+    saved_model, saved_opt = get_state_dict(model, opt)
+    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=folder + "/low")
+    dist.barrier()
+    again, resumed = sharded(**SMALL)
+    live_model, live_opt = get_state_dict(again, resumed)
+    state = {"model": live_model, "opt": live_opt}
+    dcp.load(state, checkpoint_id=folder + "/low")
+    set_state_dict(again, resumed, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    for some, each in ((model, opt), (again, resumed)):
+        steps(some, each, range(3, 5))
+    for one, other in zip(opt.state.values(), resumed.state.values(), strict=True):
+        for name, value in one.items():
+            assert torch.equal(
+                getattr(value, "_local_tensor", value),
+                getattr(other[name], "_local_tensor", other[name]),
+            ), name
+    for one, other in zip(weights(model), weights(again), strict=True):
+        assert torch.equal(one, other)
+
+    # a checkpoint of whole parameters does not fit those of shards
+    plain = low_net()
+    whole = OURS(plain.parameters(), **SMALL)
+    steps(plain, whole, [0])
+    assert whole.state[plain[0].weight]["exp_avg_scale"].shape == (7,)
+    broken, refused = sharded(**SMALL)
+    saved = opt.state_dict()
+    saved["state"] = {0: {**saved["state"][0], "exp_avg_scale": torch.zeros(7)}}
+    refused.load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"expected \(2, 4\)"):
+        steps(broken, refused, [0])
+
+
+def low_zero(rank, folder):
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    model, hyper = low_net(), {**SMALL, "seed": 1}
+    opt = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=OURS, **hyper)
+    steps(model, opt, range(3))
+    opt.consolidate_state_dict(to=0)
+    saved = [copy.deepcopy(opt.state_dict()) if rank == 0 else None]  # no tensor is shared
+    dist.broadcast_object_list(saved)
+    assert saved[0]["state"][0]["exp_avg"].dtype == torch.int8
+    assert saved[0]["state"][0]["exp_avg_scale"].dtype == torch.float32
+    again = low_net()
+    for target, source in zip(again.parameters(), weights(model), strict=True):
+        target.data.copy_(source)
+    resumed = ZeroRedundancyOptimizer(again.parameters(), optimizer_class=OURS, **hyper)
+    resumed.load_state_dict(saved[0])
+    for some, each in ((model, opt), (again, resumed)):
+        steps(some, each, range(3, 5))
+    for one, other in zip(weights(model), weights(again), strict=True):
+        assert torch.equal(one, other)
 
 
 def run(rank, size, name, folder):

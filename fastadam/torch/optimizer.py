@@ -35,14 +35,15 @@ class Optimizer(torch.optim.Optimizer):
     `ZeroRedundancyOptimizer`, `fully_shard`. Tensors stay where they are.
 
     Args:
-        params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32
-            or float64, on the CPU. DTensors are moved shard by shard.
+        params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
+            float64, bfloat16 or float16, on the CPU. DTensors are moved shard by shard.
         lr: the learning rate, a number or a tensor of one element, read anew at each step.
         fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
         foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
         threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
-            shadow_dtype, zero_grads: as for [fastadam.Optimizer][fastadam.Optimizer]; `ema` and
-            `shadow` are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
+            shadow_dtype, zero_grads, state_dtype, min_quantized_size, rounding, compensation, seed:
+            as for [fastadam.Optimizer][fastadam.Optimizer]; `ema`, `shadow`, `compensation`, codes
+            and scales are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
 
     Attributes:
         core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
@@ -242,7 +243,8 @@ class Optimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: Values) -> None:
         """Go on from a saved state: this class's, or that of PyTorch's class of the name.
 
-        Tensors are copied, so that two optimizers may take up the same dict.
+        Tensors are copied, so that two optimizers may take up the same dict. They keep their
+        dtypes until the next step brings them into the formats that the optimizer wants.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -319,12 +321,12 @@ class Optimizer(torch.optim.Optimizer):
         ]
 
     def dequantized_state(self) -> Values:
-        """A state_dict with floats in place of codes, for a look at it, or for PyTorch's optimizer
-        of the name; state and parameters are as precise as those of `torch.optim`, without what
-        `compensation` keeps.
+        """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for
+        PyTorch's optimizer of the name; what `compensation` keeps is not in it.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
+            ValueError: for codes that do not go with their parameters.
         """
         saved = self.state_dict()
         names = {name for group in self._groups_now() for name in group.rule.state}

@@ -97,11 +97,6 @@ class TensorCopies:
     def __init__(self, options: Options, places: Sequence[Place], entries: Sequence[Entry]) -> None:
         self.streams: dict[str, list[Any]] = {}
         for name, dtype in dtypes(options).items():
-            if name == "shadow" and any(name_of(p.part) != "float32" for p in places):
-                raise TypeError(
-                    f"shadow_dtype={options.shadow_dtype!r} is for float32 parameters; convert "
-                    "the model with .float()"
-                )
             for place, entry in zip(places, entries, strict=True):
                 wanted = dtype or place.compute
                 if name not in entry:
@@ -110,6 +105,19 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+
+
+def check_copies(options: Options, places: Sequence[Place]) -> None:
+    """Refuse a copy in low precision of parameters that are not float32.
+
+    Raises:
+        TypeError: naming the option.
+    """
+    if options.shadow_dtype and any(name_of(place.part) != "float32" for place in places):
+        raise TypeError(
+            f"shadow_dtype={options.shadow_dtype!r} is for float32 parameters; convert the model "
+            "with .float()"
+        )
 
 
 def dtypes(options: Options) -> dict[str, str | None]:

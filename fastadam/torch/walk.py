@@ -18,7 +18,7 @@ from ..step_info import StepInfo
 from .fit import Entry
 from .gradients import Gradients
 from .members import Members
-from .state import Counters, TensorCopies, TensorState, dtypes
+from .state import Counters, TensorCopies, TensorState, check_copies, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -85,6 +85,7 @@ class Walk:
         )
 
     def _check_whole(self) -> None:
+        check_copies(self._options, self._members.places)
         self._options.check_params(map(name_of, self._members.everyone))
         if self._members.sharded and self._options.measures:
             raise RuntimeError(
