@@ -1,6 +1,7 @@
 """What each process of a distributed test does; started by `torch.multiprocessing`."""
 
 import copy
+import gc
 import os
 
 import pytest
@@ -250,5 +251,6 @@ def run(rank, size, name, folder):
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size
     )
     globals()[name](rank, folder)
+    gc.collect()  # what holds the process group in a cycle, before the group goes
     dist.barrier()
     dist.destroy_process_group()

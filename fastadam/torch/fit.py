@@ -35,7 +35,8 @@ def fit(place: Place, entry: Entry, names: Sequence[str], formats: Formats) -> N
         check_codes(entry, name)
         coded = formats.state == "int8"
         if name + SCALE in entry and not (coded and _in_place(place, entry, name, columns)):
-            entry[name] = dequantized(place.param, entry[name], entry.pop(name + SCALE))
+            entry[name] = dequantized(place.param, entry[name], entry[name + SCALE])
+            del entry[name + SCALE]
         if name + SCALE not in entry:
             place.settle(entry, name, place.compute if coded else columns[name].outside)
             if coded:
