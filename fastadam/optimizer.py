@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import state_dict as saved
 from .accumulator import Accumulator
+from .algorithm import Algorithm
 from .convert import master
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
@@ -27,7 +28,7 @@ from .state import State
 from .step_info import StepInfo, late_info, new_info
 
 
-class Optimizer:
+class Optimizer(Algorithm):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
@@ -99,11 +100,6 @@ class Optimizer:
         array([0.5, 1.5])
     """
 
-    rule: Rule
-    defaults: ClassVar[Values] = {}
-    carried: ClassVar[dict[str, float]] = {}
-    uncounted: ClassVar[bool] = False
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
@@ -144,38 +140,6 @@ class Optimizer:
         options.check_params(array.dtype.name for array in self._parameters.arrays)
         self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
-
-    # What a subclass says
-
-    def hyper(self, group: Values, step: int) -> dict[str, float]:
-        """The constants of one step, computed in float64 on the host.
-
-        Args:
-            group: the hyperparameters of the group, schedules already evaluated.
-            step: how many steps the parameter has taken, this one included; counted from 1.
-
-        Returns:
-            A number for every name in `rule.hyper`.
-        """
-        raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
-
-    def variant(self, group: Values) -> Rule:
-        """The rule for a group, where a flag changes which state there is or what is computed."""
-        return type(self).rule
-
-    def check(self, group: Values) -> None:
-        """Refuse hyperparameters that do not go together; each is checked by itself already."""
-
-    def carry(self, group: Values, step: int) -> dict[str, float]:
-        """The host numbers in `carried` after a step, from those before it, which `group` holds.
-
-        `hyper` then finds them in its `group`.
-        """
-        return {}
-
-    def initial(self, group: Values) -> dict[str, float]:
-        """What state starts at, by name; 0 for names left out."""
-        return {}
 
     # What a user sees
 
@@ -397,10 +361,6 @@ class Optimizer:
 
     # How a step goes
 
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
-
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""
         if grads is not None:
@@ -456,14 +416,6 @@ class Optimizer:
             self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
 
-    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
-        """A group whose hyperparameters at a step go together, with the rule that follows."""
-        group = Group(raw, params, self.defaults, where)
-        values = group.at(step)
-        self.check(values)
-        group.rule = self.variant(values)
-        return group
-
     def _adopt(self, groups: list[Group]) -> None:
         """Go on with these groups, and plan anew if other rules or arrays follow from them."""
         if [group.rule for group in groups] != [group.rule for group in self._groups]:
@@ -473,15 +425,6 @@ class Optimizer:
         scheduled = any(group.scheduled for group in groups)
         self._steady = None if scheduled else [group.at(1) for group in groups]
         self._groups = groups
-
-    def _start(self, group: Group, values: Values) -> dict[str, float]:
-        """What the state of a group starts at."""
-        start = self.initial(values)
-        if not isinstance(start, dict) or start.keys() - {*group.rule.state}:
-            raise ValueError(
-                f"initial() returned {start!r}; give a dict with names of {group.rule.state}"
-            )
-        return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
     def _refresh(self) -> None:
         """See what the user edited in `param_groups`."""
