@@ -9,11 +9,7 @@ from cases import DEFAULTS
 import fastadam as fa
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
-
-
 SHAPES = ((3, 50), (), (0, 4), (25_000,), (1025,))
-
-
 each_default = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
 
 
