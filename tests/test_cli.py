@@ -13,6 +13,7 @@ from fastadam import optimizers, schedules
 from fastadam.cli import COMMANDS, comparison, demo, digits, export, info, main
 from fastadam.kernels import stages
 from fastadam.kernels.formats import ROUND
+from fastadam.memory.dtypes import named
 
 INFO = (
     "fastadam", "Python", "platform", "NumPy", "Numba", "llvmlite", "torch", "CPU", "CPU cores",
@@ -35,10 +36,10 @@ def data():
     return digits.load()
 
 
-def trained(data, optimizer=fa.AdamW, *, seed=0, epochs=30, batch=32, **hyper):
+def trained(data, optimizer=fa.AdamW, *, seed=0, epochs=30, batch=32, params="float32", **hyper):
     """The scores of every epoch, the optimizer, and the weights."""
     rng = np.random.default_rng(seed)
-    weights = fa.flatten(digits.layers(rng))
+    weights = fa.flatten(digits.layers(rng, named(params)))
     opt = optimizer(weights, **hyper)
     return list(digits.train(opt, data, rng, epochs=epochs, batch=batch)), opt, weights
 
@@ -100,6 +101,9 @@ def test_unknown_command_names_the_known_ones(capsys):
         (["--seed", "-1"], "-1 is less than 0"),
         (["--plot", "curve.txt"], ".png"),
         (["--plot", "nowhere/curve.png"], "nowhere"),
+        (["--state", "int4"], "'int4'"),
+        (["--rounding", "stochastic"], "for bfloat16 and float16 parameters"),
+        (["--compensation", "kahan"], "for bfloat16 parameters"),
     ],
 )
 def test_bad_values_are_named_without_a_traceback(
@@ -174,6 +178,7 @@ def test_closed_pipe_is_quiet(arguments):
     [
         (["--help"], {"numba", "torch", "sklearn", "matplotlib", "rich"}),
         (["export", "--help"], {"numba", "torch"}),
+        (["info", "--plan", "7e9", "--params", "bfloat16"], {"numba", "torch", "ml_dtypes"}),
         (["info"], {"torch", "sklearn", "matplotlib"}),
     ],
 )
@@ -263,6 +268,55 @@ def test_info_where_no_folder_is_writable(monkeypatch):
     monkeypatch.setattr(info, "_cache_folder", lambda: None)
     assert "NUMBA_CACHE_DIR" in info._cache()
     assert info._cache_size() == ""
+
+
+# Plans
+
+
+def test_a_plan_is_a_table(capsys):
+    words = ["--state", "int8", "--params", "bfloat16", "--grads", "bfloat16"]
+    words += ["--compensation", "split8", "--optimizer", "ADAMW"]
+    assert main(["info", "--plan", "7e9", *words]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("AdamW, 7,000,000,000 parameters\n")
+    plan = fa.plan(7e9, params="bfloat16", state_dtype="int8", compensation="split8")
+    assert f"\n{plan}\n" in text
+    assert text.splitlines()[-1].startswith("44% of the memory of plain float32")
+
+
+def test_a_plan_on_a_terminal_is_drawn(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["info", "--plan", "1000", "--with", "ema_decay=0.999", "amsgrad=True"]) == 0
+    text = capsys.readouterr().out
+    assert "┃" in text
+    for shown in ("4 kB", "12 kB", "ema", "moved"):
+        assert shown in text
+
+
+def test_a_plan_of_nothing(capsys):
+    assert main(["info", "--plan", "0"]) == 0
+    assert "nothing to keep" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plan", "many"], "--plan: 'many' is not the number of parameters, as 7e9"),
+        (["--plan", "1.5"], "n_params=1.5 is not a count"),
+        (["--state", "int8"], "--state is for a plan; give --plan"),
+        (["--with", "momentum=0.9"], "--with is for a plan"),
+        (["--plan", "1e9", "--with", "mass=1"], "unknown 'mass'"),
+        (["--plan", "1e9", "--with", "momentum"], "not NAME=VALUE"),
+        (["--plan", "1e9", "--compensation", "split8"], "for bfloat16 parameters"),
+    ],
+)
+def test_bad_plans_are_named(arguments, message, capsys):
+    assert main(["info", *arguments]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("fastadam info: error: ")
+    assert message in last
 
 
 # Export
@@ -476,6 +530,30 @@ def test_default_demo_recognises_97_percent(optimizer, data):
     assert history[-1].valid.accuracy >= 0.97
 
 
+LOW = [
+    {"state_dtype": "int8"},
+    {"params": "bfloat16", "rounding": "stochastic"},
+    {"params": "bfloat16", "state_dtype": "int8", "compensation": "split8"},
+    {"params": "float16", "state_dtype": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("options", LOW, ids=str)
+def test_low_precision_learns_as_well(options, data):
+    """Losses were within 1 %, that of float16 parameters 11 % higher; without what keeps small
+    updates it is 150 %. One of 360 images is 0.3 %."""
+    history, opt, _ = trained(data, **options)
+    assert history[-1].valid.accuracy >= 0.96
+    assert history[-1].train.loss == pytest.approx(trained(data)[0][-1].train.loss, rel=0.2)
+    assert opt.memory().state + opt.memory().params < 0.9 * 12 * opt.memory().n_params
+
+
+def test_bfloat16_parameters_alone_stall(data):
+    """Updates of less than half a last bit, 2**-9 of a weight, are lost."""
+    history, _, _ = trained(data, params="bfloat16")
+    assert history[-1].train.loss > 1.5 * trained(data)[0][-1].train.loss
+
+
 def test_same_seed_same_numbers(data):
     first, _, weights = trained(data, epochs=3)
     again, _, same = trained(data, epochs=3)
@@ -568,6 +646,24 @@ def test_demo_takes_its_options(packages, capsys, tmp_path, monkeypatch):
     assert "after 1 epoch\n" in slow
     assert validation(quick) > validation(slow)
     assert "<svg" in picture.read_text()
+
+
+def test_demo_in_low_precision(quick, capsys):
+    options = ["--params", "bfloat16", "--state", "int8", "--compensation", "split8"]
+    text = run_demo(capsys, "--epochs", "3", *options)
+    assert "AdamW, bfloat16 parameters, int8 state, split8 compensation: " in text
+    assert validation(text)[-1] > 80
+    told = "It keeps 19.22 kB of parameters, 27.98 kB of state, 9.61 kB of compensation; in float32"
+    assert told in text
+    assert "unfused" not in text
+
+
+def test_demo_without_bfloat16_says_what_to_install(quick, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    assert main(["demo", "--params", "bfloat16"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "brings ml_dtypes" in shown.err
 
 
 def test_every_schedule_can_be_asked_for():
