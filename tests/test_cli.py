@@ -345,6 +345,9 @@ def test_export_lists_all_options():
         (["--options", "ema,clip"], "'clip' is not one of clip_value"),
         (["--options", "float16", "bfloat16"], "give one"),
         (["--options", "float16", "--dtype", "float64"], "for float32 parameters"),
+        (["--state", "int4"], "'int8'"),
+        (["--compensation", "kahan"], "for bfloat16 parameters"),
+        (["--rounding", "stochastic"], "for bfloat16 and float16 parameters"),
         (["--hyper", "momentum"], "'momentum' is not NAME=VALUE"),
         (["--hyper", "momentum=-1"], "momentum=-1 is negative"),
         (["--hyper", "nesterov=True"], "needs a momentum"),
@@ -389,6 +392,12 @@ def test_exported_ptx_stands_alone(capsys):
     assert all(len(line) <= 101 for line in comment.splitlines())
 
 
+def rows_told(comment):
+    """The lines of its tables that begin with an offset, by name."""
+    shown = [line.split(maxsplit=3)[1:] for line in comment.splitlines()]
+    return {words[1]: words for words in shown if len(words) == 3 and words[0].isdigit()}
+
+
 @pytest.mark.ptx
 def test_the_comment_of_an_export_tells_the_tables(capsys):
     """What it says is what a launch packs."""
@@ -397,19 +406,18 @@ def test_the_comment_of_an_export_tells_the_tables(capsys):
     )
     columns = ["param", "grad", "exp_avg", "exp_avg_sq", "mask", "ema", "ema_comp"]
     rule = fa.AdamW.rule
-    shown = [line.split()[1:] for line in comment.splitlines()]
-    rows = {words[1]: words for words in shown if len(words) > 2 and words[0].isdigit()}
+    rows = rows_told(comment)
     assert list(rows) == [*columns, *rule.hyper]
     assert [int(rows[name][0]) for name in columns] == [8 * k for k in range(1, 8)]
     assert [int(rows[name][0]) for name in rule.hyper] == [4 * k for k in range(len(rule.hyper))]
     assert "row 8 int64:" in " ".join(comment.split())
-    assert " ".join(rows["grad"][2:]) == "float32, an array, read, then set to zero"
-    assert " ".join(rows["mask"][2:]) == "uint8, an array, read"
-    assert " ".join(rows["ema_comp"][2:]) == "float32, one number for all elements, read"
+    assert rows["grad"][2] == "float32, an array, read, then set to zero"
+    assert rows["mask"][2] == "uint8, an array, read"
+    assert rows["ema_comp"][2] == "float32, one number for all elements, read"
     opt = fa.AdamW(np.ones(1, np.float32), lr=0.5)
     constants = opt.hyper(opt.param_groups[0], 1)
     for name, number in constants.items():
-        assert float(rows[name][-1]) == pytest.approx(number, rel=1e-8)
+        assert float(rows[name][2].split()[-1]) == pytest.approx(number, rel=1e-8)
 
 
 @pytest.mark.ptx
@@ -426,6 +434,57 @@ def test_hyperparameters_choose_the_exported_kernel(hyper, entry, states, capsys
     assert f".entry {entry}(" in code
     assert comment.count("momentum_buffer") == states
     assert all(word in comment.splitlines()[0] for word in hyper)
+
+
+@pytest.mark.ptx
+def test_the_comment_of_an_export_tells_what_codes_mean(capsys):
+    low = ["--dtype", "bfloat16", "--grads", "float32", "--state", "int8"]
+    low += ["--compensation", "split8", "--rounding", "stochastic"]
+    comment, code = exported(capsys, "--ptx", "adamw", *low)
+    entry = "fastadam_adamw_bfloat16_grads_float32_state_int8_split8_stochastic"
+    assert f".entry {entry}(" in code
+    assert all(len(line) <= 101 for line in comment.splitlines())
+    rows = rows_told(comment)
+    moments = [
+        f"{name}{part}" for name in fa.AdamW.rule.state for part in ("", "_scale", "_dither")
+    ]
+    columns = ["param", "compensation", "grad", *moments, "noise"]
+    assert list(rows)[: len(columns)] == columns
+    assert [int(rows[name][0]) for name in columns] == [8 * k for k in range(1, 11)]
+    assert rows["param"][2] == "bfloat16, an array, read and written"
+    assert rows["grad"][2] == "float32, an array, read"
+    assert rows["exp_avg_scale"][2] == "float32, one number for 256 elements, read and written"
+    assert rows["exp_avg_dither"][2] == "uint32, one number for all elements, read"
+    assert "row 11 int64:" in " ".join(comment.split())
+    for told in ("a multiple of 256", "(compensation << 8)", "(255 << 20)", "The noise is"):
+        assert told in comment
+    plain, _ = exported(capsys, "--ptx", "adamw")
+    assert "a multiple of 4" in plain
+    for left_out in ("int8", "compensation", "noise"):
+        assert left_out not in plain
+
+
+def test_codes_mean_what_an_export_says():
+    """The formulas of the comment, against what the library decodes."""
+    rng = np.random.default_rng(NETWORK_SEED)
+    param = np.ones(1000, named("bfloat16"))
+    opt = fa.AdamW(param, state_dtype="int8", compensation="split8", min_quantized_size=0)
+    grad = rng.standard_normal(1000) * 10.0 ** rng.integers(-20, 3, 1000)
+    opt.step(grad.astype(param.dtype))
+    decoded = opt.dequantized_state()["state"][0]
+    for name in fa.AdamW.rule.state:
+        codes = opt.state[name][0].view(np.uint8).astype(np.int64)
+        scales = np.repeat(opt.state[name + "_scale"][0], 256)[:1000]
+        signed = scales < 0
+        top = np.where(signed, 127, 255)
+        lowest = np.maximum(np.abs(scales).view(np.int32) - (top << 20), 0)
+        bits = lowest + ((codes & top) << 20)
+        values = bits.astype(np.int32).view(np.float32) * np.where(signed & (codes > 127), -1, 1)
+        np.testing.assert_array_equal(np.where(codes == 0, 0, values), decoded[name])
+        assert signed.any() == (name == "exp_avg")
+    rest = opt.state["compensation"][0].astype(np.int64) << 8
+    bits = (param.view(np.uint16).astype(np.int64) << 16) + rest
+    np.testing.assert_array_equal(bits.astype(np.uint32).view(np.float32), opt.master())
 
 
 @pytest.mark.ptx

@@ -34,7 +34,7 @@ def add_precision(add: Callable[..., Any], *names: str) -> None:
         add(f"--{name}", choices=choices[name], help=HELP[name])
 
 
-def precision(arguments: argparse.Namespace) -> dict[str, str]:
+def precision(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given of these, as keywords of an optimizer."""
     told = {keyword: getattr(arguments, name) for name, keyword in KEYWORDS.items()}
     return {keyword: value for keyword, value in told.items() if value is not None}
