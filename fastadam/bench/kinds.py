@@ -1,31 +1,42 @@
-"""The kinds of reports there are: steps, and tails of steps."""
+"""The kinds of reports there are: steps, tails of steps, and steps in low precision."""
 
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from . import chart, records, report, tables
+from .low_precision import chart as low_precision_chart
+from .low_precision import report as low_precision_report
+from .low_precision import tables as low_precision_tables
 from .tail import chart as tail_chart
 from .tail import report as tail_report
 from .tail import tables as tail_tables
 
 
 class Kind(NamedTuple):
-    """A kind of report, who tells it (table, to_markdown, summary, headline), and who draws it
-    (write_chart)."""
+    """A kind of report, who tells it (table, to_markdown, summary, headline), who draws it
+    (write_chart), and the packages that it compares with besides PyTorch."""
 
     report: type[report.Measured[Any]]
     tables: ModuleType
     chart: ModuleType
+    packages: tuple[str, ...] = ()
 
 
 STEPS = Kind(report.Report, tables, chart)
 TAILS = Kind(tail_report.Report, tail_tables, tail_chart)
+LOW_PRECISION = Kind(
+    low_precision_report.Report,
+    low_precision_tables,
+    low_precision_chart,
+    ("bitsandbytes", "torchao"),
+)
+KINDS = (TAILS, LOW_PRECISION, STEPS)
 
 
 def kind_of(measured: report.Measured[Any]) -> Kind:
     """The kind of a report."""
-    return TAILS if isinstance(measured, TAILS.report) else STEPS
+    return next(kind for kind in KINDS if isinstance(measured, kind.report))
 
 
 def from_csv(text: str) -> Any:
@@ -34,7 +45,7 @@ def from_csv(text: str) -> Any:
     Raises:
         ValueError: if a column is missing.
     """
-    made = (TAILS if records.fits(text, TAILS.report.kind) else STEPS).report
+    made = next((k.report for k in KINDS if records.fits(text, k.report.kind)), STEPS.report)
     return made(*records.from_csv(text, made.kind))
 
 
