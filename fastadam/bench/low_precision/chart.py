@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ..chart import COLOURS, INK, canvas
@@ -11,13 +12,15 @@ from .contenders import PEERS
 from .report import Report, Row
 
 BAR = 0.7  # how thick one is, where contenders are 1 apart
+NOTE = 140  # characters in a line of the note
 
 
 def write_chart(report: Report, path: Path) -> None:
     """Draw the report as PNG or SVG, by the ending of the path."""
     rows = [*map(len, report.cases.values())]
     size = (10, 1 + 0.9 * len(rows) + 0.27 * sum(rows))
-    with canvas(path, report.digest, size, conditions(report.machine)) as figure:
+    note = fill(conditions(report.machine), NOTE)
+    with canvas(path, report.digest, size, note) as figure:
         charts = figure.subplots(len(rows), squeeze=False, height_ratios=[2 + n for n in rows])
         for axes, case in zip(charts.flat, report.cases.values(), strict=True):
             draw_case(axes, case)
@@ -41,4 +44,4 @@ def draw_case(axes: Any, rows: Mapping[str, Row]) -> None:
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.set_title(f"Time of a step, {float32.case} elements", loc="left", fontsize=11)
+    axes.set_title(f"Time of a step; elements: {float32.case}", loc="left", fontsize=11)
