@@ -15,6 +15,7 @@ import numpy as np
 from numba import config, cuda, types
 from numba.core.typing.templates import fold_arguments
 
+from .blocks import LANES
 from .scalars import larger, smaller
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -70,9 +71,13 @@ def _filling(callee: Any) -> Any:
 
 
 class Memory(Addressed):
-    """Access to global memory, and how a grid shares the work."""
+    """Access to global memory, and how a grid shares the work.
 
-    space = 1
+    Attributes:
+        lanes: how many threads fold what a block is packed from; the others wait.
+    """
+
+    space, lanes = 1, LANES
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         super().__init__(names, group)
