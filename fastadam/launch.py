@@ -16,7 +16,6 @@ from .kernels.storage import FLOAT, Single
 from .memory.checks import address
 from .memory.device import DeviceArray
 from .memory.device_table import DeviceTable
-from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED, Table
 from .rules import Rule
 from .state import State
@@ -98,15 +97,10 @@ class Launch:
         self.table = table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers = {
-            stream.name: self._numbers(stream.name, stream.storage.dtype, mine[0])
+            stream.name: self.table.numbers(stream.name, stream.storage.dtype, len(members))
             for stream in self.kernel.streams
             if isinstance(stream.storage, Single)
         }
-
-    def _numbers(self, name: str, dtype: str, like: Any) -> Any:
-        numbers = aligned_zeros(len(self.members), dtype, like)
-        self.table.place(name, address(numbers) + numbers.itemsize * np.arange(numbers.size))
-        return numbers
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """What keeps the constants that `hyper` returned as record `number`.

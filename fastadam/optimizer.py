@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import is_
-from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +13,11 @@ from .accumulator import Accumulator
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
+from .memory.device import lock_for, refuse
 from .memory.flat import Flat, aligned_zeros
 from .memory.inputs import gradients
 from .memory.parameters import Parameters
-from .memory.tree import Tree
+from .memory.tree import Tree, leaves
 from .options import NAMES, Options
 from .plan import Plan
 from .rules import Rule
@@ -108,7 +108,7 @@ class Optimizer:
 
     def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
         own = {*vars(self)}  # what a subclass keeps
-        self._defaults, self._options, self._lock = defaults, options, Lock()
+        self._defaults, self._options = defaults, options
         self._parameters, self._state = Parameters(), State()
         self._copies = Copies(options)
         self._accumulator = Accumulator(options) if options.accumulates else None
@@ -120,12 +120,14 @@ class Optimizer:
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
             params = list(params)
-        if is_groups(params):
-            for group in params:
-                self._add(group)
-        else:
-            self._add({"params": params}, alone=True)
-        self._copies.follow(self._parameters)
+        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays)
+        with self._lock:
+            if is_groups(params):
+                for group in params:
+                    self._add(group)
+            else:
+                self._add({"params": params}, alone=True)
+            self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
     # What a subclass says
@@ -269,6 +271,7 @@ class Optimizer:
         mask: Any = None,
         grad_scale: float | None = None,
         found_inf: bool = False,
+        stream: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
@@ -285,6 +288,8 @@ class Optimizer:
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
             found_inf: True skips the step: nothing moves, and it is not counted.
+            stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
+                Left out, it is the current stream of the library that the parameters are from.
 
         Returns:
             The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
@@ -292,7 +297,7 @@ class Optimizer:
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
         """
-        with self._lock:
+        with self._lock if stream is None else self._on(stream):
             if self._edits.pending:
                 self._refresh()
             values = self._steady
@@ -364,6 +369,10 @@ class Optimizer:
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def _on(self, stream: Any) -> Any:
+        """The lock, and a stream of a device that work goes to meanwhile."""
+        return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""
@@ -496,6 +505,14 @@ def _there(flat: Flat | None, name: str, option: str) -> Flat:
     if flat is None:
         raise AttributeError(f"there is no {name}; give the optimizer {option}")
     return flat
+
+
+def _first_array(params: Any) -> Any:
+    """An array of the parameters, if they are what they should be."""
+    if is_groups(params):
+        params = params[0]["params"]
+    tree = params.tree if isinstance(params, Flat) else params
+    return next((leaf for _, leaf in leaves(tree)), None)
 
 
 def is_groups(params: Any) -> bool:
