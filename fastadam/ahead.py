@@ -10,7 +10,7 @@ from .accumulator import Accumulator
 from .kernels.factory import Kernel
 from .launch import Launch
 from .memory import checks
-from .memory.device import as_array
+from .memory.device import as_array, is_device
 from .norm import Clip, Norm
 from .options import Options, flag_of, unscale_of
 
@@ -28,6 +28,7 @@ class Ahead:
 
     Attributes:
         needed: whether there is anything to do at every step.
+        norm: what takes the norm of all gradients, if anything asks for it.
         kernels: what is launched.
     """
 
@@ -43,15 +44,15 @@ class Ahead:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {param.dtype for param in params}
         threads, measures = options.threads, options.measures
-        self._norm = self._finite = Norm(params, threads) if measures else None
+        self.norm = self._finite = Norm(params, threads) if measures else None
         if accumulator:
-            self._finite = self._norm if options.skip_nonfinite else None
-            self._norm = Norm(params, threads, ("grad_sum",)) if measures else None
-        for launch in (*launches, *(self._norm.launches if self._norm else ())):
+            self._finite = self.norm if options.skip_nonfinite else None
+            self.norm = Norm(params, threads, ("grad_sum",)) if measures else None
+        for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
         self._clip = self._clipping(params) if options.clips else None
-        parts = dict.fromkeys((self._norm, self._finite, accumulator))
+        parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
@@ -60,6 +61,10 @@ class Ahead:
             self._tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
             self._tell("ema_comp", options.ema_comp(0))
+
+    def follow(self, part: Any) -> None:
+        """Let somebody else know, too, where the gradients are."""
+        self._parts.append(part)
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -81,6 +86,8 @@ class Ahead:
             TypeError, ValueError: for a bad scale or flag.
         """
         unscale = unscale_of(grad_scale, self._dtypes)
+        if is_device(found_inf):
+            found_inf = np.asarray(as_array(found_inf))
         skip = found_inf is not False and flag_of(found_inf)
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
@@ -99,33 +106,39 @@ class Ahead:
             accumulator.add(unscale)
             return None, "wait"
         self._tell("unscale", unscale)
+        self.tell_step(step)
+        return norm, "update"
+
+    def tell_step(self, step: int) -> None:
+        """Give options the numbers that depend on the count of steps."""
         if self._options.ema_warmup:
             self._tell("ema_comp", self._options.ema_comp(step))
-        return norm, "update"
 
     def _measured(self, unscale: float, last: bool) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
-        taken, scale = self._norm if last else self._finite, unscale
+        taken, scale = self.norm if last else self._finite, unscale
         if self._accumulator and last:
             scale = 1 / self._options.accumulate_steps
             if taken:
                 taken.tell("unscale", unscale)
-        if not taken:
-            self._tell("grad_scale", scale)
-            return None
-        taken.run()
-        if self._clip and last:
+        self.measure(taken, scale, last)
+        return taken.norm(scale, wait=self._options.skip_nonfinite) if taken else None
+
+    def measure(self, taken: Norm | None, scale: float, last: bool = True) -> None:
+        """Take a norm, and tell kernels what to multiply gradients by."""
+        if taken:
+            taken.run()
+        if taken and self._clip and last:
             self._clip.run(scale)
         else:
             self._tell("grad_scale", scale)
-        return taken.norm(scale, wait=self._options.skip_nonfinite)
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """Whether all gradients are finite: if their norm is, or else on a second look at those of
         float64, whose squares may overflow."""
         if math.isfinite(norm):
             return True
-        taken, accumulator = (self._norm if last else self._finite), self._accumulator
+        taken, accumulator = (self.norm if last else self._finite), self._accumulator
         assert taken
         for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
             grad = np.asarray(as_array(arrays[number]))
@@ -144,8 +157,8 @@ class Ahead:
 
     def _clipping(self, params: Sequence[Any]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
-        assert self._norm
-        clip = Clip(self._norm, self._options, self._dtypes)
+        assert self.norm
+        clip = Clip(self.norm, self._options, self._dtypes)
         for launch in self._launches:
             factors = clip.factors[params[launch.members[0]].dtype]
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)

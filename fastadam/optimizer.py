@@ -319,17 +319,21 @@ class Optimizer:
             plan.write_records(
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
-            norm, lr = None, values[0].get("lr")
+            norm, rate = None, values[0].get("lr")
             if plan.ahead.needed or found_inf is not False:
+                if plan.gate:
+                    if plan.gate.takes(found_inf):
+                        return plan.gate.step(self, lr, grad_scale, found_inf)
+                    rate = self._settle(plan, values, lr)
                 count = self._state.count + 1
                 norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                 if verdict != "update":
-                    return new_info((self._state.count, lr, norm, verdict == "skip", False))
+                    return new_info((self._state.count, rate, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
             plan.run()
             info = late_info if callable(norm) else new_info
-            return info((self._state.count, lr, norm, False, plan.active))
+            return info((self._state.count, rate, norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -391,10 +395,23 @@ class Optimizer:
             if "lr" not in self.defaults:
                 raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
+        if self._state.pending and any(group.switched for group in self._groups):
+            self._state.settle()  # what there is to compute depends on the count
         values = [group.at(self._state.count + 1, lr) for group in self._groups]
         if self._steady is None:
             self._follow(values)
         return values
+
+    def _settle(self, plan: Plan, values: list[Values], lr: float | None) -> float | None:
+        """The learning rate of a step that is known only now, if there were steps of which a
+        device had to say whether they count; its constants are written."""
+        if self._state.pending:
+            self._state.settle()
+            values[:] = self._values(lr)
+            plan.write_records(
+                self.hyper, plan.carry(self.carry, values) if self.carried else values
+            )
+        return values[0].get("lr")
 
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""

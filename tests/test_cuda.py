@@ -22,7 +22,7 @@ CAPABILITY = (9, 0)
 ALL = (*(name for name in OPTIONS if name != "float16"), ZERO_GRADS)
 
 
-@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py"])
+@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py", "simulator_streams.py"])
 def test_in_the_simulator(file):
     done = run(
         *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),

@@ -5,6 +5,7 @@ copy; in Numba's simulator its arrays are.
 """
 
 from collections.abc import Callable, Sequence
+from ctypes import c_int64
 from functools import cache
 from itertools import accumulate
 from math import prod
@@ -250,6 +251,13 @@ def zeros(size: int, dtype: Any) -> DeviceArray:
 def ring(nbytes: int) -> Any:
     """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
     return _memory().Ring(nbytes)
+
+
+def integers(memory: Any, count: int) -> Any:
+    """Pinned memory as integers, which are there for as long as somebody looks."""
+    numbers: Any = (c_int64 * count).from_address(memory.address)
+    numbers.memory = memory
+    return np.frombuffer(numbers, np.int64)
 
 
 def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list) -> Any:

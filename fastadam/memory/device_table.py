@@ -74,6 +74,34 @@ class DeviceTable(Table):
 
         return run
 
+    def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
+        """A task that does nothing until a gate opens it, and what launches the kernel with it.
+
+        The gate says what the head is.
+        """
+        task = self._task_of(0)
+        if not self.chunks.size:
+            return task, lambda: None
+        grid = min(len(self.chunks), BLOCKS)
+        start = self.kernel.target.launcher(self.kernel.run, grid, task.address)
+
+        def run() -> None:
+            self._sent = b"", self._sent[1]
+            start()
+
+        return task, run
+
+    def send_rows(self) -> None:
+        """Renew what a gate does not."""
+        rows = self.rows.tobytes()
+        if rows != self._sent[1]:
+            self.send()
+
+    @property
+    def home(self) -> int:
+        """Where the head is on the device."""
+        return self._page.address
+
     def send(self) -> None:
         """Renew what the device has."""
         now, sent = (self.head.tobytes(), self.rows.tobytes()), self._sent
