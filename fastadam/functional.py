@@ -20,7 +20,7 @@ from .groups import Group, ParamGroup, Values, check_known
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
 from .memory import checks
-from .memory.device import as_array, is_device, lock_for, place_of, refuse
+from .memory.device import as_array, is_device, lock_for, places_of, refuse
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
@@ -74,11 +74,16 @@ class _DeviceDesk(_Desk):
         from .memory.streams import orders_of
 
         with self._turn if stream is None else self._turn.on(stream):
+            if self._turn.captures:
+                raise RuntimeError(
+                    "a bare step cannot be captured in a CUDA graph: its count would stay the same "
+                    "when it is replayed; capture the step of an optimizer"
+                )
             self._turn.join(orders_of([array() for array in self._seen]))
             self._start()
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        return super().same(arrays) and list(map(place_of, arrays)) == self._places
+        return super().same(arrays) and places_of(arrays) == self._places
 
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
         super().place(arrays, addresses)

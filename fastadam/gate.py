@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
     from .plan import Plan
 
+PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 MOST = 8  # steps that may be under way with nobody knowing whether they count
 Carried = list[tuple[float, ...]]
 
@@ -85,15 +86,42 @@ class Outcome:
         """Take over what the device has written."""
         count, skipped, useless = self._words[:3].tolist()
         place = count - self.base - (not skipped)
-        norm = None
-        if self._norm_scale is not None and not useless:
-            norm = math.sqrt(self._words[3:].view(np.float64)[0]) * self._norm_scale
+        norm = _norm(self._words, useless, self._norm_scale)
         if not skipped:
             state.count = count
             for cohort, carried in zip(self.cohorts, self.carried[place], strict=True):
                 cohort.step += 1
                 cohort.carried = carried
         self.known = StepInfo(count, self._rates[place], norm, bool(skipped), not skipped)
+
+
+class Replayed:
+    """What a captured step came to when it was last replayed."""
+
+    def __init__(
+        self, driver: Any, words: Any, count: int, rate: float | None, norm_scale: float | None
+    ) -> None:
+        self._driver, self._words, self._count = driver, words, count
+        self._rate, self._norm_scale = rate, norm_scale
+
+    @property
+    def info(self) -> StepInfo:
+        """A StepInfo that waits, each time that it is looked at."""
+        return late_info(partial(self._field, number) for number in range(5))
+
+    def _field(self, number: int) -> Any:
+        self._driver.finish_all()
+        count, skipped, useless = self._words[:3].tolist()
+        if count < 0:
+            return StepInfo(self._count, self._rate, None, False, False)[number]
+        norm = _norm(self._words, useless, self._norm_scale)
+        return StepInfo(count, self._rate, norm, bool(skipped), not skipped)[number]
+
+
+def _norm(words: Any, useless: int, scale: float | None) -> float | None:
+    if scale is None or useless:
+        return None
+    return math.sqrt(words[3:].view(np.float64)[0]) * scale
 
 
 class Pending:
@@ -158,9 +186,13 @@ class Gate:
         options: Options,
     ) -> None:
         self._plan, self._launches, self._ahead, self._state = plan, launches, ahead, state
+        from .kernels.cuda_queue import driver, work
+
         self._params, self._options, self._set_up = params, options, False
+        self._driver, self._work = driver, work
         self._dtypes = {param.dtype for param in params}
-        self._place = 0
+        self._place, self._captures = 0, work.turn.captures
+        ahead.needed |= self._captures
         self._clearing = [
             Launch(blank, _blank_kernel(params[members[0]]), params, members)
             for members in (by_dtype(params).values() if options.zero_grads else ())
@@ -184,6 +216,8 @@ class Gate:
 
     def takes(self, found_inf: Any) -> bool:
         """Whether a step is the device's affair; a first one is not, as there is no state yet."""
+        if self._captures:
+            return True
         wanted = self._options.skip_nonfinite or is_device(found_inf)
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
@@ -191,8 +225,13 @@ class Gate:
         """Take a step, without waiting for what it comes to."""
         unscale = unscale_of(grad_scale, self._dtypes)
         flag, kind, forced = _flag(found_inf)
+        if self._captures:
+            return self._capture(walk, lr, grad_scale, flag, kind, forced)
         if not self._set_up:
-            self._begin()
+            self._begin(MOST)
+            self._ahead.needed = True
+            self._events = [self._driver.event() for _ in range(MOST)]
+            self._state.pending = self._state.pending or Pending(self._state)
         pending = self._state.pending
         with pending.lock:
             pending.look()
@@ -216,12 +255,11 @@ class Gate:
             pending.add(outcome)
         return outcome.info
 
-    def _begin(self) -> None:
-        """Make room on the device, and load what is launched."""
-        from .kernels.cuda_queue import driver, work
+    def _begin(self, pages: int) -> None:
+        """Make room on the device for so many pages, and load what is launched."""
         from .kernels.gate import HEADER, OUTCOME_WORDS, launcher
 
-        self._set_up, self._driver, self._work = True, driver, work
+        self._set_up = True
         launches = [*self._launches, *self._clearing]
         tasks, runs = zip(*(self._table(launch).gated() for launch in launches), strict=True)
         entries = [
@@ -236,20 +274,84 @@ class Gate:
         ]
         words = sum(entry[-1] for entry in entries)
         fixed = HEADER + sum(map(len, entries))
-        self._program = np.zeros(fixed + MOST * words, np.int64)
+        self._program = np.zeros(fixed + pages * words, np.int64)
         self._program[HEADER:fixed] = np.ravel(entries)
-        self._pages = self._program[fixed:].reshape(MOST, words)
+        self._pages = self._program[fixed:].reshape(pages, words)
         self._there = zeros(self._program.size, np.int64)
         self._count = zeros(1, np.int64)
         self._ring = ring(self._program.nbytes)
-        if self._state.pending is None:
-            self._state.pending = Pending(self._state)
-        self._events = [driver.event() for _ in range(MOST)]
-        self._outcomes = driver.pinned(8 * OUTCOME_WORDS * MOST)
+        self._outcomes = self._driver.pinned(8 * OUTCOME_WORDS * MOST)
         self._words = integers(self._outcomes, MOST * OUTCOME_WORDS).reshape(MOST, -1)
         self._runs = [launcher(self._there.address), *runs]
         self._kept = tasks
-        self._ahead.needed = True
+
+    def _capture(
+        self,
+        walk: Optimizer,
+        lr: float | None,
+        grad_scale: Any,
+        flag: int,
+        kind: int,
+        forced: bool,
+    ) -> StepInfo:
+        """Put a step into the graph that is being captured."""
+        if grad_scale is not None or forced:
+            raise RuntimeError(
+                "grad_scale, and found_inf=True, would be the same whenever the step is replayed: "
+                "unscale the gradients in the graph, and give found_inf as an array of the device"
+            )
+        self._place_state()
+        self._ahead.measure(self._ahead.norm, 1.0)
+        rate, pages = self._settled_pages(walk, lr)
+        self._begin(len(pages))
+        self._pages[:] = pages
+        self._words[:] = -1
+        self._count = self._work.turn.captured.count()
+        place = self._send(False, flag, kind)
+        for run in self._runs:
+            run()
+        self._plan.captured = list(self._state.active)
+        scale = 1.0 if self._ahead.norm else None
+        return Replayed(self._driver, self._words[place], self._state.count, rate, scale).info
+
+    def _place_state(self) -> None:
+        """Point the launches at the state, all of which is there once a step was taken."""
+        state, missing = self._state, False
+        for launch in self._launches:
+            state.know(launch.rule.state)
+            moving = [number for number in launch.members if state.active[number]]
+            missing |= any(state.arrays[n][k] is None for n in launch.rule.state for k in moving)
+        if missing or not self._plan.active:
+            raise RuntimeError("take a step with these gradients before you capture one")
+        self._plan.write_rows([{}] * len(state.cohorts))
+
+    def _settled_pages(self, walk: Optimizer, lr: float | None) -> tuple[float | None, list[Any]]:
+        """The learning rate, and a page for each count to come, up to where they stay the same."""
+        plan, state, values = self._plan, self._state, walk._values(lr)
+        count, before = state.count, [(cohort, cohort.step) for cohort in plan.moving]
+
+        def page(later: int) -> Any:
+            state.count = count + later
+            for cohort, step in before:
+                cohort.step = step + later
+            plan.write_records(walk.hyper, values)
+            self._ahead.tell_step(state.count + 1)
+            return self._heads()
+
+        try:
+            limit, pages, same = page(FAR).tobytes(), list[Any](), 0
+            while len(pages) < PAGES:
+                pages.append(page(len(pages)))
+                same = same + 1 if pages[-1].tobytes() == limit else 0
+                settled = len(pages) - same  # pages before the first of those that are the same
+                if same > settled + SURE:
+                    return values[0].get("lr"), pages[: settled + 1]
+        finally:
+            page(0)
+        raise RuntimeError(
+            f"the constants of a step still change after {PAGES} steps; such a step cannot be "
+            "captured in a CUDA graph"
+        )
 
     @staticmethod
     def _table(launch: Launch) -> DeviceTable:
@@ -273,7 +375,7 @@ class Gate:
                     values = plan.carry(walk.carry, values)
                 plan.write_records(walk.hyper, values)
                 self._ahead.tell_step(state.count + 1)
-                np.concatenate([self._table(one).head for one in self._launches], out=page)
+                page[:] = self._heads()
                 carried.append([cohort.next for cohort in plan.moving])
                 state.count += 1
                 for cohort in plan.moving:
@@ -284,14 +386,21 @@ class Gate:
                 cohort.step, cohort.carried = step, numbers
         return carried, rates
 
+    def _heads(self) -> Any:
+        """A page."""
+        return np.concatenate([self._table(launch).head for launch in self._launches])
+
     def _send(self, forced: bool, flag: int, kind: int) -> int:
         """Tell the device about a step; the number of its outcome."""
         from .kernels import gate
 
-        program, norm, pending = self._program, self._ahead.norm, len(self._state.pending)
+        program, norm, pages = self._program, self._ahead.norm, len(self._pages)
         place, self._place = self._place, (self._place + 1) % MOST
-        program[gate.KNOWN] = -1 if pending else self._state.count
+        if not self._captures:
+            pages = len(self._state.pending) + 1
+        program[gate.KNOWN] = self._state.count if pages == 1 and not self._captures else -1
         program[gate.BASE] = self._state.count
+        program[gate.LAST_PAGE] = pages - 1
         program[gate.FORCED] = forced
         program[gate.TOTAL] = norm.total.address if norm and not forced else 0
         program[gate.JUDGED] = self._options.skip_nonfinite
@@ -299,7 +408,7 @@ class Gate:
         program[gate.OUTCOME] = self._words[place].ctypes.data
         program[gate.COUNT] = self._count.address
         program[gate.ENTRIES] = len(self._launches) + len(self._clearing)
-        unused = self._pages[pending + 1 :].nbytes
+        unused = self._pages[pages:].nbytes
         self._ring.send(self._there.address, program.ctypes.data, program.nbytes - unused)
         for launch in (*self._launches, *self._clearing):
             self._table(launch).send_rows()

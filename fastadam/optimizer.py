@@ -120,7 +120,7 @@ class Optimizer:
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
             params = list(params)
-        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays)
+        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
         with self._lock:
             if is_groups(params):
                 for group in params:
@@ -259,6 +259,7 @@ class Optimizer:
             TypeError, ValueError: as the constructor, before anything is added.
         """
         with self._lock:
+            self._refuse_captured("add_param_group()")
             self._refresh()
             self._add(param_group)
             self._copies.follow(self._parameters)
@@ -359,6 +360,7 @@ class Optimizer:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
         """
         with self._lock:
+            self._refuse_captured("load_state_dict()")
             self._refresh()
             saved.load(self, state_dict)
 
@@ -377,6 +379,10 @@ class Optimizer:
     def _on(self, stream: Any) -> Any:
         """The lock, and a stream of a device that work goes to meanwhile."""
         return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+
+    def _refuse_captured(self, what: str) -> None:
+        if captured := getattr(self._lock, "captured", None):
+            captured.refuse(what)
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""

@@ -32,6 +32,7 @@ class Plan:
         active: whether any parameter has a gradient.
         moving: the cohorts that have one.
         gate: what takes steps whose verdict is that of a device, or None.
+        captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: whether the launches do not know yet where the state is.
     """
 
@@ -69,7 +70,7 @@ class Plan:
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(self._launches, arrays, options, self._kept, accumulator, scaled)
-        self.gate = None
+        self.gate, self.captured = None, list[bool]()
         if Gate.serves(arrays, options):
             self.gate = Gate(self, self._launches, self.ahead, state, arrays, options)
             self.ahead.follow(self.gate)

@@ -15,13 +15,30 @@ class Deferred(Simulated):
     def start(self):
         """Begin with nothing to do."""
         self.streams, self.pinned_at, self.waits = {}, [], 0
+        self.kept, self.graphs = [], {}  # a device waits before it takes memory back
 
     def queue(self, stream, work):
         assert stream > 0, "a handle"
-        self.streams.setdefault(stream, []).append(work)
+        self.graphs.get(stream, self.streams.setdefault(stream, [])).append(work)
+
+    def begin(self, stream):
+        """Capture what is launched in a stream, from now on, in a graph."""
+        self.graphs[stream] = graph = []
+        return graph
+
+    def end(self, stream):
+        del self.graphs[stream]
+
+    def replay(self, graph, stream):
+        for work in graph:
+            self.queue(stream, work)
+
+    def capturing(self, stream):
+        return stream in self.graphs
 
     def copy_in(self, target, source, nbytes, stream):
         """What is pinned is read when the copy happens, anything else at once."""
+        assert stream not in self.graphs, "only launches are the same whenever they are replayed"
         if any(start <= source < stop for start, stop in self.pinned_at):
             self.queue(stream, lambda: memmove(target, source, nbytes))
         else:
@@ -30,6 +47,7 @@ class Deferred(Simulated):
 
     def pinned(self, nbytes):
         memory = super().pinned(nbytes)
+        self.kept.append(memory)
         self.pinned_at.append((memory.address, memory.address + nbytes))
         return memory
 
@@ -38,7 +56,12 @@ class Deferred(Simulated):
         event.mark = None
         return event
 
+    def clear(self, target, nbytes, stream):
+        assert stream not in self.graphs
+        super().clear(target, nbytes, stream)
+
     def record(self, event, stream):
+        assert stream not in self.graphs
         event.mark = mark = [stream, False]
 
         def reached():
@@ -47,6 +70,7 @@ class Deferred(Simulated):
         self.queue(stream, reached)
 
     def follow(self, stream, event):
+        assert stream not in self.graphs
         mark = event.mark
         self.queue(stream, lambda: self._run_until(mark))
 
@@ -54,14 +78,16 @@ class Deferred(Simulated):
         return event.mark is None or event.mark[1]
 
     def reach(self, event):
-        self.waits += 1
+        self.waits += event.mark is not None and not event.mark[1]
         self._run_until(event.mark)
 
     def finish(self, stream):
+        assert stream not in self.graphs
         self.waits += 1
         self.do(stream)
 
     def finish_all(self):
+        assert not self.graphs
         for stream in list(self.streams):
             self.finish(stream)
 

@@ -12,7 +12,7 @@ from deferred import deferring
 
 import fastadam as fa
 from fastadam import gate
-from fastadam.kernels import cuda, factory
+from fastadam.kernels import cuda, cuda_memory, factory
 from fastadam.kernels.cuda_driver import LEGACY
 from fastadam.kernels.cuda_queue import driver
 from fastadam.memory.device import DeviceArray
@@ -31,6 +31,13 @@ def device(monkeypatch):
     monkeypatch.setattr(factory, "_made", {})
     cuda.loaded.cache_clear()
     with deferring(driver):
+        allocate = cuda_memory.allocate
+
+        def kept(nbytes):
+            driver.kept.append(allocate(nbytes))
+            return driver.kept[-1]
+
+        monkeypatch.setattr(cuda_memory, "allocate", kept)
         yield
 
 
@@ -44,6 +51,7 @@ class Foreign:
 
     def __init__(self, values, stream=None):
         self.values, self.stream = np.array(values), stream or 0
+        driver.kept.append(self.values)
         interface = self.values.__array_interface__
         self.interface = {k: interface[k] for k in ("shape", "typestr", "data", "strides")}
 
@@ -263,6 +271,146 @@ def test_what_is_no_stream_is_refused(bad):
     opt.step(Foreign(np.ones(3, np.float32)))
     with pytest.raises(ValueError, match="on the host"):
         fa.SGD(np.ones(3)).step(np.ones(3), stream=OURS)
+
+
+# Steps that graphs replay
+
+
+class Captured:
+    """A step of an optimizer in a graph, and the same optimizer on the host."""
+
+    def __init__(self, optimizer=fa.AdamW, **options):
+        self.host = arrays(0)
+        self.there, self.grads = foreign(self.host), foreign(arrays(1))
+        self.opt, self.twin = optimizer(self.host, **options), optimizer(self.there, **options)
+        self.step()
+        self.step()
+
+    def step(self, **more):
+        """On both, one after the other."""
+        for grad, values in zip(self.grads, arrays(1), strict=True):
+            grad.fill(values, OURS)
+        self.opt.step(arrays(1), **more)
+        return self.twin.step(self.grads, stream=OURS, **more)
+
+    def capture(self, **more):
+        graph = driver.begin(OURS)
+        try:
+            return graph, self.twin.step(self.grads, stream=OURS, **more)
+        finally:
+            driver.end(OURS)
+
+    def replay(self, graph, times):
+        for _ in range(times):
+            driver.replay(graph, OURS)
+            info = self.opt.step(arrays(1))
+        return info
+
+    def check(self):
+        same(self.host, self.there)
+        for name, state in self.opt.state.items():
+            same(state, map(np.asarray, self.twin.state[name]))
+        one, other = self.opt.state_dict(), self.twin.state_dict()
+        assert {k: float(v["step"]) for k, v in one["state"].items()} == {
+            k: float(v["step"]) for k, v in other["state"].items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (fa.AdamW, {"betas": (0.9, 0.99)}),
+        (fa.AdamW, {"betas": (0.5, 0.9), "clip_norm": 0.5, "skip_nonfinite": True}),
+        (fa.Adam, {"betas": (0.5, 0.9), "ema_decay": 0.9, "ema_warmup": True}),
+        (fa.RAdam, {"betas": (0.5, 0.9)}),
+        (fa.SGD, {"momentum": 0.9, "clip_value": 0.1}),
+        (fa.Lion, {"shadow_dtype": "float16"}),
+        (fa.Adagrad, {}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
+)
+def test_a_captured_step_counts_when_it_is_replayed(optimizer, options):
+    both = Captured(optimizer, **options)
+    graph, _ = both.capture()
+    both.replay(graph, 9)
+    both.check()
+    both.step()  # and so does one between
+    both.replay(graph, 3)
+    both.step(lr=0.5)
+    second, _ = both.capture()
+    both.replay(second, 2)
+    both.replay(graph, 2)
+    both.check()
+
+
+def test_what_a_captured_step_reports():
+    both = Captured(clip_norm=0.5, skip_nonfinite=True, betas=(0.5, 0.9))
+    graph, info = both.capture()
+    assert info == (2, 1e-3, None, False, False)
+    want = both.replay(graph, 3)
+    assert info == want
+    both.grads[0].fill(np.full((2, 3), np.nan, np.float32), OURS)
+    driver.replay(graph, OURS)
+    assert info[:2] == want[:2]
+    assert info.skipped
+    assert not info.updated
+    both.check()
+
+
+def test_a_captured_step_looks_at_a_flag():
+    both, flag = Captured(betas=(0.5, 0.9), zero_grads=True), Foreign(np.zeros(1, np.float32))
+    graph, info = both.capture(found_inf=flag)
+    for k in range(4):
+        up = k == 2
+        for grad, values in zip(both.grads, arrays(1), strict=True):
+            grad.fill(values, OURS)
+        flag.fill(np.full(1, up, np.float32), OURS)
+        driver.replay(graph, OURS)
+        want = both.opt.step(arrays(1), found_inf=up)
+        assert info == want
+        assert not any(grad.values.any() for grad in both.grads)
+    both.check()
+
+
+def test_after_a_captured_step_some_things_are_refused():
+    both = Captured(betas=(0.5, 0.9))
+    graph, _ = both.capture()
+    saved = both.twin.state_dict()
+    with pytest.raises(RuntimeError, match="load_state_dict"):
+        both.twin.load_state_dict(saved)
+    with pytest.raises(RuntimeError, match="add_param_group"):
+        both.twin.add_param_group({"params": Foreign(np.ones(2, np.float32))})
+    with pytest.raises(RuntimeError, match="moves other parameters"):
+        both.twin.step([None, *both.grads[1:]])
+    both.replay(graph, 2)
+    both.check()
+
+
+def test_steps_that_cannot_be_captured_are_refused():
+    for options, more, message in (
+        ({"lr": fa.schedules.cosine(0.1, steps=9)}, {}, "functions of the step"),
+        ({"accumulate_steps": 2}, {}, "accumulate_steps"),
+        ({}, {"grad_scale": 2.0}, "grad_scale"),
+        ({}, {"found_inf": True}, "found_inf"),
+    ):
+        both = Captured(**options)
+        with pytest.raises(RuntimeError, match=message):
+            both.capture(**more)
+    with pytest.raises(RuntimeError, match="mu_product"):
+        Captured(fa.NAdam).capture()
+    with pytest.raises(RuntimeError, match="still change"):
+        Captured(fa.Adagrad, lr_decay=0.1).capture()
+    driver.begin(OURS)
+    with pytest.raises(RuntimeError, match="take a step"):
+        fa.AdamW(Foreign(np.ones(3, np.float32))).step(Foreign(np.ones(3, np.float32)), stream=OURS)
+    with pytest.raises(RuntimeError, match="announce the stream 12"):
+        fa.AdamW(Foreign(np.ones(3, np.float32), THEIRS)).step(
+            Foreign(np.ones(3, np.float32)), stream=OURS
+        )
+    bare = [Foreign(np.ones(3, np.float32)) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="bare step"):
+        fa.functional.sgd(*bare, step=1, stream=OURS)
+    driver.end(OURS)
 
 
 def test_gradients_that_moved_are_found_again():

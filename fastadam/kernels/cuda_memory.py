@@ -71,11 +71,9 @@ class Ring:
     LEAST, MOST, ROOM = 2, 32, 1 << 20  # places, and bytes that they may take together
 
     def __init__(self, nbytes: int) -> None:
-        count = min(max(self.LEAST, self.ROOM // nbytes), self.MOST)
-        self._memory = driver.pinned(count * nbytes)
-        self._places = [self._memory.address + k * nbytes for k in range(count)]
-        self._taken: list[Any] = [None] * count  # events
-        self._next = 0
+        self._nbytes, self._next = nbytes, 0
+        self._places: list[int] = []
+        self._taken: list[Any] = []  # events
 
     def send(self, target: int, source: int, nbytes: int) -> None:
         """Copy bytes of the host to the device; they may be changed once this returns."""
@@ -83,14 +81,19 @@ class Ring:
             driver.copy_in(target, source, nbytes, work.aside)
             driver.finish(work.aside)
             return
+        if not self._places:
+            self._set_up()
         at, self._next = self._next, (self._next + 1) % len(self._places)
-        if self._taken[at] is None:
-            self._taken[at] = driver.event()
-        else:
-            driver.reach(self._taken[at])
+        driver.reach(self._taken[at])
         memmove(self._places[at], source, nbytes)
         driver.copy_in(target, self._places[at], nbytes, work.stream)
         driver.record(self._taken[at], work.stream)
+
+    def _set_up(self) -> None:
+        count = min(max(self.LEAST, self.ROOM // self._nbytes), self.MOST)
+        self._memory = driver.pinned(count * self._nbytes)
+        self._places = [self._memory.address + k * self._nbytes for k in range(count)]
+        self._taken = [driver.event() for _ in range(count)]
 
 
 def _setting_up() -> int:

@@ -15,7 +15,8 @@ from . import cuda
 from .link import digest, linked
 
 # A program: some integers, an entry for each launch, then the pages, each the heads of all tables.
-KNOWN, BASE, FORCED, TOTAL, JUDGED, FLAG, KIND, OUTCOME, COUNT, ENTRIES, HEADER = range(11)
+KNOWN, BASE, LAST_PAGE, FORCED, TOTAL, JUDGED = range(6)
+FLAG, KIND, OUTCOME, COUNT, ENTRIES, HEADER = range(6, 12)
 # An entry: its task, how many chunks to open it for, whether that is for skipped steps, and where
 # its head goes, of so many words.
 TASK, CHUNKS, INSTEAD, HEAD, WORDS, ENTRY = range(6)
@@ -62,7 +63,8 @@ def gate_of(memory: Any) -> Callable[[int], None]:
         size = 0
         for k in range(integer(program, ENTRIES)):
             size += integer(entries + 8 * ENTRY * k, WORDS)
-        page = pages + 8 * size * (count - integer(program, BASE))
+        number, last = count - integer(program, BASE), integer(program, LAST_PAGE)
+        page = pages + 8 * size * (last if number > last else number)
         for k in range(integer(program, ENTRIES)):
             entry = entries + 8 * ENTRY * k
             instead = integer(entry, INSTEAD) != 0

@@ -35,6 +35,7 @@ class DeviceArray:
     Attributes:
         shape, strides, dtype, size, nbytes, itemsize, ndim, flags: as of a NumPy array.
         address: where it begins.
+        source: the array of another library that it stands for, or None.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class DeviceArray:
         self.size = prod(self.shape)
         self.nbytes = self.size * self.itemsize
         self._owner, self._read_only = owner, read_only
-        self._order, self._source = order, source
+        self._order, self.source = order, source
         lengths = accumulate(self.shape[:0:-1], mul, initial=self.itemsize)
         rows = tuple(lengths)[::-1][: self.ndim]
         self.strides = tuple(strides or rows)
@@ -81,10 +82,6 @@ class DeviceArray:
         if self._order is None:
             self._order = _streams().order_of(self._owner)
         return self._order
-
-    def moved(self) -> bool:
-        """Whether the array of another library that this stands for has other memory now."""
-        return self._source is not None and place_of(self._source) != self.address
 
     def _part(self, address: int, shape: tuple[int, ...], dtype: Any) -> "DeviceArray":
         """An array in the same memory."""
@@ -192,6 +189,12 @@ def place_of(array: Any) -> int:
     return int(_reader(kind)(array))
 
 
+def places_of(arrays: Sequence[Any]) -> list[int]:
+    """Where arrays of a device begin now."""
+    kinds: Any = {*map(type, arrays)}
+    return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
+
+
 @cache
 def _reader(kind: Any) -> Callable[[Any], Any]:
     if issubclass(kind, DeviceArray):
@@ -260,13 +263,21 @@ def integers(memory: Any, count: int) -> Any:
     return np.frombuffer(numbers, np.int64)
 
 
-def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list) -> Any:
+def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Any:
     """The lock of what works on arrays that lie where this one does.
 
     Args:
         params: returns those that say in which stream.
+        owner: the optimizer whose lock it is.
     """
-    return _streams().Turn(params) if is_device(array) else Lock()
+    if not is_device(array):
+        return Lock()
+    turn = _streams().Turn(params)
+    if owner:
+        from ..capture import Captures
+
+        turn.captured = Captures(owner)
+    return turn
 
 
 def refuse(stream: Any) -> NoReturn:

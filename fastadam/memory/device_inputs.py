@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..kernels.cuda_queue import work
-from .device import place_of
+from .device import places_of
 from .inputs import Inputs
 from .streams import orders_of
 
@@ -18,4 +18,8 @@ class DeviceInputs(Inputs):
 
     def same(self, arrays: Sequence[Any]) -> bool:
         work.turn.join(orders_of(arrays))
-        return super().same(arrays) and list(map(place_of, arrays)) == self.addresses
+        return super().same(arrays) and places_of(arrays) == self.addresses
+
+    def look(self, arrays: Sequence[Any]) -> None:
+        work.turn.captured.check_active([array is not None for array in arrays])
+        super().look(arrays)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..kernels.cuda_driver import LEGACY, PER_THREAD
 from ..kernels.cuda_queue import driver, work
+from .device import places_of
 
 
 def handle_of(stream: Any) -> int:
@@ -48,15 +49,27 @@ def handle_of(stream: Any) -> int:
 class Order:
     """Memory of fastadam's own, and the stream in which it was last worked on.
 
-    Who works on it in another stream lets that wait first.
+    Who works on it in another stream lets that wait first. Once a graph works on it, which nobody
+    is told of, the host waits for everything.
     """
 
     def __init__(self) -> None:
-        self._stream = LEGACY
+        self._stream, self._replayed = LEGACY, False
         self._event: Any = None
+
+    def capture(self) -> None:
+        """A graph will work on it: what was queued so far has to be done."""
+        if self._stream == LEGACY:
+            self._event = driver.event()
+            driver.record(self._event, LEGACY)
+        driver.reach(self._event)
+        self._replayed = True
 
     def enter(self, stream: int) -> None:
         """Work goes on in a stream."""
+        if self._replayed:
+            driver.finish_all()
+            return
         if stream == self._stream != PER_THREAD:
             return
         if self._stream == LEGACY:
@@ -66,6 +79,8 @@ class Order:
 
     def leave(self, stream: int) -> None:
         """Work was queued in a stream, which may be gone when somebody asks."""
+        if self._replayed:
+            driver.finish(stream)
         self._stream = stream
         if stream != LEGACY:
             self._event = self._event or driver.event()
@@ -81,6 +96,13 @@ class Foreign:
 
     def __init__(self, ask: Callable[[], int | None]) -> None:
         self.ask = ask
+
+    def capture(self) -> None:
+        if self.ask() not in (None, work.stream):
+            raise RuntimeError(
+                f"a step is captured in the stream {work.stream}, but its arrays announce the "
+                f"stream {self.ask()}; make the captured stream the current one"
+            )
 
     def enter(self, stream: int) -> None:
         other = self.ask()
@@ -171,11 +193,17 @@ class Turn:
 
     Attributes:
         order: that of the optimizer's own memory.
+        captures: whether the stream is being captured for a graph.
+        captured: what the optimizer knows of steps that graphs replay, if it is one.
     """
+
+    captures = False
 
     def __init__(self, params: Callable[[], Sequence[Any]]) -> None:
         self.order, self._lock, self._params = Order(), Lock(), params
-        self._joined: list[Any] = []
+        self.captured: Any = None
+        self._joined: dict[Any, None] = {}
+        self._known: tuple[Any, ...] = ((), {}, (), [])
         self._chosen = False
         self._before: tuple[int, Any] = (LEGACY, None)
 
@@ -196,19 +224,45 @@ class Turn:
 
     def _begin(self, stream: int | None) -> None:
         self._lock.acquire()
-        self._before, self._joined = (work.stream, work.turn), []
+        self._before, self._joined = (work.stream, work.turn), {}
         try:
             driver.bind()
-            params = self._params()
-            _check_in_place(params)
-            orders = orders_of(params)
+            orders = self._orders()
             stream = stream or _first(orders)
             self._chosen = stream is not None
             work.stream, work.turn = stream or LEGACY, self
+            if work.stream == LEGACY:
+                _check_beside_torch()
+            elif driver.capturing(work.stream):
+                self._capture()
             self.join({self.order: None, **orders})
+            if self.captured is not None:
+                self.captured.begin(self)
         except BaseException:
             self._end()
             raise
+
+    def _orders(self) -> dict[Any, None]:
+        """Those of the parameters, all of which are where they were."""
+        params = self._params()
+        if self._known[0] is not params:
+            foreign = [param for param in params if param.source is not None]
+            sources = [param.source for param in foreign]
+            self._known = params, orders_of(params), sources, [one.address for one in foreign]
+        orders: dict[Any, None]
+        _, orders, sources, addresses = self._known
+        if places_of(sources) != addresses:
+            raise ValueError(
+                "a parameter has other memory than when the optimizer was made; write into the "
+                "array in place (tensor.copy_), or make a new optimizer"
+            )
+        return orders
+
+    def _capture(self) -> None:
+        """From now on only launches go into the stream; all else is done aside, and waited for."""
+        self.captures, self._relaxed = True, driver.relaxed()
+        self._relaxed.__enter__()
+        work.aside = driver.aside
 
     def join(self, orders: Iterable[Any]) -> None:
         """Let the stream wait for what is queued elsewhere for more memory, and that wait for it
@@ -217,10 +271,18 @@ class Turn:
             self._move(stream)
         for order in orders:
             if order not in self._joined:
-                order.enter(work.stream)
-                self._joined.append(order)
+                if self.captures:
+                    order.capture()
+                else:
+                    order.enter(work.stream)
+                self._joined[order] = None
 
     def _move(self, stream: int) -> None:
+        if driver.capturing(stream):
+            raise RuntimeError(
+                f"the gradients announce the stream {stream}, which is being captured, but the "
+                "parameters announce none; give step() that stream"
+            )
         for order in self._joined:
             order.leave(work.stream)
         work.stream, self._chosen = stream, True
@@ -229,20 +291,27 @@ class Turn:
 
     def _end(self) -> None:
         try:
-            for order in self._joined:
-                order.leave(work.stream)
+            if self.captured is not None:
+                self.captured.end(self)
+            if not self.captures:
+                for order in self._joined:
+                    order.leave(work.stream)
         finally:
+            if self.captures:
+                self.captures, work.aside = False, None
+                self._relaxed.__exit__(None, None, None)
             work.stream, work.turn = self._before
             self._lock.release()
 
 
-def _check_in_place(params: Sequence[Any]) -> None:
-    for number, param in enumerate(params):
-        if param.moved():
-            raise ValueError(
-                f"parameter {number} has other memory than when the optimizer was made; write into "
-                "the array in place (tensor.copy_), or make a new optimizer"
-            )
+def _check_beside_torch() -> None:
+    """Refuse to work in the default stream while PyTorch captures another."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "PyTorch is capturing a stream, but a step would go into another: give it "
+            "stream=torch.cuda.current_stream()"
+        )
 
 
 def _first(orders: Iterable[Any]) -> int | None:
