@@ -187,6 +187,7 @@ class Gate:
     ) -> None:
         self._plan, self._launches, self._ahead, self._state = plan, launches, ahead, state
         from .kernels.cuda_queue import driver, work
+        from .kernels.gate import warm
 
         self._params, self._options, self._set_up = params, options, False
         self._driver, self._work = driver, work
@@ -197,6 +198,14 @@ class Gate:
             Launch(blank, _blank_kernel(params[members[0]]), params, members)
             for members in (by_dtype(params).values() if options.zero_grads else ())
         ]
+        warm()
+        for made in self.kernels:
+            made.target.warm(made.run)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """What is launched besides the update."""
+        return [launch.kernel for launch in self._clearing]
 
     @staticmethod
     def serves(params: Sequence[Any], options: Options) -> bool:

@@ -11,11 +11,11 @@ from cases import CASES, DEFAULTS
 from processes import run
 
 import fastadam as fa
-from fastadam.kernels import cuda, factory
+from fastadam.kernels import cuda, factory, gate
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import FLOAT, Single, Sums
-from fastadam.norm import square
+from fastadam.kernels.storage import FLOAT, Elementwise, Single, Sums
+from fastadam.norm import factor, square
 
 HERE = Path(__file__).parent
 CAPABILITY = (9, 0)
@@ -138,6 +138,20 @@ def test_sums_are_made_in_shared_memory(tmp_path):
     assert "bar.sync" in text
     assert "ld.global.v4.f32" in text
     assert "add.rn.f64" in text
+    check_rounding(text)
+
+
+@pytest.mark.ptx
+def test_what_stands_before_launches_is_small(tmp_path):
+    """The factor of a clip, and the gate that lets a step happen."""
+    text = cuda.ptx(gate.compiled(), CAPABILITY)
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text)
+    assert "bar.sync" in text
+    check_rounding(text)
+    assembled(text, tmp_path)
+    storage = Elementwise("factor", "float32", "float64", encode=np.float32)
+    text = ptx(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    assert "sqrt.rn.f64" in text
     check_rounding(text)
 
 

@@ -23,6 +23,8 @@ from .scalars import larger, smaller
 RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
+# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
+OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
 
 if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
@@ -49,7 +51,7 @@ else:
 
 
 def jit(function: Any, module: str) -> Any:
-    callee = cuda.jit(device=True)(function)
+    callee = cuda.jit(device=True, **OPTIONS)(function)
     return callee if SIMULATED or not function.__defaults__ else _filling(callee)
 
 
@@ -100,7 +102,7 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return cuda.jit(function)
+    return cuda.jit(**OPTIONS)(function)
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:

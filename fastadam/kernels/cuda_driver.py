@@ -80,6 +80,7 @@ class Driver:
     def __init__(self) -> None:
         self._bound, self._loaded = local(), list[Any]()
         self._retired: list[int] = []
+        self._may_free = True
 
     @cached_property
     def _call(self) -> Any:
@@ -148,10 +149,17 @@ class Driver:
         """Let this thread allocate and wait although a stream is capturing."""
         mode = c_int(RELAXED)
         self._check(self._call.cuThreadExchangeStreamCaptureMode(byref(mode)))
+        self._may_free = False
         try:
-            yield
+            with cuda.defer_cleanup():  # giving memory back would wait for the device
+                yield
         finally:
+            self._may_free = True
             self._check(self._call.cuThreadExchangeStreamCaptureMode(byref(mode)))
+
+    def prepare(self) -> None:
+        """Make what cannot be made while a stream is capturing."""
+        _ = self.aside
 
     @cached_property
     def aside(self) -> int:
@@ -187,7 +195,7 @@ class Driver:
 
     def pinned(self, nbytes: int) -> Pinned:
         """Pinned memory, zeroed. What is no longer used goes back here, when the device is done."""
-        if self._retired:
+        if self._retired and self._may_free:
             self.finish_all()
             while self._retired:
                 self._call.cuMemFreeHost(self._retired.pop())

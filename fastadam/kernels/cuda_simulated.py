@@ -18,6 +18,9 @@ class Simulated:
     def bind(self) -> None:
         """There is one context."""
 
+    def prepare(self) -> None:
+        """There is nothing to make."""
+
     def function(self, kernel: Any) -> Any:
         return kernel
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import cuda
+from .cuda_queue import driver
 from .link import digest, linked
 
 # A program: some integers, an entry for each launch, then the pages, each the heads of all tables.
@@ -95,6 +96,12 @@ def compiled() -> Any:
     function = gate_of(cuda.Memory(["program"]))
     mark = digest(swap, function, cuda.RECIPE) if cuda.RECIPE else "plain"
     return cuda.compiled(linked(function, f"gate_{mark}", mark, cuda.jit, swap))
+
+
+def warm() -> None:
+    """Compile and load all that a step may need, which cannot be done inside a capture."""
+    cuda.loaded(compiled())
+    driver.prepare()
 
 
 def launcher(program: int) -> Callable[[], None]:
