@@ -41,6 +41,7 @@ class Captures:
         """A turn of the optimizer begins."""
         owner = self._owner
         if turn.captures:
+            owner._refresh()
             self._check()
             self._begun, self._eager, owner._plan = True, owner._plan, None
         elif self._plans:

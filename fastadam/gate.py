@@ -240,7 +240,8 @@ class Gate:
             self._begin(MOST)
             self._ahead.needed = True
             self._events = [self._driver.event() for _ in range(MOST)]
-            self._state.pending = self._state.pending or Pending(self._state)
+            if self._state.pending is None:
+                self._state.pending = Pending(self._state)
         pending = self._state.pending
         with pending.lock:
             pending.look()

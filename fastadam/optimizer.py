@@ -271,7 +271,7 @@ class Optimizer:
         lr: float | None = None,
         mask: Any = None,
         grad_scale: float | None = None,
-        found_inf: bool = False,
+        found_inf: Any = False,
         stream: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
@@ -288,7 +288,8 @@ class Optimizer:
                 marked True move.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
-            found_inf: True skips the step: nothing moves, and it is not counted.
+            found_inf: True skips the step: nothing moves, and it is not counted. With arrays on a GPU
+                also an array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
                 Left out, it is the current stream of the library that the parameters are from.
 

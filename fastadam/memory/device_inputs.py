@@ -21,5 +21,7 @@ class DeviceInputs(Inputs):
         return super().same(arrays) and places_of(arrays) == self.addresses
 
     def look(self, arrays: Sequence[Any]) -> None:
-        work.turn.captured.check_active([array is not None for array in arrays])
+        work.turn.join(orders_of(arrays))
+        if self._optional:
+            work.turn.captured.check_active([array is not None for array in arrays])
         super().look(arrays)
