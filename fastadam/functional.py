@@ -105,7 +105,8 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     and the state arrays, in the order of the rule, are updated in place. All arrays are
     one-dimensional and contiguous, of one size and one dtype, float32 or float64, and share no
     memory; the state is zero before the first step. `step` is counted from 1. `hyper` are the
-    keywords of the class, with its defaults. The function raises TypeError and ValueError before
+    keywords of the class, with its defaults; `stream` is that of
+    [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError before
     anything changes.
 
     Args:

@@ -288,8 +288,8 @@ class Optimizer:
                 marked True move.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
-            found_inf: True skips the step: nothing moves, and it is not counted. With arrays on a GPU
-                also an array of one number there, for which the host does not wait.
+            found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
+                array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
                 Left out, it is the current stream of the library that the parameters are from.
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from cases import CASES, DEFAULTS
 from processes import run
 
 import fastadam as fa
-from fastadam.kernels import cuda, factory, gate
+from fastadam.kernels import cuda, cuda_driver, factory, gate
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
 from fastadam.kernels.storage import FLOAT, Elementwise, Single, Sums
@@ -33,6 +34,50 @@ def test_in_the_simulator(file):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_the_driver_is_called_as_it_wants(monkeypatch):
+    """With so many arguments, and an error for whatever it refuses."""
+    called, codes = [], {}
+
+    class Library:
+        def __getattr__(self, name):
+            def function(*args):
+                assert len(args) == len(cuda_driver._FUNCTIONS[name]), name
+                called.append(name)
+                return codes.get(name, 0)
+
+            return function
+
+    monkeypatch.setattr(cuda_driver, "memset", lambda *args: None)
+    monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
+    driver = cuda_driver.Driver()
+    driver._call = Library()
+    driver.launch(5, 1, 32, driver.arguments(7), 1)
+    driver.copy_in(1, 2, 3, 1)
+    driver.copy_out(1, 2, 3, 1)
+    driver.copy(1, 2, 3, 1)
+    driver.clear(1, 2, 1)
+    driver.finish(1)
+    driver.finish_all()
+    driver.prepare()
+    assert not driver.capturing(3)
+    event = driver.event()
+    driver.record(event, 1)
+    driver.follow(3, event)
+    driver.reach(event)
+    assert driver.reached(event)
+    codes["cuEventQuery"] = cuda_driver.NOT_READY
+    assert not driver.reached(event)
+    with driver.relaxed():
+        pass
+    del event
+    for _ in range(2):  # the first piece goes back before the second is made
+        driver.pinned(8)
+    assert {*called} == cuda_driver._FUNCTIONS.keys() - {"cuGetErrorString"}
+    codes["cuLaunchKernel"] = 719
+    with pytest.raises(RuntimeError, match="error 719"):
+        driver.launch(5, 1, 32, driver.arguments(7), 1)
 
 
 def rules():
