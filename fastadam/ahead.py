@@ -86,9 +86,7 @@ class Ahead:
             TypeError, ValueError: for a bad scale or flag.
         """
         unscale = unscale_of(grad_scale, self._dtypes)
-        if is_device(found_inf):
-            found_inf = np.asarray(as_array(found_inf))
-        skip = found_inf is not False and flag_of(found_inf)
+        skip = found_inf is not False and flag_of(_fetched(found_inf))
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
@@ -106,13 +104,13 @@ class Ahead:
             accumulator.add(unscale)
             return None, "wait"
         self._tell("unscale", unscale)
-        self.tell_step(step)
+        if self._options.ema_warmup:
+            self.tell_step(step)
         return norm, "update"
 
     def tell_step(self, step: int) -> None:
         """Give options the numbers that depend on the count of steps."""
-        if self._options.ema_warmup:
-            self._tell("ema_comp", self._options.ema_comp(step))
+        self._tell("ema_comp", self._options.ema_comp(step))
 
     def _measured(self, unscale: float, last: bool) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
@@ -164,3 +162,8 @@ class Ahead:
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
             launch.place("grad_scale", [first + k * step for k in range(len(params))])
         return clip
+
+
+def _fetched(number: Any) -> Any:
+    """A number, fetched from a device if it is there."""
+    return np.asarray(as_array(number)) if is_device(number) else number

@@ -345,7 +345,7 @@ class Gate:
             for cohort, step in before:
                 cohort.step = step + later
             plan.write_records(walk.hyper, values)
-            self._ahead.tell_step(state.count + 1)
+            self._tell_step(state.count + 1)
             return self._heads()
 
         try:
@@ -384,7 +384,7 @@ class Gate:
                 if walk.carried:
                     values = plan.carry(walk.carry, values)
                 plan.write_records(walk.hyper, values)
-                self._ahead.tell_step(state.count + 1)
+                self._tell_step(state.count + 1)
                 page[:] = self._heads()
                 carried.append([cohort.next for cohort in plan.moving])
                 state.count += 1
@@ -395,6 +395,10 @@ class Gate:
             for cohort, step, numbers in before:
                 cohort.step, cohort.carried = step, numbers
         return carried, rates
+
+    def _tell_step(self, step: int) -> None:
+        if self._options.ema_warmup:
+            self._ahead.tell_step(step)
 
     def _heads(self) -> Any:
         """A page."""
