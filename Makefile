@@ -11,8 +11,10 @@ bench:
 	fastadam bench --csv bench/results/optimizers.csv --sizes 1e7 \
 		--optimizer all sgd:momentum=0.9 rmsprop:momentum=0.9 adam:amsgrad=True
 	fastadam bench --csv bench/results/tail.csv --tail --seconds 60
+	python bench/torch_adapter.py --csv bench/results/torch-adapter.csv
 	python bench/charts.py
 	python bench/convergence.py
+	python bench/codes.py
 
 gpu:
 	bash bench/gpu.sh

@@ -1,16 +1,17 @@
 """Derive charts and figures from reports, `bench/results/*.csv`: no figure in a document is typed.
 
-NAME.csv becomes the chart `docs/assets/NAME.png`. In README.md and docs/, the text between
-`<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW NAME` takes
-another file); the views are headline, summary and table. `bench:gpus` becomes summary, chart and
-table of every gpu-NAME.csv. With `--check` nothing is written, but what is stale is named, and the
-exit status is 1 if anything is.
+NAME.csv becomes the chart `docs/assets/NAME.png`, if its kind has one. In README.md and docs/, the
+text between `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW
+NAME` takes another file); the views are headline, summary and table. `bench:gpus` becomes summary,
+chart and table of every gpu-NAME.csv. With `--check` nothing is written, but what is stale is
+named, and the exit status is 1 if anything is.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
-OTHERS = {"convergence"}  # results that are no report; bench/convergence.py draws them
+OTHERS = {"codes", "convergence"}  # results that are no report; scripts of that name draw them
 VIEWS = {
     "headline": lambda report: kind_of(report).tables.headline(report),
     "summary": lambda report: kind_of(report).tables.summary(report).replace("\n", "  \n"),
@@ -51,12 +52,12 @@ def results(root: Path) -> Reports:
     return {path.stem: read_csv(path) for path in paths if path.stem not in OTHERS}
 
 
-def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Measured[Any]]]:
-    """The charts that are missing or were drawn from other numbers."""
+def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """The charts that are missing or were drawn from other numbers, and what draws them."""
     for name, report in reports.items():
-        path = root / "docs/assets" / f"{name}.png"
-        if not is_drawn_from(report.digest, path):
-            yield path, report
+        path, chart = root / "docs/assets" / f"{name}.png", kind_of(report).chart
+        if chart and not is_drawn_from(report.digest, path):
+            yield path, partial(chart.write_chart, report, path)
 
 
 def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
@@ -87,9 +88,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     reports = results(root)
     charts, documents = [*stale_charts(root, reports)], [*stale_documents(root, reports)]
     if not check:
-        for path, report in charts:
+        for path, draw in charts:
             path.parent.mkdir(parents=True, exist_ok=True)
-            kind_of(report).chart.write_chart(report, path)
+            draw()
         for path, text in documents:
             path.write_text(text, encoding="utf-8")
     for path, _ in (*charts, *documents):

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     import gpu_contenders as gpu
 
     from fastadam.bench import machine, report, tables
-    from fastadam.kernels.storage import FLOAT
+    from fastadam.kernels.formats import FLOAT
 
     if options.dtype not in FLOAT:
         say(f"Parameters in {options.dtype} are not supported yet.")

@@ -6,27 +6,28 @@ preceded by a step that does not count. What is shown is the median over the rou
 """
 
 import argparse
-import csv
 import sys
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 import fastadam.torch
+from fastadam.bench.adapter import OURS, Report, rows_of, summary, table
 from fastadam.bench.machine import describe
-from fastadam.bench.timing import Timing, measure
+from fastadam.bench.report import write_csv
+from fastadam.bench.tables import conditions, show
+from fastadam.bench.timing import measure
 from fastadam.cli.bench import progress
 
 Shape = tuple[int, ...]
-CONTENDERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "fastadam": fastadam.torch.AdamW,
+RIVALS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "fused": lambda params, **hyper: torch.optim.AdamW(params, fused=True, **hyper),
     "foreach": lambda params, **hyper: torch.optim.AdamW(params, foreach=True, **hyper),
     "for-loop": lambda params, **hyper: torch.optim.AdamW(params, foreach=False, **hyper),
     "default": torch.optim.AdamW,
 }
+CONTENDERS = {OURS: fastadam.torch.AdamW, **RIVALS}
 TOLERANCE = 1e-6  # of parameters of size one after three steps of 1e-3, in float32: some ulp
 
 
@@ -71,15 +72,21 @@ def parameters(shapes: list[Shape]) -> list[torch.nn.Parameter]:
     return params
 
 
-def validate(shapes: list[Shape], name: str) -> None:
-    """Three steps over the same gradients must lead where the for-loop leads."""
-    got, want = parameters(shapes), parameters(shapes)
-    opt, reference = CONTENDERS[name](got), CONTENDERS["for-loop"](want)
+def moved(shapes: list[Shape], name: str) -> list[torch.nn.Parameter]:
+    """Parameters after three steps over the same gradients."""
+    params = parameters(shapes)
+    opt = CONTENDERS[name](params)
     for _ in range(3):
         opt.step()
-        reference.step()
-    for one, other in zip(got, want, strict=True):
-        torch.testing.assert_close(one, other, rtol=TOLERANCE, atol=TOLERANCE)
+    return params
+
+
+def validate(shapes: list[Shape], names: Sequence[str]) -> None:
+    """All contenders must lead where the for-loop leads."""
+    want = moved(shapes, "for-loop")
+    for name in names:
+        for one, other in zip(moved(shapes, name), want, strict=True):
+            torch.testing.assert_close(one, other, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def arguments() -> argparse.Namespace:
@@ -87,7 +94,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/torch_adapter.py --cases '1000 x 1000' --seconds 5\n"
-        "  python bench/torch_adapter.py --threads 1 --csv adapter.csv",
+        "  python bench/torch_adapter.py --csv bench/results/torch-adapter.csv\n\n"
+        "charts.py writes what is in bench/results into the documents.",
     )
     add = parser.add_argument
     add(
@@ -99,12 +107,12 @@ def arguments() -> argparse.Namespace:
         help=f"which shapes: {', '.join(CASES)} (default: all; gpt2 takes 5 GB)",
     )
     add(
-        "--contenders",
+        "--rivals",
         nargs="+",
-        choices=CONTENDERS,
-        default=[*CONTENDERS],
+        choices=RIVALS,
+        default=[*RIVALS],
         metavar="NAME",
-        help=f"which optimizers: {', '.join(CONTENDERS)} (default: all)",
+        help=f"which optimizers of PyTorch: {', '.join(RIVALS)} (default: all)",
     )
     add(
         "--threads",
@@ -119,45 +127,31 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show(case: str, timings: dict[str, Timing]) -> None:
-    first = next(iter(timings.values())).p50
-    cells = [f"{name} {t.p50 * 1e3:.3f} ms ({t.p50 / first:.2f}x)" for name, t in timings.items()]
-    print(f"{case:12} " + "  ".join(cells), flush=True)
-
-
-def write(path: Path, threads: int, results: dict[str, dict[str, Timing]]) -> None:
-    with path.open("w", newline="") as file:
-        file.writelines(f"# {name}: {value}\n" for name, value in describe(threads).items())
-        writer = csv.writer(file)
-        writer.writerow(["case", "contender", "rounds", "p20", "p50", "p80"])
-        for case, timings in results.items():
-            for name, t in timings.items():
-                writer.writerow([case, name, t.rounds, t.p20, t.p50, t.p80])
-
-
 def main() -> None:
     chosen = arguments()
     torch.set_num_threads(chosen.threads)
-    results: dict[str, dict[str, Timing]] = {}
+    contenders, rows = [OURS, *chosen.rivals], []
     with progress() as bar:
-        pairs = list(product(chosen.cases, chosen.contenders))
-        for number, (case, name) in enumerate(pairs):
-            bar("checking", number / len(pairs))
-            validate(list(CASES[case]()), name)
         for case in chosen.cases:
+            bar(f"checking {case}", 0.0)
+            validate(list(CASES[case]()), contenders)
             params = parameters(list(CASES[case]()))
-            steps = [CONTENDERS[name](params, lr=1e-6).step for name in chosen.contenders]
             timings = measure(
-                steps,
+                [CONTENDERS[name](params, lr=1e-6).step for name in contenders],
                 seconds=chosen.seconds,
                 rounds=chosen.rounds,
                 progress=lambda fraction, case=case: bar(case, fraction),
             )
-            results[case] = dict(zip(chosen.contenders, timings, strict=True))
-            show(case, results[case])
+            elements = sum(param.numel() for param in params)
+            timed = dict(zip(contenders, timings, strict=True))
+            rows += rows_of(case, len(params), elements, timed)
+    report = Report(describe(chosen.threads), rows)
+    show(table(report))
+    print(conditions(report.machine))
+    print(summary(report))
     if chosen.csv:
-        write(chosen.csv, chosen.threads, results)
-        print(f"wrote {chosen.csv}", file=sys.stderr)
+        write_csv(report, chosen.csv)
+        print(f"Wrote {chosen.csv}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .kernels.formats import Formats, compute_of
 from .kernels.stages import ZERO_GRADS
-from .launch import Launch, by_dtype, kernel_for
+from .launch import Launch, alike, kernel_for
 from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
 from .options import Options
@@ -38,12 +39,17 @@ class Accumulator:
 
     def extend(self, params: Sequence[Any]) -> None:
         """Make room for more parameters."""
-        self.sums += [aligned_zeros(p.size, p.dtype, p).reshape(p.shape) for p in params]
+        self.sums += [
+            aligned_zeros(p.size, compute_of(p.dtype.name), p).reshape(p.shape) for p in params
+        ]
         self.seen += [False] * len(params)
+
+    def expect(self, formats: Sequence[Formats]) -> None:
+        """Prepare for gradients in these formats, one for each parameter."""
         options = ("grad_scale", ZERO_GRADS) if self._options.zero_grads else ("grad_scale",)
         self.launches = [
-            Launch(add, kernel_for(add, self.sums[members[0]], options), self.sums, members)
-            for members in by_dtype(self.sums).values()
+            Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
+            for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
         self.kernels = [launch.kernel for launch in self.launches]
         self._runs = [launch.table.runner(self._options.threads) for launch in self.launches]

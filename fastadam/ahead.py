@@ -8,9 +8,11 @@ import numpy as np
 
 from .accumulator import Accumulator
 from .kernels.factory import Kernel
+from .kernels.formats import Formats
 from .launch import Launch
 from .memory import checks
 from .memory.device import as_array, is_device
+from .noise import Noise
 from .norm import Clip, Norm
 from .options import Options, flag_of, unscale_of
 
@@ -23,12 +25,14 @@ class Ahead:
     Args:
         launches: those of the update.
         params: all parameters.
+        formats: how each of them is kept.
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
 
     Attributes:
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
+        noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
     """
 
@@ -36,27 +40,30 @@ class Ahead:
         self,
         launches: Sequence[Launch],
         params: Sequence[Any],
+        formats: Sequence[Formats],
         options: Options,
         kept: Mapping[str, Sequence[Any]],
         accumulator: Accumulator | None,
         scaled: bool,
     ) -> None:
         self._launches, self._options, self._accumulator = launches, options, accumulator
-        self._dtypes = {param.dtype for param in params}
+        self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self.norm = self._finite = Norm(params, threads) if measures else None
+        self.norm = self._finite = Norm(params, formats, threads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
-            self.norm = Norm(params, threads, ("grad_sum",)) if measures else None
+            self.norm = Norm(params, formats, threads, ("grad_sum",)) if measures else None
+            accumulator.expect(formats)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(params) if options.clips else None
+        self._clip = self._clipping(formats) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
-        self.needed = scaled or measures or bool(accumulator) or options.ema_warmup
+        self.noise = Noise(launches, options.seed)
+        self.needed = scaled or measures or bool(accumulator or self.noise or options.ema_warmup)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self._tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
@@ -104,13 +111,15 @@ class Ahead:
             accumulator.add(unscale)
             return None, "wait"
         self._tell("unscale", unscale)
-        if self._options.ema_warmup:
-            self.tell_step(step)
+        self.tell_step(step)
         return norm, "update"
 
     def tell_step(self, step: int) -> None:
         """Give options the numbers that depend on the count of steps."""
-        self._tell("ema_comp", self._options.ema_comp(step))
+        if self.noise:
+            self.noise.renew(step)
+        if self._options.ema_warmup:
+            self._tell("ema_comp", self._options.ema_comp(step))
 
     def _measured(self, unscale: float, last: bool) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
@@ -153,14 +162,14 @@ class Ahead:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, params: Sequence[Any]) -> Clip:
+    def _clipping(self, formats: Sequence[Formats]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
         assert self.norm
         clip = Clip(self.norm, self._options, self._dtypes)
         for launch in self._launches:
-            factors = clip.factors[params[launch.members[0]].dtype]
+            factors = clip.factors[formats[launch.members[0]].compute]
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
-            launch.place("grad_scale", [first + k * step for k in range(len(params))])
+            launch.place("grad_scale", [first + k * step for k in range(len(formats))])
         return clip
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.formats import compute_of
+from .memory.dtypes import named
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .options import Options
@@ -16,7 +18,7 @@ class Copies:
     """The average and the copy that options ask for, made anew when parameters are added.
 
     Attributes:
-        ema: the average, of the parameters' dtype, or None.
+        ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
         swapped: whether the average stands in for the parameters at the moment.
     """
@@ -26,6 +28,7 @@ class Copies:
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
         self.swapped = False
+        self._aside: dict[int, Any] = {}
 
     def check(self, params: Sequence[Any]) -> None:
         """Refuse parameters of which there can be no copy in one buffer.
@@ -34,7 +37,7 @@ class Copies:
             TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
         """
         dtypes = sorted({str(param.dtype) for param in params})
-        if self._options.ema_decay is not None and len(dtypes) > 1:
+        if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
             raise TypeError(
                 f"ema_decay: the average is one buffer of one dtype, but the parameters have "
                 f"{dtypes}; convert them, or make an optimizer for each dtype"
@@ -50,15 +53,14 @@ class Copies:
         self._params = parameters.arrays
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
-            self.ema = parameters.flat_like(
-                aligned_zeros(parameters.size, self._params[0].dtype, self._params[0])
-            )
+            dtype = compute_of(self._params[0].dtype.name)
+            self.ema = parameters.flat_like(aligned_zeros(parameters.size, dtype, self._params[0]))
             for leaf, start in zip(
                 self.ema.leaves, [*known, *self._params[len(known) :]], strict=True
             ):
-                leaf[...] = start
+                leaf[...] = start if start.dtype == leaf.dtype else start.astype(leaf.dtype)
         if self._options.shadow_dtype is not None:
-            dtype = shadow_dtype(self._options.shadow_dtype)
+            dtype = named(self._options.shadow_dtype)
             self.shadow = parameters.flat_like(
                 aligned_zeros(parameters.size, dtype, self._params[0])
             )
@@ -68,7 +70,7 @@ class Copies:
         """Take over saved averages, or start from the parameters; round these into their copy."""
         if self.ema:
             for leaf, array in zip(self.ema.leaves, averages or self._params, strict=True):
-                leaf[...] = array
+                leaf[...] = array if array.dtype == leaf.dtype else array.astype(leaf.dtype)
         self.refresh()
 
     def refresh(self) -> None:
@@ -79,13 +81,19 @@ class Copies:
                     leaf[...] = param.astype(leaf.dtype)
 
     def exchange(self) -> None:
-        """Let parameters and average change places."""
+        """Let parameters and average change places.
+
+        Parameters of sixteen bits, which could not give the average back, are put aside instead.
+        """
         assert self.ema
-        for leaf, param in zip(self.ema.leaves, self._params, strict=True):
-            one, other = leaf.reshape(-1), param.reshape(-1)
-            for start in range(0, one.size, CHUNK):
-                part = slice(start, start + CHUNK)
-                one[part], other[part] = other[part].copy(), one[part].copy()
+        for number, (leaf, param) in enumerate(zip(self.ema.leaves, self._params, strict=True)):
+            if leaf.dtype == param.dtype:
+                _exchange(leaf.reshape(-1), param.reshape(-1))
+            elif self.swapped:
+                param[...] = self._aside.pop(number)
+            else:
+                self._aside[number] = param.copy()
+                param[...] = leaf.astype(param.dtype)
         self.swapped = not self.swapped
         self.refresh()
 
@@ -96,18 +104,7 @@ class Copies:
         return {name: flat.leaves for name, flat in kept.items() if flat}
 
 
-def shadow_dtype(name: str) -> Any:
-    """The dtype of a copy.
-
-    Raises:
-        ImportError: if it is bfloat16, and ml_dtypes is missing.
-    """
-    if name == "float16":
-        return np.dtype(np.float16)
-    try:
-        import ml_dtypes
-    except ImportError as error:
-        raise ImportError(
-            'bfloat16 is not in NumPy; pip install "fastadam[bfloat16]" brings ml_dtypes'
-        ) from error
-    return np.dtype(ml_dtypes.bfloat16)
+def _exchange(one: Any, other: Any) -> None:
+    for start in range(0, one.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        one[part], other[part] = other[part].copy(), one[part].copy()

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import optimizers
 from .groups import Group, ParamGroup, Values, check_known
+from .kernels.formats import Formats
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
 from .memory import checks
@@ -24,6 +25,8 @@ from .memory.device import as_array, is_device, lock_for, places_of, refuse
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
+
+FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 
 
 class _Settings(NamedTuple):
@@ -37,9 +40,12 @@ class _Settings(NamedTuple):
 class _Desk:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
-    def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], None]) -> None:
-        array = as_array(param)
-        self._launch = Launch(rule, kernel_for(rule, array), [array], [0])
+    def __init__(
+        self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+    ) -> None:
+        array, self.grad_dtype = as_array(param), grad_dtype
+        formats = Formats(array.dtype.name, grad_dtype)
+        self._launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
         self._owner = ref(param, forget)
         self._seen: list[ref[Any]] = []
         self.write, self.run = self._launch.writer(0), self.runner(None)
@@ -61,10 +67,12 @@ class _Desk:
 class _DeviceDesk(_Desk):
     """A desk for arrays on a device, which looks where they are, and in which stream to work."""
 
-    def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], None]) -> None:
+    def __init__(
+        self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+    ) -> None:
         self._turn = lock_for(param)
         with self._turn:
-            super().__init__(rule, param, forget)
+            super().__init__(rule, param, grad_dtype, forget)
             self._start = super().runner(None)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
@@ -103,11 +111,11 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
 
     The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
     and the state arrays, in the order of the rule, are updated in place. All arrays are
-    one-dimensional and contiguous, of one size and one dtype, float32 or float64, and share no
-    memory; the state is zero before the first step. `step` is counted from 1. `hyper` are the
-    keywords of the class, with its defaults; `stream` is that of
-    [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError before
-    anything changes.
+    one-dimensional and contiguous, of one size, and share no memory; the state is of the dtype of
+    the arithmetic (float64 for float64 parameters, else float32) and zero before the first step.
+    `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
+    that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
+    before anything changes.
 
     Args:
         optimizer: the class; its `hyper` may use the group and the step only.
@@ -136,9 +144,10 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         """The desk of a parameter, its arrays checked and in place."""
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
         desks, key = memory.desks, (id(arrays[0]), rule)
-        if key not in desks:
+        grad_dtype = as_array(arrays[1]).dtype.name
+        if key not in desks or desks[key].grad_dtype != grad_dtype:
             kind = _DeviceDesk if is_device(arrays[0]) else _Desk
-            desks[key] = kind(rule, arrays[0], lambda _: desks.__delitem__(key))
+            desks[key] = kind(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
         desks[key].place(arrays, addresses)
         return desks[key]
 
@@ -193,7 +202,7 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
             f"{function}() takes {len(names)} arrays ({', '.join(names)}), not {len(arrays)}"
         )
     param = arrays[0]
-    if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in checks.SUPPORTED:
+    if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in FAST:
         dtypes, shapes = [param.dtype] * len(arrays), [param.shape] * len(arrays)
         addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
         if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
@@ -201,8 +210,12 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
     arrays = list(map(as_array, arrays))
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
-        checks.check_array(array, label, written=name != "grad")
-        checks.check_like(array, label, arrays[0], "param")
+        if name == "grad":
+            checks.check_gradient(array, label, arrays[0], "param")
+        else:
+            checks.check_array(array, label, written=True)
+        if name not in ("param", "grad"):
+            checks.check_state(array, label, arrays[0], "param")
         if array.ndim != 1:
             raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")
     spans = list(map(checks.span, arrays, names))

@@ -17,8 +17,9 @@ import numpy as np
 from .ahead import Ahead
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
-from .kernels.storage import FLOAT, Single
-from .launch import Launch, by_dtype, target_of
+from .kernels.formats import Formats
+from .kernels.storage import Single
+from .launch import Launch, alike, target_of
 from .memory.device import DeviceArray, as_array, integers, is_device, ring, zeros
 from .memory.device_table import DeviceTable
 from .memory.table import SKIPPED
@@ -28,8 +29,8 @@ from .state import Cohort, State
 from .step_info import StepInfo, late_info
 
 if TYPE_CHECKING:
+    from .launch_plan import Plan
     from .optimizer import Optimizer
-    from .plan import Plan
 
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 MOST = 8  # steps that may be under way with nobody knowing whether they count
@@ -183,6 +184,7 @@ class Gate:
         ahead: Ahead,
         state: State,
         params: Sequence[Any],
+        formats: Sequence[Formats],
         options: Options,
     ) -> None:
         self._plan, self._launches, self._ahead, self._state = plan, launches, ahead, state
@@ -191,12 +193,12 @@ class Gate:
 
         self._params, self._options, self._set_up = params, options, False
         self._driver, self._work = driver, work
-        self._dtypes = {param.dtype for param in params}
+        self._dtypes = {each.compute for each in formats}
         self._place, self._captures = 0, work.turn.captures
         ahead.needed |= self._captures
         self._clearing = [
-            Launch(blank, _blank_kernel(params[members[0]]), params, members)
-            for members in (by_dtype(params).values() if options.zero_grads else ())
+            Launch(blank, _blank_kernel(each, params[0]), params, members)
+            for each, members in (alike(formats).items() if options.zero_grads else ())
         ]
         warm()
         for made in self.kernels:
@@ -208,14 +210,18 @@ class Gate:
         return [launch.kernel for launch in self._clearing]
 
     @staticmethod
-    def serves(params: Sequence[Any], options: Options) -> bool:
+    def serves(params: Sequence[Any], formats: Sequence[Formats], options: Options) -> bool:
         """Whether steps over these parameters may be skipped by the device alone.
 
         Not while micro-batches are counted, nor where finite gradients may have no finite norm.
         """
-        wide = any(param.dtype == np.float64 for param in params)
-        on_device = isinstance(params[0], DeviceArray)
-        return on_device and not options.accumulates and not (options.skip_nonfinite and wide)
+        wide = any("float64" in (each.param, each.grad) for each in formats)
+        if not isinstance(params[0], DeviceArray):
+            return False
+        served = not options.accumulates and not (options.skip_nonfinite and wide)
+        if not served:
+            _check_not_captured()
+        return served
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -305,6 +311,8 @@ class Gate:
         forced: bool,
     ) -> StepInfo:
         """Put a step into the graph that is being captured."""
+        if self._ahead.noise:
+            raise RuntimeError("random rounding takes new keys at each step; it is not captured")
         if grad_scale is not None or forced:
             raise RuntimeError(
                 "grad_scale, and found_inf=True, would be the same whenever the step is replayed: "
@@ -328,9 +336,9 @@ class Gate:
         """Point the launches at the state, all of which is there once a step was taken."""
         state, missing = self._state, False
         for launch in self._launches:
-            state.know(launch.rule.state)
+            state.know(kept.name for kept in launch.kept)
             moving = [number for number in launch.members if state.active[number]]
-            missing |= any(state.arrays[n][k] is None for n in launch.rule.state for k in moving)
+            missing |= any(state.arrays[one.name][k] is None for one in launch.kept for k in moving)
         if missing or not self._plan.active:
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
@@ -345,7 +353,7 @@ class Gate:
             for cohort, step in before:
                 cohort.step = step + later
             plan.write_records(walk.hyper, values)
-            self._tell_step(state.count + 1)
+            self._ahead.tell_step(state.count + 1)
             return self._heads()
 
         try:
@@ -384,7 +392,7 @@ class Gate:
                 if walk.carried:
                     values = plan.carry(walk.carry, values)
                 plan.write_records(walk.hyper, values)
-                self._tell_step(state.count + 1)
+                self._ahead.tell_step(state.count + 1)
                 page[:] = self._heads()
                 carried.append([cohort.next for cohort in plan.moving])
                 state.count += 1
@@ -395,10 +403,6 @@ class Gate:
             for cohort, step, numbers in before:
                 cohort.step, cohort.carried = step, numbers
         return carried, rates
-
-    def _tell_step(self, step: int) -> None:
-        if self._options.ema_warmup:
-            self._ahead.tell_step(step)
 
     def _heads(self) -> Any:
         """A page."""
@@ -429,9 +433,19 @@ class Gate:
         return place
 
 
-def _blank_kernel(like: Any) -> Kernel:
-    """The kernel that writes zeros to gradients like this one."""
-    streams = (Stream("param", FLOAT[like.dtype.name], "w"), Stream("grad", Single("float32"), "r"))
+def _check_not_captured() -> None:
+    from .kernels.cuda_queue import work
+
+    if work.turn.captures:
+        raise RuntimeError(
+            "accumulate_steps, and skip_nonfinite with float64, ask the host; such a step cannot "
+            "be captured in a CUDA graph"
+        )
+
+
+def _blank_kernel(formats: Formats, like: Any) -> Kernel:
+    """The kernel that writes zeros to gradients, which lie where `like` does."""
+    streams = (Stream("param", formats.grad_storage, "w"), Stream("grad", Single("float32"), "r"))
     return kernel(blank, streams, target_of(like))
 
 

@@ -1,39 +1,40 @@
 """One launch: all parameters of one rule variant and dtype, with their kernel and their table."""
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from numbers import Real
 from operator import itemgetter
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from .kernels.compose import Stream
 from .kernels.factory import Kernel, default_target, kernel
+from .kernels.formats import FLOAT, Formats
 from .kernels.stages import STATE, staged, streams
-from .kernels.storage import FLOAT, Single
+from .kernels.storage import WHOLE, Column
 from .memory.checks import address
 from .memory.device import DeviceArray
 from .memory.device_table import DeviceTable
 from .memory.table import SKIPPED, Table
 from .rules import Rule
-from .state import State
+
+if TYPE_CHECKING:
+    from .state import State
 
 
-def kernel_for(rule: Rule, like: Any, options: tuple[str, ...] = ()) -> Kernel:
-    """The kernel of a rule with options, for arrays of the dtype of `like`, and where it lies.
-
-    Args:
-        like: a parameter, or a dtype for the host.
+def kernel_for(
+    rule: Rule, formats: Formats, options: tuple[str, ...] = (), like: Any = None
+) -> Kernel:
+    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None.
 
     Raises:
-        TypeError: for a dtype without a storage, or a rule that cannot be compiled.
+        TypeError: for a rule that cannot be compiled.
     """
-    name = np.dtype(getattr(like, "dtype", like)).name
-    if name not in FLOAT:
-        raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
-    return kernel(staged(rule, options), streams(rule, options, name), target_of(like))
+    names = options + formats.options
+    return kernel(staged(rule, names), streams(rule, names, formats), target_of(like))
 
 
 def target_of(array: Any) -> ModuleType:
@@ -45,12 +46,44 @@ def target_of(array: Any) -> ModuleType:
     return cuda
 
 
-def by_dtype(params: Sequence[Any]) -> dict[Any, list[int]]:
-    """The numbers of the parameters of each dtype."""
-    numbers: dict[Any, list[int]] = {}
-    for number, param in enumerate(params):
-        numbers.setdefault(param.dtype, []).append(number)
-    return numbers
+def alike(keys: Iterable[Any]) -> dict[Any, list[int]]:
+    """The places of each key."""
+    places: dict[Any, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    return places
+
+
+class Kept(NamedTuple):
+    """An array that is kept for each parameter: a column of a stream of a kernel.
+
+    Attributes:
+        name: in `state` and in checkpoints.
+        part: which column of the stream it is.
+    """
+
+    name: str
+    stream: Stream
+    part: int
+
+    @property
+    def column(self) -> Column:
+        return self.stream.storage.stored[self.part]
+
+
+@cache
+def kept_for(names: tuple[str, ...], formats: Formats) -> dict[str, Kept]:
+    """What is kept for a parameter besides itself, if it has state of these names."""
+    param = Stream("param", formats.param_storage)
+    arrays = [Kept(c.part, param, k) for k, c in enumerate(param.storage.stored) if k]
+    for name in names:
+        stream = Stream(STATE + name, formats.state_storage)
+        arrays += [
+            Kept(name + column.part, stream, part)
+            for part, column in enumerate(stream.storage.stored)
+            if column.per < WHOLE
+        ]
+    return {array.name: array for array in arrays}
 
 
 def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
@@ -59,7 +92,11 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     Args:
         optimizers: classes, compiled for `dtype` with their default flags, or instances, compiled
             for the parameters they hold; default Adam and AdamW.
-        dtype: "float32" (default) or "float64", for classes.
+        dtype: of parameters and gradients, for classes: "float32" (default), "float64", "bfloat16"
+            or "float16".
+
+    Raises:
+        TypeError: for another dtype.
 
     Examples:
         >>> import fastadam as fa
@@ -67,9 +104,13 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     """
     from . import optimizers as family
 
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in FLOAT:
+        raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
     for optimizer in optimizers or (family.Adam, family.AdamW):
         if isinstance(optimizer, type):
-            kernels = [kernel_for(optimizer.rule, dtype)]  # type: ignore[attr-defined]
+            rule = optimizer.rule  # type: ignore[attr-defined]
+            kernels = [kernel_for(rule, Formats.alike(name))]
         else:
             kernels = optimizer._kernels()
         for made in kernels:
@@ -81,6 +122,7 @@ class Launch:
 
     Attributes:
         members: the numbers of the parameters in the optimizer.
+        kept: what is kept for each of them.
         numbers: what options read once per parameter, by name; written by the host.
     """
 
@@ -90,17 +132,23 @@ class Launch:
         kernel: Kernel,
         params: Sequence[Any],
         members: Sequence[int],
+        kept: Sequence[Kept] = (),
     ) -> None:
-        self.rule, self.kernel, self.members = rule, kernel, members
+        self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
         mine = [params[i] for i in members]
         table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
         self.table = table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
-        self.numbers = {
-            stream.name: self.table.numbers(stream.name, stream.storage.dtype, len(members))
-            for stream in self.kernel.streams
-            if isinstance(stream.storage, Single)
-        }
+        self.numbers: dict[str, Any] = {}
+        rooms: dict[str, tuple[Any, Any]] = {}
+        for stream in self.kernel.streams:
+            for part, column in enumerate(stream.storage.stored):
+                if column.per == WHOLE:
+                    name = column.part or stream.name
+                    if name not in rooms:
+                        rooms[name] = self.table.room(column.dtype, len(members))
+                    self.numbers[name], places = rooms[name]
+                    self.table.place(stream.name, places, part)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """What keeps the constants that `hyper` returned as record `number`.
@@ -137,22 +185,21 @@ class Launch:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members])
 
-    def tell(self, option: str, number: float) -> None:
-        """Give an option its number."""
+    def tell(self, option: str, number: Any) -> None:
+        """Give an option its number, or one for each parameter."""
         self.numbers[option][...] = number
 
     def choose(self, records: Sequence[int]) -> None:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""
         self.table.rows[:, 0] = [records[i] for i in self.members]
 
-    def write_rows(self, state: State) -> None:
+    def write_rows(self, state: "State") -> None:
         """Point the table at the state, and at the record of each parameter."""
         self.choose([k if state.cohorts[k].active else SKIPPED for k in state.cohort_of])
-        for name in self.rule.state:
+        for name, stream, part in self.kept:
             arrays = [state.arrays[name][i] for i in self.members]
-            self.table.place(
-                STATE + name, [0 if array is None else address(array) for array in arrays]
-            )
+            places = [0 if array is None else address(array) for array in arrays]
+            self.table.place(stream.name, places, part)
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], Sequence[float]]:

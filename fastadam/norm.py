@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .convert import same
+from .kernels.blocks import Sums
 from .kernels.compose import Stream
 from .kernels.factory import Kernel, kernel
+from .kernels.formats import FLOAT, Formats, floats
 from .kernels.stages import staged, streams
-from .kernels.storage import FLOAT, Elementwise, Sums
-from .launch import Launch, by_dtype, target_of
+from .launch import Launch, alike, target_of
 from .memory.checks import address
 from .memory.device import DeviceArray, Late
 from .memory.flat import aligned_zeros
@@ -27,15 +29,12 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
     return value * value, state
 
 
-@rule()
-def same(param, grad, state, h):  # type: ignore[no-untyped-def]
-    return grad, state
-
-
-def norm_kernel(like: Any, options: tuple[str, ...] = (), term: Rule = square) -> Kernel:
+def norm_kernel(
+    formats: Formats, options: tuple[str, ...] = (), term: Rule = square, like: Any = None
+) -> Kernel:
     """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
-    gradients of the dtype of `like`, and where it lies."""
-    _, *inputs = streams(term, options, like.dtype.name)
+    gradients that lie where `like` does."""
+    _, *inputs = streams(term, options, formats)
     only_read = (stream._replace(mode="r") for stream in inputs)
     sums = Stream("param", Sums(), "w")
     return kernel(staged(term, options), (sums, *only_read), target_of(like))
@@ -56,7 +55,11 @@ class Norm:
     """
 
     def __init__(
-        self, params: Sequence[Any], threads: int | None, options: tuple[str, ...] = ()
+        self,
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        threads: int | None,
+        options: tuple[str, ...] = (),
     ) -> None:
         counts = _blocks([param.size for param in params])
         self._sums = aligned_zeros(sum(counts), "float64", params[0])
@@ -64,13 +67,13 @@ class Norm:
         self.launches = [
             _launch(
                 square,
-                norm_kernel(params[members[0]], options),
+                norm_kernel(inputs, options, like=params[0]),
                 params,
                 members,
                 counts,
                 self._sums,
             )
-            for members in by_dtype(params).values()
+            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
         self._folds = [*self._folded(counts)]
         self.squares = self._kept[-1]
@@ -90,7 +93,7 @@ class Norm:
             runs = [sums[start:stop] for start, stop in pairwise(stops)]
             counts = _blocks(counts)
             self._kept.append(aligned_zeros(sum(counts), "float64", sums))
-            kernel = norm_kernel(sums, (), same)
+            kernel = norm_kernel(Formats.alike("float64"), (), same, sums)
             yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
@@ -122,16 +125,16 @@ class Clip:
     """What the gradients of some parameters are multiplied by, one factor for all or for each.
 
     Attributes:
-        factors: for each dtype of parameters.
+        factors: for each dtype of arithmetic.
     """
 
-    def __init__(self, norm: Norm, options: Options, dtypes: Iterable[Any]) -> None:
+    def __init__(self, norm: Norm, options: Options, dtypes: Iterable[str]) -> None:
         self._max_norm = options.clip_norm
         squares = norm.total if options.clip_norm_per == "global" else norm.squares
         self.factors = {t: aligned_zeros(squares.size, t, squares) for t in dtypes}
         self._launches = []
         for dtype, factors in self.factors.items():
-            storage = Elementwise("factor", dtype.name, "float64", encode=dtype.type)
+            storage = floats(dtype, "float64")
             inputs = (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r"))
             launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
             launch.place("grad", [address(squares)])

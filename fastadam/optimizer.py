@@ -1,31 +1,34 @@
 """The walk of a step: groups, gradients, constants, launch."""
 
-import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import state_dict as saved
 from .accumulator import Accumulator
+from .algorithm import Algorithm
+from .convert import master
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
+from .kernels.formats import COMPENSATION
+from .launch_plan import Plan
 from .memory.device import lock_for, refuse
 from .memory.flat import Flat, aligned_zeros
-from .memory.inputs import gradients
+from .memory.inputs import OtherDtypesError, gradients
 from .memory.parameters import Parameters
-from .memory.tree import Tree, leaves
+from .memory.tree import Tree, filled, leaves
 from .options import NAMES, Options
-from .plan import Plan
 from .rules import Rule
+from .signature import signature_of
 from .state import State
 from .step_info import StepInfo, late_info, new_info
 
 
-class Optimizer:
+class Optimizer(Algorithm):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
@@ -34,7 +37,8 @@ class Optimizer:
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
             trees), or a list of groups, dicts with a tree `params` and hyperparameters of their
-            own. Arrays are float32 or float64, C-contiguous, writable, and share no memory.
+            own. Arrays are float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous,
+            writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
@@ -56,6 +60,16 @@ class Optimizer:
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        state_dtype: "float32", "bfloat16" or "int8" keeps the state in less memory (int8: codes in
+            blocks of 256 with a scale each); default None: the dtype of the arithmetic.
+        min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
+            None, not "int8"; default 4096.
+        rounding: "stochastic" rounds bfloat16 and float16 parameters up or down by chance, so that
+            small updates are not lost; default "nearest".
+        compensation: keeps the bits that bfloat16 parameters lack, and so small updates: "kahan" in
+            a second bfloat16, "split8" and "split16" in an int8 and an int16 (24 and 32 bits in
+            all); see [master][fastadam.Optimizer.master]; default None.
+        seed: of all random rounding, that of int8 state among it; default 0.
 
     Attributes:
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
@@ -86,11 +100,6 @@ class Optimizer:
         array([0.5, 1.5])
     """
 
-    rule: Rule
-    defaults: ClassVar[Values] = {}
-    carried: ClassVar[dict[str, float]] = {}
-    uncounted: ClassVar[bool] = False
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
@@ -98,7 +107,9 @@ class Optimizer:
         if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
-            cls.__signature__ = _signature(cls.defaults)  # type: ignore[attr-defined]
+            placed = cls.defaults.keys() & {"lr"}
+            made = signature_of(placed, cls.defaults | vars(Options()))
+            cls.__signature__ = made  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, lr: Any = ..., **keywords: Any) -> None:
         keywords |= {} if lr is ... else {"lr": lr}
@@ -116,6 +127,7 @@ class Optimizer:
         self._plan: Plan | None = None
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grads: Flat | None = None
+        self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
@@ -127,40 +139,9 @@ class Optimizer:
                     self._add(group)
             else:
                 self._add({"params": params}, alone=True)
+            options.check_params(array.dtype.name for array in self._parameters.arrays)
             self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
-
-    # What a subclass says
-
-    def hyper(self, group: Values, step: int) -> dict[str, float]:
-        """The constants of one step, computed in float64 on the host.
-
-        Args:
-            group: the hyperparameters of the group, schedules already evaluated.
-            step: how many steps the parameter has taken, this one included; counted from 1.
-
-        Returns:
-            A number for every name in `rule.hyper`.
-        """
-        raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
-
-    def variant(self, group: Values) -> Rule:
-        """The rule for a group, where a flag changes which state there is or what is computed."""
-        return type(self).rule
-
-    def check(self, group: Values) -> None:
-        """Refuse hyperparameters that do not go together; each is checked by itself already."""
-
-    def carry(self, group: Values, step: int) -> dict[str, float]:
-        """The host numbers in `carried` after a step, from those before it, which `group` holds.
-
-        `hyper` then finds them in its `group`.
-        """
-        return {}
-
-    def initial(self, group: Values) -> dict[str, float]:
-        """What state starts at, by name; 0 for names left out."""
-        return {}
 
     # What a user sees
 
@@ -315,7 +296,7 @@ class Optimizer:
             if self._accumulator and self._accumulator.last:
                 arrays = self._accumulator.completed(arrays)
             if not plan.gradients.same(arrays):
-                plan.look(arrays)
+                plan = self._looked(plan, arrays)
             if mask is not None:
                 plan.look_at_masks(self._parameters.matched(mask, "mask"))
             plan.write_records(
@@ -351,11 +332,30 @@ class Optimizer:
             self._refresh()
             return saved.save(self, copy)
 
+    def dequantized_state(self) -> dict[str, Any]:
+        """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for an
+        optimizer of PyTorch; what `compensation` keeps is not in it."""
+        with self._lock:
+            self._refresh()
+            return saved.dequantize(self)
+
+    def master(self) -> Tree:
+        """The parameters in the dtype of the arithmetic: new arrays, structured as `params`.
+
+        With `compensation` they have the bits that the bfloat16 parameters lack.
+        """
+        with self._lock:
+            arrays = self._parameters.arrays
+            rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
+            formats = map(self._options.formats, arrays)
+            return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
 
-        Arrays are copied; the dtype of the live state is kept. Parameters are matched by name
-        where both sides have names, otherwise by order. A schedule stays in force.
+        Arrays are copied; the dtype of the live state is kept: codes become floats, and floats
+        codes, where the optimizer wants them. Parameters are matched by name where both sides have
+        names, otherwise by order. A schedule stays in force.
 
         Raises:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
@@ -372,10 +372,6 @@ class Optimizer:
         return saved.restored, (type(self), *saved.parts(self))
 
     # How a step goes
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
     def _on(self, stream: Any) -> Any:
         """The lock, and a stream of a device that work goes to meanwhile."""
@@ -412,7 +408,7 @@ class Optimizer:
     def _settle(self, plan: Plan, values: list[Values], lr: float | None) -> float | None:
         """The learning rate of a step that is known only now, if there were steps of which a
         device had to say whether they count; its constants are written."""
-        if self._state.pending:
+        if self._state.pending is not None:
             self._state.settle()
             values[:] = self._values(lr)
             plan.write_records(
@@ -447,18 +443,11 @@ class Optimizer:
         self._raws.append(raw)
         self._single = self._parameters.single and not self._parameters.flat
         self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
+        self._grad_dtypes += [array.dtype for array in gathered.arrays]
         self._grads = None
         if self._accumulator:
             self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
-
-    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
-        """A group whose hyperparameters at a step go together, with the rule that follows."""
-        group = Group(raw, params, self.defaults, where)
-        values = group.at(step)
-        self.check(values)
-        group.rule = self.variant(values)
-        return group
 
     def _adopt(self, groups: list[Group]) -> None:
         """Go on with these groups, and plan anew if other rules or arrays follow from them."""
@@ -469,15 +458,6 @@ class Optimizer:
         scheduled = any(group.scheduled for group in groups)
         self._steady = None if scheduled else [group.at(1) for group in groups]
         self._groups = groups
-
-    def _start(self, group: Group, values: Values) -> dict[str, float]:
-        """What the state of a group starts at."""
-        start = self.initial(values)
-        if not isinstance(start, dict) or start.keys() - {*group.rule.state}:
-            raise ValueError(
-                f"initial() returned {start!r}; give a dict with names of {group.rule.state}"
-            )
-        return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
     def _refresh(self) -> None:
         """See what the user edited in `param_groups`."""
@@ -502,21 +482,32 @@ class Optimizer:
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
         scaled = scaled or (plan is not None and plan.scaled)
-        arrays = self._parameters
-        called, cleared = arrays.called("grads"), self._options.zero_grads
+        parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
+        arrays, called = parameters.arrays, parameters.called("grads")
         self._plan = Plan(
             self._groups,
-            arrays,
-            gradients(arrays.arrays, arrays.names, called, cleared),
+            parameters,
+            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
+            [options.formats(p, t.name) for p, t in zip(arrays, dtypes, strict=True)],
             self._state,
             tuple(self.carried),
-            self._options,
+            options,
             self._copies.streams,
             self._accumulator,
             masked,
             scaled,
         )
         return self._plan
+
+    def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
+        """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
+        try:
+            plan.look(arrays)
+        except OtherDtypesError as other:
+            self._grad_dtypes, self._plan = list(other.dtypes), None
+            plan = self._plan_for(plan.masked, plan.scaled)
+            plan.look(arrays)
+        return plan
 
     def _kernels(self) -> list[Kernel]:
         """What the next step will launch."""
@@ -546,14 +537,3 @@ def is_groups(params: Any) -> bool:
         and len(params) > 0
         and all(isinstance(group, dict) and "params" in group for group in params)
     )
-
-
-def _signature(defaults: Values) -> inspect.Signature:
-    """What `help()` and editors show of a constructor."""
-    parameter, kind = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
-    first = [parameter("params", parameter.POSITIONAL_OR_KEYWORD)]
-    if "lr" in defaults:
-        lr = parameter("lr", parameter.POSITIONAL_OR_KEYWORD, default=defaults["lr"])
-        first.append(lr)
-    rest = {name: d for name, d in defaults.items() if name != "lr"} | vars(Options())
-    return inspect.Signature(first + [parameter(n, kind, default=d) for n, d in rest.items()])

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.formats import NARROW, PAIRS, Formats
 from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
 
-SHADOWS = ("bfloat16", "float16")
+STATES = ("float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Options:
     shadow_dtype: str | None = None
     zero_grads: bool = False
     accumulate_steps: int = 1
+    state_dtype: str | None = None
+    min_quantized_size: int = 4096
+    rounding: str = "nearest"
+    compensation: str | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
@@ -51,8 +57,18 @@ class Options:
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise TypeError(f"{name}={getattr(self, name)!r} is not a bool")
         _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
-        _check_choice("shadow_dtype", self.shadow_dtype, (None, *SHADOWS))
-        _check_count(self.accumulate_steps)
+        _check_choice("shadow_dtype", self.shadow_dtype, (None, *NARROW))
+        _check_choice("state_dtype", self.state_dtype, (None, *STATES))
+        _check_choice("rounding", self.rounding, ("nearest", "stochastic"))
+        _check_choice("compensation", self.compensation, (None, *PAIRS))
+        _check_count("accumulate_steps", self.accumulate_steps, 1, "1 updates at every step")
+        _check_count("min_quantized_size", self.min_quantized_size, 0, "0 quantizes all state")
+        _check_count("seed", self.seed, 0, "any number above will do")
+        if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
+            raise ValueError(
+                f"rounding='stochastic' has nothing to round with compensation="
+                f"{self.compensation!r}; leave one out"
+            )
 
     @property
     def measures(self) -> bool:
@@ -87,6 +103,37 @@ class Options:
         }
         return tuple(name for name, there in wanted.items() if name and there)
 
+    def formats(self, param: Any, grad: str | None = None) -> Formats:
+        """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
+        them are kept."""
+        dtype = param.dtype.name
+        small = self.state_dtype == "int8" and param.size < self.min_quantized_size
+        return Formats(
+            dtype,
+            grad or dtype,
+            None if small else self.state_dtype,
+            self.compensation if dtype == "bfloat16" else None,
+            self.rounding if dtype in NARROW else "nearest",
+        )
+
+    def check_params(self, dtypes: Iterable[str]) -> None:
+        """Refuse options of low precision that none of the parameters could follow.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        known = {*dtypes}
+        if self.rounding == "stochastic" and not known & NARROW.keys():
+            raise ValueError(
+                f"rounding='stochastic' is for bfloat16 and float16 parameters; these are "
+                f"{' and '.join(sorted(known))}"
+            )
+        if self.compensation and "bfloat16" not in known:
+            raise ValueError(
+                f"compensation={self.compensation!r} is for bfloat16 parameters; these are "
+                f"{' and '.join(sorted(known))}"
+            )
+
 
 NAMES = tuple(field.name for field in fields(Options))
 
@@ -106,11 +153,11 @@ def _check_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> Non
         raise ValueError(f"{name}={value!r}; give one of {choices}")
 
 
-def _check_count(value: Any) -> None:
+def _check_count(name: str, value: Any, least: int, meaning: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"accumulate_steps={value!r} is not an int; give a count of micro-batches")
-    if value < 1:
-        raise ValueError(f"accumulate_steps={value} is less than 1; 1 updates at every step")
+        raise TypeError(f"{name}={value!r} is not an int")
+    if value < least:
+        raise ValueError(f"{name}={value} is less than {least}; {meaning}")
 
 
 def unscale_of(grad_scale: Any, dtypes: Iterable[Any]) -> float:

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from .kernels.stages import STATE
+from .launch import Kept, alike
 from .memory.checks import Span, span
+from .memory.dtypes import named
 from .memory.flat import ALIGNMENT, aligned_zeros
 
 Carried = tuple[float, ...]
@@ -96,34 +99,47 @@ class State:
 
     def create(
         self,
-        name: str,
+        kept: Kept,
         params: Sequence[Any],
         numbers: Iterable[int],
         initial: Sequence[Mapping[str, float]],
     ) -> bool:
-        """State for those active parameters, of one dtype, that have none; whether there were any.
+        """Arrays for those active parameters that have none; whether there were any.
 
-        It starts at `initial[group][name]`, or 0.
+        State starts at `initial[group][name]`, or 0.
         """
-        known, cohorts = self.arrays[name], [self.cohorts[number] for number in self.cohort_of]
+        cohorts = [self.cohorts[number] for number in self.cohort_of]
+        known, start = self.arrays[kept.name], kept.column.start
         missing = [i for i in numbers if known[i] is None and cohorts[i].active]
         if not missing:
             return False
-        self._allocate(name, params, missing)
+        self.allocate(kept, params, missing)
         for i in missing:
-            if value := initial[cohorts[i].group].get(name, 0):
-                known[i].fill(value)
+            if value := initial[cohorts[i].group].get(kept.stream.name.removeprefix(STATE), 0):
+                known[i].fill(value if start is None else start)
         return True
+
+    def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
+        """Zeros for some parameters, each on a cache line of its own."""
+        dtype, per = named(kept.column.outside), kept.column.per
+        line = ALIGNMENT // dtype.itemsize
+        counts = [-(-params[i].size // per) for i in numbers]
+        starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
+        buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
+        for i, start, count in zip(numbers, starts, counts, strict=False):
+            view = buffer[start : start + count]
+            self.arrays[kept.name][i] = view.reshape(params[i].shape) if per == 1 else view
 
     def restore(
         self,
         params: Sequence[Any],
         entries: Sequence[Mapping[str, Any]],
+        kept: Sequence[Mapping[str, Kept]],
         steps: Sequence[int],
         carried: Sequence[Carried],
         count: int,
     ) -> None:
-        """Take over saved state, in the dtype of the parameters."""
+        """Take over saved state, in the formats of what is kept for each parameter."""
         self.settle()
         self.count = count
         self.regroup(steps, carried, [True] * len(steps))
@@ -131,18 +147,8 @@ class State:
             saved = [entry.get(name) for entry in entries]
             known[:] = [None if s is None else k for s, k in zip(saved, known, strict=True)]
             new = [i for i, s in enumerate(saved) if s is not None and known[i] is None]
-            for dtype in {params[i].dtype for i in new}:
-                self._allocate(name, params, [i for i in new if params[i].dtype == dtype])
+            for array, places in alike(kept[i][name] for i in new).items():
+                self.allocate(array, params, [new[place] for place in places])
             for live, array in zip(known, saved, strict=True):
                 if array is not None:
                     live[...] = array
-
-    def _allocate(self, name: str, params: Sequence[Any], numbers: Sequence[int]) -> None:
-        """Zeros for parameters of one dtype, each on a cache line of its own."""
-        dtype = params[numbers[0]].dtype
-        line = ALIGNMENT // dtype.itemsize
-        starts = list(accumulate((-(-params[i].size // line) * line for i in numbers), initial=0))
-        buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
-        for i, start in zip(numbers, starts, strict=False):
-            view = buffer[start : start + params[i].size].reshape(params[i].shape)
-            self.arrays[name][i] = view

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .convert import SCALE, dequantized, fitted, state_names
 from .groups import CARRIED, Group, ParamGroup, Values
+from .kernels.formats import COMPENSATION, compute_of
+from .launch import kept_for
+from .saved_state import (
+    check_compensation,
+    check_entry,
+    check_numbers,
+    entry_of,
+    matching,
+    numbers_of,
+    taken_step,
+)
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -44,6 +56,21 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     return saved
 
 
+def dequantize(opt: Optimizer) -> dict[str, Any]:
+    """The state_dict of an optimizer with floats in place of codes."""
+    saved = save(opt, True)
+    computes = [compute_of(param.dtype.name) for param in opt._parameters.arrays]
+    for number, entry in saved["state"].items():
+        for name in state_names(entry):
+            if name + SCALE in entry:
+                scales = entry.pop(name + SCALE)
+                entry[name] = dequantized(entry[name], scales, computes[number])
+            elif name not in ("step", *opt.carried):
+                entry[name] = entry[name].astype(computes[number], copy=False)
+        entry.pop(COMPENSATION, None)
+    return saved
+
+
 def _numbered(arrays: Sequence[Any], copy: bool) -> dict[int, Any]:
     return {number: np.array(array) if copy else array for number, array in enumerate(arrays)}
 
@@ -54,7 +81,7 @@ def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
     if array is None:
         start = opt.initial(group.at(opt._state.count)).get(name, 0)
         param = opt._parameters.arrays[number]
-        array = np.full(param.shape, start, param.dtype)
+        array = np.full(param.shape, start, compute_of(param.dtype.name))
     return array
 
 
@@ -98,15 +125,15 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
             f"{len(opt.param_groups)}; give it the same groups first"
         )
-    _check_numbers(state_dict)
+    check_numbers(state_dict)
     numbers = [
         number
         for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
-        for number in _numbers(raw, saved, group.where)
+        for number in numbers_of(raw, saved, group.where)
     ]
-    entries = [_entry(state_dict["state"].get(number, {}), opt) for number in numbers]
+    entries = [entry_of(state_dict["state"].get(number, {}), opt) for number in numbers]
     labels = [f"state of {name}" for name in opt._parameters.names]
-    steps = [_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
+    steps = [taken_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
     count = int(np.asarray(state_dict.get("step", max(steps))))
     if count < max(steps):
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
@@ -120,10 +147,17 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     ):
         if step or entry:
             wanted = {*opt.carried} | ({*()} if group.switched else {*group.rule.state})
-            _check_entry(entry, wanted, {*opt.carried}, param, label)
+            check_entry(entry, wanted, {*opt.carried}, param, label)
+            check_compensation(entry, opt._options.formats(param), label)
     carried = [
         tuple(float(entry.pop(name, start)) for name, start in opt.carried.items())
         for entry in entries
+    ]
+    formats = [opt._options.formats(param) for param in opt._parameters.arrays]
+    entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
+    kept = [
+        kept_for(tuple(sorted(state_names(entry))), each)
+        for entry, each in zip(entries, formats, strict=True)
     ]
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
@@ -134,7 +168,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     opt._plan = None
     opt._adopt(groups)
     opt._state.know(name for entry in entries for name in entry)  # of flags switched off as well
-    opt._state.restore(opt._parameters.arrays, entries, steps, carried, count)
+    opt._state.restore(opt._parameters.arrays, entries, kept, steps, carried, count)
     opt._copies.restore(ema)
     if opt._accumulator:
         opt._accumulator.restore(accumulated, sums)
@@ -150,7 +184,7 @@ def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[A
             "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
             "the entry: del state_dict['ema']"
         )
-    return _matching(opt, saved, numbers, "ema")
+    return matching(opt, saved, numbers, "ema")
 
 
 def _accumulated(
@@ -171,33 +205,7 @@ def _accumulated(
             f"accumulate_steps={steps}; give it more, or delete the entry: "
             "del state_dict['accumulated']"
         )
-    return count, _matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
-
-
-def _matching(
-    opt: Optimizer,
-    saved: Mapping[Any, Any],
-    numbers: Sequence[Any],
-    name: str,
-    optional: bool = False,
-) -> list[Any]:
-    """Saved arrays in the order of the parameters, of whose shapes they are."""
-    if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
-        known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
-        raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
-    arrays = [None if (array := saved.get(n)) is None else np.asarray(array) for n in numbers]
-    for array, param, label in zip(
-        arrays, opt._parameters.arrays, opt._parameters.names, strict=True
-    ):
-        if array is None and not optional:
-            raise ValueError(f"state_dict: {name} lacks {label}")
-        if array is not None and array.shape != param.shape:
-            raise ValueError(
-                f"state_dict: {name} of {label} has shape {array.shape}, expected {param.shape}"
-            )
-        if array is not None and array.dtype.kind not in "fiu":
-            raise TypeError(f"state_dict: {name} of {label} has dtype {array.dtype}")
-    return arrays
+    return count, matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
 
 
 def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
@@ -211,75 +219,6 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
         if not any(map(callable, parts)):
             merged[name] = value
     return merged
-
-
-def _check_numbers(state_dict: Mapping[str, Any]) -> None:
-    """Refuse state that belongs to no parameter, and groups that are none."""
-    numbers = set()
-    for group in state_dict["param_groups"]:
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise ValueError(f"state_dict: the group {group!r} has no 'params'")
-        numbers |= {*group["params"]}
-    if strangers := state_dict["state"].keys() - numbers:
-        raise ValueError(
-            f"state_dict: state has the keys {sorted(map(repr, strangers))}, but the groups have "
-            f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
-        )
-    for number, entry in state_dict["state"].items():
-        if not isinstance(entry, Mapping):
-            raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
-
-
-def _numbers(raw: Values, saved: Values, where: str) -> list[Any]:
-    """The saved number of each live parameter of a group: by name, or else by order."""
-    numbers = list(saved["params"])
-    if len(numbers) != len(raw["params"]):
-        raise ValueError(
-            f"{where}state_dict has {len(numbers)} parameters, the optimizer {len(raw['params'])}"
-        )
-    names, saved_names = raw.get("param_names"), saved.get("param_names")
-    if not names or not saved_names or len({*names}) < len(names):
-        return numbers
-    if {*names} != {*saved_names}:
-        raise ValueError(
-            f"{where}state_dict has other names: missing {sorted({*names} - {*saved_names})}, "
-            f"unknown {sorted({*saved_names} - {*names})}"
-        )
-    by_name = dict(zip(saved_names, numbers, strict=True))
-    return [by_name[name] for name in names]
-
-
-def _entry(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
-    """The saved state of a parameter as NumPy arrays."""
-    entry = {name: np.asarray(value) for name, value in saved.items() if value is not None}
-    return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
-
-
-def _step(entry: dict[str, Any], label: str) -> int:
-    """Takes the count of steps out of an entry; 0 for a parameter that has taken none."""
-    if not entry:
-        return 0
-    if "step" not in entry:
-        raise ValueError(f"{label} lacks ['step']; it has {list(entry)}")
-    step = entry.pop("step")
-    if step.shape != ():
-        raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
-    if step.dtype.kind not in "fiu" or not step >= 0 or step % 1:
-        raise ValueError(f"{label}: step={step} is no count")
-    return int(step)
-
-
-def _check_entry(
-    entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
-) -> None:
-    if missing := wanted - entry.keys():
-        raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
-    for name, array in entry.items():
-        shape = () if name in carried else param.shape
-        if array.shape != shape:
-            raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
 
 
 def parts(opt: Optimizer) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 
 import fastadam as fa
+from fastadam.kernels.formats import Formats
 
 
 @dataclass(frozen=True)
@@ -188,3 +189,25 @@ def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) ->
 
 def parameters(shape: Any, dtype: Any = np.float64, seed: int = 1) -> Any:
     return np.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+HALF, SINGLE = "bfloat16", "float32"
+FORMATS = {  # in which parameters, gradients and state may be kept
+    "bfloat16": Formats(HALF, HALF),
+    "bfloat16, rounded": Formats(HALF, HALF, rounding="stochastic"),
+    "bfloat16, single gradients": Formats(HALF, SINGLE),
+    "float16": Formats("float16", "float16"),
+    "float16, rounded": Formats("float16", "float16", rounding="stochastic"),
+    "half gradients": Formats(SINGLE, HALF),
+    "float16 gradients": Formats(SINGLE, "float16"),
+    "single gradients": Formats("float64", SINGLE),
+    "double, half gradients": Formats("float64", HALF),
+    "bfloat16 state": Formats(SINGLE, SINGLE, HALF),
+    "int8 state": Formats(SINGLE, SINGLE, "int8"),
+    "double, int8 state": Formats("float64", "float64", "int8"),
+    "double, single state": Formats("float64", "float64", SINGLE),
+    "kahan": Formats(HALF, HALF, compensation="kahan"),
+    "split16": Formats(HALF, HALF, compensation="split16"),
+    "split8, int8": Formats(HALF, HALF, "int8", "split8"),
+    "split8, int8, rounded": Formats(HALF, HALF, "int8", "split8", "stochastic"),
+}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastadam.kernels.storage import COLUMNS, SCRATCH, Elementwise, Pieces
+from fastadam.kernels.storage import COLUMNS, SCRATCH, Column, Elementwise, Pieces
 
 u16, u32, i8, f32 = np.uint16, np.uint32, np.int8, np.float32
 _16, _1, _BIAS = u32(16), u32(1), u32(0x7FFF)
@@ -29,7 +29,7 @@ class Int8:
 
     tag = "q8"
     compute = "float32"
-    stored = (("int8", 1), ("float32", 256))
+    stored = (Column("int8"), Column("float32", 256))
     block = 256
 
     def pieces(self, memory, name, column, scratch):

@@ -6,12 +6,16 @@ its own. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator.py
 
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS, Case
+from cases import CASES, DEFAULTS, FORMATS, Case
+from columns import contents
 
 from fastadam.kernels import cuda, factory, python
+from fastadam.kernels.blocks import Sums
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.stages import OPTIONS, STATE, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import FLOAT, Single, Sums
+from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.primitives import ALONE
+from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.storage import Single
 from fastadam.memory.table import SKIPPED, Table, chunk_table
 from fastadam.norm import square
 
@@ -20,9 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarnin
 
 BLOCKS, THREADS = 3, 4  # in flight
 SMALL, LARGE = (30, 9, 5, 4, 3, 1), (1000, 1025, 2500)
+FLOATS = Formats.alike("float32")
 LEFT_OUT = 4  # the row that has no gradient
 ALIGNED = 64
-ALL = (*(name for name in OPTIONS if name != "float16"), ZERO_GRADS)
+ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,7 @@ def device(monkeypatch):
 
     def strict(self, dtype, scope):
         pieces = access(self, dtype, scope)
-        if self.group == 1 or scope == "table" or scope.endswith((".scratch", ".scale")):
+        if self.group == 1 or scope.endswith((".scratch", *ALONE)):
             return pieces
         size, itemsize = self.group_size(dtype), dtype.itemsize
 
@@ -61,24 +66,20 @@ def array(values, dtype, offset):
 
 
 def memory_for(strs, sizes, offsets):
-    """Arrays for each stream, one for each row: {stream: [array, ...]}.
+    """Arrays for each column, one for each row: {(stream, part): [array, ...]}.
 
     A row may have one array that lies so many elements off; another one in each row.
     """
     rng, arrays = np.random.default_rng(0), {}
-    for number, stream in enumerate(strs):
-        ((dtype, per),) = stream.storage.stored
-        dtype, arrays[stream.name] = np.dtype(dtype), []
+    columns = [(stream, k) for stream in strs for k, _ in enumerate(stream.storage.stored)]
+    for number, (stream, part) in enumerate(columns):
+        column, rows = stream.storage.stored[part], []
+        dtype = np.dtype(column.dtype)
         for row, size in enumerate(sizes):
-            values = rng.random(-(-size // per))
-            if stream.name.removeprefix(STATE) in ("param", "grad", "exp_avg", "momentum_buffer"):
-                values -= 0.5
-            if dtype == np.uint8:
-                values = values > 0.5
-            if dtype == np.uint16:
-                values[:] = 0
-            off = offsets[row % len(offsets)] if row % len(strs) == number else 0
-            arrays[stream.name].append(array(values, dtype, off * dtype.itemsize))
+            values = contents(rng, stream, part, size)
+            off = offsets[row % len(offsets)] if row % len(columns) == number else 0
+            rows.append(array(values, dtype, off * dtype.itemsize))
+        arrays[stream.name, part] = rows
     return arrays
 
 
@@ -87,8 +88,8 @@ def run(target, rule, strs, sizes, *, hyper=(), offsets=(0,), length=1024, skipp
     arrays = memory_for(strs, sizes, offsets)
     table = Table(kernel, sizes, 1)
     table.chunks = chunk_table(sizes, length)
-    for name, rows in arrays.items():
-        table.place(name, [row.ctypes.data for row in rows])
+    for (name, part), rows in arrays.items():
+        table.place(name, [row.ctypes.data for row in rows], part)
     for row in skipped:
         table.rows[row, 0] = SKIPPED
     table.pack(0, *(hyper[name] for name in rule.hyper))
@@ -109,13 +110,14 @@ def same_bits(rule, strs, sizes, **how):
     return plain
 
 
-def parts(case: Case, dtype="float32", options=()):
+def parts(case: Case, formats=FLOATS, options=()):
     """A rule with options, its streams, and the constants of a second step."""
     opt = case.optimizer.__new__(case.optimizer)
     group = case.optimizer.defaults | case.hyper
     group |= opt.carry(group | case.optimizer.carried, 2)
     rule = opt.variant(group)
-    return staged(rule, options), streams(rule, options, dtype), opt.hyper(group, 2)
+    options += formats.options
+    return staged(rule, options), streams(rule, options, formats), opt.hyper(group, 2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -124,15 +126,28 @@ def test_every_rule(case):
     start = memory_for(strs, SMALL, (0,))
     after = same_bits(rule, strs, SMALL, hyper=hyper, skipped=[LEFT_OUT])
     for row in range(len(SMALL)):
-        same = np.array_equal(start["param"][row], after["param"][row])
+        same = np.array_equal(start["param", 0][row], after["param", 0][row])
         assert same == (row == LEFT_OUT)
 
 
 @pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
 @pytest.mark.parametrize("dtype", FLOAT)
 def test_every_rule_with_all_options_and_alignments(case, dtype):
-    rule, strs, hyper = parts(case, dtype, ALL)
+    rule, strs, hyper = parts(case, Formats.alike(dtype), ALL)
     same_bits(rule, strs, SMALL, hyper=hyper, offsets=(0, 1, 2, 3))
+
+
+@pytest.mark.parametrize("formats", FORMATS.values(), ids=FORMATS)
+def test_formats(formats):
+    rule, strs, hyper = parts(DEFAULTS[0], formats)
+    same_bits(rule, strs, SMALL, hyper=hyper, offsets=(0, 1, 2, 3), skipped=[LEFT_OUT])
+    same_bits(rule, strs, (600, 256), hyper=hyper, length=512)
+
+
+@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+def test_every_rule_in_little_memory(case):
+    rule, strs, hyper = parts(case, FORMATS["split8, int8, rounded"])
+    same_bits(rule, strs, (300, 5), hyper=hyper)
 
 
 @pytest.mark.parametrize("option", [*OPTIONS, ZERO_GRADS])
@@ -154,7 +169,7 @@ def test_long_arrays_in_several_chunks(length):
 )
 def test_sums_of_blocks(dtype, option, length):
     """The same tree on every device, so that norms have the same bits."""
-    _, *inputs = streams(square, option, dtype)
+    _, *inputs = streams(square, option, Formats.alike(dtype))
     strs = (
         Stream("param", Sums(), "w"),
         *(stream._replace(mode="r") for stream in inputs),
@@ -169,4 +184,4 @@ def test_a_misaligned_group_would_be_noticed():
     data = array(np.zeros(8), np.dtype(np.float32), 4)
     with pytest.raises(AssertionError, match="misaligned"):
         load(data.ctypes.data, 0)
-    assert Single("float32").stored[0][1] > 1  # and is no group
+    assert Single("float32").stored[0].per > 1  # and is no group

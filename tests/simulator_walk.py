@@ -7,6 +7,7 @@ import copy
 import math
 import pickle
 
+import ml_dtypes
 import numpy as np
 import pytest
 from cases import DEFAULTS
@@ -91,6 +92,48 @@ def test_a_step_has_the_bits_of_the_host(case, options):
     if options is TAIL:
         np.testing.assert_array_equal(opt.ema.buffer, np.asarray(twin.ema.buffer))
         np.testing.assert_array_equal(opt.shadow.buffer, np.asarray(twin.shadow.buffer))
+
+
+LITTLE = {
+    "int8": (np.float32, {"state_dtype": "int8", "min_quantized_size": 0}),
+    "bfloat16 state": (np.float32, {"state_dtype": "bfloat16"}),
+    "float16": (np.float16, {"rounding": "stochastic"}),
+    "all": (
+        ml_dtypes.bfloat16,
+        {
+            "state_dtype": "int8",
+            "min_quantized_size": 0,
+            "compensation": "split8",
+            "rounding": "stochastic",
+            "clip_norm": 0.5,
+            "ema_decay": 0.9,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("dtype", "options"), LITTLE.values(), ids=LITTLE)
+def test_little_memory_has_the_bits_of_the_host(dtype, options):
+    host = arrays(0, dtype)
+    params = on_device(host)
+    opt, twin = fa.AdamW(host, **options), fa.AdamW(params, **options)
+    for step in range(3):
+        given = arrays(step + 1, dtype if step else np.float32)
+        opt.step(given)
+        twin.step(on_device(given))
+    same(host, params)
+    saved = twin.state_dict()
+    for number, entry in opt.state_dict()["state"].items():
+        for name, array in entry.items():
+            assert saved["state"][number][name].dtype == array.dtype
+            np.testing.assert_array_equal(saved["state"][number][name], array)
+    for one, other in zip(opt.master(), twin.master(), strict=True):
+        np.testing.assert_array_equal(one, np.asarray(other))
+    opt.load_state_dict(saved)
+    twin.load_state_dict(saved)
+    opt.step(arrays(7, dtype))
+    twin.step(on_device(arrays(7, dtype)))
+    same(host, params)
 
 
 def test_states_travel_between_host_and_device():

@@ -27,7 +27,7 @@ BAD_PARAMS = {
     "int": (lambda: np.ones(4, int), TypeError, "int64"),
     "bool": (lambda: np.ones(4, bool), TypeError, "bool"),
     "complex": (lambda: np.ones(4, complex), TypeError, "complex128"),
-    "float16": (lambda: np.ones(4, np.float16), TypeError, "float16"),
+    "longdouble": (lambda: np.ones(4, np.longdouble), TypeError, "longdouble|float128"),
     "object": (lambda: np.ones(4, object), TypeError, "object"),
     "text": (lambda: np.array(["a"]), TypeError, "<U1"),
     "a float": (lambda: 1.0, TypeError, "not a NumPy array"),

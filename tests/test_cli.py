@@ -12,6 +12,7 @@ import fastadam as fa
 from fastadam import optimizers, schedules
 from fastadam.cli import COMMANDS, comparison, demo, digits, export, info, main
 from fastadam.kernels import stages
+from fastadam.kernels.formats import ROUND
 
 INFO = (
     "fastadam", "Python", "platform", "NumPy", "Numba", "llvmlite", "torch", "CPU", "CPU cores",
@@ -276,7 +277,9 @@ def exported(capsys, *arguments):
 
 
 def test_export_lists_all_options():
-    assert {*export.OPTIONS} == {*stages.OPTIONS, stages.ZERO_GRADS}
+    assert {*export.OPTIONS} == {
+        name for name in (*stages.OPTIONS, stages.ZERO_GRADS) if not name.startswith(ROUND)
+    }
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from cases import DEFAULTS, gradients, parameters
 
 import fastadam as fa
-from fastadam.kernels.storage import FLOAT
+from fastadam.kernels.formats import FLOAT
 
 numba = pytest.importorskip("numba")
 cuda = pytest.importorskip("numba.cuda")

@@ -8,6 +8,7 @@ import pytest
 from cases import DEFAULTS, gradients, parameters
 
 import fastadam as fa
+from fastadam.kernels.formats import Formats
 from fastadam.norm import Norm
 
 each_default = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
@@ -49,7 +50,8 @@ def test_blocks_are_summed_alike_in_chunks_of_any_length():
     grad = gradients(200_000, 1, np.float32)[0]
     sums = []
     for parts in ([grad], [grad, np.ones(5_000_000, np.float32)]):  # longer chunks
-        norm = Norm([np.empty_like(part) for part in parts], None)
+        formats = [Formats.alike("float32")] * len(parts)
+        norm = Norm([np.empty_like(part) for part in parts], formats, None)
         norm.look([part.ctypes.data for part in parts], [True] * len(parts))
         norm.run()
         sums.append(norm.squares[0])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from heavy_ball import HeavyBall, heavy_ball
 
 import fastadam as fa
 
@@ -14,21 +15,6 @@ THIRD = 1 / 3  # a plain float of the module takes the dtype of the parameter
 
 def damped(x):
     return HALF * x
-
-
-@fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
-def heavy_ball(param, grad, state, h):
-    (exp_avg,) = state
-    exp_avg = h.beta * exp_avg + h.beta_comp * grad
-    return param - h.lr * exp_avg, (exp_avg,)
-
-
-class HeavyBall(fa.Optimizer):
-    rule = heavy_ball
-    defaults = {"lr": 1e-3, "beta": 0.9}
-
-    def hyper(self, group, step):
-        return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
 
 
 @fa.rule(state=("low", "high", "roots"), hyper=("lr", "bound"))

@@ -11,6 +11,7 @@ import numpy as np
 import oracles
 import pytest
 from cases import DEFAULTS, gradients, parameters
+from heavy_ball import HeavyBall
 
 import fastadam as fa
 from fastadam.kernels.codecs import float32_to_bfloat16, float32_to_float16
@@ -579,21 +580,6 @@ def test_copies_go_on_alike(duplicate):
 
 
 # Together with groups, schedules and rules of one's own
-
-
-@fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
-def heavy_ball(param, grad, state, h):
-    (exp_avg,) = state
-    exp_avg = h.beta * exp_avg + h.beta_comp * grad
-    return param - h.lr * exp_avg, (exp_avg,)
-
-
-class HeavyBall(fa.Optimizer):
-    rule = heavy_ball
-    defaults = {"lr": 1e-3, "beta": 0.9}
-
-    def hyper(self, group, step):
-        return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
 
 
 def test_a_rule_of_ones_own_with_groups_schedules_masks_and_missing_gradients():

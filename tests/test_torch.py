@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from cases import CASES, DEFAULTS
+from heavy_ball import HeavyBall
 from processes import output
 
 import fastadam as fa
@@ -339,6 +340,37 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
     assert opt.state[params[0]]["step"] == 5
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_old_dicts_with_a_momentum_of_none(momentum):
+    made = []
+    for cls in (ft.SGD, torch.optim.SGD):
+        params = parameters()
+        groups = [{"params": params[:3], "momentum": momentum}, {"params": params[3:]}]
+        opt = cls(groups, lr=0.1, momentum=0.5)
+        saved = opt.state_dict()
+        saved["state"] = {i: {"momentum_buffer": None} for i in range(len(params))}
+        opt.load_state_dict(saved)
+        steps(opt, params, range(3))
+        opt.state[params[4]]["momentum_buffer"] = None
+        steps(opt, params, range(3))
+        made.append(params)
+    assert_same(*made)
+
+
+def test_adamw_stays_adamw_with_the_state_of_adam():
+    made = []
+    for cls, first in ((ft.AdamW, ft.Adam), (torch.optim.AdamW, torch.optim.Adam)):
+        params = parameters()
+        adam = first(params, lr=0.1, weight_decay=0.5)
+        steps(adam, params, range(2))
+        opt = cls(params)
+        opt.load_state_dict(adam.state_dict())
+        assert opt.param_groups[0]["decoupled_weight_decay"]
+        steps(opt, params, range(2, 4))
+        made.append(params)
+    assert_same(*made)
+
+
 def test_two_optimizers_may_load_the_same_dict():
     params, other = parameters(), parameters()
     opt = ft.AdamW(params)
@@ -368,6 +400,21 @@ def test_state_that_others_write_is_seen():
         steps(opt, params, range(4, 6))
         made.append(params)
     assert_same(*made)
+
+
+def test_what_others_keep_in_state_stays():
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(2))
+    opt.state[params[0]].update(mine=torch.ones(2), text="kept")
+    walk = opt._walk
+    steps(opt, params, range(2))
+    assert opt._walk is walk
+    params[0].data = params[0].data.clone()
+    steps(opt, params, range(2))
+    assert opt._walk is not walk
+    assert opt.state[params[0]]["text"] == "kept"
+    assert opt.state_dict()["state"][0]["mine"].tolist() == [1, 1]
 
 
 def test_steps_are_saved_as_torch_saves_them(tmp_path):
@@ -402,6 +449,19 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
 def test_what_the_constructor_refuses(flags, message):
     with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
         ft.AdamW(parameters(), **flags)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"differentiable": True}, {"capturable": True}, {"lr": torch.tensor(0.1)}]
+)
+def test_flags_of_a_group_are_refused_as_those_of_all(flags):
+    groups = [{"params": parameters(), **flags}]
+    with pytest.raises((ValueError, RuntimeError), match=r"differentiable|capturable"):
+        ft.AdamW(groups, foreach=True)
+    opt = ft.AdamW(parameters(), foreach=True)
+    with pytest.raises((ValueError, RuntimeError), match=r"differentiable|capturable"):
+        opt.add_param_group(groups[0])
+    assert len(opt.param_groups) == 1
 
 
 @pytest.mark.parametrize("flag", [{"fused": True}, {"foreach": True}, {"capturable": False}])
@@ -485,19 +545,6 @@ def test_autograd_sees_that_parameters_changed():
 
 
 def test_a_rule_of_the_users_own():
-    @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
-    def heavy_ball(param, grad, state, h):
-        (exp_avg,) = state
-        exp_avg = h.beta * exp_avg + h.beta_comp * grad
-        return param - h.lr * exp_avg, (exp_avg,)
-
-    class HeavyBall(fa.Optimizer):
-        rule = heavy_ball
-        defaults = {"lr": 1e-3, "beta": 0.9}
-
-        def hyper(self, group, step):
-            return {"lr": group["lr"], "beta": group["beta"], "beta_comp": 1 - group["beta"]}
-
     class TorchHeavyBall(ft.Optimizer):
         core = HeavyBall
 
@@ -510,6 +557,32 @@ def test_a_rule_of_the_users_own():
         opt.step()
     for param, array in zip(params, arrays, strict=True):
         np.testing.assert_array_equal(param.detach().numpy(), array)
+
+
+def test_a_rule_without_a_learning_rate():
+    @fa.rule(hyper=("rate",))
+    def descent(param, grad, state, h):
+        return param - h.rate * grad, state
+
+    class Descent(fa.Optimizer):
+        rule = descent
+        defaults = {"rate": 0.5}
+
+        def hyper(self, group, step):
+            return {"rate": group["rate"]}
+
+    class TorchDescent(ft.Optimizer):
+        core = Descent
+
+    param = torch.nn.Parameter(torch.ones(2))
+    param.grad = torch.ones(2)
+    opt = TorchDescent([param], rate=0.25)
+    opt.step()
+    assert param.tolist() == [0.75] * 2
+    assert opt.info.lr is None
+    assert [*inspect.signature(TorchDescent).parameters][:2] == ["params", "rate"]
+    with pytest.raises(TypeError):
+        TorchDescent([param], 0.25)
 
 
 def test_threads_follow_torch():

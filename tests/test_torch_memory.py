@@ -1,10 +1,14 @@
 """Tensors in any layout: walked through where they are, or copied; never silently wrong."""
 
+import copy
+import random
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
+from fastadam.torch import layouts  # noqa: E402
 
 
 def channels_last(x):
@@ -203,6 +207,93 @@ def test_tensors_that_move_are_found():
     assert_same(*made)
 
 
+def test_gradients_like_those_before_are_not_looked_at_one_by_one(monkeypatch):
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in [(3, 2), (), (0, 3)]]
+    opt = ft.SGD(params, lr=0.5)
+
+    def step():
+        for param in params:
+            param.grad = torch.ones_like(param)
+        opt.step()
+
+    step()
+    monkeypatch.setattr(type(opt._walk._gradients), "_careful", None)
+    step()
+    assert not any(param.any() for param in params)
+
+
+@pytest.mark.parametrize("guards", [layouts.GUARDS, None])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.t(),
+        lambda t: t.reshape(-1),
+        lambda t: t[:2],
+        lambda t: t.view(torch.int32),
+        lambda t: t.clone().requires_grad_(),
+        lambda t: t.to("meta"),
+        lambda t: t.to_sparse(),
+        lambda t: torch.complex(t, t).conj().imag,
+        lambda t: torch.nn.Parameter(t, requires_grad=False),
+        lambda t: None,
+    ],
+)
+def test_what_no_longer_fits_a_layout(monkeypatch, guards, change):
+    monkeypatch.setattr(layouts, "GUARDS", guards)
+    tensors = [torch.ones(3, 3), torch.ones(())]
+    known = layouts.Layouts(tensors)
+    assert known.fit(tensors)
+    assert known.fit([torch.zeros(3, 3), torch.zeros(())])
+    assert not known.fit([change(tensors[0]), tensors[1]])
+
+
+def test_state_that_changes_its_strides_in_place():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        param = torch.nn.Parameter(torch.randn(4, 4))
+        opt = cls([param], lr=0.1)
+        for change in (
+            lambda e: None,
+            lambda e: setattr(e["exp_avg"], "data", e["exp_avg"].data.t()),
+            lambda e: e.update(exp_avg=e["exp_avg"].t()),
+            lambda e: e["exp_avg"].as_strided_((4, 4), (1, 4)),
+        ):
+            change(opt.state[param])
+            param.grad = torch.randn(4, 4)
+            opt.step()
+        made.append([param, opt.state[param]["exp_avg"]])
+    assert_same(*made)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.resize_(2, 8), lambda t: t.resize_(3), lambda t: t.t_()]
+)
+def test_state_that_changes_its_shape_in_place_is_refused(change):
+    param = torch.nn.Parameter(torch.ones(8, 2))
+    param.grad = torch.ones(8, 2)
+    opt = ft.SGD([param], momentum=0.9)
+    opt.step()
+    change(opt.state[param]["momentum_buffer"])
+    before = param.detach().clone()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="state 'momentum_buffer' has shape"):
+            opt.step()
+    assert torch.equal(param, before)
+
+
+def test_state_that_changes_its_dtype_in_place():
+    param = torch.nn.Parameter(torch.ones(4))
+    param.grad = torch.ones(4)
+    opt = ft.SGD([param], lr=0.5, momentum=1.0)
+    opt.step()
+    buffer = opt.state[param]["momentum_buffer"]
+    buffer.data = torch.full((4,), 3, dtype=torch.int32)
+    opt.step()
+    assert opt.state[param]["momentum_buffer"].tolist() == [4.0] * 4
+    assert param.tolist() == [-1.5] * 4
+
+
 def test_a_model_that_is_converted():
     model = torch.nn.Linear(3, 2)
     opt = ft.AdamW(model.parameters())
@@ -267,3 +358,45 @@ def test_parameters_that_take_turns_and_lose_their_memory():
         opt.step()
         made.append(params[:2])
     assert_same(*made)
+
+
+def in_rows_of_a_larger_one(x):
+    return torch.empty(2 * len(x), *x.shape[1:])[::2].copy_(x)
+
+
+CHANGES = {
+    "moved": lambda p, e, o: setattr(p, "data", p.data.clone()),
+    "transposed": lambda p, e, o: setattr(p, "data", p.data.t()),
+    "with gaps": lambda p, e, o: setattr(p, "data", in_rows_of_a_larger_one(p.data)),
+    "frozen": lambda p, e, o: p.requires_grad_(not p.requires_grad),
+    "no gradient": lambda p, e, o: setattr(p, "grad", None),
+    "gradient in another order": lambda p, e, o: setattr(p, "grad", p.grad.t()),
+    "expanded gradient": lambda p, e, o: setattr(p, "grad", torch.ones(()).expand(p.shape)),
+    "gradient moved": lambda p, e, o: setattr(p.grad, "data", p.grad.data.clone()),
+    "other state": lambda p, e, o: e.update(exp_avg=e["exp_avg"].clone()),
+    "state moved": lambda p, e, o: setattr(e["exp_avg"], "data", e["exp_avg"].data.clone()),
+    "state written": lambda p, e, o: e["exp_avg_sq"].mul_(2),
+    "step written": lambda p, e, o: e["step"].add_(3),
+    "loaded": lambda p, e, o: o.load_state_dict(copy.deepcopy(o.state_dict())),
+    "other lr": lambda p, e, o: o.param_groups[0].update(lr=0.03),
+}
+
+
+@pytest.mark.parametrize("guards", [layouts.GUARDS, None])
+def test_changes_between_steps_in_any_order(monkeypatch, guards):
+    monkeypatch.setattr(layouts, "GUARDS", guards)
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        choose = random.Random(0)
+        params = [torch.nn.Parameter(torch.randn(4, 4)) for _ in range(4)]
+        opt = cls(params, lr=0.05, amsgrad=True)
+        for number in range(100):
+            for param in params:
+                param.grad = torch.randn(4, 4)
+            if number:
+                param = choose.choice(params)
+                CHANGES[choose.choice([*CHANGES])](param, opt.state[param], opt)
+            opt.step()
+        made.append(params)
+    torch.testing.assert_close(*made, rtol=1e-4, atol=1e-5)  # a hundred float32 steps of 0.05

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+from ..kernels.formats import Formats
 from ..kernels.threads import SERIAL_BELOW, get_threads
 from ..launch import kernel_for
 from ..memory.checks import address
@@ -38,7 +39,9 @@ def _keep(states: int) -> Callable[..., Any]:
 def limit(param: Any, grad: Any, states: Sequence[Any]) -> Callable[[], None]:
     """What reads all and writes all but the gradient; small arrays serially, as the library."""
     arrays = (param, grad, *states)
-    table = Table(kernel_for(still(len(states)), param.dtype), [param.size], records=1)
+    table = Table(
+        kernel_for(still(len(states)), Formats.alike(param.dtype.name)), [param.size], records=1
+    )
     for stream, array in zip(table.kernel.streams, arrays, strict=True):
         table.place(stream.name, [address(array)])
     table.pack(0, 0.0)

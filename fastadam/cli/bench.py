@@ -260,7 +260,7 @@ def publish(report: "Measured[Any]", arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         write_csv(report, arguments.csv)
         say(f"Wrote {arguments.csv}")
-    if arguments.plot is not None:
+    if arguments.plot is not None and kind.chart:
         kind.chart.write_chart(report, arguments.plot)
         say(f"Wrote {arguments.plot}")
 

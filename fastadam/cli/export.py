@@ -126,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compile, describe, print."""
     from ..kernels import cuda
     from ..kernels.factory import kernel
+    from ..kernels.formats import Formats
     from ..kernels.stages import staged, streams
     from .layout import described
 
@@ -134,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_copies(options, arguments.dtype)
     variant = _variant(arguments.ptx, dict(arguments.hyper))
     rule = staged(variant.rule, options)
-    made = kernel(rule, streams(variant.rule, options, arguments.dtype), cuda)
+    made = kernel(rule, streams(variant.rule, options, Formats.alike(arguments.dtype)), cuda)
     text = _compiled(made, arguments.cc)
     entry = "_".join(["fastadam", arguments.ptx.lower(), arguments.dtype, *variant.flags, *options])
     title = " ".join([arguments.ptx, *variant.told, *(f"+{name}" for name in options)])

@@ -63,8 +63,8 @@ def _called(stream: "Stream") -> str:
 
 def _kind(stream: "Stream") -> str:
     """The dtype of a stream, and what becomes of it."""
-    (dtype, per), *_ = stream.storage.stored
-    numbers = "an array" if per == 1 else "one number for all elements"
+    column, *_ = stream.storage.stored
+    numbers = "an array" if column.per == 1 else "one number for all elements"
     code = " (bits of bfloat16)" if stream.storage.tag == "bf16" else ""
     code = " (bits of float16)" if stream.storage.tag == "f16" else code
-    return f"{dtype}{code}, {numbers}, {MODES[stream.mode]}"
+    return f"{column.dtype}{code}, {numbers}, {MODES[stream.mode]}"

@@ -49,3 +49,61 @@ def float32_to_float16(value):
     special = _HALF_NAN if magnitude > _INFINITY else _HALF_INFINITY
     rounded = tiny if magnitude < _NORMAL else normal
     return u16(u32(sign | (special if magnitude >= _TOO_LARGE else rounded)))
+
+
+# A float32 in two parts: a bfloat16, to be used as it is, and what it lacks. Where the rest has
+# sixteen bits nothing is lost, with eight a float of twenty-four bits is left.
+
+_8, _HALF_8, _BELOW_8 = u32(8), u32(0x8000), u32(0x7F)
+_BYTE, _ALL_NAN = u32(0xFF), u32(0x7FC00000)
+
+
+def _plain_bits(value):
+    """The bits of a float32; of the many NaN only one."""
+    bits = f32(value).view(np.uint32)
+    return u32(_ALL_NAN if u32(bits & _MAGNITUDE) > _INFINITY else bits)
+
+
+def _bits_of_24(value):
+    """Those of the nearest float with eight bits less."""
+    bits = _plain_bits(value)
+    return u32(bits + u32(_BELOW_8 + u32(u32(bits >> _8) & _1)))
+
+
+def _high(bits):
+    return u16(u32(bits + _HALF_8) >> _16)
+
+
+def high_of_32(value):
+    return _high(_plain_bits(value))
+
+
+def rest16(value):
+    return np.int16(u16(_plain_bits(value) & u32(0xFFFF)))
+
+
+def joined16(high, rest):
+    return u32(u32(u32(high) << _16) + u32(np.int32(rest))).view(np.float32)
+
+
+def high_of_24(value):
+    return _high(_bits_of_24(value))
+
+
+def rest8(value):
+    return np.int8(np.uint8(u32(_bits_of_24(value) >> _8) & _BYTE))
+
+
+def joined8(high, rest):
+    return u32(u32(u32(high) << _16) + u32(u32(np.int32(rest)) << _8)).view(np.float32)
+
+
+def sum_of_bfloat16(high, rest):
+    return bfloat16_to_float32(high) + bfloat16_to_float32(rest)
+
+
+def rest_as_bfloat16(value):
+    """Nothing where the bfloat16 is all there is to say: infinity, NaN."""
+    value = f32(value)
+    rest = value - bfloat16_to_float32(float32_to_bfloat16(value))
+    return float32_to_bfloat16(rest if rest - rest == f32(0) else f32(0))

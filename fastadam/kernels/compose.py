@@ -117,9 +117,9 @@ def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, me
     ]
     columns = [column for stream in streams for column in stream.storage.stored]
     masks = [
-        (COLUMNS + k, memory.wide.group_size(np.dtype(dtype)) - 1)
-        for k, (dtype, per) in enumerate(columns)
-        if per == 1
+        (COLUMNS + k, memory.wide.group_size(np.dtype(column.dtype)) - 1)
+        for k, column in enumerate(columns)
+        if column.per == 1
     ]
     return four_by_four(
         single,
@@ -147,8 +147,8 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
     columns = [
-        (k, np.dtype(dtype).itemsize, per, memory.integer)
-        for k, (dtype, per) in enumerate(stored, start=1)
+        (k, np.dtype(column.dtype).itemsize, column.per, memory.integer)
+        for k, column in enumerate(stored, start=1)
     ]
     record = record_of(rule, streams[0].storage.compute)
     return update_with(

@@ -18,7 +18,9 @@ from .template import teams, wait
 
 RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
-PIECES = tuple(f"{__package__}.{name}" for name in ("compose", "storage", "cpu", "template"))
+PIECES = tuple(
+    f"{__package__}.{name}" for name in ("compose", "storage", "blocks", "cpu", "template")
+)
 
 
 def swap(value: Any, compute: str = "float64") -> Any:

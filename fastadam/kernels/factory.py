@@ -3,7 +3,7 @@
 import re
 import struct
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from types import ModuleType
@@ -61,7 +61,7 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = 
 
 def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
     compute = streams[0].storage.compute
-    _probe(rule, compute)
+    _probe(rule, streams)
 
     def swap(value: Any) -> Any:
         return target.swap(value, compute)
@@ -83,11 +83,11 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     return Kernel(name, streams, record, target, run)
 
 
-def _probe(rule: Rule, compute: str) -> None:
+def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
     """Evaluate a rule once, for mistakes that a compiler would explain badly or not see."""
-    one = np.dtype(compute).type(1)
+    one, grad, *states = (np.dtype(stream.storage.compute).type(1) for stream in streams)
     h = namedtuple("h", rule.hyper)(*[one for _ in rule.hyper])
-    result = rule(one, one, tuple(one for _ in rule.state), h)
+    result = rule(one, grad, tuple(states), h)
     try:
         _, state = result
         count = len(state)

@@ -16,6 +16,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
+PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
+ALONE = (".scale", ".number", "table")  # whose numbers are not one of a group of neighbours
 
 
 def _scopes(module: Any, names: Sequence[str]) -> Any:
@@ -43,7 +45,7 @@ class Memory:
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group
-        self.scopes = [f"{n}{part}" for n in names for part in ("", ".scratch", ".scale")]
+        self.scopes = [f"{n}{part}" for n in names for part in PARTS]
         self.scopes.append("table")
         self.integer, _ = self.access(np.dtype(np.int64), "table")
 
@@ -56,7 +58,7 @@ class Memory:
         kind, size = numba.from_dtype(dtype), dtype.itemsize
         others = tuple(name for name in self.scopes if name != scope)
         space = 0 if scope.endswith(".scratch") else self.space
-        alone = scope == "table" or scope.endswith(".scale")  # not one of a group of neighbours
+        alone = scope.endswith(ALONE)  # not one of a group of neighbours
         alignment = size if alone else self.group_size(dtype)
 
         def place(context, builder, address, index):

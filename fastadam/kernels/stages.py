@@ -5,8 +5,10 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from ..rules import Rule
+from . import rounding
 from .compose import Stream
-from .storage import BFLOAT16, BOOL, FLOAT, FLOAT16, Single, Storage
+from .formats import BOOL, ROUND, Formats, floats
+from .storage import Noise, Single, Storage
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
@@ -69,8 +71,18 @@ def copied(old, new, extra):
     return new, (new,)
 
 
+def rounded(cut):
+    """What keeps of a new parameter what its format holds, by chance."""
+
+    def change(old, new, extra):
+        (noise,) = extra
+        return cut(new, noise), extra
+
+    return change
+
+
 class Extra(NamedTuple):
-    """A stream that an option adds; without a storage, an array like the parameter."""
+    """A stream that an option adds; without a storage, of the dtype of the arithmetic."""
 
     storage: Storage | type[Single] | None = None
     mode: Literal["rw", "r", "w", "rz"] = "r"
@@ -84,7 +96,8 @@ class Option(NamedTuple):
     extras: dict[str, Extra]
 
 
-NUMBER = Extra(Single)  # one for each parameter, in its dtype
+NUMBER = Extra(Single)  # one for each parameter
+NOISE = {"noise": Extra(Noise())}
 
 # In the order in which they wrap a rule: of two before it, the later one acts first.
 OPTIONS = {
@@ -93,11 +106,20 @@ OPTIONS = {
     "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
     "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
-    "bfloat16": Option(after, copied, {"shadow": Extra(BFLOAT16, "w")}),
-    "float16": Option(after, copied, {"shadow": Extra(FLOAT16, "w")}),
+    "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
+    "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
+    ROUND + "bfloat16": Option(after, rounded(rounding.to_bfloat16), NOISE),
+    ROUND + "split8": Option(after, rounded(rounding.to_24_bits), NOISE),
+    ROUND + "float16": Option(after, rounded(rounding.to_float16), NOISE),
 }
 STATE = "state:"  # before the names that a rule gives, which may be those of options
 ZERO_GRADS = "zero_grads"  # needs no stage: what is read is cleared
+
+
+def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
+    if asked is None:
+        return floats(compute, compute)
+    return Single(compute) if isinstance(asked, type) else asked
 
 
 @cache
@@ -109,15 +131,15 @@ def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     return rule
 
 
-def streams(rule: Rule, options: tuple[str, ...], dtype: str) -> tuple[Stream, ...]:
-    """What a rule with options reads and writes; all but the options' own are of one dtype."""
-    like = FLOAT[dtype]
+def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
+    """What a rule with options reads and writes."""
+    compute = formats.compute
     extras = [
-        Stream(name, storage(dtype) if isinstance(storage, type) else storage or like, mode)
+        Stream(name, _storage(storage, compute), mode)
         for key, option in OPTIONS.items()
         if key in options
         for name, (storage, mode) in option.extras.items()
     ]
-    states = [Stream(STATE + name, like) for name in rule.state]
-    grad = Stream("grad", like, "rz" if ZERO_GRADS in options else "r")
-    return (Stream("param", like), grad, *states, *extras)
+    states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
+    grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
+    return (Stream("param", formats.param_storage), grad, *states, *extras)

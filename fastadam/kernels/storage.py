@@ -1,7 +1,7 @@
 """How a stream of numbers is kept in memory.
 
-A storage says what it stores (`stored`: dtype and elements per stored number, one table column
-each), the dtype in which it hands numbers to a rule (`compute`), how many elements it packs at
+A storage says what it stores (`stored`: columns, each an array with one number for so many
+elements), the dtype in which it hands numbers to a rule (`compute`), how many elements it packs at
 once (`block`), and gives three pieces, plain functions from which the loop is composed:
 
     read(at, i)           one element
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from . import codecs
+from .rounding import element_noise
 
 FIRST, SCRATCH, COLUMNS = 0, 1, 2
 WHOLE = 1 << 62  # the block length of storages that do not work in blocks
@@ -32,13 +32,37 @@ class Pieces(NamedTuple):
     scratch: int = 0  # how many 32-bit words of it are used
 
 
+class Column(NamedTuple):
+    """An array of a stream.
+
+    Attributes:
+        dtype: of its numbers in a kernel.
+        per: how many elements share a number.
+        part: what follows the name of the main array in its own; or its own name, if there is one
+            number for all elements of a parameter, which the host writes.
+        kept: the dtype outside, where it is not that of the kernel.
+        start: what it is filled with for elements that are all one number other than zero; None
+            stands for that number.
+    """
+
+    dtype: str
+    per: int = 1
+    part: str = ""
+    kept: str = ""
+    start: float | None = None
+
+    @property
+    def outside(self) -> str:
+        return self.kept or self.dtype
+
+
 class Storage(Protocol):
     @property
     def tag(self) -> str: ...
     @property
     def compute(self) -> str: ...
     @property
-    def stored(self) -> tuple[tuple[str, int], ...]: ...
+    def stored(self) -> tuple[Column, ...]: ...
     @property
     def block(self) -> int: ...
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces: ...
@@ -57,11 +81,12 @@ class Elementwise:
     compute: str
     decode: Callable[[Any], Any] = _same
     encode: Callable[[Any], Any] = _same
+    kept: str = ""
     block = WHOLE
 
     @property
-    def stored(self) -> tuple[tuple[str, int], ...]:
-        return ((self.dtype, 1),)
+    def stored(self) -> tuple[Column, ...]:
+        return (Column(self.dtype, kept=self.kept),)
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
         load, store = memory.access(np.dtype(self.dtype), name)
@@ -70,6 +95,36 @@ class Elementwise:
             lambda at, i: decode(load(at[slot], i)),
             lambda at, i, value: store(at[slot], i, encode(value)),
         )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two stored numbers per element: one to be used elsewhere, and what it lacks of the value."""
+
+    tag: str
+    main: Column
+    rest: Column
+    decode: Callable[[Any, Any], Any]
+    encode_main: Callable[[Any], Any]
+    encode_rest: Callable[[Any], Any]
+    compute = "float32"
+    block = WHOLE
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return self.main, self.rest
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        load, store = memory.access(np.dtype(self.main.dtype), name)
+        load_rest, store_rest = memory.access(np.dtype(self.rest.dtype), name + ".rest")
+        decode, main, rest = self.decode, self.encode_main, self.encode_rest
+        slot, next_slot = COLUMNS + column, COLUMNS + column + 1
+
+        def write(at, i, value):
+            store(at[slot], i, main(value))
+            store_rest(at[next_slot], i, rest(value))
+
+        return Pieces(lambda at, i: decode(load(at[slot], i), load_rest(at[next_slot], i)), write)
 
 
 @dataclass(frozen=True)
@@ -85,69 +140,25 @@ class Single:
         return self.dtype
 
     @property
-    def stored(self) -> tuple[tuple[str, int], ...]:
-        return ((self.dtype, WHOLE),)
+    def stored(self) -> tuple[Column, ...]:
+        return (Column(self.dtype, WHOLE),)
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
-        load, _ = memory.access(np.dtype(self.dtype), name + ".scale")
+        load, _ = memory.access(np.dtype(self.dtype), name + ".number")
         slot = COLUMNS + column
         return Pieces(lambda at, i: load(at[slot], 0), None)
 
 
 @dataclass(frozen=True)
-class Sums:
-    """The sum of each block of elements in float64, added in a fixed tree: always the same bits,
-    and an error that hardly grows with the count. Only written."""
+class Noise:
+    """Random bits for each element, from its position and from a key of the parameter."""
 
-    tag = "sums"
-    compute = "float64"
-    block = 1024
-    stored = (("float64", 1024),)
+    tag = "noise"
+    compute = "uint32"
+    block = WHOLE
+    stored = (Column("uint32", WHOLE),)
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
-        get, put = memory.access(np.dtype("float64"), name + ".scratch")
-        _, store = memory.access(np.dtype("float64"), name)
-        share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
-        zero = np.float64(0)
-
-        def two(terms, i, apart):
-            return get(terms, i) + get(terms, i + apart)
-
-        def four(terms, i, apart):
-            return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
-
-        def pack(at, count):
-            terms = at[SCRATCH] + offset
-            while count > 1:
-                wait()
-                eighth = (count + 7) // 8
-                for i in share(8 * eighth - count):
-                    put(terms, count + i, zero)
-                wait()
-                for i in share(eighth):
-                    put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
-                count = eighth
-            wait()
-            for _ in share(1):
-                store(at[slot], 0, get(terms, 0))
-            wait()
-
-        return Pieces(
-            lambda at, i: zero,
-            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
-            pack,
-            scratch=2 * self.block,
-        )
-
-
-FLOAT = {
-    "float32": Elementwise("f32", "float32", "float32"),
-    "float64": Elementwise("f64", "float64", "float64"),
-}
-BOOL = Elementwise("bool", "uint8", "uint8")
-BFLOAT16 = Elementwise(
-    "bf16", "uint16", "float32", codecs.bfloat16_to_float32, codecs.float32_to_bfloat16
-)
-FLOAT16 = Elementwise(
-    "f16", "uint16", "float32", codecs.float16_to_float32, codecs.float32_to_float16
-)
+        load, _ = memory.access(np.dtype("uint32"), name + ".number")
+        slot = COLUMNS + column
+        return Pieces(lambda at, i: element_noise(load(at[slot], 0), at[FIRST], i), None)

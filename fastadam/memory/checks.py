@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.formats import compute_of
 from .device import DeviceArray
 
-SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+SUPPORTED = ("float32", "float64", "bfloat16", "float16")
 
 
 def check_array(array: Any, name: str, written: bool) -> None:
     """Refuse what a kernel could not walk through.
 
     Raises:
-        TypeError: if it is not an array of float32 or float64 in native byte order.
+        TypeError: if it is not an array of floats in native byte order.
         ValueError: if it is not contiguous, not aligned, or read-only although it is written.
     """
     if not isinstance(array, np.ndarray | DeviceArray):
@@ -24,8 +25,8 @@ def check_array(array: Any, name: str, written: bool) -> None:
             f"{type(array).__qualname__}, not a NumPy array; "
             "convert it (a torch tensor on the CPU: t.detach().numpy(), which shares its memory)"
         )
-    if array.dtype not in SUPPORTED:
-        swapped = not array.dtype.isnative and array.dtype.newbyteorder("=") in SUPPORTED
+    if array.dtype.name not in SUPPORTED or not array.dtype.isnative:
+        swapped = array.dtype.name in SUPPORTED
         way_out = (
             "bring it to native byte order with a.astype(a.dtype.newbyteorder('='))"
             if swapped
@@ -33,7 +34,7 @@ def check_array(array: Any, name: str, written: bool) -> None:
         )
         raise TypeError(
             f"{name} has dtype {array.dtype.str if swapped else array.dtype}; "
-            f"float32 and float64 are supported: {way_out}"
+            f"{', '.join(SUPPORTED)} are supported: {way_out}"
         )
     check_contiguous(array, name)
     if not array.flags.aligned:
@@ -64,15 +65,17 @@ def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
         raise TypeError(f"{name} lies {one}, but {other_name} {two}; bring both to one place")
 
 
-def check_like(array: Any, name: str, other: Any, other_name: str) -> None:
-    """Refuse another place, dtype or shape than that of the array it belongs to."""
-    check_together(array, name, other, other_name)
-    if array.dtype != other.dtype:
+def check_state(array: Any, name: str, param: Any, param_name: str) -> None:
+    """Refuse another place or shape than that of the parameter, another dtype than that of its
+    arithmetic."""
+    check_together(array, name, param, param_name)
+    wanted = compute_of(param.dtype.name)
+    if array.dtype != wanted:
         raise TypeError(
-            f"{name} has dtype {array.dtype}, but {other_name} has {other.dtype}; "
-            f"convert it with a.astype(np.{other.dtype})"
+            f"{name} has dtype {array.dtype}, but {param_name} has {param.dtype}, of which state "
+            f"is {wanted}; convert it with a.astype(np.{wanted})"
         )
-    check_shape(array, name, other, other_name)
+    check_shape(array, name, param, param_name)
 
 
 def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
@@ -84,16 +87,26 @@ def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
         )
 
 
-def check_gradient(grad: Any, name: str, param: Any, param_name: str) -> None:
-    """Refuse a gradient that does not go with its parameter."""
-    check_array(grad, name, written=False)
-    check_like(grad, name, param, param_name)
+def check_gradient(
+    grad: Any, name: str, param: Any, param_name: str, written: bool = False
+) -> None:
+    """Refuse a gradient that does not go with its parameter.
+
+    It may be of another dtype, but not double where the arithmetic is single.
+    """
+    check_array(grad, name, written)
+    check_together(grad, name, param, param_name)
+    if grad.dtype == np.float64 != param.dtype:
+        raise TypeError(
+            f"{name} has dtype float64, but {param_name} has {param.dtype}; "
+            f"convert it with a.astype(np.float32)"
+        )
+    check_shape(grad, name, param, param_name)
 
 
 def check_cleared(grad: Any, name: str, param: Any, param_name: str) -> None:
     """Refuse a gradient that does not go with its parameter, or cannot be set to zero."""
-    check_array(grad, name, written=True)
-    check_like(grad, name, param, param_name)
+    check_gradient(grad, name, param, param_name, written=True)
 
 
 def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:

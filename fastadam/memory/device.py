@@ -17,6 +17,8 @@ from weakref import ref
 
 import numpy as np
 
+from .dtypes import named
+
 
 def is_device(array: Any) -> bool:
     """Whether an array lies on a GPU, or in the simulator of one."""
@@ -177,7 +179,7 @@ def as_array(array: Any) -> Any:
         strides, shape, dtype = host.strides, host.shape, host.dtype
     else:
         interface = array.__cuda_array_interface__
-        place, dtype = interface["data"], np.dtype(interface["typestr"])
+        place, dtype = interface["data"], _dtype(interface["typestr"])
         shape, strides = interface["shape"], interface.get("strides")
     address, read_only = place
     return DeviceArray(address, shape, dtype, array, read_only, strides, source=array)
@@ -208,6 +210,11 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if not hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "__cuda_ndarray__"):
         return lambda array: array._ary.__array_interface__["data"][0]
     return lambda array: array.__cuda_array_interface__["data"][0]
+
+
+def _dtype(code: str) -> Any:
+    """The dtype of a code of the interface; bfloat16, which has none of its own, is two bytes."""
+    return named("bfloat16") if code.endswith("V2") else np.dtype(code)
 
 
 def _from_host(values: Any) -> DeviceArray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.factory import Kernel
-from ..kernels.storage import Single
+from ..kernels.storage import WHOLE
 from . import device
 from .table import Table
 
@@ -34,7 +34,8 @@ class DeviceTable(Table):
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         super().__init__(kernel, sizes, records)
-        singles = [s for s in kernel.streams if isinstance(s.storage, Single)]
+        columns = [column for stream in kernel.streams for column in stream.storage.stored]
+        singles = [column for column in columns if column.per == WHOLE]
         self._free = -(-len(self.records) // WORD)  # the first word that numbers may take
         head = self._free + len(singles) * len(sizes)
         self._host = np.zeros(head + self.rows.size, np.int64)
@@ -54,12 +55,11 @@ class DeviceTable(Table):
         task[...] = [page + self.head.nbytes, self._chunks.address, page, 0, chunks]
         return task
 
-    def numbers(self, stream: str, dtype: str, count: int) -> Any:
-        """Room for a number for each parameter, which an option reads."""
+    def room(self, dtype: str, count: int) -> tuple[Any, Any]:
+        """A number for each parameter, which the host writes, and where kernels find them."""
         first, self._free = self._free, self._free + count
         numbers = self.head[first : self._free].view(dtype)[:count]
-        self.place(stream, self._page.address + WORD * first + numbers.itemsize * np.arange(count))
-        return numbers
+        return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
 
     def runner(self, limit: int | None) -> Callable[[], None]:
         """What launches the kernel over all chunks, in the stream of the moment."""

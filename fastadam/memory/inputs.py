@@ -47,6 +47,17 @@ def fast_addresses(
     return None if reduce(or_, addresses) & (itemsize - 1) else addresses
 
 
+class OtherDtypesError(Exception):
+    """Arrays are what they may be, but not of the dtypes that were expected.
+
+    Attributes:
+        dtypes: theirs; those expected where there is no array.
+    """
+
+    def __init__(self, dtypes: Sequence[Any]) -> None:
+        self.dtypes = dtypes
+
+
 class Inputs:
     """Arrays of a step that belong to some parameters: checks them, and finds their addresses.
 
@@ -104,6 +115,7 @@ class Inputs:
         Raises:
             TypeError: if one is no array of the dtype.
             ValueError: if one has another shape, or lies in memory that the step writes.
+            OtherDtypesError: if all is well but dtypes that gradients may have.
         """
         self._seen = []
         self.active = [array is not None for array in arrays]
@@ -137,7 +149,12 @@ class Inputs:
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
-        for k, (array, name) in enumerate(zip(map(as_array, arrays), self._names, strict=True)):
+        arrays = list(map(as_array, arrays))
+        dtypes = [
+            expected if array is None else getattr(array, "dtype", None)
+            for array, expected in zip(arrays, self._dtypes, strict=True)
+        ]
+        for k, (array, name) in enumerate(zip(arrays, self._names, strict=True)):
             if array is None and self._optional:
                 addresses.append(0)
                 continue
@@ -150,14 +167,19 @@ class Inputs:
                     "give a copy"
                 )
             addresses.append(start)
+        if dtypes != self._dtypes:
+            raise OtherDtypesError(dtypes)
         return addresses
 
 
 def gradients(
-    params: Sequence[Any], param_names: Sequence[str], names: Sequence[str], cleared: bool
+    params: Sequence[Any],
+    param_names: Sequence[str],
+    names: Sequence[str],
+    dtypes: Sequence[Any],
+    cleared: bool,
 ) -> Inputs:
-    """The gradients of some parameters; None leaves one out."""
-    dtypes = [param.dtype for param in params]
+    """The gradients of some parameters, of these dtypes; None leaves one out."""
     check = checks.check_cleared if cleared else checks.check_gradient
     return _kind(params)(params, param_names, names, dtypes, check, True, cleared)
 

@@ -70,12 +70,10 @@ class Table:
     def _write_records_into(self, room: Any) -> None:
         self.records, self.pack = room, partial(self.kernel.record.pack_into, room)
 
-    def numbers(self, stream: str, dtype: str, count: int) -> Any:
-        """Room for a number for each parameter, which an option reads."""
+    def room(self, dtype: str, count: int) -> tuple[Any, Any]:
+        """A number for each parameter, which the host writes, and where kernels find them."""
         numbers = aligned_zeros(count, dtype)
-        self.place(stream, address(numbers) + numbers.itemsize * np.arange(count))
-        self._kept.append(numbers)
-        return numbers
+        return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
     def place(self, stream: str, addresses: Any, part: int = 0) -> None:
         """Say where the arrays of a stream begin, one for each row."""

@@ -1,6 +1,5 @@
 """What the constructor of an optimizer takes."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -8,7 +7,6 @@ import torch
 from .. import optimizers
 from ..groups import Values
 from ..optimizer import Optimizer
-from ..options import Options
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 
@@ -43,16 +41,3 @@ def check_flags(flags: Values) -> None:
         )
     if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
         raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
-
-
-def signature_of(positional: list[str], defaults: Values) -> inspect.Signature:
-    """What `help()` and editors show of a constructor."""
-    parameter = inspect.Parameter
-    inline, keyword = parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY
-    options = {name: v for name, v in vars(Options()).items() if name != "accumulate_steps"}
-    keywords = {k: v for k, v in defaults.items() if k not in positional} | options
-    return inspect.Signature(
-        [parameter("params", inline)]
-        + [parameter(name, inline, default=defaults[name]) for name in positional]
-        + [parameter(name, keyword, default=v) for name, v in keywords.items()]
-    )

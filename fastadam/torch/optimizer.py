@@ -13,8 +13,9 @@ from ..groups import Group, ParamGroup, Values, check_known
 from ..kernels.threads import get_threads
 from ..optimizer import Optimizer as CoreOptimizer
 from ..options import NAMES, Options
+from ..signature import signature_of
 from ..step_info import StepInfo
-from .arguments import FLAGS, check_flags, plain, signature_of, twin_of
+from .arguments import FLAGS, check_flags, plain, twin_of
 from .state import dtypes
 from .walk import Walk
 
@@ -62,6 +63,7 @@ class Optimizer(torch.optim.Optimizer):
     _positional: ClassVar[list[str]]
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
+    _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
     _walk: Walk | None = None
     _given: list[Any] | None = None
     _lr: float | None = None  # that of the first group
@@ -73,11 +75,13 @@ class Optimizer(torch.optim.Optimizer):
         twin = twin_of(cls.core)
         known = inspect.signature(twin).parameters if twin else {}
         inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        cls._positional = inline[1:] or ["lr"]
         kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
         cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
-        cls.__signature__ = signature_of(cls._positional, cls._known)
+        cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
+        cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
+        options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
+        cls.__signature__ = signature_of(cls._positional, cls._known | options)
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -89,7 +93,6 @@ class Optimizer(torch.optim.Optimizer):
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
-        check_flags(keywords)
         self._options, self._core = Options(**chosen), object.__new__(self.core)
         if self._options.accumulates:
             raise ValueError(
@@ -105,11 +108,13 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             TypeError, ValueError: as the constructor.
-            RuntimeError: inside `swap_ema()`.
+            RuntimeError: inside `swap_ema()`, and for flags that do not go together.
         """
         self._check_not_swapped()
         where = f"param_groups[{len(self.param_groups)}]: "
-        self._settled(self._values({**self.defaults, **param_group}), where)
+        chosen = {**self.defaults, **param_group}
+        check_flags(chosen)
+        self._settled(self._values(chosen), where)
         super().add_param_group(param_group)
 
     @torch._disable_dynamo
@@ -256,6 +261,7 @@ class Optimizer(torch.optim.Optimizer):
             for name in self._known:
                 if name in self.defaults:
                     group.setdefault(name, self.defaults[name])
+            group.update(self._fixed)
 
     # What is kept besides the parameters
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..launch import Kept
 from ..options import Options
 from ..state import State
 from .tensors import Place
@@ -34,11 +35,11 @@ class TensorState(State):
                     place.settle(entry, name, place.part.dtype)
                     arrays[i] = place.seen(entry[name])
 
-    def _allocate(self, name: str, params: Sequence[Any], numbers: Sequence[int]) -> None:
+    def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
         for i in numbers:
             place = self._places[i]
-            tensor = self._entries[i][name] = torch.zeros_like(place.param)
-            self.arrays[name][i] = place.seen(tensor)
+            tensor = self._entries[i][kept.name] = torch.zeros_like(place.param)
+            self.arrays[kept.name][i] = place.seen(tensor)
 
 
 class Counters:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import compress
-from operator import attrgetter
+from operator import not_
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,10 @@ import torch
 
 from ..memory import checks
 from ..memory.inputs import Inputs
+from .layouts import Layouts, addresses
 
 SUPPORTED = (torch.float32, torch.float64)
 TYPES = {torch.float32: "=f4", torch.float64: "=f8", torch.float16: "=f2", torch.bfloat16: "=u2"}
-ADDRESS, STRIDE, NUMEL = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.numel
-SHAPE, DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
 def local(tensor: Any) -> Any:
@@ -180,12 +179,8 @@ class Gradients(Inputs):
         dtypes = [array.dtype for array in arrays]
         super().__init__(arrays, names, called, dtypes, checks.check_gradient, True, cleared)
         self._places, self._owner = places, owner
-        self._layouts = [place.walked.stride() for place in places]
-        self._extents = [place.part.shape for place in places]
-        self._types = [place.part.dtype for place in places]
+        self._layouts: Layouts | None = None  # of those that needed no copy
         self._every = [True] * len(places)
-        # Only these can be dense and yet negated when read: half of a complex tensor has gaps.
-        self._single = [i for i, array in enumerate(arrays) if array.size == 1]
         self.copies: list[tuple[Any, Any]] = []
 
     def check(self, tensors: Sequence[Any]) -> None:
@@ -217,36 +212,32 @@ class Gradients(Inputs):
 
     def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
         """The addresses if all gradients are there, and laid out as those looked at before."""
-        try:
-            as_before = (
-                list(map(STRIDE, tensors)) == self._layouts
-                and list(map(SHAPE, tensors)) == self._extents
-                and list(map(DTYPE, tensors)) == self._types
-                and not any(tensors[i].is_neg() for i in self._single)
-            )
-        except (TypeError, RuntimeError):  # None, or sparse
+        if self._layouts is None or not self._layouts.fit(tensors):
             return None
-        addresses = list(map(ADDRESS, tensors)) if as_before else [0]
-        if addresses == self.addresses and all(addresses):
-            return addresses
-        return None if 0 in addresses or not self._apart(addresses) else addresses
+        found = addresses(tensors)
+        if not all(found) and any(compress(self._sizes, map(not_, found))):
+            return None  # one that has elements, but no memory
+        if found == self.addresses:
+            return self.addresses
+        return found if self._apart(found) else None
 
     def _careful(self, tensors: Sequence[Any]) -> list[int]:
         self.active = [tensor is not None for tensor in tensors]
-        addresses = [0] * len(tensors)
+        found = [0] * len(tensors)
         for number in compress(range(len(tensors)), self.active):
             tensor, name = tensors[number], self._names[number]
             place = self._places[number]
             self._check_tensor(tensor, place, name)
-            strides = place.walked.stride()
-            if in_order(tensor, strides) and not tensor.is_neg() and self._free(tensor, number):
-                self._layouts[number] = tensor.stride()
-            else:
+            if tensor.is_neg() or not (
+                in_order(tensor, place.walked.stride()) and self._free(tensor, number)
+            ):
                 copy = torch.empty_like(place.walked).copy_(tensor)
                 self.copies.append((tensor, copy))
                 tensor = copy
-            addresses[number] = tensor.data_ptr()
-        return addresses
+            found[number] = tensor.data_ptr()
+        if all(self.active) and not self.copies:
+            self._layouts = Layouts(tensors)
+        return found
 
     def _free(self, tensor: Any, number: int) -> bool:
         """Whether a gradient lies in no memory that the step writes."""

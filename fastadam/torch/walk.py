@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..groups import Group
+from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
-from ..plan import Plan
 from ..step_info import StepInfo
 from .members import Members
 from .state import Counters, Entry, TensorCopies, TensorState, dtypes
@@ -70,7 +70,11 @@ class Walk:
         self._plan = self._planned(groups)
         self.settle(groups)
         self._watch = Watch(
-            self._members.params, self._all_state, self._entries, self._counters.tensors
+            self._members.params,
+            self._all_state,
+            self._entries,
+            [*self._state.arrays, *self._copies.streams],
+            self._counters.tensors,
         )
 
     def _check_whole(self) -> None:
@@ -85,6 +89,8 @@ class Walk:
         members, entries = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
+        for entry in entries:
+            _drop_none(entry)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
@@ -115,6 +121,7 @@ class Walk:
             [groups[number] for number in self._used],
             parameters,
             self._gradients,
+            [self._options.formats(array) for array in arrays],
             self._state,
             tuple(self._core.carried),
             self._options,
@@ -197,3 +204,9 @@ class Walk:
         torch.autograd.graph.increment_version(
             moved if all(active) else list(compress(moved, active))
         )
+
+
+def _drop_none(entry: Entry) -> None:
+    """Leave out what is None: so older versions of PyTorch save the momentum that is not there."""
+    for name in [name for name, value in entry.items() if value is None]:
+        del entry[name]

@@ -1,20 +1,34 @@
-"""Whether parameters and what is kept of them are where they were at the last step."""
+"""Whether parameters and what is kept of them are what and where they were at the last step."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import is_, itemgetter
 from typing import Any
 
+from .layouts import Layouts, addresses
 from .state import Entry
-from .tensors import ADDRESS, NUMEL, STRIDE, local
+from .tensors import local
+
+
+class Watched:
+    """Remembers tensors: what they are, and where."""
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self._layouts, self._places = Layouts(tensors), addresses(tensors)
+
+    def stay(self, tensors: Sequence[Any]) -> bool:
+        """Whether as many tensors are like these, in the same places."""
+        return self._layouts.fit(tensors) and addresses(tensors) == self._places
 
 
 class Watch:
-    """Remembers tensors, where they lie, how large and in which order.
+    """Watches parameters and the optimizer's `state`.
 
     Args:
         params: the parameters that move.
         state: the optimizer's `state`.
         entries: the dict of each of the parameters in it.
+        names: of the tensors in these that a step writes.
         counters: the 0-dim tensors in these, by name.
     """
 
@@ -23,52 +37,49 @@ class Watch:
         params: Sequence[Any],
         state: Mapping[Any, Entry],
         entries: Sequence[Entry],
+        names: Sequence[str],
         counters: Mapping[str, Sequence[Any]],
     ) -> None:
         self._params, self._state, self._entries = params, state, entries
-        self._counters = counters
+        self._names, self._counters = names, counters
         self._sharded = any(local(param) is not param for param in params)
+        self._watched = Watched(self._parts(params))
+        self._counted = -1
         self.note()
 
     def note(self) -> None:
-        """Remember how things are now."""
-        names = {name for entry in self._entries for name in entry} - self._counters.keys()
+        """Remember what there is of state now, if it has become more."""
+        self._all_entries = list(self._state.values())
+        count = sum(map(len, self._entries))
+        if count == self._counted:
+            return
+        self._counted = count
         self._holders = [
             (itemgetter(name), [entry for entry in self._entries if name in entry])
-            for name in sorted(names)
+            for name in self._names
         ]
-        self._all_entries = list(self._state.values())
-        self._places, self._layouts = self._addresses(self._params), self._layouts_now()
-        self._state_places = self._state_addresses()
+        self._watched_state = Watched(self._state_now())
 
-    def _locals(self, tensors: Any) -> Any:
-        return map(local, tensors) if self._sharded else tensors
+    def _parts(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        return list(map(local, tensors)) if self._sharded else tensors
 
-    def _addresses(self, tensors: Any) -> list[int]:
-        return list(map(ADDRESS, self._locals(tensors)))
-
-    def _layouts_now(self) -> tuple[list[int], list[Any]]:
-        """The sizes and strides of the parameters."""
-        parts = list(self._locals(self._params))
-        return list(map(NUMEL, parts)), list(map(STRIDE, parts))
-
-    def _state_addresses(self) -> list[list[int]]:
-        return [self._addresses(map(pick, entries)) for pick, entries in self._holders]
+    def _state_now(self) -> Sequence[Any]:
+        tensors = [map(pick, entries) for pick, entries in self._holders]
+        return self._parts(list(chain.from_iterable(tensors)))
 
     def params_stay(self) -> bool:
-        """Whether the parameters are where they were, as large and in the same order."""
-        places = self._addresses(self._params)
-        return places == self._places and self._layouts_now() == self._layouts
+        """Whether the parameters are as they were, in their places."""
+        return self._watched.stay(self._parts(self._params))
 
     def state_stays(self) -> bool:
-        """Whether all state is in the tensors in which it was, and these where they were."""
+        """Whether all state is in tensors as those in which it was, and these in their places."""
         entries = self._state.values()
         if len(entries) != len(self._all_entries) or not all(map(is_, entries, self._all_entries)):
             return False
         try:
-            return self._state_addresses() == self._state_places and all(
+            return self._watched_state.stay(self._state_now()) and all(
                 all(map(is_, map(itemgetter(name), self._entries), tensors))
                 for name, tensors in self._counters.items()
             )
-        except (KeyError, TypeError):  # an entry is gone, or no tensor any more
+        except KeyError:  # an entry is gone
             return False

@@ -90,9 +90,9 @@ def launched(kernels: Sequence[Kernel], micro_batches: int) -> float:
 def traffic(kernel: Kernel) -> float:
     """Bytes per element that a kernel reads and writes."""
     return sum(
-        PASSES[stream.mode] * np.dtype(dtype).itemsize / per
+        PASSES[stream.mode] * np.dtype(column.dtype).itemsize / column.per
         for stream in kernel.streams
-        for dtype, per in stream.storage.stored
+        for column in stream.storage.stored
     )
 
 

@@ -8,12 +8,12 @@ from .ahead import Ahead
 from .gate import Gate
 from .groups import Group, Values
 from .kernels.factory import Kernel
-from .launch import Launch, kernel_for
+from .kernels.formats import Formats
+from .launch import Launch, alike, kept_for, kernel_for
 from .memory import checks
 from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .options import Options
-from .rules import Rule
 from .state import State
 
 
@@ -22,6 +22,7 @@ class Plan:
 
     Args:
         gradients: finds and checks the gradients of the parameters.
+        formats: how each parameter, its gradient and its state are kept.
         kept: what is written besides parameters and state: arrays, by the streams of kernels.
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
@@ -41,6 +42,7 @@ class Plan:
         groups: Sequence[Group],
         parameters: Parameters,
         gradients: Inputs,
+        formats: Sequence[Formats],
         state: State,
         carried: Sequence[str],
         options: Options,
@@ -55,24 +57,30 @@ class Plan:
         self._accumulator = accumulator
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
-        members: dict[tuple[Rule, Any], list[int]] = {}
-        for number, (rule, array) in enumerate(zip(rules, arrays, strict=True)):
-            members.setdefault((rule, array.dtype), []).append(number)
         self._launches = [
-            Launch(rule, kernel_for(rule, arrays[numbers[0]], names), arrays, numbers)
-            for (rule, _), numbers in members.items()
+            Launch(
+                rule,
+                kernel_for(rule, inputs, names, arrays[0]),
+                arrays,
+                members,
+                tuple(kept_for(rule.state, inputs).values()),
+            )
+            for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
         ]
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
         self.gradients = gradients
+        self._placed: Sequence[int] = []  # where the launches know the gradients to be
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
-        self.ahead = Ahead(self._launches, arrays, options, self._kept, accumulator, scaled)
+        self.ahead = Ahead(
+            self._launches, arrays, formats, options, self._kept, accumulator, scaled
+        )
         self.gate, self.captured = None, list[bool]()
-        if Gate.serves(arrays, options):
-            self.gate = Gate(self, self._launches, self.ahead, state, arrays, options)
+        if Gate.serves(arrays, formats, options):
+            self.gate = Gate(self, self._launches, self.ahead, state, arrays, formats, options)
             self.ahead.follow(self.gate)
         self._protect()
         self._pair()
@@ -90,8 +98,10 @@ class Plan:
             state.regroup(state.steps, state.carried, gradients.active)
             self.stale = True
             self._pair()
-        for launch in self._launches:
-            launch.place("grad", gradients.addresses)
+        if gradients.addresses != self._placed:
+            self._placed = gradients.addresses
+            for launch in self._launches:
+                launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
     def look_at_masks(self, arrays: Sequence[Any]) -> None:
@@ -157,11 +167,11 @@ class Plan:
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""
-        self._state.know(name for launch in self._launches for name in launch.rule.state)
+        self._state.know(array.name for launch in self._launches for array in launch.kept)
         created = [
-            self._state.create(name, self._parameters.arrays, launch.members, initial)
+            self._state.create(array, self._parameters.arrays, launch.members, initial)
             for launch in self._launches
-            for name in launch.rule.state
+            for array in launch.kept
         ]
         for launch in self._launches:
             launch.write_rows(self._state)

@@ -1,0 +1,183 @@
+"""Storages that work on blocks of elements."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .rounding import hashed
+from .scalars import larger, smaller
+from .storage import COLUMNS, SCRATCH, WHOLE, Column, Pieces
+
+u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
+
+LANES = 16  # of the widest vector registers
+_SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
+_INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
+_GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
+_0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
+_STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
+_SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
+
+
+class Steps(NamedTuple):
+    """How the codes of a block are to be read, from its scale; bits of float32 numbers.
+
+    Attributes:
+        lowest: what code 0 would stand for, if it were not zero.
+        levels: where the steps above it are in a code that was shifted to its place.
+        sign: where the sign is.
+        tail: how much slower than above the first step chances fall below it, a power of two.
+    """
+
+    lowest: Any
+    levels: Any
+    sign: Any
+    tail: Any
+
+
+def steps_of(scale):
+    top, signed = u32(scale & _MAGNITUDE), scale >= _SIGN
+    levels = _SIGNED if signed else _UNSIGNED
+    if top > _INFINITY:
+        return Steps(_NAN, _0, _0, i32(0))
+    lowest = u32(larger(top, levels) - levels)
+    tail = i32(0) if lowest < _TWO_OCTAVES else i32(4)
+    return Steps(lowest, levels, _SIGN if signed else _0, tail)
+
+
+def decoded(code, scale):
+    steps = steps_of(scale)
+    level, sign = u32(u32(code) << _20), u32(u32(code) << _24)
+    magnitude = u32(steps.lowest + u32(level & steps.levels))
+    bits = u32(magnitude | u32(sign & steps.sign))
+    return u32(_0 if code == u8(0) else bits).view(np.float32)
+
+
+def encoded(bits, scale, noise):
+    """The code of a number; zero is code 0 and, in a block without signs, nothing else is."""
+    steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
+    beyond_first = i32(u32(magnitude - u32(steps.lowest + _STEP)))
+    beyond_first = larger(beyond_first, i32(beyond_first >> steps.tail))
+    least = i32(smaller(magnitude, _0 if steps.sign else _1))
+    level = larger(i32(i32(beyond_first + i32(u32(noise & _BELOW) | _STEP)) >> _20), least)
+    code = u32(u32(level) | u32(u32(bits >> _24) & _SIGN_CODE))
+    return u8(code if level > i32(0) else _0)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """A byte per element and the largest magnitude of each block of 256, a float32.
+
+    A code counts steps of an eighth of an octave, linear in between, down from the block's largest
+    magnitude: 2**20 in the bits of a float32. A block with negative numbers, which the sign of its
+    scale tells, has 127 steps (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
+    zero; without negative numbers only zero itself becomes zero. Codes are rounded up or down by
+    chance, so that small changes are not lost and means are kept. With a sign, numbers two octaves
+    below the first step become zero: raised to it by chance, a first moment could be far larger
+    than what it is divided by.
+    """
+
+    compute: str = "float32"
+    tag = "q8"
+    block = 256
+    stored = (
+        Column("uint8", kept="int8", start=-1),  # all bits: the largest magnitude, with its sign
+        Column("uint32", 256, part="_scale", kept="float32"),
+        Column("uint32", WHOLE, part="dither"),
+    )
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        get, put = memory.access(np.dtype("uint32"), name + ".scratch")
+        load, store = memory.access(np.dtype("uint8"), name)
+        load_scale, store_scale = memory.access(np.dtype("uint32"), name + ".scale")
+        load_dither, _ = memory.access(np.dtype("uint32"), name + ".number")
+        share, wait, block, offset = memory.share, memory.wait, self.block, 4 * scratch
+        codes, scales, dither = COLUMNS + column, COLUMNS + column + 1, COLUMNS + column + 2
+        number = np.dtype(self.compute).type
+
+        def fold(fresh, lane):
+            top = signs = _0
+            for row in range(block // LANES):
+                bits = get(fresh, LANES * row + lane)
+                top, signs = larger(top, u32(bits & _MAGNITUDE)), larger(signs, bits)
+            put(fresh, block + lane, top)
+            put(fresh, block + LANES + lane, signs)
+
+        def scale_of(fresh):
+            top = signs = _0
+            for lane in range(LANES):
+                top = larger(top, get(fresh, block + lane))
+            for lane in range(LANES):
+                signs = larger(signs, get(fresh, block + LANES + lane))
+            return u32(top | u32(signs & _SIGN))
+
+        def pack(at, count):
+            fresh = at[SCRATCH] + offset
+            for i in share(block - count):
+                put(fresh, count + i, _0)
+            wait()
+            for lane in share(LANES):
+                fold(fresh, lane)
+            wait()
+            scale = scale_of(fresh)
+            key = hashed(scale, load_dither(at[dither], 0), _HASH)
+            for i in share(count):
+                noise = u32(key + u32(u32(i) * _GOLDEN))
+                store(at[codes], i, encoded(get(fresh, i), scale, noise))
+            for _ in share(1):
+                store_scale(at[scales], 0, scale)
+            wait()
+
+        return Pieces(
+            lambda at, i: number(decoded(load(at[codes], i), load_scale(at[scales], 0))),
+            lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),
+            pack,
+            scratch=block + 2 * LANES,
+        )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sum of each block of elements in float64, added in a fixed tree: always the same bits,
+    and an error that hardly grows with the count. Only written."""
+
+    tag = "sums"
+    compute = "float64"
+    block = 1024
+    stored = (Column("float64", 1024),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        get, put = memory.access(np.dtype("float64"), name + ".scratch")
+        _, store = memory.access(np.dtype("float64"), name)
+        share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
+        zero = np.float64(0)
+
+        def two(terms, i, apart):
+            return get(terms, i) + get(terms, i + apart)
+
+        def four(terms, i, apart):
+            return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
+
+        def pack(at, count):
+            terms = at[SCRATCH] + offset
+            while count > 1:
+                wait()
+                eighth = (count + 7) // 8
+                for i in share(8 * eighth - count):
+                    put(terms, count + i, zero)
+                wait()
+                for i in share(eighth):
+                    put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
+                count = eighth
+            wait()
+            for _ in share(1):
+                store(at[slot], 0, get(terms, 0))
+            wait()
+
+        return Pieces(
+            lambda at, i: zero,
+            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            pack,
+            scratch=2 * self.block,
+        )

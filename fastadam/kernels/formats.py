@@ -1,0 +1,121 @@
+"""Formats of numbers by name; those of a parameter, its gradient and its state."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import codecs
+from .blocks import Int8
+from .storage import Column, Elementwise, Pair, Storage
+
+ROUND = "round:"  # before the format to which a kernel rounds by chance
+BOOL = Elementwise("bool", "uint8", "uint8")
+TAGS = {"float32": "f32", "float64": "f64", "bfloat16": "bf16", "float16": "f16"}
+NARROW = {
+    "bfloat16": (codecs.bfloat16_to_float32, codecs.float32_to_bfloat16),
+    "float16": (codecs.float16_to_float32, codecs.float32_to_float16),
+}
+COMPENSATION = "compensation"  # the name of what a parameter lacks
+_HIGH = Column("uint16", kept="bfloat16")
+PAIRS = {
+    "kahan": Pair(
+        "kahan",
+        _HIGH,
+        Column("uint16", part=COMPENSATION, kept="bfloat16"),
+        codecs.sum_of_bfloat16,
+        codecs.float32_to_bfloat16,
+        codecs.rest_as_bfloat16,
+    ),
+    "split8": Pair(
+        "split8",
+        _HIGH,
+        Column("int8", part=COMPENSATION),
+        codecs.joined8,
+        codecs.high_of_24,
+        codecs.rest8,
+    ),
+    "split16": Pair(
+        "split16",
+        _HIGH,
+        Column("int16", part=COMPENSATION),
+        codecs.joined16,
+        codecs.high_of_32,
+        codecs.rest16,
+    ),
+}
+
+
+def compute_of(dtype: str) -> str:
+    """The dtype of the arithmetic on numbers of a dtype."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+@cache
+def floats(dtype: str, compute: str) -> Storage:
+    """Floats of a dtype, handed to rules in another."""
+    if dtype in NARROW:
+        decode, encode = NARROW[dtype]
+        if compute != "float32":
+            decode, encode = _widened(decode, encode, np.dtype(compute).type)
+        return Elementwise(TAGS[dtype], "uint16", compute, decode, encode, kept=dtype)
+    if dtype == compute:
+        return Elementwise(TAGS[dtype], dtype, compute)
+    inside, outside = np.dtype(compute).type, np.dtype(dtype).type
+    return Elementwise(TAGS[dtype], dtype, compute, inside, outside)
+
+
+def _widened(decode: Any, encode: Any, number: Any) -> Any:
+    return lambda code: number(decode(code)), lambda value: encode(value)
+
+
+FLOAT = {name: floats(name, compute_of(name)) for name in TAGS}
+
+
+@dataclass(frozen=True)
+class Formats:
+    """How a parameter and what goes with it are kept; names of dtypes.
+
+    Attributes:
+        state: of its state; None for that of the arithmetic.
+        compensation: what keeps the bits that a bfloat16 parameter lacks, or None.
+        rounding: "stochastic", or "nearest".
+    """
+
+    param: str
+    grad: str
+    state: str | None = None
+    compensation: str | None = None
+    rounding: str = "nearest"
+
+    @classmethod
+    def alike(cls, dtype: str) -> "Formats":
+        """All of one dtype; state of that of the arithmetic."""
+        return cls(dtype, dtype)
+
+    @property
+    def compute(self) -> str:
+        return compute_of(self.param)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What a kernel does because of them."""
+        rounded = self.rounding == "stochastic" and self.param in NARROW
+        return (ROUND + (self.compensation or self.param),) if rounded else ()
+
+    @property
+    def param_storage(self) -> Storage:
+        if self.compensation:
+            return PAIRS[self.compensation]
+        return floats(self.param, self.compute)
+
+    @property
+    def grad_storage(self) -> Storage:
+        return floats(self.grad, self.compute)
+
+    @property
+    def state_storage(self) -> Storage:
+        if self.state == "int8":
+            return Int8(self.compute)
+        return floats(self.state or self.compute, self.compute)

@@ -1,0 +1,22 @@
+"""Dtypes by name, with the sixteen-bit floats that NumPy does not have."""
+
+from typing import Any
+
+import numpy as np
+
+
+def named(name: str) -> Any:
+    """The dtype of a name.
+
+    Raises:
+        ImportError: if it is bfloat16, and ml_dtypes is missing.
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            'bfloat16 is not in NumPy; pip install "fastadam[bfloat16]" brings ml_dtypes'
+        ) from error
+    return np.dtype(ml_dtypes.bfloat16)

@@ -1,0 +1,35 @@
+"""The keys of random rounding: from the seed, the step and the parameter."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .kernels.rounding import hashed
+from .launch import Launch
+
+LOW = 0xFFFFFFFF
+
+
+class Noise:
+    """Gives the launches that round by chance new keys at each step; true if there are any.
+
+    `noise` differs from parameter to parameter. `dither`, for the codes of state, does not, and is
+    mixed with what is in a block: the codes of a parameter do not change with its place.
+    """
+
+    def __init__(self, launches: Sequence[Launch], seed: int) -> None:
+        self._seeds = [np.array([part & LOW], np.uint32) for part in (seed, int(seed) >> 32)]
+        self._noisy = [launch for launch in launches if "noise" in launch.numbers]
+        self._dithered = [launch for launch in launches if "dither" in launch.numbers]
+        self._members = [np.array(launch.members, np.uint32) for launch in self._noisy]
+
+    def __bool__(self) -> bool:
+        return bool(self._noisy or self._dithered)
+
+    def renew(self, step: int) -> None:
+        """Give the keys of a step."""
+        key = hashed(np.array([step & LOW], np.uint32), *self._seeds)
+        for launch in self._dithered:
+            launch.tell("dither", key)
+        for launch, members in zip(self._noisy, self._members, strict=True):
+            launch.tell("noise", hashed(members, key, self._seeds[0]))

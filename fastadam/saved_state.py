@@ -1,0 +1,139 @@
+"""What is read from a saved state: looked at before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .convert import SCALE
+from .groups import Values
+from .kernels.blocks import Int8
+from .kernels.formats import COMPENSATION, PAIRS, Formats
+from .memory.checks import SUPPORTED
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+def numeric(array: Any) -> bool:
+    """Whether an array holds numbers; those of ml_dtypes are no kind of NumPy's."""
+    return array.dtype.kind in "fiu" or array.dtype.name in SUPPORTED
+
+
+def matching(
+    opt: Optimizer,
+    saved: Mapping[Any, Any],
+    numbers: Sequence[Any],
+    name: str,
+    optional: bool = False,
+) -> list[Any]:
+    """Saved arrays in the order of the parameters, of whose shapes they are."""
+    if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
+        known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
+    arrays = [None if (array := saved.get(n)) is None else np.asarray(array) for n in numbers]
+    for array, param, label in zip(
+        arrays, opt._parameters.arrays, opt._parameters.names, strict=True
+    ):
+        if array is None and not optional:
+            raise ValueError(f"state_dict: {name} lacks {label}")
+        if array is not None and array.shape != param.shape:
+            raise ValueError(
+                f"state_dict: {name} of {label} has shape {array.shape}, expected {param.shape}"
+            )
+        if array is not None and not numeric(array):
+            raise TypeError(f"state_dict: {name} of {label} has dtype {array.dtype}")
+    return arrays
+
+
+def check_numbers(state_dict: Mapping[str, Any]) -> None:
+    """Refuse state that belongs to no parameter, and groups that are none."""
+    numbers = set()
+    for group in state_dict["param_groups"]:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ValueError(f"state_dict: the group {group!r} has no 'params'")
+        numbers |= {*group["params"]}
+    if strangers := state_dict["state"].keys() - numbers:
+        raise ValueError(
+            f"state_dict: state has the keys {sorted(map(repr, strangers))}, but the groups have "
+            f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        )
+    for number, entry in state_dict["state"].items():
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
+
+
+def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
+    """The saved number of each live parameter of a group: by name, or else by order."""
+    numbers = list(saved["params"])
+    if len(numbers) != len(raw["params"]):
+        raise ValueError(
+            f"{where}state_dict has {len(numbers)} parameters, the optimizer {len(raw['params'])}"
+        )
+    names, saved_names = raw.get("param_names"), saved.get("param_names")
+    if not names or not saved_names or len({*names}) < len(names):
+        return numbers
+    if {*names} != {*saved_names}:
+        raise ValueError(
+            f"{where}state_dict has other names: missing {sorted({*names} - {*saved_names})}, "
+            f"unknown {sorted({*saved_names} - {*names})}"
+        )
+    by_name = dict(zip(saved_names, numbers, strict=True))
+    return [by_name[name] for name in names]
+
+
+def entry_of(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
+    """The saved state of a parameter as NumPy arrays."""
+    entry = {name: np.asarray(value) for name, value in saved.items() if value is not None}
+    return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
+
+
+def taken_step(entry: dict[str, Any], label: str) -> int:
+    """Takes the count of steps out of an entry; 0 for a parameter that has taken none."""
+    if not entry:
+        return 0
+    if "step" not in entry:
+        raise ValueError(f"{label} lacks ['step']; it has {list(entry)}")
+    step = entry.pop("step")
+    if step.shape != ():
+        raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
+    if step.dtype.kind not in "fiu" or not step >= 0 or step % 1:
+        raise ValueError(f"{label}: step={step} is no count")
+    return int(step)
+
+
+def check_entry(
+    entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
+) -> None:
+    """Refuse saved state of a parameter that lacks names, or has arrays of other shapes."""
+    codes = {name for name, array in entry.items() if array.dtype == np.int8} - {COMPENSATION}
+    if missing := (wanted | {name + SCALE for name in codes}) - entry.keys():
+        raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
+    blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
+    numbers = dict.fromkeys(carried, ())
+    for name, array in entry.items():
+        shape = (numbers | blocks).get(name, param.shape)
+        if array.shape != shape:
+            raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
+        if not numeric(array):
+            raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
+
+
+def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -> None:
+    """Refuse the low bits of a parameter that the optimizer would lose or misread.
+
+    Raises:
+        ValueError: naming the option that they were saved with.
+    """
+    if COMPENSATION not in entry:
+        return
+    saved = entry[COMPENSATION].dtype.name
+    rests = {pair.rest.outside: name for name, pair in PAIRS.items()}
+    if rests.get(saved) != formats.compensation:
+        raise ValueError(
+            f"{label} has the compensation of compensation={rests.get(saved, saved)!r}, but the "
+            f"optimizer has compensation={formats.compensation!r} for it; give it the same, or "
+            "continue from the master weights of the saved run"
+        )
