@@ -18,6 +18,11 @@ def add(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param + grad, state
 
 
+def options_of_sums(options: Options) -> tuple[str, ...]:
+    """What adding a gradient does besides."""
+    return ("grad_scale", ZERO_GRADS) if options.zero_grads else ("grad_scale",)
+
+
 class Accumulator:
     """Sums of gradients between two updates.
 
@@ -46,7 +51,7 @@ class Accumulator:
 
     def expect(self, formats: Sequence[Formats]) -> None:
         """Prepare for gradients in these formats, one for each parameter."""
-        options = ("grad_scale", ZERO_GRADS) if self._options.zero_grads else ("grad_scale",)
+        options = options_of_sums(self._options)
         self.launches = [
             Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
             for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()

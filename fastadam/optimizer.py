@@ -10,11 +10,12 @@ import numpy as np
 from . import state_dict as saved
 from .accumulator import Accumulator
 from .algorithm import Algorithm
+from .budget import Budget, budget_of
 from .convert import master
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
-from .kernels.formats import COMPENSATION
+from .kernels.formats import COMPENSATION, Formats
 from .launch_plan import Plan
 from .memory.device import lock_for, refuse
 from .memory.flat import Flat, aligned_zeros
@@ -350,6 +351,19 @@ class Optimizer(Algorithm):
             formats = map(self._options.formats, arrays)
             return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
 
+    def memory(self) -> Budget:
+        """The bytes of parameters, gradients, state and what else is kept, beside those of plain
+        float32; gradients are taken to have the dtypes of those last given, at first those of the
+        parameters.
+
+        [plan][fastadam.plan] says the same of parameters that are not there yet.
+        """
+        with self._lock:
+            self._refresh()
+            rules = (group.rule for group in self._groups for _ in group.params)
+            sizes = (array.size for array in self._parameters.arrays)
+            return budget_of(zip(rules, self._formats(), sizes, strict=True), self._options)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
 
@@ -488,7 +502,7 @@ class Optimizer(Algorithm):
             self._groups,
             parameters,
             gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
-            [options.formats(p, t.name) for p, t in zip(arrays, dtypes, strict=True)],
+            self._formats(),
             self._state,
             tuple(self.carried),
             options,
@@ -498,6 +512,14 @@ class Optimizer(Algorithm):
             scaled,
         )
         return self._plan
+
+    def _formats(self) -> list[Formats]:
+        """How each parameter, its gradient and its state are kept."""
+        arrays, dtypes = self._parameters.arrays, self._grad_dtypes
+        return [
+            self._options.formats(param, dtype.name)
+            for param, dtype in zip(arrays, dtypes, strict=True)
+        ]
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

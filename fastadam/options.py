@@ -13,6 +13,7 @@ from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
 
 STATES = ("float32", "bfloat16", "int8")
+ROUNDINGS = ("nearest", "stochastic")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Options:
         _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
         _check_choice("shadow_dtype", self.shadow_dtype, (None, *NARROW))
         _check_choice("state_dtype", self.state_dtype, (None, *STATES))
-        _check_choice("rounding", self.rounding, ("nearest", "stochastic"))
+        _check_choice("rounding", self.rounding, ROUNDINGS)
         _check_choice("compensation", self.compensation, (None, *PAIRS))
         _check_count("accumulate_steps", self.accumulate_steps, 1, "1 updates at every step")
         _check_count("min_quantized_size", self.min_quantized_size, 0, "0 quantizes all state")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS
+from cases import CASES, DEFAULTS, FORMATS
 from processes import run
 
 import fastadam as fa
@@ -17,11 +17,12 @@ from fastadam.kernels.blocks import Sums
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import Elementwise
+from fastadam.kernels.storage import WHOLE, Elementwise
 from fastadam.norm import factor, square
 
 HERE = Path(__file__).parent
 CAPABILITY = (9, 0)
+SINGLE = Formats.alike("float32")
 ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
@@ -143,14 +144,23 @@ def sizes(streams):
     ]
 
 
-def check_update(rule, options, dtype, tmp_path):
-    strs = streams(rule, options, Formats.alike(dtype))
+VECTORS = {"float32": "v4.f32", "float64": "v2.f64", "uint16": "v4.u16", "int16": "v4.u16"}
+VECTORS |= {"uint8": "v4.u8", "int8": "v4.u8"}  # sixteen bytes at most
+
+
+def check_update(rule, options, formats, tmp_path):
+    options += formats.options
+    strs = streams(rule, options, formats)
     text = ptx(staged(rule, options), strs)
-    check(text, sizes(strs), tmp_path)
-    kind, other, width = ("f32", "f64", "v4") if dtype == "float32" else ("f64", "f32", "v2")
-    assert f"ld.global.{width}.{kind}" in text
-    assert f"st.global.{width}.{kind}" in text
-    assert not re.search(rf"\.{other}\b", text), "arithmetic in another precision"
+    check(text, sizes(strs), tmp_path, shared=any(s.storage.block < WHOLE for s in strs))
+    for stream in strs:
+        for column in stream.storage.stored:
+            if column.per == 1 and stream.mode != "w":
+                assert f"ld.global.{VECTORS[column.dtype]}" in text, stream
+            if stream.storage.block == WHOLE and column.per == 1 and "w" in stream.mode:
+                assert f"st.global.{VECTORS[column.dtype]}" in text, stream
+    if formats.compute == "float32":
+        assert not re.search(r"\.f64\b", text), "arithmetic in another precision"
     assert not re.search(r"\.approx|\.full|\.ftz", text), "arithmetic of less precision"
     check_rounding(text)
     return text
@@ -159,7 +169,7 @@ def check_update(rule, options, dtype, tmp_path):
 @pytest.mark.ptx
 @pytest.mark.parametrize("rule", rules())
 def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
-    text = check_update(rule, (), "float32", tmp_path)
+    text = check_update(rule, (), SINGLE, tmp_path)
     loads, stores = (len(re.findall(rf"{what}\.global\.v4\.f32", text)) for what in ("ld", "st"))
     reads, writes = 2 + len(rule.state), 1 + len(rule.state)
     assert loads * writes == stores * reads  # however often the loop is unrolled
@@ -167,9 +177,15 @@ def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
 
 
 @pytest.mark.ptx
+@pytest.mark.parametrize("formats", FORMATS.values(), ids=FORMATS)
+def test_every_format_moves_four_at_once(formats, tmp_path):
+    check_update(fa.AdamW.rule, (), formats, tmp_path)
+
+
+@pytest.mark.ptx
 @pytest.mark.parametrize("case", DEFAULTS[:2] + DEFAULTS[-1:], ids=lambda case: case.id)
 def test_all_options_at_once(case, tmp_path):
-    text = check_update(case.optimizer.rule, ALL, "float32", tmp_path)
+    text = check_update(case.optimizer.rule, ALL, SINGLE, tmp_path)
     assert "ld.global.v4.u8" in text  # the mask
     assert "st.global.v4.u16" in text  # the copy in bfloat16
 
@@ -177,7 +193,8 @@ def test_all_options_at_once(case, tmp_path):
 @pytest.mark.ptx
 @pytest.mark.parametrize("case", DEFAULTS[::3], ids=lambda case: case.id)
 def test_float64_is_float64_throughout(case, tmp_path):
-    check_update(case.optimizer.rule, (), "float64", tmp_path)
+    text = check_update(case.optimizer.rule, (), Formats.alike("float64"), tmp_path)
+    assert not re.search(r"\.f32\b", text), "arithmetic in another precision"
 
 
 @pytest.mark.ptx
@@ -212,7 +229,7 @@ def test_an_argument_may_be_left_out(tmp_path):
     def three(param, grad, state, h):
         return max(param - grad, -3.0, h.lr), state
 
-    check_update(fa.rule(hyper=("lr",))(three), (), "float32", tmp_path)
+    check_update(fa.rule(hyper=("lr",))(three), (), SINGLE, tmp_path)
 
 
 @pytest.mark.ptx

@@ -131,7 +131,7 @@ class Int8:
 
         return Pieces(
             lambda at, i: number(decoded(load(at[codes], i), load_scale(at[scales], 0))),
-            lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),),
             pack,
             scratch=block + 2 * LANES,
         )
@@ -177,7 +177,7 @@ class Sums:
 
         return Pieces(
             lambda at, i: zero,
-            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             pack,
             scratch=2 * self.block,
         )
