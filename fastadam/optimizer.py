@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, chec
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION, Formats
 from .launch_plan import Plan
+from .memory.device import lock_for, refuse
 from .memory.flat import Flat, aligned_zeros
 from .memory.inputs import OtherDtypesError, gradients
 from .memory.parameters import Parameters
-from .memory.tree import Tree, filled
+from .memory.tree import Tree, filled, leaves
 from .options import NAMES, Options
 from .rules import Rule
 from .signature import signature_of
@@ -120,7 +120,7 @@ class Optimizer(Algorithm):
 
     def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
         own = {*vars(self)}  # what a subclass keeps
-        self._defaults, self._options, self._lock = defaults, options, Lock()
+        self._defaults, self._options = defaults, options
         self._parameters, self._state = Parameters(), State()
         self._copies = Copies(options)
         self._accumulator = Accumulator(options) if options.accumulates else None
@@ -133,13 +133,15 @@ class Optimizer(Algorithm):
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
             params = list(params)
-        if is_groups(params):
-            for group in params:
-                self._add(group)
-        else:
-            self._add({"params": params}, alone=True)
-        options.check_params(array.dtype.name for array in self._parameters.arrays)
-        self._copies.follow(self._parameters)
+        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
+        with self._lock:
+            if is_groups(params):
+                for group in params:
+                    self._add(group)
+            else:
+                self._add({"params": params}, alone=True)
+            options.check_params(array.dtype.name for array in self._parameters.arrays)
+            self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
     # What a user sees
@@ -239,6 +241,7 @@ class Optimizer(Algorithm):
             TypeError, ValueError: as the constructor, before anything is added.
         """
         with self._lock:
+            self._refuse_captured("add_param_group()")
             self._refresh()
             self._add(param_group)
             self._copies.follow(self._parameters)
@@ -250,7 +253,8 @@ class Optimizer(Algorithm):
         lr: float | None = None,
         mask: Any = None,
         grad_scale: float | None = None,
-        found_inf: bool = False,
+        found_inf: Any = False,
+        stream: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
@@ -266,7 +270,10 @@ class Optimizer(Algorithm):
                 marked True move.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
-            found_inf: True skips the step: nothing moves, and it is not counted.
+            found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
+                array of one number there, for which the host does not wait.
+            stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
+                Left out, it is the current stream of the library that the parameters are from.
 
         Returns:
             The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
@@ -274,7 +281,7 @@ class Optimizer(Algorithm):
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
         """
-        with self._lock:
+        with self._lock if stream is None else self._on(stream):
             if self._edits.pending:
                 self._refresh()
             values = self._steady
@@ -296,17 +303,21 @@ class Optimizer(Algorithm):
             plan.write_records(
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
-            norm, lr = None, values[0].get("lr")
+            norm, rate = None, values[0].get("lr")
             if plan.ahead.needed or found_inf is not False:
+                if plan.gate:
+                    if plan.gate.takes(found_inf):
+                        return plan.gate.step(self, lr, grad_scale, found_inf)
+                    rate = self._settle(plan, values, lr)
                 count = self._state.count + 1
                 norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                 if verdict != "update":
-                    return new_info((self._state.count, lr, norm, verdict == "skip", False))
+                    return new_info((self._state.count, rate, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
             plan.run()
             info = late_info if callable(norm) else new_info
-            return info((self._state.count, lr, norm, False, plan.active))
+            return info((self._state.count, rate, norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -364,6 +375,7 @@ class Optimizer(Algorithm):
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
         """
         with self._lock:
+            self._refuse_captured("load_state_dict()")
             self._refresh()
             saved.load(self, state_dict)
 
@@ -374,6 +386,14 @@ class Optimizer(Algorithm):
         return saved.restored, (type(self), *saved.parts(self))
 
     # How a step goes
+
+    def _on(self, stream: Any) -> Any:
+        """The lock, and a stream of a device that work goes to meanwhile."""
+        return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+
+    def _refuse_captured(self, what: str) -> None:
+        if captured := getattr(self._lock, "captured", None):
+            captured.refuse(what)
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""
@@ -392,10 +412,23 @@ class Optimizer(Algorithm):
             if "lr" not in self.defaults:
                 raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
+        if self._state.pending and any(group.switched for group in self._groups):
+            self._state.settle()  # what there is to compute depends on the count
         values = [group.at(self._state.count + 1, lr) for group in self._groups]
         if self._steady is None:
             self._follow(values)
         return values
+
+    def _settle(self, plan: Plan, values: list[Values], lr: float | None) -> float | None:
+        """The learning rate of a step that is known only now, if there were steps of which a
+        device had to say whether they count; its constants are written."""
+        if self._state.pending is not None:
+            self._state.settle()
+            values[:] = self._values(lr)
+            plan.write_records(
+                self.hyper, plan.carry(self.carry, values) if self.carried else values
+            )
+        return values[0].get("lr")
 
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
@@ -509,6 +542,14 @@ def _there(flat: Flat | None, name: str, option: str) -> Flat:
     if flat is None:
         raise AttributeError(f"there is no {name}; give the optimizer {option}")
     return flat
+
+
+def _first_array(params: Any) -> Any:
+    """An array of the parameters, if they are what they should be."""
+    if is_groups(params):
+        params = params[0]["params"]
+    tree = params.tree if isinstance(params, Flat) else params
+    return next((leaf for _, leaf in leaves(tree)), None)
 
 
 def is_groups(params: Any) -> bool:

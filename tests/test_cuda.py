@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ from cases import CASES, DEFAULTS, FORMATS
 from processes import run
 
 import fastadam as fa
-from fastadam.kernels import cuda, factory
+from fastadam.kernels import cuda, cuda_driver, factory, gate
 from fastadam.kernels.blocks import Sums
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import WHOLE
-from fastadam.norm import square
+from fastadam.kernels.storage import WHOLE, Elementwise
+from fastadam.norm import factor, square
 
 HERE = Path(__file__).parent
 CAPABILITY = (9, 0)
@@ -25,7 +26,7 @@ SINGLE = Formats.alike("float32")
 ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
-@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py"])
+@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py", "simulator_streams.py"])
 def test_in_the_simulator(file):
     done = run(
         *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),
@@ -36,6 +37,50 @@ def test_in_the_simulator(file):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_the_driver_is_called_as_it_wants(monkeypatch):
+    """With so many arguments, and an error for whatever it refuses."""
+    called, codes = [], {}
+
+    class Library:
+        def __getattr__(self, name):
+            def function(*args):
+                assert len(args) == len(cuda_driver._FUNCTIONS[name]), name
+                called.append(name)
+                return codes.get(name, 0)
+
+            return function
+
+    monkeypatch.setattr(cuda_driver, "memset", lambda *args: None)
+    monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
+    driver = cuda_driver.Driver()
+    driver._call = Library()
+    driver.launch(5, 1, 32, driver.arguments(7), 1)
+    driver.copy_in(1, 2, 3, 1)
+    driver.copy_out(1, 2, 3, 1)
+    driver.copy(1, 2, 3, 1)
+    driver.clear(1, 2, 1)
+    driver.finish(1)
+    driver.finish_all()
+    driver.prepare()
+    assert not driver.capturing(3)
+    event = driver.event()
+    driver.record(event, 1)
+    driver.follow(3, event)
+    driver.reach(event)
+    assert driver.reached(event)
+    codes["cuEventQuery"] = cuda_driver.NOT_READY
+    assert not driver.reached(event)
+    with driver.relaxed():
+        pass
+    del event
+    for _ in range(2):  # the first piece goes back before the second is made
+        driver.pinned(8)
+    assert {*called} == cuda_driver._FUNCTIONS.keys() - {"cuGetErrorString"}
+    codes["cuLaunchKernel"] = 719
+    with pytest.raises(RuntimeError, match="error 719"):
+        driver.launch(5, 1, 32, driver.arguments(7), 1)
 
 
 def rules():
@@ -83,6 +128,13 @@ def check(text, arrays, tmp_path, *, shared=False):
         assert registers <= 128, "two blocks of 256 threads would not fit"
 
 
+def check_rounding(text):
+    """That every operation rounds once, by itself, to nearest, as on the CPU: what says so is not
+    joined to anything else by the assembler either."""
+    assert not re.search(r"\bfma\b|\bmad\.f", text)
+    assert not re.search(r"\b(add|sub|mul|div|sqrt)\.f(32|64)\b", text)
+
+
 def sizes(streams):
     return [
         np.dtype(column.dtype).itemsize
@@ -110,6 +162,7 @@ def check_update(rule, options, formats, tmp_path):
     if formats.compute == "float32":
         assert not re.search(r"\.f64\b", text), "arithmetic in another precision"
     assert not re.search(r"\.approx|\.full|\.ftz", text), "arithmetic of less precision"
+    check_rounding(text)
     return text
 
 
@@ -151,7 +204,22 @@ def test_sums_are_made_in_shared_memory(tmp_path):
     check(text, [4], tmp_path, shared=True)
     assert "bar.sync" in text
     assert "ld.global.v4.f32" in text
-    assert "add.rn.f64" in text or "add.f64" in text
+    assert "add.rn.f64" in text
+    check_rounding(text)
+
+
+@pytest.mark.ptx
+def test_what_stands_before_launches_is_small(tmp_path):
+    """The factor of a clip, and the gate that lets a step happen."""
+    text = cuda.ptx(gate.compiled(), CAPABILITY)
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text)
+    assert "bar.sync" in text
+    check_rounding(text)
+    assembled(text, tmp_path)
+    storage = Elementwise("factor", "float32", "float64", encode=np.float32)
+    text = ptx(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    assert "sqrt.rn.f64" in text
+    check_rounding(text)
 
 
 @pytest.mark.ptx
@@ -162,10 +230,6 @@ def test_an_argument_may_be_left_out(tmp_path):
         return max(param - grad, -3.0, h.lr), state
 
     check_update(fa.rule(hyper=("lr",))(three), (), SINGLE, tmp_path)
-
-
-def test_a_small_grid_is_launched_without_a_warning():
-    cuda.launcher(cuda.compiled(lambda task: None), 1)
 
 
 @pytest.mark.ptx

@@ -181,10 +181,18 @@ def gradients(
 ) -> Inputs:
     """The gradients of some parameters, of these dtypes; None leaves one out."""
     check = checks.check_cleared if cleared else checks.check_gradient
-    return Inputs(params, param_names, names, dtypes, check, True, cleared)
+    return _kind(params)(params, param_names, names, dtypes, check, True, cleared)
 
 
 def masks(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:
     """Which elements of some parameters move."""
     dtypes = [np.dtype(bool)] * len(params)
-    return Inputs(params, param_names, names, dtypes, checks.check_mask, False)
+    return _kind(params)(params, param_names, names, dtypes, checks.check_mask, False)
+
+
+def _kind(params: Sequence[Any]) -> type[Inputs]:
+    if not isinstance(params[0], DeviceArray):
+        return Inputs
+    from .device_inputs import DeviceInputs
+
+    return DeviceInputs
