@@ -74,15 +74,15 @@ class Accumulator:
         self.seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         self.count += 1
 
-    def completed(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """The last gradients, with zeros for parameters that had theirs earlier."""
+    def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
+        """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""
         if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
             return grads
         return [
-            aligned_zeros(total.size, total.dtype, total).reshape(total.shape)
+            aligned_zeros(total.size, dtype, total).reshape(total.shape)
             if seen and grad is None
             else grad
-            for seen, grad, total in zip(self.seen, grads, self.sums, strict=True)
+            for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
         ]
 
     def restore(self, count: int, sums: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """The keys of random rounding: from the seed, the step and the parameter."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from .kernels.rounding import hashed
 from .launch import Launch
 
 LOW = 0xFFFFFFFF
+STARTS = (0, 0x9E3779B9)
 
 
 class Noise:
@@ -18,7 +20,7 @@ class Noise:
     """
 
     def __init__(self, launches: Sequence[Launch], seed: int) -> None:
-        self._seeds = [np.array([part & LOW], np.uint32) for part in (seed, int(seed) >> 32)]
+        self._seeds = [_folded(int(seed), start) for start in STARTS]
         self._noisy = [launch for launch in launches if "noise" in launch.numbers]
         self._dithered = [launch for launch in launches if "dither" in launch.numbers]
         self._members = [np.array(launch.members, np.uint32) for launch in self._noisy]
@@ -33,3 +35,13 @@ class Noise:
             launch.tell("dither", key)
         for launch, members in zip(self._noisy, self._members, strict=True):
             launch.tell("noise", hashed(members, key, self._seeds[0]))
+
+
+def _folded(seed: int, start: int) -> Any:
+    """Thirty-two bits of a seed of any length."""
+    bits, key = np.array([start], np.uint32), np.array([start], np.uint32)
+    while True:
+        bits = hashed(np.array([seed & LOW], np.uint32), bits, key)
+        seed >>= 32
+        if not seed:
+            return bits

@@ -295,7 +295,7 @@ class Optimizer(Algorithm):
             else:
                 arrays = self._gradients(grads)
             if self._accumulator and self._accumulator.last:
-                arrays = self._accumulator.completed(arrays)
+                arrays = self._accumulator.completed(arrays, self._grad_dtypes)
             if not plan.gradients.same(arrays):
                 plan = self._looked(plan, arrays)
             if mask is not None:

@@ -74,8 +74,13 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
         ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
         ...     return param - h.lr * exp_avg, (exp_avg,)
     """
-    _check_names("state", state, reserved=("param", "grad", "step"))
+    _check_names("state", state, reserved=("param", "grad", "step", "compensation"))
     _check_names("hyper", hyper, reserved=())
+    if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
+        raise ValueError(
+            f"rule: state name {scales[0]!r} is that of the scales of another, kept in eight bits; "
+            "choose another"
+        )
 
     def mark(function: Function) -> Rule:
         if not hasattr(function, "__code__"):

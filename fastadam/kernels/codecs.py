@@ -103,8 +103,20 @@ def sum_of_bfloat16(high, rest):
     return bfloat16_to_float32(high) + bfloat16_to_float32(rest)
 
 
-def rest_as_bfloat16(value):
+def _rest(value):
     """Nothing where the bfloat16 is all there is to say: infinity, NaN."""
-    value = f32(value)
     rest = value - bfloat16_to_float32(float32_to_bfloat16(value))
     return float32_to_bfloat16(rest if rest - rest == f32(0) else f32(0))
+
+
+def _sum_kept(value):
+    """A rest that is rounded up to a tie moves the bfloat16: once, not when next it is written."""
+    return sum_of_bfloat16(float32_to_bfloat16(value), _rest(value))
+
+
+def high_of_sum(value):
+    return float32_to_bfloat16(_sum_kept(f32(value)))
+
+
+def rest_of_sum(value):
+    return _rest(_sum_kept(f32(value)))
