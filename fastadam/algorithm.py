@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from .groups import Group, ParamGroup, Values, checked
+from .options import Options
 from .rules import Rule
 
 
@@ -20,6 +21,7 @@ class Algorithm:
     defaults: ClassVar[Values] = {}
     carried: ClassVar[dict[str, float]] = {}
     uncounted: ClassVar[bool] = False
+    _options = Options()
 
     def hyper(self, group: Values, step: int) -> dict[str, float]:
         """The constants of one step, computed in float64 on the host.
@@ -58,10 +60,15 @@ class Algorithm:
     def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
         """A group whose hyperparameters at a step go together, with the rule that follows."""
         group = Group(raw, params, self.defaults, where)
-        values = group.at(step)
-        self.check(values)
-        group.rule = self.variant(values)
+        group.rule = self._rule_for(group.at(step))
         return group
+
+    def _rule_for(self, values: Values) -> Rule:
+        """The rule for hyperparameters that go together, and with the options."""
+        self.check(values)
+        rule = self.variant(values)
+        self._options.check_rule(rule)
+        return rule
 
     def _start(self, group: Group, values: Values) -> dict[str, float]:
         """What the state of a group starts at."""

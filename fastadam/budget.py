@@ -175,6 +175,7 @@ def plan(
     check_known(keywords, [*found.defaults, *NAMES], f"plan(): {found.__name__}")
     options = Options(**{name: keywords.pop(name) for name in NAMES if name in keywords})
     made, values = unbound(found, keywords, "plan(): ")
+    options.check_rule(made.variant(values))
     vector = SimpleNamespace(dtype=SimpleNamespace(name=params), size=size)
     options.check_params([params])
     Copies(options).check([vector])

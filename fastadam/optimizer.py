@@ -433,8 +433,7 @@ class Optimizer(Algorithm):
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         for group, value in zip(self._groups, values, strict=True):
-            self.check(value)
-            rule = self.variant(value)
+            rule = self._rule_for(value)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
         self.rule = self._groups[0].rule

@@ -11,8 +11,10 @@ import numpy as np
 from .kernels.formats import NARROW, PAIRS, Formats
 from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
+from .rules import Rule
 
-STATES = ("float32", "bfloat16", "int8")
+ROUNDED = ("bfloat16", "int8")
+STATES = ("float32", *ROUNDED)
 ROUNDINGS = ("nearest", "stochastic")
 
 
@@ -116,6 +118,18 @@ class Options:
             self.compensation if dtype == "bfloat16" else None,
             self.rounding if dtype in NARROW else "nearest",
         )
+
+    def check_rule(self, rule: Rule) -> None:
+        """Refuse a rule whose state may not be rounded where it would be.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        if rule.exact and self.state_dtype in ROUNDED:
+            raise ValueError(
+                f"state_dtype={self.state_dtype!r}: the rule {rule.name} takes a difference of "
+                "states, which may not be rounded; leave state_dtype out"
+            )
 
     def check_params(self, dtypes: Iterable[str]) -> None:
         """Refuse options of low precision that none of the parameters could follow.

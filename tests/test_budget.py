@@ -87,9 +87,11 @@ def test_memory_of_what_options_keep(options):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_plan_is_what_comes_true(case):
-    w = np.ones(SMALL, named("bfloat16"))
-    opt = case.optimizer(w, **case.hyper, **LOW)
-    plan = fa.plan(float(SMALL), case.optimizer, params="bfloat16", **case.hyper, **LOW)
+    w, options = np.ones(SMALL, named("bfloat16")), dict(LOW)
+    if "centered" in case.hyper:  # its state may not be rounded
+        del options["state_dtype"]
+    opt = case.optimizer(w, **case.hyper, **options)
+    plan = fa.plan(float(SMALL), case.optimizer, params="bfloat16", **case.hyper, **options)
     assert plan == opt.memory()
     opt.step(np.ones(SMALL, w.dtype))
     assert said(plan) == measured(opt, [w])

@@ -251,7 +251,7 @@ def test_keys_of_codes_differ_with_seeds_and_steps():
     def key(seed, step):
         opt = fa.AdamW(np.ones(4096, F32), state_dtype="int8", seed=seed)
         opt.step(np.ones(4096, F32))
-        opt._plan.ahead._noise.renew(step)
+        opt._plan.ahead.noise.renew(step)
         (launch,) = opt._plan._launches
         return int(launch.numbers["dither"][0])
 
@@ -546,6 +546,20 @@ def test_initial_state_is_coded():
 def test_bad_options_are_refused(options, dtype, error, message):
     with pytest.raises(error, match=message):
         fa.AdamW(weights(dtype), **options)
+
+
+def test_state_that_may_not_be_rounded_is_refused():
+    for state in ("int8", "bfloat16"):
+        with pytest.raises(ValueError, match=f"state_dtype='{state}'.*rmsprop.*leave"):
+            fa.RMSprop(weights(), centered=True, state_dtype=state)
+        with pytest.raises(ValueError, match=f"state_dtype='{state}'"):
+            fa.plan(1e6, "rmsprop", centered=True, state_dtype=state)
+    opt = fa.RMSprop(weights(), state_dtype="int8")
+    train(opt, opt.params, 1)
+    opt.param_groups[0]["centered"] = True
+    with pytest.raises(ValueError, match="state_dtype='int8'"):
+        train(opt, opt.params, 1)
+    fa.RMSprop(weights(BF16), centered=True, rounding="stochastic", state_dtype="float32")
 
 
 def test_options_of_sixteen_bits_may_meet_other_parameters():
