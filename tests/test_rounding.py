@@ -142,6 +142,16 @@ def test_what_is_exact_is_never_moved_by_rounding(name):
         assert np.isnan(got[~real].astype(np.float32)).all()
 
 
+def test_rounding_by_chance_makes_nothing_infinite_that_rounding_to_nearest_does_not():
+    values = np.linspace(65_000, 66_000, 4096, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        want = np.isinf(values.astype(np.float16))
+    for signed in (values, -values):
+        got = rounded(signed, FLOAT["float16"], "round:float16", 7).view(np.float16)
+        np.testing.assert_array_equal(np.isinf(got), want)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(signed))
+
+
 def test_keys_positions_and_their_high_bits_draw_apart():
     def draw(key, first, count=20000):
         with np.errstate(over="ignore"):
