@@ -14,7 +14,7 @@ _1, _8, _13, _15, _16, _19 = u32(1), u32(8), u32(13), u32(15), u32(16), u32(19)
 _LOW = 0xFFFFFFFF
 _INFINITY, _SIGN = u32(0x7F800000), u32(0x80000000)
 _SMALLEST_NORMAL_HALF = f32(2.0**-14)
-_LARGEST_HALF, _TOO_LARGE_FOR_HALF = f32(65504.0), f32(65520.0)
+_LARGEST_HALF, _LARGEST_BITS, _TOO_LARGE_FOR_HALF = f32(65504.0), u32(0x477FE000), f32(65520.0)
 
 
 def hashed(counter: Any, key: Any, second_key: Any) -> Any:
@@ -61,7 +61,6 @@ def to_float16(value, noise):
     sign = u32(f32(value).view(np.uint32) & _SIGN)
     tiny = u32(f32(f32(units) * f32(2.0**-24)).view(np.uint32) | sign).view(np.float32)
     normal = cut(value, noise, _13)
-    largest = u32(_LARGEST_HALF.view(np.uint32) | sign).view(np.float32)
     if size < _TOO_LARGE_FOR_HALF and abs(normal) > _LARGEST_HALF:
-        return largest
+        return u32(_LARGEST_BITS | sign).view(np.float32)
     return tiny if size < _SMALLEST_NORMAL_HALF else normal
