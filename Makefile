@@ -11,6 +11,7 @@ bench:
 	fastadam bench --csv bench/results/optimizers.csv --sizes 1e7 \
 		--optimizer all sgd:momentum=0.9 rmsprop:momentum=0.9 adam:amsgrad=True
 	fastadam bench --csv bench/results/tail.csv --tail --seconds 60
+	fastadam bench --csv bench/results/low-precision.csv --low-precision --seconds 60
 	python bench/torch_adapter.py --csv bench/results/torch-adapter.csv
 	python bench/charts.py
 	python bench/convergence.py

@@ -43,7 +43,7 @@ CODES: dict[str, Code] = {
     **{name: Books(*books) for name, books in SCALED.items()},
     **{f"{name}, raised": Books(*books, raised=True) for name, books in SCALED.items()},
     "between, nearest": Between(NEAREST, "zero"),
-    "between": Between(),
+    "between": Between(tail="unbiased"),
     "shift, nearest": Shift(NEAREST, "zero"),
     "shift, m nearest": Shift((False, True), "zero"),
     "shift, v nearest": Shift((True, False)),
@@ -53,7 +53,7 @@ CODES: dict[str, Code] = {
     "shift, clamped below": Shift(tail="clamped"),
     "shift, unbiased below": Shift(tail="unbiased"),
     "shift": Shift(),
-    "offset": Offset(),
+    "offset": Offset(tail="unbiased"),
 }
 CHOSEN = "shift"
 REFERENCE, BAR, WORST = "float32", 2, 1e4

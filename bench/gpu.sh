@@ -63,15 +63,15 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader ||
 status=0
 began "tests"
 # warnings of versions that nobody has tried yet are no failures here
-timeout 250 "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP \
+timeout 270 "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP \
     tests/test_gpu.py 2>&1 | tee "$out/gpu-tests.log" || status=1
 
 began "benchmark"
-timeout 220 "$python" bench/gpu.py --out "$out" --seconds "${CASE_SECONDS:-8}" 2>&1 |
+timeout 210 "$python" bench/gpu.py --out "$out" --seconds "${CASE_SECONDS:-8}" 2>&1 |
     tee "$out/gpu-bench.log" || status=1
 
 began "length of chunks"
-timeout 60 "$python" bench/gpu_chunks.py 2>&1 | tee "$out/gpu-chunks.log" || status=1
+timeout 50 "$python" bench/gpu_chunks.py 2>&1 | tee "$out/gpu-chunks.log" || status=1
 
 began "done, status $status"
 ls -l "$out"

@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import functional as functional
     from . import schedules as schedules
+    from .budget import Budget as Budget
+    from .budget import plan as plan
     from .kernels.threads import get_threads as get_threads
     from .kernels.threads import set_threads as set_threads
     from .launch import warmup as warmup
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .step_info import StepInfo as StepInfo
 
 _HOMES = {
+    "Budget": "budget",
     "Flat": "memory.flat",
     "LossScaler": "loss_scaler",
     "Optimizer": "optimizer",
@@ -32,6 +35,7 @@ _HOMES = {
     "flatten": "memory.flat",
     "functional": "functional",
     "get_threads": "kernels.threads",
+    "plan": "budget",
     "rule": "rules",
     "schedules": "schedules",
     "set_threads": "kernels.threads",

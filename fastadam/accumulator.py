@@ -18,6 +18,11 @@ def add(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param + grad, state
 
 
+def options_of_sums(options: Options) -> tuple[str, ...]:
+    """What adding a gradient does besides."""
+    return ("grad_scale", ZERO_GRADS) if options.zero_grads else ("grad_scale",)
+
+
 class Accumulator:
     """Sums of gradients between two updates.
 
@@ -46,7 +51,7 @@ class Accumulator:
 
     def expect(self, formats: Sequence[Formats]) -> None:
         """Prepare for gradients in these formats, one for each parameter."""
-        options = ("grad_scale", ZERO_GRADS) if self._options.zero_grads else ("grad_scale",)
+        options = options_of_sums(self._options)
         self.launches = [
             Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
             for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
@@ -69,15 +74,15 @@ class Accumulator:
         self.seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         self.count += 1
 
-    def completed(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """The last gradients, with zeros for parameters that had theirs earlier."""
+    def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
+        """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""
         if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
             return grads
         return [
-            aligned_zeros(total.size, total.dtype, total).reshape(total.shape)
+            aligned_zeros(total.size, dtype, total).reshape(total.shape)
             if seen and grad is None
             else grad
-            for seen, grad, total in zip(self.seen, grads, self.sums, strict=True)
+            for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
         ]
 
     def restore(self, count: int, sums: Sequence[Any]) -> None:

@@ -11,7 +11,7 @@ from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch
 from .memory import checks
-from .memory.device import as_array
+from .memory.device import as_array, is_device
 from .noise import Noise
 from .norm import Clip, Norm
 from .options import Options, flag_of, unscale_of
@@ -31,6 +31,8 @@ class Ahead:
 
     Attributes:
         needed: whether there is anything to do at every step.
+        norm: what takes the norm of all gradients, if anything asks for it.
+        noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
     """
 
@@ -47,25 +49,29 @@ class Ahead:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self._norm = self._finite = Norm(params, formats, threads) if measures else None
+        self.norm = self._finite = Norm(params, formats, threads) if measures else None
         if accumulator:
-            self._finite = self._norm if options.skip_nonfinite else None
-            self._norm = Norm(params, formats, threads, ("grad_sum",)) if measures else None
+            self._finite = self.norm if options.skip_nonfinite else None
+            self.norm = Norm(params, formats, threads, ("grad_sum",)) if measures else None
             accumulator.expect(formats)
-        for launch in (*launches, *(self._norm.launches if self._norm else ())):
+        for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
         self._clip = self._clipping(formats) if options.clips else None
-        parts = dict.fromkeys((self._norm, self._finite, accumulator))
+        parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
-        self._noise = Noise(launches, options.seed)
-        self.needed = scaled or measures or bool(accumulator or self._noise or options.ema_warmup)
+        self.noise = Noise(launches, options.seed)
+        self.needed = scaled or measures or bool(accumulator or self.noise or options.ema_warmup)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self._tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
             self._tell("ema_comp", options.ema_comp(0))
+
+    def follow(self, part: Any) -> None:
+        """Let somebody else know, too, where the gradients are."""
+        self._parts.append(part)
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -87,7 +93,7 @@ class Ahead:
             TypeError, ValueError: for a bad scale or flag.
         """
         unscale = unscale_of(grad_scale, self._dtypes)
-        skip = found_inf is not False and flag_of(found_inf)
+        skip = found_inf is not False and flag_of(_fetched(found_inf))
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
@@ -104,36 +110,42 @@ class Ahead:
         if accumulator and not last:
             accumulator.add(unscale)
             return None, "wait"
-        if self._noise:
-            self._noise.renew(step)
         self._tell("unscale", unscale)
+        self.tell_step(step)
+        return norm, "update"
+
+    def tell_step(self, step: int) -> None:
+        """Give options the numbers that depend on the count of steps."""
+        if self.noise:
+            self.noise.renew(step)
         if self._options.ema_warmup:
             self._tell("ema_comp", self._options.ema_comp(step))
-        return norm, "update"
 
     def _measured(self, unscale: float, last: bool) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
-        taken, scale = self._norm if last else self._finite, unscale
+        taken, scale = self.norm if last else self._finite, unscale
         if self._accumulator and last:
             scale = 1 / self._options.accumulate_steps
             if taken:
                 taken.tell("unscale", unscale)
-        if not taken:
-            self._tell("grad_scale", scale)
-            return None
-        taken.run()
-        if self._clip and last:
+        self.measure(taken, scale, last)
+        return taken.norm(scale, wait=self._options.skip_nonfinite) if taken else None
+
+    def measure(self, taken: Norm | None, scale: float, last: bool = True) -> None:
+        """Take a norm, and tell kernels what to multiply gradients by."""
+        if taken:
+            taken.run()
+        if taken and self._clip and last:
             self._clip.run(scale)
         else:
             self._tell("grad_scale", scale)
-        return taken.norm(scale, wait=self._options.skip_nonfinite)
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """Whether all gradients are finite: if their norm is, or else on a second look at those of
         float64, whose squares may overflow."""
         if math.isfinite(norm):
             return True
-        taken, accumulator = (self._norm if last else self._finite), self._accumulator
+        taken, accumulator = (self.norm if last else self._finite), self._accumulator
         assert taken
         for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
             grad = np.asarray(as_array(arrays[number]))
@@ -152,10 +164,15 @@ class Ahead:
 
     def _clipping(self, formats: Sequence[Formats]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
-        assert self._norm
-        clip = Clip(self._norm, self._options, self._dtypes)
+        assert self.norm
+        clip = Clip(self.norm, self._options, self._dtypes)
         for launch in self._launches:
             factors = clip.factors[formats[launch.members[0]].compute]
             first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
             launch.place("grad_scale", [first + k * step for k in range(len(formats))])
         return clip
+
+
+def _fetched(number: Any) -> Any:
+    """A number, fetched from a device if it is there."""
+    return np.asarray(as_array(number)) if is_device(number) else number

@@ -47,9 +47,15 @@ def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
     return values.reshape(codes.shape)
 
 
+def code_names(entry: Mapping[str, Any]) -> set[str]:
+    """The names of the state in an entry that is kept as codes."""
+    codes = {name for name, array in entry.items() if array.dtype == np.int8}
+    return codes - {COMPENSATION}
+
+
 def state_names(entry: Mapping[str, Any]) -> set[str]:
     """The names of the state in an entry, without those of scales and of compensation."""
-    scales = {name + SCALE for name in entry if name + SCALE in entry}
+    scales = {name + SCALE for name in code_names(entry)}
     return entry.keys() - scales - {COMPENSATION}
 
 
@@ -58,8 +64,7 @@ def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
 
     It is rounded to codes by chance, as in a step.
     """
-    fit = dict(entry)
-    coded = {name for name in entry if name + SCALE in entry}
+    fit, coded = dict(entry), code_names(entry)
     if formats.state != "int8":
         for name in coded:
             codes, scales = _plain(entry[name], "int8"), _plain(fit.pop(name + SCALE), "float32")

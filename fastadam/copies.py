@@ -36,7 +36,7 @@ class Copies:
         Raises:
             TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
         """
-        dtypes = sorted({str(param.dtype) for param in params})
+        dtypes = sorted({param.dtype.name for param in params})
         if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
             raise TypeError(
                 f"ema_decay: the average is one buffer of one dtype, but the parameters have "

@@ -6,6 +6,7 @@ Every optimizer has one, under its name in lower case: `functional.adamw` is the
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from operator import index
 from threading import local
@@ -20,7 +21,7 @@ from .kernels.formats import Formats
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
 from .memory import checks
-from .memory.device import as_array
+from .memory.device import as_array, is_device, lock_for, places_of, refuse
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
@@ -52,12 +53,49 @@ class _Desk:
     def runner(self, threads: int | None) -> Callable[[], None]:
         return self._launch.table.runner(threads)
 
+    def run_in(self, stream: Any) -> None:
+        refuse(stream)
+
     def same(self, arrays: Sequence[Any]) -> bool:
         return same_arrays(arrays, self._seen)
 
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
         self._launch.table.rows[0, 1:] = addresses
         self._seen = list(map(ref, arrays))
+
+
+class _DeviceDesk(_Desk):
+    """A desk for arrays on a device, which looks where they are, and in which stream to work."""
+
+    def __init__(
+        self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+    ) -> None:
+        self._turn = lock_for(param)
+        with self._turn:
+            super().__init__(rule, param, grad_dtype, forget)
+            self._start = super().runner(None)
+
+    def runner(self, threads: int | None) -> Callable[[], None]:
+        return partial(self.run_in, None)
+
+    def run_in(self, stream: Any) -> None:
+        from .memory.streams import orders_of
+
+        with self._turn if stream is None else self._turn.on(stream):
+            if self._turn.captures:
+                raise RuntimeError(
+                    "a bare step cannot be captured in a CUDA graph: its count would stay the same "
+                    "when it is replayed; capture the step of an optimizer"
+                )
+            self._turn.join(orders_of([array() for array in self._seen]))
+            self._start()
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        return super().same(arrays) and places_of(arrays) == self._places
+
+    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        super().place(arrays, addresses)
+        self._places = list(addresses)
 
 
 class _Memory(local):
@@ -71,12 +109,13 @@ class _Memory(local):
 def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     """The step of an optimizer class as a function over bare buffers.
 
-    The function is `step(param, grad, *state, step, threads=None, **hyper)`. `param` and the state
-    arrays, in the order of the rule, are updated in place. All arrays are one-dimensional and
-    contiguous, of one size, and share no memory; the state is of the dtype of the arithmetic
-    (float64 for float64 parameters, else float32) and zero before the first step. `step` is
-    counted from 1. `hyper` are the keywords of the class,
-    with its defaults. The function raises TypeError and ValueError before anything changes.
+    The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
+    and the state arrays, in the order of the rule, are updated in place. All arrays are
+    one-dimensional and contiguous, of one size, and share no memory; the state is of the dtype of
+    the arithmetic (float64 for float64 parameters, else float32) and zero before the first step.
+    `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
+    that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
+    before anything changes.
 
     Args:
         optimizer: the class; its `hyper` may use the group and the step only.
@@ -107,12 +146,19 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         desks, key = memory.desks, (id(arrays[0]), rule)
         grad_dtype = as_array(arrays[1]).dtype.name
         if key not in desks or desks[key].grad_dtype != grad_dtype:
-            desks[key] = _Desk(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
+            kind = _DeviceDesk if is_device(arrays[0]) else _Desk
+            desks[key] = kind(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
         desks[key].place(arrays, addresses)
         return desks[key]
 
     def step(
-        param: Any, grad: Any, *state: Any, step: int, threads: int | None = None, **hyper: Any
+        param: Any,
+        grad: Any,
+        *state: Any,
+        step: int,
+        threads: int | None = None,
+        stream: Any = None,
+        **hyper: Any,
     ) -> None:
         settings = memory.settings
         if settings is None or settings.given != hyper:
@@ -124,7 +170,10 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         if type(step) is not int or step < 1:
             step = _checked_step(step, name)
         desk.write(walk.hyper(settings.group.at(step), step))
-        (desk.run if threads is None else desk.runner(check_threads(threads)))()
+        if stream is not None:
+            desk.run_in(stream)
+        else:
+            (desk.run if threads is None else desk.runner(check_threads(threads)))()
 
     step.__name__ = step.__qualname__ = name
     step.__doc__ = _documentation(optimizer)
@@ -187,7 +236,7 @@ def _signature(optimizer: type[Optimizer]) -> inspect.Signature:
     positional = ["param", "grad", *optimizer.rule.state]
     keywords = [kind("step", kind.KEYWORD_ONLY)] + [
         kind(name, kind.KEYWORD_ONLY, default=default)
-        for name, default in {**optimizer.defaults, "threads": None}.items()
+        for name, default in {**optimizer.defaults, "threads": None, "stream": None}.items()
     ]
     return inspect.Signature([kind(n, kind.POSITIONAL_ONLY) for n in positional] + keywords)
 

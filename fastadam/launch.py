@@ -18,7 +18,6 @@ from .kernels.storage import WHOLE, Column
 from .memory.checks import address
 from .memory.device import DeviceArray
 from .memory.device_table import DeviceTable
-from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED, Table
 from .rules import Rule
 
@@ -144,18 +143,15 @@ class Launch:
         self.table = table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers: dict[str, Any] = {}
+        rooms: dict[str, tuple[Any, Any]] = {}
         for stream in self.kernel.streams:
             for part, column in enumerate(stream.storage.stored):
                 if column.per == WHOLE:
-                    self._number(stream.name, part, column, mine[0])
-
-    def _number(self, stream: str, part: int, column: Column, like: Any) -> None:
-        name = column.part or stream
-        if name not in self.numbers:
-            self.numbers[name] = aligned_zeros(len(self.members), column.dtype, like)
-        numbers = self.numbers[name]
-        places = address(numbers) + numbers.itemsize * np.arange(numbers.size)
-        self.table.place(stream, places, part)
+                    name = column.part or stream.name
+                    if name not in rooms:
+                        rooms[name] = self.table.room(column.dtype, len(members))
+                    self.numbers[name], places = rooms[name]
+                    self.table.place(stream.name, places, part)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """What keeps the constants that `hyper` returned as record `number`.

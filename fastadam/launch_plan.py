@@ -5,6 +5,7 @@ from typing import Any
 
 from .accumulator import Accumulator
 from .ahead import Ahead
+from .gate import Gate
 from .groups import Group, Values
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
@@ -30,6 +31,9 @@ class Plan:
     Attributes:
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
+        moving: the cohorts that have one.
+        gate: what takes steps whose verdict is that of a device, or None.
+        captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: whether the launches do not know yet where the state is.
     """
 
@@ -47,6 +51,7 @@ class Plan:
         masked: bool,
         scaled: bool,
     ) -> None:
+        state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
         self._accumulator = accumulator
@@ -73,6 +78,10 @@ class Plan:
         self.ahead = Ahead(
             self._launches, arrays, formats, options, self._kept, accumulator, scaled
         )
+        self.gate, self.captured = None, list[bool]()
+        if Gate.serves(arrays, formats, options):
+            self.gate = Gate(self, self._launches, self.ahead, state, arrays, formats, options)
+            self.ahead.follow(self.gate)
         self._protect()
         self._pair()
 
@@ -107,8 +116,8 @@ class Plan:
 
     def _pair(self) -> None:
         """Which cohorts take the step, and which launches want their constants."""
-        self._active = [cohort for cohort in self._state.cohorts if cohort.active]
-        self.active = bool(self._active)
+        self.moving = [cohort for cohort in self._state.cohorts if cohort.active]
+        self.active = bool(self.moving)
         self._pairs = [
             (cohort, number if self._carried else cohort.group, launch.writer(number))
             for number, cohort in enumerate(self._state.cohorts)
@@ -154,10 +163,10 @@ class Plan:
         if not self.active:
             return
         self._state.count += 1
-        for cohort in self._active:
+        for cohort in self.moving:
             cohort.step += 1
         if self._carried:
-            for cohort in self._active:
+            for cohort in self.moving:
                 cohort.carried = cohort.next
         for run in self._runs:
             run()

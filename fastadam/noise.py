@@ -9,6 +9,7 @@ from .kernels.rounding import hashed
 from .launch import Launch
 
 LOW = 0xFFFFFFFF
+STARTS = (0, 0x9E3779B9)
 
 
 class Noise:
@@ -19,7 +20,7 @@ class Noise:
     """
 
     def __init__(self, launches: Sequence[Launch], seed: int) -> None:
-        self._seeds = [np.array([part & LOW], np.uint32) for part in (seed, int(seed) >> 32)]
+        self._seeds = [_folded(int(seed), start) for start in STARTS]
         self._noisy = [launch for launch in launches if "noise" in launch.numbers]
         self._dithered = [launch for launch in launches if "dither" in launch.numbers]
 
@@ -35,3 +36,13 @@ class Noise:
 
     def _key(self, step: int, launch: Launch) -> Any:
         return hashed(np.uint32((step - launch.late) & LOW), *self._seeds)
+
+
+def _folded(seed: int, start: int) -> Any:
+    """Thirty-two bits of a seed of any length."""
+    bits, key = np.array([start], np.uint32), np.array([start], np.uint32)
+    while True:
+        bits = hashed(np.array([seed & LOW], np.uint32), bits, key)
+        seed >>= 32
+        if not seed:
+            return bits

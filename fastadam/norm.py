@@ -29,15 +29,21 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
     return value * value, state
 
 
+def norm_streams(
+    formats: Formats, options: tuple[str, ...] = (), term: Rule = square
+) -> tuple[Stream, ...]:
+    """What is read and written to add the terms of gradients."""
+    _, *inputs = streams(term, options, formats)
+    only_read = (stream._replace(mode="r") for stream in inputs)
+    return (Stream("param", Sums(), "w"), *only_read)
+
+
 def norm_kernel(
     formats: Formats, options: tuple[str, ...] = (), term: Rule = square, like: Any = None
 ) -> Kernel:
     """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
     gradients that lie where `like` does."""
-    _, *inputs = streams(term, options, formats)
-    only_read = (stream._replace(mode="r") for stream in inputs)
-    sums = Stream("param", Sums(), "w")
-    return kernel(staged(term, options), (sums, *only_read), target_of(like))
+    return kernel(staged(term, options), norm_streams(formats, options, term), target_of(like))
 
 
 @rule(hyper=("max_norm", "scale"))

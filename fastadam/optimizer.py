@@ -3,23 +3,25 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
-from threading import Lock
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import state_dict as saved
 from .accumulator import Accumulator
+from .algorithm import Algorithm
+from .budget import Budget, budget_of
 from .convert import master
 from .copies import Copies
 from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
 from .kernels.factory import Kernel
-from .kernels.formats import COMPENSATION
+from .kernels.formats import COMPENSATION, Formats
 from .launch_plan import Plan
+from .memory.device import lock_for, refuse
 from .memory.flat import Flat, aligned_zeros
 from .memory.inputs import OtherDtypesError, gradients
 from .memory.parameters import Parameters
-from .memory.tree import Tree, filled
+from .memory.tree import Tree, filled, leaves
 from .options import NAMES, Options
 from .rules import Rule
 from .signature import signature_of
@@ -27,7 +29,7 @@ from .state import State
 from .step_info import StepInfo, late_info, new_info
 
 
-class Optimizer:
+class Optimizer(Algorithm):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
@@ -99,11 +101,6 @@ class Optimizer:
         array([0.5, 1.5])
     """
 
-    rule: Rule
-    defaults: ClassVar[Values] = {}
-    carried: ClassVar[dict[str, float]] = {}
-    uncounted: ClassVar[bool] = False
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
@@ -123,7 +120,7 @@ class Optimizer:
 
     def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
         own = {*vars(self)}  # what a subclass keeps
-        self._defaults, self._options, self._lock = defaults, options, Lock()
+        self._defaults, self._options = defaults, options
         self._parameters, self._state = Parameters(), State()
         self._copies = Copies(options)
         self._accumulator = Accumulator(options) if options.accumulates else None
@@ -136,46 +133,16 @@ class Optimizer:
         self._raws.edits = self._edits
         if isinstance(params, Iterator):
             params = list(params)
-        if is_groups(params):
-            for group in params:
-                self._add(group)
-        else:
-            self._add({"params": params}, alone=True)
-        options.check_params(array.dtype.name for array in self._parameters.arrays)
-        self._copies.follow(self._parameters)
+        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
+        with self._lock:
+            if is_groups(params):
+                for group in params:
+                    self._add(group)
+            else:
+                self._add({"params": params}, alone=True)
+            options.check_params(array.dtype.name for array in self._parameters.arrays)
+            self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
-
-    # What a subclass says
-
-    def hyper(self, group: Values, step: int) -> dict[str, float]:
-        """The constants of one step, computed in float64 on the host.
-
-        Args:
-            group: the hyperparameters of the group, schedules already evaluated.
-            step: how many steps the parameter has taken, this one included; counted from 1.
-
-        Returns:
-            A number for every name in `rule.hyper`.
-        """
-        raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
-
-    def variant(self, group: Values) -> Rule:
-        """The rule for a group, where a flag changes which state there is or what is computed."""
-        return type(self).rule
-
-    def check(self, group: Values) -> None:
-        """Refuse hyperparameters that do not go together; each is checked by itself already."""
-
-    def carry(self, group: Values, step: int) -> dict[str, float]:
-        """The host numbers in `carried` after a step, from those before it, which `group` holds.
-
-        `hyper` then finds them in its `group`.
-        """
-        return {}
-
-    def initial(self, group: Values) -> dict[str, float]:
-        """What state starts at, by name; 0 for names left out."""
-        return {}
 
     # What a user sees
 
@@ -274,6 +241,7 @@ class Optimizer:
             TypeError, ValueError: as the constructor, before anything is added.
         """
         with self._lock:
+            self._refuse_captured("add_param_group()")
             self._refresh()
             self._add(param_group)
             self._copies.follow(self._parameters)
@@ -285,7 +253,8 @@ class Optimizer:
         lr: float | None = None,
         mask: Any = None,
         grad_scale: float | None = None,
-        found_inf: bool = False,
+        found_inf: Any = False,
+        stream: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
@@ -301,7 +270,10 @@ class Optimizer:
                 marked True move.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
-            found_inf: True skips the step: nothing moves, and it is not counted.
+            found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
+                array of one number there, for which the host does not wait.
+            stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
+                Left out, it is the current stream of the library that the parameters are from.
 
         Returns:
             The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
@@ -309,7 +281,7 @@ class Optimizer:
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
         """
-        with self._lock:
+        with self._lock if stream is None else self._on(stream):
             if self._edits.pending:
                 self._refresh()
             values = self._steady
@@ -323,7 +295,7 @@ class Optimizer:
             else:
                 arrays = self._gradients(grads)
             if self._accumulator and self._accumulator.last:
-                arrays = self._accumulator.completed(arrays)
+                arrays = self._accumulator.completed(arrays, self._grad_dtypes)
             if not plan.gradients.same(arrays):
                 plan = self._looked(plan, arrays)
             if mask is not None:
@@ -331,17 +303,21 @@ class Optimizer:
             plan.write_records(
                 self.hyper, plan.carry(self.carry, values) if self.carried else values
             )
-            norm, lr = None, values[0].get("lr")
+            norm, rate = None, values[0].get("lr")
             if plan.ahead.needed or found_inf is not False:
+                if plan.gate:
+                    if plan.gate.takes(found_inf):
+                        return plan.gate.step(self, lr, grad_scale, found_inf)
+                    rate = self._settle(plan, values, lr)
                 count = self._state.count + 1
                 norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                 if verdict != "update":
-                    return new_info((self._state.count, lr, norm, verdict == "skip", False))
+                    return new_info((self._state.count, rate, norm, verdict == "skip", False))
             if plan.stale:
                 plan.write_rows(list(map(self._start, self._groups, values)))
             plan.run()
             info = late_info if callable(norm) else new_info
-            return info((self._state.count, lr, norm, False, plan.active))
+            return info((self._state.count, rate, norm, False, plan.active))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -375,6 +351,19 @@ class Optimizer:
             formats = map(self._options.formats, arrays)
             return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
 
+    def memory(self) -> Budget:
+        """The bytes of parameters, gradients, state and what else is kept, beside those of plain
+        float32; gradients are taken to have the dtypes of those last given, at first those of the
+        parameters.
+
+        [plan][fastadam.plan] says the same of parameters that are not there yet.
+        """
+        with self._lock:
+            self._refresh()
+            rules = (group.rule for group in self._groups for _ in group.params)
+            sizes = (array.size for array in self._parameters.arrays)
+            return budget_of(zip(rules, self._formats(), sizes, strict=True), self._options)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
 
@@ -386,6 +375,7 @@ class Optimizer:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
         """
         with self._lock:
+            self._refuse_captured("load_state_dict()")
             self._refresh()
             saved.load(self, state_dict)
 
@@ -397,9 +387,13 @@ class Optimizer:
 
     # How a step goes
 
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
+    def _on(self, stream: Any) -> Any:
+        """The lock, and a stream of a device that work goes to meanwhile."""
+        return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+
+    def _refuse_captured(self, what: str) -> None:
+        if captured := getattr(self._lock, "captured", None):
+            captured.refuse(what)
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""
@@ -418,16 +412,28 @@ class Optimizer:
             if "lr" not in self.defaults:
                 raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
+        if self._state.pending and any(group.switched for group in self._groups):
+            self._state.settle()  # what there is to compute depends on the count
         values = [group.at(self._state.count + 1, lr) for group in self._groups]
         if self._steady is None:
             self._follow(values)
         return values
 
+    def _settle(self, plan: Plan, values: list[Values], lr: float | None) -> float | None:
+        """The learning rate of a step that is known only now, if there were steps of which a
+        device had to say whether they count; its constants are written."""
+        if self._state.pending is not None:
+            self._state.settle()
+            values[:] = self._values(lr)
+            plan.write_records(
+                self.hyper, plan.carry(self.carry, values) if self.carried else values
+            )
+        return values[0].get("lr")
+
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         for group, value in zip(self._groups, values, strict=True):
-            self.check(value)
-            rule = self.variant(value)
+            rule = self._rule_for(value)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
         self.rule = self._groups[0].rule
@@ -456,14 +462,6 @@ class Optimizer:
             self._accumulator.extend(gathered.arrays)
         self._adopt([*self._groups, group])
 
-    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
-        """A group whose hyperparameters at a step go together, with the rule that follows."""
-        group = Group(raw, params, self.defaults, where)
-        values = group.at(step)
-        self.check(values)
-        group.rule = self.variant(values)
-        return group
-
     def _adopt(self, groups: list[Group]) -> None:
         """Go on with these groups, and plan anew if other rules or arrays follow from them."""
         if [group.rule for group in groups] != [group.rule for group in self._groups]:
@@ -473,15 +471,6 @@ class Optimizer:
         scheduled = any(group.scheduled for group in groups)
         self._steady = None if scheduled else [group.at(1) for group in groups]
         self._groups = groups
-
-    def _start(self, group: Group, values: Values) -> dict[str, float]:
-        """What the state of a group starts at."""
-        start = self.initial(values)
-        if not isinstance(start, dict) or start.keys() - {*group.rule.state}:
-            raise ValueError(
-                f"initial() returned {start!r}; give a dict with names of {group.rule.state}"
-            )
-        return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
     def _refresh(self) -> None:
         """See what the user edited in `param_groups`."""
@@ -512,7 +501,7 @@ class Optimizer:
             self._groups,
             parameters,
             gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
-            [options.formats(p, t.name) for p, t in zip(arrays, dtypes, strict=True)],
+            self._formats(),
             self._state,
             tuple(self.carried),
             options,
@@ -522,6 +511,14 @@ class Optimizer:
             scaled,
         )
         return self._plan
+
+    def _formats(self) -> list[Formats]:
+        """How each parameter, its gradient and its state are kept."""
+        arrays, dtypes = self._parameters.arrays, self._grad_dtypes
+        return [
+            self._options.formats(param, dtype.name)
+            for param, dtype in zip(arrays, dtypes, strict=True)
+        ]
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
@@ -544,6 +541,14 @@ def _there(flat: Flat | None, name: str, option: str) -> Flat:
     if flat is None:
         raise AttributeError(f"there is no {name}; give the optimizer {option}")
     return flat
+
+
+def _first_array(params: Any) -> Any:
+    """An array of the parameters, if they are what they should be."""
+    if is_groups(params):
+        params = params[0]["params"]
+    tree = params.tree if isinstance(params, Flat) else params
+    return next((leaf for _, leaf in leaves(tree)), None)
 
 
 def is_groups(params: Any) -> bool:

@@ -11,8 +11,11 @@ import numpy as np
 from .kernels.formats import NARROW, PAIRS, Formats
 from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
+from .rules import Rule
 
-STATES = ("float32", "bfloat16", "int8")
+ROUNDED = ("bfloat16", "int8")
+STATES = ("float32", *ROUNDED)
+ROUNDINGS = ("nearest", "stochastic")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Options:
         _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
         _check_choice("shadow_dtype", self.shadow_dtype, (None, *NARROW))
         _check_choice("state_dtype", self.state_dtype, (None, *STATES))
-        _check_choice("rounding", self.rounding, ("nearest", "stochastic"))
+        _check_choice("rounding", self.rounding, ROUNDINGS)
         _check_choice("compensation", self.compensation, (None, *PAIRS))
         _check_count("accumulate_steps", self.accumulate_steps, 1, "1 updates at every step")
         _check_count("min_quantized_size", self.min_quantized_size, 0, "0 quantizes all state")
@@ -120,6 +123,18 @@ class Options:
             self.compensation if dtype == "bfloat16" else None,
             self.rounding if dtype in NARROW else "nearest",
         )
+
+    def check_rule(self, rule: Rule) -> None:
+        """Refuse a rule whose state may not be rounded where it would be.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        if rule.exact and self.state_dtype in ROUNDED:
+            raise ValueError(
+                f"state_dtype={self.state_dtype!r}: the rule {rule.name} takes a difference of "
+                "states, which may not be rounded; leave state_dtype out"
+            )
 
     def check_params(self, dtypes: Iterable[str]) -> None:
         """Refuse options of low precision that none of the parameters could follow.

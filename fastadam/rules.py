@@ -21,6 +21,7 @@ class Rule:
     function: Function
     state: tuple[str, ...]
     hyper: tuple[str, ...]
+    exact: bool = False
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
@@ -47,7 +48,9 @@ class Rule:
         return plain
 
 
-def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[Function], Rule]:
+def rule(
+    *, state: Sequence[str] = (), hyper: Sequence[str] = (), exact: bool = False
+) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
     The function is `rule(param, grad, state, h) -> (param, state)`: the new parameter and the new
@@ -61,6 +64,8 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
         state: names of the numbers kept per element, in the order of the tuple `state`.
         hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
             step)` returns one float64 for each; the kernel sees it in the parameter's dtype.
+        exact: whether state may not be rounded, since the rule takes a difference of states;
+            `state_dtype="int8"` and `"bfloat16"` are refused then. Default False.
 
     Raises:
         TypeError: if a name is not a string, or `state` or `hyper` is one string.
@@ -74,13 +79,18 @@ def rule(*, state: Sequence[str] = (), hyper: Sequence[str] = ()) -> Callable[[F
         ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
         ...     return param - h.lr * exp_avg, (exp_avg,)
     """
-    _check_names("state", state, reserved=("param", "grad", "step"))
+    _check_names("state", state, reserved=("param", "grad", "step", "compensation"))
     _check_names("hyper", hyper, reserved=())
+    if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
+        raise ValueError(
+            f"rule: state name {scales[0]!r} is that of the scales of another, kept in eight bits; "
+            "choose another"
+        )
 
     def mark(function: Function) -> Rule:
         if not hasattr(function, "__code__"):
             raise TypeError(f"rule: {function!r} is not a plain Python function")
-        return Rule(function, tuple(state), tuple(hyper))
+        return Rule(function, tuple(state), tuple(hyper), bool(exact))
 
     return mark
 

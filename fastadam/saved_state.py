@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .convert import SCALE
+from .convert import SCALE, code_names
 from .groups import Values
 from .kernels.blocks import Int8
 from .kernels.formats import COMPENSATION, PAIRS, Formats
@@ -108,7 +108,7 @@ def check_entry(
     entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
 ) -> None:
     """Refuse saved state of a parameter that lacks names, or has arrays of other shapes."""
-    codes = {name for name, array in entry.items() if array.dtype == np.int8} - {COMPENSATION}
+    codes = code_names(entry)
     if missing := (wanted | {name + SCALE for name in codes}) - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
     blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
@@ -131,7 +131,7 @@ def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -
         return
     saved = entry[COMPENSATION].dtype.name
     rests = {pair.rest.outside: name for name, pair in PAIRS.items()}
-    if rests.get(saved) != formats.compensation:
+    if rests.get(saved, saved) != formats.compensation:
         raise ValueError(
             f"{label} has the compensation of compensation={rests.get(saved, saved)!r}, but the "
             f"optimizer has compensation={formats.compensation!r} for it; give it the same, or "

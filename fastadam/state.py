@@ -37,6 +37,7 @@ class State:
         cohort_of: the number of its cohort for each parameter.
         active: whether each parameter goes on.
         count: the steps of the optimizer in which any parameter moved.
+        pending: steps of which only a device knows whether they count, if there are any.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class State:
         self.cohort_of: list[int] = []
         self.active: list[bool] = []
         self.count = 0
+        self.pending: Any = None
 
     def extend(self, group: int, parameters: int, carried: Carried) -> None:
         """Make room for new parameters of a new group, which have taken no step."""
@@ -53,6 +55,11 @@ class State:
         self.cohorts.append(Cohort(group, 0, carried, True))
         for arrays in self.arrays.values():
             arrays += [None] * parameters
+
+    def settle(self) -> None:
+        """Count all steps that were taken, and wait for a device that has not come so far."""
+        if self.pending:
+            self.pending.settle()
 
     def know(self, names: Iterable[str]) -> None:
         """Make room for state of these names."""
@@ -71,11 +78,13 @@ class State:
     @property
     def steps(self) -> list[int]:
         """How many steps each parameter has taken."""
+        self.settle()
         return [self.cohorts[number].step for number in self.cohort_of]
 
     @property
     def carried(self) -> list[Carried]:
         """The host numbers of each parameter."""
+        self.settle()
         return [self.cohorts[number].carried for number in self.cohort_of]
 
     def regroup(
@@ -131,6 +140,7 @@ class State:
         count: int,
     ) -> None:
         """Take over saved state, in the formats of what is kept for each parameter."""
+        self.settle()
         self.count = count
         self.regroup(steps, carried, [True] * len(steps))
         for name, known in self.arrays.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .convert import SCALE, dequantized, fitted, state_names
+from .convert import SCALE, code_names, dequantized, fitted, state_names
 from .groups import CARRIED, Group, ParamGroup, Values
 from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
@@ -61,8 +61,9 @@ def dequantize(opt: Optimizer) -> dict[str, Any]:
     saved = save(opt, True)
     computes = [compute_of(param.dtype.name) for param in opt._parameters.arrays]
     for number, entry in saved["state"].items():
+        coded = code_names(entry)
         for name in state_names(entry):
-            if name + SCALE in entry:
+            if name in coded:
                 scales = entry.pop(name + SCALE)
                 entry[name] = dequantized(entry[name], scales, computes[number])
             elif name not in ("step", *opt.carried):
@@ -154,24 +155,27 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         for entry in entries
     ]
     formats = [opt._options.formats(param) for param in opt._parameters.arrays]
-    entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
-    kept = [
-        kept_for(tuple(sorted(state_names(entry))), each)
-        for entry, each in zip(entries, formats, strict=True)
-    ]
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
-    for raw, group in zip(opt.param_groups, groups, strict=True):
-        raw.update(group.raw)
-        group.raw = raw
-    opt._plan = None
-    opt._adopt(groups)
-    opt._state.know(name for entry in entries for name in entry)  # of flags switched off as well
-    opt._state.restore(opt._parameters.arrays, entries, kept, steps, carried, count)
-    opt._copies.restore(ema)
-    if opt._accumulator:
-        opt._accumulator.restore(accumulated, sums)
+    with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+        entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
+        kept = [
+            kept_for(tuple(sorted(state_names(entry))), each)
+            for entry, each in zip(entries, formats, strict=True)
+        ]
+        for raw, group in zip(opt.param_groups, groups, strict=True):
+            raw.update(group.raw)
+            group.raw = raw
+        opt._plan = None
+        opt._adopt(groups)
+        opt._state.know(
+            name for entry in entries for name in entry
+        )  # of flags switched off as well
+        opt._state.restore(opt._parameters.arrays, entries, kept, steps, carried, count)
+        opt._copies.restore(ema)
+        if opt._accumulator:
+            opt._accumulator.restore(accumulated, sums)
 
 
 def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 class StepInfo(NamedTuple):
     """What a step did.
 
-    On a device `grad_norm` is fetched when it is first looked at; the step does not wait for it.
+    On a device some fields are fetched when they are first looked at; the step does not wait.
 
     Attributes:
         step: how many steps the optimizer has counted, this one included.
@@ -25,18 +25,24 @@ class StepInfo(NamedTuple):
     updated: bool = True
 
 
-class LateStepInfo(StepInfo):
-    """A StepInfo that holds a function for its norm until somebody looks."""
+def _late(position: int) -> Any:
+    """A field of which there may be a function instead."""
+    return property(lambda info: _value(tuple.__getitem__(info, position)))
 
-    @property
-    def grad_norm(self) -> Any:
-        return self.known.grad_norm
+
+def _value(field: Any) -> Any:
+    return field() if callable(field) else field
+
+
+class LateStepInfo(StepInfo):
+    """A StepInfo that holds functions for what is not known until somebody looks."""
+
+    step, lr, grad_norm, skipped, updated = map(_late, range(5))
 
     @property
     def known(self) -> StepInfo:
-        """The same with its norm."""
-        step, lr, norm, skipped, updated = tuple.__iter__(self)
-        return StepInfo(step, lr, norm() if callable(norm) else norm, skipped, updated)  # type: ignore
+        """The same with all its fields."""
+        return StepInfo(*map(_value, tuple.__iter__(self)))
 
     def __getitem__(self, part: Any) -> Any:
         return self.known[part]

@@ -50,7 +50,7 @@ class Int8:
 
         return Pieces(
             lambda at, i: f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0),
-            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             pack,
             scratch=self.block,
         )

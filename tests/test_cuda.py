@@ -3,27 +3,30 @@
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS
+from cases import CASES, DEFAULTS, FORMATS
 from processes import run
 
 import fastadam as fa
-from fastadam.kernels import cuda, factory
+from fastadam.kernels import cuda, cuda_driver, factory, gate
 from fastadam.kernels.blocks import Sums
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.norm import square
+from fastadam.kernels.storage import WHOLE, Elementwise
+from fastadam.norm import factor, square
 
 HERE = Path(__file__).parent
 CAPABILITY = (9, 0)
+SINGLE = Formats.alike("float32")
 ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
-@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py"])
+@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py", "simulator_streams.py"])
 def test_in_the_simulator(file):
     done = run(
         *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),
@@ -34,6 +37,50 @@ def test_in_the_simulator(file):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_the_driver_is_called_as_it_wants(monkeypatch):
+    """With so many arguments, and an error for whatever it refuses."""
+    called, codes = [], {}
+
+    class Library:
+        def __getattr__(self, name):
+            def function(*args):
+                assert len(args) == len(cuda_driver._FUNCTIONS[name]), name
+                called.append(name)
+                return codes.get(name, 0)
+
+            return function
+
+    monkeypatch.setattr(cuda_driver, "memset", lambda *args: None)
+    monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
+    driver = cuda_driver.Driver()
+    driver._call = Library()
+    driver.launch(5, 1, 32, driver.arguments(7), 1)
+    driver.copy_in(1, 2, 3, 1)
+    driver.copy_out(1, 2, 3, 1)
+    driver.copy(1, 2, 3, 1)
+    driver.clear(1, 2, 1)
+    driver.finish(1)
+    driver.finish_all()
+    driver.prepare()
+    assert not driver.capturing(3)
+    event = driver.event()
+    driver.record(event, 1)
+    driver.follow(3, event)
+    driver.reach(event)
+    assert driver.reached(event)
+    codes["cuEventQuery"] = cuda_driver.NOT_READY
+    assert not driver.reached(event)
+    with driver.relaxed():
+        pass
+    del event
+    for _ in range(2):  # the first piece goes back before the second is made
+        driver.pinned(8)
+    assert {*called} == cuda_driver._FUNCTIONS.keys() - {"cuGetErrorString"}
+    codes["cuLaunchKernel"] = 719
+    with pytest.raises(RuntimeError, match="error 719"):
+        driver.launch(5, 1, 32, driver.arguments(7), 1)
 
 
 def rules():
@@ -81,6 +128,13 @@ def check(text, arrays, tmp_path, *, shared=False):
         assert registers <= 128, "two blocks of 256 threads would not fit"
 
 
+def check_rounding(text):
+    """That every operation rounds once, by itself, to nearest, as on the CPU: what says so is not
+    joined to anything else by the assembler either."""
+    assert not re.search(r"\bfma\b|\bmad\.f", text)
+    assert not re.search(r"\b(add|sub|mul|div|sqrt)\.f(32|64)\b", text)
+
+
 def sizes(streams):
     return [
         np.dtype(column.dtype).itemsize
@@ -90,22 +144,32 @@ def sizes(streams):
     ]
 
 
-def check_update(rule, options, dtype, tmp_path):
-    strs = streams(rule, options, Formats.alike(dtype))
+VECTORS = {"float32": "v4.f32", "float64": "v2.f64", "uint16": "v4.u16", "int16": "v4.u16"}
+VECTORS |= {"uint8": "v4.u8", "int8": "v4.u8"}  # sixteen bytes at most
+
+
+def check_update(rule, options, formats, tmp_path):
+    options += formats.options
+    strs = streams(rule, options, formats)
     text = ptx(staged(rule, options), strs)
-    check(text, sizes(strs), tmp_path)
-    kind, other, width = ("f32", "f64", "v4") if dtype == "float32" else ("f64", "f32", "v2")
-    assert f"ld.global.{width}.{kind}" in text
-    assert f"st.global.{width}.{kind}" in text
-    assert not re.search(rf"\.{other}\b", text), "arithmetic in another precision"
+    check(text, sizes(strs), tmp_path, shared=any(s.storage.block < WHOLE for s in strs))
+    for stream in strs:
+        for column in stream.storage.stored:
+            if column.per == 1 and stream.mode != "w":
+                assert f"ld.global.{VECTORS[column.dtype]}" in text, stream
+            if stream.storage.block == WHOLE and column.per == 1 and "w" in stream.mode:
+                assert f"st.global.{VECTORS[column.dtype]}" in text, stream
+    if formats.compute == "float32":
+        assert not re.search(r"\.f64\b", text), "arithmetic in another precision"
     assert not re.search(r"\.approx|\.full|\.ftz", text), "arithmetic of less precision"
+    check_rounding(text)
     return text
 
 
 @pytest.mark.ptx
 @pytest.mark.parametrize("rule", rules())
 def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
-    text = check_update(rule, (), "float32", tmp_path)
+    text = check_update(rule, (), SINGLE, tmp_path)
     loads, stores = (len(re.findall(rf"{what}\.global\.v4\.f32", text)) for what in ("ld", "st"))
     reads, writes = 2 + len(rule.state), 1 + len(rule.state)
     assert loads * writes == stores * reads  # however often the loop is unrolled
@@ -113,9 +177,15 @@ def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
 
 
 @pytest.mark.ptx
+@pytest.mark.parametrize("formats", FORMATS.values(), ids=FORMATS)
+def test_every_format_moves_four_at_once(formats, tmp_path):
+    check_update(fa.AdamW.rule, (), formats, tmp_path)
+
+
+@pytest.mark.ptx
 @pytest.mark.parametrize("case", DEFAULTS[:2] + DEFAULTS[-1:], ids=lambda case: case.id)
 def test_all_options_at_once(case, tmp_path):
-    text = check_update(case.optimizer.rule, ALL, "float32", tmp_path)
+    text = check_update(case.optimizer.rule, ALL, SINGLE, tmp_path)
     assert "ld.global.v4.u8" in text  # the mask
     assert "st.global.v4.u16" in text  # the copy in bfloat16
 
@@ -123,7 +193,8 @@ def test_all_options_at_once(case, tmp_path):
 @pytest.mark.ptx
 @pytest.mark.parametrize("case", DEFAULTS[::3], ids=lambda case: case.id)
 def test_float64_is_float64_throughout(case, tmp_path):
-    check_update(case.optimizer.rule, (), "float64", tmp_path)
+    text = check_update(case.optimizer.rule, (), Formats.alike("float64"), tmp_path)
+    assert not re.search(r"\.f32\b", text), "arithmetic in another precision"
 
 
 @pytest.mark.ptx
@@ -133,7 +204,22 @@ def test_sums_are_made_in_shared_memory(tmp_path):
     check(text, [4], tmp_path, shared=True)
     assert "bar.sync" in text
     assert "ld.global.v4.f32" in text
-    assert "add.rn.f64" in text or "add.f64" in text
+    assert "add.rn.f64" in text
+    check_rounding(text)
+
+
+@pytest.mark.ptx
+def test_what_stands_before_launches_is_small(tmp_path):
+    """The factor of a clip, and the gate that lets a step happen."""
+    text = cuda.ptx(gate.compiled(), CAPABILITY)
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text)
+    assert "bar.sync" in text
+    check_rounding(text)
+    assembled(text, tmp_path)
+    storage = Elementwise("factor", "float32", "float64", encode=np.float32)
+    text = ptx(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    assert "sqrt.rn.f64" in text
+    check_rounding(text)
 
 
 @pytest.mark.ptx
@@ -143,11 +229,7 @@ def test_an_argument_may_be_left_out(tmp_path):
     def three(param, grad, state, h):
         return max(param - grad, -3.0, h.lr), state
 
-    check_update(fa.rule(hyper=("lr",))(three), (), "float32", tmp_path)
-
-
-def test_a_small_grid_is_launched_without_a_warning():
-    cuda.launcher(cuda.compiled(lambda task: None), 1)
+    check_update(fa.rule(hyper=("lr",))(three), (), SINGLE, tmp_path)
 
 
 @pytest.mark.ptx

@@ -96,6 +96,34 @@ def test_dtypes_of_gradients_may_change_from_step_to_step():
     same(one, other)
 
 
+@pytest.mark.parametrize("dtype", [BF16, F16], ids=["bfloat16", "float16"])
+def test_gradients_of_sixteen_bits_may_lie_anywhere(dtype):
+    shapes = [(300,), (7, 11), (), (0,)]
+    ours = [np.ones(shape, dtype) for shape in shapes]
+    theirs = [np.ones(shape, dtype) for shape in shapes]
+    one, other = fa.AdamW(ours), fa.AdamW(theirs)
+    for step in range(4):
+        given = grads(step, ours, dtype)
+        buffer = np.zeros(1 + sum(g.size for g in given), dtype)
+        moved, start = [], 1
+        for grad in given:
+            part = buffer[start : start + grad.size].reshape(grad.shape)
+            part[...] = grad
+            moved.append(part)
+            start += grad.size
+        if step == 2:
+            buffer.flags.writeable = False
+            moved = [part.view() for part in moved]
+        one.step(moved)
+        other.step(given)
+    same(map(np.ravel, ours), map(np.ravel, theirs))
+    with pytest.raises(ValueError, match=r"grads\[0\].*not C-contiguous"):
+        one.step([np.ones(600, dtype)[::2], *given[1:]])
+    with pytest.raises(ValueError, match=r"grads\[0\] lies in the memory of"):
+        one.step([one.state["exp_avg"][0].view(dtype)[:300], *given[1:]])
+    same(map(np.ravel, ours), map(np.ravel, theirs))
+
+
 def test_gradients_of_doubles_are_refused_where_arithmetic_is_single():
     for dtype in (F32, BF16, F16):
         params = weights(dtype)
@@ -190,6 +218,16 @@ def test_rounding_to_nearest_loses_small_updates_and_the_others_do_not():
     assert chance.mean() == pytest.approx(8e-4, rel=0.1)
 
 
+@pytest.mark.parametrize("compensation", ["kahan", "split8", "split16"])
+def test_elements_that_a_mask_holds_keep_their_bits(compensation):
+    params = weights(BF16, (100_000,))
+    opt = fa.AdamW(params, compensation=compensation)
+    train(opt, params, 3, dtype=BF16)
+    kept = [params[0].copy(), *opt.master()]
+    opt.step(grads(3, params, BF16), mask=[np.zeros(100_000, bool)])
+    same([*params, *opt.master()], kept)
+
+
 def test_seeds_steps_and_parameters_draw_apart():
     def noise(seed, steps):
         params = [np.ones(4096, BF16), np.ones(4096, BF16)]
@@ -201,9 +239,24 @@ def test_seeds_steps_and_parameters_draw_apart():
         return [param != 1 for param in params]
 
     one = noise(1, 1)
-    for other in ([one[1], one[0]], noise(2, 1), noise(1, 2), noise(1 << 40, 1)):
+    long = 1 + (1 << 64)
+    for other in ([one[1], one[0]], noise(2, 1), noise(1, 2), noise(1 << 40, 1), noise(long, 1)):
         assert abs(np.corrcoef(one[0], other[0])[0, 1]) < 5 / 64  # 5 deviations of 4096 draws
     np.testing.assert_array_equal(one, noise(1, 1))
+
+
+def test_keys_of_codes_differ_with_seeds_and_steps():
+    """A seed more is not a step more."""
+
+    def key(seed, step):
+        opt = fa.AdamW(np.ones(4096, F32), state_dtype="int8", seed=seed)
+        opt.step(np.ones(4096, F32))
+        opt._plan.ahead.noise.renew(step)
+        (launch,) = opt._plan._launches
+        return int(launch.numbers["dither"][0])
+
+    keys = {key(seed, step) for seed in (0, 1, 2, 1 << 32, 1 << 64) for step in (1, 2, 3)}
+    assert len(keys) == 15
 
 
 # State of bytes
@@ -431,8 +484,10 @@ def test_state_goes_to_pytorch_and_back():
         (lambda entry: entry.pop("exp_avg_scale"), "lacks.*exp_avg_scale"),
         (lambda entry: entry.update(exp_avg_scale=np.ones(3, F32)), r"\(3,\), expected \(20,\)"),
         (lambda entry: entry.update(compensation=np.ones(5000, np.int16)), "split16.*None"),
+        (lambda entry: entry.update(compensation=np.ones(5000, F32)), "float32.*None"),
+        (lambda entry: entry.update(exp_avg=np.ones(5000, F32)), r"exp_avg_scale.*\(20,\)"),
     ],
-    ids=["no scales", "other scales", "compensation"],
+    ids=["no scales", "other scales", "compensation", "no compensation", "scales of floats"],
 )
 def test_saved_codes_that_do_not_fit_change_nothing(change, message):
     params = weights()
@@ -443,6 +498,19 @@ def test_saved_codes_that_do_not_fit_change_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         opt.load_state_dict(saved)
     same([opt.state["exp_avg"][0]], [kept["state"][0]["exp_avg"]])
+
+
+@pytest.mark.parametrize("state", [None, "bfloat16", "int8"])
+def test_saved_numbers_that_are_too_large_become_infinite(state):
+    params = weights()
+    opt = fa.AdamW(params, state_dtype=state, ema_decay=0.9)
+    train(opt, params, 1)
+    saved = opt.dequantized_state()
+    saved["state"][0]["exp_avg"] = np.full(5000, 1e300)
+    saved["ema"][0] = np.full(5000, 1e300)
+    opt.load_state_dict(saved)
+    assert np.isinf(opt.dequantized_state()["state"][0]["exp_avg"]).all()
+    assert np.isinf(opt.ema.leaves[0]).all()
 
 
 def test_initial_state_is_coded():
@@ -478,6 +546,20 @@ def test_initial_state_is_coded():
 def test_bad_options_are_refused(options, dtype, error, message):
     with pytest.raises(error, match=message):
         fa.AdamW(weights(dtype), **options)
+
+
+def test_state_that_may_not_be_rounded_is_refused():
+    for state in ("int8", "bfloat16"):
+        with pytest.raises(ValueError, match=f"state_dtype='{state}'.*rmsprop.*leave"):
+            fa.RMSprop(weights(), centered=True, state_dtype=state)
+        with pytest.raises(ValueError, match=f"state_dtype='{state}'"):
+            fa.plan(1e6, "rmsprop", centered=True, state_dtype=state)
+    opt = fa.RMSprop(weights(), state_dtype="int8")
+    train(opt, opt.params, 1)
+    opt.param_groups[0]["centered"] = True
+    with pytest.raises(ValueError, match="state_dtype='int8'"):
+        train(opt, opt.params, 1)
+    fa.RMSprop(weights(BF16), centered=True, rounding="stochastic", state_dtype="float32")
 
 
 def test_options_of_sixteen_bits_may_meet_other_parameters():

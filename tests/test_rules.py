@@ -175,6 +175,8 @@ def test_what_cannot_be_tracked_is_refused():
         ({"state": (1,)}, TypeError, "not a string"),
         ({"state": ("a b",)}, ValueError, "identifier"),
         ({"state": ("step",)}, ValueError, "reserved"),
+        ({"state": ("compensation",)}, ValueError, "reserved"),
+        ({"state": ("x_scale", "x")}, ValueError, "'x_scale' is that of the scales"),
         ({"hyper": ("lambda",)}, ValueError, "identifier"),
         ({"hyper": ("lr", "lr")}, ValueError, "twice"),
     ],

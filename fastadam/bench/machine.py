@@ -16,8 +16,9 @@ GB = 1e9
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
-def describe(threads: int) -> dict[str, str]:
-    """The machine, the versions and the date, as text by name."""
+def describe(threads: int, *packages: str) -> dict[str, str]:
+    """The machine, the versions (of more packages, if some are named) and the date, as text by
+    name."""
     total = _total_memory()
     return {
         "cpu": _cpu(),
@@ -25,7 +26,7 @@ def describe(threads: int) -> dict[str, str]:
         "threads": str(threads),
         "threading layer": threading_layer() or "none",
         "memory": "unknown" if total is None else f"{total / GB:.0f} GB",
-        **_software("numpy", "numba", "torch"),
+        **_software("numpy", "numba", "torch", *packages),
     }
 
 

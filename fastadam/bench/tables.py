@@ -11,7 +11,16 @@ from .report import Report, Row
 
 REFERENCES = ("fused", "limit")
 NEAREST = ("torch fused", "torch foreach", "numba unfused", "limit")  # who needs few passes
-PACKAGES = ("python", "numpy", "numba", "numba-cuda", "torch", "fastadam")
+PACKAGES = (
+    "python",
+    "numpy",
+    "numba",
+    "numba-cuda",
+    "torch",
+    "bitsandbytes",
+    "torchao",
+    "fastadam",
+)
 
 Rows = Mapping[str, Row]
 
@@ -39,7 +48,7 @@ def _timed(row: Row) -> list[str]:
         row.case,
         row.contender,
         *map(duration, (row.p20, row.p50, row.p80)),
-        _digits(row.gb_per_s),
+        digits(row.gb_per_s),
         f"{row.of_limit:.0%}",
         ratio(row.to_fused),
     ]
@@ -67,7 +76,7 @@ def _compared(rows: Rows, rivals: Sequence[str]) -> list[str]:
         fused.case,
         str(fused.bytes),
         duration(fused.p50),
-        _digits(fused.gb_per_s),
+        digits(fused.gb_per_s),
         f"{fused.of_limit:.0%}",
         *(ratio(rows[name].to_fused) if name in rows else "" for name in rivals),
     ]
@@ -222,11 +231,11 @@ def duration(seconds: float) -> str:
     """A time with three digits and a unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= 0.9995 * size:
-            return f"{_digits(seconds / size)} {unit}"
-    return f"{_digits(seconds / 1e-9)} ns"
+            return f"{digits(seconds / size)} {unit}"
+    return f"{digits(seconds / 1e-9)} ns"
 
 
-def _digits(number: float) -> str:
+def digits(number: float) -> str:
     """Three digits, without an exponent."""
     decimals = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
     return f"{number:.{decimals}f}"

@@ -41,6 +41,10 @@ With --tail, AdamW is timed with what surrounds a step in training: gradients ar
 by their norm, checked for infinity and cleared, parameters are averaged and copied in bfloat16.
 fused does all of it in two passes over memory; torch has a call for each. The table has a row for
 each of these options, one for four micro-batches to a step, and one for all but these.
+
+With --low-precision, AdamW is timed with parameters, gradients and state in bfloat16 and int8. The
+table has a row for each configuration, and for the 8-bit optimizers of bitsandbytes and torchao
+where they are installed, up to 1e7 elements.
 """
 
 EXAMPLES = """\
@@ -52,6 +56,7 @@ examples:
   fastadam bench --optimizer lion                   another optimizer
   fastadam bench --optimizer all --sizes 1e7        a row for each
   fastadam bench --tail                             with clipping, averages and the like
+  fastadam bench --low-precision                    in bfloat16 and int8
   fastadam bench --optimizer sgd sgd:momentum=0.9,nesterov=True adam:amsgrad=True
 """
 
@@ -77,12 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: AdamW)",
     )
     what.add_argument("--tail", action="store_true", help="AdamW with what surrounds a step")
+    what.add_argument("--low-precision", action="store_true", help="AdamW in bfloat16 and int8")
     add(
         "--sizes",
         nargs="+",
         metavar="N",
         help="elements per array, as 1e6 or 1000000 (default: 1e3 to 1e8 by decades, with --tail "
-        "1e6 and 2e7)",
+        "1e6 and 2e7, with --low-precision 1e7 and 1e8)",
     )
     add("--threads", type=int, metavar="N", help="threads for all (default: as many as Numba has)")
     length = parser.add_mutually_exclusive_group()
@@ -114,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_arguments(arguments)
 
     from ..bench import contenders, kinds, machine
-    from . import tail
+    from . import low_precision, tail
 
     torch = not arguments.no_torch and contenders.load_torch()
     threads = arguments.threads or contenders.most_threads()
@@ -122,10 +128,15 @@ def run(arguments: argparse.Namespace) -> int:
         say("PyTorch is not installed; the other contenders go on without it.")
     say("Checking all contenders against float64; the first time, they are compiled as well.")
     machine.keep_freed_memory()
-    measured, kind = (tail.rows, kinds.TAILS) if arguments.tail else (rows, kinds.STEPS)
+    measured: Callable[..., list[Any]] = rows
+    kind = kinds.STEPS
+    if arguments.tail:
+        measured, kind = tail.rows, kinds.TAILS
+    if arguments.low_precision:
+        measured, kind = low_precision.rows, kinds.LOW_PRECISION
     with contenders.using_threads(threads, torch), progress() as show:
         timed = measured(arguments, torch, show)
-    publish(kind.report(machine.describe(threads), timed), arguments)
+    publish(kind.report(machine.describe(threads, *kind.packages), timed), arguments)
     return 0
 
 

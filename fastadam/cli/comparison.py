@@ -27,12 +27,13 @@ def compare(opt: Optimizer, params: Flat) -> Seconds | None:
     """Time steps on copies of an optimizer's parameters and gradients.
 
     Returns:
-        None if there is no unfused step for this optimizer.
+        None if there is no unfused step for this optimizer, or not in its precision.
 
     Raises:
         RuntimeError: if the two ways do not lead to the same parameters.
     """
-    if type(opt) not in (optimizers.Adam, optimizers.AdamW):
+    known = type(opt) in (optimizers.Adam, optimizers.AdamW)
+    if not known or {*opt.memory().dtypes.values()} != {"float32"}:
         return None
     fused_params, fused = _fused(opt, params)
     unfused_params, unfused = _unfused(opt, params)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arguments import add_precision, optimizer_name, precision
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,9 +27,12 @@ examples:
   fastadam demo --optimizer adam --lr 0.003 --epochs 10
   fastadam demo --schedule one_cycle --lr 0.01
   fastadam demo --seed 7 --plot seed7.png
+  fastadam demo --params bfloat16 --state int8 --compensation split8
+  fastadam demo --params bfloat16 --rounding stochastic
 
 The network has 64 inputs, 128 hidden units (ReLU, dropout 0.2) and 10 outputs. Forward and
-backward pass are plain NumPy; one fused step updates all weights, which lie in one buffer.
+backward pass are plain NumPy, in float32 whatever the weights are kept in; one fused step updates
+all weights, which lie in one buffer. Arrays of fewer than 4096 elements keep float32 state.
 The images come with scikit-learn: nothing is downloaded. One seed always gives the same
 numbers."""
 
@@ -42,12 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from .. import optimizers, schedules
 
     shapes = {name.lower(): name for name in schedules.__all__}
-    names = {name.lower(): name for name in optimizers.__all__}
     parser.epilog = EPILOG
     option = parser.add_argument
     option(
         "--optimizer",
-        type=lambda name: names.get(name.lower(), name),
+        type=optimizer_name,
         choices=optimizers.__all__,
         default="AdamW",
         metavar="NAME",
@@ -64,7 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what becomes of it from step to step: {', '.join(schedules.__all__)}",
     )
     option("--batch", type=_at_least(1), default=32, metavar="N", help="images per step")
-    option("--seed", type=_at_least(0), default=0, metavar="N", help="of weights, order, dropout")
+    option(
+        "--seed",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="of weights, order, dropout, noise",
+    )
+    add_precision(option, "params", "state", "compensation", "rounding")
     option(
         "--plot",
         type=_picture,
@@ -117,10 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
     opt, params = _optimizer(arguments, steps, rng)
     _prepare(console, opt)
     history = _train(console, opt, data, steps, rng, arguments, clock)
-    headline = _headline(arguments.optimizer, history)
+    headline = _headline(_label(arguments), history)
     _draw(history, headline, arguments.plot)
     console.print(f"\n[bold]{headline}[/]")
     console.print(_cost(opt, params, clock))
+    console.print(_memory(opt))
     console.print(f"Learning curve: {arguments.plot.resolve()}", markup=False)
     return 0
 
@@ -130,14 +142,16 @@ def _optimizer(
 ) -> "tuple[Optimizer, Flat]":
     """The optimizer, and the weights it moves, in one buffer."""
     from .. import optimizers
+    from ..memory.dtypes import named
     from ..memory.flat import flatten
     from .digits import layers
 
-    params = flatten(layers(rng))
+    params = flatten(layers(rng, named(arguments.params or "float32")))
     make = getattr(optimizers, arguments.optimizer)
     peak = make.defaults["lr"] if arguments.lr is None else arguments.lr
     lr = _schedules(peak, steps)[arguments.schedule]
-    return make(params, lr, threads=arguments.threads), params
+    options = {"threads": arguments.threads, "seed": arguments.seed, **precision(arguments)}
+    return make(params, lr, **options), params
 
 
 def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
@@ -221,6 +235,17 @@ def _row(epoch: "Epoch") -> str:
     )
 
 
+def _label(arguments: argparse.Namespace) -> str:
+    """The optimizer, and what is kept in another precision than usual."""
+    given = {
+        f"{arguments.params} parameters": arguments.params,
+        f"{arguments.state} state": arguments.state,
+        f"{arguments.compensation} compensation": arguments.compensation,
+        f"{arguments.rounding} rounding": arguments.rounding,
+    }
+    return ", ".join([arguments.optimizer, *(text for text, value in given.items() if value)])
+
+
 def _headline(optimizer: str, history: "list[Epoch]") -> str:
     plural = "s" if len(history) > 1 else ""
     accuracy = history[-1].valid.accuracy
@@ -242,6 +267,19 @@ def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
         f"{text}; unfused NumPy would have taken {share:.1%} ({times:.1f} times as long: "
         f"{seconds.fused * 1e6:.1f} and {seconds.unfused * 1e6:.1f} us per step)."
     )
+
+
+def _memory(opt: "Optimizer") -> str:
+    """What is kept beside images and activations."""
+    from ..budget import shown
+
+    kept = opt.memory()
+    parts = {"parameters": kept.params, "state": kept.state, "compensation": kept.compensation}
+    text = ", ".join(f"{shown(nbytes)} of {name}" for name, nbytes in parts.items() if nbytes)
+    if not kept.plain or kept.dtypes == kept.plain.dtypes:
+        return f"It keeps {text}."
+    plain = f"{shown(kept.plain.params)} of parameters, {shown(kept.plain.state)} of state"
+    return f"It keeps {text}; in float32 these are {plain}."
 
 
 def _draw(history: "list[Epoch]", headline: str, path: Path) -> None:

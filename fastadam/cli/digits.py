@@ -72,6 +72,14 @@ def layers(rng: np.random.Generator, dtype: Any = np.float32) -> Layers:
     return {"hidden": dense(PIXELS, HIDDEN), "output": dense(HIDDEN, CLASSES)}
 
 
+def single(net: Layers) -> Layers:
+    """The network in float32; the same arrays, where they are of it."""
+    return {
+        name: {part: array.astype(np.float32, copy=False) for part, array in layer.items()}
+        for name, layer in net.items()
+    }
+
+
 def dropout(rng: np.random.Generator, count: int) -> Any:
     """0 for a hidden unit left out; the others make up for it, so that the mean stays."""
     kept = rng.random((count, HIDDEN), np.float32) >= DROPOUT
@@ -105,8 +113,8 @@ def backward(net: Layers, images: Images, mask: Any, grads: Layers) -> None:
 
 
 def _dense_backward(inputs: Any, error: Any, grads: dict[str, Any]) -> None:
-    np.matmul(inputs.T, error, out=grads["weight"])
-    np.sum(error, axis=0, out=grads["bias"])
+    grads["weight"][...] = inputs.T @ error
+    grads["bias"][...] = error.sum(axis=0)
 
 
 def score(net: Layers, images: Images) -> Score:
@@ -134,16 +142,20 @@ def train(
     clock: Clock | None = None,
     after_batch: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
-    """Train the network that is the optimizer's `params`, yielding its scores after each epoch."""
+    """Train the network that is the optimizer's `params`, yielding its scores after each epoch.
+
+    Forward and backward pass are computed in float32, whatever the weights are kept in.
+    """
     net: Any = opt.params
     grads: Any = opt.grads.tree
     clock = clock or Clock()
     for number in range(1, epochs + 1):
         for images in batches(rng, data[0], batch):
             start = perf_counter()
-            backward(net, images, dropout(rng, len(images.labels)), grads)
+            backward(single(net), images, dropout(rng, len(images.labels)), grads)
             step = perf_counter()
             lr = opt.step().lr
             clock.add(start, step, perf_counter())
             after_batch()
-        yield Epoch(number, score(net, data[0]), score(net, data[1]), lr)
+        on_train, on_valid = (score(single(net), images) for images in data)
+        yield Epoch(number, on_train, on_valid, lr)

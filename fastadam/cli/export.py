@@ -3,15 +3,16 @@
 import argparse
 import re
 import sys
-from ast import literal_eval
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import __version__
+from .arguments import add_precision, keyword, optimizer_name, precision
 
 if TYPE_CHECKING:
     from ..kernels.factory import Kernel
+    from ..kernels.formats import Formats
     from ..rules import Rule
 
 HELP = "print the kernel of an optimizer as PTX, to be launched from any program"
@@ -24,7 +25,7 @@ entry, and how the tables that it reads lie in memory.
 
 Hyperparameters are numbers in such a table, so one kernel serves them all. Only those that change
 the arithmetic or the state make another kernel: momentum=0.9 adds a buffer to sgd. The comment
-shows the numbers that all of them come to in step 1.
+shows the numbers that all of them come to in step 1, and says what codes of int8 stand for.
 """
 
 EXAMPLES = """\
@@ -33,12 +34,12 @@ examples:
   fastadam export --ptx sgd --hyper momentum=0.9 nesterov=True
   fastadam export --ptx adam --hyper amsgrad=True lr=0.01 --dtype float64
   fastadam export --ptx lion --options clip_value,ema --cc 8.0
+  fastadam export --ptx adamw --dtype bfloat16 --state int8 --compensation split8
 
 It needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
 compute capability runs on every later GPU as well."""
 
 INSTALL = 'pip install "fastadam[ptx]"'
-DTYPES = ("float32", "float64")
 OPTIONS = {
     "clip_value": "bounds each element of the gradient",
     "grad_scale": "multiplies the gradient",
@@ -54,8 +55,8 @@ OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     from .. import optimizers
+    from ..kernels.formats import FLOAT
 
-    names = {name.lower(): name for name in optimizers.__all__}
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     does = "\n".join(f"  {name:12}{what}" for name, what in OPTIONS.items())
     parser.description = f"{DESCRIPTION}\nWhat --options can add to the same pass:\n\n{does}\n"
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--ptx",
-        type=lambda name: names.get(name.lower(), name),
+        type=optimizer_name,
         choices=optimizers.__all__,
         required=True,
         metavar="OPTIMIZER",
@@ -71,14 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--hyper",
-        type=_given,
+        type=keyword,
         nargs="+",
         default=[],
         action="extend",
         metavar="NAME=VALUE",
         help="hyperparameters, as for its class (default: those of its class)",
     )
-    add("--dtype", choices=DTYPES, default="float32", help="of all arrays (default: float32)")
+    add(
+        "--dtype",
+        choices=tuple(FLOAT),
+        default="float32",
+        help="of the parameters, and of the rest unless something else is said; arithmetic is in "
+        "float64 for float64, in float32 else (default: float32)",
+    )
+    add_precision(add, "grads", "state", "compensation", "rounding")
     add(
         "--options",
         type=_options,
@@ -95,16 +103,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
     )
     add("-o", "--output", type=Path, metavar="FILE", help="write it there")
-
-
-def _given(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as momentum=0.9")
-    try:
-        return name, literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def _options(text: str) -> list[str]:
@@ -126,27 +124,59 @@ def run(arguments: argparse.Namespace) -> int:
     """Compile, describe, print."""
     from ..kernels import cuda
     from ..kernels.factory import kernel
-    from ..kernels.formats import Formats
     from ..kernels.stages import staged, streams
     from .layout import described
 
     asked = {name for names in arguments.options for name in names}
     options = tuple(name for name in OPTIONS if name in asked)
     _check_copies(options, arguments.dtype)
+    formats = _formats(arguments)
     variant = _variant(arguments.ptx, dict(arguments.hyper))
-    rule = staged(variant.rule, options)
-    made = kernel(rule, streams(variant.rule, options, Formats.alike(arguments.dtype)), cuda)
+    names = options + formats.options
+    rule = staged(variant.rule, names)
+    made = kernel(rule, streams(variant.rule, names, formats), cuda)
     text = _compiled(made, arguments.cc)
-    entry = "_".join(["fastadam", arguments.ptx.lower(), arguments.dtype, *variant.flags, *options])
-    title = " ".join([arguments.ptx, *variant.told, *(f"+{name}" for name in options)])
+    low = _told(formats)
+    entry = "_".join(["fastadam", arguments.ptx.lower(), *low, *variant.flags, *options])
+    title = " ".join([arguments.ptx, *low, *variant.told, *(f"+{name}" for name in options)])
     head = [
         f"fastadam {__version__}: {title}",
         "",
-        *described(made, rule, entry, cuda.THREADS, arguments.dtype, variant.constants),
+        *described(made, rule, entry, cuda.THREADS, variant.constants),
     ]
     comment = "".join(f"// {line}".rstrip() + "\n" for line in head)
     _write(comment + _tidied(text, entry), entry, arguments.output)
     return 0
+
+
+def _formats(arguments: argparse.Namespace) -> "Formats":
+    """How everything is to be kept.
+
+    Raises:
+        ValueError: for what does not go together.
+    """
+    from ..kernels.formats import Formats
+    from ..options import Options
+
+    Options(**precision(arguments)).check_params([arguments.dtype])
+    return Formats(
+        arguments.dtype,
+        arguments.grads or arguments.dtype,
+        arguments.state,
+        arguments.compensation,
+        arguments.rounding or "nearest",
+    )
+
+
+def _told(formats: "Formats") -> list[str]:
+    """The dtype of the parameters, and what is not as with it alone."""
+    rest = {
+        f"grads_{formats.grad}": formats.grad != formats.param,
+        f"state_{formats.state}": formats.state not in (None, formats.compute),
+        f"{formats.compensation}": formats.compensation is not None,
+        f"{formats.rounding}": formats.rounding != "nearest",
+    }
+    return [formats.param, *(word for word, there in rest.items() if there)]
 
 
 def _check_copies(options: Sequence[str], dtype: str) -> None:
@@ -173,15 +203,11 @@ class _Variant(NamedTuple):
 
 
 def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
-    from .. import optimizers
-    from ..groups import Group, ParamGroup, check_known
+    from ..unbound import named, unbound
 
-    cls = getattr(optimizers, optimizer)
-    made, defaults = cls.__new__(cls), cls.defaults  # its formulas, without arrays
-    check_known(given, defaults, f"--hyper: {optimizer}")
-    raw = ParamGroup(defaults, **given, params=())
-    values = Group(raw, (), defaults, "--hyper ").at(1)
-    made.check(values)
+    cls = named(optimizer)
+    made, values = unbound(cls, given, "--hyper ")
+    defaults = cls.defaults
     flags = [
         name
         for name in given

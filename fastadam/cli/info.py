@@ -10,8 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
+from . import memory
+from .terminal import terminal
 
-HELP = "show versions, processor, threads and where compiled kernels are kept"
+HELP = "show versions, threads and where kernels are kept, or what training takes in memory"
 
 EPILOG = """\
 examples:
@@ -19,19 +21,31 @@ examples:
   NUMBA_THREADING_LAYER=workqueue fastadam info
   NUMBA_CACHE_DIR=kernels fastadam info
 
-One small parallel step is run, which compiles its kernel if that is not in the cache yet."""
+  fastadam info --plan 7e9
+  fastadam info --plan 7e9 --params bfloat16 --state int8 --compensation split8
+  fastadam info --plan 1e8 --optimizer sgd --with momentum=0.9 ema_decay=0.999
+
+Without --plan, one small parallel step is run, which compiles its kernel if that is not in the
+cache yet. With it, nothing is run or allocated: the table shows bytes of parameters, gradients,
+state and what else is kept, and in `moved` what an update reads and writes, beside the same
+optimizer in plain float32."""
 
 FEATURES = ("avx", "avx2", "fma", "avx512f", "avx512bf16", "neon", "sve", "sve2", "bf16")
 LAYERS = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`fastadam info` has no options."""
+    """Say what the command takes."""
     parser.epilog = EPILOG
+    memory.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask all questions, show all answers."""
+    """Show a plan, or ask all questions and show all answers."""
+    memory.check(arguments)
+    if arguments.plan is not None:
+        memory.show(arguments)
+        return 0
     _show([(label, answer) for label, answer in _answers() if answer])
     return 0
 
@@ -209,14 +223,11 @@ QUESTIONS: dict[str, Callable[[], str]] = {
 
 def _show(rows: list[tuple[str, str]]) -> None:
     """A table on a terminal that rich can draw on, lines of text anywhere else."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ModuleNotFoundError:
+    console = terminal()
+    if console is None:
         return _show_text(rows)
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        return _show_text(rows)
+    from rich.table import Table
+
     table = Table(show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

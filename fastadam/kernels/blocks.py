@@ -11,7 +11,7 @@ from .storage import COLUMNS, SCRATCH, WHOLE, Column, Pieces
 
 u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
 
-LANES = 16  # of the widest vector registers
+LANES = 16  # at most so many threads fold a block; 32-bit words in a line of the cache
 _SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
 _INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
 _GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
@@ -25,14 +25,13 @@ class Steps(NamedTuple):
 
     Attributes:
         lowest: what code 0 would stand for, if it were not zero.
-        levels: where the steps above it are in a code that was shifted to its place.
-        sign: where the sign is.
+        mask: where the sign and the steps above `lowest` are in a code that was shifted to its
+            place.
         tail: how much slower than above the first step chances fall below it, a power of two.
     """
 
     lowest: Any
-    levels: Any
-    sign: Any
+    mask: Any
     tail: Any
 
 
@@ -40,29 +39,31 @@ def steps_of(scale):
     top, signed = u32(scale & _MAGNITUDE), scale >= _SIGN
     levels = _SIGNED if signed else _UNSIGNED
     if top > _INFINITY:
-        return Steps(_NAN, _0, _0, i32(0))
+        return Steps(_NAN, _0, i32(0))
     lowest = u32(larger(top, levels) - levels)
     tail = i32(0) if lowest < _TWO_OCTAVES else i32(4)
-    return Steps(lowest, levels, _SIGN if signed else _0, tail)
+    return Steps(lowest, u32(levels | _SIGN) if signed else levels, tail)
 
 
 def decoded(code, scale):
     steps = steps_of(scale)
-    level, sign = u32(u32(code) << _20), u32(u32(code) << _24)
-    magnitude = u32(steps.lowest + u32(level & steps.levels))
-    bits = u32(magnitude | u32(sign & steps.sign))
-    return u32(_0 if code == u8(0) else bits).view(np.float32)
+    shifted = u32(u32(i32(np.int8(code))) << _20)  # all bits above the steps are the sign's
+    lowest = _0 if code == u8(0) else steps.lowest
+    return u32(u32(shifted & steps.mask) + lowest).view(np.float32)
 
 
 def encoded(bits, scale, noise):
-    """The code of a number; zero is code 0 and, in a block without signs, nothing else is."""
+    """The code of a number; zero is code 0 and, in a block without signs, nothing else is.
+
+    `noise` is a whole step and a random part of another.
+    """
     steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
-    beyond_first = i32(u32(magnitude - u32(steps.lowest + _STEP)))
-    beyond_first = larger(beyond_first, i32(beyond_first >> steps.tail))
-    least = i32(smaller(magnitude, _0 if steps.sign else _1))
-    level = larger(i32(i32(beyond_first + i32(u32(noise & _BELOW) | _STEP)) >> _20), least)
-    code = u32(u32(level) | u32(u32(bits >> _24) & _SIGN_CODE))
-    return u8(code if level > i32(0) else _0)
+    beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
+    beyond = larger(beyond, i32(beyond >> steps.tail))
+    least = smaller(magnitude, _1 if steps.mask < _SIGN else _0)
+    level = u32(larger(i32(beyond + i32(noise)) >> i32(20), i32(least)))
+    code = u32(level | u32(u32(bits >> _24) & _SIGN_CODE))
+    return u8(code if level > _0 else _0)
 
 
 @dataclass(frozen=True)
@@ -92,38 +93,39 @@ class Int8:
         load, store = memory.access(np.dtype("uint8"), name)
         load_scale, store_scale = memory.access(np.dtype("uint32"), name + ".scale")
         load_dither, _ = memory.access(np.dtype("uint32"), name + ".number")
-        share, wait, block, offset = memory.share, memory.wait, self.block, 4 * scratch
+        share, wait, lanes = memory.share, memory.wait, memory.lanes
+        block, offset = self.block, 4 * scratch
         codes, scales, dither = COLUMNS + column, COLUMNS + column + 1, COLUMNS + column + 2
         number = np.dtype(self.compute).type
 
         def fold(fresh, lane):
-            top = signs = _0
-            for row in range(block // LANES):
-                bits = get(fresh, LANES * row + lane)
-                top, signs = larger(top, u32(bits & _MAGNITUDE)), larger(signs, bits)
-            put(fresh, block + lane, top)
-            put(fresh, block + LANES + lane, signs)
+            above, below = i32(0), _0
+            for row in range(block // lanes):
+                bits = get(fresh, lanes * row + lane)
+                above, below = larger(above, i32(bits)), larger(below, bits)
+            put(fresh, block + lane, u32(above))
+            put(fresh, block + LANES + lane, below)
 
         def scale_of(fresh):
-            top = signs = _0
-            for lane in range(LANES):
-                top = larger(top, get(fresh, block + lane))
-            for lane in range(LANES):
-                signs = larger(signs, get(fresh, block + LANES + lane))
-            return u32(top | u32(signs & _SIGN))
+            above = below = _0
+            for lane in range(lanes):
+                above = larger(above, get(fresh, block + lane))
+                below = larger(below, get(fresh, block + LANES + lane))
+            return u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
 
         def pack(at, count):
             fresh = at[SCRATCH] + offset
             for i in share(block - count):
                 put(fresh, count + i, _0)
             wait()
-            for lane in share(LANES):
+            for lane in share(lanes):
                 fold(fresh, lane)
             wait()
             scale = scale_of(fresh)
-            key = hashed(scale, load_dither(at[dither], 0), _HASH)
+            random = hashed(scale, load_dither(at[dither], 0), _HASH)
+            key = u32(u32(random & _BELOW) | _STEP)
             for i in share(count):
-                noise = u32(key + u32(u32(i) * _GOLDEN))
+                noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
                 store(at[codes], i, encoded(get(fresh, i), scale, noise))
             for _ in share(1):
                 store_scale(at[scales], 0, scale)
@@ -131,7 +133,7 @@ class Int8:
 
         return Pieces(
             lambda at, i: number(decoded(load(at[codes], i), load_scale(at[scales], 0))),
-            lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),),
             pack,
             scratch=block + 2 * LANES,
         )
@@ -177,7 +179,7 @@ class Sums:
 
         return Pieces(
             lambda at, i: zero,
-            lambda at, i, value: put(at[SCRATCH] + offset, i, value),
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             pack,
             scratch=2 * self.block,
         )

@@ -17,11 +17,12 @@ def bfloat16_to_float32(code):
 
 
 def float32_to_bfloat16(value):
-    bits = f32(value).view(np.uint32)
+    value = f32(value)
+    bits = value.view(np.uint32)
     kept = u32(bits >> _16)
     odd = u32(kept & _1)
     rounded = u32(u32(bits + u32(_BELOW_HALF + odd)) >> _16)
-    return u16(u32(kept | _QUIET) if u32(bits & _MAGNITUDE) > _INFINITY else rounded)
+    return u16(rounded if value == value else u32(kept | _QUIET))
 
 
 _REBIAS = f32(2.0**112)  # between the exponents of float16 and float32
@@ -60,8 +61,8 @@ _BYTE, _ALL_NAN = u32(0xFF), u32(0x7FC00000)
 
 def _plain_bits(value):
     """The bits of a float32; of the many NaN only one."""
-    bits = f32(value).view(np.uint32)
-    return u32(_ALL_NAN if u32(bits & _MAGNITUDE) > _INFINITY else bits)
+    value = f32(value)
+    return u32(value.view(np.uint32) if value == value else _ALL_NAN)
 
 
 def _bits_of_24(value):
@@ -102,8 +103,20 @@ def sum_of_bfloat16(high, rest):
     return bfloat16_to_float32(high) + bfloat16_to_float32(rest)
 
 
-def rest_as_bfloat16(value):
+def _rest(value):
     """Nothing where the bfloat16 is all there is to say: infinity, NaN."""
-    value = f32(value)
     rest = value - bfloat16_to_float32(float32_to_bfloat16(value))
     return float32_to_bfloat16(rest if rest - rest == f32(0) else f32(0))
+
+
+def _sum_kept(value):
+    """A rest that is rounded up to a tie moves the bfloat16: once, not when next it is written."""
+    return sum_of_bfloat16(float32_to_bfloat16(value), _rest(value))
+
+
+def high_of_sum(value):
+    return float32_to_bfloat16(_sum_kept(f32(value)))
+
+
+def rest_of_sum(value):
+    return _rest(_sum_kept(f32(value)))

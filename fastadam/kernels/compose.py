@@ -23,15 +23,19 @@ class Stream(NamedTuple):
     mode: Literal["rw", "r", "w", "rz"] = "rw"
 
     def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
-        read, write, pack, words = self.storage.pieces(memory, self.name, column, scratch)
+        pieces = self.storage.pieces(memory, self.name, column, scratch)
         zero = np.dtype(self.storage.compute).type(0)
-        if self.mode == "r" or write is None:
-            return Pieces(read, None)
+        if self.mode == "r" or not pieces.writes:
+            return Pieces(pieces.read)
         if self.mode == "w":
-            return Pieces(lambda at, i: zero, write, pack, words)
+            return pieces._replace(read=lambda at, i: zero)
         if self.mode == "rz":
-            return Pieces(read, lambda at, i, value: write(at, i, zero), pack, words)
-        return Pieces(read, write, pack, words)
+            return pieces._replace(writes=tuple(_clearing(w, zero) for w in pieces.writes))
+        return pieces
+
+
+def _clearing(write: Any, zero: Any) -> Any:
+    return lambda at, i, value: write(at, i, zero)
 
 
 def _address(one: Any, rest: Any) -> Any:
@@ -65,13 +69,15 @@ def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> An
     return reduce(lambda rest, part: join(part, rest), reversed(parts), end)
 
 
-def _composed(parts: Sequence[Pieces]) -> Pieces:
-    """The pieces of all streams as one set: tuples in, tuples out."""
-    writes = [(k, part.write) for k, part in enumerate(parts) if part.write]
-    return Pieces(
-        _fold(_read, [part.read for part in parts], lambda at, i: ()),
-        _fold(_write, writes, lambda at, i, values: None),
-    )
+def _reading(parts: Sequence[Pieces]) -> Any:
+    """Reads an element of every stream, as a tuple."""
+    return _fold(_read, [part.read for part in parts], lambda at, i: ())
+
+
+def _writing(parts: Sequence[Pieces]) -> Any:
+    """Writes such a tuple."""
+    writes = [(k, write) for k, part in enumerate(parts) for write in part.writes]
+    return _fold(_write, writes, lambda at, i, values: None)
 
 
 def _element(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,15 +111,15 @@ def _aligned(one: Any, rest: Any) -> Any:
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
     """The function that updates the elements of a block."""
     element, share = _element(rule.function), memory.share
-    whole = _composed(parts)
-    single = one_by_one(whole.read, whole.write, element, share)
+    read = _reading(parts)
+    single = one_by_one(read, _writing(parts), element, share)
     if memory.wide is None:
         return single
     firsts = [part for part, _ in _laid_out(streams, memory.wide)]
     writes = [
-        (k, first.write, part.write)
+        (k, *pair)
         for k, (first, part) in enumerate(zip(firsts, parts, strict=True))
-        if first.write
+        for pair in zip(first.writes, part.writes, strict=True)
     ]
     columns = [column for stream in streams for column in stream.storage.stored]
     masks = [
@@ -124,8 +130,8 @@ def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, me
     return four_by_four(
         single,
         _fold(_aligned, masks, lambda at: True),
-        _composed(firsts).read,
-        whole.read,
+        _reading(firsts),
+        read,
         _fold(_write_four, writes, lambda at, i, values: None),
         element,
         share,

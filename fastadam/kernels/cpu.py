@@ -46,7 +46,8 @@ def jit(function: Any, module: str) -> Any:
 
 
 class Memory(primitives.Memory):
-    teams, share, wait, wide = staticmethod(teams), staticmethod(range), staticmethod(wait), None
+    teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
+    wide, lanes = None, 1
 
 
 def compiled(function: Callable[[int], None]) -> Any:

@@ -1,26 +1,31 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-This file, cuda_memory.py and primitives.py are all that another CUDA compiler for Python would have
-to replace.
+This file, cuda_driver.py, cuda_memory.py and primitives.py are all that another CUDA compiler for
+Python would have to replace.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import config, cuda, types
+from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
+from .blocks import LANES
+from .cuda_queue import SIMULATED as SIMULATED
+from .cuda_queue import driver, work
 from .scalars import larger, smaller
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
 RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
+# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
+OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
 
 if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
@@ -31,12 +36,10 @@ if SIMULATED and not TYPE_CHECKING:
 
 else:
     from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import nvvm
 
     from .primitives import Memory as Addressed
     from .primitives import shared
-
-    # Small arrays make a small grid, of which Numba would warn; the switch is for the process.
-    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
     def swap(value: Any, compute: str = "float64") -> Any:
         """What stands for a value that a rule refers to: a float takes the dtype of the
@@ -49,7 +52,7 @@ else:
 
 
 def jit(function: Any, module: str) -> Any:
-    callee = cuda.jit(device=True)(function)
+    callee = cuda.jit(device=True, **OPTIONS)(function)
     return callee if SIMULATED or not function.__defaults__ else _filling(callee)
 
 
@@ -70,9 +73,13 @@ def _filling(callee: Any) -> Any:
 
 
 class Memory(Addressed):
-    """Access to global memory, and how a grid shares the work."""
+    """Access to global memory, and how a grid shares the work.
 
-    space = 1
+    Attributes:
+        lanes: how many threads fold what a block is packed from; the others wait.
+    """
+
+    space, lanes = 1, LANES
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         super().__init__(names, group)
@@ -100,26 +107,49 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return cuda.jit(function)
+    return cuda.jit(**OPTIONS)(function)
 
 
-def launcher(kernel: Any, blocks: int) -> Callable[[int], None]:
-    """What launches a kernel over so many blocks, in the default stream."""
-    start: Callable[[int], None] = kernel[blocks, THREADS]
-    return start
+def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
+    """What launches a kernel over so many blocks, in the stream of the moment."""
+    function, threads, arguments = loaded(kernel), THREADS, driver.arguments(task)
+    return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
+
+
+@cache
+def loaded(kernel: Any) -> Any:
+    """A kernel, compiled and loaded onto the device."""
+    if SIMULATED:
+        return kernel
+    driver.bind()
+    with _as_written():
+        made = kernel.compile((types.int64,))
+    return driver.function(made)
 
 
 def warm(kernel: Any) -> None:
     """Compile a kernel for the device."""
-    if not SIMULATED:
-        kernel.compile((types.int64,))
+    loaded(kernel)
 
 
 def ptx(function: Any, capability: tuple[int, int]) -> str:
     """The text of a kernel for a compute capability; no device is needed."""
-    with _without_device(capability):
+    with _without_device(capability), _as_written():
         text, _ = cuda.compile_ptx(function.py_func, (types.int64,), cc=capability)
     return str(text)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Let every operation round once, as on the CPU: the compiler of CUDA would join a product and
+    a sum, and Numba has no switch for it."""
+    with dispatcher.global_compiler_lock:
+        compile_ir = nvvm.compile_ir
+        nvvm.compile_ir = partial(compile_ir, fma=False)
+        try:
+            yield
+        finally:
+            nvvm.compile_ir = compile_ir
 
 
 def missing() -> str:

@@ -1,12 +1,12 @@
-"""Moving bytes to, from and on a device, by address."""
+"""Moving bytes to, from and on a device, by address, in the stream of the moment."""
 
-from ctypes import memmove, memset
+from ctypes import memmove
 from typing import Any
 
 import numpy as np
-from numba import config, cuda
+from numba import cuda
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
+from .cuda_queue import SIMULATED, driver, work
 
 
 def allocate(nbytes: int) -> tuple[int, Any]:
@@ -24,45 +24,83 @@ def allocate(nbytes: int) -> tuple[int, Any]:
             '(pip install "fastadam[cuda]" brings the toolkit; `python -m numba -s` tells what is '
             "missing)"
         )
+    driver.bind()
     array = cuda.device_array(nbytes, np.uint8)
-    cuda.cudadrv.driver.device_memset(array, 0, nbytes)
-    return array.device_ctypes_pointer.value, array
+    address = int(array.device_ctypes_pointer.value)
+    driver.clear(address, nbytes, _setting_up())
+    _settle()
+    return address, array
 
 
 def write(target: Any, values: Any) -> None:
-    """Host numbers to a device array of the same size and dtype."""
+    """Host numbers to a device array of the same size and dtype; waits until they are there."""
     values = np.ascontiguousarray(values)
-    if SIMULATED:
-        memmove(target.address, values.ctypes.data, values.nbytes)
-    else:
-        _bytes(target).copy_to_device(values.reshape(-1).view(np.uint8))
+    driver.copy_in(target.address, values.ctypes.data, values.nbytes, _setting_up())
+    driver.finish(_setting_up())
 
 
 def clear(target: Any) -> None:
     """Zeros everywhere."""
-    if SIMULATED:
-        memset(target.address, 0, target.nbytes)
-    else:
-        cuda.cudadrv.driver.device_memset(_bytes(target), 0, target.nbytes)
+    driver.clear(target.address, target.nbytes, _setting_up())
+    _settle()
 
 
 def read(source: Any) -> Any:
-    """The numbers of a device array on the host."""
+    """The numbers of a device array on the host; waits for them."""
     values = np.empty(source.size, source.dtype)
-    if SIMULATED:
-        memmove(values.ctypes.data, source.address, values.nbytes)
-    else:
-        _bytes(source).copy_to_host(values.view(np.uint8))
+    driver.copy_out(values.ctypes.data, source.address, values.nbytes, _setting_up())
+    driver.finish(_setting_up())
     return values
 
 
 def copy(target: Any, source: Any) -> None:
     """The bytes of one device array to another of the same size."""
-    if SIMULATED:
-        memmove(target.address, source.address, source.nbytes)
-    else:
-        _bytes(target).copy_to_device(_bytes(source))
+    driver.copy(target.address, source.address, source.nbytes, _setting_up())
+    _settle()
 
 
-def _bytes(array: Any) -> Any:
-    return cuda.as_cuda_array(array.view(np.uint8))
+class Ring:
+    """Pinned memory of the host through which small pieces go to a device, without waiting.
+
+    A place is used again only when the device has taken what was in it.
+
+    Args:
+        nbytes: the longest piece.
+    """
+
+    LEAST, MOST, ROOM = 2, 32, 1 << 20  # places, and bytes that they may take together
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes, self._next = nbytes, 0
+        self._places: list[int] = []
+        self._taken: list[Any] = []  # events
+
+    def send(self, target: int, source: int, nbytes: int) -> None:
+        """Copy bytes of the host to the device; they may be changed once this returns."""
+        if work.aside is not None:
+            driver.copy_in(target, source, nbytes, work.aside)
+            driver.finish(work.aside)
+            return
+        if not self._places:
+            self._set_up()
+        at, self._next = self._next, (self._next + 1) % len(self._places)
+        driver.reach(self._taken[at])
+        memmove(self._places[at], source, nbytes)
+        driver.copy_in(target, self._places[at], nbytes, work.stream)
+        driver.record(self._taken[at], work.stream)
+
+    def _set_up(self) -> None:
+        count = min(max(self.LEAST, self.ROOM // self._nbytes), self.MOST)
+        self._memory = driver.pinned(count * self._nbytes)
+        self._places = [self._memory.address + k * self._nbytes for k in range(count)]
+        self._taken = [driver.event() for _ in range(count)]
+
+
+def _setting_up() -> int:
+    return work.stream if work.aside is None else work.aside
+
+
+def _settle() -> None:
+    """What is written aside has to be there before a graph is replayed."""
+    if work.aside is not None:
+        driver.finish(work.aside)

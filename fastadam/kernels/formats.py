@@ -25,8 +25,8 @@ PAIRS = {
         _HIGH,
         Column("uint16", part=COMPENSATION, kept="bfloat16"),
         codecs.sum_of_bfloat16,
-        codecs.float32_to_bfloat16,
-        codecs.rest_as_bfloat16,
+        codecs.high_of_sum,
+        codecs.rest_of_sum,
     ),
     "split8": Pair(
         "split8",

@@ -47,6 +47,7 @@ class Memory:
     share = staticmethod(range)
     wait = staticmethod(wait)
     wide: Any = None
+    lanes = 1
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group

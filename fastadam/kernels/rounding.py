@@ -14,6 +14,7 @@ _1, _8, _13, _15, _16, _19 = u32(1), u32(8), u32(13), u32(15), u32(16), u32(19)
 _LOW = 0xFFFFFFFF
 _INFINITY, _SIGN = u32(0x7F800000), u32(0x80000000)
 _SMALLEST_NORMAL_HALF = f32(2.0**-14)
+_LARGEST_HALF, _LARGEST_BITS, _TOO_LARGE_FOR_HALF = f32(65504.0), u32(0x477FE000), f32(65520.0)
 
 
 def hashed(counter: Any, key: Any, second_key: Any) -> Any:
@@ -53,9 +54,13 @@ def to_24_bits(value, noise):
 
 
 def to_float16(value, noise):
-    """Below 2**-14 the last bit of a float16 has the same weight for all, 2**-24."""
+    """Below 2**-14 the last bit of a float16 has the same weight for all, 2**-24. Infinite becomes
+    what is nearer to 2**16 than to the largest number."""
     size = f32(abs(value))
     units = u32(f32(size * f32(2.0**24)) + f32(f32(u32(noise >> _19)) * f32(2.0**-13)))
     sign = u32(f32(value).view(np.uint32) & _SIGN)
     tiny = u32(f32(f32(units) * f32(2.0**-24)).view(np.uint32) | sign).view(np.float32)
-    return tiny if size < _SMALLEST_NORMAL_HALF else cut(value, noise, _13)
+    normal = cut(value, noise, _13)
+    if size < _TOO_LARGE_FOR_HALF and abs(normal) > _LARGEST_HALF:
+        return u32(_LARGEST_BITS | sign).view(np.float32)
+    return tiny if size < _SMALLEST_NORMAL_HALF else normal

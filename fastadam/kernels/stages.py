@@ -21,7 +21,7 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
         return new, own + extra
 
     staged.__name__ = inner.name
-    return Rule(staged, inner.state + extras, inner.hyper)
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
 
 
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
@@ -36,7 +36,7 @@ def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> R
         return new, own + extra
 
     staged.__name__ = inner.name
-    return Rule(staged, inner.state + extras, inner.hyper)
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
 
 
 def scaled(grad, extra):

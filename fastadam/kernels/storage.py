@@ -5,7 +5,7 @@ elements), the dtype in which it hands numbers to a rule (`compute`), how many e
 once (`block`), and gives three pieces, plain functions from which the loop is composed:
 
     read(at, i)           one element
-    write(at, i, value)
+    write(at, i, value)   one of its stored numbers; there is one such function for each
     pack(at, count)       after each block of elements; None when there is nothing to do
 
 `at` says where a block is: `at[FIRST]` is the position of its first element in the parameter,
@@ -27,7 +27,7 @@ WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 
 class Pieces(NamedTuple):
     read: Callable[..., Any]
-    write: Callable[..., None] | None  # None for a stream that is only read
+    writes: tuple[Callable[..., None], ...] = ()  # one for each column; none if it is only read
     pack: Callable[..., None] | None = None
     scratch: int = 0  # how many 32-bit words of it are used
 
@@ -93,7 +93,7 @@ class Elementwise:
         decode, encode, slot = self.decode, self.encode, COLUMNS + column
         return Pieces(
             lambda at, i: decode(load(at[slot], i)),
-            lambda at, i, value: store(at[slot], i, encode(value)),
+            (lambda at, i, value: store(at[slot], i, encode(value)),),
         )
 
 
@@ -120,11 +120,13 @@ class Pair:
         decode, main, rest = self.decode, self.encode_main, self.encode_rest
         slot, next_slot = COLUMNS + column, COLUMNS + column + 1
 
-        def write(at, i, value):
-            store(at[slot], i, main(value))
-            store_rest(at[next_slot], i, rest(value))
-
-        return Pieces(lambda at, i: decode(load(at[slot], i), load_rest(at[next_slot], i)), write)
+        return Pieces(
+            lambda at, i: decode(load(at[slot], i), load_rest(at[next_slot], i)),
+            (
+                lambda at, i, value: store(at[slot], i, main(value)),
+                lambda at, i, value: store_rest(at[next_slot], i, rest(value)),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Single:
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
         load, _ = memory.access(np.dtype(self.dtype), name + ".number")
         slot = COLUMNS + column
-        return Pieces(lambda at, i: load(at[slot], 0), None)
+        return Pieces(lambda at, i: load(at[slot], 0))
 
 
 @dataclass(frozen=True)
@@ -161,4 +163,4 @@ class Noise:
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
         load, _ = memory.access(np.dtype("uint32"), name + ".number")
         slot = COLUMNS + column
-        return Pieces(lambda at, i: element_noise(load(at[slot], 0), at[FIRST], i), None)
+        return Pieces(lambda at, i: element_noise(load(at[slot], 0), at[FIRST], i))

@@ -4,13 +4,15 @@ Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as 
 copy; in Numba's simulator its arrays are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ctypes import c_int64
 from functools import cache
 from itertools import accumulate
 from math import prod
-from operator import mul
+from operator import attrgetter, methodcaller, mul
+from threading import Lock
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -35,6 +37,7 @@ class DeviceArray:
     Attributes:
         shape, strides, dtype, size, nbytes, itemsize, ndim, flags: as of a NumPy array.
         address: where it begins.
+        source: the array of another library that it stands for, or None.
     """
 
     def __init__(
@@ -45,12 +48,15 @@ class DeviceArray:
         owner: Any,
         read_only: bool = False,
         strides: tuple[int, ...] | None = None,
+        order: Any = None,
+        source: Any = None,
     ) -> None:
         self.address, self.shape, self.dtype = address, tuple(shape), np.dtype(dtype)
         self.ndim, self.itemsize = len(self.shape), self.dtype.itemsize
         self.size = prod(self.shape)
         self.nbytes = self.size * self.itemsize
         self._owner, self._read_only = owner, read_only
+        self._order, self.source = order, source
         lengths = accumulate(self.shape[:0:-1], mul, initial=self.itemsize)
         rows = tuple(lengths)[::-1][: self.ndim]
         self.strides = tuple(strides or rows)
@@ -62,22 +68,36 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        with _streams().in_order(self):  # what was queued elsewhere comes before what is announced
+            stream = _streams().work.stream
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
             "data": (self.address, self._read_only),
             "version": 3,
+            "stream": stream,
         }
+
+    @property
+    def order(self) -> Any:
+        """What says when work on this memory may go on in another stream."""
+        if self._order is None:
+            self._order = _streams().order_of(self._owner)
+        return self._order
+
+    def _part(self, address: int, shape: tuple[int, ...], dtype: Any) -> "DeviceArray":
+        """An array in the same memory."""
+        return DeviceArray(address, shape, dtype, self._owner, self._read_only, order=self.order)
 
     def reshape(self, *shape: Any) -> "DeviceArray":
         """The same numbers in another shape; -1 stands for all."""
         wanted = np.broadcast_to(0, self.shape).reshape(*shape).shape
-        return DeviceArray(self.address, wanted, self.dtype, self._owner, self._read_only)
+        return self._part(self.address, wanted, self.dtype)
 
     def view(self, dtype: Any) -> "DeviceArray":
         """The same memory as numbers of another dtype, in one dimension."""
         size = self.nbytes // np.dtype(dtype).itemsize
-        return DeviceArray(self.address, (size,), dtype, self._owner, self._read_only)
+        return self._part(self.address, (size,), dtype)
 
     def __getitem__(self, part: slice) -> "DeviceArray":
         """A run of a one-dimensional array.
@@ -90,7 +110,7 @@ class DeviceArray:
         start, stop, _ = part.indices(self.size)
         stop = max(start, stop)
         address = self.address + start * self.itemsize
-        return DeviceArray(address, (stop - start,), self.dtype, self._owner, self._read_only)
+        return self._part(address, (stop - start,), self.dtype)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -109,16 +129,21 @@ class DeviceArray:
                 )
             if not source.flags.c_contiguous:
                 raise ValueError(f"an array with strides {source.strides} is not C-contiguous")
-            _driver().copy(target, source)
+            with _streams().in_order(target, source):
+                _memory().copy(target, source)
             return
         values = np.asarray(value, self.dtype)
-        if not values.ndim and not any(values.tobytes()):
-            _driver().clear(target)
-        else:
-            _driver().write(target, np.broadcast_to(values, target.shape))
+        with _streams().in_order(target):
+            if not values.ndim and not any(values.tobytes()):
+                _memory().clear(target)
+            else:
+                _memory().write(target, np.broadcast_to(values, target.shape))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = _driver().read(self) if self.size else np.empty(self.shape, self.dtype)
+        array = np.empty(0, self.dtype)
+        if self.size:
+            with _streams().in_order(self):
+                array = _memory().read(self)
         return array.reshape(self.shape).astype(dtype or self.dtype, copy=False)
 
     def fill(self, value: float) -> None:
@@ -149,15 +174,42 @@ def as_array(array: Any) -> Any:
     if isinstance(array, np.ndarray | DeviceArray) or not is_device(array):
         return array
     if not hasattr(array, "__cuda_array_interface__"):  # the simulator's
-        array = array._ary
-        where, dtype, strides = array.__array_interface__["data"], array.dtype, array.strides
-        shape = array.shape
+        host = array._ary
+        place = host.__array_interface__["data"]
+        strides, shape, dtype = host.strides, host.shape, host.dtype
     else:
         interface = array.__cuda_array_interface__
-        where, dtype = interface["data"], _dtype(interface["typestr"])
+        place, dtype = interface["data"], _dtype(interface["typestr"])
         shape, strides = interface["shape"], interface.get("strides")
-    address, read_only = where
-    return DeviceArray(address, shape, dtype, array, read_only, strides)
+    address, read_only = place
+    return DeviceArray(address, shape, dtype, array, read_only, strides, source=array)
+
+
+def place_of(array: Any) -> int:
+    """Where an array of a device begins now; faster than `as_array`."""
+    kind: Any = type(array)
+    return int(_reader(kind)(array))
+
+
+def places_of(arrays: Sequence[Any]) -> list[int]:
+    """Where arrays of a device begin now."""
+    kinds: Any = {*map(type, arrays)}
+    return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    if issubclass(kind, DeviceArray):
+        return attrgetter("address")
+    if hasattr(kind, "data_ptr"):  # PyTorch's
+        return methodcaller("data_ptr")
+    if kind.__module__.startswith("cupy"):
+        return attrgetter("data.ptr")
+    if hasattr(kind, "device_ctypes_pointer"):  # Numba's
+        return attrgetter("device_ctypes_pointer.value")
+    if not hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "__cuda_ndarray__"):
+        return lambda array: array._ary.__array_interface__["data"][0]
+    return lambda array: array.__cuda_array_interface__["data"][0]
 
 
 def _dtype(code: str) -> Any:
@@ -195,13 +247,58 @@ class Late:
 
 
 def zeros(size: int, dtype: Any) -> DeviceArray:
-    """A one-dimensional device array of zeros, aligned to 256 bytes."""
-    dtype = np.dtype(dtype)
-    address, owner = _driver().allocate(max(1, size * dtype.itemsize))
-    return DeviceArray(address, (size,), dtype, owner)
+    """A one-dimensional device array of zeros, aligned to 256 bytes.
+
+    Made in the turn of an optimizer, it is part of that optimizer's memory.
+    """
+    dtype, turn = np.dtype(dtype), _streams().work.turn
+    address, owner = _memory().allocate(max(1, size * dtype.itemsize))
+    return DeviceArray(
+        address, (size,), dtype, owner, order=turn.order if turn else _streams().Order()
+    )
 
 
-def _driver() -> Any:
+def ring(nbytes: int) -> Any:
+    """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
+    return _memory().Ring(nbytes)
+
+
+def integers(memory: Any, count: int) -> Any:
+    """Pinned memory as integers, which are there for as long as somebody looks."""
+    numbers: Any = (c_int64 * count).from_address(memory.address)
+    numbers.memory = memory
+    return np.frombuffer(numbers, np.int64)
+
+
+def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Any:
+    """The lock of what works on arrays that lie where this one does.
+
+    Args:
+        params: returns those that say in which stream.
+        owner: the optimizer whose lock it is.
+    """
+    if not is_device(array):
+        return Lock()
+    turn = _streams().Turn(params)
+    if owner:
+        from ..capture import Captures
+
+        turn.captured = Captures(owner)
+    return turn
+
+
+def refuse(stream: Any) -> NoReturn:
+    """Where there is no device."""
+    raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")
+
+
+def _memory() -> Any:
     from ..kernels import cuda_memory
 
     return cuda_memory
+
+
+def _streams() -> Any:
+    from . import streams
+
+    return streams

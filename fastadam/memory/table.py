@@ -9,6 +9,8 @@ import numpy as np
 
 from ..kernels import threads
 from ..kernels.factory import Kernel
+from .checks import address
+from .flat import aligned_zeros
 
 SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
 
@@ -59,12 +61,19 @@ class Table:
         self.streams = {stream.name for stream in kernel.streams}
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
-        self.records = create_string_buffer(max(1, records * kernel.record.size))
-        self.pack = partial(kernel.record.pack_into, self.records)
+        self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
         self._parallel: dict[int, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self._small = elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
+
+    def _write_records_into(self, room: Any) -> None:
+        self.records, self.pack = room, partial(self.kernel.record.pack_into, room)
+
+    def room(self, dtype: str, count: int) -> tuple[Any, Any]:
+        """A number for each parameter, which the host writes, and where kernels find them."""
+        numbers = aligned_zeros(count, dtype)
+        return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
     def place(self, stream: str, addresses: Any, part: int = 0) -> None:
         """Say where the arrays of a stream begin, one for each row."""

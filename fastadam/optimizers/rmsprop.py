@@ -17,7 +17,7 @@ def rmsprop(centered=False, momentum=False, maximize=False):
     """The rule, by what is compiled into it."""
     more = ("grad_avg",) * centered + ("momentum_buffer",) * momentum
 
-    @rule(state=("square_avg",) + more, hyper=CONSTANTS)
+    @rule(state=("square_avg",) + more, hyper=CONSTANTS, exact=centered)
     def rmsprop(param, grad, state, h):
         if maximize:
             grad = -grad
@@ -59,7 +59,8 @@ class RMSprop(Optimizer):
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         momentum: how much of the buffer stays, default 0: no buffer.
-        centered: divide by the deviation instead of the root mean square, default False.
+        centered: divide by the deviation instead of the root mean square, default False; refused
+            with state in low precision, since the variance is a difference of states.
         maximize: climb instead of descending, default False.
 
     Examples:

@@ -14,6 +14,7 @@ import numpy as np
 
 import fastadam as fa
 
+from ...budget import moved_by
 from ...kernels.factory import Kernel
 from ..contenders import HYPER, Array, Case, Memory, as_given
 from .pytorch import Loop
@@ -21,7 +22,6 @@ from .tails import TAILS, Tail
 
 # Bytes per element of what is shared, of moments, of what options keep
 SHARED, MOMENTS, KEPT = 20, 8, {"ema_decay": 4, "shadow_dtype": 2, "accumulate_steps": 4}
-PASSES = {"rw": 2, "rz": 2, "r": 1, "w": 1}  # over the memory of a stream, by its mode
 
 
 class Contender(NamedTuple):
@@ -89,11 +89,7 @@ def launched(kernels: Sequence[Kernel], micro_batches: int) -> float:
 
 def traffic(kernel: Kernel) -> float:
     """Bytes per element that a kernel reads and writes."""
-    return sum(
-        PASSES[stream.mode] * np.dtype(column.dtype).itemsize / column.per
-        for stream in kernel.streams
-        for column in stream.storage.stored
-    )
+    return moved_by(kernel.streams)
 
 
 def _torch(tail: Tail, memory: Memory) -> Contender:
