@@ -134,8 +134,11 @@ class Twins:
         }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("progress", [0, 3], ids=["late", "slow"])
+@pytest.mark.parametrize(
+    ("options", "progress"),
+    [*((options, 0) for options in OPTIONS.values()), (OPTIONS["skip"], 3), (OPTIONS["flag"], 3)],
+    ids=[*OPTIONS, "skip, slowly", "flag, slowly"],
+)
 def test_skipped_steps_are_counted_by_the_device(options, progress):
     twins, rng = Twins(fa.AdamW, options), np.random.default_rng(1)
     for k in range(STEPS):

@@ -515,3 +515,9 @@ def test_bfloat16_needs_ml_dtypes(monkeypatch):
     with pytest.raises(ImportError, match=r"fastadam\[bfloat16\].*ml_dtypes"):
         train(ft.AdamW(params := parameters(BF16)), params, [0])
     train(ft.AdamW(params := parameters()), params, [0])
+
+
+def test_state_that_may_not_be_rounded_is_refused():
+    weight = torch.nn.Parameter(torch.ones(5000))
+    with pytest.raises(ValueError, match="state_dtype='int8'.*rmsprop"):
+        ft.RMSprop([weight], centered=True, state_dtype="int8")

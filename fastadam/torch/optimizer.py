@@ -99,7 +99,8 @@ class Optimizer(torch.optim.Optimizer):
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
-        self._options, self._core = Options(**chosen), object.__new__(self.core)
+        self._options = Options(**chosen)
+        self._core = self._unbound()
         if self._options.accumulates:
             raise ValueError(
                 f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
@@ -108,6 +109,12 @@ class Optimizer(torch.optim.Optimizer):
         # As in PyTorch. Lightning refuses to clip gradients of those that have it.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
+
+    def _unbound(self) -> CoreOptimizer:
+        """The optimizer of fastadam without arrays: its rule and constants."""
+        core = object.__new__(self.core)
+        core._options = self._options
+        return core
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch; hyperparameters that are wrong are refused first.
@@ -266,7 +273,7 @@ class Optimizer(torch.optim.Optimizer):
         open_all(state["state"])
         super().__setstate__(state)
         self._walk = self._given = None
-        self._core = object.__new__(self.core)
+        self._core = self._unbound()
         self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
             for name in self._known:
