@@ -519,5 +519,5 @@ def test_bfloat16_needs_ml_dtypes(monkeypatch):
 
 def test_state_that_may_not_be_rounded_is_refused():
     weight = torch.nn.Parameter(torch.ones(5000))
-    with pytest.raises(ValueError, match="state_dtype='int8'.*rmsprop"):
+    with pytest.raises(ValueError, match=r"state_dtype='int8'.*rmsprop"):
         ft.RMSprop([weight], centered=True, state_dtype="int8")
