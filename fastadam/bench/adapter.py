@@ -52,14 +52,6 @@ class Report(Measured[Row]):
     kind = Row
 
     @cached_property
-    def cases(self) -> dict[str, dict[str, Row]]:
-        """The rows by case and contender, in order."""
-        cases: dict[str, dict[str, Row]] = {}
-        for row in self.rows:
-            cases.setdefault(row.case, {})[row.contender] = row
-        return cases
-
-    @cached_property
     def rivals(self) -> list[str]:
         """The contenders of PyTorch, in order."""
         return [name for name in dict.fromkeys(row.contender for row in self.rows) if name != OURS]

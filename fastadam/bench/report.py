@@ -85,6 +85,15 @@ class Measured(Generic[Record]):
         """Sixteen digits that change with any number or word of the report."""
         return records.digest(to_csv(self))
 
+    @cached_property
+    def cases(self) -> Any:
+        """The rows by case and contender, in order."""
+        cases: dict[str, dict[str, Any]] = {}
+        row: Any
+        for row in self.rows:
+            cases.setdefault(row.case, {})[row.contender] = row
+        return cases
+
 
 class Report(Measured[Row]):
     """Steps, each a row for a contender of a case."""
@@ -105,7 +114,7 @@ class Report(Measured[Row]):
         return len(self.optimizers) > 1
 
     @cached_property
-    def cases(self) -> dict[str, dict[str, Row]]:
+    def cases(self) -> Any:
         """The rows of the one optimizer by case and contender, in order.
 
         Raises:
@@ -113,10 +122,7 @@ class Report(Measured[Row]):
         """
         if self.several:
             raise ValueError(f"one optimizer is wanted, but there are {[*self.optimizers]}")
-        cases: dict[str, dict[str, Row]] = {}
-        for row in self.rows:
-            cases.setdefault(row.case, {})[row.contender] = row
-        return cases
+        return super().cases
 
     @cached_property
     def contenders(self) -> list[str]:

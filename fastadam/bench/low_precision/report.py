@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from ..contenders import Case
 from ..report import Measured
@@ -66,11 +65,3 @@ class Report(Measured[Row]):
     """Steps in low precision."""
 
     kind = Row
-
-    @cached_property
-    def cases(self) -> dict[str, dict[str, Row]]:
-        """The rows by case and contender, in order."""
-        cases: dict[str, dict[str, Row]] = {}
-        for row in self.rows:
-            cases.setdefault(row.case, {})[row.contender] = row
-        return cases
