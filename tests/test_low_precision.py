@@ -9,6 +9,7 @@ import fastadam as fa
 
 BF16, F16, F32, F64 = ml_dtypes.bfloat16, np.float16, np.float32, np.float64
 RULES = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+FEW = (DEFAULTS[0], DEFAULTS[-1])  # with two states and with one, where a rule is not the point
 SMALLEST = {  # 7.06 bytes per parameter in all
     "compensation": "split8",
     "state_dtype": "int8",
@@ -56,8 +57,11 @@ def test_split16_is_the_run_in_float32_bit_for_bit(case):
         assert np.abs(near.astype(F32) - exact).max() <= np.abs(exact).max() * 2.0**-8
 
 
-@RULES
-@pytest.mark.parametrize("dtype", [BF16, F16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [*((case, BF16) for case in DEFAULTS), *((case, F16) for case in FEW)],
+    ids=[*(f"{case.id}-bfloat16" for case in DEFAULTS), *(f"{case.id}-float16" for case in FEW)],
+)
 def test_arithmetic_is_in_float32_and_rounded_at_the_end(case, dtype):
     half, plain = weights(dtype), weights()
     ours, theirs = case.optimizer(half, **case.hyper), case.optimizer(plain, **case.hyper)
@@ -290,8 +294,14 @@ def test_the_smallest_configuration_converges_as_float32(float32_excess):
     assert excess(BF16, **SMALLEST) == pytest.approx(float32_excess, rel=0.1)
 
 
-@RULES
-@pytest.mark.parametrize("options", [{"state_dtype": "int8"}, {"state_dtype": "bfloat16"}], ids=str)
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        *((case, {"state_dtype": "int8"}) for case in DEFAULTS),
+        *((case, {"state_dtype": "bfloat16"}) for case in FEW),
+    ],
+    ids=[*(f"{case.id}-int8" for case in DEFAULTS), *(f"{case.id}-bfloat16" for case in FEW)],
+)
 def test_first_steps_use_the_state_before_it_is_rounded(case, options):
     one, other = weights(), weights()
     ours, theirs = case.optimizer(one, **options, **case.hyper), case.optimizer(other, **case.hyper)
@@ -304,9 +314,13 @@ def test_first_steps_use_the_state_before_it_is_rounded(case, options):
         np.testing.assert_allclose(got, arrays[0], rtol=1 / 8, atol=2e-5 * np.abs(arrays[0]).max())
 
 
-@RULES
 @pytest.mark.parametrize(
-    ("dtype", "options"), [(F32, {"state_dtype": "int8"}), (BF16, SMALLEST)], ids=["int8", "all"]
+    ("case", "dtype", "options"),
+    [
+        *((case, F32, {"state_dtype": "int8"}) for case in DEFAULTS),
+        *((case, BF16, SMALLEST) for case in FEW),
+    ],
+    ids=[*(f"{case.id}-int8" for case in DEFAULTS), *(f"{case.id}-all" for case in FEW)],
 )
 def test_bits_do_not_depend_on_threads(case, dtype, options):
     results = []
