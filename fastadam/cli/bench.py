@@ -205,9 +205,16 @@ def validated(variant: "Variant", names_for: NamesFor, torch: bool, show: Show) 
     from ..bench import validation
 
     checks = [(case, name) for case in validation.cases(variant) for name in names_for(case)]
-    for number, (case, name) in enumerate(checks):
-        show(f"checking {variant.label}", number / len(checks))
-        validation.validate(case, name, torch)
+    accepted(f"checking {variant.label}", checks, partial(validation.validate, torch=torch), show)
+
+
+def accepted(
+    label: str, checks: Sequence[tuple[Any, ...]], validate: Callable[..., None], show: Show
+) -> None:
+    """Go through all checks, each the arguments of `validate`, which raises."""
+    for number, check in enumerate(checks):
+        show(label, number / len(checks))
+        validate(*check)
 
 
 def timed(case: "Case", names: list[str], arguments: argparse.Namespace, show: Show) -> list["Row"]:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from .bench import Show, clocked, fits, say, sizes_of
+from .bench import Show, accepted, clocked, fits, say, sizes_of
 
 if TYPE_CHECKING:
     from ..bench.contenders import Case
@@ -45,9 +45,7 @@ def validated(names: list[str], show: Show) -> None:
     from ..bench.low_precision.validation import cases, validate
 
     checks = [(case, name) for case in cases() for name in names]
-    for number, check in enumerate(checks):
-        show("checking", number / len(checks))
-        validate(*check)
+    accepted("checking", checks, validate, show)
 
 
 def timed(case: "Case", names: list[str], arguments: argparse.Namespace, show: Show) -> list["Row"]:

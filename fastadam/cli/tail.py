@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .bench import Show, clocked, fits, sizes_of
+from .bench import Show, accepted, clocked, fits, sizes_of
 
 if TYPE_CHECKING:
     from ..bench.contenders import Case
@@ -35,9 +35,7 @@ def validated(names: list[str], show: Show) -> None:
     from ..bench.variants import ADAMW
 
     checks = [(case, tail, name) for case in cases(ADAMW) for tail in TAILS for name in names]
-    for number, check in enumerate(checks):
-        show("checking", number / len(checks))
-        validate(*check)
+    accepted("checking", checks, validate, show)
 
 
 def timed(case: "Case", names: list[str], arguments: argparse.Namespace, show: Show) -> list["Row"]:
