@@ -1,5 +1,6 @@
 """Threads: how many, from where, and in a forked child; results never depend on it."""
 
+import _ctypes
 import os
 import sys
 import threading
@@ -9,13 +10,13 @@ import pytest
 from processes import output, python
 
 import fastadam as fa
-from fastadam.kernels import threads
+from fastadam.kernels import pool, threads
 
 BIG = 50_000
 CONCURRENT = """
 import threading
 import numpy as np, fastadam as fa
-from fastadam.kernels import threads
+from fastadam.kernels import pool, threads
 n, workers = 50_000, 4
 fa.set_threads(2)
 params = [np.ones(n, np.float32) for _ in range(workers)]
@@ -51,6 +52,26 @@ _, status = os.waitpid(child, 0)
 opt.step(g)
 print(os.waitstatus_to_exitcode(status))
 """
+POOL = """
+import os, threading
+import numpy as np, torch, fastadam as fa, fastadam.torch
+from fastadam.kernels import pool, threads
+n, grad = 50_000, np.linspace(-1, 1, 50_000, dtype=np.float32)
+def stepped(count):
+    param = np.ones(n, np.float32)
+    opt = fa.AdamW(param, threads=count)
+    [opt.step(grad) for _ in range(3)]
+    return param
+torch.set_num_threads(2)
+alone, several = stepped(1), [stepped(count) for count in (2, 3, 8)]
+torch.set_num_threads(1)
+several.append(stepped(4))
+other = threading.Thread(target=lambda: several.append(stepped(2)))
+other.start()
+other.join()
+assert len(several) == 5 and all((param == alone).all() for param in several)
+print(pool.joined is not None, threads.threading_layer())
+"""
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
@@ -64,6 +85,28 @@ def test_steps_from_several_threads_at_once(layer):
 def test_a_forked_child_steps_serially(layer):
     """GNU OpenMP kills a child that enters a parallel region."""
     assert output(FORK, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere its OpenMP has no such entry")
+def test_beside_pytorch_steps_run_in_its_threads():
+    """Whatever it is set to, all tasks are done; Numba starts no threads, unless it is to."""
+    pytest.importorskip("torch")
+    assert output(POOL) == "True None"
+    assert output(POOL, NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2") == "False omp"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_leaves_the_threads_of_pytorch_alone():
+    pytest.importorskip("torch")
+    assert output(f"import fastadam.torch\n{FORK}") == "0"
+
+
+def test_threads_that_cannot_be_joined_are_left_alone(monkeypatch):
+    monkeypatch.setattr(pool, "joined", None)
+    monkeypatch.delenv("NUMBA_THREADING_LAYER", raising=False)
+    pool.join("/no/such/module")
+    pool.join(_ctypes.__file__)
+    assert pool.joined is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP is Linux's")
@@ -132,6 +175,7 @@ def test_small_steps_are_serial(size, limit, count, monkeypatch):
 
 
 def test_an_unsafe_layer_is_never_entered_twice(monkeypatch):
+    monkeypatch.setattr(pool, "joined", None)
     monkeypatch.setattr(threads, "_layer", "workqueue")
     ran = []
     threads.launch(

@@ -1,7 +1,6 @@
 """CPU: a kernel is a C function over a range of chunks; one runner shares chunks among threads."""
 
 from collections.abc import Callable
-from ctypes import c_void_p, cast
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ import numpy as np
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
-from . import primitives
+from . import pool, primitives
 from .link import digest, linked
-from .primitives import call
+from .pool import address_of
+from .primitives import ask, call
 from .scalars import larger, smaller
 from .template import teams, wait
 
@@ -45,6 +45,9 @@ def jit(function: Any, module: str) -> Any:
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
 
+word = primitives.Memory(()).integer
+
+
 class Memory(primitives.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     wide, lanes = None, 1
@@ -71,19 +74,37 @@ def run(kernel, tasks, size, count):
         call(kernel, tasks + task * size)
 
 
+def share(team):
+    """What a thread does of the tasks; `team` is where the words of `parallel` are."""
+    kernel, tasks, size, count = word(team, 0), word(team, 1), word(team, 2), word(team, 3)
+    number, threads = ask(word(team, 4)), ask(word(team, 5))
+    for task in range(number, count, threads):
+        call(kernel, tasks + task * size)
+
+
+@cache
+def _linked(function: Any) -> Any:
+    """A runner, compiled once for all kernels, so that threads do not multiply compilations."""
+    mark = digest(swap, function, RECIPE)
+    return linked(function, f"{function.__name__}_{mark}", mark, jit, swap)
+
+
 @cache
 def _runner() -> Any:
-    """`run`, compiled once for all kernels, so that threads do not multiply compilations."""
-    mark = digest(swap, run, RECIPE)
-    function = linked(run, f"run_{mark}", mark, jit, swap)
     signature = types.void(*[types.int64] * 4)
     options = {"parallel": True, "nogil": True, **OPTIONS}
-    return _cached(lambda cache: njit(signature, cache=cache, **options)(function))
+    return _cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
+
+
+@cache
+def _member() -> int:
+    return address_of(compiled(_linked(share)))
 
 
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
-    """Running a kernel on `count` tasks, `size` bytes apart, each in a thread of its own."""
-    return partial(_runner(), cast(kernel, c_void_p).value, tasks, size, count)
+    """Running a kernel on `count` tasks, `size` bytes apart, in threads: Numba's, or a pool's."""
+    words = address_of(kernel), tasks, size, count
+    return pool.joined.runner(_member(), *words) if pool.joined else partial(_runner(), *words)
 
 
 def warm(kernel: Any) -> None:

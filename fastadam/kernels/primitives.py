@@ -163,3 +163,15 @@ def call(typing, kernel, task):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def ask(typing, function):
+    """Call a C function `int(void)` by its address."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(I32, [])
+        number = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+        return builder.sext(number, I64)
+
+    return types.int64(types.int64), generate

@@ -10,6 +10,8 @@ from ctypes import CDLL
 from functools import cache
 from threading import Lock
 
+from . import pool
+
 SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
 SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads at once
 
@@ -91,11 +93,11 @@ def tasks_for(limit: int | None) -> int:
 def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:
     """Run `parallel`, or `serial` where threads that are at it already forbid another entry.
 
-    Numba's workqueue layer aborts the process when two threads enter it. The layer is known after
-    the first launch, which therefore takes the lock as well.
+    Numba's workqueue layer aborts the process when two threads enter it; a pool never does. The
+    layer is known after the first launch, which therefore takes the lock as well.
     """
     global _layer
-    if _layer in SAFE_LAYERS:
+    if pool.joined or _layer in SAFE_LAYERS:
         return parallel()
     if not _one_at_a_time.acquire(blocking=False):
         return serial()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import threads
+from ..kernels import pool, threads
 from ..kernels.factory import Kernel
 from .checks import address
 from .flat import aligned_zeros
@@ -62,7 +62,7 @@ class Table:
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
         self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
-        self._parallel: dict[int, Callable[[], None]] = {}
+        self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self._small = elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
@@ -92,12 +92,13 @@ class Table:
 
     def parallel(self, count: int) -> Callable[[], None]:
         """What launches the kernel in so many tasks."""
-        if count not in self._parallel:
+        key = count, pool.joined
+        if key not in self._parallel:
             tasks = self._tasks(count)
-            self._parallel[count] = self.kernel.target.parallel(
+            self._parallel[key] = self.kernel.target.parallel(
                 self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
             )
-        return self._parallel[count]
+        return self._parallel[key]
 
     def _tasks(self, count: int) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""

@@ -24,10 +24,15 @@ Examples:
 
 from typing import Any
 
+import torch
+
 from .. import optimizers
+from ..kernels import pool
 from .optimizer import Optimizer
 
 __all__ = ["Optimizer", *optimizers.__all__]
+
+pool.join(torch._C.__file__)  # its threads
 
 
 def _made(name: str) -> type[Optimizer]:
