@@ -3,6 +3,7 @@
   numba unfused   one numba.cuda kernel per operation
   torch foreach   torch.optim.AdamW on tensors of the GPU, if PyTorch sees it
   torch fused     the same, its fused kernel
+  torch adapter   fastadam.torch.AdamW on the same tensors
   fused           fastadam.AdamW
   limit           the driver's copy of as many bytes as a step reads and writes
 

@@ -2,7 +2,7 @@
 
 All of them launch in the default stream, so one pair of events times each. Contenders of a case
 exist at the same time, to be timed in turns. `fused`, `numba unfused` and PyTorch have arrays of
-their own; the two of PyTorch share theirs. Gradients stay the same from step to step.
+their own; all that move PyTorch's tensors share those. Gradients stay the same from step to step.
 """
 
 import gc
@@ -41,8 +41,8 @@ STEP_BYTES = {"float32": ADAMW.bytes, "bfloat16": ADAMW.bytes - 6}
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
 
 # Bytes per float32 element while everything is alive: `fused` 16, `numba unfused` 24, the two
-# copies of the limit 28, PyTorch 16 and temporaries of foreach 16.
-OWN_BYTES, TORCH_BYTES = 68, 32
+# copies of the limit 28; PyTorch 16, temporaries of foreach 16, moments of the adapter 8.
+OWN_BYTES, TORCH_BYTES = 68, 40
 
 Array = Any
 
@@ -146,6 +146,18 @@ def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contende
     for parameter, (exp_avg, exp_avg_sq) in zip(memory.tensors, memory.moments, strict=True):
         step = torch.zeros((), device=where)
         optimizer.state[parameter] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    return _over_tensors(name, memory, optimizer)
+
+
+def _adapter(name: str, memory: Memory) -> Contender:
+    from fastadam.torch import AdamW
+
+    return _over_tensors(name, memory, AdamW(memory.tensors, **HYPER))
+
+
+def _over_tensors(name: str, memory: Memory, optimizer: Any) -> Contender:
+    import torch
+
     params = [parameter.detach() for parameter in memory.tensors]
     grads = [parameter.grad for parameter in memory.tensors]
     return Contender(
@@ -237,6 +249,7 @@ _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
     "numba unfused": _numba_unfused,
     "torch foreach": partial(_torch, foreach=True, fused=False),
     "torch fused": partial(_torch, foreach=False, fused=True),
+    "torch adapter": _adapter,
     "fused": _fused,
     "limit": _limit,
 }

@@ -27,6 +27,7 @@ class Plan:
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients.
+        gated: whether a device may say by itself that a step does not count.
 
     Attributes:
         ahead: what is done before an update.
@@ -50,6 +51,7 @@ class Plan:
         accumulator: Accumulator | None,
         masked: bool,
         scaled: bool,
+        gated: bool = True,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -79,7 +81,7 @@ class Plan:
             self._launches, arrays, formats, options, self._kept, accumulator, scaled
         )
         self.gate, self.captured = None, list[bool]()
-        if Gate.serves(arrays, formats, options):
+        if gated and Gate.serves(arrays, formats, options):
             self.gate = Gate(self, self._launches, self.ahead, state, arrays, formats, options)
             self.ahead.follow(self.gate)
         self._protect()

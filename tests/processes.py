@@ -19,7 +19,7 @@ def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Complete
         text=True,
         cwd=cwd,
         env={**os.environ, **env},
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

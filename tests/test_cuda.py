@@ -26,8 +26,11 @@ SINGLE = Formats.alike("float32")
 ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
-@pytest.mark.parametrize("file", ["simulator.py", "simulator_walk.py", "simulator_streams.py"])
-def test_in_the_simulator(file):
+@pytest.mark.parametrize("of", ["", "_walk", "_streams", "_torch"])
+def test_in_the_simulator(of):
+    file = f"simulator{of}.py"
+    if of == "_torch":
+        pytest.importorskip("torch")
     done = run(
         *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),
         cwd=HERE,

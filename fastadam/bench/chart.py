@@ -13,6 +13,7 @@ COLOURS = {
     "fused": "#D55E00",
     "torch fused": "#0072B2",
     "torch foreach": "#56B4E9",
+    "torch adapter": "#E69F00",
     "torch for-loop": "#009E73",
     "numba unfused": "#CC79A7",
     "numpy": "#555555",

@@ -18,18 +18,34 @@ def allocate(nbytes: int) -> tuple[int, Any]:
     if SIMULATED:
         host = np.zeros(nbytes, np.uint8)
         return host.ctypes.data, host
-    if not cuda.is_available():
-        raise RuntimeError(
-            "no CUDA device can be used: a driver, a GPU and the toolkit are needed "
-            '(pip install "fastadam[cuda]" brings the toolkit; `python -m numba -s` tells what is '
-            "missing)"
-        )
+    _check_available()
     driver.bind()
     array = cuda.device_array(nbytes, np.uint8)
     address = int(array.device_ctypes_pointer.value)
     driver.clear(address, nbytes, _setting_up())
     _settle()
     return address, array
+
+
+def number() -> int:
+    """Which device the calling thread works on.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    if SIMULATED:
+        return 0
+    _check_available()
+    return int(cuda.current_context().device.id)
+
+
+def _check_available() -> None:
+    if not cuda.is_available():
+        raise RuntimeError(
+            "no CUDA device can be used: a driver, a GPU and the toolkit are needed "
+            '(pip install "fastadam[cuda]" brings the toolkit; `python -m numba -s` tells what is '
+            "missing)"
+        )
 
 
 def write(target: Any, values: Any) -> None:

@@ -287,6 +287,20 @@ def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any 
     return turn
 
 
+def new_turn() -> Any:
+    """A lock for work on a device in a stream that is given to it each time."""
+    return _streams().Turn(list)
+
+
+def number_of_device() -> int:
+    """Which device the calling thread works on.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    return int(_memory().number())
+
+
 def refuse(stream: Any) -> NoReturn:
     """Where there is no device."""
     raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")

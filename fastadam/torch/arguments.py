@@ -37,7 +37,8 @@ def check_flags(flags: Values) -> None:
     if flags.get("capturable"):
         raise ValueError(
             "If capturable=True, params and state_steps must be on supported devices: "
-            "['cuda', 'xpu', 'hpu']; on the CPU leave it out"
+            "['cuda', 'xpu', 'hpu']; leave it out, on a GPU too: steps of fastadam.torch are not "
+            "captured in CUDA graphs"
         )
     if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
         raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")

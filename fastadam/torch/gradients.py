@@ -16,7 +16,7 @@ from .tensors import Place, check_memory, flat, in_numpy, in_order, name_of
 
 
 class Views(Sequence[Any]):
-    """Dense tensors, or None, as NumPy arrays; each is made when it is asked for."""
+    """Dense tensors, or None, as arrays of the core; each is made when it is asked for."""
 
     def __init__(self, tensors: Sequence[Any]) -> None:
         self._tensors = tensors
@@ -69,7 +69,7 @@ class Gradients(Inputs):
             checks.check_apart(self.spans())
 
     def seen(self, tensors: Sequence[Any]) -> Views:
-        """The gradients for NumPy, copies in place of those that were copied."""
+        """The gradients for the core, copies in place of those that were copied."""
         copies = {id(tensor): copy for tensor, copy in self.copies}
         return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
 
@@ -143,3 +143,7 @@ def check_tensor(tensor: Any, place: Place, owner: str) -> None:
             f"of {part.dtype} and {tuple(part.shape)}"
         )
     check_memory(tensor, name)
+    if tensor.device != part.device:
+        raise RuntimeError(
+            f"{name} lies on {tensor.device}, but its parameter on {part.device}; move it there"
+        )

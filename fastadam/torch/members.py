@@ -65,7 +65,18 @@ class Members:
         self.places = [Place(p, n) for p, n in zip(self.params, self.names, strict=True)]
         self.gapped = [place for place in self.places if not place.dense]
         self.sharded = any(local(param) is not param for param in self.params)
+        self._check_together()
         checks.check_apart(map(checks.span, self.arrays, self.names))
+
+    def _check_together(self) -> None:
+        """Refuse parameters of several devices: they have one table."""
+        first = self.places[0]
+        for place in self.places:
+            if place.part.device != first.part.device:
+                raise RuntimeError(
+                    f"{first.name} lies on {first.part.device}, but {place.name} on "
+                    f"{place.part.device}; make an optimizer for the parameters of each device"
+                )
 
     @property
     def draws(self) -> Any:
@@ -75,8 +86,13 @@ class Members:
 
     @property
     def arrays(self) -> list[Any]:
-        """The members as NumPy arrays."""
+        """The members as arrays of the core."""
         return [place.array for place in self.places]
+
+    @property
+    def device(self) -> Any:
+        """Where they lie."""
+        return self.places[0].part.device
 
     def of(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Those of the members, of one or None for every parameter; shards of DTensors."""

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from ..options import NAMES, Options
 from ..signature import signature_of
 from ..step_info import StepInfo
 from .arguments import FLAGS, check_flags, plain, twin_of
+from .devices import turns_on
 from .fit import floats_of, master
 from .loading import open_all, sealed
 from .state import dtypes
@@ -36,7 +37,8 @@ class Optimizer(torch.optim.Optimizer):
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
-            float64, bfloat16 or float16, on the CPU. DTensors are moved shard by shard.
+            float64, bfloat16 or float16, all of them on the CPU or on one NVIDIA GPU, where a step
+            goes into PyTorch's current stream. DTensors are moved shard by shard.
         lr: the learning rate, a number or a tensor of one element, read anew at each step.
         fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
         foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
@@ -322,10 +324,11 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        return [
-            master(param, name, self._entries.get(param, {}), self._options)
-            for param, name in zip(self._params(), self._names(), strict=True)
-        ]
+        with self._turn():
+            return [
+                master(param, name, self._entries.get(param, {}), self._options)
+                for param, name in zip(self._params(), self._names(), strict=True)
+            ]
 
     def dequantized_state(self) -> Values:
         """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for
@@ -339,11 +342,16 @@ class Optimizer(torch.optim.Optimizer):
         names = {name for group in self._groups_now() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
-        state = {
-            number: floats_of(by_number[number], entry, names)
-            for number, entry in saved["state"].items()
-        }
+        with self._turn():
+            state = {
+                number: floats_of(by_number[number], entry, names)
+                for number, entry in saved["state"].items()
+            }
         return {**saved, "state": state}
+
+    def _turn(self) -> AbstractContextManager[Any]:
+        """What work on state is done in."""
+        return turns_on(self._params()[0])()
 
     def _params(self) -> list[Any]:
         return list(chain.from_iterable(map(PARAMS, self.param_groups)))

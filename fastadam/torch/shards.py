@@ -48,12 +48,12 @@ def block_shape(param: Any, per: int) -> BlockShape:
 
 def block_zeros(param: Any, per: int, dtype: Any) -> Any:
     """Zeros, one for so many elements of a parameter."""
-    shape, blocks, placements = block_shape(param, per)
+    (shape, blocks, placements), device = block_shape(param, per), local(param).device
     if placements is None:
-        return torch.zeros(blocks, dtype=dtype)
+        return torch.zeros(blocks, dtype=dtype, device=device)
     from torch.distributed.tensor import DTensor
 
-    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype)
+    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype, device=device)
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
         part, param.device_mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride

@@ -10,7 +10,9 @@ import torch
 from ..kernels.formats import compute_of
 from ..kernels.storage import Column
 from ..memory.checks import SUPPORTED
+from ..memory.device import DeviceArray
 from ..memory.dtypes import named
+from . import devices
 from .shards import block_zeros, local
 
 TYPES = {
@@ -57,27 +59,34 @@ class _Memory:
 
 
 def flat(tensor: Any) -> Any:
-    """A NumPy array over the elements of a dense tensor, in the order of storage.
+    """The elements of a dense tensor in the order of storage: a NumPy array, or a DeviceArray.
 
     It keeps the memory alive.
 
     Raises:
         ImportError: for a bfloat16 tensor, if ml_dtypes is missing.
     """
-    return np.asarray(_Memory(local(tensor).detach())).view(in_numpy(tensor.dtype))
+    part, dtype = local(tensor).detach(), in_numpy(tensor.dtype)
+    if devices.on_gpu(part):
+        return DeviceArray(part.data_ptr(), (part.numel(),), dtype, part)
+    return np.asarray(_Memory(part)).view(dtype)
 
 
 def check_memory(tensor: Any, name: str) -> None:
-    """Refuse a tensor that has no elements in the memory of this process.
+    """Refuse a tensor that has no elements in memory that kernels reach.
 
     Raises:
         RuntimeError: for a meta or fake tensor, another device, or a storage set free.
     """
-    if tensor.device.type != "cpu" or (tensor.numel() and not tensor.data_ptr()):
+    if not _reachable(tensor) or (tensor.numel() and not tensor.data_ptr()):
         raise RuntimeError(
-            f"{name} is a {type(tensor).__name__} on {tensor.device} without memory on the CPU; "
-            "move it with .to('cpu'), or materialize it, before the first step"
+            f"{name} is a {type(tensor).__name__} on {tensor.device} without memory on the CPU or "
+            "an NVIDIA GPU; move it with .to('cpu'), or materialize it, before the first step"
         )
+
+
+def _reachable(tensor: Any) -> bool:
+    return tensor.device.type == "cpu" or devices.on_gpu(tensor)
 
 
 def check_param(part: Any, name: str) -> None:
@@ -90,7 +99,7 @@ def check_param(part: Any, name: str) -> None:
     if not part.dtype.is_floating_point:
         raise RuntimeError(
             "`fused=True` requires all the params to be floating point Tensors of supported "
-            f"devices: ['cpu'] but {part.dtype} and {part.device.type}"
+            f"devices: ['cpu', 'cuda'] but {part.dtype} and {part.device.type}"
         )
     if name_of(part) not in SUPPORTED:
         raise RuntimeError(
@@ -107,7 +116,7 @@ def check_param(part: Any, name: str) -> None:
 def walkable(tensor: Any) -> bool:
     """Whether a kernel could move a parameter as it is now."""
     part = local(tensor)
-    there = part.device.type == "cpu" and name_of(part) in SUPPORTED
+    there = _reachable(part) and name_of(part) in SUPPORTED
     return bool(there and (part.data_ptr() or not part.numel()))
 
 
@@ -122,7 +131,7 @@ class Place:
 
     Attributes:
         walked: the dense tensor whose memory the kernel walks through.
-        array: the same as a NumPy array.
+        array: the same as an array of the core.
         compute: the name of the dtype of the arithmetic.
     """
 
@@ -167,7 +176,7 @@ class Place:
             entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
 
     def seen(self, tensor: Any, per: int = 1) -> Any:
-        """A state tensor with a number for so many elements as a NumPy array.
+        """A state tensor with a number for so many elements as an array of the core.
 
         Raises:
             RuntimeError: if its elements are not in the order of those of the parameter.

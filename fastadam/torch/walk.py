@@ -14,7 +14,8 @@ import torch
 from ..groups import Group
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
-from ..step_info import StepInfo
+from ..step_info import StepInfo, late_info, new_info
+from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .members import Members
@@ -41,6 +42,7 @@ class Walk:
     _members: Members
     _entries: list[Entry]
     _counters: Counters
+    _turns: Turns
 
     def __init__(
         self,
@@ -63,18 +65,17 @@ class Walk:
         self._members = Members(owner, params, grads, keeps, last._members if last else None)
         self._used = [number for number, some in enumerate(self._members.by_group) if some]
         self._check_whole()
-        self._gradients = Gradients(
-            self._members.places,
-            type(owner).__name__,
-            self._members.of(grads),
-            self._options.zero_grads,
-        )
+        owned = type(owner).__name__, self._members.of(grads), self._options.zero_grads
+        self._gradients = Gradients(self._members.places, *owned)
         self._formats = [
             self._options.formats(place.array, dtype.name, place.param.numel())
             for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
         ]
-        self._set_up_state(keeps, last)
-        self._plan, self._draws = self._planned(groups), self._members.draws
+        same_place = last is not None and last._members.device == self._members.device
+        self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
+        with self._turns():
+            self._set_up_state(keeps, last)
+            self._plan, self._draws = self._planned(groups), self._members.draws
         self.settle(groups)
         self._watch = Watch(
             self._members.params,
@@ -139,6 +140,7 @@ class Walk:
             None,
             False,
             self._scaled,
+            gated=False,
         )
 
     def settle(self, groups: Sequence[Group]) -> None:
@@ -182,6 +184,12 @@ class Walk:
         self, grads: Sequence[Any], lr: float | None, grad_scale: Any, found_inf: bool
     ) -> StepInfo:
         """Move the parameters that have a gradient; `lr` is what to report."""
+        with self._turns():
+            return self._step(grads, lr, grad_scale, found_inf)
+
+    def _step(
+        self, grads: Sequence[Any], lr: float | None, grad_scale: Any, found_inf: bool
+    ) -> StepInfo:
         plan, state = self._plan, self._state
         grads = self._members.of(grads)
         plan.look(grads)
@@ -203,7 +211,8 @@ class Walk:
             self._run()
         if self._options.zero_grads:
             self._gradients.clear_copied()
-        return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
+        info = late_info if callable(norm) else new_info
+        return info((state.count, lr, norm, verdict == "skip", verdict == "update"))
 
     def _run(self) -> None:
         plan, active = self._plan, self._gradients.active
