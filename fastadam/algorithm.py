@@ -70,11 +70,11 @@ class Algorithm:
         self._options.check_rule(rule)
         return rule
 
-    def _start(self, group: Group, values: Values) -> dict[str, float]:
-        """What the state of a group starts at."""
+    def _start(self, rule: Rule, values: Values) -> dict[str, float]:
+        """What the state of a group starts at, if a rule moves it."""
         start = self.initial(values)
-        if not isinstance(start, dict) or start.keys() - {*group.rule.state}:
+        if not isinstance(start, dict) or start.keys() - {*rule.state}:
             raise ValueError(
-                f"initial() returned {start!r}; give a dict with names of {group.rule.state}"
+                f"initial() returned {start!r}; give a dict with names of {rule.state}"
             )
         return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}

@@ -1,12 +1,12 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from .accumulator import Accumulator
 from .ahead import Ahead
 from .gate import Gate
-from .groups import Group, Values
+from .groups import Values
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch, alike, kept_for, kernel_for
@@ -14,7 +14,15 @@ from .memory import checks
 from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .options import Options
+from .rules import Rule
 from .state import State
+
+
+class Ruled(Protocol):
+    """A group of parameters that one rule moves."""
+
+    rule: Rule
+    params: Any
 
 
 class Plan:
@@ -40,7 +48,7 @@ class Plan:
 
     def __init__(
         self,
-        groups: Sequence[Group],
+        groups: Sequence[Ruled],
         parameters: Parameters,
         gradients: Inputs,
         formats: Sequence[Formats],

@@ -314,7 +314,8 @@ class Optimizer(Algorithm):
                 if verdict != "update":
                     return new_info((self._state.count, rate, norm, verdict == "skip", False))
             if plan.stale:
-                plan.write_rows(list(map(self._start, self._groups, values)))
+                rules = (group.rule for group in self._groups)
+                plan.write_rows(list(map(self._start, rules, values)))
             plan.run()
             info = late_info if callable(norm) else new_info
             return info((self._state.count, rate, norm, False, plan.active))

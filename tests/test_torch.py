@@ -285,6 +285,49 @@ def test_a_tensor_as_lr_is_read_anew():
         ft.SGD(params, lr=torch.ones(2))
 
 
+def test_hyperparameters_edited_in_place_are_seen():
+    """Tensors, and lists, are the same objects as before when somebody writes to them."""
+    made = []
+    for edited in (True, False):
+        params, lr, betas = parameters(), torch.tensor(0.25), [0.5, torch.tensor(0.5)]
+        opt = ft.Adam([{"params": params[:3]}, {"params": params[3:]}], lr=0.25)
+        group = opt.param_groups[1]
+        steps(opt, params, [0, 1])
+        group.update(lr=lr if edited else 0.25, betas=betas if edited else (0.5, 0.5))
+        steps(opt, params, [2, 3])
+        lr.fill_(0.125)
+        betas[1].fill_(0.25)
+        if not edited:
+            group.update(lr=0.125, betas=(0.5, 0.25))
+        steps(opt, params, [4])
+        betas[0] = 0.75
+        if not edited:
+            group["betas"] = (0.75, 0.25)
+        steps(opt, params, [5])
+        made.append(params)
+    assert_same(*made, 0, 0)
+
+
+def test_a_wrong_hyperparameter_of_one_group_stops_all():
+    params = parameters()
+    opt = ft.Adam([{"params": params[:3]}, {"params": params[3:]}])
+    steps(opt, params, [0])
+    before = [p.detach().clone() for p in params]
+    for bad, error in (
+        ("0.1", TypeError),
+        (float("nan"), ValueError),
+        (lambda step: 0.1, TypeError),
+    ):
+        opt.param_groups[0]["lr"], opt.param_groups[1]["lr"] = 0.5, bad
+        for _ in range(2):
+            with pytest.raises(error, match=r"param_groups\[1\]: lr="):
+                steps(opt, params, [1])
+    assert_same(params, before, 0, 0)
+    opt.param_groups[1]["lr"] = 0.5
+    steps(opt, params, [1])
+    assert opt.info.lr == 0.5
+
+
 def test_closures_and_hooks():
     params, calls = parameters(), []
     opt = ft.Adam(params)

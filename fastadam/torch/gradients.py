@@ -73,6 +73,7 @@ class Gradients(Inputs):
         copies = {id(tensor): copy for tensor, copy in self.copies}
         return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
 
+    @torch.no_grad()
     def clear_copied(self) -> None:
         """Write zeros to those that were copied."""
         for tensor, _ in self.copies:
@@ -89,6 +90,7 @@ class Gradients(Inputs):
             return self.addresses
         return found if self._apart(found) else None
 
+    @torch.no_grad()
     def _careful(self, tensors: Sequence[Any]) -> list[int]:
         self.active = [tensor is not None for tensor in tensors]
         there = [*compress(range(len(tensors)), self.active)]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..groups import Group, ParamGroup, Values, check_known
+from ..groups import Values, check_known
 from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
@@ -17,9 +17,10 @@ from ..optimizer import Optimizer as CoreOptimizer
 from ..options import NAMES, Options
 from ..signature import signature_of
 from ..step_info import StepInfo
-from .arguments import FLAGS, check_flags, plain, twin_of
+from .arguments import FLAGS, check_flags, twin_of
 from .devices import turns_on
 from .fit import floats_of, master
+from .hyperparameters import Hyperparameters, Settled
 from .loading import open_all, sealed
 from .state import dtypes
 from .tensors import name_of
@@ -73,8 +74,7 @@ class Optimizer(torch.optim.Optimizer):
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
     _walk: Walk | None = None
-    _given: list[Any] | None = None
-    _lr: float | None = None  # that of the first group
+    _hyperparameters: Hyperparameters | None = None
     _handed_out = False  # whether others may have written to `state`
     _swapped = False
 
@@ -129,7 +129,7 @@ class Optimizer(torch.optim.Optimizer):
         where = f"param_groups[{len(self.param_groups)}]: "
         chosen = {**self.defaults, **param_group}
         check_flags(chosen)
-        self._settled(self._values(chosen), where)
+        Hyperparameters(self._core).check(chosen, where)
         super().add_param_group(param_group)
 
     @torch._disable_dynamo
@@ -147,58 +147,42 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._check_not_swapped()
-        with torch.no_grad():
-            self.info = self._stepped()
+        self.info = self._stepped()
         return loss
 
     def _stepped(self) -> StepInfo:
-        groups = self._groups_now()
-        params = self._params()
+        groups, params = self._groups_now(), self._params()
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
-            return StepInfo(self.info.step if self.info else 0, self._lr, updated=False)
+            return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
         walk = self._walk
         if walk is None or not walk.holds(self, groups, params, scaled, threads):
-            self._walk = None  # its arrays, too, are to go if they are not wanted any more
-            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
+            walk = self._planned(groups, params, grads, scaled, threads)
         try:
-            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
+            return walk.step(grads, _lr(groups), grad_scale, bool(found_inf))
         except OtherDtypesError:
-            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
-            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
+            walk = self._planned(groups, params, grads, scaled, threads)
+            return walk.step(grads, _lr(groups), grad_scale, bool(found_inf))
+
+    def _planned(
+        self, groups: list[Settled], params: list[Any], grads: list[Any], scaled: bool, threads: int
+    ) -> Walk:
+        last, self._walk = self._walk, None  # its arrays are to go if they are not wanted any more
+        with torch.no_grad():
+            self._walk = Walk(self, groups, params, grads, scaled, threads, last)
+        return self._walk
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
         return min(self._options.threads or get_threads(), limit)
 
-    def _groups_now(self) -> list[Group]:
+    def _groups_now(self) -> list[Settled]:
         """The hyperparameters of each group, checked again where they changed."""
-        given = [self._values(group) for group in self.param_groups]
-        if given != self._given:
-            several = len(given) > 1
-            self._groups = [
-                self._settled(values, f"param_groups[{k}]: " if several else "")
-                for k, values in enumerate(given)
-            ]
-            self._given = given
-            self._lr = self._groups[0].at(1).get("lr") if self._groups else None
-        return self._groups
-
-    def _values(self, group: Values) -> list[Any]:
-        """The hyperparameters of a group, in the order of `core.defaults`."""
-        return [plain(group.get(name, value)) for name, value in self.core.defaults.items()]
-
-    def _settled(self, values: list[Any], where: str) -> Group:
-        for name, value in zip(self.core.defaults, values, strict=True):
-            if any(map(callable, value if isinstance(value, tuple) else [value])):
-                raise TypeError(
-                    f"{where}{name}={value!r} is a function; give a number, and change it with "
-                    "torch.optim.lr_scheduler, such as LambdaLR"
-                )
-        raw = ParamGroup(zip(self.core.defaults, values, strict=True), params=())
-        return self._core._settled(raw, (), where)
+        if self._hyperparameters is None:
+            self._hyperparameters = Hyperparameters(self._core)
+        return self._hyperparameters.now(self.param_groups)
 
     def _sizes(self) -> list[int]:
         """How many parameters each group has."""
@@ -274,7 +258,7 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: Values) -> None:
         open_all(state["state"])
         super().__setstate__(state)
-        self._walk = self._given = None
+        self._walk = self._hyperparameters = None
         self._core = self._unbound()
         self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
@@ -397,3 +381,8 @@ class Optimizer(torch.optim.Optimizer):
     def _check_not_swapped(self) -> None:
         if self._swapped:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
+
+
+def _lr(groups: list[Settled]) -> float | None:
+    """The learning rate to report: that of the first group."""
+    return groups[0].values.get("lr") if groups else None

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..groups import Group
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo, late_info, new_info
 from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
+from .hyperparameters import Settled
 from .members import Members
 from .state import Counters, TensorCopies, TensorState, check_copies, dtypes
 from .tensors import name_of
@@ -47,7 +47,7 @@ class Walk:
     def __init__(
         self,
         owner: Optimizer,
-        groups: Sequence[Group],
+        groups: Sequence[Settled],
         params: Sequence[Any],
         grads: Sequence[Any],
         scaled: bool,
@@ -123,7 +123,7 @@ class Walk:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
 
-    def _planned(self, groups: Sequence[Group]) -> Plan:
+    def _planned(self, groups: Sequence[Settled]) -> Plan:
         arrays, parameters = self._members.arrays, Parameters()
         parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
         for group, numbers in zip(groups, self._members.by_group, strict=True):
@@ -143,20 +143,17 @@ class Walk:
             gated=False,
         )
 
-    def settle(self, groups: Sequence[Group]) -> None:
+    def settle(self, groups: Sequence[Settled]) -> None:
         """Take the hyperparameters of the next steps, under which the rules are the same."""
         self._groups = groups
-        self._values = [groups[number].at(1) for number in self._used]
-        self._start = [
-            self._core._start(groups[number], groups[number].at(1)) for number in self._used
-        ]
+        self._values = [groups[number].values for number in self._used]
 
     # Whether it still holds
 
     def holds(
         self,
         owner: Optimizer,
-        groups: Sequence[Group],
+        groups: Sequence[Settled],
         params: Sequence[Any],
         scaled: bool,
         threads: int,
@@ -205,7 +202,8 @@ class Walk:
             seen = self._gradients.seen(grads)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
-            plan.write_rows(self._start)
+            groups = (self._groups[number] for number in self._used)
+            plan.write_rows([self._core._start(group.rule, group.values) for group in groups])
             self._watch.note()
         if verdict == "update":
             self._run()
