@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from .accumulator import Accumulator
 from .ahead import Ahead
-from .gate import Gate
+from .gate import Gate, capturing
+from .graph_step import GraphStep
 from .groups import Values
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
@@ -90,7 +91,8 @@ class Plan:
         )
         self.gate, self.captured = None, list[bool]()
         if gated and Gate.serves(arrays, formats, options):
-            self.gate = Gate(self, self._launches, self.ahead, state, arrays, formats, options)
+            kind = GraphStep if capturing() else Gate
+            self.gate = kind(self, self._launches, self.ahead, state, arrays, formats, options)
             self.ahead.follow(self.gate)
         self._protect()
         self._pair()
