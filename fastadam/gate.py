@@ -26,7 +26,7 @@ from .step_info import StepInfo
 
 if TYPE_CHECKING:
     from .launch_plan import Plan
-    from .optimizer import Optimizer
+    from .walk import Walk
 
 
 @rule()
@@ -106,7 +106,7 @@ class Gate:
         wanted = self._options.skip_nonfinite or is_device(found_inf)
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
-    def step(self, walk: Optimizer, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step, without waiting for what it comes to."""
         unscale, flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
         program = self._program or self._begin()
@@ -146,7 +146,7 @@ class Gate:
         return made
 
     def _prepare(
-        self, program: Program, walk: Optimizer, lr: float | None
+        self, program: Program, walk: Walk, lr: float | None
     ) -> tuple[list[Carried], list[float | None]]:
         """Write a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state

@@ -14,7 +14,7 @@ from .step_info import StepInfo
 
 if TYPE_CHECKING:
     from .launch_plan import Plan
-    from .optimizer import Optimizer
+    from .walk import Walk
 
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 
@@ -29,7 +29,7 @@ class GraphStep(Gate):
     def takes(self, found_inf: Any) -> bool:
         return True
 
-    def step(self, walk: Optimizer, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Put a step into the graph that is being captured."""
         flag = flag_for(found_inf)
         if self._ahead.noise:
@@ -60,7 +60,7 @@ class GraphStep(Gate):
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
 
-    def _settled_pages(self, walk: Optimizer, lr: float | None) -> tuple[float | None, list[Any]]:
+    def _settled_pages(self, walk: Walk, lr: float | None) -> tuple[float | None, list[Any]]:
         """The learning rate, and a page for each count to come, up to where they stay the same."""
         plan, state, values = self._plan, self._state, walk._values(lr)
         count, before = state.count, [(cohort, cohort.step) for cohort in plan.moving]

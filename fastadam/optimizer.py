@@ -1,35 +1,26 @@
-"""The walk of a step: groups, gradients, constants, launch."""
+"""An optimizer as its users see it; `membership.py` and `walk.py` are what is behind it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import is_
 from typing import Any
 
 import numpy as np
 
 from . import state_dict as saved
-from .accumulator import Accumulator
-from .algorithm import Algorithm
 from .budget import Budget, budget_of
 from .convert import master
-from .copies import Copies
-from .groups import CARRIED, Edits, Group, ParamGroup, ParamGroups, Values, check_known, checked
-from .kernels.factory import Kernel
-from .kernels.formats import COMPENSATION, Formats
-from .launch_plan import Plan
-from .memory.device import lock_for, refuse
+from .groups import CARRIED, ParamGroup, Values, check_known
+from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
-from .memory.inputs import OtherDtypesError, gradients
-from .memory.parameters import Parameters
-from .memory.tree import Tree, filled, leaves
+from .memory.tree import Tree, filled
 from .options import NAMES, Options
 from .rules import Rule
 from .signature import signature_of
-from .state import State
 from .step_info import StepInfo, late_info, new_info
+from .walk import Walk
 
 
-class Optimizer(Algorithm):
+class Optimizer(Walk):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
@@ -117,34 +108,6 @@ class Optimizer(Algorithm):
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
-
-    def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
-        own = {*vars(self)}  # what a subclass keeps
-        self._defaults, self._options = defaults, options
-        self._parameters, self._state = Parameters(), State()
-        self._copies = Copies(options)
-        self._accumulator = Accumulator(options) if options.accumulates else None
-        self._groups: list[Group] = []
-        self._plan: Plan | None = None
-        self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
-        self._grads: Flat | None = None
-        self._grad_dtypes: list[Any] = []
-        self._edits, self._raws = Edits(), ParamGroups()
-        self._raws.edits = self._edits
-        if isinstance(params, Iterator):
-            params = list(params)
-        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
-        with self._lock:
-            if is_groups(params):
-                for group in params:
-                    self._add(group)
-            else:
-                self._add({"params": params}, alone=True)
-            options.check_params(array.dtype.name for array in self._parameters.arrays)
-            self._copies.follow(self._parameters)
-        self._base = {*vars(self), "_base"} - own
-
-    # What a user sees
 
     @property
     def param_groups(self) -> list[ParamGroup]:
@@ -386,176 +349,8 @@ class Optimizer(Algorithm):
     def __reduce__(self) -> tuple[Any, ...]:
         return saved.restored, (type(self), *saved.parts(self))
 
-    # How a step goes
-
-    def _on(self, stream: Any) -> Any:
-        """The lock, and a stream of a device that work goes to meanwhile."""
-        return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
-
-    def _refuse_captured(self, what: str) -> None:
-        if captured := getattr(self._lock, "captured", None):
-            captured.refuse(what)
-
-    def _gradients(self, grads: Any) -> Any:
-        """The gradients, one per parameter."""
-        if grads is not None:
-            return self._parameters.matched(grads)
-        if self._grads is None:
-            raise ValueError(
-                "step() without gradients uses opt.grads, which was never touched; "
-                "fill opt.grads.tree, or pass the gradients"
-            )
-        return self._grads.leaves
-
-    def _values(self, lr: Any) -> list[Values]:
-        """The hyperparameters of the next step, schedules evaluated."""
-        if lr is not None:
-            if "lr" not in self.defaults:
-                raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
-            lr = checked("lr", lr, 0.0, "step(): ")
-        if self._state.pending and any(group.switched for group in self._groups):
-            self._state.settle()  # what there is to compute depends on the count
-        values = [group.at(self._state.count + 1, lr) for group in self._groups]
-        if self._steady is None:
-            self._follow(values)
-        return values
-
-    def _settle(self, plan: Plan, values: list[Values], lr: float | None) -> float | None:
-        """The learning rate of a step that is known only now, if there were steps of which a
-        device had to say whether they count; its constants are written."""
-        if self._state.pending is not None:
-            self._state.settle()
-            values[:] = self._values(lr)
-            plan.write_records(
-                self.hyper, plan.carry(self.carry, values) if self.carried else values
-            )
-        return values[0].get("lr")
-
-    def _follow(self, values: list[Values]) -> None:
-        """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
-        for group, value in zip(self._groups, values, strict=True):
-            rule = self._rule_for(value)
-            if rule is not group.rule:
-                group.rule, self._plan = rule, None
-        self.rule = self._groups[0].rule
-
-    def _add(self, raw: Any, alone: bool = False) -> None:
-        """Add a group, or nothing if anything about it is wrong."""
-        where = "" if alone else f"param_groups[{len(self._groups)}]"
-        if not isinstance(raw, dict) or "params" not in raw:
-            raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
-        label = "params" if alone else f"{where}['params']"
-        gathered = self._parameters.checked(raw["params"], label, self._state.spans())
-        self._copies.check(self._parameters.arrays + gathered.arrays)
-        unique = len({*gathered.paths}) == len(gathered.arrays)
-        names = {"param_names": gathered.paths} if unique else {}
-        raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
-        step = self._state.count + 1
-        group = self._settled(raw, raw["params"], where and f"{where}: ", step)
-        self._parameters.add(gathered, alone)
-        raw.edits = self._edits
-        self._raws.append(raw)
-        self._single = self._parameters.single and not self._parameters.flat
-        self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
-        self._grad_dtypes += [array.dtype for array in gathered.arrays]
-        self._grads = None
-        if self._accumulator:
-            self._accumulator.extend(gathered.arrays)
-        self._adopt([*self._groups, group])
-
-    def _adopt(self, groups: list[Group]) -> None:
-        """Go on with these groups, and plan anew if other rules or arrays follow from them."""
-        if [group.rule for group in groups] != [group.rule for group in self._groups]:
-            self._plan, self.rule = None, groups[0].rule
-            self._state.know(name for group in groups for name in group.rule.state)
-        self._edits.pending = False
-        scheduled = any(group.scheduled for group in groups)
-        self._steady = None if scheduled else [group.at(1) for group in groups]
-        self._groups = groups
-
-    def _refresh(self) -> None:
-        """See what the user edited in `param_groups`."""
-        if not self._edits.pending:
-            return
-        if self._copies.swapped:
-            raise RuntimeError(
-                "the parameters are exchanged with their average; leave swap_ema() first"
-            )
-        raws = [group.raw for group in self._groups]
-        if len(self._raws) != len(raws) or not all(map(is_, self._raws, raws)):
-            raise ValueError(
-                "param_groups has other groups than the optimizer was given; edit the dicts in "
-                "it, use add_param_group, or make a new optimizer"
-            )
-        step = self._state.count + 1
-        self._adopt([self._settled(g.raw, g.params, g.where, step) for g in self._groups])
-
-    def _plan_for(self, masked: bool, scaled: bool) -> Plan:
-        """The plan, or a new one if it is not for such steps."""
-        plan = self._plan
-        if plan and plan.masked is masked and plan.scaled >= scaled:
-            return plan
-        scaled = scaled or (plan is not None and plan.scaled)
-        parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
-        arrays, called = parameters.arrays, parameters.called("grads")
-        self._plan = Plan(
-            self._groups,
-            parameters,
-            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
-            self._formats(),
-            self._state,
-            tuple(self.carried),
-            options,
-            self._copies.streams,
-            self._accumulator,
-            masked,
-            scaled,
-        )
-        return self._plan
-
-    def _formats(self) -> list[Formats]:
-        """How each parameter, its gradient and its state are kept."""
-        arrays, dtypes = self._parameters.arrays, self._grad_dtypes
-        return [
-            self._options.formats(param, dtype.name)
-            for param, dtype in zip(arrays, dtypes, strict=True)
-        ]
-
-    def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
-        """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
-        try:
-            plan.look(arrays)
-        except OtherDtypesError as other:
-            self._grad_dtypes, self._plan = list(other.dtypes), None
-            plan = self._plan_for(plan.masked, plan.scaled)
-            plan.look(arrays)
-        return plan
-
-    def _kernels(self) -> list[Kernel]:
-        """What the next step will launch."""
-        with self._lock:
-            self._refresh()
-            return (self._plan or self._plan_for(False, False)).kernels
-
 
 def _there(flat: Flat | None, name: str, option: str) -> Flat:
     if flat is None:
         raise AttributeError(f"there is no {name}; give the optimizer {option}")
     return flat
-
-
-def _first_array(params: Any) -> Any:
-    """An array of the parameters, if they are what they should be."""
-    if is_groups(params):
-        params = params[0]["params"]
-    tree = params.tree if isinstance(params, Flat) else params
-    return next((leaf for _, leaf in leaves(tree)), None)
-
-
-def is_groups(params: Any) -> bool:
-    """Whether this is a list of groups rather than a tree of arrays."""
-    return (
-        isinstance(params, list | tuple)
-        and len(params) > 0
-        and all(isinstance(group, dict) and "params" in group for group in params)
-    )
