@@ -124,8 +124,8 @@ class Launch:
         members: the numbers of the parameters in the optimizer.
         kept: what is kept for each of them.
         numbers: what options read once per parameter, by name; written by the host.
-        draws: the number from which the noise of each parameter follows.
-        late: how many steps each has taken less than the optimizer.
+        draws: the number from which the noise of each parameter follows; one, or an array.
+        late: how many steps each has taken less than the optimizer, likewise.
     """
 
     def __init__(
@@ -137,7 +137,8 @@ class Launch:
         kept: Sequence[Kept] = (),
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
-        self.draws, self.late = np.array(members, np.uint32), np.zeros(1, np.int64)
+        self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
+        self.late: Any = 0
         mine = [params[i] for i in members]
         table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
         self.table = table(kernel, [p.size for p in mine], len(params))

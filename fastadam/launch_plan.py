@@ -165,8 +165,8 @@ class Plan:
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""
         for launch in self._launches:
-            members = [*launch.members]
-            launch.draws, launch.late = numbers[members], late[members]
+            places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
+            launch.draws, launch.late = numbers[places], late[places]
 
     def run(self) -> None:
         """Count the step and launch, if there is anything to move."""

@@ -263,6 +263,52 @@ def test_keys_of_codes_differ_with_seeds_and_steps():
     assert len(keys) == 15
 
 
+def mixed(bits, shift, factor):
+    return (bits ^ bits >> shift) * factor % (1 << 32)
+
+
+def hash_of(counter, key, second_key):
+    """lowbias32 (C. Wellons), with a key at its start and one in its middle."""
+    bits = mixed((counter + key) % (1 << 32), 16, 0x7FEB352D)
+    bits = mixed(bits ^ second_key, 15, 0x846CA68B)
+    return bits ^ bits >> 16
+
+
+def seeds_of(seed):
+    """Two keys from all 32-bit words of a seed, the lowest first."""
+    keys = []
+    for start in (0, 0x9E3779B9):
+        bits = start
+        for at in range(0, max(seed.bit_length(), 1), 32):
+            bits = hash_of(seed >> at & 0xFFFFFFFF, bits, start)
+        keys.append(bits)
+    return keys
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("seed", [0, 5, 0xFFFFFFFF, 1 << 32, 3 + (7 << 64)])
+def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
+    params, grads = ([np.ones(4096, BF16) for _ in range(count)] for _ in range(2))
+    opt = fa.AdamW(params, seed=seed, state_dtype="int8", rounding="stochastic")
+    opt.step(grads)
+    plan, one, two = opt._plan, *seeds_of(seed)
+    numbers = plan._launches[0].numbers
+
+    def check(step, draws, late):
+        plan.ahead.noise.renew(step)
+        dithers = [hash_of((step - each) % (1 << 32), one, two) for each in late]
+        noise = [hash_of(draw, key, one) for draw, key in zip(draws, dithers, strict=True)]
+        assert numbers["dither"].tolist() == dithers
+        assert numbers["noise"].tolist() == noise
+
+    for step in (1, 2, 0xFFFFFFFF, (1 << 32) + 7):
+        check(step, range(count), [0] * count)
+    draws, late = [4, 0xFFFFFFFF, 1 << 20][:count], [3, 0, 1][:count]
+    plan.draw(np.array(draws, np.uint32), np.array(late, np.int64))
+    for step in (3, 4, (1 << 32) + 1):
+        check(step, draws, late)
+
+
 # State of bytes
 
 
