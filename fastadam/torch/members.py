@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..memory import checks
-from .shards import local, shard_of
+from .shards import gradient_part, local, shard_of
 from .tensors import Place, walkable
 
 if TYPE_CHECKING:
@@ -78,10 +78,25 @@ class Members:
         """The members as NumPy arrays."""
         return [place.array for place in self.places]
 
-    def of(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Those of the members, of one or None for every parameter; shards of DTensors."""
-        if len(tensors) > len(self.numbers):
-            tensors = [tensors[i] for i in self.numbers]
+    def of(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """Those of the members, of one or None for every parameter."""
+        if len(grads) > len(self.numbers):
+            return [grads[i] for i in self.numbers]
+        return grads
+
+    def parts(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """The gradients of the members; of DTensors what goes with their shards.
+
+        All processes take part, so it is called once for each step.
+        """
+        if not self.sharded:
+            return grads
+        pairs = zip(grads, self.params, strict=True)
+        return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
+
+    def clear_moved(self, grads: Sequence[Any], parts: Sequence[Any]) -> None:
+        """Write zeros to those gradients of which `parts` has copies."""
         if self.sharded:
-            return [None if tensor is None else local(tensor) for tensor in tensors]
-        return tensors
+            for grad, part in zip(grads, parts, strict=True):
+                if part is not local(grad):
+                    grad.zero_()

@@ -12,6 +12,18 @@ def local(tensor: Any) -> Any:
     return getattr(tensor, "_local_tensor", tensor)
 
 
+def gradient_part(grad: Any, param: Any) -> Any:
+    """The part of a gradient that goes with that of its parameter in this process.
+
+    A gradient in other places, such as the partial sums of tensor parallelism, is brought there.
+    """
+    wanted = getattr(param, "placements", None)
+    if wanted is not None and getattr(grad, "placements", wanted) != wanted:
+        grad = grad.redistribute(param.device_mesh, wanted)
+    part = local(grad)
+    return part.trigger_wait() if hasattr(part, "trigger_wait") else part
+
+
 class BlockShape(NamedTuple):
     """The shape of a tensor with a number for each block of elements.
 
@@ -50,10 +62,10 @@ def block_zeros(param: Any, per: int, dtype: Any) -> Any:
     """Zeros, one for so many elements of a parameter."""
     shape, blocks, placements = block_shape(param, per)
     if placements is None:
-        return torch.zeros(blocks, dtype=dtype)
+        return torch.zeros(blocks, dtype=dtype, device="cpu")
     from torch.distributed.tensor import DTensor
 
-    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype)
+    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype, device="cpu")
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
         part, param.device_mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride

@@ -63,10 +63,11 @@ class Walk:
         self._members = Members(owner, params, grads, keeps, last._members if last else None)
         self._used = [number for number, some in enumerate(self._members.by_group) if some]
         self._check_whole()
+        self._parts: Sequence[Any] | None = self._members.parts(self._members.of(grads))
         self._gradients = Gradients(
             self._members.places,
             type(owner).__name__,
-            self._members.of(grads),
+            self._parts,
             self._options.zero_grads,
         )
         self._formats = [
@@ -184,7 +185,8 @@ class Walk:
         """Move the parameters that have a gradient; `lr` is what to report."""
         plan, state = self._plan, self._state
         grads = self._members.of(grads)
-        plan.look(grads)
+        parts, self._parts = self._parts or self._members.parts(grads), None
+        plan.look(parts)
         plan.write_records(
             self._core.hyper,
             plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
@@ -194,7 +196,7 @@ class Walk:
             if self._options.noisy:
                 steps = self._counters["step"].astype(np.int64)
                 plan.draw(self._draws, state.count - steps)
-            seen = self._gradients.seen(grads)
+            seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
             plan.write_rows(self._start)
@@ -203,6 +205,7 @@ class Walk:
             self._run()
         if self._options.zero_grads:
             self._gradients.clear_copied()
+            self._members.clear_moved(grads, parts)
         return StepInfo(state.count, lr, norm, verdict == "skip", verdict == "update")
 
     def _run(self) -> None:
