@@ -606,6 +606,28 @@ def test_state_is_looked_over_once_it_was_handed_out():
     opt = ft.AdamW(params)
     steps(opt, params, range(2))
     copy.deepcopy(opt.state_dict())
+def test_elements_that_two_parameters_share_are_refused():
+    """Those of parameters with gaps, which may lie between each other's."""
+    for others, refused in (
+        (lambda base: [base[1::2]], False),
+        (lambda base: [base[1::4], base[3::4], torch.empty(0)], False),
+        (lambda base: [base], True),
+        (lambda base: [base[1::2], base[::3]], True),
+        (lambda base: [base.view(torch.float64)[2:3]], True),
+    ):
+        base = torch.ones(12)
+        params = [torch.nn.Parameter(part) for part in (base[::2], *others(base))]
+        for param in params:
+            param.grad = torch.ones_like(param)
+        opt = ft.SGD(params, lr=0.5)
+        if refused:
+            with pytest.raises(ValueError, match="share the same memory"):
+                opt.step()
+        else:
+            opt.step()
+        assert base.tolist() == [1.0 if refused else 0.5] * 12
+
+
     pickle.dumps(opt)
     assert not opt._handed_out
     walk = opt._walk

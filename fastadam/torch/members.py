@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..memory import checks
+from .gaps import check_gaps
 from .shards import gradient_part, local, shard_of
 from .tensors import Place, walkable
 
@@ -66,6 +67,8 @@ class Members:
         self.gapped = [place for place in self.places if not place.dense]
         self.sharded = any(local(param) is not param for param in self.params)
         checks.check_apart(map(checks.span, self.arrays, self.names))
+        if self.gapped:
+            check_gaps(self.places)
 
     @property
     def draws(self) -> Any:
