@@ -123,6 +123,18 @@ def test_defaults_and_signature_are_those_of_torch(case):
     assert issubclass(ours(case), torch.optim.Optimizer)
 
 
+def test_a_subclass_has_the_signature_of_its_own_constructor():
+    class Mine(ft.AdamW):
+        def __init__(self, params, mine, **more):
+            super().__init__(params, **more)
+
+    class Later(Mine):
+        pass
+
+    for cls in (Mine, Later):
+        assert [*inspect.signature(cls).parameters] == ["params", "mine", "more"]
+
+
 def test_arguments_by_position_as_in_torch():
     params = parameters()
     assert ft.AdamW(params, 0.1, (0.5, 0.6)).param_groups[0]["betas"] == (0.5, 0.6)
@@ -254,6 +266,7 @@ SCHEDULERS = {
     "CosineAnnealingLR": {"T_max": 10},
     "LambdaLR": {"lr_lambda": lambda step: 1 / (1 + step)},
     "StepLR": {"step_size": 2},
+    "LinearLR": {"start_factor": 0.1, "end_factor": 0.0, "total_iters": 9},  # ends below zero
 }
 
 
@@ -509,6 +522,7 @@ def test_tensors_without_memory_are_refused():
     freed.grad = torch.ones(3)
     freed.untyped_storage().resize_(0)
     with pytest.raises(RuntimeError, match="without memory"):
+        ({"betas": (torch.ones(2), 0.9)}, r"betas must be 1-element, not of shape \(2,\)"),
         opt.step()
 
 

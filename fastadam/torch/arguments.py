@@ -8,6 +8,7 @@ from .. import optimizers
 from ..groups import Values
 from ..optimizer import Optimizer
 
+ROUNDING = 1e-12  # schedulers that end at zero miss it by less: LinearLR(end_factor=0)
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 
 
@@ -17,14 +18,22 @@ def twin_of(core: type[Optimizer]) -> Any:
     return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
 
 
-def plain(value: Any) -> Any:
-    """A hyperparameter as a Python value: tensors of one element as numbers."""
+def plain(name: str, value: Any) -> Any:
+    """A hyperparameter as a Python value: tensors of one element as numbers.
+
+    An `lr` below zero by less than `ROUNDING` is zero.
+
+    Raises:
+        ValueError: for a tensor of several elements.
+    """
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        return value.item()
+            raise ValueError(f"Tensor {name} must be 1-element, not of shape {tuple(value.shape)}")
+        value = value.item()
     if isinstance(value, tuple | list):
-        return tuple(map(plain, value))
+        return tuple(plain(name, each) for each in value)
+    if name == "lr" and isinstance(value, float) and -ROUNDING < value < 0:
+        return 0.0
     return value
 
 

@@ -87,7 +87,8 @@ class Optimizer(torch.optim.Optimizer):
         cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
         cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
         options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
-        cls.__signature__ = signature_of(cls._positional, cls._known | options)
+        made = signature_of(cls._positional, cls._known | options)
+        cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -186,7 +187,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _values(self, group: Values) -> list[Any]:
         """The hyperparameters of a group, in the order of `core.defaults`."""
-        return [plain(group.get(name, value)) for name, value in self.core.defaults.items()]
+        return [plain(name, group.get(name, value)) for name, value in self.core.defaults.items()]
 
     def _settled(self, values: list[Any], where: str) -> Group:
         for name, value in zip(self.core.defaults, values, strict=True):
