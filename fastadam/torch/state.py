@@ -59,7 +59,7 @@ class Counters:
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             dtype = torch.float32 if name == "step" else torch.float64
-            vector = torch.tensor(values, dtype=dtype)
+            vector = torch.tensor(values, dtype=dtype, device="cpu")
             self.tensors[name] = list(vector.unbind())
             for entry, number in zip(entries, self.tensors[name], strict=True):
                 entry[name] = number
