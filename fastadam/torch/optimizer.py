@@ -20,7 +20,8 @@ from ..step_info import StepInfo
 from .arguments import FLAGS, check_flags, plain, twin_of
 from .fit import floats_of, master
 from .loading import open_all, sealed
-from .state import dtypes
+from .shards import local
+from .state import dtypes, undone_if_refused
 from .tensors import name_of
 from .walk import Walk
 
@@ -158,15 +159,17 @@ class Optimizer(torch.optim.Optimizer):
             return StepInfo(self.info.step if self.info else 0, self._lr, updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
-        walk = self._walk
-        if walk is None or not walk.holds(self, groups, params, scaled, threads):
-            self._walk = None  # its arrays, too, are to go if they are not wanted any more
-            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
-        try:
-            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
-        except OtherDtypesError:
-            walk = self._walk = Walk(self, groups, params, grads, scaled, threads, walk)
-            return walk.step(grads, self._lr, grad_scale, bool(found_inf))
+        last, given = self._walk, (grads, self._lr, grad_scale, bool(found_inf))
+        if last is not None and last.holds(self, groups, params, scaled, threads):
+            try:
+                return last.step(*given)
+            except OtherDtypesError:
+                pass
+        with undone_if_refused(self._entries):
+            walk = Walk(self, groups, params, grads, scaled, threads, last)
+            info = walk.step(*given)
+        self._walk = walk
+        return info
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()

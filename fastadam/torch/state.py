@@ -1,6 +1,8 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,22 @@ from .tensors import Place, name_of
 
 
 class TensorState(State):
+@contextmanager
+def undone_if_refused(state: MutableMapping[Any, Any]) -> Iterator[None]:
+    """Put the entries of an optimizer's `state` back as they were if a step raises."""
+    before = {key: copy(entry) for key, entry in state.items()}
+    try:
+        yield
+    except Exception:
+        for key, entry in [*state.items()]:
+            if key not in before:
+                del state[key]
+            elif isinstance(entry, dict):
+                entry.clear()
+                entry.update(before[key])
+        raise
+
+
     """State in tensors like the parameters; the core sees them as NumPy arrays.
 
     Args:
