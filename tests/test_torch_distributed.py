@@ -11,7 +11,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     "name",
-    ["ddp", "zero", "fsdp", "fsdp_clip", "tensor_parallel", "low_fsdp", "low_zero"],
+    ["ddp", "zero", "fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel", "low_fsdp", "low_zero"],
 )
 def test_two_processes(name, tmp_path):
     import torch_workers

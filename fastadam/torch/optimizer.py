@@ -66,7 +66,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     core: ClassVar[type[CoreOptimizer]]
-    info: StepInfo | None = None
+    info: StepInfo | None
     _positional: ClassVar[list[str]]
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
@@ -75,7 +75,7 @@ class Optimizer(torch.optim.Optimizer):
     _given: list[Any] | None = None
     _lr: float | None = None  # that of the first group
     _handed_out = False  # whether others may have written to `state`
-    _swapped = False
+    _aside: list[dict[int, Any]]  # inside `swap_ema()`, what averages cannot hold of the weights
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -103,6 +103,7 @@ class Optimizer(torch.optim.Optimizer):
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
         self._options = Options(**chosen)
         self._core = self._unbound()
+        self.info, self._aside = None, []
         if self._options.accumulates:
             raise ValueError(
                 f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
@@ -223,6 +224,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Once it has been handed out, every step looks whether something in it was exchanged.
         """
+        if "state" not in vars(self):
+            raise AttributeError("state")  # what wraps an optimizer as its class then asks that one
         self._handed_out = True
         return self._entries
 
@@ -234,14 +237,6 @@ class Optimizer(torch.optim.Optimizer):
     def _entries(self) -> Any:
         return self.__dict__["state"]
 
-    def _in_private(self, method: Callable[[], Values]) -> Values:
-        """What a method returns that reads `state` and does not write to it."""
-        before = self._handed_out
-        try:
-            return method()
-        finally:
-            self._handed_out = before
-
     def state_dict(self) -> Values:
         """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`.
 
@@ -249,7 +244,8 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        return self._in_private(super().state_dict)
+        saved: Values = super().state_dict()
+        return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Go on from a saved state: this class's, or that of PyTorch's class of the name.
@@ -269,14 +265,17 @@ class Optimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
-        kept = ("_options", "_step_supports_amp_scaling")
-        own = self._in_private(super().__getstate__)
+        own = super().__getstate__()
+        kept = ("_options", "_step_supports_amp_scaling", "_handed_out")
         return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
         open_all(state["state"])
         super().__setstate__(state)
         self._walk = self._given = None
+        self._handed_out = state.get("_handed_out", False)
+        self.__dict__.setdefault("info", None)
+        self.__dict__.setdefault("_aside", [])
         self._core = self._unbound()
         self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
@@ -310,9 +309,10 @@ class Optimizer(torch.optim.Optimizer):
     def _copies(self, name: str, option: str) -> list[Any]:
         if name not in (wanted := dtypes(self._options)):
             raise AttributeError(f"there is no {name}; give the optimizer {option}")
+        state = self.state
         return [
-            self._entries[p][name]
-            if name in self._entries.get(p, ())
+            state[p][name]
+            if name in state.get(p, ())
             else p.detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
             for p in self._params()
         ]
@@ -327,7 +327,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         self._check_not_swapped()
         return [
-            master(param, name, self._entries.get(param, {}), self._options)
+            master(param, name, self.state.get(param, {}), self._options)
             for param, name in zip(self._params(), self._names(), strict=True)
         ]
 
@@ -364,32 +364,32 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside another such block.
         """
         self._check_not_swapped()
-        self._aside: dict[int, Any] = {}
-        self._exchange()
-        self._swapped = True
+        aside: dict[int, Any] = {}
+        self._exchange(aside, back=False)
+        self._aside.append(aside)
         try:
             yield
         finally:
-            self._exchange()
-            self._swapped = False
+            self._exchange(aside, back=True)
+            self._aside.clear()
 
     @torch.no_grad()
-    def _exchange(self) -> None:
+    def _exchange(self, aside: dict[int, Any], back: bool) -> None:
         params = self._params()
         for number, (param, average) in enumerate(zip(params, self.ema, strict=True)):
-            if average.dtype != param.dtype and self._swapped:
-                param.copy_(self._aside.pop(number))
-            elif param.data_ptr() != average.data_ptr():
+            if average.dtype != param.dtype and back:
+                param.copy_(aside[number])
+            elif local(param).data_ptr() != local(average).data_ptr():
                 kept = param.clone()
                 param.copy_(average)
                 if average.dtype == param.dtype:
                     average.copy_(kept)
                 else:  # sixteen bits could not give the average back
-                    self._aside[number] = kept
+                    aside[number] = kept
         if self._options.shadow_dtype is not None:
             for param, shadow in zip(params, self.shadow, strict=True):
                 shadow.copy_(param)
 
     def _check_not_swapped(self) -> None:
-        if self._swapped:
+        if self._aside:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")

@@ -13,10 +13,10 @@ from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
 from .fit import Entry, fit
+from .layouts import addresses
 from .tensors import Place, name_of
 
 
-class TensorState(State):
 @contextmanager
 def undone_if_refused(state: MutableMapping[Any, Any]) -> Iterator[None]:
     """Put the entries of an optimizer's `state` back as they were if a step raises."""
@@ -33,6 +33,7 @@ def undone_if_refused(state: MutableMapping[Any, Any]) -> Iterator[None]:
         raise
 
 
+class TensorState(State):
     """State in tensors like the parameters; the core sees them as NumPy arrays.
 
     Args:
@@ -82,6 +83,7 @@ class Counters:
             for entry, number in zip(entries, self.tensors[name], strict=True):
                 entry[name] = number
             self._vectors[name] = vector.numpy()
+        self._places = addresses([each[0] for each in self.tensors.values()])
         self._note()
 
     def _note(self) -> None:
@@ -89,8 +91,9 @@ class Counters:
 
     @property
     def touched(self) -> bool:
-        """Whether somebody else wrote to them."""
-        return self._known != [vector.tobytes() for vector in self._vectors.values()]
+        """Whether somebody else wrote to them, or moved them."""
+        moved = addresses([each[0] for each in self.tensors.values()]) != self._places
+        return moved or self._known != [vector.tobytes() for vector in self._vectors.values()]
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
