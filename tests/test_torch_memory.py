@@ -369,6 +369,24 @@ def test_a_refused_step_leaves_state_as_it_was(earlier):
         assert str([*opt.state.values()]) == str(copies)
 
 
+def test_tensors_that_move_change_no_count():
+    """Of steps in which one parameter or another moved, which `ema_warmup` follows."""
+    made = []
+    for moves in (False, True):
+        params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(2)]
+        opt = ft.AdamW(params, lr=0.1, ema_decay=0.9, ema_warmup=True)
+        for number in range(6):
+            for param in params:
+                param.grad = torch.ones(3)
+            params[number % 2].grad = None
+            if moves:
+                params[0].data = params[0].data.clone()
+            opt.step()
+            assert opt.info.step == number + 1
+        made.append([*params, *opt.ema])
+    assert all(map(torch.equal, *made))
+
+
 def test_parameters_that_take_turns_and_lose_their_memory():
     made = []
     for cls in (ft.AdamW, torch.optim.AdamW):

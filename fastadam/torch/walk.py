@@ -114,7 +114,7 @@ class Walk:
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
-        state.count = max([*steps, last._state.count if last and not self._counted else 0])
+        state.count = max([*steps, last._state.count if last else 0])
         self._entries = entries
 
     def _steps_of(self, entry: Entry) -> int:
