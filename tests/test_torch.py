@@ -351,6 +351,32 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
     assert opt.state[params[0]]["step"] == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("AdamW", lambda entry: entry.pop("exp_avg"), r"\['params'\]\[1\] lacks \['exp_avg'\]"),
+        ("AdamW", lambda entry: entry.pop("step"), r"lacks \['step'\], it has \['exp_avg', "),
+        ("AdamW", lambda entry: entry.update(exp_avg_sq=None), r"lacks \['exp_avg_sq'\]"),
+        ("NAdam", lambda entry: entry.pop("mu_product"), r"lacks \['mu_product'\]"),
+        ("AdamW", lambda entry: entry["step"].fill_(2.5), "step=2.5, which is no count"),
+        ("Lion", lambda entry: entry.update(step=torch.tensor(-1.0)), "step=-1.0"),
+        ("Adagrad", lambda entry: entry.update(step=torch.tensor(np.nan)), "step=nan"),
+    ],
+)
+def test_state_of_which_something_is_missing_is_refused(name, change, message):
+    params = parameters()
+    opt = getattr(ft, name)(params)
+    steps(opt, params, range(2))
+    before = [p.detach().clone() for p in params]
+    saved = copy.deepcopy(opt.state_dict())
+    change(saved["state"].setdefault(1, {}))
+    opt.load_state_dict(saved)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            steps(opt, params, [2])
+    assert_same(params, before, 0, 0)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_old_dicts_with_a_momentum_of_none(momentum):
     made = []

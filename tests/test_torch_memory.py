@@ -349,7 +349,7 @@ def test_a_refused_step_leaves_state_as_it_was(earlier):
     refusals = {
         "too large": lambda opt, params: opt.param_groups[0].update(lr=1e39),
         "grad_scale": lambda opt, params: setattr(opt, "grad_scale", torch.tensor(0.0)),
-        "shape": lambda opt, params: opt.state[params[1]].update(exp_avg=torch.ones(7)),
+        "shape|lacks": lambda opt, params: opt.state[params[1]].update(exp_avg=torch.ones(7)),
     }
     for message, spoil in refusals.items():
         params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]

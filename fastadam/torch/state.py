@@ -1,6 +1,6 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -126,6 +126,22 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+
+
+def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
+    """Refuse state of a parameter of which something is missing, and steps that are no count.
+
+    Raises:
+        ValueError: naming the parameter.
+    """
+    if entry and (missing := needed - entry.keys()):
+        raise ValueError(
+            f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
+            "saved, or clear it"
+        )
+    step = float(entry.get("step", 0))
+    if not step >= 0 or step % 1:
+        raise ValueError(f"the state of {name} has step={step}, which is no count; write another")
 
 
 def check_copies(options: Options, places: Sequence[Place]) -> None:

@@ -18,7 +18,7 @@ from ..step_info import StepInfo
 from .fit import Entry
 from .gradients import Gradients
 from .members import Members
-from .state import Counters, TensorCopies, TensorState, check_copies, dtypes
+from .state import Counters, TensorCopies, TensorState, check_copies, check_entry, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -99,8 +99,10 @@ class Walk:
         members, entries = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
-        for entry in entries:
+        needed = self._needed()
+        for entry, name in zip(entries, members.names, strict=True):
             _drop_none(entry)
+            check_entry(entry, needed, name)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
@@ -116,6 +118,13 @@ class Walk:
         state.adopt([*names], self._formats)
         state.count = max([*steps, last._state.count if last else 0])
         self._entries = entries
+
+    def _needed(self) -> set[str]:
+        """What any state that there is has: what flags switch on is not in it."""
+        if self._core.uncounted:
+            return set()
+        always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
+        return always | {"step", *self._core.carried}
 
     def _steps_of(self, entry: Entry) -> int:
         """How many steps a parameter has taken; at least one where PyTorch saves no count."""
