@@ -123,6 +123,18 @@ def test_defaults_and_signature_are_those_of_torch(case):
     assert issubclass(ours(case), torch.optim.Optimizer)
 
 
+def test_a_subclass_has_the_signature_of_its_own_constructor():
+    class Mine(ft.AdamW):
+        def __init__(self, params, mine, **more):
+            super().__init__(params, **more)
+
+    class Later(Mine):
+        pass
+
+    for cls in (Mine, Later):
+        assert [*inspect.signature(cls).parameters] == ["params", "mine", "more"]
+
+
 def test_arguments_by_position_as_in_torch():
     params = parameters()
     assert ft.AdamW(params, 0.1, (0.5, 0.6)).param_groups[0]["betas"] == (0.5, 0.6)
@@ -254,6 +266,7 @@ SCHEDULERS = {
     "CosineAnnealingLR": {"T_max": 10},
     "LambdaLR": {"lr_lambda": lambda step: 1 / (1 + step)},
     "StepLR": {"step_size": 2},
+    "LinearLR": {"start_factor": 0.1, "end_factor": 0.0, "total_iters": 9},  # ends below zero
 }
 
 
@@ -381,6 +394,32 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
     assert opt.state[params[0]]["step"] == 5
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("AdamW", lambda entry: entry.pop("exp_avg"), r"\['params'\]\[1\] lacks \['exp_avg'\]"),
+        ("AdamW", lambda entry: entry.pop("step"), r"lacks \['step'\], it has \['exp_avg', "),
+        ("AdamW", lambda entry: entry.update(exp_avg_sq=None), r"lacks \['exp_avg_sq'\]"),
+        ("NAdam", lambda entry: entry.pop("mu_product"), r"lacks \['mu_product'\]"),
+        ("AdamW", lambda entry: entry["step"].fill_(2.5), "step=2.5, which is no count"),
+        ("Lion", lambda entry: entry.update(step=torch.tensor(-1.0)), "step=-1.0"),
+        ("Adagrad", lambda entry: entry.update(step=torch.tensor(np.nan)), "step=nan"),
+    ],
+)
+def test_state_of_which_something_is_missing_is_refused(name, change, message):
+    params = parameters()
+    opt = getattr(ft, name)(params)
+    steps(opt, params, range(2))
+    before = [p.detach().clone() for p in params]
+    saved = copy.deepcopy(opt.state_dict())
+    change(saved["state"].setdefault(1, {}))
+    opt.load_state_dict(saved)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            steps(opt, params, [2])
+    assert_same(params, before, 0, 0)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_old_dicts_with_a_momentum_of_none(momentum):
     made = []
@@ -443,6 +482,77 @@ def test_state_that_others_write_is_seen():
     assert_same(*made)
 
 
+MOVES = {
+    "exchanged": lambda entry: entry.update({k: v.clone() * 2 for k, v in entry.items()}),
+    "moved": lambda entry: [v.share_memory_() for v in entry.values()],
+    "repointed": lambda entry: [setattr(v, "data", v.data * 2) for v in entry.values() if v.ndim],
+}
+
+
+@pytest.mark.parametrize("change", MOVES.values(), ids=MOVES)
+@pytest.mark.parametrize("through", ["state_dict", "copy", "hook"])
+@pytest.mark.parametrize(("name", "hyper"), [("AdamW", {}), ("SGD", {"momentum": 0.9})])
+def test_state_that_is_changed_through_what_shares_it(name, hyper, through, change):
+    """A state_dict has the entries of `state` themselves, as in PyTorch."""
+    made = []
+    for module in (ft, torch.optim):
+        params = parameters()
+        opt = getattr(module, name)(params, lr=0.1, **hyper)
+        steps(opt, params, range(2))
+        if through == "hook":
+            opt.register_state_dict_pre_hook(lambda o: [change(e) for e in o.state.values()])
+            opt.state_dict()
+        else:
+            held = opt.state_dict() if through == "state_dict" else vars(copy.copy(opt))
+            for entry in held["state"].values():
+                change(entry)
+        steps(opt, params, range(2, 5))
+        made.append([*params, *(v for e in opt.state_dict()["state"].values() for v in e.values())])
+    assert_same(*made)
+
+
+def test_copies_that_share_their_state_take_turns():
+    made = []
+    for cls in (ft.AdamW, torch.optim.AdamW):
+        params = parameters()
+        opt = cls(params, lr=0.1)
+        steps(opt, params, range(2))
+        other = copy.copy(opt)
+        for seed in range(2, 8):
+            steps((opt, other)[seed % 2], params, [seed])
+        made.append([*params, opt.state[params[0]]["step"]])
+    assert_same(*made)
+
+
+def test_what_wraps_an_optimizer_as_its_class():
+    """As the optimizers of Lightning and Fabric."""
+
+    class Wrapper:
+        def __init__(self, optimizer):
+            self._optimizer = optimizer
+            self.__class__ = type("Wrapped", (Wrapper, type(optimizer)), {})
+
+        def __getattr__(self, name):
+            return getattr(self._optimizer, name)
+
+        def step(self):
+            return self._optimizer.step()
+
+    params = parameters()
+    opt = ft.AdamW(params, ema_decay=0.5)
+    wrapped = Wrapper(opt)
+    steps(wrapped, params, range(2))
+    assert wrapped.info is opt.info
+    assert wrapped.state is opt.state
+    averages = [average.clone() for average in wrapped.ema]
+    with wrapped.swap_ema():
+        assert_same(params, averages, 0, 0)
+        for each in (wrapped, opt):
+            with pytest.raises(RuntimeError, match="leave swap_ema"):
+                each.step()
+    assert len(wrapped.master()) == len(params)
+
+
 def test_what_others_keep_in_state_stays():
     params = parameters()
     opt = ft.AdamW(params)
@@ -481,6 +591,7 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
         ({"lr": -1.0}, "lr=-1.0 is negative"),
         ({"lr": lambda step: 0.1}, "torch.optim.lr_scheduler"),
         ({"betas": (1.0, 0.9)}, "betas"),
+        ({"betas": (torch.ones(2), 0.9)}, r"betas must be 1-element, not of shape \(2,\)"),
         ({"unknown": 1}, "unknown 'unknown'"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"accumulate_steps": 2}, "gradients add up in .grad"),
@@ -562,6 +673,28 @@ def test_memory_that_two_parameters_share_is_refused():
         param.grad = torch.ones(4)
     with pytest.raises(ValueError, match="share the same memory"):
         ft.SGD(params).step()
+
+
+def test_elements_that_two_parameters_share_are_refused():
+    """Those of parameters with gaps, which may lie between each other's."""
+    for others, refused in (
+        (lambda base: [base[1::2]], False),
+        (lambda base: [base[1::4], base[3::4], torch.empty(0)], False),
+        (lambda base: [base], True),
+        (lambda base: [base[1::2], base[::3]], True),
+        (lambda base: [base.view(torch.float64)[2:3]], True),
+    ):
+        base = torch.ones(12)
+        params = [torch.nn.Parameter(part) for part in (base[::2], *others(base))]
+        for param in params:
+            param.grad = torch.ones_like(param)
+        opt = ft.SGD(params, lr=0.5)
+        if refused:
+            with pytest.raises(ValueError, match="share the same memory"):
+                opt.step()
+        else:
+            opt.step()
+        assert base.tolist() == [1.0 if refused else 0.5] * 12
 
 
 def test_lazy_parameters_join_when_they_have_a_gradient():
@@ -647,10 +780,11 @@ def test_importing_fastadam_does_not_import_torch():
 def test_state_is_looked_over_once_it_was_handed_out():
     params = parameters()
     opt = ft.AdamW(params)
+    saved = opt.state_dict()
     steps(opt, params, range(2))
-    copy.deepcopy(opt.state_dict())
-    pickle.dumps(opt)
+    opt.load_state_dict(saved)
     assert not opt._handed_out
+    steps(opt, params, range(2))
     walk = opt._walk
     steps(opt, params, range(2))
     assert opt._walk is walk

@@ -9,7 +9,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["ddp", "zero", "fsdp", "fsdp_clip", "low_fsdp", "low_zero"])
+@pytest.mark.parametrize(
+    "name",
+    ["ddp", "zero", "fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel", "low_fsdp", "low_zero"],
+)
 def test_two_processes(name, tmp_path):
     import torch_workers
 

@@ -344,6 +344,49 @@ def test_a_refused_first_step_leaves_no_state():
         assert params[0].sum() == params[0].numel()
 
 
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_a_refused_step_leaves_state_as_it_was(earlier):
+    refusals = {
+        "too large": lambda opt, params: opt.param_groups[0].update(lr=1e39),
+        "grad_scale": lambda opt, params: setattr(opt, "grad_scale", torch.tensor(0.0)),
+        "shape|lacks": lambda opt, params: opt.state[params[1]].update(exp_avg=torch.ones(7)),
+    }
+    for message, spoil in refusals.items():
+        params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+        opt = ft.AdamW(params, ema_decay=0.9)
+        for param in params[1:] if earlier else params:
+            param.grad = torch.ones(3)
+        for _ in range(earlier):
+            opt.step()
+        params[0].grad = torch.ones(3)
+        spoil(opt, params)
+        before = {p: dict(entry) for p, entry in opt.state.items()}
+        copies = copy.deepcopy([*before.values()])
+        for _ in range(2):
+            with pytest.raises(ValueError, match=message):
+                opt.step()
+        assert opt.state == before  # the same tensors
+        assert str([*opt.state.values()]) == str(copies)
+
+
+def test_tensors_that_move_change_no_count():
+    """Of steps in which one parameter or another moved, which `ema_warmup` follows."""
+    made = []
+    for moves in (False, True):
+        params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(2)]
+        opt = ft.AdamW(params, lr=0.1, ema_decay=0.9, ema_warmup=True)
+        for number in range(6):
+            for param in params:
+                param.grad = torch.ones(3)
+            params[number % 2].grad = None
+            if moves:
+                params[0].data = params[0].data.clone()
+            opt.step()
+            assert opt.info.step == number + 1
+        made.append([*params, *opt.ema])
+    assert all(map(torch.equal, *made))
+
+
 def test_parameters_that_take_turns_and_lose_their_memory():
     made = []
     for cls in (ft.AdamW, torch.optim.AdamW):

@@ -224,6 +224,16 @@ def test_steps_with_gradients_that_are_not_finite_are_left_out():
     assert opt.state[model[0].bias]["step"] == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"state_dtype": "int8", "min_quantized_size": 0}], ids=str)
+def test_state_is_made_beside_the_parameters(options):
+    model = net()
+    opt = ft.AdamW(model.parameters(), **options)
+    loss_of(model, batches(1)[0]).backward()
+    with torch.device("meta"):
+        opt.step()
+    assert {v.device.type for entry in opt.state.values() for v in entry.values()} == {"cpu"}
+
+
 # The compiler
 
 

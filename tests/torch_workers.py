@@ -134,6 +134,51 @@ def fsdp_clip(rank, folder):
         train(model, opt, batches(rank))
 
 
+def tensor_parallel(rank, folder):
+    """Gradients are partial sums where parameters are replicas."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Partial, Shard
+    from torch.distributed.tensor import parallel as tp
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    made = []
+    for cls, more in ((OURS, {"zero_grads": True}), (THEIRS, {})):
+        torch.manual_seed(0)
+        layers = (
+            torch.nn.LayerNorm(6),
+            torch.nn.Linear(6, 8),
+            torch.nn.Tanh(),
+            torch.nn.Linear(8, 6),
+        )
+        model = torch.nn.Sequential(*layers)
+        plan = {"0": tp.SequenceParallel(), "1": tp.ColwiseParallel(input_layouts=Shard(1))}
+        plan["3"] = tp.RowwiseParallel(output_layouts=Shard(1))
+        tp.parallelize_module(model, mesh, plan)
+        opt = cls(model.parameters(), **HYPER, **more)
+        for batch in batches(rank):
+            model(batch.view(2, 4, 6)).square().mean().backward()
+            assert isinstance(model[0].weight.grad.placements[0], Partial)
+            opt.step()
+            if cls is THEIRS:
+                opt.zero_grad()
+        made.append(weights(model))
+    assert_same(*made)
+
+
+def fsdp_ema(rank, folder):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = fully_shard(net(), mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    opt = OURS(model.parameters(), ema_decay=0.5, **HYPER)
+    train(model, opt, batches(rank))
+    before, averages = weights(model), [average.full_tensor() for average in opt.ema]
+    with opt.swap_ema():
+        assert_same(weights(model), averages)
+    assert_same(weights(model), before)
+    assert not torch.equal(before[0], averages[0])
+
+
 # Low precision
 
 SMALLEST = {"compensation": "split8", "state_dtype": "int8", "rounding": "stochastic"}

@@ -17,14 +17,18 @@ def twin_of(core: type[Optimizer]) -> Any:
     return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
 
 
-def plain(value: Any) -> Any:
-    """A hyperparameter as a Python value: tensors of one element as numbers."""
+def plain(name: str, value: Any) -> Any:
+    """A hyperparameter as a Python value: tensors of one element as numbers.
+
+    Raises:
+        ValueError: for a tensor of several elements.
+    """
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+            raise ValueError(f"Tensor {name} must be 1-element, not of shape {tuple(value.shape)}")
         return value.item()
     if isinstance(value, tuple | list):
-        return tuple(map(plain, value))
+        return tuple(plain(name, each) for each in value)
     return value
 
 

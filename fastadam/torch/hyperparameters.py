@@ -10,6 +10,7 @@ from ..groups import Values, checked
 from .arguments import plain
 
 LASTING = {float, int, bool, str, type(None)}  # what nobody can change in place
+ROUNDING = 1e-12  # schedulers that end at zero miss it by less: LinearLR(end_factor=0)
 _CHANGED = object()
 
 
@@ -79,7 +80,8 @@ class Hyperparameters:
         return map(group.get, self._names, self._defaults)
 
     def _given(self, group: Values) -> list[Any]:
-        return [value if _lasts(value) else plain(value) for value in self._read(group)]
+        named = zip(self._names, self._read(group), strict=True)
+        return [value if _lasts(value) else plain(name, value) for name, value in named]
 
     def _settle(self, given: list[list[Any]]) -> list[Settled]:
         """The groups with what was given for each, checked where they have changed."""
@@ -99,6 +101,8 @@ def _lasts(value: Any) -> bool:
 
 
 def _checked(name: str, value: Any, default: Any, where: str) -> Any:
+    if name == "lr" and isinstance(value, float) and -ROUNDING < value < 0:
+        return 0.0
     try:
         return checked(name, value, default, where)
     except TypeError:

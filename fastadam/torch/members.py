@@ -7,9 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..memory import checks
-from .shards import local, shard_of
+from .gaps import check_gaps
+from .shards import gradient_part, local, shard_of
 from .tensors import Place, walkable
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Members:
         self.sharded = any(local(param) is not param for param in self.params)
         self._check_together()
         checks.check_apart(map(checks.span, self.arrays, self.names))
+        if self.gapped:
+            check_gaps(self.places)
 
     def _check_together(self) -> None:
         """Refuse parameters of several devices: they have one table."""
@@ -94,10 +98,26 @@ class Members:
         """Where they lie."""
         return self.places[0].part.device
 
-    def of(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Those of the members, of one or None for every parameter; shards of DTensors."""
-        if len(tensors) > len(self.numbers):
-            tensors = [tensors[i] for i in self.numbers]
+    def of(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """Those of the members, of one or None for every parameter."""
+        if len(grads) > len(self.numbers):
+            return [grads[i] for i in self.numbers]
+        return grads
+
+    def parts(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """The gradients of the members; of DTensors what goes with their shards.
+
+        All processes take part, so it is called once for each step.
+        """
+        if not self.sharded:
+            return grads
+        pairs = zip(grads, self.params, strict=True)
+        return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
+
+    @torch.no_grad()
+    def clear_moved(self, grads: Sequence[Any], parts: Sequence[Any]) -> None:
+        """Write zeros to those gradients of which `parts` has copies."""
         if self.sharded:
-            return [None if tensor is None else local(tensor) for tensor in tensors]
-        return tensors
+            for grad, part in zip(grads, parts, strict=True):
+                if part is not local(grad):
+                    grad.zero_()

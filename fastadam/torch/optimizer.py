@@ -22,7 +22,8 @@ from .devices import turns_on
 from .fit import floats_of, master
 from .hyperparameters import Hyperparameters, Settled
 from .loading import open_all, sealed
-from .state import dtypes
+from .shards import local
+from .state import dtypes, undone_if_refused
 from .tensors import name_of
 from .walk import Walk
 
@@ -68,7 +69,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     core: ClassVar[type[CoreOptimizer]]
-    info: StepInfo | None = None
+    info: StepInfo | None
     _positional: ClassVar[list[str]]
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
@@ -76,7 +77,7 @@ class Optimizer(torch.optim.Optimizer):
     _walk: Walk | None = None
     _hyperparameters: Hyperparameters | None = None
     _handed_out = False  # whether others may have written to `state`
-    _swapped = False
+    _aside: list[dict[int, Any]]  # inside `swap_ema()`, what averages cannot hold of the weights
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -89,7 +90,8 @@ class Optimizer(torch.optim.Optimizer):
         cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
         cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
         options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
-        cls.__signature__ = signature_of(cls._positional, cls._known | options)
+        made = signature_of(cls._positional, cls._known | options)
+        cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -103,6 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
         self._options = Options(**chosen)
         self._core = self._unbound()
+        self.info, self._aside = None, []
         if self._options.accumulates:
             raise ValueError(
                 f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
@@ -157,22 +160,17 @@ class Optimizer(torch.optim.Optimizer):
             return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
-        walk = self._walk
-        if walk is None or not walk.holds(self, groups, params, scaled, threads):
-            walk = self._planned(groups, params, grads, scaled, threads)
-        try:
-            return walk.step(grads, _lr(groups), grad_scale, bool(found_inf))
-        except OtherDtypesError:
-            walk = self._planned(groups, params, grads, scaled, threads)
-            return walk.step(grads, _lr(groups), grad_scale, bool(found_inf))
-
-    def _planned(
-        self, groups: list[Settled], params: list[Any], grads: list[Any], scaled: bool, threads: int
-    ) -> Walk:
-        last, self._walk = self._walk, None  # its arrays are to go if they are not wanted any more
-        with torch.no_grad():
-            self._walk = Walk(self, groups, params, grads, scaled, threads, last)
-        return self._walk
+        last, given = self._walk, (grads, _lr(groups), grad_scale, bool(found_inf))
+        if last is not None and last.holds(self, groups, params, scaled, threads):
+            try:
+                return last.step(*given)
+            except OtherDtypesError:
+                pass
+        with undone_if_refused(self._entries), torch.no_grad():
+            walk = Walk(self, groups, params, grads, scaled, threads, last)
+            info = walk.step(*given)
+        self._walk = walk
+        return info
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -205,6 +203,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Once it has been handed out, every step looks whether something in it was exchanged.
         """
+        if "state" not in vars(self):
+            raise AttributeError("state")  # what wraps an optimizer as its class then asks that one
         self._handed_out = True
         return self._entries
 
@@ -216,14 +216,6 @@ class Optimizer(torch.optim.Optimizer):
     def _entries(self) -> Any:
         return self.__dict__["state"]
 
-    def _in_private(self, method: Callable[[], Values]) -> Values:
-        """What a method returns that reads `state` and does not write to it."""
-        before = self._handed_out
-        try:
-            return method()
-        finally:
-            self._handed_out = before
-
     def state_dict(self) -> Values:
         """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`.
 
@@ -231,7 +223,8 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        return self._in_private(super().state_dict)
+        saved: Values = super().state_dict()
+        return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Go on from a saved state: this class's, or that of PyTorch's class of the name.
@@ -251,14 +244,17 @@ class Optimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
-        kept = ("_options", "_step_supports_amp_scaling")
-        own = self._in_private(super().__getstate__)
+        own = super().__getstate__()
+        kept = ("_options", "_step_supports_amp_scaling", "_handed_out")
         return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
         open_all(state["state"])
         super().__setstate__(state)
         self._walk = self._hyperparameters = None
+        self._handed_out = state.get("_handed_out", False)
+        self.__dict__.setdefault("info", None)
+        self.__dict__.setdefault("_aside", [])
         self._core = self._unbound()
         self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
@@ -292,9 +288,10 @@ class Optimizer(torch.optim.Optimizer):
     def _copies(self, name: str, option: str) -> list[Any]:
         if name not in (wanted := dtypes(self._options)):
             raise AttributeError(f"there is no {name}; give the optimizer {option}")
+        state = self.state
         return [
-            self._entries[p][name]
-            if name in self._entries.get(p, ())
+            state[p][name]
+            if name in state.get(p, ())
             else p.detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
             for p in self._params()
         ]
@@ -308,9 +305,10 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
+        state = self.state
         with self._turn():
             return [
-                master(param, name, self._entries.get(param, {}), self._options)
+                master(param, name, state.get(param, {}), self._options)
                 for param, name in zip(self._params(), self._names(), strict=True)
             ]
 
@@ -352,34 +350,34 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside another such block.
         """
         self._check_not_swapped()
-        self._aside: dict[int, Any] = {}
-        self._exchange()
-        self._swapped = True
+        aside: dict[int, Any] = {}
+        self._exchange(aside, back=False)
+        self._aside.append(aside)
         try:
             yield
         finally:
-            self._exchange()
-            self._swapped = False
+            self._exchange(aside, back=True)
+            self._aside.clear()
 
     @torch.no_grad()
-    def _exchange(self) -> None:
+    def _exchange(self, aside: dict[int, Any], back: bool) -> None:
         params = self._params()
         for number, (param, average) in enumerate(zip(params, self.ema, strict=True)):
-            if average.dtype != param.dtype and self._swapped:
-                param.copy_(self._aside.pop(number))
-            elif param.data_ptr() != average.data_ptr():
+            if average.dtype != param.dtype and back:
+                param.copy_(aside[number])
+            elif local(param).data_ptr() != local(average).data_ptr():
                 kept = param.clone()
                 param.copy_(average)
                 if average.dtype == param.dtype:
                     average.copy_(kept)
                 else:  # sixteen bits could not give the average back
-                    self._aside[number] = kept
+                    aside[number] = kept
         if self._options.shadow_dtype is not None:
             for param, shadow in zip(params, self.shadow, strict=True):
                 shadow.copy_(param)
 
     def _check_not_swapped(self) -> None:
-        if self._swapped:
+        if self._aside:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
 
 

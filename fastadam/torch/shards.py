@@ -12,6 +12,19 @@ def local(tensor: Any) -> Any:
     return getattr(tensor, "_local_tensor", tensor)
 
 
+@torch.no_grad()
+def gradient_part(grad: Any, param: Any) -> Any:
+    """The part of a gradient that goes with that of its parameter in this process.
+
+    A gradient in other places, such as the partial sums of tensor parallelism, is brought there.
+    """
+    wanted = getattr(param, "placements", None)
+    if wanted is not None and getattr(grad, "placements", wanted) != wanted:
+        grad = grad.redistribute(param.device_mesh, wanted)
+    part = local(grad)
+    return part.trigger_wait() if hasattr(part, "trigger_wait") else part
+
+
 class BlockShape(NamedTuple):
     """The shape of a tensor with a number for each block of elements.
 

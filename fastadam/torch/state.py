@@ -1,6 +1,8 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
+from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,24 @@ from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
 from .fit import Entry, fit
+from .layouts import addresses
 from .tensors import Place, name_of
+
+
+@contextmanager
+def undone_if_refused(state: MutableMapping[Any, Any]) -> Iterator[None]:
+    """Put the entries of an optimizer's `state` back as they were if a step raises."""
+    before = {key: copy(entry) for key, entry in state.items()}
+    try:
+        yield
+    except Exception:
+        for key, entry in [*state.items()]:
+            if key not in before:
+                del state[key]
+            elif isinstance(entry, dict):
+                entry.clear()
+                entry.update(before[key])
+        raise
 
 
 class TensorState(State):
@@ -59,11 +78,12 @@ class Counters:
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             dtype = torch.float32 if name == "step" else torch.float64
-            vector = torch.tensor(values, dtype=dtype)
+            vector = torch.tensor(values, dtype=dtype, device="cpu")
             self.tensors[name] = list(vector.unbind())
             for entry, number in zip(entries, self.tensors[name], strict=True):
                 entry[name] = number
             self._vectors[name] = vector.numpy()
+        self._places = addresses([each[0] for each in self.tensors.values()])
         self._note()
 
     def _note(self) -> None:
@@ -71,8 +91,9 @@ class Counters:
 
     @property
     def touched(self) -> bool:
-        """Whether somebody else wrote to them."""
-        return self._known != [vector.tobytes() for vector in self._vectors.values()]
+        """Whether somebody else wrote to them, or moved them."""
+        moved = addresses([each[0] for each in self.tensors.values()]) != self._places
+        return moved or self._known != [vector.tobytes() for vector in self._vectors.values()]
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -105,6 +126,22 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+
+
+def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
+    """Refuse state of a parameter of which something is missing, and steps that are no count.
+
+    Raises:
+        ValueError: naming the parameter.
+    """
+    if entry and (missing := needed - entry.keys()):
+        raise ValueError(
+            f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
+            "saved, or clear it"
+        )
+    step = float(entry.get("step", 0))
+    if not step >= 0 or step % 1:
+        raise ValueError(f"the state of {name} has step={step}, which is no count; write another")
 
 
 def check_copies(options: Options, places: Sequence[Place]) -> None:

@@ -168,8 +168,8 @@ class Place:
         tensor = entry[name]
         if tensor.shape != self.param.shape:
             raise ValueError(
-                f"state {name!r} has shape {tuple(tensor.shape)}, but its parameter has "
-                f"{tuple(self.param.shape)}"
+                f"state {name!r} has shape {tuple(tensor.shape)}, but its parameter "
+                f"{self.name} has {tuple(self.param.shape)}"
             )
         if name_of(tensor) != dtype or not self.holds(tensor):
             wanted = getattr(torch, dtype)

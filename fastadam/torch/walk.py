@@ -19,7 +19,7 @@ from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
 from .members import Members
-from .state import Counters, TensorCopies, TensorState, check_copies, dtypes
+from .state import Counters, TensorCopies, TensorState, check_copies, check_entry, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -65,7 +65,8 @@ class Walk:
         self._members = Members(owner, params, grads, keeps, last._members if last else None)
         self._used = [number for number, some in enumerate(self._members.by_group) if some]
         self._check_whole()
-        owned = type(owner).__name__, self._members.of(grads), self._options.zero_grads
+        self._parts: Sequence[Any] | None = self._members.parts(self._members.of(grads))
+        owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
         self._formats = [
             self._options.formats(place.array, dtype.name, place.param.numel())
@@ -99,8 +100,10 @@ class Walk:
         members, entries = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
-        for entry in entries:
+        needed = self._needed()
+        for entry, name in zip(entries, members.names, strict=True):
             _drop_none(entry)
+            check_entry(entry, needed, name)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
@@ -114,8 +117,15 @@ class Walk:
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
-        state.count = max([*steps, last._state.count if last and not self._counted else 0])
+        state.count = max([*steps, last._state.count if last else 0])
         self._entries = entries
+
+    def _needed(self) -> set[str]:
+        """What any state that there is has: what flags switch on is not in it."""
+        if self._core.uncounted:
+            return set()
+        always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
+        return always | {"step", *self._core.carried}
 
     def _steps_of(self, entry: Entry) -> int:
         """How many steps a parameter has taken; at least one where PyTorch saves no count."""
@@ -189,7 +199,8 @@ class Walk:
     ) -> StepInfo:
         plan, state = self._plan, self._state
         grads = self._members.of(grads)
-        plan.look(grads)
+        parts, self._parts = self._parts or self._members.parts(grads), None
+        plan.look(parts)
         plan.write_records(
             self._core.hyper,
             plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
@@ -199,7 +210,7 @@ class Walk:
             if self._options.noisy:
                 steps = self._counters["step"].astype(np.int64)
                 plan.draw(self._draws, state.count - steps)
-            seen = self._gradients.seen(grads)
+            seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
             groups = (self._groups[number] for number in self._used)
@@ -209,6 +220,7 @@ class Walk:
             self._run()
         if self._options.zero_grads:
             self._gradients.clear_copied()
+            self._members.clear_moved(grads, parts)
         info = late_info if callable(norm) else new_info
         return info((state.count, lr, norm, verdict == "skip", verdict == "update"))
 
