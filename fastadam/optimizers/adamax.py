@@ -19,7 +19,8 @@ def adamax(maximize=False):
             grad = -grad
         grad = decayed(grad, param, h.weight_decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
-        exp_inf = max(abs(grad) + h.eps, h.beta2 * state[1])
+        before = h.beta2 * state[1]
+        exp_inf = max(abs(grad) + h.eps, before) if before == before else before  # NaN stays
         return param - h.step_size * (exp_avg / exp_inf), (exp_avg, exp_inf)
 
     return adamax
