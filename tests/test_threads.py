@@ -113,7 +113,9 @@ def test_set_threads():
             fa.set_threads(bad)
 
 
-@pytest.mark.parametrize(("asked", "got"), [("1", 1), ("2", 2), ("64", 2), ("", 2), ("1,2", 1)])
+@pytest.mark.parametrize(
+    ("asked", "got"), [("1", 1), ("2", 2), ("64", 2), ("", 2), ("1,2", 1), ("²", 2)]
+)
 def test_the_default_is_that_of_openmp(asked, got):
     code = "import fastadam as fa; print(fa.get_threads())"
     assert output(code, OMP_NUM_THREADS=asked, NUMBA_NUM_THREADS="2") == str(got)
