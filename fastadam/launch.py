@@ -165,14 +165,16 @@ class Launch:
         def write(constants: Mapping[str, float]) -> None:
             try:
                 pack(*pick(constants))
-            except (KeyError, struct.error, OverflowError):
+            except (KeyError, TypeError, struct.error, OverflowError):
                 self._refuse(constants)
             if len(constants) != count:
                 self._refuse(constants)
 
         return write
 
-    def _refuse(self, constants: Mapping[str, float]) -> NoReturn:
+    def _refuse(self, constants: Any) -> NoReturn:
+        if not isinstance(constants, Mapping):
+            raise TypeError(f"hyper() returned {constants!r}; give a dict with {self.rule.hyper}")
         missing = [name for name in self.rule.hyper if name not in constants]
         added = [name for name in constants if name not in self.rule.hyper]
         if missing or added:

@@ -167,6 +167,20 @@ def test_what_cannot_be_tracked_is_refused():
         compiled(lambda param, grad, state, h: (param - outside.HALF * grad, state))
 
 
+def halved(x, times):
+    return x if times <= 0 else 0.5 * halved(x, times - 1)
+
+
+def test_recursion_is_refused():
+    def again(param, grad, state, h):
+        return again(param - 1.0, grad, state, h) if param > 1.0 else (param, state)
+
+    with pytest.raises(TypeError, match=r"halved calls itself.*write a loop"):
+        compiled(lambda param, grad, state, h: (param - halved(grad, 3), state))
+    with pytest.raises(TypeError, match="again calls itself"):
+        compiled(again)
+
+
 @pytest.mark.parametrize(
     ("keywords", "error", "message"),
     [
@@ -206,6 +220,8 @@ def test_only_functions_can_be_rules():
         ),
         ({"lr": 0.1, "beta": 0, "gamma": 1}, ValueError, "gamma"),
         ({"lr": "a", "beta": 0, "beta_comp": 1}, TypeError, "give numbers"),
+        (None, TypeError, "None; give a dict"),
+        ([0.1, 0.9, 0.1], TypeError, "give a dict"),
         ({"lr": 1e39, "beta": 0, "beta_comp": 1}, ValueError, "too large"),
     ],
 )
@@ -221,6 +237,20 @@ def test_what_hyper_returns_is_checked_before_anything_moves(constants, error, m
     np.testing.assert_array_equal(param, np.ones(3))
     assert opt.state == {"exp_avg": [None]}
     assert opt.state_dict()["state"] == {}
+
+
+@pytest.mark.parametrize("after", [None, {}, {"age": "old"}, {"age": np.nan}, {"age": 1, "b": 1}])
+def test_what_carry_returns_is_checked_before_anything_moves(after):
+    class Wrong(HeavyBall):
+        carried = {"age": 0.0}
+
+        def carry(self, group, step):
+            return after
+
+    param = np.ones(3, np.float32)
+    with pytest.raises((TypeError, ValueError), match="carry"):
+        Wrong(param).step(np.ones(3, np.float32))
+    np.testing.assert_array_equal(param, np.ones(3))
 
 
 def test_an_optimizer_without_hyper_says_so():

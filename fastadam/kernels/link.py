@@ -48,15 +48,18 @@ def linked(
     a kernel that comes from its disk cache by name and argument types alone: two callees of one
     name but different content would silently run one for the other.
     """
-    done: dict[FunctionType, Any] = {}
+    done: dict[FunctionType, Any] = {function: None}  # None while its own callees are looked for
 
     def ready(value: Any) -> Any:
         value = _unwrapped(swap(value))
         if not isinstance(value, FunctionType):
             return value
         if value not in done:
+            done[value] = None
             callee = copied(value, f"{value.__name__}_{mark}", {})
             done[value] = jit(callee, value.__module__)
+        if done[value] is None:
+            raise TypeError(f"{value.__name__} calls itself, which a rule cannot; write a loop")
         return done[value]
 
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
