@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
 from typing import Any
@@ -37,13 +37,24 @@ class Rule:
     def name(self) -> str:
         return self.function.__name__
 
+    @cached_property
+    def settled(self) -> Function:
+        """The function with all that it refers to as it is at its first use: whatever a module
+        changes later, every kernel of the rule and `__call__` compute the same."""
+        from .kernels.link import linked
+
+        settled: Function = linked(
+            self.function, self.name, "", lambda callee, module: callee, lambda value: value
+        )
+        return settled
+
     def _linked(self, compute: str) -> Function:
         """The function with numbers of one dtype, or of Python's own."""
         from .kernels.link import linked
         from .kernels.python import jit, swap
 
         plain: Function = linked(
-            self.function, self.name, "", jit, lambda value: swap(value, compute)
+            self.settled, self.name, "", jit, lambda value: swap(value, compute)
         )
         return plain
 

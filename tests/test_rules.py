@@ -79,6 +79,33 @@ def test_everything_a_rule_may_use_has_the_bits_of_numpy_scalars(dtype):
         np.testing.assert_array_equal(opt.state[name][0], state)
 
 
+@pytest.mark.parametrize("first", ["plain", "compiled"])
+def test_constants_stay_what_they_were_at_the_first_use(first, monkeypatch):
+    @fa.rule(hyper=("lr",))
+    def own(param, grad, state, h):
+        return param - damped(grad) * h.lr, state
+
+    class Own(fa.Optimizer):
+        rule = own
+        defaults = {"lr": 1.0}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"]}
+
+    def plain():
+        one = np.float32(1)
+        return own(one, one, (), SimpleNamespace(lr=one))[0]
+
+    def stepped(**options):
+        param = np.ones(1, np.float32)
+        Own(param, **options).step(np.ones(1, np.float32))
+        return param[0]
+
+    assert (plain if first == "plain" else stepped)() == 0.5
+    monkeypatch.setitem(globals(), "HALF", np.float32(0.25))
+    assert {plain(), stepped(), stepped(clip_value=2.0), stepped(ema_decay=0.5)} == {0.5}
+
+
 def test_a_rule_in_plain_python_keeps_float32():
     h = SimpleNamespace(lr=np.float32(0.1), bound=np.float32(2))
     one = np.float32(1)
