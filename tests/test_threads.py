@@ -133,6 +133,13 @@ def test_small_steps_are_serial(size, limit, count, monkeypatch):
     assert (w < 1).all()
 
 
+def test_there_are_no_more_tasks_than_chunks():
+    w, v, grad = np.ones(BIG), np.ones(BIG), np.ones(BIG)
+    fa.AdamW(w, threads=1 << 70).step(grad)
+    fa.AdamW(v).step(grad)
+    np.testing.assert_array_equal(w, v)
+
+
 def test_an_unsafe_layer_is_never_entered_twice(monkeypatch):
     monkeypatch.setattr(threads, "_layer", "workqueue")
     ran = []
