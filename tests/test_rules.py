@@ -295,6 +295,9 @@ def test_warmup_compiles_classes_and_instances():
     opt.step(np.ones(3))
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
+    for wrong in ("adamw", None, np.ndarray):
+        with pytest.raises(TypeError, match="is no optimizer; give a class or an instance"):
+            fa.warmup(wrong)
 
 
 def test_literals_have_the_dtype_in_plain_python_too():
