@@ -383,15 +383,17 @@ def test_a_flat_of_one_array_takes_all_elements_in_a_row():
     np.testing.assert_array_equal(flat.tree, tree)
 
 
-@pytest.mark.parametrize("initial", [{"exp_avg": "x"}, {"other": 1.0}, {"exp_avg": np.nan}, None])
+@pytest.mark.parametrize(
+    "initial", [{"exp_avg": "x"}, {"other": 1.0}, {"exp_avg": np.nan}, {"exp_avg": 1e39}, None]
+)
 def test_what_state_starts_at_is_checked_before_there_is_any(initial):
     class Wrong(fa.AdamW):
         def initial(self, group):
             return initial
 
-    opt = Wrong(np.ones(3))
+    opt = Wrong(np.ones(3, np.float32))
     with pytest.raises((TypeError, ValueError), match="initial"):
-        opt.step(np.ones(3))
+        opt.step(np.ones(3, np.float32))
     assert opt.state == {"exp_avg": [None], "exp_avg_sq": [None]}
 
 
