@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
-from typing import Any
+from typing import Any, cast
 
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
@@ -28,9 +28,9 @@ class Rule:
         import numpy as np
 
         compute = param.dtype.name if isinstance(param, np.floating) else ""
-        if compute not in self._plain:
-            self._plain[compute] = self._linked(compute)
         with np.errstate(all="ignore"):
+            if compute not in self._plain:
+                self._plain[compute] = self._linked(compute)
             return self._plain[compute](param, grad, state, h)
 
     @property
@@ -40,13 +40,20 @@ class Rule:
     @cached_property
     def settled(self) -> Function:
         """The function with all that it refers to as it is at its first use: whatever a module
-        changes later, every kernel of the rule and `__call__` compute the same."""
-        from .kernels.link import linked
+        changes later, every kernel of the rule and `__call__` compute the same.
 
-        settled: Function = linked(
-            self.function, self.name, "", lambda callee, module: callee, lambda value: value
+        Raises:
+            TypeError: for what no kernel can be made from.
+        """
+        from .kernels.link import check_paths, linked
+
+        def checked(function: Any, module: str = "") -> Any:
+            check_paths(function)
+            return function
+
+        return cast(
+            Function, checked(linked(self.function, self.name, "", checked, lambda value: value))
         )
-        return settled
 
     def _linked(self, compute: str) -> Function:
         """The function with numbers of one dtype, or of Python's own."""

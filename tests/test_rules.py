@@ -183,6 +183,40 @@ def test_a_wrong_return_is_refused(returned):
         compiled(returned, state=("a",))
 
 
+def test_what_would_end_a_kernel_in_the_middle_is_refused():
+    def positive(x):
+        assert x > 0.0
+        return x
+
+    def partial(param, grad, state, h):
+        if grad > 0.0:
+            return param - grad, state
+
+    with pytest.raises(TypeError, match="positive raises an exception or asserts"):
+        compiled(lambda param, grad, state, h: (positive(param), state))
+    with pytest.raises(TypeError, match="partial returns nothing on one of its paths"):
+        compiled(partial)
+
+
+def test_literals_beyond_the_dtype_are_infinite():
+    def bounded(param, grad, state, h):
+        return min(param, 1e39) - h.lr * grad, state
+
+    np.testing.assert_array_equal(compiled(bounded), np.full(3, 0.5, np.float32))
+    one = np.float32(1)
+    h = SimpleNamespace(lr=np.float32(0.5))
+    assert fa.rule(hyper=("lr",))(bounded)(one, one, (), h)[0] == 0.5
+
+
+def test_a_variant_that_is_no_rule():
+    class Wrong(HeavyBall):
+        def variant(self, group):
+            return None
+
+    with pytest.raises(TypeError, match=r"variant\(\) returned None"):
+        Wrong(np.ones(3))
+
+
 def test_a_constant_that_is_not_declared():
     with pytest.raises(AttributeError, match="momentum"):
         compiled(lambda param, grad, state, h: (param - h.momentum * grad, state))
