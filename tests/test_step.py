@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import threading
 import weakref
 
 import numpy as np
@@ -395,6 +396,21 @@ def test_what_state_starts_at_is_checked_before_there_is_any(initial):
     with pytest.raises((TypeError, ValueError), match="initial"):
         opt.step(np.ones(3, np.float32))
     assert opt.state == {"exp_avg": [None], "exp_avg_sq": [None]}
+
+
+def test_hyper_may_ask_its_own_optimizer():
+    class Asking(fa.SGD):
+        def hyper(self, group, step):
+            assert step == 1 + int(self.state_dict()["state"].get(0, {"step": 0})["step"])
+            return super().hyper(group, step) | {"lr": float(np.abs(self.master()).max())}
+
+    w = np.ones(2)
+    opt = Asking(w)
+    thread = threading.Thread(target=lambda: [opt.step(w / 2) for _ in range(2)], daemon=True)
+    thread.start()
+    thread.join(60)  # it would wait for its own lock
+    assert not thread.is_alive()
+    np.testing.assert_array_equal(w, np.full(2, 0.375))
 
 
 def test_copies_keep_what_a_subclass_keeps():
