@@ -67,6 +67,10 @@ class Algorithm:
         """The rule for hyperparameters that go together, and with the options."""
         self.check(values)
         rule = self.variant(values)
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"variant() returned {rule!r}; give a function marked with @fastadam.rule"
+            )
         self._options.check_rule(rule)
         return rule
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .accumulator import add, options_of_sums
+from .algorithm import Algorithm
 from .copies import Copies
 from .groups import check_known
 from .kernels.compose import Stream
@@ -169,6 +170,8 @@ def plan(
     """
     size = _count(n_params)
     found = named(optimizer) if isinstance(optimizer, str) else optimizer
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise TypeError(f"plan(): {optimizer!r} is no optimizer; give its name or its class")
     for name, dtype in (("params", params), ("grads", grads or params)):
         if dtype not in FLOAT:
             raise ValueError(f"plan(): {name}={dtype!r}; give one of {', '.join(FLOAT)}")
@@ -187,7 +190,7 @@ def _count(n_params: Any) -> int:
         size = int(n_params)
     except (TypeError, ValueError, OverflowError):
         size = -1
-    if size < 0 or size != n_params or isinstance(n_params, bool):
+    if not 0 <= size < 1 << 63 or size != n_params or isinstance(n_params, bool):
         raise ValueError(f"plan(): n_params={n_params!r} is not a count of elements; give e.g. 7e9")
     return size
 

@@ -93,7 +93,8 @@ class Copies:
                 param[...] = self._aside.pop(number)
             else:
                 self._aside[number] = param.copy()
-                param[...] = leaf.astype(param.dtype)
+                with np.errstate(all="ignore"):
+                    param[...] = leaf.astype(param.dtype)
         self.swapped = not self.swapped
         self.refresh()
 

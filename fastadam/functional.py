@@ -131,14 +131,15 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
-    def settled(given: Values) -> _Settings:
+    def settled(given: Values, step: int) -> _Settings:
         check_known(given, defaults, f"{name}()")
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
-        values = group.at(1)
+        values = group.at(step)
         walk.check(values)
-        kept = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        memory.settings = _Settings(kept, group, walk.variant(values))
-        return memory.settings
+        kept = {name: group.raw[name] for name in given}  # nothing in it that could be edited
+        settings = _Settings(kept, group, walk.variant(values))
+        memory.settings = None if group.switched else settings
+        return settings
 
     def desk_for(arrays: Sequence[Any], rule: Rule) -> _Desk:
         """The desk of a parameter, its arrays checked and in place."""
@@ -160,15 +161,15 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         stream: Any = None,
         **hyper: Any,
     ) -> None:
+        if type(step) is not int or step < 1:
+            step = _checked_step(step, name)
         settings = memory.settings
-        if settings is None or settings.given != hyper:
-            settings = settled(hyper)
+        if settings is None or not _same(settings.given, hyper):
+            settings = settled(hyper, step)
         arrays = (param, grad, *state)
         desk = memory.desks.get((id(param), settings.rule))
         if desk is None or not desk.same(arrays):
             desk = desk_for(arrays, settings.rule)
-        if type(step) is not int or step < 1:
-            step = _checked_step(step, name)
         desk.write(walk.hyper(settings.group.at(step), step))
         if stream is not None:
             desk.run_in(stream)
@@ -179,6 +180,13 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     step.__doc__ = _documentation(optimizer)
     step.__signature__ = _signature(optimizer)  # type: ignore[attr-defined]
     return step
+
+
+def _same(known: Values, given: Values) -> bool:
+    try:
+        return known == given
+    except ValueError:  # an array in place of a number
+        return False
 
 
 def _checked_step(step: Any, name: str) -> int:

@@ -16,6 +16,7 @@ Noted = TypeVar("Noted")
 NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"}
 NOT_NEGATIVE |= {"initial_accumulator_value", "l1"}
 BELOW_ONE = {"betas", "rho", "alpha"}
+NO_NUMBERS = ("b", "c", "S", "U")  # kinds of NumPy's that float() takes all the same
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 
 
@@ -62,7 +63,9 @@ def checked(name: str, value: Any, default: Any, where: str) -> Any:
 
 def _number(name: str, value: Any, label: str) -> float:
     """A finite float, in the range that goes with the name."""
-    numeric = not isinstance(value, bool | str | bytes) and getattr(value, "ndim", 0) == 0
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    numeric = not isinstance(value, bool | str | bytes) and kind not in NO_NUMBERS
+    numeric = numeric and getattr(value, "ndim", 0) == 0
     try:
         number = float(value) if numeric else None
     except (TypeError, ValueError):

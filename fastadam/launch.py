@@ -96,7 +96,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
             or "float16".
 
     Raises:
-        TypeError: for another dtype.
+        TypeError: for another dtype, and for what is no optimizer.
 
     Examples:
         >>> import fastadam as fa
@@ -108,8 +108,10 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     if name not in FLOAT:
         raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
     for optimizer in optimizers or (family.Adam, family.AdamW):
+        rule = getattr(optimizer, "rule", None)
+        if not isinstance(rule, Rule):
+            raise TypeError(f"warmup(): {optimizer!r} is no optimizer; give a class or an instance")
         if isinstance(optimizer, type):
-            rule = optimizer.rule  # type: ignore[attr-defined]
             kernels = [kernel_for(rule, Formats.alike(name))]
         else:
             kernels = optimizer._kernels()
@@ -166,14 +168,16 @@ class Launch:
         def write(constants: Mapping[str, float]) -> None:
             try:
                 pack(*pick(constants))
-            except (KeyError, struct.error, OverflowError):
+            except (KeyError, TypeError, struct.error, OverflowError):
                 self._refuse(constants)
             if len(constants) != count:
                 self._refuse(constants)
 
         return write
 
-    def _refuse(self, constants: Mapping[str, float]) -> NoReturn:
+    def _refuse(self, constants: Any) -> NoReturn:
+        if not isinstance(constants, Mapping):
+            raise TypeError(f"hyper() returned {constants!r}; give a dict with {self.rule.hyper}")
         missing = [name for name in self.rule.hyper if name not in constants]
         added = [name for name in constants if name not in self.rule.hyper]
         if missing or added:

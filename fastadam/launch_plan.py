@@ -7,7 +7,7 @@ from .accumulator import Accumulator
 from .ahead import Ahead
 from .gate import Gate, capturing
 from .graph_step import GraphStep
-from .groups import Values
+from .groups import Values, checked
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch, alike, kept_for, kernel_for
@@ -153,12 +153,20 @@ class Plan:
     def carry(
         self, carry: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
     ) -> list[Values]:
-        """The hyperparameters of each cohort, with what it carries after the step among them."""
+        """The hyperparameters of each cohort, with what it carries after the step among them.
+
+        Raises:
+            TypeError, ValueError: if `carry` does not return a finite number for each name.
+        """
         carried = []
         for cohort in self._state.cohorts:
             group = values[cohort.group] | dict(zip(self._carried, cohort.carried, strict=True))
             after = carry(group, cohort.step + 1)
-            cohort.next = tuple(after[name] for name in self._carried)
+            if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
+                raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
+            cohort.next = tuple(
+                checked(name, after[name], 0.0, "carry(): ") for name in self._carried
+            )
             carried.append({**group, **after})
         return carried
 

@@ -4,7 +4,6 @@ P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 """
 
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from .options import flag_of
 from .step_info import StepInfo
 
+NUMBERS = (int, float, np.integer, np.floating)
 LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**126  # with an inverse at full precision in float32
 
 
@@ -123,16 +123,20 @@ def _scale(name: str, value: Any) -> float:
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
     """A float between two bounds, both excluded."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise TypeError(f"LossScaler: {name}={value!r} is not a number")
-    if not low < value < high or value > sys.float_info.max:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not low < number < high:
         raise ValueError(f"LossScaler: {name}={value!r} is not between {low:g} and {high:g}")
-    return float(value)
+    return number
 
 
 def _count(name: str, value: Any, least: int) -> int:
     """A whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise TypeError(f"LossScaler: {name}={value!r} is not a count of steps")
     if not least <= value < math.inf or value != int(value):
         raise ValueError(f"LossScaler: {name}={value!r} is not a count of at least {least}")

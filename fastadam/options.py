@@ -54,11 +54,11 @@ class Options:
                 )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); 0.999 is usual")
-        if self.ema_warmup and self.ema_decay is None:
-            raise ValueError("ema_warmup=True needs an ema_decay")
         for name in ("skip_nonfinite", "ema_warmup", "zero_grads"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise TypeError(f"{name}={getattr(self, name)!r} is not a bool")
+        if self.ema_warmup and self.ema_decay is None:
+            raise ValueError("ema_warmup=True needs an ema_decay")
         _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
         _check_choice("shadow_dtype", self.shadow_dtype, (None, *NARROW))
         _check_choice("state_dtype", self.state_dtype, (None, *STATES))

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
-from typing import Any
+from typing import Any, cast
 
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
@@ -28,14 +28,32 @@ class Rule:
         import numpy as np
 
         compute = param.dtype.name if isinstance(param, np.floating) else ""
-        if compute not in self._plain:
-            self._plain[compute] = self._linked(compute)
         with np.errstate(all="ignore"):
+            if compute not in self._plain:
+                self._plain[compute] = self._linked(compute)
             return self._plain[compute](param, grad, state, h)
 
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    @cached_property
+    def settled(self) -> Function:
+        """The function with all that it refers to as it is at its first use: whatever a module
+        changes later, every kernel of the rule and `__call__` compute the same.
+
+        Raises:
+            TypeError: for what no kernel can be made from.
+        """
+        from .kernels.link import check_paths, linked
+
+        def checked(function: Any, module: str = "") -> Any:
+            check_paths(function)
+            return function
+
+        return cast(
+            Function, checked(linked(self.function, self.name, "", checked, lambda value: value))
+        )
 
     def _linked(self, compute: str) -> Function:
         """The function with numbers of one dtype, or of Python's own."""
@@ -43,7 +61,7 @@ class Rule:
         from .kernels.python import jit, swap
 
         plain: Function = linked(
-            self.function, self.name, "", jit, lambda value: swap(value, compute)
+            self.settled, self.name, "", jit, lambda value: swap(value, compute)
         )
         return plain
 

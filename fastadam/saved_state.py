@@ -52,8 +52,8 @@ def check_numbers(state_dict: Mapping[str, Any]) -> None:
     """Refuse state that belongs to no parameter, and groups that are none."""
     numbers = set()
     for group in state_dict["param_groups"]:
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise ValueError(f"state_dict: the group {group!r} has no 'params'")
+        if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
+            raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
         numbers |= {*group["params"]}
     if strangers := state_dict["state"].keys() - numbers:
         raise ValueError(
@@ -96,10 +96,15 @@ def taken_step(entry: dict[str, Any], label: str) -> int:
         return 0
     if "step" not in entry:
         raise ValueError(f"{label} lacks ['step']; it has {list(entry)}")
-    step = entry.pop("step")
+    return count_of(entry.pop("step"), label)
+
+
+def count_of(step: Any, label: str) -> int:
+    """A saved count of steps as an int."""
+    step = np.asarray(step)
     if step.shape != ():
         raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
-    if step.dtype.kind not in "fiu" or not step >= 0 or step % 1:
+    if step.dtype.kind not in "fiu" or not 0 <= step < np.inf or step % 1:
         raise ValueError(f"{label}: step={step} is no count")
     return int(step)
 

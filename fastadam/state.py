@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 from .kernels.stages import STATE
 from .launch import Kept, alike
 from .memory.checks import Span, span
@@ -107,15 +109,22 @@ class State:
         """Arrays for those active parameters that have none; whether there were any.
 
         State starts at `initial[group][name]`, or 0.
+
+        Raises:
+            ValueError: if that is too large for the arithmetic.
         """
         cohorts = [self.cohorts[number] for number in self.cohort_of]
         known, start = self.arrays[kept.name], kept.column.start
         missing = [i for i in numbers if known[i] is None and cohorts[i].active]
         if not missing:
             return False
+        name, compute = kept.stream.name.removeprefix(STATE), kept.stream.storage.compute
+        values = [initial[cohorts[i].group].get(name, 0) for i in missing]
+        if max(map(abs, values)) > float(np.finfo(compute).max):
+            raise ValueError(f"initial(): {name}={max(values, key=abs)} is too large for {compute}")
         self.allocate(kept, params, missing)
-        for i in missing:
-            if value := initial[cohorts[i].group].get(kept.stream.name.removeprefix(STATE), 0):
+        for i, value in zip(missing, values, strict=True):
+            if value:
                 known[i].fill(value if start is None else start)
         return True
 

@@ -16,6 +16,7 @@ from .saved_state import (
     check_compensation,
     check_entry,
     check_numbers,
+    count_of,
     entry_of,
     matching,
     numbers_of,
@@ -121,6 +122,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     saved_groups = state_dict["param_groups"]
     if not isinstance(state_dict["state"], Mapping):
         raise TypeError(f"state_dict: state={state_dict['state']!r} is not a dict")
+    if not isinstance(saved_groups, list | tuple):
+        raise TypeError(f"state_dict: param_groups={saved_groups!r} is not a list")
     if len(saved_groups) != len(opt.param_groups):
         raise ValueError(
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
@@ -135,7 +138,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     entries = [entry_of(state_dict["state"].get(number, {}), opt) for number in numbers]
     labels = [f"state of {name}" for name in opt._parameters.names]
     steps = [taken_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
-    count = int(np.asarray(state_dict.get("step", max(steps))))
+    count = count_of(state_dict.get("step", max(steps)), "state_dict")
     if count < max(steps):
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
     groups = [

@@ -76,6 +76,27 @@ def test_edited_lists_are_seen():
     np.testing.assert_array_equal(p, q)
 
 
+def test_edited_numbers_are_seen():
+    p, g, m, v = buffers()
+    q, n, w = p.copy(), m.copy(), v.copy()
+    lr = np.array(0.1)
+    for step in (1, 2):
+        fa.functional.adamw(p, g, m, v, step=step, lr=lr)
+        fa.functional.adamw(q, g, n, w, step=step, lr=float(lr))
+        lr *= 2
+    np.testing.assert_array_equal(p, q)
+
+
+def test_a_flag_that_a_schedule_switches_is_followed():
+    p, g, *buffer, _ = buffers()
+    hyper = {"lr": 0.1, "momentum": lambda step: 0.9 if step > 1 else 0.0}
+    fa.functional.sgd(p, g, step=1, **hyper)
+    fa.functional.sgd(p, g, *buffer, step=2, **hyper)
+    np.testing.assert_array_equal(*buffer, g)
+    with pytest.raises(ValueError, match="momentum above 0"):
+        fa.functional.sgd(p, g, step=1, nesterov=True, **hyper)
+
+
 @pytest.mark.parametrize("position", range(4))
 def test_bad_buffers(position):
     names = ("param", "grad", "exp_avg", "exp_avg_sq")
@@ -123,6 +144,7 @@ def test_shared_memory():
         ({"step": 1.5}, TypeError, "step=1.5 is not an int"),
         ({"step": 1, "lr": -1.0}, ValueError, "lr=-1.0"),
         ({"step": 1, "betas": (0.9, 1.0)}, ValueError, "betas"),
+        ({"step": 1, "betas": np.array([0.9, 0.99])}, TypeError, "betas=array"),
         ({"step": 1, "eps_mode": "x"}, ValueError, "eps_mode"),
         ({"step": 1, "momentum": 0.9}, TypeError, "momentum"),
         ({"step": 1, "initial_lr": 0.9}, TypeError, "initial_lr"),
@@ -132,6 +154,7 @@ def test_shared_memory():
 )
 def test_bad_keywords(keywords, error, message):
     p, g, m, v = buffers()
+    fa.functional.adamw(p, g, m, v, step=1, betas=(0.9, 0.99))
     kept = p.copy()
     with pytest.raises(error, match=message):
         fa.functional.adamw(p, g, m, v, **keywords)

@@ -83,6 +83,14 @@ def test_a_loss_scaler_loads_all_or_nothing(wrong):
     scaler.load_state_dict(before | {"more": 1})
 
 
+def test_a_scaler_takes_the_numbers_of_numpy():
+    scaler = fa.LossScaler(np.float32(1024), growth_interval=np.int32(1))
+    scaler.update(np.False_)
+    assert scaler.scale == 2048
+    with pytest.raises(TypeError, match="init_scale"):
+        fa.LossScaler(np.complex64(1024))
+
+
 def test_a_scaler_grows_and_falls_within_bounds():
     scaler = fa.LossScaler(init_scale=2.0**125, growth_interval=3)
     scaler.load_state_dict(scaler.state_dict() | {"_growth_tracker": 7})

@@ -192,6 +192,15 @@ def test_the_average_of_bfloat16_is_kept_in_float32():
     same([opt.ema.buffer], [average])
 
 
+def test_an_average_too_large_for_float16_is_infinite():
+    params = np.ones(3, np.float16)
+    opt = fa.SGD(params, ema_decay=0.9)
+    opt.ema.buffer[:2] = 1e5, 2.0
+    with opt.swap_ema():
+        same([params], [np.array([np.inf, 2.0, 1.0], np.float16)])
+    same([params], [np.ones(3, np.float16)])
+
+
 # Small updates
 
 

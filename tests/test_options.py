@@ -155,6 +155,7 @@ def test_nonfinite_gradients_are_clipped_as_in_torch():
         ({"clip_value": math.nan}, ValueError),
         ({"clip_value": [1.0]}, TypeError),
         ({"clip_norm_per": "layer"}, ValueError),
+        ({"ema_warmup": np.ones(2)}, TypeError),
         ({"clip_nrom": 1.0}, TypeError),
     ],
 )

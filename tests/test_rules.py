@@ -79,6 +79,33 @@ def test_everything_a_rule_may_use_has_the_bits_of_numpy_scalars(dtype):
         np.testing.assert_array_equal(opt.state[name][0], state)
 
 
+@pytest.mark.parametrize("first", ["plain", "compiled"])
+def test_constants_stay_what_they_were_at_the_first_use(first, monkeypatch):
+    @fa.rule(hyper=("lr",))
+    def own(param, grad, state, h):
+        return param - damped(grad) * h.lr, state
+
+    class Own(fa.Optimizer):
+        rule = own
+        defaults = {"lr": 1.0}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"]}
+
+    def plain():
+        one = np.float32(1)
+        return own(one, one, (), SimpleNamespace(lr=one))[0]
+
+    def stepped(**options):
+        param = np.ones(1, np.float32)
+        Own(param, **options).step(np.ones(1, np.float32))
+        return param[0]
+
+    assert (plain if first == "plain" else stepped)() == 0.5
+    monkeypatch.setitem(globals(), "HALF", np.float32(0.25))
+    assert {plain(), stepped(), stepped(clip_value=2.0), stepped(ema_decay=0.5)} == {0.5}
+
+
 def test_a_rule_in_plain_python_keeps_float32():
     h = SimpleNamespace(lr=np.float32(0.1), bound=np.float32(2))
     one = np.float32(1)
@@ -156,6 +183,40 @@ def test_a_wrong_return_is_refused(returned):
         compiled(returned, state=("a",))
 
 
+def test_what_would_end_a_kernel_in_the_middle_is_refused():
+    def positive(x):
+        assert x > 0.0
+        return x
+
+    def partial(param, grad, state, h):
+        if grad > 0.0:
+            return param - grad, state
+
+    with pytest.raises(TypeError, match="positive raises an exception or asserts"):
+        compiled(lambda param, grad, state, h: (positive(param), state))
+    with pytest.raises(TypeError, match="partial returns nothing on one of its paths"):
+        compiled(partial)
+
+
+def test_literals_beyond_the_dtype_are_infinite():
+    def bounded(param, grad, state, h):
+        return min(param, 1e39) - h.lr * grad, state
+
+    np.testing.assert_array_equal(compiled(bounded), np.full(3, 0.5, np.float32))
+    one = np.float32(1)
+    h = SimpleNamespace(lr=np.float32(0.5))
+    assert fa.rule(hyper=("lr",))(bounded)(one, one, (), h)[0] == 0.5
+
+
+def test_a_variant_that_is_no_rule():
+    class Wrong(HeavyBall):
+        def variant(self, group):
+            return None
+
+    with pytest.raises(TypeError, match=r"variant\(\) returned None"):
+        Wrong(np.ones(3))
+
+
 def test_a_constant_that_is_not_declared():
     with pytest.raises(AttributeError, match="momentum"):
         compiled(lambda param, grad, state, h: (param - h.momentum * grad, state))
@@ -165,6 +226,20 @@ def test_what_cannot_be_tracked_is_refused():
     outside = SimpleNamespace(HALF=0.5)
     with pytest.raises(TypeError, match="cannot be made from"):
         compiled(lambda param, grad, state, h: (param - outside.HALF * grad, state))
+
+
+def halved(x, times):
+    return x if times <= 0 else 0.5 * halved(x, times - 1)
+
+
+def test_recursion_is_refused():
+    def again(param, grad, state, h):
+        return again(param - 1.0, grad, state, h) if param > 1.0 else (param, state)
+
+    with pytest.raises(TypeError, match=r"halved calls itself.*write a loop"):
+        compiled(lambda param, grad, state, h: (param - halved(grad, 3), state))
+    with pytest.raises(TypeError, match="again calls itself"):
+        compiled(again)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +281,8 @@ def test_only_functions_can_be_rules():
         ),
         ({"lr": 0.1, "beta": 0, "gamma": 1}, ValueError, "gamma"),
         ({"lr": "a", "beta": 0, "beta_comp": 1}, TypeError, "give numbers"),
+        (None, TypeError, "None; give a dict"),
+        ([0.1, 0.9, 0.1], TypeError, "give a dict"),
         ({"lr": 1e39, "beta": 0, "beta_comp": 1}, ValueError, "too large"),
     ],
 )
@@ -223,6 +300,20 @@ def test_what_hyper_returns_is_checked_before_anything_moves(constants, error, m
     assert opt.state_dict()["state"] == {}
 
 
+@pytest.mark.parametrize("after", [None, {}, {"age": "old"}, {"age": np.nan}, {"age": 1, "b": 1}])
+def test_what_carry_returns_is_checked_before_anything_moves(after):
+    class Wrong(HeavyBall):
+        carried = {"age": 0.0}
+
+        def carry(self, group, step):
+            return after
+
+    param = np.ones(3, np.float32)
+    with pytest.raises((TypeError, ValueError), match="carry"):
+        Wrong(param).step(np.ones(3, np.float32))
+    np.testing.assert_array_equal(param, np.ones(3))
+
+
 def test_an_optimizer_without_hyper_says_so():
     class Unfinished(fa.Optimizer):
         rule = heavy_ball
@@ -238,6 +329,9 @@ def test_warmup_compiles_classes_and_instances():
     opt.step(np.ones(3))
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
+    for wrong in ("adamw", None, np.ndarray):
+        with pytest.raises(TypeError, match="is no optimizer; give a class or an instance"):
+            fa.warmup(wrong)
 
 
 def test_literals_have_the_dtype_in_plain_python_too():

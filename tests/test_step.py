@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import threading
 import weakref
 
 import numpy as np
@@ -201,10 +202,12 @@ def test_schedules():
     assert again.step(np.ones(3)).lr == 0.0625
 
 
-@pytest.mark.parametrize("bad", [lambda step: -1.0, lambda step: float("nan"), lambda step: "x"])
+@pytest.mark.parametrize(
+    "bad", [-1.0, float("nan"), "x", np.True_, np.array("0.1"), np.complex64(1 + 1j), np.ones(1)]
+)
 def test_a_bad_schedule_is_refused_before_anything_moves(bad):
     w = np.ones(3)
-    opt = fa.AdamW(w, lambda step: 0.1 if step < 2 else bad(step))
+    opt = fa.AdamW(w, lambda step: 0.1 if step < 2 else bad)
     opt.step(np.ones(3))
     before = w.copy()
     with pytest.raises((TypeError, ValueError), match="at step 2 lr="):
@@ -381,16 +384,33 @@ def test_a_flat_of_one_array_takes_all_elements_in_a_row():
     np.testing.assert_array_equal(flat.tree, tree)
 
 
-@pytest.mark.parametrize("initial", [{"exp_avg": "x"}, {"other": 1.0}, {"exp_avg": np.nan}, None])
+@pytest.mark.parametrize(
+    "initial", [{"exp_avg": "x"}, {"other": 1.0}, {"exp_avg": np.nan}, {"exp_avg": 1e39}, None]
+)
 def test_what_state_starts_at_is_checked_before_there_is_any(initial):
     class Wrong(fa.AdamW):
         def initial(self, group):
             return initial
 
-    opt = Wrong(np.ones(3))
+    opt = Wrong(np.ones(3, np.float32))
     with pytest.raises((TypeError, ValueError), match="initial"):
-        opt.step(np.ones(3))
+        opt.step(np.ones(3, np.float32))
     assert opt.state == {"exp_avg": [None], "exp_avg_sq": [None]}
+
+
+def test_hyper_may_ask_its_own_optimizer():
+    class Asking(fa.SGD):
+        def hyper(self, group, step):
+            assert step == 1 + int(self.state_dict()["state"].get(0, {"step": 0})["step"])
+            return super().hyper(group, step) | {"lr": float(np.abs(self.master()).max())}
+
+    w = np.ones(2)
+    opt = Asking(w)
+    thread = threading.Thread(target=lambda: [opt.step(w / 2) for _ in range(2)], daemon=True)
+    thread.start()
+    thread.join(60)  # it would wait for its own lock
+    assert not thread.is_alive()
+    np.testing.assert_array_equal(w, np.full(2, 0.375))
 
 
 def test_copies_keep_what_a_subclass_keeps():

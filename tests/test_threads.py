@@ -156,7 +156,9 @@ def test_set_threads():
             fa.set_threads(bad)
 
 
-@pytest.mark.parametrize(("asked", "got"), [("1", 1), ("2", 2), ("64", 2), ("", 2), ("1,2", 1)])
+@pytest.mark.parametrize(
+    ("asked", "got"), [("1", 1), ("2", 2), ("64", 2), ("", 2), ("1,2", 1), ("²", 2)]
+)
 def test_the_default_is_that_of_openmp(asked, got):
     code = "import fastadam as fa; print(fa.get_threads())"
     assert output(code, OMP_NUM_THREADS=asked, NUMBA_NUM_THREADS="2") == str(got)
@@ -172,6 +174,13 @@ def test_small_steps_are_serial(size, limit, count, monkeypatch):
     fa.AdamW(w, threads=limit).step(np.ones(size, np.float32))
     assert len(seen) == (count is not None)
     assert (w < 1).all()
+
+
+def test_there_are_no_more_tasks_than_chunks():
+    w, v, grad = np.ones(BIG), np.ones(BIG), np.ones(BIG)
+    fa.AdamW(w, threads=1 << 70).step(grad)
+    fa.AdamW(v).step(grad)
+    np.testing.assert_array_equal(w, v)
 
 
 def test_an_unsafe_layer_is_never_entered_twice(monkeypatch):

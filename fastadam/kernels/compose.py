@@ -110,7 +110,7 @@ def _aligned(one: Any, rest: Any) -> Any:
 
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
     """The function that updates the elements of a block."""
-    element, share = _element(rule.function), memory.share
+    element, share = _element(rule.settled), memory.share
     read = _reading(parts)
     single = one_by_one(read, _writing(parts), element, share)
     if memory.wide is None:

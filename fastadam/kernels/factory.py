@@ -55,7 +55,8 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = 
     key = (rule, streams, target)
     with _making:
         if key not in _made:
-            _made[key] = _make(rule, streams, target)
+            with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
+                _made[key] = _make(rule, streams, target)
         return _made[key]
 
 

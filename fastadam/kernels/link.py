@@ -44,19 +44,23 @@ def linked(
     `jit(callee, module)`, all the way down.
 
     A name in `slots` takes the place of a global; `swap` replaces any value met.
-    Every callee's name ends in `mark`, the digest of the whole. Numba finds the functions inside
-    a kernel that comes from its disk cache by name and argument types alone: two callees of one
-    name but different content would silently run one for the other.
+    Every callee's name ends in `mark`, if any, the digest of the whole. Numba finds the functions
+    inside a kernel that comes from its disk cache by name and argument types alone: two callees of
+    one name but different content would silently run one for the other.
     """
-    done: dict[FunctionType, Any] = {}
+    done: dict[FunctionType, Any] = {function: None}  # None while its own callees are looked for
+    suffix = f"_{mark}" if mark else ""
 
     def ready(value: Any) -> Any:
         value = _unwrapped(swap(value))
         if not isinstance(value, FunctionType):
             return value
         if value not in done:
-            callee = copied(value, f"{value.__name__}_{mark}", {})
+            done[value] = None
+            callee = copied(value, value.__name__ + suffix, {})
             done[value] = jit(callee, value.__module__)
+        if done[value] is None:
+            raise TypeError(f"{value.__name__} calls itself, which a rule cannot; write a loop")
         return done[value]
 
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
@@ -82,6 +86,35 @@ def _swapped(code: CodeType, swap: Swap) -> CodeType:
     """The code with its constants replaced, those of functions inside it as well."""
     constants = (_swapped(c, swap) if isinstance(c, CodeType) else swap(c) for c in code.co_consts)
     return code.replace(co_consts=tuple(constants))
+
+
+def check_paths(function: FunctionType) -> None:
+    """Refuse what would end a kernel in the middle of an array, where nobody could be told.
+
+    Raises:
+        TypeError: if the function raises an exception, or returns nothing on one of its paths.
+    """
+    for code in _codes(function.__code__):
+        if any(each.opname == "RAISE_VARARGS" for each in dis.get_instructions(code)):
+            raise TypeError(
+                f"{function.__name__} raises an exception or asserts, which a rule cannot; "
+                "return a number that shows"
+            )
+        if {*_returns(code)} == {True, False}:
+            raise TypeError(
+                f"{function.__name__} returns nothing on one of its paths; add a return"
+            )
+
+
+def _returns(code: CodeType) -> Iterator[bool]:
+    """For each return whether it returns something."""
+    last = None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RETURN_CONST":
+            yield instruction.argval is not None
+        elif instruction.opname == "RETURN_VALUE":
+            yield last is None or last.opname != "LOAD_CONST" or last.argval is not None
+        last = instruction
 
 
 def digest(swap: Swap, *values: Any) -> str:

@@ -13,7 +13,7 @@ from .storage import Noise, Single, Storage
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """`change(grad, extra) -> grad`, ahead of the rule, with more state, named `extras`."""
-    function, split = inner.function, len(inner.state)
+    function, split = inner.settled, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]
@@ -27,7 +27,7 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """`change(old, new, extra) -> (new, extra)`, behind the rule, on the parameter and on more
     state, named `extras`."""
-    function, split = inner.function, len(inner.state)
+    function, split = inner.settled, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]

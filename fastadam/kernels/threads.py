@@ -82,7 +82,7 @@ def _default() -> int:
 
     started = int(numba.config.NUMBA_NUM_THREADS)
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(started, int(asked)) if asked.isdigit() and int(asked) else started
+    return min(started, int(asked)) if asked.isdecimal() and int(asked) else started
 
 
 def tasks_for(limit: int | None) -> int:

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import accumulate
 from math import prod
 from operator import attrgetter, methodcaller, mul
-from threading import Lock
+from threading import RLock
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from weakref import ref
@@ -278,7 +278,7 @@ def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any 
         owner: the optimizer whose lock it is.
     """
     if not is_device(array):
-        return Lock()
+        return RLock()  # hyper() may ask its own optimizer
     turn = _streams().Turn(params)
     if owner:
         from ..capture import Captures

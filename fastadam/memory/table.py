@@ -84,7 +84,7 @@ class Table:
         return self.serial if self._small else partial(self._run, limit)
 
     def _run(self, limit: int | None) -> None:
-        count = threads.tasks_for(limit)
+        count = min(threads.tasks_for(limit), len(self.chunks))
         if count == 1:
             self.serial()
         else:
