@@ -28,7 +28,7 @@ class Walk(Membership):
                 "step() without gradients uses opt.grads, which was never touched; "
                 "fill opt.grads.tree, or pass the gradients"
             )
-        return self._grads.leaves
+        return self._grads.views("opt.grads.tree")
 
     def _values(self, lr: Any) -> list[Values]:
         """The hyperparameters of the next step, schedules evaluated."""

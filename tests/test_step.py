@@ -60,6 +60,31 @@ def test_own_gradients():
     assert np.shares_memory(opt.params["w"], flat.buffer)
 
 
+@pytest.mark.parametrize(
+    ("exchange", "where"),
+    [
+        (lambda tree: tree.update(w=np.ones((2, 2))), r"\['w'\]"),
+        (lambda tree: tree["b"].__setitem__(1, np.ones(())), r"\['b'\]\[1\]"),
+        (lambda tree: tree["b"].append(np.ones(1)), r"\['b'\]\[2\]"),
+        (lambda tree: tree.update(w={"w": tree["w"], "v": np.ones(1)}), r"\['w'\]\['v'\]"),
+    ],
+)
+def test_arrays_put_in_the_place_of_views_are_refused(exchange, where):
+    """Nobody would look at them, or at the buffer any more."""
+    flat = fa.flatten({"w": np.ones((2, 2)), "b": [np.zeros(2), np.ones(())]})
+    opt = fa.AdamW(flat)
+    opt.grads.tree["w"] -= 1.0  # puts the same view back
+    opt.step()
+    before = flat.buffer.copy()
+    exchange(opt.grads.tree)
+    with pytest.raises(ValueError, match=rf"opt\.grads\.tree{where} is another array.*\.\.\.\] ="):
+        opt.step()
+    np.testing.assert_array_equal(flat.buffer, before)
+    exchange(flat.tree)
+    with pytest.raises(ValueError, match=rf"params\.tree{where} is another array"):
+        fa.AdamW(flat)
+
+
 def test_gradients_of_a_flat_in_every_form():
     tree = {"w": parameters((2, 3)), "b": [parameters(4), parameters(())]}
     grads = {"w": gradients((2, 3), 1)[0], "b": (gradients(4, 1)[0], gradients((), 1)[0])}

@@ -1,5 +1,6 @@
 """One buffer for a whole tree of arrays."""
 
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from . import checks
 from .device import DeviceArray, as_array
 from .device import zeros as device_zeros
-from .tree import Tree, filled, indexed, structure_of
+from .tree import Tree, alone, filled, indexed, structure_of
 from .tree import leaves as leaves_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -45,6 +46,22 @@ class Flat:
             for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
         ]
         self.tree = filled(structure, self.leaves)
+
+    def views(self, name: str) -> list[Any]:
+        """The views into the buffer; `name` is what the tree is called in messages.
+
+        Raises:
+            ValueError: if another array was put in the place of one.
+        """
+        tree, views = self.tree, self.leaves
+        if tree is views[0] or [*map(id, alone(tree))] == [*map(id, views)]:
+            return views
+        pairs = zip_longest(leaves_of(tree), views, fillvalue=((), None))
+        where = indexed(name, next(path for (path, leaf), view in pairs if leaf is not view))
+        raise ValueError(
+            f"{where} is another array than the view into the buffer that was there; write into "
+            f"the view instead: {where}[...] = value"
+        )
 
     def over(self, buffer: Any) -> "Flat":
         """The same layout over another one-dimensional array."""

@@ -38,7 +38,9 @@ class Parameters:
             TypeError, ValueError: if one cannot.
         """
         flat = tree if isinstance(tree, Flat) else None
-        tree = flat.tree if flat else tree
+        if flat:
+            flat.views(f"{label}.tree")
+            tree = flat.tree
         found = list(leaves(tree))
         if not found:
             raise ValueError(f"{label} holds no array; give at least one parameter")
