@@ -298,18 +298,18 @@ def test_a_tensor_as_lr_is_read_anew():
         ft.SGD(params, lr=torch.ones(2))
 
 
-def test_hyperparameters_edited_in_place_are_seen():
-    """Tensors, and lists, are the same objects as before when somebody writes to them."""
+@pytest.mark.parametrize("number", [torch.tensor, np.array])
+def test_hyperparameters_edited_in_place_are_seen(number):
+    """Tensors, arrays and lists are the same objects as before when somebody writes to them."""
     made = []
     for edited in (True, False):
-        params, lr, betas = parameters(), torch.tensor(0.25), [0.5, torch.tensor(0.5)]
+        params, lr, betas = parameters(), number(0.25), [0.5, number(0.5)]
         opt = ft.Adam([{"params": params[:3]}, {"params": params[3:]}], lr=0.25)
         group = opt.param_groups[1]
         steps(opt, params, [0, 1])
         group.update(lr=lr if edited else 0.25, betas=betas if edited else (0.5, 0.5))
         steps(opt, params, [2, 3])
-        lr.fill_(0.125)
-        betas[1].fill_(0.25)
+        lr[...], betas[1][...] = 0.125, 0.25
         if not edited:
             group.update(lr=0.125, betas=(0.5, 0.25))
         steps(opt, params, [4])
@@ -330,11 +330,15 @@ def test_a_wrong_hyperparameter_of_one_group_stops_all():
         ("0.1", TypeError),
         (float("nan"), ValueError),
         (lambda step: 0.1, TypeError),
+        (np.array(True), TypeError),
     ):
         opt.param_groups[0]["lr"], opt.param_groups[1]["lr"] = 0.5, bad
         for _ in range(2):
             with pytest.raises(error, match=r"param_groups\[1\]: lr="):
                 steps(opt, params, [1])
+    opt.param_groups[1]["lr"] = np.ones(2)
+    with pytest.raises(TypeError, match=r"lr=array.* is an array; give a number"):
+        steps(opt, params, [1])
     assert_same(params, before, 0, 0)
     opt.param_groups[1]["lr"] = 0.5
     steps(opt, params, [1])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import optimizers
@@ -21,11 +22,16 @@ def plain(name: str, value: Any) -> Any:
     """A hyperparameter as a Python value: tensors of one element as numbers.
 
     Raises:
+        TypeError: for an array of several elements.
         ValueError: for a tensor of several elements.
     """
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise ValueError(f"Tensor {name} must be 1-element, not of shape {tuple(value.shape)}")
+        return value.item()
+    if isinstance(value, np.ndarray):
+        if value.ndim:
+            raise TypeError(f"{name}={value!r} is an array; give a number, or a tuple of numbers")
         return value.item()
     if isinstance(value, tuple | list):
         return tuple(plain(name, each) for each in value)
