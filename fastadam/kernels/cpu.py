@@ -18,9 +18,7 @@ from .template import teams, wait
 
 RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
-PIECES = tuple(
-    f"{__package__}.{name}" for name in ("compose", "storage", "blocks", "cpu", "template")
-)
+PIECES = tuple(f"{__package__}.{name}" for name in ("compose", "storage", "cpu", "template"))
 
 
 def swap(value: Any, compute: str = "float64") -> Any:
@@ -35,9 +33,9 @@ def swap(value: Any, compute: str = "float64") -> Any:
 def jit(function: Any, module: str) -> Any:
     """Compile one callee, written in `module`.
 
-    Our own pieces are inlined before typing, which halves the compile time. A rule is compiled as
-    it stands, but LLVM must inline it: a long one would else stay a call per element, and calls do
-    not vectorise. The update stays a function of its own.
+    Our own short pieces are inlined before typing, which halves the compile time. Those of blocks
+    are long, and a rule may be: they are compiled as they stand, but LLVM must inline them, since
+    calls do not vectorise. The update stays a function of its own.
     """
     ours = module in PIECES
     update = ours and function.__name__.startswith("update_")
