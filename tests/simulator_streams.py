@@ -21,7 +21,8 @@ from fastadam.memory.device import DeviceArray
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
 
 SHAPES = ((2, 3), (), (5,))
-STEPS, OURS, THEIRS = 11, 11, 12  # steps, and two streams
+STEPS, FEW = 11, 6  # more than may be under way, and as many as show what an option does
+OURS, THEIRS = 11, 12  # two streams
 
 
 @pytest.fixture(autouse=True)
@@ -135,13 +136,15 @@ class Twins:
 
 
 @pytest.mark.parametrize(
-    ("options", "progress"),
-    [*((options, 0) for options in OPTIONS.values()), (OPTIONS["skip"], 3), (OPTIONS["flag"], 3)],
-    ids=[*OPTIONS, "skip, slowly", "flag, slowly"],
+    ("options", "progress", "steps"),
+    [
+        *((options, 0, FEW) for options in OPTIONS.values()),
+        *((OPTIONS[name], progress, STEPS) for name in ("skip", "flag") for progress in (0, 3)),
+    ],
 )
-def test_skipped_steps_are_counted_by_the_device(options, progress):
+def test_skipped_steps_are_counted_by_the_device(options, progress, steps):
     twins, rng = Twins(fa.AdamW, options), np.random.default_rng(1)
-    for k in range(STEPS):
+    for k in range(steps):
         bad = [None, np.nan, np.inf][rng.integers(3)] if k else None
         twins.step(k, bad, grad_scale=2.0)
         driver.do(OURS, progress)
