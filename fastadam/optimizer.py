@@ -222,11 +222,11 @@ class Optimizer(Walk):
         """Update every parameter that has a gradient, in place.
 
         Args:
-            grads: the gradients, in the structure of `params`, of the same shapes and dtypes. None
-                in place of an array leaves that parameter, its state and its step count alone. For
-                parameters in a Flat, a Flat or a one-dimensional array over all elements will do;
-                that array is referred to until the next step. Left out, the optimizer's own
-                `grads` are used.
+            grads: the gradients, in the structure of `params`, of the same shapes, and float64
+                for float64 parameters only. None in place of an array leaves that parameter, its
+                state and its step count alone. For parameters in a Flat, a Flat or a
+                one-dimensional array over all elements will do; that array is referred to until the
+                next step. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
