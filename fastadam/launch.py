@@ -96,7 +96,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
             or "float16".
 
     Raises:
-        TypeError: for another dtype.
+        TypeError: for another dtype, and for what is no optimizer.
 
     Examples:
         >>> import fastadam as fa
@@ -108,8 +108,13 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     if name not in FLOAT:
         raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
     for optimizer in optimizers or (family.Adam, family.AdamW):
+        rule = getattr(optimizer, "rule", None)
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"warmup(): {optimizer!r} is no optimizer of fastadam; give a class, such as "
+                "fastadam.AdamW, or one that holds arrays"
+            )
         if isinstance(optimizer, type):
-            rule = optimizer.rule  # type: ignore[attr-defined]
             kernels = [kernel_for(rule, Formats.alike(name))]
         else:
             kernels = optimizer._kernels()

@@ -103,7 +103,12 @@ class Optimizer(Walk):
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, lr: Any = ..., **keywords: Any) -> None:
+    def __init__(self, params: Any, lr: Any = ..., *more: Any, **keywords: Any) -> None:
+        if more:
+            raise TypeError(
+                f"{self._name}() takes params and lr as positional arguments, not {len(more)} "
+                "more; give the others by name"
+            )
         keywords |= {} if lr is ... else {"lr": lr}
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")

@@ -238,6 +238,8 @@ def test_warmup_compiles_classes_and_instances():
     opt.step(np.ones(3))
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
+    with pytest.raises(TypeError, match=r"'adamw' is no optimizer.*such as fastadam\.AdamW"):
+        fa.warmup("adamw")
 
 
 def test_literals_have_the_dtype_in_plain_python_too():
