@@ -103,10 +103,10 @@ class Optimizer(Walk):
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, lr: Any = ..., *more: Any, **keywords: Any) -> None:
-        if more:
+    def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+        if refused:
             raise TypeError(
-                f"{self._name}() takes params and lr as positional arguments, not {len(more)} "
+                f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
                 "more; give the others by name"
             )
         keywords |= {} if lr is ... else {"lr": lr}
@@ -227,9 +227,9 @@ class Optimizer(Walk):
         """Update every parameter that has a gradient, in place.
 
         Args:
-            grads: the gradients, in the structure of `params`, of the same shapes, and float64
-                for float64 parameters only. None in place of an array leaves that parameter, its
-                state and its step count alone. For parameters in a Flat, a Flat or a
+            grads: the gradients, in the structure of `params`, of the same shapes; those of float64
+                are for float64 parameters only. None in place of an array leaves that parameter,
+                its state and its step count alone. For parameters in a Flat, a Flat or a
                 one-dimensional array over all elements will do; that array is referred to until the
                 next step. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
