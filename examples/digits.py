@@ -22,7 +22,7 @@ def data() -> tuple[torch.Tensor, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--epochs", type=int, default=15, help="times through the data (%(default)s)"
+        "--epochs", type=int, default=15, help="times through the data (default: %(default)s)"
     )
     epochs = parser.parse_args().epochs
     torch.manual_seed(0)

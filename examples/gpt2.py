@@ -1,4 +1,4 @@
-"""A GPT with random weights on random tokens: seconds per step with fastadam and with PyTorch.
+"""A GPT with random weights on random tokens: how long a step takes with fastadam and with PyTorch.
 
 pip install "fastadam[torch]" && python examples/gpt2.py --size gpt2
 """
@@ -33,8 +33,10 @@ class GPT(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="tiny", help="(%(default)s)")
-    parser.add_argument("--steps", type=int, default=5, help="how many (%(default)s)")
+    size = "of the model; gpt2 has 124 million parameters and takes 4 GB (default: %(default)s)"
+    parser.add_argument("--size", choices=SIZES, default="tiny", help=size)
+    steps = "with each optimizer; the first of fastadam compiles (default: %(default)s)"
+    parser.add_argument("--steps", type=int, default=5, help=steps)
     args = parser.parse_args()
     *_, tokens, length = SIZES[args.size]
     for optimizer in (fastadam.torch.AdamW, torch.optim.AdamW):

@@ -21,7 +21,7 @@ def rows(count: int, length: int = 32) -> list[dict[str, torch.Tensor]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=60, help="how many (%(default)s)")
+    parser.add_argument("--steps", type=int, default=60, help="of training (default: %(default)s)")
     steps = parser.parse_args().steps
     torch.manual_seed(0)
     model = GPT2LMHeadModel(

@@ -33,7 +33,7 @@ class Regression(lightning.LightningModule):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--epochs", type=int, default=30, help="times through the data (%(default)s)"
+        "--epochs", type=int, default=30, help="times through the data (default: %(default)s)"
     )
     torch.manual_seed(0)
     x = torch.linspace(-3, 3, 512)[:, None]

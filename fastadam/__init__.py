@@ -52,7 +52,11 @@ def __getattr__(name: str) -> Any:
     elif name[0].isupper() and name in __getattr__("__all__"):
         value = getattr(import_module(".optimizers", __name__), name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        way_out = "; import fastadam.torch" if name == "torch" else ""
+        message = f"module {__name__!r} has no attribute {name!r}{way_out}"
+        raise AttributeError(
+            message, name=name, obj=import_module(__name__)
+        )  # for a "did you mean"
     globals()[name] = value
     return value
 

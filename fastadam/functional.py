@@ -120,6 +120,9 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
     Args:
         optimizer: the class; its `hyper` may use the group and the step only.
 
+    Raises:
+        TypeError: if it is none.
+
     Examples:
         >>> import numpy as np, fastadam as fa
         >>> p, g = np.ones(2), np.array([1.0, -1.0])
@@ -128,6 +131,10 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         >>> p.round(6)
         array([0.9, 1.1])
     """
+    if not isinstance(optimizer, type) or not issubclass(optimizer, Optimizer):
+        raise TypeError(
+            f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
+        )
     walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 

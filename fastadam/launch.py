@@ -110,7 +110,10 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     for optimizer in optimizers or (family.Adam, family.AdamW):
         rule = getattr(optimizer, "rule", None)
         if not isinstance(rule, Rule):
-            raise TypeError(f"warmup(): {optimizer!r} is no optimizer; give a class or an instance")
+            raise TypeError(
+                f"warmup(): {optimizer!r} is no optimizer of fastadam; give a class, such as "
+                "fastadam.AdamW, or one that holds arrays"
+            )
         if isinstance(optimizer, type):
             kernels = [kernel_for(rule, Formats.alike(name))]
         else:

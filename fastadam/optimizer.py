@@ -103,7 +103,12 @@ class Optimizer(Walk):
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, lr: Any = ..., **keywords: Any) -> None:
+    def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+        if refused:
+            raise TypeError(
+                f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
+                "more; give the others by name"
+            )
         keywords |= {} if lr is ... else {"lr": lr}
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
@@ -222,11 +227,11 @@ class Optimizer(Walk):
         """Update every parameter that has a gradient, in place.
 
         Args:
-            grads: the gradients, in the structure of `params`, of the same shapes and dtypes. None
-                in place of an array leaves that parameter, its state and its step count alone. For
-                parameters in a Flat, a Flat or a one-dimensional array over all elements will do;
-                that array is referred to until the next step. Left out, the optimizer's own
-                `grads` are used.
+            grads: the gradients, in the structure of `params`, of the same shapes; those of float64
+                are for float64 parameters only. None in place of an array leaves that parameter,
+                its state and its step count alone. For parameters in a Flat, a Flat or a
+                one-dimensional array over all elements will do; that array is referred to until the
+                next step. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements

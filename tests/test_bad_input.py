@@ -30,7 +30,7 @@ BAD_PARAMS = {
     "longdouble": (lambda: np.ones(4, np.longdouble), TypeError, "longdouble|float128"),
     "object": (lambda: np.ones(4, object), TypeError, "object"),
     "text": (lambda: np.array(["a"]), TypeError, "<U1"),
-    "a float": (lambda: 1.0, TypeError, "not a NumPy array"),
+    "a float": (lambda: 1.0, TypeError, "type float, not a NumPy array; give one, such as np"),
     "a numpy scalar": (lambda: F32(1), TypeError, "not a NumPy array"),
     "None": (lambda: None, TypeError, "not a NumPy array"),
     "a string": (lambda: "weights", TypeError, "not a NumPy array"),
@@ -137,7 +137,7 @@ def test_a_gradient_in_memory_that_the_step_writes():
 
 def test_frameworks_are_named_in_the_message():
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match=r"torch\.Tensor.*numpy\(\)"):
+    with pytest.raises(TypeError, match=r"torch\.Tensor.*fastadam\.torch.*numpy\(\)"):
         fa.AdamW([torch.ones(2)])
     opt = fa.AdamW([np.ones(2, F32)])
     with pytest.raises(TypeError, match=r"grads\[0\].*torch\.Tensor"):

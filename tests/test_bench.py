@@ -516,8 +516,15 @@ def test_machine_names_no_host_and_no_path():
     assert platform.node() not in text.split()
 
 
+@pytest.mark.parametrize(("load", "said"), [(0.0, None), (1e3, "busy (load 1000.0, cores ")])
+def test_a_busy_machine_is_noticed(load, said, monkeypatch):
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    assert machine.busy() is None if said is None else said in machine.busy()
+
+
 def test_tables(sample):
-    text = tables.to_text(tables.table(sample))
+    text = tables.to_text(table := tables.table(sample))
+    assert "28 bytes per element" in table.caption
     assert all(name in text for name in sample.contenders)
     assert max(map(len, text.splitlines())) <= 80
     markdown = tables.to_markdown(sample)

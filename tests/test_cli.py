@@ -90,6 +90,34 @@ def test_unknown_command_names_the_known_ones(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["deno"], "fastadam: error: argument COMMAND: invalid choice: 'deno'"),
+        (
+            ["--versoin"],
+            "fastadam: error: unrecognized arguments: --versoin (did you mean --version?)",
+        ),
+        (
+            ["bench", "--optimiser=adam"],
+            "fastadam bench: error: unrecognized arguments: --optimiser=adam "
+            "(did you mean --optimizer?)",
+        ),
+        (["info", "all"], "fastadam info: error: unrecognized arguments: all; "),
+        (["export"], "fastadam export: error: the following arguments are required: --ptx; "),
+        (["bench", "--seconds", "x"], "fastadam bench: error: argument --seconds: invalid float"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_where_help_is(arguments, message, capsys):
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(message)
+    prog = message.partition(":")[0]
+    assert shown.err.endswith(f"; see {prog} --help\n")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["--lr", "-1"], "lr=-1.0 is negative"),
         (["--lr", "nan"], "lr=nan is not finite"),
         (["--lr", "fast"], "'fast'"),

@@ -166,3 +166,9 @@ def test_the_module_lists_what_it_has():
     assert "exp_avg_sq" in str(fa.functional.adamw.__signature__)
     with pytest.raises(AttributeError, match="it has bare, "):
         fa.functional.lbfgs  # noqa: B018
+
+
+@pytest.mark.parametrize("other", ["adam", fa.Adam(np.ones(1)), dict])
+def test_bare_wants_a_class(other):
+    with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is no class of an optimizer, such as"):
+        fa.functional.bare(other)

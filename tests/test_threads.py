@@ -256,3 +256,12 @@ def test_import_is_lazy():
     lines = output(code).split("\n")
     assert lines == ["[]", "[]"]
     assert python("import fastadam; fastadam.nothing").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"), [("adamw", "Did you mean: 'AdamW'?"), ("torch", "import fastadam.torch")]
+)
+def test_an_unknown_name_is_answered(name, way_out):
+    done = python(f"import fastadam; fastadam.{name}")
+    assert f"module 'fastadam' has no attribute '{name}'" in done.stderr
+    assert way_out in done.stderr

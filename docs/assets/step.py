@@ -67,12 +67,14 @@ def titled(x, y, width, title, *lines):
     return parts + [text(x + 12, y + 41 + 18 * k, words, "soft") for k, words in enumerate(lines)]
 
 
-def table(x, y, name, heads, rows, widths, kinds=None):
+def table(x, y, name, heads, rows, widths, *below, kinds=None):
     """A table under its name: the first column left-aligned, numbers right-aligned."""
     width, ends = sum(widths) + 12, np.cumsum(widths) + x
+    height = 30 + 18 * len(rows)
     parts = [
         text(x, y - 8, name, "mono title"),
-        box(x, y, width, 30 + 18 * len(rows)),
+        box(x, y, width, height),
+        *(text(x, y + height + 18 + 16 * k, line, "soft") for k, line in enumerate(below)),
         f'<path d="M{x:g} {y + 23:g}h{width:g}" class="rule"/>',
     ]
     for k, (first, *cells) in enumerate([heads, *rows]):
@@ -143,9 +145,16 @@ def tables(record, chunks, owner):
     rows = [[name, "0", *["0x..."] * len(STREAMS)] for name in SHAPES]
     heads = ["", "record", *STREAMS]
     return [
-        *table(30, 204, "records", ["constant", "0"], constants, [100, 112]),
-        text(30, 378, "one for all parameters of a", "soft"),
-        text(30, 394, "group, at the same step", "soft"),
+        *table(
+            30,
+            204,
+            "records",
+            ["constant", "0"],
+            constants,
+            [100, 112],
+            "one for all parameters of a",
+            "group, at the same step",
+        ),
         *table(
             278,
             204,
@@ -153,13 +162,20 @@ def tables(record, chunks, owner):
             ["", "row", "start", "stop"],
             runs,
             [24, 44, 60, 60],
-            [f"t{k}" for k in owner],
+            "cut once; no run of elements",
+            "spans two parameters",
+            kinds=[f"t{k}" for k in owner],
         ),
-        text(278, 378, "cut once; no run of elements", "soft"),
-        text(278, 394, "spans two parameters", "soft"),
-        *table(522, 204, "rows", heads, rows, [20, 62, 78, 78, 88, 110]),
-        text(522, 288, "one for each parameter: its record, -1 without a gradient,", "soft"),
-        text(522, 304, "and the address of each of its arrays, which stay where they are", "soft"),
+        *table(
+            522,
+            204,
+            "rows",
+            heads,
+            rows,
+            [20, 62, 78, 78, 88, 110],
+            "one for each parameter: its record, -1 without a gradient,",
+            "and the address of each of its arrays, which stay where they are",
+        ),
         *titled(
             522,
             330,

@@ -77,6 +77,20 @@ def available_memory() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
+def busy() -> str | None:
+    """What to say where more threads wanted a core in the last minute than there are cores."""
+    try:
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    except (AttributeError, OSError):  # Windows
+        return None
+    if load <= cores:
+        return None
+    return (
+        f"This machine is busy (load {load:.1f}, cores {cores}): a step with threads waits for all "
+        "of them, and its time may say nothing. Close what else is running."
+    )
+
+
 def keep_freed_memory() -> None:
     """Ask glibc to keep what is freed for later temporaries; elsewhere, do nothing.
 

@@ -7,7 +7,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 from .. import __version__
 
@@ -38,6 +40,19 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Refuse words that nothing is known of; the first may be an option, misspelt."""
+        close = get_close_matches(words[0].partition("=")[0], self._option_string_actions, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(words)}{meant}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -64,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(argv: Sequence[str] | None) -> int:
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
+        arguments, strange = parser.parse_known_args(argv)
+        if strange:
+            getattr(arguments, "parser", parser).refuse(strange)
     except SystemExit as done:  # after --help, or a message about a wrong argument
         return int(done.code or 0)
     if arguments.command is None:
@@ -80,8 +97,8 @@ def _dispatch(argv: Sequence[str] | None) -> int:
         return _refused(arguments.command, error)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="fastadam", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter
     )
     parser.add_argument("--version", action="version", version=f"fastadam {__version__}")
@@ -95,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=Formatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 

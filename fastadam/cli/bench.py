@@ -28,10 +28,11 @@ arrays of the same sizes:
   limit           the same reads and writes as fused, and no arithmetic
 
 Every contender is compared with a float64 reference first; a wrong one is not timed. All take
-turns, so that a busy moment of the machine meets all of them. With glibc, freed memory is kept,
-so that temporaries of numpy and torch cost no page faults: that is their best case. The table
-shows quantiles of the time of a step, the memory traffic (what fused moves, counted for all), the
-share of the limit's speed, and the time relative to fused.
+turns, so that a busy moment of the machine meets all of them. Close what else is running all the
+same: where another program has a core, steps with threads wait for it, some for milliseconds. With
+glibc, freed memory is kept, so that temporaries of numpy and torch cost no page faults: that is
+their best case. The table shows quantiles of the time of a step, the memory traffic (what fused
+moves, counted for all), the share of the limit's speed, and the time relative to fused.
 
 If several optimizers are named, each is timed against its own limit and against torch, and the
 table has a row for each. A step reads and writes the more, the more is kept for each element: 12
@@ -127,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not (torch or arguments.no_torch):
         say("PyTorch is not installed; the other contenders go on without it.")
     say("Checking all contenders against float64; the first time, they are compiled as well.")
+    if busy := machine.busy():
+        say(busy)
     machine.keep_freed_memory()
     measured: Callable[..., list[Any]] = rows
     kind = kinds.STEPS

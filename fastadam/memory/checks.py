@@ -21,9 +21,8 @@ def check_array(array: Any, name: str, written: bool) -> None:
     """
     if not isinstance(array, np.ndarray | DeviceArray):
         raise TypeError(
-            f"{name} is {_short(array)} of type {type(array).__module__}."
-            f"{type(array).__qualname__}, not a NumPy array; "
-            "convert it (a torch tensor on the CPU: t.detach().numpy(), which shares its memory)"
+            f"{name} is {_short(array)} of type {_full_name(type(array))}, not a NumPy array; "
+            f"{_array_from(array)}"
         )
     if array.dtype.name not in SUPPORTED or not array.dtype.isnative:
         swapped = array.dtype.name in SUPPORTED
@@ -164,6 +163,20 @@ def check_apart(spans: Iterable[Span]) -> list[Span]:
     return ordered
 
 
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+def _array_from(value: Any) -> str:
+    """How to come by an array."""
+    if _full_name(type(value)).startswith("torch."):
+        return (
+            "take the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
+            "memory of a tensor on the CPU"
+        )
+    return "give one, such as np.array([1.0, 2.0], np.float32)"
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

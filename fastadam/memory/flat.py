@@ -91,7 +91,8 @@ def flatten(tree: Tree, *, device: str | None = None) -> Flat:
     have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
 
     Args:
-        tree: one array, or dicts, lists and tuples of trees, of one dtype, float32 or float64.
+        tree: one array, or dicts, lists and tuples of trees, of one dtype: float32, float64,
+            bfloat16 or float16.
         device: "cuda" brings host arrays to a GPU, "cpu" those of a GPU to the host; default None:
             they stay where they are.
 
