@@ -10,10 +10,15 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["ddp", "zero", "fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel", "low_fsdp", "low_zero"],
+    "names",  # one after the other in the same processes, which take seconds to start
+    [
+        ("ddp", "zero"),
+        ("fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel"),
+        ("low_fsdp", "low_zero"),
+    ],
+    ids=" ".join,
 )
-def test_two_processes(name, tmp_path):
+def test_two_processes(names, tmp_path):
     import torch_workers
 
-    torch.multiprocessing.spawn(torch_workers.run, args=(2, name, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(torch_workers.run, args=(2, names, str(tmp_path)), nprocs=2)

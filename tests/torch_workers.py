@@ -290,12 +290,13 @@ def low_zero(rank, folder):
         assert torch.equal(one, other)
 
 
-def run(rank, size, name, folder):
+def run(rank, size, names, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size
     )
-    globals()[name](rank, folder)
-    gc.collect()  # what holds the process group in a cycle, before the group goes
-    dist.barrier()
+    for name in names:
+        globals()[name](rank, folder)
+        gc.collect()  # what holds the process group in a cycle, before the group goes
+        dist.barrier()
     dist.destroy_process_group()
