@@ -51,7 +51,7 @@ class Int8:
         return Pieces(
             lambda at, i: f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0),
             (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
-            pack,
+            (pack,),
             scratch=self.block,
         )
 

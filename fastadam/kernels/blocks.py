@@ -95,6 +95,7 @@ class Int8:
         load_dither, _ = memory.access(np.dtype("uint32"), name + ".number")
         share, wait, lanes = memory.share, memory.wait, memory.lanes
         block, offset = self.block, 4 * scratch
+        result = block + 2 * LANES  # where a block's scale is, and the key of its noise
         codes, scales, dither = COLUMNS + column, COLUMNS + column + 1, COLUMNS + column + 2
         number = np.dtype(self.compute).type
 
@@ -113,7 +114,7 @@ class Int8:
                 below = larger(below, get(fresh, block + LANES + lane))
             return u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
 
-        def pack(at, count):
+        def measure(at, count):
             fresh = at[SCRATCH] + offset
             for i in share(block - count):
                 put(fresh, count + i, _0)
@@ -123,7 +124,12 @@ class Int8:
             wait()
             scale = scale_of(fresh)
             random = hashed(scale, load_dither(at[dither], 0), _HASH)
-            key = u32(u32(random & _BELOW) | _STEP)
+            put(fresh, result, scale)
+            put(fresh, result + 1, u32(u32(random & _BELOW) | _STEP))
+
+        def pack(at, count):
+            fresh = at[SCRATCH] + offset
+            scale, key = get(fresh, result), get(fresh, result + 1)
             for i in share(count):
                 noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
                 store(at[codes], i, encoded(get(fresh, i), scale, noise))
@@ -134,8 +140,8 @@ class Int8:
         return Pieces(
             lambda at, i: number(decoded(load(at[codes], i), load_scale(at[scales], 0))),
             (lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),),
-            pack,
-            scratch=block + 2 * LANES,
+            (measure, pack),
+            scratch=block + 3 * LANES,
         )
 
 
@@ -180,6 +186,6 @@ class Sums:
         return Pieces(
             lambda at, i: zero,
             (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
-            pack,
+            (pack,),
             scratch=2 * self.block,
         )

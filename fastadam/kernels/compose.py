@@ -3,6 +3,7 @@
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
+from itertools import chain, zip_longest
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -63,6 +64,12 @@ def _pack(one: Any, rest: Any) -> Any:
         rest(at, count)
 
     return both
+
+
+def _packing(parts: Sequence[Pieces]) -> Any:
+    """Packs a block of every stream: the first step of all of them, then the second."""
+    steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
+    return _fold(_pack, [step for step in steps if step], lambda at, count: None)
 
 
 def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
@@ -159,7 +166,7 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..
     record = record_of(rule, streams[0].storage.compute)
     return update_with(
         _elements(streams, parts, rule, memory),
-        _fold(_pack, [part.pack for part in parts if part.pack], lambda at, count: None),
+        _packing(parts),
         _fold(_address, columns, lambda row, first: ()),
         memory.integer,
         memory.registers(record, namedtuple("Hyper", rule.hyper)),

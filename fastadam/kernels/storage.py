@@ -2,11 +2,12 @@
 
 A storage says what it stores (`stored`: columns, each an array with one number for so many
 elements), the dtype in which it hands numbers to a rule (`compute`), how many elements it packs at
-once (`block`), and gives three pieces, plain functions from which the loop is composed:
+once (`block`), and gives its pieces, plain functions from which the loop is composed:
 
     read(at, i)           one element
     write(at, i, value)   one of its stored numbers; there is one such function for each
-    pack(at, count)       after each block of elements; None when there is nothing to do
+    pack(at, count)       after each block of elements; in steps, of which one stream takes the
+                          next when all have taken theirs: what waits for a result is not alone
 
 `at` says where a block is: `at[FIRST]` is the position of its first element in the parameter,
 `at[SCRATCH]` the address of memory that stays in the first-level cache, and `at[COLUMNS + column]`
@@ -28,7 +29,7 @@ WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 class Pieces(NamedTuple):
     read: Callable[..., Any]
     writes: tuple[Callable[..., None], ...] = ()  # one for each column; none if it is only read
-    pack: Callable[..., None] | None = None
+    packs: tuple[Callable[..., None], ...] = ()
     scratch: int = 0  # how many 32-bit words of it are used
 
 
