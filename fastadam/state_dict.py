@@ -141,10 +141,13 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     count = count_of(state_dict.get("step", max(steps)), "state_dict")
     if count < max(steps):
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
-    groups = [
-        opt._settled(_merged(raw, saved), group.params, group.where, count + 1)
-        for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
-    ]
+    try:
+        groups = [
+            opt._settled(_merged(raw, saved), group.params, group.where, count + 1)
+            for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"state_dict, its param_groups: {error}") from None
     owners = [group for group in groups for _ in group.params]
     for step, entry, group, param, label in zip(
         steps, entries, owners, opt._parameters.arrays, labels, strict=True

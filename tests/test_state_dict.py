@@ -275,3 +275,12 @@ def test_names_that_occur_twice_are_not_trusted():
     other.load_state_dict(opt.state_dict())
     for one, two in zip(opt.state["exp_avg"], other.state["exp_avg"], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_the_state_of_another_optimizer_is_refused_by_its_name():
+    other = fa.SGD(np.ones(3), momentum=0.9)
+    other.step(np.ones(3))
+    opt = fa.AdamW(np.ones(3))
+    with pytest.raises(TypeError, match=r"state_dict, its param_groups: .*unknown 'momentum'"):
+        opt.load_state_dict(other.state_dict())
+    opt.step(np.ones(3))
