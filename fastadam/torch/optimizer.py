@@ -75,7 +75,7 @@ class Optimizer(torch.optim.Optimizer):
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
     _walk: Walk | None = None
-    _hyperparameters: Hyperparameters | None = None
+    _hyperparameters: Hyperparameters
     _handed_out = False  # whether others may have written to `state`
     _aside: list[dict[int, Any]]  # inside `swap_ema()`, what averages cannot hold of the weights
 
@@ -104,7 +104,7 @@ class Optimizer(torch.optim.Optimizer):
         keywords |= placed
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
         self._options = Options(**chosen)
-        self._core = self._unbound()
+        self._set_up_core()
         self.info, self._aside = None, []
         if self._options.accumulates:
             raise ValueError(
@@ -115,11 +115,11 @@ class Optimizer(torch.optim.Optimizer):
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
 
-    def _unbound(self) -> CoreOptimizer:
-        """The optimizer of fastadam without arrays: its rule and constants."""
-        core = object.__new__(self.core)
-        core._options = self._options
-        return core
+    def _set_up_core(self) -> None:
+        """Make the optimizer of fastadam without arrays: its rule and constants."""
+        self._core = object.__new__(self.core)
+        self._core._options = self._options
+        self._hyperparameters = Hyperparameters(self._core)
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch; hyperparameters that are wrong are refused first.
@@ -132,7 +132,7 @@ class Optimizer(torch.optim.Optimizer):
         where = f"param_groups[{len(self.param_groups)}]: "
         chosen = {**self.defaults, **param_group}
         check_flags(chosen)
-        Hyperparameters(self._core).check(chosen, where)
+        self._hyperparameters.check(chosen, where)
         super().add_param_group(param_group)
 
     @torch._disable_dynamo
@@ -154,7 +154,7 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _stepped(self) -> StepInfo:
-        groups, params = self._groups_now(), self._params()
+        groups, params = self._hyperparameters.now(self.param_groups), self._params()
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
             return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
@@ -175,12 +175,6 @@ class Optimizer(torch.optim.Optimizer):
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
         return min(self._options.threads or get_threads(), limit)
-
-    def _groups_now(self) -> list[Settled]:
-        """The hyperparameters of each group, checked again where they changed."""
-        if self._hyperparameters is None:
-            self._hyperparameters = Hyperparameters(self._core)
-        return self._hyperparameters.now(self.param_groups)
 
     def _sizes(self) -> list[int]:
         """How many parameters each group has."""
@@ -251,11 +245,11 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: Values) -> None:
         open_all(state["state"])
         super().__setstate__(state)
-        self._walk = self._hyperparameters = None
+        self._walk = None
         self._handed_out = state.get("_handed_out", False)
         self.__dict__.setdefault("info", None)
         self.__dict__.setdefault("_aside", [])
-        self._core = self._unbound()
+        self._set_up_core()
         self.defaults: Values = {**self._kept, **self.defaults}
         for group in self.param_groups:
             for name in self._known:
@@ -321,7 +315,11 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: for codes that do not go with their parameters.
         """
         saved = self.state_dict()
-        names = {name for group in self._groups_now() for name in group.rule.state}
+        names = {
+            name
+            for group in self._hyperparameters.now(self.param_groups)
+            for name in group.rule.state
+        }
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._turn():
