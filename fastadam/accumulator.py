@@ -1,8 +1,10 @@
 """Gradients of several micro-batches, added up before the parameters move."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from .kernels import threads
+from .kernels.commit import Operation, commit, put, write
 from .kernels.formats import Formats, compute_of
 from .kernels.stages import ZERO_GRADS
 from .launch import Launch, alike, kernel_for
@@ -23,31 +25,48 @@ def options_of_sums(options: Options) -> tuple[str, ...]:
     return ("grad_scale", ZERO_GRADS) if options.zero_grads else ("grad_scale",)
 
 
+class Window(NamedTuple):
+    """The micro-batches since the last update.
+
+    Attributes:
+        count: how many there are.
+        seen: which parameters had a gradient in any of these.
+    """
+
+    count: int
+    seen: Sequence[bool]
+
+
 class Accumulator:
     """Sums of gradients between two updates.
 
     Attributes:
         sums: an array per parameter; zero after an update, which clears them.
-        count: how many micro-batches are in them.
-        seen: which parameters had a gradient in any of these.
+        window: the micro-batches in them; replaced by the commitment that adds one.
     """
 
     def __init__(self, options: Options) -> None:
         self.sums: list[Any] = []
-        self.seen: list[bool] = []
-        self.count, self._options = 0, options
+        self.window, self._options = Window(0, []), options
 
     @property
     def last(self) -> bool:
         """Whether the next micro-batch is the last before an update."""
         return self.count + 1 == self._options.accumulate_steps
 
-    def extend(self, params: Sequence[Any]) -> None:
-        """Make room for more parameters."""
-        self.sums += [
-            aligned_zeros(p.size, compute_of(p.dtype.name), p).reshape(p.shape) for p in params
-        ]
-        self.seen += [False] * len(params)
+    @property
+    def count(self) -> int:
+        return self.window.count
+
+    @property
+    def seen(self) -> Sequence[bool]:
+        return self.window.seen
+
+    def extended(self, params: Sequence[Any]) -> list[Operation]:
+        """The operations that make room for more parameters."""
+        sums = [aligned_zeros(p.size, compute_of(p.dtype.name), p).reshape(p.shape) for p in params]
+        window = Window(self.count, [*self.seen, *[False] * len(params)])
+        return put(self, sums=[*self.sums, *sums], window=window)
 
     def expect(self, formats: Sequence[Formats]) -> None:
         """Prepare for gradients in these formats, one for each parameter."""
@@ -57,7 +76,6 @@ class Accumulator:
             for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
         self.kernels = [launch.kernel for launch in self.launches]
-        self._runs = [launch.table.runner(self._options.threads) for launch in self.launches]
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients of a micro-batch are, and which there are."""
@@ -67,12 +85,20 @@ class Accumulator:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def add(self, unscale: float) -> None:
-        """Add the gradients, times `unscale`."""
-        for launch, run in zip(self.launches, self._runs, strict=True):
+        """Add the gradients, times `unscale`, and count them: one commitment."""
+        for launch in self.launches:
             launch.tell("grad_scale", unscale)
-            run()
-        self.seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
-        self.count += 1
+        seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
+        counted = put(self, window=Window(self.count + 1, seen))
+        tables = [launch.table for launch in self.launches]
+
+        def operations(threaded: bool) -> list[Operation]:
+            return [table.chosen(self._options.threads, threaded) for table in tables] + counted
+
+        if all(table.small for table in tables):
+            commit(operations(False))
+        else:
+            threads.run(operations)
 
     def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
         """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""
@@ -85,15 +111,14 @@ class Accumulator:
             for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
         ]
 
-    def restore(self, count: int, sums: Sequence[Any]) -> None:
-        """Take over saved sums, None where there was no gradient; none at all start anew."""
-        self.restart()
+    def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
+        """The operations that take over saved sums, None where there was no gradient; none at all
+        start anew."""
         saved = sums or [None] * len(self.sums)
-        for number, (total, array) in enumerate(zip(self.sums, saved, strict=True)):
-            total[...] = 0 if array is None else array
-            self.seen[number] = array is not None
-        self.count = count
+        pairs = zip(self.sums, saved, strict=True)
+        writes = [write(total, 0 if array is None else array) for total, array in pairs]
+        return writes + put(self, window=Window(count, [array is not None for array in saved]))
 
-    def restart(self) -> None:
-        """Forget which gradients there were; an update has cleared the sums."""
-        self.count, self.seen = 0, [False] * len(self.seen)
+    def restarted(self) -> list[Operation]:
+        """The operations that begin a window; an update has cleared the sums."""
+        return put(self, window=Window(0, [False] * len(self.sums)))

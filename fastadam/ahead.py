@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .accumulator import Accumulator
+from .kernels.commit import commit, write
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch
@@ -103,9 +104,8 @@ class Ahead:
             )
         if skip:
             if self._options.zero_grads:
-                for array in arrays:
-                    if array is not None:
-                        as_array(array)[...] = 0
+                given = [as_array(array) for array in arrays if array is not None]
+                commit([write(array, 0) for array in given])
             return norm, "skip"
         if accumulator and not last:
             accumulator.add(unscale)

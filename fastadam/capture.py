@@ -87,11 +87,7 @@ class Captures:
     def _catch_up(self) -> None:
         """Count the steps that were replayed."""
         state = self._owner._state
-        counted = int(np.asarray(self._count)[0]) - state.count
-        state.count += counted
-        for cohort in state.cohorts:
-            if cohort.active:
-                cohort.step += counted
+        state.count = int(np.asarray(self._count)[0])
 
     def _check(self) -> None:
         """Refuse what a graph cannot replay.

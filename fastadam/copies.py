@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.commit import Operation, commit, put, write
 from .kernels.formats import compute_of
 from .memory.dtypes import named
 from .memory.flat import Flat, aligned_zeros
@@ -20,15 +21,14 @@ class Copies:
     Attributes:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
-        swapped: whether the average stands in for the parameters at the moment.
+        swapped: the exchange in force, while the average is in the place of the parameters.
     """
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
-        self.swapped = False
-        self._aside: dict[int, Any] = {}
+        self.swapped: Exchange | None = None
 
     def check(self, params: Sequence[Any]) -> None:
         """Refuse parameters of which there can be no copy in one buffer.
@@ -48,55 +48,45 @@ class Copies:
                 f"are {' and '.join(dtypes)}"
             )
 
-    def follow(self, parameters: Parameters) -> None:
-        """Keep copies of these parameters; averages that there are already go on."""
-        self._params = parameters.arrays
+    def followed(self, parameters: Parameters) -> list[Operation]:
+        """The operations that keep copies of these parameters; averages that there are go on."""
+        params, ema, shadow = parameters.arrays, None, None
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
-            dtype = compute_of(self._params[0].dtype.name)
-            self.ema = parameters.flat_like(aligned_zeros(parameters.size, dtype, self._params[0]))
-            for leaf, start in zip(
-                self.ema.leaves, [*known, *self._params[len(known) :]], strict=True
-            ):
-                leaf[...] = start if start.dtype == leaf.dtype else start.astype(leaf.dtype)
+            dtype = compute_of(params[0].dtype.name)
+            ema = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
+            commit(_writes(ema, [*known, *params[len(known) :]]))
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            self.shadow = parameters.flat_like(
-                aligned_zeros(parameters.size, dtype, self._params[0])
-            )
-            self.refresh()
-
-    def restore(self, averages: Sequence[Any]) -> None:
-        """Take over saved averages, or start from the parameters; round these into their copy."""
-        if self.ema:
-            for leaf, array in zip(self.ema.leaves, averages or self._params, strict=True):
-                leaf[...] = array if array.dtype == leaf.dtype else array.astype(leaf.dtype)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Round the parameters into their copy."""
-        if self.shadow:
+            shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
             with np.errstate(all="ignore"):
-                for leaf, param in zip(self.shadow.leaves, self._params, strict=True):
-                    leaf[...] = param.astype(leaf.dtype)
+                commit(_writes(shadow, params))
+        return put(self, ema=ema, shadow=shadow, _params=params)
 
-    def exchange(self) -> None:
-        """Let parameters and average change places.
+    def restored(self, averages: Sequence[Any]) -> list[Operation]:
+        """The operations that take over saved averages, or start from the parameters, and round
+        these into their copy."""
+        taken = _writes(self.ema, averages or self._params) if self.ema else []
+        return taken + self._refreshed()
 
-        Parameters of sixteen bits, which could not give the average back, are put aside instead.
+    def _refreshed(self) -> list[Operation]:
+        """The operations that round the parameters into their copy."""
+        return _writes(self.shadow, self._params) if self.shadow else []
+
+    def exchange(self) -> "Exchange":
+        """An exchange of parameters and average, ready to be made.
+
+        Raises:
+            ValueError: if a parameter is read-only.
         """
         assert self.ema
-        for number, (leaf, param) in enumerate(zip(self.ema.leaves, self._params, strict=True)):
-            if leaf.dtype == param.dtype:
-                _exchange(leaf.reshape(-1), param.reshape(-1))
-            elif self.swapped:
-                param[...] = self._aside.pop(number)
-            else:
-                self._aside[number] = param.copy()
-                with np.errstate(all="ignore"):
-                    param[...] = leaf.astype(param.dtype)
-        self.swapped = not self.swapped
-        self.refresh()
+        for number, param in enumerate(self._params):
+            if not param.flags.writeable:
+                raise ValueError(
+                    f"swap_ema() writes to the parameters, but number {number} is read-only; set "
+                    "its flags.writeable to True"
+                )
+        return Exchange(self, self.ema.leaves, self._params, self._refreshed())
 
     @property
     def streams(self) -> dict[str, list[Any]]:
@@ -105,7 +95,61 @@ class Copies:
         return {name: flat.leaves for name, flat in kept.items() if flat}
 
 
-def _exchange(one: Any, other: Any) -> None:
+class Exchange:
+    """One exchange of parameters and average, and its reversal, for both of which all is ready.
+
+    Parameters of sixteen bits, which could not give the average back, are put aside instead.
+    """
+
+    def __init__(
+        self,
+        copies: Copies,
+        averages: Sequence[Any],
+        params: Sequence[Any],
+        refreshed: Sequence[Operation],
+    ) -> None:
+        self._copies, there, back = copies, list[Operation](), list[Operation]()
+        for average, param in zip(averages, params, strict=True):
+            if average.dtype == param.dtype:
+                swaps = _swaps(average.reshape(-1), param.reshape(-1))
+                there += swaps
+                back += swaps
+            else:
+                writable = param.reshape(param.shape)  # even if `param` is made read-only meanwhile
+                there.append(_rounded(writable, average))
+                back.append(write(writable, param.copy()))
+        self._there = [*there, *refreshed, *put(copies, swapped=self)]
+        self._back = [*back, *refreshed, *put(copies, swapped=None)]
+
+    def make(self) -> None:
+        """Let them change places, all or none."""
+        with np.errstate(all="ignore"):
+            commit(self._there)
+
+    def undo(self) -> None:
+        """Put everything back, if it was exchanged."""
+        if self._copies.swapped is self:
+            with np.errstate(all="ignore"):
+                commit(self._back)
+
+
+def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:
+    """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
+    return [_rounded(leaf, array) for leaf, array in zip(flat.leaves, values, strict=True)]
+
+
+def _rounded(leaf: Any, values: Any) -> Operation:
+    """The operation that writes an array to another, of another dtype perhaps."""
+    if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
+        return write(leaf, values)
+    return lambda: leaf.__setitem__(..., values.astype(leaf.dtype))  # a device has no conversion
+
+
+def _swaps(one: Any, other: Any) -> list[Operation]:
+    """The operations that exchange the elements of two arrays."""
+    kept, operations = one[:CHUNK].copy(), list[Operation]()
     for start in range(0, one.size, CHUNK):
-        part = slice(start, start + CHUNK)
-        one[part], other[part] = other[part].copy(), one[part].copy()
+        left, right = one[start : start + CHUNK], other[start : start + CHUNK]
+        aside = kept[: left.size]
+        operations += [write(aside, left), write(left, right), write(right, aside)]
+    return operations

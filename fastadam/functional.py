@@ -60,6 +60,7 @@ class _Desk:
         return same_arrays(arrays, self._seen)
 
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        self._seen = []  # until the table has their addresses
         self._launch.table.rows[0, 1:] = addresses
         self._seen = list(map(ref, arrays))
 

@@ -18,10 +18,10 @@ from .launch import Launch, alike, target_of
 from .memory.device import DeviceArray, is_device, zeros
 from .memory.table import SKIPPED
 from .options import Options, unscale_of
-from .outcome import MOST, Carried, Outcome, Pending, info_of
+from .outcome import MOST, Outcome, Pending, info_of
 from .program import Program, flag_for, page_of
 from .rules import rule
-from .state import State
+from .state import Carried, State
 from .step_info import StepInfo
 
 if TYPE_CHECKING:
@@ -124,9 +124,8 @@ class Gate:
             place = program.run(base, pages, pages == 1, flag)
             event = self._events[place]
             self._driver.record(event, self._work.stream)
-            words, moving = program.outcomes[place], self._plan.moving
-            scale = unscale if norm else None
-            outcome = Outcome(pending, words, event, base, moving, carried, rates, scale)
+            words, scale = program.outcomes[place], unscale if norm else None
+            outcome = Outcome(pending, words, event, base, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)
 
@@ -147,31 +146,20 @@ class Gate:
 
     def _prepare(
         self, program: Program, walk: Walk, lr: float | None
-    ) -> tuple[list[Carried], list[float | None]]:
+    ) -> tuple[list[Sequence[Carried]], list[float | None]]:
         """Write a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state
-        count, before = state.count, [(c, c.step, c.carried) for c in plan.moving]
-        carried, rates = [], []
-        try:
-            for page in program.pages[: len(state.pending) + 1]:
-                values = walk._values(lr)
-                if walk._plan is not plan:
-                    raise RuntimeError("the learning rate may not switch what a rule computes")
-                rates.append(values[0].get("lr"))
-                if walk.carried:
-                    values = plan.carry(walk.carry, values)
-                plan.write_records(walk.hyper, values)
-                self._ahead.tell_step(state.count + 1)
-                page[:] = page_of(self._launches)
-                carried.append([cohort.next for cohort in plan.moving])
-                state.count += 1
-                for cohort in plan.moving:
-                    cohort.step, cohort.carried = cohort.step + 1, cohort.next
-        finally:
-            state.count = count
-            for cohort, step, numbers in before:
-                cohort.step, cohort.carried = step, numbers
-        return carried, rates
+        numbers, rates = [state.grouping.carried], list[float | None]()
+        first = state.count + 1
+        for step, page in enumerate(program.pages[: len(state.pending) + 1], first):
+            values = walk._values(lr, step)
+            if walk._plan is not plan:
+                raise RuntimeError("the learning rate may not switch what a rule computes")
+            rates.append(values[0].get("lr"))
+            numbers.append(plan.write_records(walk, values, step, numbers[-1]))
+            self._ahead.tell_step(step)
+            page[:] = page_of(self._launches)
+        return numbers[1:], rates
 
 
 def capturing() -> bool:

@@ -53,24 +53,21 @@ class GraphStep(Gate):
         """Point the launches at the state, all of which is there once a step was taken."""
         state, missing = self._state, False
         for launch in self._launches:
-            state.know(kept.name for kept in launch.kept)
+            arrays = state.with_names(kept.name for kept in launch.kept)
             moving = [number for number in launch.members if state.active[number]]
-            missing |= any(state.arrays[one.name][k] is None for one in launch.kept for k in moving)
+            missing |= any(arrays[one.name][k] is None for one in launch.kept for k in moving)
         if missing or not self._plan.active:
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
 
     def _settled_pages(self, walk: Walk, lr: float | None) -> tuple[float | None, list[Any]]:
         """The learning rate, and a page for each count to come, up to where they stay the same."""
-        plan, state, values = self._plan, self._state, walk._values(lr)
-        count, before = state.count, [(cohort, cohort.step) for cohort in plan.moving]
+        plan, first = self._plan, self._state.count + 1
+        values = walk._values(lr, first)
 
         def page(later: int) -> Any:
-            state.count = count + later
-            for cohort, step in before:
-                cohort.step = step + later
-            plan.write_records(walk.hyper, values)
-            self._ahead.tell_step(state.count + 1)
+            plan.write_records(walk, values, first + later)
+            self._ahead.tell_step(first + later)
             return page_of(self._launches)
 
         try:

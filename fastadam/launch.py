@@ -22,7 +22,7 @@ from .memory.table import SKIPPED, Table
 from .rules import Rule
 
 if TYPE_CHECKING:
-    from .state import State
+    from .state import Grouping
 
 
 def kernel_for(
@@ -204,11 +204,12 @@ class Launch:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""
         self.table.rows[:, 0] = [records[i] for i in self.members]
 
-    def write_rows(self, state: "State") -> None:
-        """Point the table at the state, and at the record of each parameter."""
-        self.choose([k if state.cohorts[k].active else SKIPPED for k in state.cohort_of])
+    def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
+        """Point the table at arrays of state, and at the record of each parameter."""
+        cohorts = grouping.cohorts
+        self.choose([k if cohorts[k].active else SKIPPED for k in grouping.cohort_of])
         for name, stream, part in self.kept:
-            arrays = [state.arrays[name][i] for i in self.members]
+            arrays = [state[name][i] for i in self.members]
             places = [0 if array is None else address(array) for array in arrays]
             self.table.place(stream.name, places, part)
 

@@ -8,6 +8,8 @@ from .ahead import Ahead
 from .gate import Gate, capturing
 from .graph_step import GraphStep
 from .groups import Values, checked
+from .kernels import threads
+from .kernels.commit import Operation, commit, counter, put
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch, alike, kept_for, kernel_for
@@ -16,7 +18,14 @@ from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .options import Options
 from .rules import Rule
-from .state import State
+from .state import Carried, State, spans
+
+
+class Author(Protocol):
+    """Gives constants for hyperparameters."""
+
+    hyper: Callable[[Values, int], Mapping[str, float]]
+    carry: Callable[[Values, int], Mapping[str, float]]
 
 
 class Ruled(Protocol):
@@ -41,7 +50,6 @@ class Plan:
     Attributes:
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
-        moving: the cohorts that have one.
         gate: what takes steps whose verdict is that of a device, or None.
         captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: whether the launches do not know yet where the state is.
@@ -65,7 +73,7 @@ class Plan:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
-        self._accumulator = accumulator
+        self._with: list[Operation] = []  # what is committed with the step
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
         self._launches = [
@@ -78,13 +86,15 @@ class Plan:
             )
             for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
         ]
-        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+        self._small = all(launch.table.small for launch in self._launches)
+        self._serial = [launch.table.serial for launch in self._launches] if self._small else []
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
         self.gradients = gradients
         self._placed: Sequence[int] = []  # where the launches know the gradients to be
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
+        self._restart = accumulator.restarted() if accumulator else []
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(
             self._launches, arrays, formats, options, self._kept, accumulator, scaled
@@ -94,7 +104,7 @@ class Plan:
             kind = GraphStep if capturing() else Gate
             self.gate = kind(self, self._launches, self.ahead, state, arrays, formats, options)
             self.ahead.follow(self.gate)
-        self._protect()
+        self._protect(state.arrays)
         self._pair()
 
     @property
@@ -128,47 +138,60 @@ class Plan:
 
     def _pair(self) -> None:
         """Which cohorts take the step, and which launches want their constants."""
-        self.moving = [cohort for cohort in self._state.cohorts if cohort.active]
-        self.active = bool(self.moving)
+        grouping, self._numbers = self._state.grouping, self._state.grouping.carried
+        self.active = any(cohort.active for cohort in grouping.cohorts)
         self._pairs = [
-            (cohort, number if self._carried else cohort.group, launch.writer(number))
-            for number, cohort in enumerate(self._state.cohorts)
+            (cohort.base, number if self._carried else cohort.group, launch.writer(number))
+            for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
             if cohort.active
         ]
+        self._commitment = [*self._serial, counter(self._state, "count")] if self.active else []
 
     def write_records(
-        self, hyper: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
-    ) -> None:
-        """Keep the constants of each cohort that takes the step.
+        self,
+        author: Author,
+        values: Sequence[Values],
+        step: int,
+        numbers: Sequence[Carried] | None = None,
+    ) -> Sequence[Carried]:
+        """Keep the constants of each cohort that takes a step.
 
-        `values` are the hyperparameters of each group, or of each cohort if it carries numbers.
+        Args:
+            author: whose `hyper` and `carry` give them.
+            values: the hyperparameters of each group.
+            step: what the optimizer's count will be.
+            numbers: what each cohort carries before the step, if not what it carries now.
+
+        Returns:
+            What each cohort carries after it.
 
         Raises:
-            TypeError, ValueError: if `hyper` does not return a number for each name.
+            TypeError, ValueError: if `hyper` or `carry` does not return a number for each name.
         """
-        for cohort, place, write in self._pairs:
-            write(hyper(values[place], cohort.step + 1))
+        if self._carried:
+            before = self._state.grouping.carried if numbers is None else numbers
+            values, self._numbers = self._carry(author, values, step, before)
+        hyper = author.hyper
+        for base, place, write in self._pairs:
+            write(hyper(values[place], step - base))
+        return self._numbers
 
-    def carry(
-        self, carry: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
-    ) -> list[Values]:
-        """The hyperparameters of each cohort, with what it carries after the step among them.
-
-        Raises:
-            TypeError, ValueError: if `carry` does not return a finite number for each name.
-        """
-        carried = []
-        for cohort in self._state.cohorts:
-            group = values[cohort.group] | dict(zip(self._carried, cohort.carried, strict=True))
-            after = carry(group, cohort.step + 1)
+    def _carry(
+        self, author: Author, values: Sequence[Values], step: int, numbers: Sequence[Carried]
+    ) -> tuple[list[Values], list[Carried]]:
+        """The hyperparameters of each cohort, with what it carries after the step among them; and
+        these numbers by themselves."""
+        groups, carried = [], []
+        for cohort, before in zip(self._state.cohorts, numbers, strict=True):
+            group = {**values[cohort.group], **dict(zip(self._carried, before, strict=True))}
+            after = author.carry(group, cohort.steps(step - 1) + 1)
             if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
                 raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
-            cohort.next = tuple(
-                checked(name, after[name], 0.0, "carry(): ") for name in self._carried
-            )
-            carried.append({**group, **after})
-        return carried
+            known = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
+            carried.append(tuple(known) if cohort.active else before)
+            groups.append({**group, **after})
+        return groups, carried
 
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""
@@ -176,41 +199,52 @@ class Plan:
             places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
             launch.draws, launch.late = numbers[places], late[places]
 
-    def run(self) -> None:
-        """Count the step and launch, if there is anything to move."""
-        if self._accumulator:
-            self._accumulator.restart()
-        if not self.active:
-            return
-        self._state.count += 1
-        for cohort in self.moving:
-            cohort.step += 1
+    def run(self, *others: Operation) -> None:
+        """Launch, count, and whatever belongs to the step: all of it or nothing.
+
+        Args:
+            others: more operations that belong to it.
+        """
+        if self.gate:  # which may have counted meanwhile
+            self._commitment[-1:] = [counter(self._state, "count")]
+        if self._small and not (self._with or others or self._restart or self._carried):
+            commit(self._commitment)
+        elif self._small or not self.active:
+            commit(self._operations(False, others))
+        else:
+            threads.run(lambda threaded: self._operations(threaded, others))
+        self._with.clear()
+
+    def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
+        limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
+        if self.active:
+            launches = [launch.table.chosen(limit, threaded) for launch in self._launches]
         if self._carried:
-            for cohort in self.moving:
-                cohort.carried = cohort.next
-        for run in self._runs:
-            run()
+            grouping = self._state.grouping._replace(carried=self._numbers)
+            carried = put(self._state, grouping=grouping)
+        counted = self._commitment[-1:]
+        return [*launches, *self._with, *self._restart, *carried, *others, *counted]
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
-        """Create the state that is missing, and point the launches at it."""
-        self._state.know(array.name for launch in self._launches for array in launch.kept)
-        created = [
-            self._state.create(array, self._parameters.arrays, launch.members, initial)
-            for launch in self._launches
-            for array in launch.kept
-        ]
+        """Create the state that is missing, and point the launches at it.
+
+        It becomes part of the optimizer's state when the step is committed.
+        """
+        state = self._state
+        wanted = [(kept, launch.members) for launch in self._launches for kept in launch.kept]
+        arrays = state.created(wanted, self._parameters.arrays, initial)
         for launch in self._launches:
-            launch.write_rows(self._state)
-        if any(created):
-            self._protect()
+            launch.write_rows(state.grouping, arrays)
+        self._with += put(state, arrays=arrays)
+        self._protect(arrays)
         self.stale = False
 
-    def _protect(self) -> None:
+    def _protect(self, state: Mapping[str, Sequence[Any]]) -> None:
         """Nothing that a step writes may be its gradient."""
         written = list(map(checks.span, self._parameters.arrays, self._parameters.names))
         for name, arrays in self._kept.items():
             written += [checks.span(array, f"{name}[{k}]") for k, array in enumerate(arrays)]
-        self._written = checks.check_apart([*written, *self._state.spans()])
+        self._written = checks.check_apart([*written, *spans(state)])
         self.gradients.protect(self._written)
         if self._masks:
             self._masks.protect(self._written)

@@ -1,6 +1,7 @@
 """Which arrays an optimizer moves: groups of them, taken in and looked at again when edited."""
 
 from collections.abc import Iterator
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -8,13 +9,14 @@ from .accumulator import Accumulator
 from .algorithm import Algorithm
 from .copies import Copies
 from .groups import Edits, Group, ParamGroup, ParamGroups, Values
+from .kernels.commit import Operation, commit, put
 from .launch_plan import Plan
 from .memory.device import lock_for
 from .memory.flat import Flat
 from .memory.parameters import Parameters
 from .memory.tree import leaves
 from .options import Options
-from .state import State
+from .state import State, spans
 
 
 class Membership(Algorithm):
@@ -44,7 +46,6 @@ class Membership(Algorithm):
             else:
                 self._add({"params": params}, alone=True)
             options.check_params(array.dtype.name for array in self._parameters.arrays)
-            self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
     def _add(self, raw: Any, alone: bool = False) -> None:
@@ -53,33 +54,45 @@ class Membership(Algorithm):
         if not isinstance(raw, dict) or "params" not in raw:
             raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
         label = "params" if alone else f"{where}['params']"
-        gathered = self._parameters.checked(raw["params"], label, self._state.spans())
+        taken = spans(self._state.arrays)
+        gathered = self._parameters.checked(raw["params"], label, taken)
         self._copies.check(self._parameters.arrays + gathered.arrays)
         unique = len({*gathered.paths}) == len(gathered.arrays)
         names = {"param_names": gathered.paths} if unique else {}
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
         step = self._state.count + 1
         group = self._settled(raw, raw["params"], where and f"{where}: ", step)
-        self._parameters.add(gathered, alone)
         raw.edits = self._edits
-        self._raws.append(raw)
-        self._single = self._parameters.single and not self._parameters.flat
-        self._state.extend(len(self._groups), len(gathered.arrays), tuple(self.carried.values()))
-        self._grad_dtypes += [array.dtype for array in gathered.arrays]
-        self._grads = None
-        if self._accumulator:
-            self._accumulator.extend(gathered.arrays)
-        self._adopt([*self._groups, group])
+        parameters = self._parameters.with_group(gathered, alone)
+        known = tuple(self.carried.values())
+        commit(
+            [
+                *self._state.extended(
+                    len(self._groups), len(gathered.arrays), known, group.rule.state
+                ),
+                *(self._accumulator.extended(gathered.arrays) if self._accumulator else ()),
+                *self._copies.followed(parameters),
+                *put(
+                    self,
+                    _parameters=parameters,
+                    _single=parameters.single and not parameters.flat,
+                    _grad_dtypes=self._grad_dtypes + [array.dtype for array in gathered.arrays],
+                    _grads=None,
+                ),
+                partial(list.append, self._raws, raw),
+                *self._adopted([*self._groups, group]),
+            ]
+        )
 
-    def _adopt(self, groups: list[Group]) -> None:
-        """Go on with these groups, and plan anew if other rules or arrays follow from them."""
-        if [group.rule for group in groups] != [group.rule for group in self._groups]:
-            self._plan, self.rule = None, groups[0].rule
-            self._state.know(name for group in groups for name in group.rule.state)
-        self._edits.pending = False
+    def _adopted(self, groups: list[Group]) -> list[Operation]:
+        """The operations that go on with these groups, and plan anew if other rules or arrays
+        follow from them."""
         scheduled = any(group.scheduled for group in groups)
-        self._steady = None if scheduled else [group.at(1) for group in groups]
-        self._groups = groups
+        steady = None if scheduled else [group.at(1) for group in groups]
+        operations = put(self, _steady=steady, _groups=groups)
+        if [group.rule for group in groups] != [group.rule for group in self._groups]:
+            operations += put(self, _plan=None, rule=groups[0].rule)
+        return operations + put(self._edits, pending=False)
 
     def _refresh(self) -> None:
         """See what the user edited in `param_groups`."""
@@ -96,7 +109,9 @@ class Membership(Algorithm):
                 "it, use add_param_group, or make a new optimizer"
             )
         step = self._state.count + 1
-        self._adopt([self._settled(g.raw, g.params, g.where, step) for g in self._groups])
+        groups = [self._settled(g.raw, g.params, g.where, step) for g in self._groups]
+        names = [name for group in groups for name in group.rule.state]
+        commit([*self._adopted(groups), *self._state.know(names)])
 
     def _refuse_captured(self, what: str) -> None:
         """Refuse what steps that were captured in CUDA graphs would not know of."""

@@ -9,7 +9,9 @@ import numpy as np
 from . import state_dict as saved
 from .budget import Budget, budget_of
 from .convert import master
+from .copies import Exchange
 from .groups import CARRIED, ParamGroup, Values, check_known
+from .kernels.commit import insist
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
@@ -175,16 +177,19 @@ class Optimizer(Walk):
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        with self._lock:
-            self._refresh()
-            _there(self._copies.ema, "ema", "ema_decay=0.999")
-            self._copies.exchange()
-            self._edits.pending = True
+        exchange: Exchange | None = None
         try:
+            with self._lock:
+                self._refresh()
+                _there(self._copies.ema, "ema", "ema_decay=0.999")
+                self._edits.pending = True  # so that whatever comes next looks
+                exchange = self._copies.exchange()
+                exchange.make()
             yield
         finally:
-            with self._lock:
-                self._copies.exchange()
+            if exchange:
+                with self._lock:
+                    insist(exchange.undo)
 
     @property
     def state(self) -> dict[str, list[Any]]:
@@ -212,7 +217,6 @@ class Optimizer(Walk):
             self._refuse_captured("add_param_group()")
             self._refresh()
             self._add(param_group)
-            self._copies.follow(self._parameters)
 
     def step(
         self,
@@ -250,43 +254,46 @@ class Optimizer(Walk):
             TypeError, ValueError: before any element changes; the message says the way out.
         """
         with self._lock if stream is None else self._on(stream):
-            if self._edits.pending:
-                self._refresh()
-            values = self._steady
-            if lr is not None or values is None:
-                values = self._values(lr)
-            plan = self._plan
-            if plan is None or mask is not None or plan.masked or grad_scale is not None:
-                plan = self._plan_for(mask is not None, grad_scale is not None)
-            if self._single and type(grads) is np.ndarray:
-                arrays: Any = (grads,)
-            else:
-                arrays = self._gradients(grads)
-            if self._accumulator and self._accumulator.last:
-                arrays = self._accumulator.completed(arrays, self._grad_dtypes)
-            if not plan.gradients.same(arrays):
-                plan = self._looked(plan, arrays)
-            if mask is not None:
-                plan.look_at_masks(self._parameters.matched(mask, "mask"))
-            plan.write_records(
-                self.hyper, plan.carry(self.carry, values) if self.carried else values
-            )
-            norm, rate = None, values[0].get("lr")
-            if plan.ahead.needed or found_inf is not False:
-                if plan.gate:
-                    if plan.gate.takes(found_inf):
-                        return plan.gate.step(self, lr, grad_scale, found_inf)
-                    rate = self._settle(plan, values, lr)
+            try:
+                if self._edits.pending:
+                    self._refresh()
+                values = self._steady
+                if lr is not None or values is None:
+                    values = self._values(lr)
+                plan = self._plan
+                if plan is None or mask is not None or plan.masked or grad_scale is not None:
+                    plan = self._plan_for(mask is not None, grad_scale is not None)
+                if self._single and type(grads) is np.ndarray:
+                    arrays: Any = (grads,)
+                else:
+                    arrays = self._gradients(grads)
+                if self._accumulator and self._accumulator.last:
+                    arrays = self._accumulator.completed(arrays, self._grad_dtypes)
+                if not plan.gradients.same(arrays):
+                    plan = self._looked(plan, arrays)
+                if mask is not None:
+                    plan.look_at_masks(self._parameters.matched(mask, "mask"))
                 count = self._state.count + 1
-                norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
-                if verdict != "update":
-                    return new_info((self._state.count, rate, norm, verdict == "skip", False))
-            if plan.stale:
-                rules = (group.rule for group in self._groups)
-                plan.write_rows(list(map(self._start, rules, values)))
-            plan.run()
-            info = late_info if callable(norm) else new_info
-            return info((self._state.count, rate, norm, False, plan.active))
+                plan.write_records(self, values, count)
+                norm, rate = None, values[0].get("lr")
+                if plan.ahead.needed or found_inf is not False:
+                    if plan.gate:
+                        if plan.gate.takes(found_inf):
+                            return plan.gate.step(self, lr, grad_scale, found_inf)
+                        rate = self._settle(plan, values, lr)
+                        count = self._state.count + 1
+                    norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
+                    if verdict != "update":
+                        return new_info((self._state.count, rate, norm, verdict == "skip", False))
+                if plan.stale:
+                    rules = (group.rule for group in self._groups)
+                    plan.write_rows(list(map(self._start, rules, values)))
+                plan.run()
+                info = late_info if callable(norm) else new_info
+                return info((self._state.count, rate, norm, False, plan.active))
+            except BaseException:  # an interrupt among them
+                self._plan = None  # which may know something that its tables do not
+                raise
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.

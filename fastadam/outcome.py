@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .state import Cohort, State
+from .kernels.commit import commit, put
+from .state import Carried, State
 from .step_info import StepInfo, late_info
 
 MOST = 8  # steps that may be under way with nobody knowing whether they count
-Carried = list[tuple[float, ...]]
 
 
 class Outcome:
@@ -24,8 +24,7 @@ class Outcome:
         words: where the device writes it.
         event: what it reaches then.
         base: how many steps had counted for certain when the step was taken.
-        cohorts: who moves, if it counts.
-        carried: what they carry afterwards, for each count that was possible.
+        carried: what cohorts carry if it counts, for each count that was possible.
         rates: the learning rates, likewise.
         norm_scale: what the norm is to be multiplied by, None without any.
     """
@@ -38,13 +37,12 @@ class Outcome:
         words: Any,
         event: Any,
         base: int,
-        cohorts: Sequence[Cohort],
-        carried: Sequence[Carried],
+        carried: Sequence[Sequence[Carried]],
         rates: Sequence[float | None],
         norm_scale: float | None,
     ) -> None:
         self._pending, self._words, self.event = pending, words, event
-        self.base, self.cohorts, self.carried = base, cohorts, carried
+        self.base, self.carried = base, carried
         self._rates, self._norm_scale = rates, norm_scale
 
     def field(self, number: int) -> Any:
@@ -59,10 +57,8 @@ class Outcome:
         place = count - self.base - (not skipped)
         norm = _norm(self._words, useless, self._norm_scale)
         if not skipped:
-            state.count = count
-            for cohort, carried in zip(self.cohorts, self.carried[place], strict=True):
-                cohort.step += 1
-                cohort.carried = carried
+            grouping = state.grouping._replace(carried=self.carried[place])
+            commit(put(state, count=count, grouping=grouping))
         self.known = StepInfo(count, self._rates[place], norm, bool(skipped), not skipped)
 
 
@@ -131,7 +127,7 @@ class Pending:
         while len(self._outcomes) >= MOST:
             self.settle(self._outcomes[0])
 
-    def agrees(self, base: int, carried: Sequence[Carried]) -> bool:
+    def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
         """Whether the steps under way leave behind what is assumed now, for each count."""
         if not self._outcomes:
             return True

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .kernels.commit import Operation, put, write
 from .kernels.stages import STATE
 from .launch import Kept, alike
 from .memory.checks import Span, span
@@ -19,127 +20,192 @@ class Cohort:
     """Parameters of one group that have taken the same steps, and so have the same constants.
 
     Attributes:
-        carried: host numbers that go from step to step, such as NAdam's product.
-        next: what they will be after the step.
+        base: the optimizer's count of steps less the cohort's, constant while the cohort is active.
     """
 
-    __slots__ = ("active", "carried", "group", "next", "step")
+    __slots__ = ("active", "base", "group", "step")
 
-    def __init__(self, group: int, step: int, carried: Carried, active: bool) -> None:
-        self.group, self.step, self.active = group, step, active
-        self.carried = self.next = carried
+    def __init__(self, group: int, step: int, active: bool, count: int) -> None:
+        self.group, self.step, self.active, self.base = group, step, active, count - step
+
+    def steps(self, count: int) -> int:
+        """The steps it has taken when the optimizer has counted so many."""
+        return count - self.base if self.active else self.step
+
+
+class Grouping(NamedTuple):
+    """The cohorts of all parameters; immutable, so that it is replaced as a whole.
+
+    Attributes:
+        cohorts: the cohorts.
+        cohort_of: the number of its cohort for each parameter.
+        active: whether each parameter takes part in steps.
+        carried: for each cohort the host numbers that go from step to step: NAdam's product.
+    """
+
+    cohorts: Sequence[Cohort] = ()
+    cohort_of: Sequence[int] = ()
+    active: Sequence[bool] = ()
+    carried: Sequence[Carried] = ()
+
+
+def spans(arrays: Mapping[str, Sequence[Any]]) -> list[Span]:
+    """The memory of arrays of state."""
+    return [
+        span(array, f"state[{name!r}][{number}]")
+        for name, column in arrays.items()
+        for number, array in enumerate(column)
+        if array is not None
+    ]
 
 
 class State:
     """State arrays by name, one per parameter or None, and step counters, one per cohort.
 
+    What a step changes here is `count`, and `grouping` if numbers are carried; both are set by the
+    commitment that launches the step, so that neither can change without the other.
+
     Attributes:
         arrays: for each name of state an array, or None, per parameter.
-        cohorts: the cohorts.
-        cohort_of: the number of its cohort for each parameter.
-        active: whether each parameter goes on.
-        count: the steps of the optimizer in which any parameter moved.
+        grouping: the cohorts.
+        count: the steps of the optimizer in which any parameter was updated.
         pending: steps of which only a device knows whether they count, if there are any.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, list[Any]] = {}
-        self.cohorts: list[Cohort] = []
-        self.cohort_of: list[int] = []
-        self.active: list[bool] = []
+        self.grouping = Grouping()
         self.count = 0
         self.pending: Any = None
 
-    def extend(self, group: int, parameters: int, carried: Carried) -> None:
-        """Make room for new parameters of a new group, which have taken no step."""
-        self.cohort_of += [len(self.cohorts)] * parameters
-        self.active += [True] * parameters
-        self.cohorts.append(Cohort(group, 0, carried, True))
-        for arrays in self.arrays.values():
-            arrays += [None] * parameters
+    @property
+    def cohorts(self) -> Sequence[Cohort]:
+        return self.grouping.cohorts
+
+    @property
+    def active(self) -> Sequence[bool]:
+        """Whether each parameter takes part in steps."""
+        return self.grouping.active
+
+    def extended(
+        self, group: int, parameters: int, carried: Carried, names: Iterable[str]
+    ) -> list[Operation]:
+        """The operations that add parameters of a new group, which have taken no step, and make
+        room for state of these names."""
+        old, cohort = self.grouping, Cohort(group, 0, True, self.count)
+        grouping = Grouping(
+            [*old.cohorts, cohort],
+            [*old.cohort_of, *[len(old.cohorts)] * parameters],
+            [*old.active, *[True] * parameters],
+            [*old.carried, carried],
+        )
+        known = self.with_names(names)
+        arrays = {name: [*each, *[None] * parameters] for name, each in known.items()}
+        return put(self, grouping=grouping, arrays=arrays)
 
     def settle(self) -> None:
         """Count all steps that were taken, and wait for a device that has not come so far."""
         if self.pending:
             self.pending.settle()
 
-    def know(self, names: Iterable[str]) -> None:
-        """Make room for state of these names."""
-        for name in names:
-            self.arrays.setdefault(name, [None] * len(self.cohort_of))
+    def know(self, names: Iterable[str]) -> list[Operation]:
+        """The operations that make room for state of these names."""
+        return put(self, arrays=self.with_names(names))
 
-    def spans(self) -> list[Span]:
-        """The memory of all state."""
-        return [
-            span(array, f"state[{name!r}][{number}]")
-            for name, arrays in self.arrays.items()
-            for number, array in enumerate(arrays)
-            if array is not None
-        ]
+    def with_names(self, names: Iterable[str]) -> dict[str, list[Any]]:
+        """The arrays, with a place for state of these names."""
+        missing = [None] * len(self.grouping.cohort_of)
+        return {**{name: [*missing] for name in names}, **self.arrays}
 
     @property
     def steps(self) -> list[int]:
         """How many steps each parameter has taken."""
         self.settle()
-        return [self.cohorts[number].step for number in self.cohort_of]
+        each = [cohort.steps(self.count) for cohort in self.cohorts]
+        return [each[number] for number in self.grouping.cohort_of]
 
     @property
     def carried(self) -> list[Carried]:
         """The host numbers of each parameter."""
         self.settle()
-        return [self.cohorts[number].carried for number in self.cohort_of]
+        return [self.grouping.carried[number] for number in self.grouping.cohort_of]
 
     def regroup(
         self, steps: Sequence[int], carried: Sequence[Carried], active: Sequence[bool]
     ) -> None:
-        """Say how many steps each parameter has taken, what it carries, whether it goes on."""
-        numbers: dict[tuple[int, int, Carried, bool], int] = {}
-        groups = [self.cohorts[number].group for number in self.cohort_of]
-        keys = zip(groups, steps, carried, active, strict=True)
-        self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
-        self.cohorts, self.active = [Cohort(*key) for key in numbers], list(active)
+        """Set how many steps each parameter has taken, what it carries, whether it takes part."""
+        self.grouping = self._grouping(steps, carried, active, self.count)
 
-    def create(
+    def _grouping(
         self,
-        kept: Kept,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        count: int,
+    ) -> Grouping:
+        numbers: dict[tuple[int, int, Carried, bool], int] = {}
+        groups = [self.cohorts[number].group for number in self.grouping.cohort_of]
+        keys = zip(groups, steps, carried, active, strict=True)
+        cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
+        cohorts = [Cohort(group, step, there, count) for group, step, _, there in numbers]
+        return Grouping(cohorts, cohort_of, list(active), [key[2] for key in numbers])
+
+    def created(
+        self,
+        wanted: Iterable[tuple[Kept, Sequence[int]]],
         params: Sequence[Any],
-        numbers: Iterable[int],
         initial: Sequence[Mapping[str, float]],
-    ) -> bool:
-        """Arrays for those active parameters that have none; whether there were any.
+    ) -> dict[str, list[Any]]:
+        """The arrays of state with those that active parameters lack.
 
         State starts at `initial[group][name]`, or 0.
 
+        Args:
+            wanted: pairs of an array that is kept and the parameters that it is kept for.
+            params: all parameters.
+            initial: for each group.
+
         Raises:
-            ValueError: if that is too large for the arithmetic.
+            ValueError: if a start is too large for the arithmetic.
         """
-        cohorts = [self.cohorts[number] for number in self.cohort_of]
-        known, start = self.arrays[kept.name], kept.column.start
-        missing = [i for i in numbers if known[i] is None and cohorts[i].active]
-        if not missing:
-            return False
+        wanted = list(wanted)
+        arrays = self.with_names(kept.name for kept, _ in wanted)
+        cohorts = [self.cohorts[number] for number in self.grouping.cohort_of]
+        for kept, numbers in wanted:
+            column = arrays[kept.name] = [*arrays[kept.name]]
+            missing = [i for i in numbers if column[i] is None and cohorts[i].active]
+            if missing:
+                values = self._starts(kept, [initial[cohorts[i].group] for i in missing])
+                for i, array in zip(missing, self.allocated(kept, params, missing), strict=True):
+                    column[i] = array
+                for i, value in zip(missing, values, strict=True):
+                    if value:
+                        start = kept.column.start
+                        column[i].fill(value if start is None else start)
+        return arrays
+
+    def _starts(self, kept: Kept, initial: Sequence[Mapping[str, float]]) -> list[float]:
         name, compute = kept.stream.name.removeprefix(STATE), kept.stream.storage.compute
-        values = [initial[cohorts[i].group].get(name, 0) for i in missing]
+        values = [start.get(name, 0) for start in initial]
         if max(map(abs, values)) > float(np.finfo(compute).max):
             raise ValueError(f"initial(): {name}={max(values, key=abs)} is too large for {compute}")
-        self.allocate(kept, params, missing)
-        for i, value in zip(missing, values, strict=True):
-            if value:
-                known[i].fill(value if start is None else start)
-        return True
+        return values
 
-    def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
+    def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         """Zeros for some parameters, each on a cache line of its own."""
         dtype, per = named(kept.column.outside), kept.column.per
         line = ALIGNMENT // dtype.itemsize
         counts = [-(-params[i].size // per) for i in numbers]
         starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
         buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
-        for i, start, count in zip(numbers, starts, counts, strict=False):
-            view = buffer[start : start + count]
-            self.arrays[kept.name][i] = view.reshape(params[i].shape) if per == 1 else view
+        views = [
+            buffer[start : start + count] for start, count in zip(starts, counts, strict=False)
+        ]
+        if per != 1:
+            return views
+        return [view.reshape(params[i].shape) for i, view in zip(numbers, views, strict=True)]
 
-    def restore(
+    def restored(
         self,
         params: Sequence[Any],
         entries: Sequence[Mapping[str, Any]],
@@ -147,17 +213,23 @@ class State:
         steps: Sequence[int],
         carried: Sequence[Carried],
         count: int,
-    ) -> None:
-        """Take over saved state, in the formats of what is kept for each parameter."""
+        names: Iterable[str],
+    ) -> list[Operation]:
+        """The operations that take over saved state, in the formats of what is kept for each
+        parameter, and make room for state of these names; the memory is allocated already."""
         self.settle()
-        self.count = count
-        self.regroup(steps, carried, [True] * len(steps))
-        for name, known in self.arrays.items():
+        arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
+        operations = []
+        for name, column in arrays.items():
             saved = [entry.get(name) for entry in entries]
-            known[:] = [None if s is None else k for s, k in zip(saved, known, strict=True)]
-            new = [i for i, s in enumerate(saved) if s is not None and known[i] is None]
+            live = [None if s is None else k for s, k in zip(saved, column, strict=True)]
+            new = [i for i, s in enumerate(saved) if s is not None and live[i] is None]
             for array, places in alike(kept[i][name] for i in new).items():
-                self.allocate(array, params, [new[place] for place in places])
-            for live, array in zip(known, saved, strict=True):
-                if array is not None:
-                    live[...] = array
+                numbers = [new[place] for place in places]
+                for i, zeros in zip(numbers, self.allocated(array, params, numbers), strict=True):
+                    live[i] = zeros
+            arrays[name] = live
+            pairs = zip(live, saved, strict=True)
+            operations += [write(array, values) for array, values in pairs if values is not None]
+        grouping = self._grouping(steps, carried, [True] * len(steps), count)
+        return operations + put(self, arrays=arrays, grouping=grouping, count=count)

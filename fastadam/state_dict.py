@@ -10,6 +10,7 @@ import numpy as np
 
 from .convert import SCALE, code_names, dequantized, fitted, state_names
 from .groups import CARRIED, Group, ParamGroup, Values
+from .kernels.commit import commit, put, updated
 from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
 from .saved_state import (
@@ -170,18 +171,23 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             kept_for(tuple(sorted(state_names(entry))), each)
             for entry, each in zip(entries, formats, strict=True)
         ]
+        edited = [
+            updated(raw, group.raw) for raw, group in zip(opt.param_groups, groups, strict=True)
+        ]
         for raw, group in zip(opt.param_groups, groups, strict=True):
-            raw.update(group.raw)
             group.raw = raw
-        opt._plan = None
-        opt._adopt(groups)
-        opt._state.know(
-            name for entry in entries for name in entry
-        )  # of flags switched off as well
-        opt._state.restore(opt._parameters.arrays, entries, kept, steps, carried, count)
-        opt._copies.restore(ema)
-        if opt._accumulator:
-            opt._accumulator.restore(accumulated, sums)
+        arrays = opt._parameters.arrays
+        names = [name for group in groups for name in group.rule.state]
+        commit(
+            [
+                *edited,
+                *put(opt, _plan=None),
+                *opt._adopted(groups),
+                *opt._state.restored(arrays, entries, kept, steps, carried, count, names),
+                *opt._copies.restored(ema),
+                *(opt._accumulator.restored(accumulated, sums) if opt._accumulator else ()),
+            ]
+        )
 
 
 def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]) -> list[Any]:

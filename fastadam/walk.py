@@ -30,15 +30,16 @@ class Walk(Membership):
             )
         return self._grads.views("opt.grads.tree")
 
-    def _values(self, lr: Any) -> list[Values]:
-        """The hyperparameters of the next step, schedules evaluated."""
+    def _values(self, lr: Any, step: int | None = None) -> list[Values]:
+        """The hyperparameters of a step, by default the next one, schedules evaluated."""
         if lr is not None:
             if "lr" not in self.defaults:
                 raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
         if self._state.pending and any(group.switched for group in self._groups):
             self._state.settle()  # what there is to compute depends on the count
-        values = [group.at(self._state.count + 1, lr) for group in self._groups]
+        step = self._state.count + 1 if step is None else step
+        values = [group.at(step, lr) for group in self._groups]
         if self._steady is None:
             self._follow(values)
         return values
@@ -49,9 +50,7 @@ class Walk(Membership):
         if self._state.pending is not None:
             self._state.settle()
             values[:] = self._values(lr)
-            plan.write_records(
-                self.hyper, plan.carry(self.carry, values) if self.carried else values
-            )
+            plan.write_records(self, values, self._state.count + 1)
         return values[0].get("lr")
 
     def _follow(self, values: list[Values]) -> None:
@@ -59,7 +58,7 @@ class Walk(Membership):
         for group, value in zip(self._groups, values, strict=True):
             rule = self._rule_for(value)
             if rule is not group.rule:
-                group.rule, self._plan = rule, None
+                self._plan, group.rule = None, rule
         self.rule = self._groups[0].rule
 
     def _plan_for(self, masked: bool, scaled: bool) -> Plan:
@@ -98,7 +97,7 @@ class Walk(Membership):
         try:
             plan.look(arrays)
         except OtherDtypesError as other:
-            self._grad_dtypes, self._plan = list(other.dtypes), None
+            self._plan, self._grad_dtypes = None, list(other.dtypes)
             plan = self._plan_for(plan.masked, plan.scaled)
             plan.look(arrays)
         return plan

@@ -9,7 +9,7 @@ import numpy as np
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
-from . import pool, primitives
+from . import pool, primitives, threads
 from .link import digest, linked
 from .pool import address_of
 from .primitives import ask, call
@@ -91,7 +91,9 @@ def _linked(function: Any) -> Any:
 def _runner() -> Any:
     signature = types.void(*[types.int64] * 4)
     options = {"parallel": True, "nogil": True, **OPTIONS}
-    return _cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
+    runner = _cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
+    threads.start()
+    return runner
 
 
 @cache

@@ -4,13 +4,14 @@ Results never depend on any of it: every element is computed by one thread, alon
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ctypes import CDLL
 from functools import cache
-from threading import Lock
+from threading import RLock
 
 from . import pool
+from .commit import Operation, commit
 
 SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
 SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads at once
@@ -18,7 +19,7 @@ SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads a
 _chosen: int | None = None
 _forked = False
 _layer: str | None = None
-_one_at_a_time = Lock()
+_one_at_a_time = RLock()  # a thread may take it again after an interrupt left it taken
 
 
 def _after_fork() -> None:
@@ -90,24 +91,37 @@ def tasks_for(limit: int | None) -> int:
     return 1 if _forked else limit or get_threads()
 
 
-def launch(parallel: Callable[[], None], serial: Callable[[], None]) -> None:
-    """Run `parallel`, or `serial` where threads that are at it already forbid another entry.
+def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
+    """Commit operations that start threads.
 
-    Numba's workqueue layer aborts the process when two threads enter it; a pool never does. The
-    layer is known after the first launch, which therefore takes the lock as well.
+    Numba's workqueue layer aborts the process when two Python threads enter it; OpenMP, TBB and a
+    pool never do.
+
+    Args:
+        operations: returns them; given False, without threads, as they are in use.
     """
-    global _layer
     if pool.joined or _layer in SAFE_LAYERS:
-        return parallel()
+        return commit(operations(True))
     if not _one_at_a_time.acquire(blocking=False):
-        return serial()
+        return commit(operations(False))
     try:
-        parallel()
-        if _layer is None:
-            _layer = threading_layer()
-            _undo_nesting()
+        commit(operations(True))
     finally:
         _one_at_a_time.release()
+
+
+def start() -> None:
+    """Start Numba's threads, so that no launch fails for want of a threading layer.
+
+    Raises:
+        ValueError: if NUMBA_THREADING_LAYER asks for one that is not there.
+    """
+    global _layer
+    import numba
+
+    numba.get_num_threads()  # starts them
+    _layer = threading_layer()
+    _undo_nesting()
 
 
 def _undo_nesting() -> None:

@@ -48,6 +48,7 @@ class DeviceTable(Table):
         self._task = self._task_of(len(self.chunks))
         self._ring = device.ring(self._host.nbytes)
         self._sent = (b"", b"")
+        self.small, self.serial = True, self.runner(None)
 
     def _task_of(self, chunks: int) -> device.DeviceArray:
         """What the kernel is told when it is to do so many chunks."""

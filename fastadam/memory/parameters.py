@@ -54,14 +54,16 @@ class Parameters:
         paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
         return Gathered(tree, flat, arrays, names, paths)
 
-    def add(self, gathered: Gathered, alone: bool) -> None:
-        """Take in what was checked, as the only tree or as one of several."""
-        self.arrays, self.names = self.arrays + gathered.arrays, self.names + gathered.names
-        self.alone = alone
+    def with_group(self, gathered: Gathered, alone: bool) -> "Parameters":
+        """These and what was checked, as the only tree or as one of several."""
+        more = Parameters()
+        more.arrays, more.names = self.arrays + gathered.arrays, self.names + gathered.names
+        more.alone = alone
         if alone:
-            self._adopt(gathered.tree, gathered.flat)
+            more._adopt(gathered.tree, gathered.flat)
         else:
-            self._adopt(list(self.arrays), None)
+            more._adopt(list(more.arrays), None)
+        return more
 
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)

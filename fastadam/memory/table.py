@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import pool, threads
+from ..kernels.commit import Operation
 from ..kernels.factory import Kernel
 from .checks import address
 from .flat import aligned_zeros
@@ -48,6 +49,7 @@ class Table:
         rows: for each parameter the number of its record or SKIPPED, then addresses.
         pack: `pack(offset, *constants)` writes a record.
         serial: launches the kernel in this thread.
+        small: whether threads would cost more than they gain.
     """
 
     length_of_chunks = staticmethod(chunk_length)
@@ -64,7 +66,7 @@ class Table:
         self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
         self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
-        self._small = elements < threads.SERIAL_BELOW
+        self.small = elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
 
     def _write_records_into(self, room: Any) -> None:
@@ -79,16 +81,16 @@ class Table:
         """Say where the arrays of a stream begin, one for each row."""
         self.rows[:, self._columns[stream, part]] = addresses
 
-    def runner(self, limit: int | None) -> Callable[[], None]:
-        """What launches the kernel over all chunks, on at most so many threads."""
-        return self.serial if self._small else partial(self._run, limit)
+    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+        """The C function that launches the kernel over all chunks, on at most so many threads."""
+        count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
+        return self.serial if self.small or count == 1 else self.parallel(count)
 
-    def _run(self, limit: int | None) -> None:
-        count = min(threads.tasks_for(limit), len(self.chunks))
-        if count == 1:
-            self.serial()
-        else:
-            threads.launch(self.parallel(count), self.serial)
+    def runner(self, limit: int | None) -> Callable[[], None]:
+        """A function that launches the kernel over all chunks, on at most so many threads."""
+        if self.small:
+            return self.serial
+        return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
 
     def parallel(self, count: int) -> Callable[[], None]:
         """What launches the kernel in so many tasks."""

@@ -1,0 +1,56 @@
+"""Commitment: changes that belong together, made where no exception can come between them.
+
+Python handles signals, and so raises KeyboardInterrupt or calls the handlers of a user, between two
+byte codes only. A sequence of operations that are all implemented in C, run by one call, has no
+byte code in it: a signal that arrives meanwhile is handled before the first of them or after the
+last one.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import count
+from typing import Any
+
+Operation = Callable[[], Any]
+call = getattr(operator, "call", operator.methodcaller("__call__"))  # Python 3.10 has no call
+
+
+def commit(operations: Iterable[Operation]) -> None:
+    """Run operations one after the other, with nothing of Python's in between.
+
+    Args:
+        operations: functions implemented in C, such as partials of C functions and of built-in
+            methods, which cannot fail and return None.
+    """
+    any(map(call, operations))
+
+
+def put(target: Any, **attributes: Any) -> list[Operation]:
+    """The operations that set attributes of an object."""
+    return [partial(object.__setattr__, target, *item) for item in attributes.items()]
+
+
+def write(array: Any, values: Any) -> Operation:
+    """The operation that writes to all elements of an array."""
+    return partial(array.__setitem__, ..., values)
+
+
+def counter(target: Any, attribute: str) -> Operation:
+    """The operation that adds one to an attribute, as long as nobody else sets it."""
+    first = getattr(target, attribute) + 1
+    return map(partial(object.__setattr__, target, attribute), count(first)).__next__
+
+
+def updated(mapping: dict[Any, Any], values: Mapping[Any, Any]) -> Operation:
+    """The operation that updates a dict, subclass or not, without its own methods."""
+    return partial(dict.update, mapping, values)
+
+
+def insist(function: Callable[[], None]) -> None:
+    """Call a function that may be called twice, and once more if an interrupt ends it early."""
+    try:
+        function()
+    except BaseException:
+        function()
+        raise
