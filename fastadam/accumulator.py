@@ -29,11 +29,11 @@ class Window(NamedTuple):
     """The micro-batches since the last update.
 
     Attributes:
-        count: how many there are.
+        batches: how many there are.
         seen: which parameters had a gradient in any of these.
     """
 
-    count: int
+    batches: int
     seen: Sequence[bool]
 
 
@@ -56,7 +56,7 @@ class Accumulator:
 
     @property
     def count(self) -> int:
-        return self.window.count
+        return self.window.batches
 
     @property
     def seen(self) -> Sequence[bool]:

@@ -1,7 +1,7 @@
 """What is kept of the parameters besides them: their average, and a copy in low precision."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Copies:
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
         self.swapped: Exchange | None = None
+        self._params: Sequence[Any] = ()
 
     def check(self, params: Sequence[Any]) -> None:
         """Refuse parameters of which there can be no copy in one buffer.
@@ -86,7 +87,18 @@ class Copies:
                     f"swap_ema() writes to the parameters, but number {number} is read-only; set "
                     "its flags.writeable to True"
                 )
-        return Exchange(self, self.ema.leaves, self._params, self._refreshed())
+        there, back = list[Operation](), list[Operation]()
+        for average, param in zip(self.ema.leaves, self._params, strict=True):
+            if average.dtype == param.dtype:
+                swaps = exchanged(average.reshape(-1), param.reshape(-1))
+                there += swaps
+                back += swaps
+            else:
+                writable = param.reshape(param.shape)  # even if `param` is made read-only meanwhile
+                there.append(_rounded(writable, average))
+                back.append(write(writable, param.copy()))
+        refreshed = self._refreshed()
+        return Exchange(self, [*there, *refreshed], [*back, *refreshed])
 
     @property
     def streams(self) -> dict[str, list[Any]]:
@@ -95,31 +107,30 @@ class Copies:
         return {name: flat.leaves for name, flat in kept.items() if flat}
 
 
+class Averages(Protocol):
+    """Where averages are, or the parameters in their place.
+
+    Attributes:
+        swapped: the exchange in force.
+    """
+
+    swapped: "Exchange | None"
+
+
 class Exchange:
     """One exchange of parameters and average, and its reversal, for both of which all is ready.
 
-    Parameters of sixteen bits, which could not give the average back, are put aside instead.
+    Args:
+        holder: whose `swapped` is this exchange while it is in force.
+        there, back: the operations.
     """
 
     def __init__(
-        self,
-        copies: Copies,
-        averages: Sequence[Any],
-        params: Sequence[Any],
-        refreshed: Sequence[Operation],
+        self, holder: Averages, there: Sequence[Operation], back: Sequence[Operation]
     ) -> None:
-        self._copies, there, back = copies, list[Operation](), list[Operation]()
-        for average, param in zip(averages, params, strict=True):
-            if average.dtype == param.dtype:
-                swaps = _swaps(average.reshape(-1), param.reshape(-1))
-                there += swaps
-                back += swaps
-            else:
-                writable = param.reshape(param.shape)  # even if `param` is made read-only meanwhile
-                there.append(_rounded(writable, average))
-                back.append(write(writable, param.copy()))
-        self._there = [*there, *refreshed, *put(copies, swapped=self)]
-        self._back = [*back, *refreshed, *put(copies, swapped=None)]
+        self._holder = holder
+        self._there = [*there, *put(holder, swapped=self)]
+        self._back = [*back, *put(holder, swapped=None)]
 
     def make(self) -> None:
         """Let them change places, all or none."""
@@ -128,7 +139,7 @@ class Exchange:
 
     def undo(self) -> None:
         """Put everything back, if it was exchanged."""
-        if self._copies.swapped is self:
+        if self._holder.swapped is self:
             with np.errstate(all="ignore"):
                 commit(self._back)
 
@@ -145,7 +156,7 @@ def _rounded(leaf: Any, values: Any) -> Operation:
     return lambda: leaf.__setitem__(..., values.astype(leaf.dtype))  # a device has no conversion
 
 
-def _swaps(one: Any, other: Any) -> list[Operation]:
+def exchanged(one: Any, other: Any) -> list[Operation]:
     """The operations that exchange the elements of two arrays."""
     kept, operations = one[:CHUNK].copy(), list[Operation]()
     for start in range(0, one.size, CHUNK):

@@ -1,6 +1,6 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from .accumulator import Accumulator
@@ -24,8 +24,9 @@ from .state import Carried, State, spans
 class Author(Protocol):
     """Gives constants for hyperparameters."""
 
-    hyper: Callable[[Values, int], Mapping[str, float]]
-    carry: Callable[[Values, int], Mapping[str, float]]
+    def hyper(self, group: Values, step: int) -> Mapping[str, float]: ...
+
+    def carry(self, group: Values, step: int) -> Mapping[str, float]: ...
 
 
 class Ruled(Protocol):
@@ -87,7 +88,9 @@ class Plan:
             for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
         ]
         self._small = all(launch.table.small for launch in self._launches)
-        self._serial = [launch.table.serial for launch in self._launches] if self._small else []
+        self._serial: list[Operation] = []
+        if self._small:
+            self._serial = [launch.table.serial for launch in self._launches]
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
@@ -146,7 +149,9 @@ class Plan:
             for launch in self._launches_of[cohort.group]
             if cohort.active
         ]
-        self._commitment = [*self._serial, counter(self._state, "count")] if self.active else []
+        self._commitment: list[Operation] = []
+        if self.active:
+            self._commitment = [*self._serial, counter(self._state, "count")]
 
     def write_records(
         self,

@@ -26,7 +26,7 @@ class Membership(Algorithm):
         """Begin with these parameters, or with nothing if anything about them is wrong."""
         own = {*vars(self)}  # what a subclass keeps
         self._defaults, self._options = defaults, options
-        self._parameters, self._state = Parameters(), State()
+        self._parameters, self._state, self._single = Parameters(), State(), False
         self._copies = Copies(options)
         self._accumulator = Accumulator(options) if options.accumulates else None
         self._groups: list[Group] = []

@@ -7,6 +7,7 @@ last one.
 """
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count
@@ -34,6 +35,11 @@ def put(target: Any, **attributes: Any) -> list[Operation]:
 def write(array: Any, values: Any) -> Operation:
     """The operation that writes to all elements of an array."""
     return partial(array.__setitem__, ..., values)
+
+
+def called(function: Callable[[Any], Any], argument: Any) -> Operation:
+    """The operation that calls a C function, whatever it returns; it can be run once."""
+    return partial(deque[Any](maxlen=0).extend, map(function, [argument]))
 
 
 def counter(target: Any, attribute: str) -> Operation:

@@ -67,7 +67,7 @@ class Table:
         self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
-        self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
+        self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
 
     def _write_records_into(self, room: Any) -> None:
         self.records, self.pack = room, partial(self.kernel.record.pack_into, room)

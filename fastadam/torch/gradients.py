@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..kernels.commit import Operation, called
 from ..memory import checks
 from ..memory.checks import SUPPORTED
 from ..memory.inputs import Inputs, OtherDtypesError
@@ -73,11 +74,10 @@ class Gradients(Inputs):
         copies = {id(tensor): copy for tensor, copy in self.copies}
         return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
 
-    @torch.no_grad()
-    def clear_copied(self) -> None:
-        """Write zeros to those that were copied."""
-        for tensor, _ in self.copies:
-            tensor.zero_()
+    def cleared(self) -> list[Operation]:
+        """The operations that write zeros to those that were copied."""
+        copied = [tensor.detach() for tensor, _ in self.copies]
+        return [called(torch._foreach_zero_, copied)] if copied else []
 
     def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
         """The addresses if all gradients are there, and laid out as those looked at before."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from ..kernels.commit import Operation
 from ..memory import checks
 from .gaps import check_gaps
 from .shards import gradient_part, local, shard_of
@@ -114,10 +116,14 @@ class Members:
         pairs = zip(grads, self.params, strict=True)
         return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
 
-    @torch.no_grad()
-    def clear_moved(self, grads: Sequence[Any], parts: Sequence[Any]) -> None:
-        """Write zeros to those gradients of which `parts` has copies."""
-        if self.sharded:
-            for grad, part in zip(grads, parts, strict=True):
-                if part is not local(grad):
-                    grad.zero_()
+    def cleared(self, grads: Sequence[Any], parts: Sequence[Any]) -> list[Operation]:
+        """The operations that write zeros to those gradients of which `parts` has copies."""
+        if not self.sharded:
+            return []
+        pairs = zip(grads, parts, strict=True)
+        return [partial(_clear, grad) for grad, part in pairs if part is not local(grad)]
+
+
+@torch.no_grad()
+def _clear(grad: Any) -> None:
+    grad.zero_()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from ..groups import Values, check_known
+from ..kernels.commit import insist
 from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
@@ -22,8 +23,7 @@ from .devices import turns_on
 from .fit import floats_of, master
 from .hyperparameters import Hyperparameters, Settled
 from .loading import open_all, sealed
-from .shards import local
-from .state import dtypes, undone_if_refused
+from .state import Averages, dtypes, exchange_of, without_leftovers
 from .tensors import name_of
 from .walk import Walk
 
@@ -77,7 +77,7 @@ class Optimizer(torch.optim.Optimizer):
     _walk: Walk | None = None
     _hyperparameters: Hyperparameters
     _handed_out = False  # whether others may have written to `state`
-    _aside: list[dict[int, Any]]  # inside `swap_ema()`, what averages cannot hold of the weights
+    _averages: Averages  # shared with what wraps an optimizer as its class
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -105,7 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         check_known(keywords, [*self._known, *NAMES], f"{name}()")
         self._options = Options(**chosen)
         self._set_up_core()
-        self.info, self._aside = None, []
+        self.info, self._averages = None, Averages()
         if self._options.accumulates:
             raise ValueError(
                 f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
@@ -150,27 +150,26 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._check_not_swapped()
-        self.info = self._stepped()
+        self._stepped()
         return loss
 
-    def _stepped(self) -> StepInfo:
+    def _stepped(self) -> None:
         groups, params = self._hyperparameters.now(self.param_groups), self._params()
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
-            return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
+            count = self.info.step if self.info else 0
+            self.info = StepInfo(count, _lr(groups), updated=False)
+            return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
-        last, given = self._walk, (grads, _lr(groups), grad_scale, bool(found_inf))
+        last, given = self._walk, (self, grads, _lr(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
-        with undone_if_refused(self._entries), torch.no_grad():
-            walk = Walk(self, groups, params, grads, scaled, threads, last)
-            info = walk.step(*given)
-        self._walk = walk
-        return info
+        with without_leftovers(self._entries), torch.no_grad():
+            Walk(self, groups, params, grads, scaled, threads, last).step(*given)
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -244,18 +243,19 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: Values) -> None:
         open_all(state["state"])
-        super().__setstate__(state)
-        self._walk = None
-        self._handed_out = state.get("_handed_out", False)
-        self.__dict__.setdefault("info", None)
-        self.__dict__.setdefault("_aside", [])
-        self._set_up_core()
-        self.defaults: Values = {**self._kept, **self.defaults}
-        for group in self.param_groups:
+        defaults = {**self._kept, **(state.get("defaults") or self.defaults)}
+        for group in state["param_groups"]:
             for name in self._known:
-                if name in self.defaults:
-                    group.setdefault(name, self.defaults[name])
+                if name in defaults:
+                    group.setdefault(name, defaults[name])
             group.update(self._fixed)
+        fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
+        now = {"_walk": None, "_handed_out": False, "defaults": defaults}
+        super().__setstate__(
+            {**fresh, **now, **state, "defaults": defaults}
+        )  # one update of a dict
+        if "_core" not in self.__dict__:
+            self._set_up_core()
 
     # What is kept besides the parameters
 
@@ -348,34 +348,26 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside another such block.
         """
         self._check_not_swapped()
-        aside: dict[int, Any] = {}
-        self._exchange(aside, back=False)
-        self._aside.append(aside)
+        exchange = exchange_of(self._averages, self._params(), self.ema, self._shadows())
         try:
+            with self._turn():
+                exchange.make()
+            self._written()
             yield
         finally:
-            self._exchange(aside, back=True)
-            self._aside.clear()
+            with self._turn():
+                insist(exchange.undo)
+            self._written()
 
-    @torch.no_grad()
-    def _exchange(self, aside: dict[int, Any], back: bool) -> None:
-        params = self._params()
-        for number, (param, average) in enumerate(zip(params, self.ema, strict=True)):
-            if average.dtype != param.dtype and back:
-                param.copy_(aside[number])
-            elif local(param).data_ptr() != local(average).data_ptr():
-                kept = param.clone()
-                param.copy_(average)
-                if average.dtype == param.dtype:
-                    average.copy_(kept)
-                else:  # sixteen bits could not give the average back
-                    aside[number] = kept
-        if self._options.shadow_dtype is not None:
-            for param, shadow in zip(params, self.shadow, strict=True):
-                shadow.copy_(param)
+    def _shadows(self) -> list[Any]:
+        return self.shadow if self._options.shadow_dtype is not None else []
+
+    def _written(self) -> None:
+        """Let autograd know that the parameters were written to."""
+        torch.autograd.graph.increment_version(self._params())
 
     def _check_not_swapped(self) -> None:
-        if self._aside:
+        if self._averages.swapped:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
 
 

@@ -2,34 +2,60 @@
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
 from contextlib import contextmanager
-from copy import copy
+from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..copies import Exchange
+from ..kernels.commit import Operation, put, updated, write
 from ..kernels.formats import Formats
 from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
 from .fit import Entry, fit
 from .layouts import addresses
+from .shards import local
 from .tensors import Place, name_of
 
 
+class Entries:
+    """The entries of some parameters in an optimizer's `state`, and drafts of them.
+
+    What a step makes of them is written to the drafts; the operations of `publish`, committed with
+    the step, bring the entries up to date.
+
+    Attributes:
+        drafts: a dict for each parameter.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self.drafts = [
+            {name: value for name, value in entry.items() if value is not None} for entry in entries
+        ]  # older versions of PyTorch save None for a momentum that is not there
+
+    def publish(self) -> list[Operation]:
+        """The operations that make the entries what the drafts are."""
+        operations = list[Operation]()
+        for entry, draft in zip(self._entries, self.drafts, strict=True):
+            if entry.keys() != draft.keys() or not all(map(is_, entry.values(), draft.values())):
+                operations += [partial(dict.clear, entry), updated(entry, draft)]
+        return operations
+
+
 @contextmanager
-def undone_if_refused(state: MutableMapping[Any, Any]) -> Iterator[None]:
-    """Put the entries of an optimizer's `state` back as they were if a step raises."""
-    before = {key: copy(entry) for key, entry in state.items()}
+def without_leftovers(state: MutableMapping[Any, Any]) -> Iterator[None]:
+    """Delete the empty entries that a step has made of a `state` if it raises."""
+    before = {*state}
     try:
         yield
-    except Exception:
-        for key, entry in [*state.items()]:
-            if key not in before:
+    except BaseException:
+        for key in state.keys() - before:
+            if not state[key]:
                 del state[key]
-            elif isinstance(entry, dict):
-                entry.clear()
-                entry.update(before[key])
         raise
 
 
@@ -38,28 +64,30 @@ class TensorState(State):
 
     Args:
         places: where the parameters are.
-        entries: the dict of each of them in `state`.
+        drafts: of the entry of each of them in `state`.
     """
 
-    def __init__(self, places: Sequence[Place], entries: Sequence[Entry]) -> None:
+    def __init__(self, places: Sequence[Place], drafts: Sequence[Entry]) -> None:
         super().__init__()
-        self._places, self._entries = places, entries
+        self._places, self._drafts = places, drafts
 
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
         """Take over what there is of state of these names, in the formats of each parameter."""
-        parts = zip(self._places, self._entries, formats, strict=True)
-        for i, (place, entry, each) in enumerate(parts):
+        kept_of = [kept_for(tuple(names), each) for each in formats]
+        self.arrays = self.with_names(name for kept in kept_of for name in kept)
+        parts = zip(self._places, self._drafts, formats, kept_of, strict=True)
+        for i, (place, entry, each, kept) in enumerate(parts):
             fit(place, entry, names, each)
-            kept = kept_for(tuple(names), each)
-            self.know(kept)
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
-    def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
+    def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+        arrays = []
         for i in numbers:
             place, column = self._places[i], kept.column
-            tensor = self._entries[i][kept.name] = place.zeros(column)
-            self.arrays[kept.name][i] = place.seen(tensor, column.per)
+            tensor = self._drafts[i][kept.name] = place.zeros(column)
+            arrays.append(place.seen(tensor, column.per))
+        return arrays
 
 
 class Counters:
@@ -99,13 +127,19 @@ class Counters:
         """The numbers of a name, one for each parameter."""
         return self._vectors[name]
 
-    def follow(self, state: State, active: Sequence[bool], carried: Sequence[str]) -> None:
-        """Take over what a step did to the parameters that had a gradient."""
+    def followed(
+        self, active: Sequence[bool], carried: Mapping[str, Sequence[float]]
+    ) -> list[Operation]:
+        """The operations that take over what a step does to the parameters that have a gradient."""
+        after = dict[str, Any](carried)
         if "step" in self._vectors:
-            self._vectors["step"] += True if all(active) else np.array(active)
-        for position, name in enumerate(carried):
-            self._vectors[name][:] = [numbers[position] for numbers in state.carried]
-        self._note()
+            after["step"] = self._vectors["step"] + (True if all(active) else np.array(active))
+        after = {
+            name: np.asarray(value, self._vectors[name].dtype) for name, value in after.items()
+        }
+        known = [after.get(name, vector).tobytes() for name, vector in self._vectors.items()]
+        writes = [write(self._vectors[name], values) for name, values in after.items()]
+        return writes + put(self, _known=known)
 
 
 class TensorCopies:
@@ -126,6 +160,38 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+
+
+class Averages:
+    """Where the averages of an optimizer are: in its state, or in the place of its parameters."""
+
+    swapped: Exchange | None = None
+
+
+@torch.no_grad()
+def exchange_of(
+    holder: Averages, params: Sequence[Any], averages: Sequence[Any], shadows: Sequence[Any]
+) -> Exchange:
+    """An exchange of parameters and their averages, ready to be made; shadows follow."""
+    there, back = list[Operation](), list[Operation]()
+    for param, average in zip(map(_part, params), map(_part, averages), strict=True):
+        if average is param or (param.numel() and param.data_ptr() == average.data_ptr()):
+            continue  # one that has taken no step stands for its own average
+        if average.dtype == param.dtype:
+            aside = torch.empty_like(param)
+            swaps = [write(aside, param), write(param, average), write(average, aside)]
+            there += swaps
+            back += swaps
+        else:  # sixteen bits could not give the average back
+            there.append(write(param, average))
+            back.append(write(param, param.clone()))
+    pairs = zip(map(_part, shadows), map(_part, params), strict=False)
+    refreshed = [write(shadow, param) for shadow, param in pairs]
+    return Exchange(holder, [*there, *refreshed], [*back, *refreshed])
+
+
+def _part(tensor: Any) -> Any:
+    return local(tensor).detach()
 
 
 def check_entry(entry: Entry, needed: Set[str], name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..kernels.commit import Operation, write
 from ..kernels.formats import compute_of
 from ..kernels.storage import Column
 from ..memory.checks import SUPPORTED
@@ -193,7 +194,6 @@ class Place:
         if not self.dense:
             self.walked.copy_(self.part)
 
-    def put_back(self) -> None:
-        """Copy them back where they belong."""
-        if not self.dense:
-            self.part.copy_(self.walked)
+    def put_back(self) -> list[Operation]:
+        """The operations that copy them back where they belong."""
+        return [] if self.dense else [write(self.part, self.walked)]

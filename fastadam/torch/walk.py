@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..kernels.commit import Operation, commit, put
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
-from ..step_info import StepInfo, late_info, new_info
+from ..state import Carried
+from ..step_info import late_info, new_info
 from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
 from .members import Members
-from .state import Counters, TensorCopies, TensorState, check_copies, check_entry, dtypes
+from .state import Counters, Entries, TensorCopies, TensorState, check_copies, check_entry, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -43,6 +45,8 @@ class Walk:
     _entries: list[Entry]
     _counters: Counters
     _turns: Turns
+    _watch: Watch | None = None  # none while a step is on
+    _drafted = True  # whether state was made of which the entries know nothing yet
 
     def __init__(
         self,
@@ -78,13 +82,6 @@ class Walk:
             self._set_up_state(keeps, last)
             self._plan, self._draws = self._planned(groups), self._members.draws
         self.settle(groups)
-        self._watch = Watch(
-            self._members.params,
-            self._all_state,
-            self._entries,
-            [*self._state.arrays, *self._copies.streams],
-            self._counters.tensors,
-        )
 
     def _check_whole(self) -> None:
         check_copies(self._options, self._members.places)
@@ -97,12 +94,12 @@ class Walk:
 
     def _set_up_state(self, keeps: Sequence[bool], last: Walk | None) -> None:
         """Take over what there is in the optimizer's `state`, and make room for the rest."""
-        members, entries = self._members, list[Entry]()
+        members, live = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
-            entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
-        needed = self._needed()
+            live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
+        self._entries, self._drafts, needed = live, Entries(live), self._needed()
+        entries = self._drafts.drafts
         for entry, name in zip(entries, members.names, strict=True):
-            _drop_none(entry)
             check_entry(entry, needed, name)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
@@ -111,14 +108,13 @@ class Walk:
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
-            state.extend(position, len(members.by_group[number]), carried)
+            commit(state.extended(position, len(members.by_group[number]), carried, ()))
         numbers = [self._counters[name].tolist() for name in self._core.carried]
         each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
+        state.count = max([*steps, last._state.count if last else 0])
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
-        state.count = max([*steps, last._state.count if last else 0])
-        self._entries = entries
 
     def _needed(self) -> set[str]:
         """What any state that there is has: what flags switch on is not in it."""
@@ -134,8 +130,9 @@ class Walk:
         return int(entry.get("step", 0))
 
     def _planned(self, groups: Sequence[Settled]) -> Plan:
-        arrays, parameters = self._members.arrays, Parameters()
-        parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
+        arrays = self._members.arrays
+        gathered = Gathered(arrays, None, arrays, self._members.names, [])
+        parameters = Parameters().with_group(gathered, alone=False)
         for group, numbers in zip(groups, self._members.by_group, strict=True):
             group.params = numbers
         return Plan(
@@ -174,7 +171,8 @@ class Walk:
                 return False
             self.settle(groups)
         return (
-            owner._entries is self._all_state
+            self._watch is not None
+            and owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
             and owner._sizes() == self._members.sizes
@@ -188,57 +186,78 @@ class Walk:
     # The step
 
     def step(
-        self, grads: Sequence[Any], lr: float | None, grad_scale: Any, found_inf: bool
-    ) -> StepInfo:
-        """Move the parameters that have a gradient; `lr` is what to report."""
+        self,
+        owner: Optimizer,
+        grads: Sequence[Any],
+        lr: float | None,
+        grad_scale: Any,
+        found_inf: bool,
+    ) -> None:
+        """Update the parameters that have a gradient; `lr` is what to report."""
+        watch, self._watch = self._watch, None  # an interrupted step leaves a walk that is void
         with self._turns():
-            return self._step(grads, lr, grad_scale, found_inf)
+            self._step(owner, grads, lr, grad_scale, found_inf)
+        self._watch = watch if watch and not self._drafted else self._watched()
+        self._drafted = False
+
+    def _watched(self) -> Watch:
+        """What sees whether parameters and state stay what and where they are."""
+        return Watch(
+            self._members.params,
+            self._all_state,
+            self._entries,
+            [*self._state.arrays, *self._copies.streams],
+            self._counters.tensors,
+        )
 
     def _step(
-        self, grads: Sequence[Any], lr: float | None, grad_scale: Any, found_inf: bool
-    ) -> StepInfo:
-        plan, state = self._plan, self._state
+        self,
+        owner: Optimizer,
+        grads: Sequence[Any],
+        lr: float | None,
+        grad_scale: Any,
+        found_inf: bool,
+    ) -> None:
+        plan, count = self._plan, self._state.count
         grads = self._members.of(grads)
         parts, self._parts = self._parts or self._members.parts(grads), None
         plan.look(parts)
-        plan.write_records(
-            self._core.hyper,
-            plan.carry(self._core.carry, self._values) if self._core.carried else self._values,
-        )
+        numbers = plan.write_records(self._core, self._values, count + 1)
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
             if self._options.noisy:
                 steps = self._counters["step"].astype(np.int64)
-                plan.draw(self._draws, state.count - steps)
+                plan.draw(self._draws, count - steps)
             seen = self._gradients.seen(parts)
-            norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
+            norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, count + 1)
         if plan.stale and (verdict == "update" or self._counted):
             groups = (self._groups[number] for number in self._used)
             plan.write_rows([self._core._start(group.rule, group.values) for group in groups])
-            self._watch.note()
-        if verdict == "update":
-            self._run()
+            self._drafted = True
+        others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:
-            self._gradients.clear_copied()
-            self._members.clear_moved(grads, parts)
-        info = late_info if callable(norm) else new_info
-        return info((state.count, lr, norm, verdict == "skip", verdict == "update"))
+            others += [*self._gradients.cleared(), *self._members.cleared(grads, parts)]
+        updated = verdict == "update"
+        fields = count + updated, lr, norm, verdict == "skip", updated
+        info = (late_info if callable(norm) else new_info)(fields)
+        others += put(owner, info=info, _walk=self)
+        if updated:
+            self._run(numbers, others)
+        else:
+            commit(others)
 
-    def _run(self) -> None:
-        plan, active = self._plan, self._gradients.active
+    def _run(self, numbers: Sequence[Carried], others: Sequence[Operation]) -> None:
+        """Launch, count, and whatever belongs to the step: all of it or nothing."""
+        active, of = self._gradients.active, self._state.grouping.cohort_of
+        carried = {
+            name: [numbers[cohort][position] for cohort in of]
+            for position, name in enumerate(self._core.carried)
+        }
+        put_back = [operation for place in self._members.gapped for operation in place.put_back()]
         for place in self._members.gapped:
             place.fetch()
-        plan.run()
-        for place in self._members.gapped:
-            place.put_back()
-        self._counters.follow(self._state, active, tuple(self._core.carried))
-        moved = self._members.params
+        self._plan.run(*put_back, *self._counters.followed(active, carried), *others)
+        written = self._members.params
         torch.autograd.graph.increment_version(
-            moved if all(active) else list(compress(moved, active))
+            written if all(active) else list(compress(written, active))
         )
-
-
-def _drop_none(entry: Entry) -> None:
-    """Leave out what is None: so older versions of PyTorch save the momentum that is not there."""
-    for name in [name for name, value in entry.items() if value is None]:
-        del entry[name]
