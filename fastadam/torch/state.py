@@ -128,12 +128,24 @@ class TensorCopies:
             ]
 
 
-def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
-    """Refuse state of a parameter of which something is missing, and steps that are no count.
+def check_entry(
+    entry: Any, needed: Set[str], tensors: Set[str], numbers: Set[str], name: str
+) -> None:
+    """Refuse state of a parameter of which something is missing or of the wrong kind.
+
+    Args:
+        needed: the names that are there if there is any state.
+        tensors, numbers: names that stand for tensors and for single numbers, if they are there.
 
     Raises:
-        ValueError: naming the parameter.
+        TypeError, ValueError: naming the parameter and the entry.
     """
+    if not isinstance(entry, dict):
+        raise TypeError(f"the state of {name} is {entry!r:.60}, not a dict of tensors")
+    for key in tensors & entry.keys():
+        _check_tensor(entry[key], f"state {key!r} of {name}")
+    for key in numbers & entry.keys():
+        _check_number(entry[key], f"state {key!r} of {name}")
     if entry and (missing := needed - entry.keys()):
         raise ValueError(
             f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
@@ -142,6 +154,26 @@ def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
     step = float(entry.get("step", 0))
     if not step >= 0 or step % 1:
         raise ValueError(f"the state of {name} has step={step}, which is no count; write another")
+
+
+def _check_tensor(value: Any, what: str) -> None:
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{what} is {value!r:.60} of type {type(value).__name__}, not a tensor; put one in "
+            "its place, such as torch.zeros_like(param)"
+        )
+    if value.layout != torch.strided or value.dtype.is_complex or value.is_meta:
+        raise TypeError(
+            f"{what} is a {value.layout} tensor of {value.dtype} on {value.device}; put a dense "
+            "tensor of real numbers in its place"
+        )
+
+
+def _check_number(value: Any, what: str) -> None:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{what} is {value!r:.60}, not a number") from None
 
 
 def check_copies(options: Options, places: Sequence[Place]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..convert import SCALE
+from ..kernels.formats import COMPENSATION
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo, late_info, new_info
@@ -101,9 +103,14 @@ class Walk:
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
         needed = self._needed()
+        single = {"step", *self._core.carried}
+        tensors = {COMPENSATION, *dtypes(self._options)}
+        for name in {name for rule in self._rules for name in rule.state}:
+            tensors |= {name, name + SCALE}
         for entry, name in zip(entries, members.names, strict=True):
-            _drop_none(entry)
-            check_entry(entry, needed, name)
+            if isinstance(entry, dict):
+                _drop_none(entry)
+            check_entry(entry, needed, tensors, single, name)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
@@ -112,8 +119,8 @@ class Walk:
         state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
             state.extend(position, len(members.by_group[number]), carried)
-        numbers = [self._counters[name].tolist() for name in self._core.carried]
-        each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
+        host = [self._counters[name].tolist() for name in self._core.carried]
+        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
