@@ -3,14 +3,12 @@
 import copy
 import inspect
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from cases import CASES, DEFAULTS
 from heavy_ball import HeavyBall
-from processes import output
+from processes import output, python
 
 import fastadam as fa
 
@@ -675,10 +673,10 @@ def test_state_of_the_wrong_kind_is_refused(key, value, error):
 def test_what_is_no_parameter_and_no_optimizer_is_refused():
     opt = ft.AdamW(parameters())
     for wrong in (lambda: ft.AdamW([None]), lambda: ft.AdamW([3.0]), lambda: ft.AdamW([{"lr": 1}])):
-        with pytest.raises(TypeError, match="NoneType|float|'params'"):
+        with pytest.raises(TypeError, match=r"NoneType|float|'params'"):
             wrong()
     for group in (3, {"lr": 1}, {"params": [None]}):
-        with pytest.raises(TypeError, match="'params'|NoneType"):
+        with pytest.raises(TypeError, match=r"'params'|NoneType"):
             opt.add_param_group(group)
     assert len(opt.param_groups) == 1
     with pytest.raises(TypeError, match="take a subclass"):
@@ -709,8 +707,7 @@ def test_the_budget_is_that_of_the_core():
 
 
 def test_without_pytorch_the_extra_is_named():
-    code = "import sys; sys.modules['torch'] = None; import fastadam.torch"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("import sys; sys.modules['torch'] = None; import fastadam.torch")
     assert 'ImportError: fastadam.torch needs PyTorch: pip install "fastadam[torch]"' in done.stderr
 
 

@@ -1,11 +1,10 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
+from collections.abc import Iterator, MutableMapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..kernels.formats import Formats
@@ -13,8 +12,7 @@ from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
 from .fit import Entry, fit
-from .layouts import addresses
-from .tensors import Place, name_of
+from .tensors import Place, flat, name_of
 
 
 @contextmanager
@@ -55,57 +53,18 @@ class TensorState(State):
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
+    def follow(self) -> None:
+        """See the tensors that are in the entries now, which are like those before."""
+        for name, arrays in self.arrays.items():
+            for i, array in enumerate(arrays):
+                if array is not None:
+                    arrays[i] = flat(self._entries[i][name])
+
     def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
         for i in numbers:
             place, column = self._places[i], kept.column
             tensor = self._entries[i][kept.name] = place.zeros(column)
             self.arrays[kept.name][i] = place.seen(tensor, column.per)
-
-
-class Counters:
-    """Host numbers of all parameters, such as their steps: a vector each, seen as 0-dim tensors.
-
-    Args:
-        starts: what each begins at, by name.
-
-    Attributes:
-        tensors: the 0-dim tensors by name, which stand in the entries.
-    """
-
-    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
-        self._vectors: dict[str, Any] = {}
-        self.tensors: dict[str, list[Any]] = {}
-        for name, start in starts.items():
-            values = [float(entry.get(name, start)) for entry in entries]
-            dtype = torch.float32 if name == "step" else torch.float64
-            vector = torch.tensor(values, dtype=dtype, device="cpu")
-            self.tensors[name] = list(vector.unbind())
-            for entry, number in zip(entries, self.tensors[name], strict=True):
-                entry[name] = number
-            self._vectors[name] = vector.numpy()
-        self._places = addresses([each[0] for each in self.tensors.values()])
-        self._note()
-
-    def _note(self) -> None:
-        self._known = [vector.tobytes() for vector in self._vectors.values()]
-
-    @property
-    def touched(self) -> bool:
-        """Whether somebody else wrote to them, or moved them."""
-        moved = addresses([each[0] for each in self.tensors.values()]) != self._places
-        return moved or self._known != [vector.tobytes() for vector in self._vectors.values()]
-
-    def __getitem__(self, name: str) -> Any:
-        """The numbers of a name, one for each parameter."""
-        return self._vectors[name]
-
-    def follow(self, state: State, active: Sequence[bool], carried: Sequence[str]) -> None:
-        """Take over what a step did to the parameters that had a gradient."""
-        if "step" in self._vectors:
-            self._vectors["step"] += True if all(active) else np.array(active)
-        for position, name in enumerate(carried):
-            self._vectors[name][:] = [numbers[position] for numbers in state.carried]
-        self._note()
 
 
 class TensorCopies:
@@ -126,6 +85,12 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+        self._entries = entries
+
+    def follow(self) -> None:
+        """See the tensors that are in the entries now, which are like those before."""
+        for name, arrays in self.streams.items():
+            arrays[:] = [flat(entry[name]) for entry in self._entries]
 
 
 def check_entry(

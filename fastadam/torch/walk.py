@@ -8,7 +8,6 @@ from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from ..convert import SCALE
@@ -16,12 +15,13 @@ from ..kernels.formats import COMPENSATION
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo, late_info, new_info
+from .counters import Counters
 from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
 from .members import Members
-from .state import Counters, TensorCopies, TensorState, check_copies, check_entry, dtypes
+from .state import TensorCopies, TensorState, check_copies, check_entry, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -215,8 +215,7 @@ class Walk:
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
             if self._options.noisy:
-                steps = self._counters["step"].astype(np.int64)
-                plan.draw(self._draws, state.count - steps)
+                plan.draw(self._draws, state.count - self._counters["step"])
             seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
