@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import CASES, DEFAULTS
 from heavy_ball import HeavyBall
-from processes import output
+from processes import output, python
 
 import fastadam as fa
 
@@ -637,7 +637,78 @@ def test_sparse_gradients_are_refused_in_the_words_of_torch(case):
     if case.torch not in ("SGD", "Adagrad"):
         with pytest.raises(RuntimeError) as its:
             theirs(case)(embedding.parameters()).step()
-        assert str(mine.value) == str(its.value)
+        assert str(mine.value).replace("AdamW ", "Adam ") == str(its.value)  # its base class
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error"),
+    [
+        ("exp_avg", [1.0], TypeError),
+        ("exp_avg", 3, TypeError),
+        ("exp_avg", np.ones(3), TypeError),
+        ("exp_avg", torch.ones(3, dtype=torch.complex64), TypeError),
+        ("exp_avg", torch.ones(3).to_sparse(), TypeError),
+        ("exp_avg", torch.ones(3, device="meta"), TypeError),
+        ("ema", "x", TypeError),
+        ("step", "x", TypeError),
+        ("step", torch.ones(3), TypeError),
+        ("step", 1.5, ValueError),
+        (None, "x", TypeError),
+        (None, 3, TypeError),
+    ],
+)
+def test_state_of_the_wrong_kind_is_refused(key, value, error):
+    param = torch.nn.Parameter(torch.ones(3))
+    param.grad = torch.ones(3)
+    opt = ft.AdamW([param], ema_decay=0.9)
+    opt.step()
+    before = param.detach().clone()
+    opt.state[param] = value if key is None else {**opt.state[param], key: value}
+    for _ in range(2):
+        with pytest.raises(error, match=r"(step|'exp_avg'|'ema'|the state).* of param_groups"):
+            opt.step()
+    assert torch.equal(param, before)
+
+
+def test_what_is_no_parameter_and_no_optimizer_is_refused():
+    opt = ft.AdamW(parameters())
+    for wrong in (lambda: ft.AdamW([None]), lambda: ft.AdamW([3.0]), lambda: ft.AdamW([{"lr": 1}])):
+        with pytest.raises(TypeError, match=r"NoneType|float|'params'"):
+            wrong()
+    for group in (3, {"lr": 1}, {"params": [None]}):
+        with pytest.raises(TypeError, match=r"'params'|NoneType"):
+            opt.add_param_group(group)
+    assert len(opt.param_groups) == 1
+    with pytest.raises(TypeError, match="take a subclass"):
+        ft.Optimizer(parameters())
+    with pytest.raises(TypeError, match="core is None"):
+        type("Mine", (ft.Optimizer,), {})
+
+
+def test_no_message_names_a_flag_that_was_not_given():
+    param = torch.nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    param.grad = torch.ones_like(param)
+    for wrong in (lambda: ft.SGD([param]).step(), lambda: ft.AdamW([param], differentiable=True)):
+        with pytest.raises(RuntimeError) as refused:
+            wrong()
+        assert "fused" not in str(refused.value)
+
+
+def test_the_budget_is_that_of_the_core():
+    params = parameters()
+    opt = ft.AdamW(params, ema_decay=0.9, state_dtype="int8", min_quantized_size=100)
+    core = fa.AdamW(
+        [p.detach().numpy() for p in params],
+        ema_decay=0.9,
+        state_dtype="int8",
+        min_quantized_size=100,
+    )
+    assert opt.memory() == core.memory()
+
+
+def test_without_pytorch_the_extra_is_named():
+    done = python("import sys; sys.modules['torch'] = None; import fastadam.torch")
+    assert 'ImportError: fastadam.torch needs PyTorch: pip install "fastadam[torch]"' in done.stderr
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e5m2])

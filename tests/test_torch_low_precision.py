@@ -470,7 +470,8 @@ def test_clipping_and_the_finite_check_of_bfloat16_gradients():
 
 @pytest.mark.parametrize("dtype", [BF16, F16])
 def test_the_average_of_sixteen_bits_is_kept_in_float32(dtype):
-    params = parameters(dtype)
+    params = [*parameters(dtype), torch.nn.Parameter(torch.ones(0, dtype=dtype))]
+    params[2].grad = torch.ones_like(params[2])
     params[1].requires_grad_(False)  # its own average
     opt = ft.AdamW(params, lr=0.01, ema_decay=0.9)
     train(opt, params[:1], range(4))

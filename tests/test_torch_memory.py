@@ -322,6 +322,29 @@ def test_an_expanded_parameter_is_refused():
         ft.SGD([param]).step()
 
 
+@pytest.mark.parametrize(
+    ("shape", "strides", "shared"),
+    [
+        ((4, 2), (1, 1), True),
+        ((4, 3), (1, 2), True),
+        ((2, 1, 2), (2, 0, 2), True),
+        ((2, 3), (3, 2), False),  # dims that interleave
+        ((2, 1, 3), (1, 0, 2), False),
+    ],
+)
+def test_elements_of_one_parameter_that_share_memory_are_refused(shape, strides, shared):
+    base = torch.ones(12)
+    param = torch.nn.Parameter(base.as_strided(shape, strides))
+    param.grad = torch.ones(shape)
+    opt = ft.SGD([param], lr=0.5)
+    if shared:
+        with pytest.raises(RuntimeError, match="several of its elements share memory"):
+            opt.step()
+    else:
+        opt.step()
+    assert base.sum() == 12 - (not shared) * 3
+
+
 def test_a_refused_first_step_leaves_no_state():
     shared = torch.ones(6)
     pairs = {

@@ -24,7 +24,12 @@ Examples:
 
 from typing import Any
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError('fastadam.torch needs PyTorch: pip install "fastadam[torch]"') from error
 
 from .. import optimizers
 from ..kernels import pool

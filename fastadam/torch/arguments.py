@@ -39,11 +39,12 @@ def plain(name: str, value: Any) -> Any:
 
 
 def check_flags(flags: Values) -> None:
-    """Refuse what PyTorch refuses, in its words."""
+    """Refuse what PyTorch's fused optimizers refuse."""
     if flags.get("fused") and flags.get("foreach"):
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     if flags.get("differentiable"):
-        raise RuntimeError("`fused` does not support `differentiable`")
+        name = "`fused`" if flags.get("fused") else "fastadam.torch"
+        raise RuntimeError(f"{name} does not support `differentiable`; leave it out")
     if flags.get("capturable"):
         raise ValueError(
             "If capturable=True, params and state_steps must be on supported devices: "

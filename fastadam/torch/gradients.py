@@ -76,8 +76,7 @@ class Gradients(Inputs):
 
     def cleared(self) -> list[Operation]:
         """The operations that write zeros to those that were copied."""
-        copied = [tensor.detach() for tensor, _ in self.copies]
-        return [called(torch._foreach_zero_, copied)] if copied else []
+        return [called(torch.Tensor.zero_, tensor.detach()) for tensor, _ in self.copies]
 
     def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
         """The addresses if all gradients are there, and laid out as those looked at before."""
@@ -134,9 +133,8 @@ def check_tensor(tensor: Any, place: Place, owner: str) -> None:
     """
     name = f"the gradient of {place.name}"
     if tensor.layout != torch.strided:
-        name = "Adam" if owner == "AdamW" else owner  # the words of PyTorch
-        hint = ", please consider SparseAdam instead" if name == "Adam" else ""
-        raise RuntimeError(f"{name} does not support sparse gradients{hint}")
+        hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
+        raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
     part, dtype = place.part, name_of(tensor)
     fits = dtype in SUPPORTED and (dtype != "float64" or place.compute == dtype)
     if not fits or tensor.shape != part.shape:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from .counters import gather
+
 
 class Sealed:
     """A tensor that PyTorch hands on without a look at it."""
@@ -34,8 +36,11 @@ def _seal(value: Any) -> Any:
 
 def open_all(state: MutableMapping[Any, Any]) -> None:
     """Put copies of the tensors where they were sealed in."""
+    opened: dict[int, Any] = {}
     for param, entry in state.items():
         device = getattr(param, "device", None)
         for name, value in entry.items() if isinstance(entry, dict) else ():
             if isinstance(value, Sealed):
-                entry[name] = value.opened(device)
+                entry[name] = value.opened("cpu" if name == "step" else device)
+                opened[id(entry)] = entry
+    gather([*opened.values()], "step")

@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
+from threading import RLock
 from typing import Any, ClassVar
 
 import torch
 
+from ..budget import Budget
+from ..copies import Exchange
 from ..groups import Values, check_known
 from ..kernels.commit import insist
 from ..kernels.formats import compute_of
@@ -19,11 +22,14 @@ from ..options import NAMES, Options
 from ..signature import signature_of
 from ..step_info import StepInfo
 from .arguments import FLAGS, check_flags, twin_of
+from .averages import Averages, exchange_of
+from .budget import budget
 from .devices import turns_on
 from .fit import floats_of, master
 from .hyperparameters import Hyperparameters, Settled
 from .loading import open_all, sealed
-from .state import Averages, dtypes, exchange_of, without_leftovers
+from .locks import LOCKED
+from .state import dtypes, without_leftovers
 from .tensors import name_of
 from .walk import Walk
 
@@ -78,9 +84,12 @@ class Optimizer(torch.optim.Optimizer):
     _hyperparameters: Hyperparameters
     _handed_out = False  # whether others may have written to `state`
     _averages: Averages  # shared with what wraps an optimizer as its class
+    _lock: AbstractContextManager[Any]  # one thread at a time; a hook may call back
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if not isinstance(core := getattr(cls, "core", None), type):
+            raise TypeError(f"{cls.__name__}.core is {core!r}; set it to a class of fastadam")
         twin = twin_of(cls.core)
         known = inspect.signature(twin).parameters if twin else {}
         inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -95,6 +104,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
+        if not hasattr(self, "core"):
+            raise TypeError("fastadam.torch.Optimizer has no rule; take a subclass, such as AdamW")
         if len(args) > len(self._positional):
             raise TypeError(f"{name}() takes params and {self._positional}, not {len(args)} more")
         placed = dict(zip(self._positional, args, strict=False))
@@ -117,6 +128,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _set_up_core(self) -> None:
         """Make the optimizer of fastadam without arrays: its rule and constants."""
+        if "_lock" not in vars(self):
+            self._lock = RLock()
+            LOCKED.add(self)
         self._core = object.__new__(self.core)
         self._core._options = self._options
         self._hyperparameters = Hyperparameters(self._core)
@@ -128,12 +142,15 @@ class Optimizer(torch.optim.Optimizer):
             TypeError, ValueError: as the constructor.
             RuntimeError: inside `swap_ema()`, and for flags that do not go together.
         """
-        self._check_not_swapped()
         where = f"param_groups[{len(self.param_groups)}]: "
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{where}{param_group!r} is not a dict with 'params'")
         chosen = {**self.defaults, **param_group}
         check_flags(chosen)
         self._hyperparameters.check(chosen, where)
-        super().add_param_group(param_group)
+        with self._lock:
+            self._check_not_swapped()
+            super().add_param_group(param_group)
 
     @torch._disable_dynamo
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -149,8 +166,9 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._check_not_swapped()
-        self._stepped()
+        with self._lock:
+            self._check_not_swapped()
+            self._stepped()
         return loss
 
     def _stepped(self) -> None:
@@ -215,8 +233,9 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
-        self._check_not_swapped()
-        saved: Values = super().state_dict()
+        with self._lock:
+            self._check_not_swapped()
+            saved: Values = super().state_dict()
         return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
@@ -228,12 +247,13 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
-        self._check_not_swapped()
-        hook = self.register_load_state_dict_pre_hook(sealed)
-        try:
-            super().load_state_dict(state_dict)
-        finally:
-            hook.remove()
+        with self._lock:
+            self._check_not_swapped()
+            hook = self.register_load_state_dict_pre_hook(sealed)
+            try:
+                super().load_state_dict(state_dict)
+            finally:
+                hook.remove()
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
@@ -300,7 +320,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         self._check_not_swapped()
         state = self.state
-        with self._turn():
+        with self._lock, self._turn():
             return [
                 master(param, name, state.get(param, {}), self._options)
                 for param, name in zip(self._params(), self._names(), strict=True)
@@ -322,12 +342,23 @@ class Optimizer(torch.optim.Optimizer):
         }
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
-        with self._turn():
+        with self._lock, self._turn():
             state = {
                 number: floats_of(by_number[number], entry, names)
                 for number, entry in saved["state"].items()
             }
         return {**saved, "state": state}
+
+    def memory(self) -> Budget:
+        """The bytes of parameters, gradients, state and what else is kept in this process, as
+        [Optimizer.memory][fastadam.Optimizer.memory] counts them.
+
+        Gradients that are not there are taken to have the dtypes of their parameters.
+        """
+        groups = self._hyperparameters.now(self.param_groups)
+        pairs = zip(groups, self._sizes(), strict=True)
+        rules = [group.rule for group, size in pairs for _ in range(size)]
+        return budget(self._params(), rules, self._options)
 
     def _turn(self) -> AbstractContextManager[Any]:
         """What work on state is done in."""
@@ -347,20 +378,20 @@ class Optimizer(torch.optim.Optimizer):
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        self._check_not_swapped()
-        exchange = exchange_of(self._averages, self._params(), self.ema, self._shadows())
+        exchange: Exchange | None = None
         try:
-            with self._turn():
-                exchange.make()
+            with self._lock:
+                self._check_not_swapped()
+                exchange = exchange_of(self, self._averages)
+                with self._turn():
+                    exchange.make()
             self._written()
             yield
         finally:
-            with self._turn():
-                insist(exchange.undo)
-            self._written()
-
-    def _shadows(self) -> list[Any]:
-        return self.shadow if self._options.shadow_dtype is not None else []
+            if exchange:
+                with self._lock, self._turn():
+                    insist(exchange.undo)
+                self._written()
 
     def _written(self) -> None:
         """Let autograd know that the parameters were written to."""

@@ -1,24 +1,20 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
+from collections.abc import Iterator, MutableMapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from operator import is_
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..copies import Exchange
-from ..kernels.commit import Operation, put, updated, write
+from ..kernels.commit import Operation, updated
 from ..kernels.formats import Formats
 from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
 from .fit import Entry, fit
-from .layouts import addresses
-from .shards import local
-from .tensors import Place, name_of
+from .tensors import Place, flat, name_of
 
 
 class Entries:
@@ -32,10 +28,7 @@ class Entries:
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._entries = entries
-        self.drafts = [
-            {name: value for name, value in entry.items() if value is not None} for entry in entries
-        ]  # older versions of PyTorch save None for a momentum that is not there
+        self._entries, self.drafts = entries, list(map(_draft, entries))
 
     def publish(self) -> list[Operation]:
         """The operations that make the entries what the drafts are."""
@@ -44,6 +37,14 @@ class Entries:
             if entry.keys() != draft.keys() or not all(map(is_, entry.values(), draft.values())):
                 operations += [partial(dict.clear, entry), updated(entry, draft)]
         return operations
+
+
+def _draft(entry: Any) -> Any:
+    """A copy of an entry, without what is None: older versions of PyTorch save a momentum so that
+    is not there."""
+    if not isinstance(entry, dict):
+        return entry
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 @contextmanager
@@ -81,6 +82,13 @@ class TensorState(State):
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
+    def follow(self) -> None:
+        """See the tensors that are in the entries now, which are like those before."""
+        for name, arrays in self.arrays.items():
+            for i, array in enumerate(arrays):
+                if array is not None:
+                    arrays[i] = flat(self._drafts[i][name])
+
     def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         arrays = []
         for i in numbers:
@@ -88,58 +96,6 @@ class TensorState(State):
             tensor = self._drafts[i][kept.name] = place.zeros(column)
             arrays.append(place.seen(tensor, column.per))
         return arrays
-
-
-class Counters:
-    """Host numbers of all parameters, such as their steps: a vector each, seen as 0-dim tensors.
-
-    Args:
-        starts: what each begins at, by name.
-
-    Attributes:
-        tensors: the 0-dim tensors by name, which stand in the entries.
-    """
-
-    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
-        self._vectors: dict[str, Any] = {}
-        self.tensors: dict[str, list[Any]] = {}
-        for name, start in starts.items():
-            values = [float(entry.get(name, start)) for entry in entries]
-            dtype = torch.float32 if name == "step" else torch.float64
-            vector = torch.tensor(values, dtype=dtype, device="cpu")
-            self.tensors[name] = list(vector.unbind())
-            for entry, number in zip(entries, self.tensors[name], strict=True):
-                entry[name] = number
-            self._vectors[name] = vector.numpy()
-        self._places = addresses([each[0] for each in self.tensors.values()])
-        self._note()
-
-    def _note(self) -> None:
-        self._known = [vector.tobytes() for vector in self._vectors.values()]
-
-    @property
-    def touched(self) -> bool:
-        """Whether somebody else wrote to them, or moved them."""
-        moved = addresses([each[0] for each in self.tensors.values()]) != self._places
-        return moved or self._known != [vector.tobytes() for vector in self._vectors.values()]
-
-    def __getitem__(self, name: str) -> Any:
-        """The numbers of a name, one for each parameter."""
-        return self._vectors[name]
-
-    def followed(
-        self, active: Sequence[bool], carried: Mapping[str, Sequence[float]]
-    ) -> list[Operation]:
-        """The operations that take over what a step does to the parameters that have a gradient."""
-        after = dict[str, Any](carried)
-        if "step" in self._vectors:
-            after["step"] = self._vectors["step"] + (True if all(active) else np.array(active))
-        after = {
-            name: np.asarray(value, self._vectors[name].dtype) for name, value in after.items()
-        }
-        known = [after.get(name, vector).tobytes() for name, vector in self._vectors.items()]
-        writes = [write(self._vectors[name], values) for name, values in after.items()]
-        return writes + put(self, _known=known)
 
 
 class TensorCopies:
@@ -160,46 +116,32 @@ class TensorCopies:
             self.streams[name] = [
                 place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
             ]
+        self._entries = entries
+
+    def follow(self) -> None:
+        """See the tensors that are in the entries now, which are like those before."""
+        for name, arrays in self.streams.items():
+            arrays[:] = [flat(entry[name]) for entry in self._entries]
 
 
-class Averages:
-    """Where the averages of an optimizer are: in its state, or in the place of its parameters."""
+def check_entry(
+    entry: Any, needed: Set[str], tensors: Set[str], numbers: Set[str], name: str
+) -> None:
+    """Refuse state of a parameter of which something is missing or of the wrong kind.
 
-    swapped: Exchange | None = None
-
-
-@torch.no_grad()
-def exchange_of(
-    holder: Averages, params: Sequence[Any], averages: Sequence[Any], shadows: Sequence[Any]
-) -> Exchange:
-    """An exchange of parameters and their averages, ready to be made; shadows follow."""
-    there, back = list[Operation](), list[Operation]()
-    for param, average in zip(map(_part, params), map(_part, averages), strict=True):
-        if average is param or (param.numel() and param.data_ptr() == average.data_ptr()):
-            continue  # one that has taken no step stands for its own average
-        if average.dtype == param.dtype:
-            aside = torch.empty_like(param)
-            swaps = [write(aside, param), write(param, average), write(average, aside)]
-            there += swaps
-            back += swaps
-        else:  # sixteen bits could not give the average back
-            there.append(write(param, average))
-            back.append(write(param, param.clone()))
-    pairs = zip(map(_part, shadows), map(_part, params), strict=False)
-    refreshed = [write(shadow, param) for shadow, param in pairs]
-    return Exchange(holder, [*there, *refreshed], [*back, *refreshed])
-
-
-def _part(tensor: Any) -> Any:
-    return local(tensor).detach()
-
-
-def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
-    """Refuse state of a parameter of which something is missing, and steps that are no count.
+    Args:
+        needed: the names that are there if there is any state.
+        tensors, numbers: names that stand for tensors and for single numbers, if they are there.
 
     Raises:
-        ValueError: naming the parameter.
+        TypeError, ValueError: naming the parameter and the entry.
     """
+    if not isinstance(entry, dict):
+        raise TypeError(f"the state of {name} is {entry!r:.60}, not a dict of tensors")
+    for key in tensors & entry.keys():
+        _check_tensor(entry[key], f"state {key!r} of {name}")
+    for key in numbers & entry.keys():
+        _check_number(entry[key], f"state {key!r} of {name}")
     if entry and (missing := needed - entry.keys()):
         raise ValueError(
             f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
@@ -208,6 +150,26 @@ def check_entry(entry: Entry, needed: Set[str], name: str) -> None:
     step = float(entry.get("step", 0))
     if not step >= 0 or step % 1:
         raise ValueError(f"the state of {name} has step={step}, which is no count; write another")
+
+
+def _check_tensor(value: Any, what: str) -> None:
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{what} is {value!r:.60} of type {type(value).__name__}, not a tensor; put one in "
+            "its place, such as torch.zeros_like(param)"
+        )
+    if value.layout != torch.strided or value.dtype.is_complex or value.is_meta:
+        raise TypeError(
+            f"{what} is a {value.layout} tensor of {value.dtype} on {value.device}; put a dense "
+            "tensor of real numbers in its place"
+        )
+
+
+def _check_number(value: Any, what: str) -> None:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{what} is {value!r:.60}, not a number") from None
 
 
 def check_copies(options: Options, places: Sequence[Place]) -> None:

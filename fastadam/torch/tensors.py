@@ -23,6 +23,8 @@ TYPES = {
     "float16": "=f2",
     "int8": "|i1",
     "int16": "=i2",
+    "int32": "=i4",
+    "int64": "=i8",
 }
 
 
@@ -94,24 +96,43 @@ def check_param(part: Any, name: str) -> None:
     """Refuse a parameter that no kernel moves.
 
     Raises:
-        RuntimeError: for another dtype or device; what PyTorch's fused kernels refuse, in its
-            words.
+        RuntimeError: for another dtype or device, and for elements that share memory.
     """
-    if not part.dtype.is_floating_point:
-        raise RuntimeError(
-            "`fused=True` requires all the params to be floating point Tensors of supported "
-            f"devices: ['cpu', 'cuda'] but {part.dtype} and {part.device.type}"
-        )
     if name_of(part) not in SUPPORTED:
+        way_out = (
+            "convert the model with .float() or .bfloat16()"
+            if part.dtype.is_floating_point
+            else "leave it out"
+        )
         raise RuntimeError(
-            f"{name} has dtype {part.dtype}; {', '.join(SUPPORTED)} are supported: convert the "
-            "model with .float() or .bfloat16()"
+            f"{name} has dtype {part.dtype}; {', '.join(SUPPORTED)} are supported: {way_out}"
         )
     check_memory(part, name)
-    if any(
-        stride == 0 < length - 1 for length, stride in zip(part.shape, part.stride(), strict=True)
-    ):
-        raise RuntimeError(f"{name} is expanded: elements share memory; clone() it")
+    if not (part.is_contiguous() or _apart(part)):
+        kind = "expanded" if 0 in part.stride() else "as_strided"
+        raise RuntimeError(
+            f"{name} with shape {tuple(part.shape)} and strides {part.stride()} is {kind}: several "
+            "of its elements share memory; give the optimizer the tensor that it is a view of"
+        )
+
+
+def _apart(tensor: Any) -> bool:
+    """Whether each element has memory of its own."""
+    pairs = zip(tensor.stride(), tensor.shape, strict=True)
+    dims = sorted((stride, length) for stride, length in pairs if length > 1)
+    if not tensor.numel():
+        return True
+    last = 0
+    for stride, length in dims:
+        if stride <= last:
+            break
+        last += stride * (length - 1)
+    else:
+        return True
+    places = torch.zeros(1, dtype=torch.int64)  # dims interleave, as of no usual view
+    for stride, length in dims:
+        places = (places[:, None] + stride * torch.arange(length)).reshape(-1)
+    return len(places.unique()) == len(places)
 
 
 def walkable(tensor: Any) -> bool:

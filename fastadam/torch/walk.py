@@ -8,20 +8,22 @@ from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
+from ..convert import SCALE
 from ..kernels.commit import Operation, commit, put
+from ..kernels.formats import COMPENSATION
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..state import Carried
 from ..step_info import late_info, new_info
+from .counters import Counters
 from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
 from .members import Members
-from .state import Counters, Entries, TensorCopies, TensorState, check_copies, check_entry, dtypes
+from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, dtypes
 from .tensors import name_of
 from .watch import Watch
 
@@ -97,10 +99,15 @@ class Walk:
         members, live = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
-        self._entries, self._drafts, needed = live, Entries(live), self._needed()
+        needed = self._needed()
+        single = {"step", *self._core.carried}
+        tensors = {COMPENSATION, *dtypes(self._options)}
+        for name in {name for rule in self._rules for name in rule.state}:
+            tensors |= {name, name + SCALE}
+        self._entries, self._drafts = live, Entries(live)
         entries = self._drafts.drafts
         for entry, name in zip(entries, members.names, strict=True):
-            check_entry(entry, needed, name)
+            check_entry(entry, needed, tensors, single, name)
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
@@ -109,8 +116,8 @@ class Walk:
         state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
             commit(state.extended(position, len(members.by_group[number]), carried, ()))
-        numbers = [self._counters[name].tolist() for name in self._core.carried]
-        each = list(zip(*numbers, strict=True)) if carried else [()] * len(steps)
+        host = [self._counters[name].tolist() for name in self._core.carried]
+        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
         state.count = max([*steps, last._state.count if last else 0])
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
@@ -226,8 +233,7 @@ class Walk:
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
             if self._options.noisy:
-                steps = self._counters["step"].astype(np.int64)
-                plan.draw(self._draws, count - steps)
+                plan.draw(self._draws, count - self._counters["step"])
             seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, count + 1)
         if plan.stale and (verdict == "update" or self._counted):

@@ -1,0 +1,55 @@
+"""Parameters that change places with their averages, for evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..copies import Exchange
+from ..kernels.commit import Operation, write
+from .shards import local
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+class Averages:
+    """Where the averages of an optimizer are: in its state, or in the place of its parameters.
+
+    Attributes:
+        swapped: the exchange in force.
+    """
+
+    swapped: Exchange | None = None
+
+
+@torch.no_grad()
+def exchange_of(optimizer: Optimizer, holder: Averages) -> Exchange:
+    """An exchange of parameters and their averages, ready to be made.
+
+    The copies in low precision follow.
+    """
+    params, averages, state = optimizer._params(), optimizer.ema, optimizer.state
+    there, back = list[Operation](), list[Operation]()
+    for param, average in zip(params, averages, strict=True):
+        if "ema" not in state.get(param, ()):
+            continue  # it is its own average
+        part, other = _part(param), _part(average)
+        if part.dtype == other.dtype:
+            aside = torch.empty_like(part)
+            swaps = [write(aside, part), write(part, other), write(other, aside)]
+            there += swaps
+            back += swaps
+        else:  # sixteen bits could not give the average back
+            there.append(write(part, other))
+            back.append(write(part, part.clone()))
+    refreshed = list[Operation]()
+    if optimizer._options.shadow_dtype is not None:
+        pairs = zip(optimizer.shadow, params, strict=True)
+        refreshed = [write(_part(shadow), _part(param)) for shadow, param in pairs]
+    return Exchange(holder, [*there, *refreshed], [*back, *refreshed])
+
+
+def _part(tensor: Any) -> Any:
+    return local(tensor).detach()
