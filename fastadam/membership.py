@@ -7,6 +7,7 @@ from typing import Any
 from .accumulator import Accumulator
 from .algorithm import Algorithm
 from .copies import Copies
+from .forks import watch
 from .groups import Edits, Group, ParamGroup, ParamGroups, Values
 from .launch_plan import Plan
 from .memory.device import lock_for
@@ -46,6 +47,7 @@ class Membership(Algorithm):
             options.check_params(array.dtype.name for array in self._parameters.arrays)
             self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
+        watch(self)
 
     def _add(self, raw: Any, alone: bool = False) -> None:
         """Add a group, or nothing if anything about it is wrong."""

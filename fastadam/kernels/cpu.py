@@ -9,7 +9,7 @@ import numpy as np
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
-from . import pool, primitives
+from . import float_mode, pool, primitives
 from .link import digest, linked
 from .pool import address_of
 from .primitives import ask, call
@@ -48,6 +48,7 @@ word = primitives.Memory(()).integer
 
 class Memory(primitives.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
+    enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide, lanes = None, 1
 
 

@@ -2,15 +2,19 @@
 
 import re
 import struct
+import sys
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from functools import cache
+from threading import RLock
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
+from .. import forks
 from ..rules import Rule
 from . import template
 from .compose import Stream, record_of, update_of
@@ -28,8 +32,28 @@ class Kernel:
     run: Callable[[int], None]
 
 
-_made: dict[tuple[Any, ...], Kernel] = {}
-_making = Lock()
+_made: MutableMapping[Rule, dict[Any, Kernel]] = WeakKeyDictionary()
+_alike: WeakValueDictionary[Any, Kernel] = WeakValueDictionary()  # those of equal rules are shared
+_making = RLock()
+_halted: list[Any] = []  # the lock of Numba's compiler, where a fork has waited for it
+
+
+def _halt() -> None:
+    """Let no thread compile while the process is forked: a child would wait for it forever."""
+    _making.acquire()
+    lock = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    if lock:
+        lock.acquire()
+        _halted.append(lock)
+
+
+def _resume() -> None:
+    while _halted:
+        _halted.pop().release()
+    _making.release()
+
+
+forks.register(before=_halt, after_in_parent=_resume, after_in_child=_resume)
 
 
 def default_target() -> ModuleType:
@@ -52,12 +76,12 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = 
         TypeError: if the rule does not return what it declares, or cannot be compiled.
     """
     target = target or default_target()
-    key = (rule, streams, target)
     with _making:
-        if key not in _made:
+        made, key = _made.setdefault(rule, {}), (streams, target)
+        if key not in made:
             with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
-                _made[key] = _make(rule, streams, target)
-        return _made[key]
+                made[key] = _make(rule, streams, target)
+        return made[key]
 
 
 def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
@@ -67,21 +91,33 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     def swap(value: Any) -> Any:
         return target.swap(value, compute)
 
-    memory = target.Memory([stream.name for stream in streams])
+    memory = _memory(target, tuple(stream.name for stream in streams))
     slots = {
         "update": update_of(rule, streams, memory),
         "teams": memory.teams,
+        "enter": memory.enter,
+        "leave": memory.leave,
         "integer": memory.integer,
     }
     mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
+    key = (name, streams, target) if target.RECIPE else object()
+    if known := _alike.get(key):
+        return known
     try:
         run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
         raise _explained(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    return Kernel(name, streams, record, target, run)
+    made = _alike[key] = Kernel(name, streams, record, target, run)
+    return made
+
+
+@cache
+def _memory(target: ModuleType, names: tuple[str, ...]) -> Any:
+    """Access to streams of these names; Numba never forgets what it is made from."""
+    return target.Memory(names)
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
