@@ -7,7 +7,7 @@ from .accumulator import Accumulator
 from .ahead import Ahead
 from .gate import Gate, capturing
 from .graph_step import GraphStep
-from .groups import Values, checked
+from .groups import ReadOnly, Values, checked
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
 from .launch import Launch, alike, kept_for, kernel_for
@@ -148,7 +148,7 @@ class Plan:
             TypeError, ValueError: if `hyper` does not return a number for each name.
         """
         for cohort, place, write in self._pairs:
-            write(hyper(values[place], cohort.step + 1))
+            write(hyper(values[place], cohort.step - cohort.since + 1))
 
     def carry(
         self, carry: Callable[[Values, int], Mapping[str, float]], values: Sequence[Values]
@@ -158,16 +158,17 @@ class Plan:
         Raises:
             TypeError, ValueError: if `carry` does not return a finite number for each name.
         """
-        carried = []
+        carried: list[Values] = []
         for cohort in self._state.cohorts:
-            group = values[cohort.group] | dict(zip(self._carried, cohort.carried, strict=True))
+            numbers = dict(zip(self._carried, cohort.carried, strict=True))
+            group: Values = ReadOnly({**values[cohort.group], **numbers})
             after = carry(group, cohort.step + 1)
             if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
                 raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
             cohort.next = tuple(
                 checked(name, after[name], 0.0, "carry(): ") for name in self._carried
             )
-            carried.append({**group, **after})
+            carried.append(ReadOnly({**group, **after}))
         return carried
 
     def draw(self, numbers: Any, late: Any) -> None:

@@ -11,6 +11,7 @@ from .launch import Kept, alike
 from .memory.checks import Span, span
 from .memory.dtypes import named
 from .memory.flat import ALIGNMENT, aligned_zeros
+from .rules import Rule
 
 Carried = tuple[float, ...]
 
@@ -21,12 +22,15 @@ class Cohort:
     Attributes:
         carried: host numbers that go from step to step, such as NAdam's product.
         next: what they will be after the step.
+        since: how many of its steps `hyper` does not count: those before its state began.
     """
 
-    __slots__ = ("active", "carried", "group", "next", "step")
+    __slots__ = ("active", "carried", "group", "next", "since", "step")
 
-    def __init__(self, group: int, step: int, carried: Carried, active: bool) -> None:
-        self.group, self.step, self.active = group, step, active
+    def __init__(
+        self, group: int, step: int, carried: Carried, active: bool, since: int = 0
+    ) -> None:
+        self.group, self.step, self.active, self.since = group, step, active, since
         self.carried = self.next = carried
 
 
@@ -89,13 +93,36 @@ class State:
         self.settle()
         return [self.cohorts[number].carried for number in self.cohort_of]
 
+    @property
+    def since(self) -> list[int]:
+        """The steps of each parameter before its state began."""
+        return [self.cohorts[number].since for number in self.cohort_of]
+
+    def begin(self, rules: Sequence[Rule]) -> None:
+        """Let steps count from now on for parameters whose rules have state yet to be created, as
+        for an optimizer of which PyTorch saves no step: whether there is state is all it knows."""
+        self.know(name for rule in rules for name in rule.state)
+        fresh = [
+            any(self.arrays[name][number] is None for name in rule.state)
+            for number, rule in enumerate(rules)
+        ]
+        if any(fresh):
+            both = zip(fresh, self.steps, self.since, strict=True)
+            since = [step if new else known for new, step, known in both]
+            self.regroup(self.steps, self.carried, self.active, since)
+
     def regroup(
-        self, steps: Sequence[int], carried: Sequence[Carried], active: Sequence[bool]
+        self,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        since: Sequence[int] | None = None,
     ) -> None:
-        """Say how many steps each parameter has taken, what it carries, whether it goes on."""
-        numbers: dict[tuple[int, int, Carried, bool], int] = {}
+        """Say how many steps each parameter has taken, what it carries, whether it goes on, and
+        how many of the steps `hyper` does not count, if that changes."""
+        numbers: dict[tuple[int, int, Carried, bool, int], int] = {}
         groups = [self.cohorts[number].group for number in self.cohort_of]
-        keys = zip(groups, steps, carried, active, strict=True)
+        keys = zip(groups, steps, carried, active, since or self.since, strict=True)
         self.cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
         self.cohorts, self.active = [Cohort(*key) for key in numbers], list(active)
 
@@ -151,7 +178,7 @@ class State:
         """Take over saved state, in the formats of what is kept for each parameter."""
         self.settle()
         self.count = count
-        self.regroup(steps, carried, [True] * len(steps))
+        self.regroup(steps, carried, [True] * len(steps), [0] * len(steps))
         for name, known in self.arrays.items():
             saved = [entry.get(name) for entry in entries]
             known[:] = [None if s is None else k for s, k in zip(saved, known, strict=True)]

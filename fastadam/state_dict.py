@@ -39,7 +39,8 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in opt._state.arrays.items()}
-            wanted = [name for name in group.rule.state if name in opt._state.arrays]
+            needed = () if opt.uncounted else group.rule.state  # which may begin at any step
+            wanted = [name for name in needed if name in opt._state.arrays]
             arrays |= {name: _live(opt, group, name, number) for name in wanted}
             known = {name: array for name, array in arrays.items() if array is not None}
             kept = {name: np.array(array) if copy else array for name, array in known.items()}
@@ -153,7 +154,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         steps, entries, owners, opt._parameters.arrays, labels, strict=True
     ):
         if step or entry:
-            wanted = {*opt.carried} | ({*()} if group.switched else {*group.rule.state})
+            free = group.switched or opt.uncounted
+            wanted = {*opt.carried} | ({*()} if free else {*group.rule.state})
             check_entry(entry, wanted, {*opt.carried}, param, label)
             check_compensation(entry, opt._options.formats(param), label)
     carried = [

@@ -6,11 +6,11 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from threading import RLock
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class Kernel:
     run: Callable[[int], None]
 
 
-_made: MutableMapping[Rule, dict[Any, Kernel]] = WeakKeyDictionary()
-_alike: WeakValueDictionary[Any, Kernel] = WeakValueDictionary()  # those of equal rules are shared
+_made: dict[Any, Kernel] = {}  # by what rules are made of; LLVM never frees what it compiled
+_marks: MutableMapping[Rule, dict[str, str]] = WeakKeyDictionary()
 _making = RLock()
 _halted: list[Any] = []  # the lock of Numba's compiler, where a fork has waited for it
 
@@ -77,11 +77,24 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = 
     """
     target = target or default_target()
     with _making:
-        made, key = _made.setdefault(rule, {}), (streams, target)
-        if key not in made:
-            with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
-                made[key] = _make(rule, streams, target)
-        return made[key]
+        with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
+            key = rule.name, rule.state, rule.hyper, _mark(rule, streams), streams, target
+            if key not in _made:
+                _made[key] = _make(rule, streams, target)
+        return _made[key]
+
+
+def _mark(rule: Rule, streams: Sequence[Stream]) -> str:
+    """The digest of a rule in the arithmetic of its streams: the same for one that is made again,
+    as in a cell of a notebook."""
+    marks, compute = _marks.setdefault(rule, {}), streams[0].storage.compute
+    if compute not in marks:
+        marks[compute] = digest(partial(_swapped, compute), rule.settled)
+    return marks[compute]
+
+
+def _swapped(compute: str, value: Any) -> Any:
+    return np.dtype(compute).type(value) if type(value) is float else value
 
 
 def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
@@ -91,7 +104,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     def swap(value: Any) -> Any:
         return target.swap(value, compute)
 
-    memory = _memory(target, tuple(stream.name for stream in streams))
+    memory = target.Memory([stream.name for stream in streams])
     slots = {
         "update": update_of(rule, streams, memory),
         "teams": memory.teams,
@@ -101,23 +114,13 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     }
     mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
-    key = (name, streams, target) if target.RECIPE else object()
-    if known := _alike.get(key):
-        return known
     try:
         run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
         raise _explained(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    made = _alike[key] = Kernel(name, streams, record, target, run)
-    return made
-
-
-@cache
-def _memory(target: ModuleType, names: tuple[str, ...]) -> Any:
-    """Access to streams of these names; Numba never forgets what it is made from."""
-    return target.Memory(names)
+    return Kernel(name, streams, record, target, run)
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:

@@ -138,6 +138,8 @@ class Walk:
         parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
         for group, numbers in zip(groups, self._members.by_group, strict=True):
             group.params = numbers
+        if self._core.uncounted:
+            self._state.begin([group.rule for group in groups for _ in group.params])
         return Plan(
             [groups[number] for number in self._used],
             parameters,
