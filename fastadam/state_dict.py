@@ -90,7 +90,8 @@ def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
 
 def _counter(step: int) -> Any:
     """A step count as PyTorch keeps it, in a wider type where that could not tell it exactly."""
-    return np.array(step, np.float32 if step <= 1 << 24 else np.float64)
+    dtypes = {1 << 24: np.float32, 1 << 53: np.float64}
+    return np.array(step, next((dtype for top, dtype in dtypes.items() if step <= top), np.int64))
 
 
 def _groups(opt: Optimizer) -> list[Values]:

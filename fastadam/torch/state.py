@@ -1,5 +1,6 @@
 """What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
 
+import math
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
@@ -15,6 +16,8 @@ from ..state import State
 from .fit import Entry, fit
 from .layouts import addresses
 from .tensors import Place, name_of
+
+FLOAT32_COUNTS = 1 << 24  # adding one to it changes nothing in float32
 
 
 @contextmanager
@@ -67,17 +70,21 @@ class Counters:
 
     Args:
         starts: what each begins at, by name.
+        count: the largest of the steps, which are kept in float32 as long as that can tell them.
 
     Attributes:
         tensors: the 0-dim tensors by name, which stand in the entries.
+        last: the count beyond which they would have to be wider.
     """
 
-    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
+    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float], count: int) -> None:
         self._vectors: dict[str, Any] = {}
+        self.last = FLOAT32_COUNTS if count < FLOAT32_COUNTS else math.inf
         self.tensors: dict[str, list[Any]] = {}
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
-            dtype = torch.float32 if name == "step" else torch.float64
+            narrow = name == "step" and self.last == FLOAT32_COUNTS
+            dtype = torch.float32 if narrow else torch.float64
             vector = torch.tensor(values, dtype=dtype, device="cpu")
             self.tensors[name] = list(vector.unbind())
             for entry, number in zip(entries, self.tensors[name], strict=True):

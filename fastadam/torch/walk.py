@@ -42,7 +42,10 @@ class Walk:
     _members: Members
     _entries: list[Entry]
     _counters: Counters
+    _state: TensorState
+    _copies: TensorCopies
     _turns: Turns
+    _drawn: Any = None  # the cohorts for which launches know what their noise follows
 
     def __init__(
         self,
@@ -107,7 +110,8 @@ class Walk:
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
-        self._counters = Counters(entries, start | self._core.carried)
+        count = max([*steps, last._state.count if last else 0])
+        self._counters = Counters(entries, start | self._core.carried, count)
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
@@ -117,7 +121,7 @@ class Walk:
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
-        state.count = max([*steps, last._state.count if last else 0])
+        state.count = count
         self._entries = entries
 
     def _needed(self) -> set[str]:
@@ -183,6 +187,7 @@ class Walk:
             and all(map(is_, params, self._members.everyone))
             and not any(param.grad is not None for param in self._members.rest)
             and not self._counters.touched
+            and self._state.count < self._counters.last
             and self._watch.params_stay()
             and not (owner._handed_out and not self._watch.state_stays())
         )
@@ -209,9 +214,9 @@ class Walk:
         )
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
-            if self._options.noisy:
-                steps = self._counters["step"].astype(np.int64)
-                plan.draw(self._draws, state.count - steps)
+            if self._options.noisy and self._drawn is not state.cohort_of:
+                plan.draw(self._draws, state.count - np.array(state.steps))
+                self._drawn = state.cohort_of
             seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, state.count + 1)
         if plan.stale and (verdict == "update" or self._counted):
