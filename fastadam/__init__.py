@@ -6,6 +6,8 @@ Nothing is imported before its first use, so that `import fastadam` takes millis
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import forks as forks
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ class Algorithm:
         rule: what one element does in one step.
         defaults: the hyperparameters, and what they are unless given.
         carried: float64 host numbers kept for each parameter, and what they start at.
-        uncounted: whether PyTorch saves no step for it, so that any loaded state is past the first.
+        uncounted: whether PyTorch saves no step for it, so that any loaded state is past the first,
+            and `hyper` counts steps from the first one whose rule has state.
     """
 
     rule: Rule
@@ -27,7 +28,7 @@ class Algorithm:
         """The constants of one step, computed in float64 on the host.
 
         Args:
-            group: the hyperparameters of the group, schedules already evaluated.
+            group: the hyperparameters of the group, schedules already evaluated; read-only.
             step: how many steps the parameter has taken, this one included; counted from 1.
 
         Returns:

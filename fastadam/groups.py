@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from operator import is_
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,22 @@ NOT_NEGATIVE |= {"initial_accumulator_value", "l1"}
 BELOW_ONE = {"betas", "rho", "alpha"}
 NO_NUMBERS = ("b", "c", "S", "U")  # kinds of NumPy's that float() takes all the same
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
+
+
+class ReadOnly(Values):
+    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "the group that hyper(), carry(), initial(), variant() and check() get is read-only; "
+            "return what follows from it, or take a copy: dict(group)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 def check_known(names: Iterable[str], defaults: Iterable[str], where: str) -> None:
@@ -156,7 +172,7 @@ class Group:
         known = {k: v for k, v in raw.items() if k not in CARRIED}
         check_known(known, defaults, f"{where}the optimizer")
         _check_param_names(raw, params, where)
-        self._values: Values = {}
+        values: Values = {}
         self._schedules: dict[str, Callable[[int], Any]] = {}
         for name, default in defaults.items():
             if name not in raw:
@@ -168,10 +184,11 @@ class Group:
             if callable(value):
                 self._schedules[name] = value
             else:
-                self._values[name] = checked(name, value, default, where)
+                values[name] = checked(name, value, default, where)
         self.scheduled = bool(self._schedules)
         self.switched = bool(self._schedules.keys() - {"lr"})
-        dict.update(raw, self._values)
+        dict.update(raw, values)
+        self._values = ReadOnly(values)
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
@@ -181,7 +198,7 @@ class Group:
         for name, schedule in self._schedules.items():
             where = f"{self.where}at step {step} "
             values[name] = checked(name, schedule(step), self._defaults[name], where)
-        return values if lr is None else values | {"lr": lr}
+        return ReadOnly(values if lr is None else values | {"lr": lr})
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}

@@ -7,7 +7,7 @@ from .accumulator import Accumulator
 from .ahead import Ahead
 from .gate import Gate, capturing
 from .graph_step import GraphStep
-from .groups import Values, checked
+from .groups import ReadOnly, Values, checked
 from .kernels import threads
 from .kernels.commit import Operation, commit, counter, put
 from .kernels.factory import Kernel
@@ -144,7 +144,11 @@ class Plan:
         grouping, self._numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
         self._pairs = [
-            (cohort.base, number if self._carried else cohort.group, launch.writer(number))
+            (
+                cohort.base + cohort.since,
+                number if self._carried else cohort.group,
+                launch.writer(number),
+            )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
             if cohort.active
@@ -187,15 +191,16 @@ class Plan:
     ) -> tuple[list[Values], list[Carried]]:
         """The hyperparameters of each cohort, with what it carries after the step among them; and
         these numbers by themselves."""
-        groups, carried = [], []
+        groups, carried = list[Values](), list[Carried]()
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
-            group = {**values[cohort.group], **dict(zip(self._carried, before, strict=True))}
+            known = dict(zip(self._carried, before, strict=True))
+            group: Values = ReadOnly({**values[cohort.group], **known})
             after = author.carry(group, cohort.steps(step - 1) + 1)
             if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
                 raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
-            known = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
-            carried.append(tuple(known) if cohort.active else before)
-            groups.append({**group, **after})
+            new = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
+            carried.append(tuple(new) if cohort.active else before)
+            groups.append(ReadOnly({**group, **after}))
         return groups, carried
 
     def draw(self, numbers: Any, late: Any) -> None:

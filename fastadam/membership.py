@@ -8,6 +8,7 @@ from typing import Any
 from .accumulator import Accumulator
 from .algorithm import Algorithm
 from .copies import Copies
+from .forks import watch
 from .groups import Edits, Group, ParamGroup, ParamGroups, Values
 from .kernels.commit import Operation, commit, put
 from .launch_plan import Plan
@@ -47,6 +48,7 @@ class Membership(Algorithm):
                 self._add({"params": params}, alone=True)
             options.check_params(array.dtype.name for array in self._parameters.arrays)
         self._base = {*vars(self), "_base"} - own
+        watch(self)
 
     def _add(self, raw: Any, alone: bool = False) -> None:
         """Add a group, or nothing if anything about it is wrong."""

@@ -40,18 +40,19 @@ class Noise:
     def renew(self, step: int) -> None:
         """Give the keys of a step of the optimizer; those of a parameter follow its own count."""
         for launch in self._launches:
-            key = _hashes(step - launch.late, *self._seeds)
+            count = step - launch.late
+            key = _hashes(count, self._seeds[0], self._seeds[1] ^ (count >> 32))
             if "dither" in launch.numbers:
                 launch.tell("dither", key)
             if "noise" in launch.numbers:
                 launch.tell("noise", _hashes(launch.draws, key, self._seeds[0]))
 
 
-def _hashes(counters: Any, key: Any, second_key: int) -> Any:
+def _hashes(counters: Any, key: Any, second_key: Any) -> Any:
     """The hashes of some counters; that of a single one in a tenth of the time of NumPy."""
     if isinstance(counters, np.ndarray):
         return hashed(np.uint32(counters & LOW), np.uint32(key), np.uint32(second_key))
-    return _hash_of_one(int(counters), key, second_key)
+    return _hash_of_one(int(counters), key, int(second_key))
 
 
 def _folded(seed: int, start: int) -> int:

@@ -69,7 +69,7 @@ class Optimizer(Walk):
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
             at. `carry` moves them on, `hyper` finds them in its group, `state_dict` saves them.
         uncounted: of a subclass, whether PyTorch saves no step for it, so that any loaded state
-            is past the first.
+            is past the first, and `hyper` counts steps from the first one whose rule has state.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:

@@ -43,7 +43,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_threads(self.threads)
+        object.__setattr__(self, "threads", check_threads(self.threads))
         for name in ("clip_norm", "clip_value", "ema_decay"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _number(name, value))

@@ -22,6 +22,7 @@ class Rule:
     state: tuple[str, ...]
     hyper: tuple[str, ...]
     exact: bool = False
+    staged: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:

@@ -104,7 +104,7 @@ def count_of(step: Any, label: str) -> int:
     step = np.asarray(step)
     if step.shape != ():
         raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
-    if step.dtype.kind not in "fiu" or not 0 <= step < np.inf or step % 1:
+    if step.dtype.kind not in "fiu" or not 0 <= step < 1 << 63 or step % 1:
         raise ValueError(f"{label}: step={step} is no count")
     return int(step)
 

@@ -12,6 +12,7 @@ from .launch import Kept, alike
 from .memory.checks import Span, span
 from .memory.dtypes import named
 from .memory.flat import ALIGNMENT, aligned_zeros
+from .rules import Rule
 
 Carried = tuple[float, ...]
 
@@ -21,12 +22,14 @@ class Cohort:
 
     Attributes:
         base: the optimizer's count of steps less the cohort's, constant while the cohort is active.
+        since: how many of its steps `hyper` does not count: those before its state began.
     """
 
-    __slots__ = ("active", "base", "group", "step")
+    __slots__ = ("active", "base", "group", "since", "step")
 
-    def __init__(self, group: int, step: int, active: bool, count: int) -> None:
-        self.group, self.step, self.active, self.base = group, step, active, count - step
+    def __init__(self, group: int, step: int, active: bool, since: int, count: int) -> None:
+        self.group, self.step, self.active, self.since = group, step, active, since
+        self.base = count - step
 
     def steps(self, count: int) -> int:
         """The steps it has taken when the optimizer has counted so many."""
@@ -92,7 +95,7 @@ class State:
     ) -> list[Operation]:
         """The operations that add parameters of a new group, which have taken no step, and make
         room for state of these names."""
-        old, cohort = self.grouping, Cohort(group, 0, True, self.count)
+        old, cohort = self.grouping, Cohort(group, 0, True, 0, self.count)
         grouping = Grouping(
             [*old.cohorts, cohort],
             [*old.cohort_of, *[len(old.cohorts)] * parameters],
@@ -130,24 +133,50 @@ class State:
         self.settle()
         return [self.grouping.carried[number] for number in self.grouping.cohort_of]
 
+    @property
+    def since(self) -> list[int]:
+        """The steps of each parameter before its state began."""
+        return [self.cohorts[number].since for number in self.grouping.cohort_of]
+
+    def begin(self, rules: Sequence[Rule]) -> None:
+        """Let steps count from now on for parameters whose rules have state yet to be created, as
+        for an optimizer of which PyTorch saves no step: whether there is state is all it knows."""
+        arrays = self.with_names(name for rule in rules for name in rule.state)
+        fresh = [
+            any(arrays[name][number] is None for name in rule.state)
+            for number, rule in enumerate(rules)
+        ]
+        if any(fresh):
+            both = zip(fresh, self.steps, self.since, strict=True)
+            since = [step if new else known for new, step, known in both]
+            self.regroup(self.steps, self.carried, self.active, since)
+
     def regroup(
-        self, steps: Sequence[int], carried: Sequence[Carried], active: Sequence[bool]
+        self,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        since: Sequence[int] | None = None,
     ) -> None:
-        """Set how many steps each parameter has taken, what it carries, whether it takes part."""
-        self.grouping = self._grouping(steps, carried, active, self.count)
+        """Set how many steps each parameter has taken, what it carries, whether it takes part, and
+        how many of the steps `hyper` does not count, if that changes."""
+        self.grouping = self._grouping(steps, carried, active, since or self.since, self.count)
 
     def _grouping(
         self,
         steps: Sequence[int],
         carried: Sequence[Carried],
         active: Sequence[bool],
+        since: Sequence[int],
         count: int,
     ) -> Grouping:
-        numbers: dict[tuple[int, int, Carried, bool], int] = {}
+        numbers: dict[tuple[int, int, Carried, bool, int], int] = {}
         groups = [self.cohorts[number].group for number in self.grouping.cohort_of]
-        keys = zip(groups, steps, carried, active, strict=True)
+        keys = zip(groups, steps, carried, active, since, strict=True)
         cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
-        cohorts = [Cohort(group, step, there, count) for group, step, _, there in numbers]
+        cohorts = [
+            Cohort(group, step, there, before, count) for group, step, _, there, before in numbers
+        ]
         return Grouping(cohorts, cohort_of, list(active), [key[2] for key in numbers])
 
     def created(
@@ -231,5 +260,6 @@ class State:
             arrays[name] = live
             pairs = zip(live, saved, strict=True)
             operations += [write(array, values) for array, values in pairs if values is not None]
-        grouping = self._grouping(steps, carried, [True] * len(steps), count)
+        none = [0] * len(steps)
+        grouping = self._grouping(steps, carried, [True] * len(steps), none, count)
         return operations + put(self, arrays=arrays, grouping=grouping, count=count)

@@ -40,7 +40,8 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in opt._state.arrays.items()}
-            wanted = [name for name in group.rule.state if name in opt._state.arrays]
+            needed = () if opt.uncounted else group.rule.state  # which may begin at any step
+            wanted = [name for name in needed if name in opt._state.arrays]
             arrays |= {name: _live(opt, group, name, number) for name in wanted}
             known = {name: array for name, array in arrays.items() if array is not None}
             kept = {name: np.array(array) if copy else array for name, array in known.items()}
@@ -90,7 +91,8 @@ def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
 
 def _counter(step: int) -> Any:
     """A step count as PyTorch keeps it, in a wider type where that could not tell it exactly."""
-    return np.array(step, np.float32 if step <= 1 << 24 else np.float64)
+    dtypes = {1 << 24: np.float32, 1 << 53: np.float64}
+    return np.array(step, next((dtype for top, dtype in dtypes.items() if step <= top), np.int64))
 
 
 def _groups(opt: Optimizer) -> list[Values]:
@@ -154,7 +156,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         steps, entries, owners, opt._parameters.arrays, labels, strict=True
     ):
         if step or entry:
-            wanted = {*opt.carried} | ({*()} if group.switched else {*group.rule.state})
+            free = group.switched or opt.uncounted
+            wanted = {*opt.carried} | ({*()} if free else {*group.rule.state})
             check_entry(entry, wanted, {*opt.carried}, param, label)
             check_compensation(entry, opt._options.formats(param), label)
     carried = [

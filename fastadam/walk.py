@@ -69,6 +69,8 @@ class Walk(Membership):
         scaled = scaled or (plan is not None and plan.scaled)
         parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
         arrays, called = parameters.arrays, parameters.called("grads")
+        if self.uncounted:
+            self._state.begin([group.rule for group in self._groups for _ in group.params])
         self._plan = Plan(
             self._groups,
             parameters,

@@ -1,9 +1,13 @@
 """The disk cache: hit by a second process, never stale, never needed."""
 
+import compileall
 import shutil
 from pathlib import Path
 
+import pytest
 from processes import output
+
+import fastadam as fa
 
 RULE = """
 import numpy as np, fastadam as fa
@@ -122,3 +126,31 @@ def test_a_read_only_install_works(tmp_path):
     )
     assert output(code, NUMBA_CACHE_DIR=str(tmp_path)) == "-0.001 -0.001"
     assert not cached(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["zip", "pyc"])
+def test_a_package_without_source_files_works(form, tmp_path):
+    """From a zip file, and from byte code alone; kernels are cached all the same."""
+    package, place = Path(fa.__file__).parent, tmp_path / "site"
+    shutil.copytree(package, place / "fastadam", ignore=shutil.ignore_patterns("__pycache__"))
+    if form == "pyc":
+        assert compileall.compile_dir(place, legacy=True, quiet=1)
+        for path in place.rglob("*.py"):
+            path.unlink()
+        path = place
+    else:
+        path = Path(shutil.make_archive(str(tmp_path / "fa"), "zip", place))
+        shutil.rmtree(place)
+    step = RULE.format(factor=0.5, helper="x * 0.5") + STEP.replace("from own.rules", "# from")
+    cache = tmp_path / "cache"
+    printed = output(
+        f"import fastadam; print(fastadam.__file__){step}",
+        cwd=tmp_path,
+        PYTHONPATH=str(path),
+        NUMBA_CACHE_DIR=str(cache),
+        XDG_CACHE_HOME=str(cache),
+    )
+    where, moved = printed.split("\n")
+    assert where.startswith(str(path))
+    assert moved == "-0.5"
+    assert list(cache.rglob("*descent*.nbi"))

@@ -1,6 +1,8 @@
 """Rules of one's own: design, speed of writing them, and what is refused."""
 
+import gc
 import math
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from heavy_ball import HeavyBall, heavy_ball
 
 import fastadam as fa
+from fastadam.kernels import factory
 
 HALF = np.float32(0.5)
 THIRD = 1 / 3  # a plain float of the module takes the dtype of the parameter
@@ -208,6 +211,35 @@ def test_literals_beyond_the_dtype_are_infinite():
     assert fa.rule(hyper=("lr",))(bounded)(one, one, (), h)[0] == 0.5
 
 
+def test_a_rule_that_is_made_again_shares_its_kernels_and_is_freed():
+    def moved(factor):
+        @fa.rule(hyper=("lr",))
+        def cell(param, grad, state, h):
+            return param - h.lr * grad * factor, state
+
+        class Cell(fa.Optimizer):
+            rule = cell
+            defaults = {"lr": 1.0}
+
+            def hyper(self, group, step):
+                return {"lr": group["lr"]}
+
+        param = np.ones(3)
+        Cell(param, clip_value=2.0).step(np.ones(3))
+        return param[0], weakref.ref(cell), weakref.ref(Cell)
+
+    first, *_ = moved(0.5)
+    kernels = len(factory._made)
+    for _ in range(20):
+        again, *references = moved(0.5)
+    gc.collect()
+    assert first == again == 0.5
+    assert len(factory._made) == kernels
+    assert [reference() for reference in references] == [None, None]
+    assert moved(0.25)[0] == 0.75  # another rule of the same name
+    assert len(factory._made) == kernels + 1
+
+
 def test_a_variant_that_is_no_rule():
     class Wrong(HeavyBall):
         def variant(self, group):
@@ -312,6 +344,45 @@ def test_what_carry_returns_is_checked_before_anything_moves(after):
     with pytest.raises((TypeError, ValueError), match="carry"):
         Wrong(param).step(np.ones(3, np.float32))
     np.testing.assert_array_equal(param, np.ones(3))
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["core", "torch"])
+@pytest.mark.parametrize("method", ["hyper", "carry", "initial", "variant", "check"])
+@pytest.mark.parametrize(
+    "write",
+    [lambda group: group.update(lr=0.0), lambda group: group.__setitem__("lr", group["lr"] * 0.5)],
+    ids=["update", "setitem"],
+)
+def test_the_group_that_methods_get_is_read_only(method, write, adapter):
+    """Written to, it would change the optimizer for good."""
+
+    def written(self, group, *step):
+        write(group)
+        return getattr(super(Writes, self), method)(group, *step)
+
+    class Writes(HeavyBall):
+        carried = {"age": 0.0}
+
+        def carry(self, group, step):
+            return {"age": 1.0}
+
+    setattr(Writes, method, written)
+    param, grad = np.ones(3, np.float32), np.ones(3, np.float32)
+    if adapter:
+        torch = pytest.importorskip("torch")
+        ft = pytest.importorskip("fastadam.torch")
+        tensor = torch.nn.Parameter(torch.from_numpy(param))
+        tensor.grad = torch.from_numpy(grad)
+        named = type("TorchWrites", (ft.Optimizer,), {"core": Writes})
+        take = lambda: named([tensor], lr=0.5).step()  # noqa: E731
+    else:
+        take = lambda: Writes(param, lr=lambda step: 0.5).step(grad, lr=0.25)  # noqa: E731
+    with pytest.raises(TypeError, match=r"group that hyper\(\).* is read-only"):
+        take()
+    np.testing.assert_array_equal(param, np.ones(3))
+    if method in ("hyper", "variant", "check") and not adapter:
+        with pytest.raises(TypeError, match="is read-only"):
+            fa.functional.bare(Writes)(param, grad, np.zeros(3, np.float32), step=1)
 
 
 def test_an_optimizer_without_hyper_says_so():

@@ -197,14 +197,20 @@ def test_the_count_of_steps_is_kept_when_parameters_take_turns():
     assert info.lr == 1 / 7
 
 
-def test_long_counts_are_exact():
+@pytest.mark.parametrize("count", [2**24, 2**24 + 1, 2**53, 2**53 + 2, 2**60])
+def test_long_counts_are_exact(count):
     opt = trained(tree(w=3))
     saved = opt.state_dict()
-    saved["state"][0]["step"] = np.array(2**24 + 1)
-    opt.load_state_dict(saved)
-    assert opt.state_dict()["state"][0]["step"] == 2**24 + 1
-    opt.step({"w": np.ones(3)})
-    assert opt.state_dict()["state"][0]["step"] == 2**24 + 2
+    saved["state"][0]["step"] = count
+    for later in range(3):
+        opt.load_state_dict(saved)
+        saved = opt.state_dict()
+        assert int(saved["state"][0]["step"]) == count + later
+        opt.step({"w": np.ones(3)})
+        saved = opt.state_dict()
+    saved["state"][0]["step"] = np.array(2.0**63)
+    with pytest.raises(ValueError, match="is no count"):
+        opt.load_state_dict(saved)
 
 
 def test_amsgrad_comes_with_the_state():

@@ -159,6 +159,73 @@ def test_groups_are_read_again_at_every_step():
     assert opt.step(np.ones(3)).lr == 0.25
 
 
+def late_momentum(grads, on, dampening):
+    """What PyTorch makes of ones: the buffer starts from the first gradient that finds none."""
+    param, buffer = np.ones(2), None
+    for step, grad in enumerate(grads, start=1):
+        if grad is None:
+            continue
+        if step in on:
+            buffer = grad if buffer is None else 0.5 * buffer + (1 - dampening) * grad
+        param = param - (buffer if step in on else grad)
+    return param
+
+
+@pytest.mark.parametrize("way", ["in place", "flat", "scheduled", "saved", "copied", "torch"])
+def test_momentum_that_starts_late_starts_from_the_gradient(way):
+    """For each parameter by itself, whatever its step; switched off meanwhile, the buffer stays."""
+    on, grads = {3, 4, 6, 7}, [np.array([1.0, -2.0]) * k for k in range(1, 8)]
+    second = [None, *grads[1:3], None, *grads[4:]]  # its buffer starts at step 3 as well
+    third = [None if k in on - {6, 7} else g for k, g in enumerate(grads, start=1)]  # at step 6
+    arrays = [np.ones(2) for _ in range(3)]
+    if way == "torch":
+        torch = pytest.importorskip("torch")
+        tensors = [torch.nn.Parameter(torch.from_numpy(array)) for array in arrays]
+        cls = pytest.importorskip("fastadam.torch").SGD
+        opt = cls(tensors, lr=1.0, dampening=0.25, ema_decay=0.5, ema_warmup=True)
+    else:
+        momentum = (lambda step: 0.5 if step in on else 0.0) if way == "scheduled" else 0.0
+        flat = fa.flatten(arrays)
+        opt = fa.SGD(flat if way == "flat" else arrays, lr=1.0, dampening=0.25, momentum=momentum)
+        arrays = flat.tree if way == "flat" else arrays
+    for step, given in enumerate(zip(grads, second, third, strict=True), start=1):
+        if way != "scheduled":
+            opt.param_groups[0]["momentum"] = 0.5 if step in on else 0.0
+        if way == "torch":
+            for tensor, grad in zip(tensors, given, strict=True):
+                tensor.grad = None if grad is None else torch.from_numpy(grad.copy())
+            opt.step()
+            continue
+        if way == "saved":
+            saved = opt.state_dict()
+            opt = fa.SGD(arrays, lr=1.0, dampening=0.25)
+            opt.load_state_dict(saved)
+        elif way == "copied":
+            opt = copy.deepcopy(opt)
+            arrays = opt.params
+        opt.step(list(given))
+    for array, each in zip(arrays, (grads, second, third), strict=True):
+        np.testing.assert_allclose(array, late_momentum(each, on, 0.25), rtol=1e-15)
+
+
+def test_nadam_with_a_product_of_zero():
+    """A value, and no sign that there is none: as PyTorch's."""
+    torch = pytest.importorskip("torch")
+    ours, theirs = np.ones(3), torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    opt, reference = fa.NAdam(ours, lr=0.1), torch.optim.NAdam([theirs], lr=0.1)
+    for beta in (0.0, 0.9, 0.9):
+        opt.param_groups[0]["betas"] = reference.param_groups[0]["betas"] = (beta, 0.9)
+        theirs.grad = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+        opt.step(theirs.grad.numpy())
+        reference.step()
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
+    again = fa.NAdam(ours, lr=0.1)
+    again.load_state_dict(reference.state_dict())
+    again.step(theirs.grad.numpy())
+    reference.step()
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-7)  # its step is float32
+
+
 def test_amsgrad_may_be_switched_on_between_steps():
     w = np.ones(3)
     opt = fa.Adam(w)

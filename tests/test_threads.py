@@ -2,17 +2,21 @@
 
 import _ctypes
 import os
+import re
 import sys
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
+from numba import njit
 from processes import output, python
 
 import fastadam as fa
-from fastadam.kernels import pool, threads
+from fastadam.kernels import float_mode, pool, threads
 
 BIG = 50_000
+entered, switch = njit(lambda: float_mode.enter()), njit(lambda mode: float_mode.leave(mode))
 CONCURRENT = """
 import threading
 import numpy as np, fastadam as fa
@@ -52,6 +56,73 @@ _, status = os.waitpid(child, 0)
 opt.step(g)
 print(os.waitstatus_to_exitcode(status))
 """
+FIRST = """
+import multiprocessing, sys
+import numba, numpy as np
+@numba.njit(parallel=True)
+def total(values):
+    result = 0.0
+    for i in numba.prange(values.size):
+        result += values[i]
+    return result
+def work(queue):
+    import fastadam as fa
+    fa.warmup(fa.SGD)
+    w, g = np.ones(50_000, np.float32), np.ones(50_000, np.float32)
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    fa.functional.adamw(w, g, m, v, step=1, lr=0.25, weight_decay=0)
+    opt = fa.SGD(w, lr=0.25, clip_norm=1e9, ema_decay=0.5)
+    opt.step(g)
+    with opt.swap_ema():
+        pass
+    queue.put(float(w[0].round(6)))
+if "early" in sys.argv:
+    import fastadam
+total(np.ones(1000))
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=work, args=(queue,))
+child.start()
+print(queue.get(timeout=60))
+"""
+CAUGHT = """
+import os, threading, time
+import numpy as np, fastadam as fa
+from fastadam.kernels import factory
+w, g = np.ones(3), np.ones(3)
+inside, go, compiling = threading.Event(), threading.Event(), threading.Event()
+class Slow(fa.SGD):
+    def hyper(self, group, step):
+        inside.set()
+        go.wait()
+        return super().hyper(group, step)
+opt, other = Slow(w), fa.SGD(np.ones(3))
+other.step(g)
+make = factory._make
+def slow_make(*args):
+    compiling.set()
+    time.sleep(0.3)
+    return make(*args)
+factory._make = slow_make
+both = [threading.Thread(target=each.step, args=(g,)) for each in (opt, fa.Lion(np.ones(3)))]
+both[0].start()
+inside.wait()
+both[1].start()
+compiling.wait()
+child = os.fork()
+if child == 0:
+    other.step(g)
+    fa.Lion(np.ones(3)).step(g)
+    try:
+        opt.step(g)
+    except RuntimeError as error:
+        os._exit(0 if "forked while another thread" in str(error) else 1)
+    os._exit(2)
+go.set()
+[thread.join() for thread in both]
+opt.step(g)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), opt.state_dict()["state"][0]["step"])
+"""
 POOL = """
 import os, threading
 import numpy as np, torch, fastadam as fa, fastadam.torch
@@ -85,6 +156,49 @@ def test_steps_from_several_threads_at_once(layer):
 def test_a_forked_child_steps_serially(layer):
     """GNU OpenMP kills a child that enters a parallel region."""
     assert output(FORK, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP is Linux's")
+@pytest.mark.parametrize("imported", ["early", "late"])
+def test_a_first_step_in_a_forked_worker_is_serial(imported):
+    """The parent has used Numba's threads, and may not have imported fastadam."""
+    code = f"import sys\nsys.argv.append({imported!r})\n{FIRST}"
+    assert output(code, NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2") == "0.5"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_child_does_not_wait_for_locks_of_other_threads():
+    assert output(CAUGHT) == "0 2.0"
+
+
+@pytest.mark.skipif(float_mode.DEFAULT == 0 and not float_mode.ARM, reason="no known modes")
+@pytest.mark.parametrize("mode", ["flushing", "upward"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_the_float_mode_of_the_caller_changes_nothing(dtype, mode):
+    """Subnormal numbers stay, sums are rounded to nearest, whichever thread computes them."""
+    modes = {"flushing": 0x9FC0, "upward": 0x5F80}
+    modes = {"flushing": 1 << 24, "upward": 1 << 22} if float_mode.ARM else modes
+    kind = np.dtype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+    word = np.dtype(f"uint{8 * kind.itemsize}")
+    rng = np.random.default_rng(0)
+    tiny = int(np.array(ml_dtypes.finfo(kind).tiny, kind).view(word))
+    start, grad = rng.integers(1, 2 * tiny, (2, BIG)).astype(word).view(kind)
+    grad[: BIG // 2] += np.arange(BIG // 2, dtype=kind)
+    results = []
+    for number, count in ((None, 1), (modes[mode], 1), (modes[mode], 2)):
+        param = start.copy()
+        opt = fa.SGD(param, lr=0.5, momentum=0.5, threads=count)
+        opt.step(grad)
+        if number:
+            switch(number)
+        try:
+            opt.step(grad)
+        finally:
+            left = entered()
+        assert number is None or left & float_mode.MODE == number
+        results.append(param.tobytes() + opt.state["momentum_buffer"][0].tobytes())
+    assert results[0] == results[1] == results[2]
+    assert (param != start).mean() > 0.4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere its OpenMP has no such entry")
@@ -149,10 +263,14 @@ def test_the_gil_is_released():
 def test_set_threads():
     fa.set_threads(3)
     assert fa.get_threads() == 3
+    fa.set_threads(np.int64(2))
+    assert type(fa.get_threads()) is int
+    fa.AdamW(np.ones(BIG), threads=np.uint8(2)).step(np.ones(BIG))
     fa.set_threads(None)
     assert fa.get_threads() >= 1
-    for bad, error in ((0, ValueError), (-2, ValueError), (1.0, TypeError), (True, TypeError)):
-        with pytest.raises(error, match=f"threads={bad!r}"):
+    wrong = 1.0, True, np.True_, "2"
+    for bad, error in ((0, ValueError), (-2, ValueError), *((bad, TypeError) for bad in wrong)):
+        with pytest.raises(error, match=re.escape(f"threads={bad!r}")):
             fa.set_threads(bad)
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("ml_dtypes")
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
+from fastadam.noise import Noise  # noqa: E402
 from fastadam.torch import tensors  # noqa: E402
 
 BF16, F16, F32, F64 = torch.bfloat16, torch.float16, torch.float32, torch.float64
@@ -522,3 +523,30 @@ def test_state_that_may_not_be_rounded_is_refused():
     weight = torch.nn.Parameter(torch.ones(5000))
     with pytest.raises(ValueError, match=r"state_dtype='int8'.*rmsprop"):
         ft.RMSprop([weight], centered=True, state_dtype="int8")
+
+
+def test_noise_is_new_beyond_what_float32_can_count(monkeypatch):
+    """PyTorch's float32 steps stay at 2**24; here they become wider, and noise follows them."""
+    drawn, renew = [], Noise.renew
+
+    def noted(self, step):
+        renew(self, step)
+        drawn.append(int(self._launches[0].numbers["noise"].flat[0]))
+
+    params = [torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16)) for _ in range(2)]
+    opt = ft.SGD(params, lr=1e-3, rounding="stochastic")
+    for param in params:
+        param.grad = torch.ones_like(param)
+    opt.step()
+    saved = opt.state_dict()
+    for entry in saved["state"].values():
+        entry["step"] = torch.tensor(2.0**24 - 2)
+    opt.load_state_dict(saved)
+    monkeypatch.setattr(Noise, "renew", noted)
+    for step in range(6):
+        params[1].grad = None if step == 1 else torch.ones_like(params[1])
+        if step == 4:
+            opt.load_state_dict(opt.state_dict())
+        opt.step()
+    assert len({*drawn}) == len(drawn) == 6
+    assert [opt.state[param]["step"].item() for param in params] == [2**24 + 4, 2**24 + 3]

@@ -154,9 +154,10 @@ def _cache_folder() -> Path | None:
     from numba.core.caching import FunctionCache
 
     from ..kernels import template
+    from ..kernels.cpu import with_file
 
     try:
-        return Path(FunctionCache(template.kernel).cache_path)
+        return Path(FunctionCache(with_file(template.kernel)).cache_path)
     except RuntimeError:
         return None
 

@@ -25,9 +25,10 @@ def float32_to_bfloat16(value):
     return u16(rounded if value == value else u32(kept | _QUIET))
 
 
-_REBIAS = f32(2.0**112)  # between the exponents of float16 and float32
+_REBIAS = u32(112 << 23)  # between the exponents of float16 and float32
 _HALF_INFINITY, _HALF_NAN, _HALF_SIGN = u32(0x7C00), u32(0x7E00), u32(0x8000)
 _TOO_LARGE, _NORMAL = u32(0x47800000), u32(0x38800000)  # 2**16 and 2**-14 as float32
+_HALF_NORMAL = u32(0x400)  # 2**-14 as float16
 _SMALLEST = f32(0.5)  # its last bit has the weight of the last bit of a subnormal float16
 _SMALLEST_BITS = u32(0x3F000000)
 _DROP = u32(0xC8000FFF)  # moves the exponent by -112, adds just less than half a last bit
@@ -36,9 +37,11 @@ _DROP = u32(0xC8000FFF)  # moves the exponent by -112, adds just less than half 
 def float16_to_float32(code):
     code = u32(code)
     sign, magnitude = u32(u32(code & _HALF_SIGN) << _16), u32(code & u32(0x7FFF))
-    scaled = f32(u32(magnitude << _13).view(np.float32) * _REBIAS).view(np.uint32)
-    special = u32(u32(magnitude << _13) | _INFINITY)
-    return u32(sign | (special if magnitude >= _HALF_INFINITY else scaled)).view(np.float32)
+    normal = u32(u32(magnitude << _13) + _REBIAS)
+    tiny = f32(u32(magnitude | _SMALLEST_BITS).view(np.float32) - _SMALLEST).view(np.uint32)
+    special = u32(normal | _INFINITY)
+    finite = tiny if magnitude < _HALF_NORMAL else normal
+    return u32(sign | (special if magnitude >= _HALF_INFINITY else finite)).view(np.float32)
 
 
 def float32_to_float16(value):

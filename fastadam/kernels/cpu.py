@@ -9,14 +9,14 @@ import numpy as np
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
-from . import pool, primitives, threads
-from .link import digest, linked
+from . import float_mode, pool, primitives, threads
+from .link import digest, linked, recipe
 from .pool import address_of
 from .primitives import ask, call
 from .scalars import larger, smaller
 from .template import teams, wait
 
-RECIPE = Path(__file__).read_text()  # how pieces are compiled is part of what a kernel is
+RECIPE = recipe(__spec__)  # how pieces are compiled is part of what a kernel is
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = tuple(f"{__package__}.{name}" for name in ("compose", "storage", "cpu", "template"))
 
@@ -48,13 +48,24 @@ word = primitives.Memory(()).integer
 
 class Memory(primitives.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
+    enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide, lanes = None, 1
 
 
 def compiled(function: Callable[[int], None]) -> Any:
     """A C function `void(int64)`; called through ctypes, which releases the GIL."""
-    signature = types.void(types.int64)
-    return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(function)).ctypes
+    signature, found = types.void(types.int64), with_file(function)
+    return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
+
+
+def with_file(function: Any) -> Any:
+    """A function, given a file if that of its code is not there, since only `.pyc` files or an
+    archive were installed: Numba caches nothing without the date of a file."""
+    code = function.__code__
+    if not Path(code.co_filename).exists() and ".zip" not in code.co_filename:
+        here = getattr(__spec__.loader, "archive", __file__)
+        function.__code__ = code.replace(co_filename=here)
+    return function
 
 
 def _cached(compile_with: Callable[[bool], Any]) -> Any:
@@ -84,7 +95,7 @@ def share(team):
 def _linked(function: Any) -> Any:
     """A runner, compiled once for all kernels, so that threads do not multiply compilations."""
     mark = digest(swap, function, RECIPE)
-    return linked(function, f"{function.__name__}_{mark}", mark, jit, swap)
+    return with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, swap))
 
 
 @cache

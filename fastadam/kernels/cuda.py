@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from inspect import signature
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,10 @@ from numba.core.typing.templates import fold_arguments
 from .blocks import LANES
 from .cuda_queue import SIMULATED as SIMULATED
 from .cuda_queue import driver, work
+from .link import recipe
 from .scalars import larger, smaller
 
-RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
+RECIPE = None if SIMULATED else recipe(__spec__)  # what a kernel is made with
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 # What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.

@@ -2,15 +2,19 @@
 
 import re
 import struct
+import sys
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from functools import partial
+from threading import RLock
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .. import forks
 from ..rules import Rule
 from . import template
 from .compose import Stream, record_of, update_of
@@ -28,8 +32,28 @@ class Kernel:
     run: Callable[[int], None]
 
 
-_made: dict[tuple[Any, ...], Kernel] = {}
-_making = Lock()
+_made: dict[Any, Kernel] = {}  # by what rules are made of; LLVM never frees what it compiled
+_marks: MutableMapping[Rule, dict[str, str]] = WeakKeyDictionary()
+_making = RLock()
+_halted: list[Any] = []  # the lock of Numba's compiler, where a fork has waited for it
+
+
+def _halt() -> None:
+    """Let no thread compile while the process is forked: a child would wait for it forever."""
+    _making.acquire()
+    lock = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    if lock:
+        lock.acquire()
+        _halted.append(lock)
+
+
+def _resume() -> None:
+    while _halted:
+        _halted.pop().release()
+    _making.release()
+
+
+forks.register(before=_halt, after_in_parent=_resume, after_in_child=_resume)
 
 
 def default_target() -> ModuleType:
@@ -52,12 +76,25 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = 
         TypeError: if the rule does not return what it declares, or cannot be compiled.
     """
     target = target or default_target()
-    key = (rule, streams, target)
     with _making:
-        if key not in _made:
-            with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
+        with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
+            key = rule.name, rule.state, rule.hyper, _mark(rule, streams), streams, target
+            if key not in _made:
                 _made[key] = _make(rule, streams, target)
         return _made[key]
+
+
+def _mark(rule: Rule, streams: Sequence[Stream]) -> str:
+    """The digest of a rule in the arithmetic of its streams: the same for one that is made again,
+    as in a cell of a notebook."""
+    marks, compute = _marks.setdefault(rule, {}), streams[0].storage.compute
+    if compute not in marks:
+        marks[compute] = digest(partial(_swapped, compute), rule.settled)
+    return marks[compute]
+
+
+def _swapped(compute: str, value: Any) -> Any:
+    return np.dtype(compute).type(value) if type(value) is float else value
 
 
 def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
@@ -71,6 +108,8 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     slots = {
         "update": update_of(rule, streams, memory),
         "teams": memory.teams,
+        "enter": memory.enter,
+        "leave": memory.leave,
         "integer": memory.integer,
     }
     mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"

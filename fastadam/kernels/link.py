@@ -4,6 +4,7 @@ import builtins
 import dis
 import hashlib
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -121,6 +122,15 @@ def digest(swap: Swap, *values: Any) -> str:
     """Sixteen digits that change with any function or constant reached from `values`."""
     text = _described(values, swap, {})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recipe(module: ModuleSpec | None) -> CodeType | None:
+    """The code of a module, which is part of what it makes; there is code also where there is no
+    source, in a zip file or with `.pyc` files only."""
+    assert module
+    loader: Any = module.loader
+    code: CodeType | None = loader.get_code(module.name)
+    return code
 
 
 def _unwrapped(value: Any) -> Any:

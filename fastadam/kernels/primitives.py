@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from .template import enter, leave
+
 I32, I64 = ir.IntType(32), ir.IntType(64)
 PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
 ALONE = (".scale", ".number", "table")  # whose numbers are not one of a group of neighbours
@@ -42,6 +44,7 @@ class Memory:
     """
 
     space = 0
+    enter, leave = staticmethod(enter), staticmethod(leave)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group

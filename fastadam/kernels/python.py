@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .template import teams, wait
+from .template import enter, leave, teams, wait
 
 RECIPE = None
 # math.sqrt would turn float32 into a double; NumPy's functions keep the dtype, as a kernel does
@@ -46,6 +46,7 @@ class Memory:
     teams = staticmethod(teams)
     share = staticmethod(range)
     wait = staticmethod(wait)
+    enter, leave = staticmethod(enter), staticmethod(leave)
     wide: Any = None
     lanes = 1
 

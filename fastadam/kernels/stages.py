@@ -1,7 +1,6 @@
 """Options of a step, each a function from rule to rule: what is not asked for does not exist."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from ..rules import Rule
@@ -122,13 +121,13 @@ def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
     return Single(compute) if isinstance(asked, type) else asked
 
 
-@cache
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
-    """The rule with these options."""
-    for name, option in OPTIONS.items():
-        if name in options:
-            rule = option.stage(rule, option.change, tuple(option.extras))
-    return rule
+    """The rule with these options, made once."""
+    known, wrapped = rule.staged, tuple(name for name in OPTIONS if name in options)
+    if wrapped and wrapped not in known:
+        inner, option = staged(rule, wrapped[:-1]), OPTIONS[wrapped[-1]]
+        known[wrapped] = option.stage(inner, option.change, tuple(option.extras))
+    return known[wrapped] if wrapped else rule
 
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:

@@ -16,6 +16,15 @@ def wait() -> None:
     """Where the threads of a team meet; a target with teams of several puts its own in place."""
 
 
+def enter() -> int:
+    """Begins a task; a target whose threads have modes puts its own in place."""
+    return 0
+
+
+def leave(mode: int) -> None:
+    """Ends a task, with what `enter` returned."""
+
+
 def update(table: int, chunks: int, records: int, chunk: int) -> None:
     """Stands for the function that `update_with` composes."""
     raise NotImplementedError
@@ -29,8 +38,10 @@ def integer(address: int, index: int) -> int:
 def kernel(task: int) -> None:
     """A task is five integers: where table, chunks and records are, its first chunk, its last."""
     table, chunks, records = integer(task, 0), integer(task, 1), integer(task, 2)
+    mode = enter()
     for chunk in teams(integer(task, 3), integer(task, 4)):
         update(table, chunks, records, chunk)
+    leave(mode)
 
 
 def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[..., None]:

@@ -4,12 +4,19 @@ Results never depend on any of it: every element is computed by one thread, alon
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ctypes import CDLL
 from functools import cache
+from multiprocessing import parent_process
+from operator import index
 from threading import RLock
+from typing import SupportsIndex
 
+import numpy as np
+
+from .. import forks
 from . import pool
 from .commit import Operation, commit
 
@@ -17,21 +24,29 @@ SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains bel
 SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads at once
 
 _chosen: int | None = None
-_forked = False
 _layer: str | None = None
 _one_at_a_time = RLock()  # a thread may take it again after an interrupt left it taken
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
+    global _one_at_a_time
+    _one_at_a_time = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.register(after_in_child=_after_fork)
 
 
-def check_threads(n: int | None) -> int | None:
+def _inherited() -> bool:
+    """Whether Numba's threads may be those of a parent, in a worker of multiprocessing that did not
+    get this module from it."""
+    pools = sys.modules.get("numba.np.ufunc.parallel")
+    return getattr(pools, "_is_initialized", False) and parent_process() is not None
+
+
+_alone = _inherited()
+
+
+def check_threads(n: SupportsIndex | None) -> int | None:
     """A count of threads, or None for the default.
 
     Raises:
@@ -40,14 +55,14 @@ def check_threads(n: int | None) -> int | None:
     """
     if n is None:
         return None
-    if isinstance(n, bool) or not isinstance(n, int):
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
         raise TypeError(f"threads={n!r} is not an int; give a count, or None for the default")
     if n < 1:
         raise ValueError(f"threads={n} is less than 1; use 1 for a serial step")
-    return n
+    return index(n)
 
 
-def set_threads(n: int | None) -> None:
+def set_threads(n: SupportsIndex | None) -> None:
     """Set how many threads a step may use, in the whole process.
 
     Args:
@@ -88,7 +103,7 @@ def _default() -> int:
 
 def tasks_for(limit: int | None) -> int:
     """Into how many parts to cut a large launch."""
-    return 1 if _forked else limit or get_threads()
+    return 1 if _alone or forks.happened else limit or get_threads()
 
 
 def run(operations: Callable[[bool], Iterable[Operation]]) -> None:

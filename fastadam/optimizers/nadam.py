@@ -71,7 +71,7 @@ class NAdam(Optimizer):
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         mu, mu_next = _mu(group, step), _mu(group, step + 1)
-        product = group.get("mu_product") or _product(group, step)
+        product = group["mu_product"] if "mu_product" in group else _product(group, step)
         return {
             "grad_size": lr * (1 - mu) / (1 - product),
             "avg_size": lr * mu_next / (1 - product * mu_next),

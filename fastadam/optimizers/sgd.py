@@ -44,7 +44,8 @@ class SGD(Optimizer):
     $$p_t = p_{t-1} - \mathrm{lr}\, b_t \qquad
       (\text{Nesterov: } p_{t-1} - \mathrm{lr}\,(g_t + \mathrm{momentum}\, b_t))$$
 
-    Without momentum \(b_t = g_t\). (Keras keeps lr in the buffer, which differs once lr changes.)
+    Without momentum \(b_t = g_t\); momentum that is switched on later starts from the gradient of
+    that step. (Keras keeps lr in the buffer, which differs once lr changes.)
     State: none; with momentum `momentum_buffer`, 4 bytes per float32 parameter. A step moves 12
     bytes per float32 element, 20 with momentum.
 

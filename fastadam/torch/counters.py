@@ -1,5 +1,6 @@
 """Host numbers of parameters, such as their steps, as PyTorch keeps them: 0-dim tensors."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
@@ -12,6 +13,7 @@ from .layouts import addresses
 from .tensors import flat
 
 Run = tuple[Any, slice]  # numbers that follow each other in memory, and whose they are
+FLOAT32_COUNTS = 1 << 24  # adding one to it changes nothing in float32
 COUNTS = {torch.float32, torch.float64, torch.int32, torch.int64}  # tell all usual counts exactly
 
 
@@ -23,12 +25,15 @@ class Counters:
 
     Args:
         starts: what each begins at, by name.
+        count: the largest of the steps, for which float32 has to be exact.
 
     Attributes:
         tensors: the 0-dim tensors by name, which stand in the entries.
+        last: the count beyond which some of them would have to be wider.
     """
 
-    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
+    def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float], count: int) -> None:
+        self.last = FLOAT32_COUNTS if count < FLOAT32_COUNTS else math.inf
         self._vectors: dict[str, Any] = {}
         self._runs: dict[str, list[Run]] = {}
         self.tensors: dict[str, list[Any]] = {}
@@ -42,8 +47,9 @@ class Counters:
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Put tensors into those entries that have none of their own in which to count."""
-        dtype = torch.float32 if name == "step" else torch.float64
-        dtypes = COUNTS if name == "step" else {dtype}
+        narrow = name == "step" and self.last == FLOAT32_COUNTS
+        dtype = torch.float32 if narrow else torch.float64
+        dtypes = COUNTS if narrow else COUNTS - {torch.float32} if name == "step" else {dtype}
         taken = {0}
         missing = list[int]()
         for number, entry in enumerate(entries):

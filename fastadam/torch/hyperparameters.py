@@ -6,7 +6,7 @@ from operator import is_
 from typing import Any
 
 from ..algorithm import Algorithm
-from ..groups import Values, checked
+from ..groups import ReadOnly, Values, checked
 from .arguments import plain
 
 LASTING = {float, int, bool, str, type(None)}  # what nobody can change in place
@@ -42,7 +42,7 @@ class Settled:
             if new != old
         }
         self.given = given
-        self.values: Values = {**before.values, **changed} if before else changed
+        self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
         self.rule = core._rule_for(self.values)
         self.params: Sequence[int] = ()
 

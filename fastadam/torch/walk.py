@@ -8,6 +8,7 @@ from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..convert import SCALE
@@ -46,8 +47,11 @@ class Walk:
     _members: Members
     _entries: list[Entry]
     _counters: Counters
+    _state: TensorState
+    _copies: TensorCopies
     _turns: Turns
     _watch: Watch | None = None  # none while a step is on
+    _drawn: Any = None  # the cohorts for which launches know what their noise follows
     _drafted = True  # whether state was made of which the entries know nothing yet
 
     def __init__(
@@ -111,14 +115,15 @@ class Walk:
         start = {"step": 0.0} if self._counted else {}
         carried = tuple(self._core.carried.values())
         steps = [self._steps_of(entry) for entry in entries]
-        self._counters = Counters(entries, start | self._core.carried)
+        count = max([*steps, last._state.count if last else 0])
+        self._counters = Counters(entries, start | self._core.carried, count)
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
         for position, number in enumerate(self._used):
             commit(state.extended(position, len(members.by_group[number]), carried, ()))
         host = [self._counters[name].tolist() for name in self._core.carried]
         each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
-        state.count = max([*steps, last._state.count if last else 0])
+        state.count = count
         state.regroup(steps, each, [True] * len(steps))
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
@@ -142,6 +147,8 @@ class Walk:
         parameters = Parameters().with_group(gathered, alone=False)
         for group, numbers in zip(groups, self._members.by_group, strict=True):
             group.params = numbers
+        if self._core.uncounted:
+            self._state.begin([group.rule for group in groups for _ in group.params])
         return Plan(
             [groups[number] for number in self._used],
             parameters,
@@ -186,6 +193,7 @@ class Walk:
             and all(map(is_, params, self._members.everyone))
             and not any(param.grad is not None for param in self._members.rest)
             and not self._counters.touched
+            and self._state.count < self._counters.last
             and self._watch.params_stay()
             and not (owner._handed_out and not self._watch.state_stays())
         )
@@ -232,8 +240,9 @@ class Walk:
         numbers = plan.write_records(self._core, self._values, count + 1)
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
-            if self._options.noisy:
-                plan.draw(self._draws, count - self._counters["step"])
+            if self._options.noisy and self._drawn is not self._state.grouping:
+                plan.draw(self._draws, count - np.array(self._state.steps))
+                self._drawn = self._state.grouping
             seen = self._gradients.seen(parts)
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, count + 1)
         if plan.stale and (verdict == "update" or self._counted):

@@ -1,0 +1,50 @@
+"""What a fork leaves behind: a child has one thread, and the locks that others held stay locked."""
+
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+from weakref import WeakValueDictionary
+
+happened = False  # whether this process is a forked child
+
+_locked: WeakValueDictionary[int, Any] = WeakValueDictionary()
+
+
+def register(**hooks: Callable[[], Any]) -> None:
+    """`os.register_at_fork`, where there are forks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(**hooks)
+
+
+def watch(owner: Any) -> None:
+    """Let a forked child know if another thread held `owner._lock`, which nobody will release."""
+    _locked[id(owner)] = owner
+
+
+class Abandoned:
+    """The lock of an optimizer that another thread was stepping when the process was forked."""
+
+    def __enter__(self) -> NoReturn:
+        raise RuntimeError(
+            "the process was forked while another thread was in a step of this optimizer: in this "
+            "child its parameters and state may be half updated; make a new optimizer from a "
+            "checkpoint, or fork between steps"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was taken."""
+
+
+def _after() -> None:
+    global happened
+    happened = True
+    for owner in list(_locked.values()):
+        if not hasattr(owner._lock, "acquire"):
+            continue
+        if owner._lock.acquire(blocking=False):
+            owner._lock.release()
+        else:
+            owner._lock = Abandoned()
+
+
+register(after_in_child=_after)
