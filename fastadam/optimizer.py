@@ -122,7 +122,7 @@ class Optimizer(Walk):
     @property
     def params(self) -> Tree:
         """The arrays, in the structure in which they were given; a list if there are groups."""
-        return self._parameters.tree
+        return self._parameters.public("opt.params")
 
     @property
     def grads(self) -> Flat:
@@ -211,7 +211,7 @@ class Optimizer(Walk):
         with self._lock:
             self._refuse_captured("add_param_group()")
             self._refresh()
-            self._add(param_group)
+            self._add([param_group])
             self._copies.follow(self._parameters)
 
     def step(
@@ -252,6 +252,8 @@ class Optimizer(Walk):
         with self._lock if stream is None else self._on(stream):
             if self._edits.pending:
                 self._refresh()
+            if not self._parameters.watch.hold():
+                grads = self._look_again(grads)
             values = self._steady
             if lr is not None or values is None:
                 values = self._values(lr)

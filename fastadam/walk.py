@@ -10,6 +10,7 @@ from .launch_plan import Plan
 from .membership import Membership
 from .memory.device import refuse
 from .memory.inputs import OtherDtypesError, gradients
+from .memory.tree import listed
 
 
 class Walk(Membership):
@@ -18,6 +19,19 @@ class Walk(Membership):
     def _on(self, stream: Any) -> Any:
         """The lock, and a stream of a device that work goes to meanwhile."""
         return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+
+    def _look_again(self, grads: Any) -> Any:
+        """Look whether parameters are still what they were; returns the gradients, which may be
+        iterated only once.
+
+        Raises:
+            ValueError: naming the array or the container that was changed.
+        """
+        watch, grads = self._parameters.watch, listed(grads)
+        watch.check_containers()
+        written = [grad is not None for grad in self._gradients(grads)]
+        watch.check_arrays([True] * len(written) if self._accumulator else written)
+        return grads
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""

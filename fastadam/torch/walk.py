@@ -134,8 +134,9 @@ class Walk:
         return int(entry.get("step", 0))
 
     def _planned(self, groups: Sequence[Settled]) -> Plan:
-        arrays, parameters = self._members.arrays, Parameters()
-        parameters.add(Gathered(arrays, None, arrays, self._members.names, []), alone=False)
+        arrays = self._members.arrays
+        gathered = Gathered(arrays, None, arrays, self._members.names, [])
+        parameters = Parameters().with_groups([gathered], alone=False)
         for group, numbers in zip(groups, self._members.by_group, strict=True):
             group.params = numbers
         return Plan(
