@@ -11,6 +11,7 @@ from .given import are_groups, check_group, check_tree, first_array, once
 from .groups import Edits, Group, ParamGroup, ParamGroups, Values
 from .launch_plan import Plan
 from .memory.device import lock_for
+from .memory.dtypes import name_of
 from .memory.flat import Flat
 from .memory.parameters import Parameters
 from .options import Options
@@ -42,7 +43,7 @@ class Membership(Algorithm):
             else:
                 check_tree(params, self.defaults)
                 self._add([{"params": params}], alone=True)
-            options.check_params(array.dtype.name for array in self._parameters.arrays)
+            options.check_params(name_of(array.dtype) for array in self._parameters.arrays)
             self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 

@@ -66,7 +66,8 @@ class State:
     def know(self, names: Iterable[str]) -> None:
         """Make room for state of these names."""
         for name in names:
-            self.arrays.setdefault(name, [None] * len(self.cohort_of))
+            if name not in self.arrays:
+                self.arrays[name] = [None] * len(self.cohort_of)
 
     def spans(self) -> list[Span]:
         """The memory of all state."""

@@ -9,6 +9,7 @@ from .kernels.formats import Formats
 from .launch_plan import Plan
 from .membership import Membership
 from .memory.device import refuse
+from .memory.dtypes import name_of
 from .memory.inputs import OtherDtypesError, gradients
 from .memory.tree import listed
 
@@ -103,7 +104,7 @@ class Walk(Membership):
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
         return [
-            self._options.formats(param, dtype.name)
+            self._options.formats(param, name_of(dtype))
             for param, dtype in zip(arrays, dtypes, strict=True)
         ]
 

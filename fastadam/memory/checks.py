@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.formats import compute_of
 from .device import DeviceArray
+from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
 OPERATORS = "add radd iadd sub rsub isub mul rmul imul truediv itruediv pow matmul rmatmul imatmul"
@@ -80,7 +81,7 @@ def check_dtype(array: Any, name: str, updated: bool = False) -> None:
         TypeError: with the supported dtypes.
     """
     dtype = array.dtype
-    if dtype.name in SUPPORTED and dtype.isnative:
+    if name_of(dtype) in SUPPORTED and dtype.isnative:
         return
     shown, way_out = dtype, _made("convert it with", "{}.astype(np.float32)", updated)
     if dtype.name in SUPPORTED:

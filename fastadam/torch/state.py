@@ -47,11 +47,12 @@ class TensorState(State):
 
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
         """Take over what there is of state of these names, in the formats of each parameter."""
+        names = tuple(names)
+        self.know(name for each in {*formats} for name in kept_for(names, each))
         parts = zip(self._places, self._entries, formats, strict=True)
         for i, (place, entry, each) in enumerate(parts):
             fit(place, entry, names, each)
-            kept = kept_for(tuple(names), each)
-            self.know(kept)
+            kept = kept_for(names, each)
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..launch_plan import Plan
+from ..memory.dtypes import name_of as name_of_dtype
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo, late_info, new_info
 from .devices import Turns, turns_on
@@ -69,7 +70,7 @@ class Walk:
         owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
         self._formats = [
-            self._options.formats(place.array, dtype.name, place.param.numel())
+            self._options.formats(place.array, name_of_dtype(dtype), place.param.numel())
             for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
         ]
         same_place = last is not None and last._members.device == self._members.device
