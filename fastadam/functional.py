@@ -16,6 +16,7 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
+from .algorithm import check_class
 from .groups import Group, ParamGroup, Values, check_known
 from .kernels.formats import Formats
 from .kernels.threads import check_threads
@@ -136,6 +137,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         raise TypeError(
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
+    check_class(optimizer)
     walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 

@@ -1,6 +1,6 @@
 """What is given as parameters: a tree of arrays, or groups of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .groups import CARRIED
@@ -8,7 +8,7 @@ from .memory.checks import short
 from .memory.flat import Flat
 from .memory.tree import leaves, listed
 
-MISSPELT = ("param", "parameters", "weights")  # for `params`
+MISSPELT = ("param", "parameters")  # for `params`
 
 
 def once(params: Any) -> Any:
@@ -61,33 +61,42 @@ def check_tree(params: Any, hyperparameters: Iterable[str]) -> None:
     known = {*hyperparameters, *CARRIED} - {"params"}
     if isinstance(params, Mapping):
         if _like_a_group(params, known):
-            raise TypeError(_lacking("params", params, "; groups come in a list: [{...}]"))
+            raise TypeError(
+                _lacking("params", params, "put it into a list: [{'params': ..., ...}]")
+            )
     elif isinstance(params, list | tuple):
-        for number, entry in enumerate(params):
-            if isinstance(entry, Mapping) and _like_a_group(entry, known):
-                _refuse_mixed(params, number)
+        entries = [entry if isinstance(entry, Mapping) else {} for entry in params]
+        several = any("params" in entry for entry in entries)
+        for number, entry in enumerate(entries):
+            misspelt = several and "params" not in entry and any(n in entry for n in MISSPELT)
+            if misspelt or _like_a_group(entry, known):
+                _refuse_mixed(entries, number)
 
 
 def _like_a_group(tree: Mapping[Any, Any], known: set[str]) -> bool:
-    """Whether a dict has a hyperparameter beside `params`, or in a form in which none is a tree."""
+    """Whether a dict has a hyperparameter beside `params`, or in a form that is no tree."""
     there = tree.keys() & known
-    if not there:
-        return False
     named = "params" in tree or any(name in tree for name in MISSPELT)
-    return named or any(isinstance(tree[name], int | float | str) for name in there)
+    return bool(there) and (named or any(_setting(tree[name]) for name in there))
 
 
-def _refuse_mixed(params: Any, number: int) -> None:
-    if "params" not in params[number]:
-        raise TypeError(_lacking(f"params[{number}]", params[number], ""))
-    entries = enumerate(params)
-    other = next(k for k, e in entries if not isinstance(e, Mapping) or "params" not in e)
+def _setting(value: Any) -> bool:
+    """Whether a value is a number, a name or a schedule, or several, and no array."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_setting, value))
+    return isinstance(value, int | float | str) or callable(value)
+
+
+def _refuse_mixed(entries: Sequence[Mapping[Any, Any]], number: int) -> None:
+    if "params" not in entries[number]:
+        raise TypeError(_lacking(f"params[{number}]", entries[number], "add it"))
+    other = next(k for k, entry in enumerate(entries) if "params" not in entry)
     raise TypeError(
         f"params[{number}] looks like a parameter group, but params[{other}] is none; put its "
         "arrays into a group as well: {'params': ...}"
     )
 
 
-def _lacking(name: str, group: Mapping[Any, Any], hint: str) -> str:
+def _lacking(name: str, group: Mapping[Any, Any], way_out: str) -> str:
     lacks = "" if "params" in group else f" without the key 'params'; it has {list(group)}"
-    return f"{name} looks like a parameter group{lacks}{hint}"
+    return f"{name} looks like a parameter group{lacks}; {way_out}"

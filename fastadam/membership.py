@@ -81,7 +81,8 @@ class Membership(Algorithm):
     def _adopt(self, groups: list[Group]) -> None:
         """Go on with these groups, and plan anew if other rules or arrays follow from them."""
         if [group.rule for group in groups] != [group.rule for group in self._groups]:
-            self._plan, self.rule = None, groups[0].rule
+            self._plan = None
+            object.__setattr__(self, "rule", groups[0].rule)
             self._state.know(name for group in groups for name in group.rule.state)
         self._edits.pending = False
         scheduled = any(group.scheduled for group in groups)

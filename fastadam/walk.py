@@ -75,7 +75,7 @@ class Walk(Membership):
             rule = self._rule_for(value)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
-        self.rule = self._groups[0].rule
+        object.__setattr__(self, "rule", self._groups[0].rule)
 
     def _plan_for(self, masked: bool, scaled: bool) -> Plan:
         """The plan, or a new one if it is not for such steps."""

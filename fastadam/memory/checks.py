@@ -1,6 +1,6 @@
 """What is refused, and the way out. Everything here runs before any element changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -238,6 +238,8 @@ def _array_from(value: Any, updated: bool) -> str:
     if hasattr(value, "__dlpack__"):
         expression = "np.from_dlpack({})"
         return _made("give", expression + ".copy()" if updated else expression, updated)
+    if isinstance(value, Mapping):
+        return "give its arrays; with groups, these are one flat list over all groups, in order"
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple):
         return "give list(a) for its arrays, or np.array([1.0, 2.0], np.float32) for one"
     kept = ": keep it, that array is updated" if updated else ""

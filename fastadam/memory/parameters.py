@@ -130,7 +130,14 @@ class Parameters:
             grads = grads.tree
         elif self.flat is not None and _one_dimensional(grads):
             return self._slices(grads, name)
-        return matched(self.structure, grads, name)
+        try:
+            return matched(self.structure, grads, name)
+        except ValueError as error:
+            if self.alone:
+                raise
+            raise ValueError(
+                f"{error}; with groups, {name} is one flat list over all groups, in their order"
+            ) from None
 
     def _slices(self, buffer: Any, name: str) -> list[Any]:
         """The arrays in one array over all elements of a Flat."""
