@@ -7,6 +7,23 @@ from .options import Options
 from .rules import Rule
 
 
+def check_class(cls: Any) -> None:
+    """Refuse an optimizer class that lacks a rule, or hyperparameters by name.
+
+    Raises:
+        TypeError: naming the attribute, and what it has to be.
+    """
+    if not isinstance(getattr(cls, "rule", None), Rule):
+        raise TypeError(
+            f"{cls.__name__}.rule must be a function marked with @fastadam.rule; "
+            f"{cls.__name__} is no optimizer by itself"
+        )
+    for name in ("defaults", "carried"):
+        value = getattr(cls, name)
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{cls.__name__}.{name} is {value!r}; give a dict with names as keys")
+
+
 class Algorithm:
     """The mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
 

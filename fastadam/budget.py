@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -179,10 +179,16 @@ def plan(
     options = Options(**{name: keywords.pop(name) for name in NAMES if name in keywords})
     made, values = unbound(found, keywords, "plan(): ")
     options.check_rule(made.variant(values))
-    vector = SimpleNamespace(dtype=SimpleNamespace(name=params), size=size)
+    vector = SimpleNamespace(dtype=_Dtype(params), size=size)
     options.check_params([params])
     Copies(options).check([vector])
     return budget_of([(made.variant(values), options.formats(vector, grads), size)], options)
+
+
+class _Dtype(NamedTuple):
+    """A dtype that may not be there: bfloat16 is ml_dtypes'."""
+
+    name: str
 
 
 def _count(n_params: Any) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .kernels.commit import Operation, commit, put, write
 from .kernels.formats import compute_of
-from .memory.dtypes import named
+from .memory.dtypes import name_of, named
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .options import Options
@@ -37,7 +37,7 @@ class Copies:
         Raises:
             TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
         """
-        dtypes = sorted({param.dtype.name for param in params})
+        dtypes = sorted({name_of(param.dtype) for param in params})
         if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
             raise TypeError(
                 f"ema_decay: the average is one buffer of one dtype, but the parameters have "

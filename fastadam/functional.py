@@ -16,13 +16,15 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
+from .algorithm import check_class
 from .groups import Group, ParamGroup, Values, check_known
 from .kernels.formats import Formats
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
 from .memory import checks
 from .memory.device import as_array, is_device, lock_for, places_of, refuse
-from .memory.inputs import fast_addresses, same_arrays
+from .memory.inputs import fast_addresses
+from .memory.marks import Known
 from .optimizer import Optimizer
 from .rules import Rule
 
@@ -47,7 +49,7 @@ class _Desk:
         formats = Formats(array.dtype.name, grad_dtype)
         self._launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
         self._owner = ref(param, forget)
-        self._seen: list[ref[Any]] = []
+        self._known = Known()
         self.write, self.run = self._launch.writer(0), self.runner(None)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
@@ -57,12 +59,12 @@ class _Desk:
         refuse(stream)
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        return same_arrays(arrays, self._seen)
+        return self._known.same(arrays)
 
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
-        self._seen = []  # until the table has their addresses
+        again = self._known.forget(arrays)  # until the table has their addresses
         self._launch.table.rows[0, 1:] = addresses
-        self._seen = list(map(ref, arrays))
+        self._known.note(arrays, again)
 
 
 class _DeviceDesk(_Desk):
@@ -88,7 +90,7 @@ class _DeviceDesk(_Desk):
                     "a bare step cannot be captured in a CUDA graph: its count would stay the same "
                     "when it is replayed; capture the step of an optimizer"
                 )
-            self._turn.join(orders_of([array() for array in self._seen]))
+            self._turn.join(orders_of([array() for array in self._known.seen]))
             self._start()
 
     def same(self, arrays: Sequence[Any]) -> bool:
@@ -136,6 +138,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         raise TypeError(
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
+    check_class(optimizer)
     walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
@@ -229,7 +232,7 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
         if name == "grad":
             checks.check_gradient(array, label, arrays[0], "param")
         else:
-            checks.check_array(array, label, written=True)
+            checks.check_array(array, label, written=True, updated=True)
         if name not in ("param", "grad"):
             checks.check_state(array, label, arrays[0], "param")
         if array.ndim != 1:

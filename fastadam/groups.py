@@ -164,6 +164,11 @@ class Group:
 
     def __init__(self, raw: ParamGroup, params: Any, defaults: Values, where: str) -> None:
         self.raw, self.params, self.where, self._defaults = raw, params, where, defaults
+        if "params" not in raw:
+            raise ValueError(
+                f"{where}'params' is missing from its param_groups; put the same arrays back, or "
+                "make a new optimizer"
+            )
         if len(raw["params"]) != len(params) or not all(map(is_, raw["params"], params)):
             raise ValueError(
                 f"{where}the arrays of param_groups were exchanged; write into the arrays, "

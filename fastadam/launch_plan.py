@@ -17,8 +17,7 @@ from .memory import checks
 from .memory.inputs import Inputs, masks
 from .memory.parameters import Parameters
 from .options import Options
-from .rules import Rule
-from .state import Carried, State, spans
+from .state import Carried, Ruled, State, spans
 
 
 class Author(Protocol):
@@ -27,13 +26,6 @@ class Author(Protocol):
     def hyper(self, group: Values, step: int) -> Mapping[str, float]: ...
 
     def carry(self, group: Values, step: int) -> Mapping[str, float]: ...
-
-
-class Ruled(Protocol):
-    """A group of parameters that one rule moves."""
-
-    rule: Rule
-    params: Any
 
 
 class Plan:

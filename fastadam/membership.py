@@ -1,6 +1,6 @@
 """Which arrays an optimizer moves: groups of them, taken in and looked at again when edited."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from operator import is_
 from typing import Any
@@ -9,13 +9,14 @@ from .accumulator import Accumulator
 from .algorithm import Algorithm
 from .copies import Copies
 from .forks import watch
+from .given import are_groups, check_group, check_tree, first_array, once
 from .groups import Edits, Group, ParamGroup, ParamGroups, Values
 from .kernels.commit import Operation, commit, put
 from .launch_plan import Plan
 from .memory.device import lock_for
+from .memory.dtypes import name_of
 from .memory.flat import Flat
 from .memory.parameters import Parameters
-from .memory.tree import leaves
 from .options import Options
 from .state import State, spans
 
@@ -37,52 +38,54 @@ class Membership(Algorithm):
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
-        if isinstance(params, Iterator):
-            params = list(params)
-        self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
+        params = once(params)
+        self._lock = lock_for(first_array(params), lambda: self._parameters.arrays, self)
         with self._lock:
-            if _is_groups(params):
-                for group in params:
-                    self._add(group)
+            if are_groups(params):
+                self._add(params)
             else:
-                self._add({"params": params}, alone=True)
-            options.check_params(array.dtype.name for array in self._parameters.arrays)
+                check_tree(params, self.defaults)
+                self._add([{"params": params}], alone=True)
+            options.check_params(name_of(array.dtype) for array in self._parameters.arrays)
         self._base = {*vars(self), "_base"} - own
         watch(self)
 
-    def _add(self, raw: Any, alone: bool = False) -> None:
-        """Add a group, or nothing if anything about it is wrong."""
-        where = "" if alone else f"param_groups[{len(self._groups)}]"
-        if not isinstance(raw, dict) or "params" not in raw:
-            raise TypeError(f"a parameter group is a dict with 'params', not {raw!r}")
-        label = "params" if alone else f"{where}['params']"
-        taken = spans(self._state.arrays)
-        gathered = self._parameters.checked(raw["params"], label, taken)
-        self._copies.check(self._parameters.arrays + gathered.arrays)
-        unique = len({*gathered.paths}) == len(gathered.arrays)
-        names = {"param_names": gathered.paths} if unique else {}
-        raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
-        step = self._state.count + 1
-        group = self._settled(raw, raw["params"], where and f"{where}: ", step)
-        raw.edits = self._edits
-        parameters = self._parameters.with_group(gathered, alone)
-        known = tuple(self.carried.values())
+    def _add(self, raws: Sequence[Any], alone: bool = False) -> None:
+        """Add groups, or none if anything about one is wrong."""
+        first = len(self._groups)
+        labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
+        for raw, where in zip(raws, labels, strict=True):
+            check_group(raw, where)
+        trees = [
+            (raw["params"], "params" if alone else f"{where}['params']")
+            for raw, where in zip(raws, labels, strict=True)
+        ]
+        gathered = self._parameters.checked(trees, spans(self._state.arrays))
+        parameters = self._parameters.with_groups(gathered, alone)
+        self._copies.check(parameters.arrays)
+        step, groups = self._state.count + 1, list[Group]()
+        for raw, each, where in zip(raws, gathered, labels, strict=True):
+            unique = len({*each.paths}) == len(each.arrays)
+            names = {"param_names": each.paths} if unique else {}
+            own = ParamGroup(names | self._defaults | raw | {"params": tuple(each.arrays)})
+            group = self._settled(own, own["params"], where and f"{where}: ", step)
+            group.raw.edits = self._edits
+            groups.append(group)
+        new = [array for group in groups for array in group.params]
         commit(
             [
-                *self._state.extended(
-                    len(self._groups), len(gathered.arrays), known, group.rule.state
-                ),
-                *(self._accumulator.extended(gathered.arrays) if self._accumulator else ()),
+                *self._state.extended(groups, tuple(self.carried.values())),
+                *(self._accumulator.extended(new) if self._accumulator else ()),
                 *self._copies.followed(parameters),
                 *put(
                     self,
                     _parameters=parameters,
                     _single=parameters.single and not parameters.flat,
-                    _grad_dtypes=self._grad_dtypes + [array.dtype for array in gathered.arrays],
+                    _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
                     _grads=None,
                 ),
-                partial(list.append, self._raws, raw),
-                *self._adopted([*self._groups, group]),
+                partial(list.extend, self._raws, [group.raw for group in groups]),
+                *self._adopted([*self._groups, *groups]),
             ]
         )
 
@@ -119,20 +122,3 @@ class Membership(Algorithm):
         """Refuse what steps that were captured in CUDA graphs would not know of."""
         if captured := getattr(self._lock, "captured", None):
             captured.refuse(what)
-
-
-def _first_array(params: Any) -> Any:
-    """An array of the parameters, if they are what they should be."""
-    if _is_groups(params):
-        params = params[0]["params"]
-    tree = params.tree if isinstance(params, Flat) else params
-    return next((leaf for _, leaf in leaves(tree)), None)
-
-
-def _is_groups(params: Any) -> bool:
-    """Whether this is a list of groups rather than a tree of arrays."""
-    return (
-        isinstance(params, list | tuple)
-        and len(params) > 0
-        and all(isinstance(group, dict) and "params" in group for group in params)
-    )

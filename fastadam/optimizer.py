@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from . import state_dict as saved
+from .algorithm import check_class
+from .assigned import PROPERTIES, check_assigned
 from .budget import Budget, budget_of
 from .convert import master
 from .copies import Exchange
@@ -16,8 +18,8 @@ from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
 from .options import NAMES, Options
-from .rules import Rule
 from .signature import signature_of
+from .state_view import ArraysView, StateView
 from .step_info import StepInfo, late_info, new_info
 from .walk import Walk
 
@@ -96,8 +98,7 @@ class Optimizer(Walk):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not isinstance(getattr(cls, "rule", None), Rule):
-            raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
+        check_class(cls)
         if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
@@ -106,6 +107,7 @@ class Optimizer(Walk):
             cls.__signature__ = made  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+        check_class(type(self))
         if refused:
             raise TypeError(
                 f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
@@ -116,6 +118,11 @@ class Optimizer(Walk):
         check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            check_assigned(self, name, self.defaults, PROPERTIES)
+        object.__setattr__(self, name, value)
+
     @property
     def param_groups(self) -> list[ParamGroup]:
         """A dict per group, as in PyTorch; edit them, and the next step sees it."""
@@ -124,7 +131,7 @@ class Optimizer(Walk):
     @property
     def params(self) -> Tree:
         """The arrays, in the structure in which they were given; a list if there are groups."""
-        return self._parameters.tree
+        return self._parameters.public("opt.params")
 
     @property
     def grads(self) -> Flat:
@@ -193,8 +200,11 @@ class Optimizer(Walk):
 
     @property
     def state(self) -> dict[str, list[Any]]:
-        """The state: for each name an array per parameter, None before its first gradient."""
-        return {name: list(arrays) for name, arrays in self._state.arrays.items()}
+        """The state: for each name an array per parameter, None before its first gradient.
+
+        The arrays can be written to, the containers cannot.
+        """
+        return StateView({name: ArraysView(each) for name, each in self._state.arrays.items()})
 
     def zero_grad(self) -> None:
         """Set `grads` to zero."""
@@ -216,7 +226,7 @@ class Optimizer(Walk):
         with self._lock:
             self._refuse_captured("add_param_group()")
             self._refresh()
-            self._add(param_group)
+            self._add([param_group])
 
     def step(
         self,
@@ -257,6 +267,8 @@ class Optimizer(Walk):
             try:
                 if self._edits.pending:
                     self._refresh()
+                if not self._parameters.watch.hold():
+                    grads = self._look_again(grads)
                 values = self._steady
                 if lr is not None or values is None:
                     values = self._values(lr)
@@ -320,8 +332,12 @@ class Optimizer(Walk):
         """The parameters in the dtype of the arithmetic: new arrays, structured as `params`.
 
         With `compensation` they have the bits that the bfloat16 parameters lack.
+
+        Raises:
+            RuntimeError: inside `swap_ema()`.
         """
         with self._lock:
+            self._refresh()
             arrays = self._parameters.arrays
             rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
             formats = map(self._options.formats, arrays)
@@ -357,6 +373,12 @@ class Optimizer(Walk):
 
     def __repr__(self) -> str:
         return f"{self._name}(\n" + "".join(f"  {group}\n" for group in self._groups) + ")"
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(
+            f"copy.copy would make a second {self._name} that updates the same arrays; take "
+            "copy.deepcopy(opt), which copies them, or give the same arrays to a new optimizer"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return saved.restored, (type(self), *saved.parts(self))

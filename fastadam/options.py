@@ -11,6 +11,7 @@ import numpy as np
 from .kernels.formats import NARROW, PAIRS, Formats
 from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
+from .memory.dtypes import name_of
 from .rules import Rule
 
 ROUNDED = ("bfloat16", "int8")
@@ -114,7 +115,7 @@ class Options:
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
         """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
         them are kept; `size` is that of the whole parameter, where `param` is a part of it."""
-        dtype, size = param.dtype.name, param.size if size is None else size
+        dtype, size = name_of(param.dtype), param.size if size is None else size
         small = self.state_dtype == "int8" and size < self.min_quantized_size
         return Formats(
             dtype,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from .memory.flat import ALIGNMENT, aligned_zeros
 from .rules import Rule
 
 Carried = tuple[float, ...]
+
+
+class Ruled(Protocol):
+    """A group of parameters that one rule updates."""
+
+    rule: Rule
+    params: Any
 
 
 class Cohort:
@@ -90,20 +97,20 @@ class State:
         """Whether each parameter takes part in steps."""
         return self.grouping.active
 
-    def extended(
-        self, group: int, parameters: int, carried: Carried, names: Iterable[str]
-    ) -> list[Operation]:
-        """The operations that add parameters of a new group, which have taken no step, and make
-        room for state of these names."""
-        old, cohort = self.grouping, Cohort(group, 0, True, 0, self.count)
+    def extended(self, groups: Sequence[Ruled], carried: Carried) -> list[Operation]:
+        """The operations that add parameters of new groups, which have taken no step, and make
+        room for their state."""
+        old, sizes = self.grouping, [len(group.params) for group in groups]
+        first, group = len(old.cohorts), 1 + max((c.group for c in old.cohorts), default=-1)
+        fresh = [Cohort(group + k, 0, True, 0, self.count) for k, _ in enumerate(groups)]
         grouping = Grouping(
-            [*old.cohorts, cohort],
-            [*old.cohort_of, *[len(old.cohorts)] * parameters],
-            [*old.active, *[True] * parameters],
-            [*old.carried, carried],
+            [*old.cohorts, *fresh],
+            [*old.cohort_of, *(first + k for k, size in enumerate(sizes) for _ in range(size))],
+            [*old.active, *[True] * sum(sizes)],
+            [*old.carried, *[carried] * len(groups)],
         )
-        known = self.with_names(names)
-        arrays = {name: [*each, *[None] * parameters] for name, each in known.items()}
+        known = self.with_names(name for group in groups for name in group.rule.state)
+        arrays = {name: [*each, *[None] * sum(sizes)] for name, each in known.items()}
         return put(self, grouping=grouping, arrays=arrays)
 
     def settle(self) -> None:

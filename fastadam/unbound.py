@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .algorithm import check_class
 from .groups import Group, ParamGroup, Values, check_known
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def unbound(
     Raises:
         TypeError, ValueError: for hyperparameters that it does not take; `where` stands before.
     """
+    check_class(optimizer)
     made, defaults = optimizer.__new__(optimizer), optimizer.defaults
     check_known(given, defaults, f"{where}{optimizer.__name__}")
     raw: Any = ParamGroup(defaults | given, params=())

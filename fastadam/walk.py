@@ -9,7 +9,9 @@ from .kernels.formats import Formats
 from .launch_plan import Plan
 from .membership import Membership
 from .memory.device import refuse
+from .memory.dtypes import name_of
 from .memory.inputs import OtherDtypesError, gradients
+from .memory.tree import listed
 
 
 class Walk(Membership):
@@ -18,6 +20,19 @@ class Walk(Membership):
     def _on(self, stream: Any) -> Any:
         """The lock, and a stream of a device that work goes to meanwhile."""
         return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+
+    def _look_again(self, grads: Any) -> Any:
+        """Look whether parameters are still what they were; returns the gradients, which may be
+        iterated only once.
+
+        Raises:
+            ValueError: naming the array or the container that was changed.
+        """
+        watch, grads = self._parameters.watch, listed(grads)
+        watch.check_containers()
+        written = [grad is not None for grad in self._gradients(grads)]
+        watch.check_arrays([True] * len(written) if self._accumulator else written)
+        return grads
 
     def _gradients(self, grads: Any) -> Any:
         """The gradients, one per parameter."""
@@ -59,7 +74,7 @@ class Walk(Membership):
             rule = self._rule_for(value)
             if rule is not group.rule:
                 self._plan, group.rule = None, rule
-        self.rule = self._groups[0].rule
+        object.__setattr__(self, "rule", self._groups[0].rule)
 
     def _plan_for(self, masked: bool, scaled: bool) -> Plan:
         """The plan, or a new one if it is not for such steps."""
@@ -90,7 +105,7 @@ class Walk(Membership):
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
         return [
-            self._options.formats(param, dtype.name)
+            self._options.formats(param, name_of(dtype))
             for param, dtype in zip(arrays, dtypes, strict=True)
         ]
 

@@ -1,9 +1,15 @@
 """Everything a kernel could not walk through is refused before any element changes."""
 
+import copy
+import pickle
+import re
+from collections import OrderedDict, UserDict, UserList
+
 import numpy as np
 import pytest
 
 import fastadam as fa
+from fastadam.memory.tree import mapped
 
 
 def misaligned(n, dtype=np.float32):
@@ -13,6 +19,13 @@ def misaligned(n, dtype=np.float32):
 def read_only(array):
     array.flags.writeable = False
     return array
+
+
+class Foreign:
+    """An array of another library."""
+
+    def __init__(self, protocol):
+        setattr(self, protocol, lambda *args, **kwargs: np.ones(4, F32))
 
 
 F32 = np.float32
@@ -28,6 +41,11 @@ BAD_PARAMS = {
     "bool": (lambda: np.ones(4, bool), TypeError, "bool"),
     "complex": (lambda: np.ones(4, complex), TypeError, "complex128"),
     "longdouble": (lambda: np.ones(4, np.longdouble), TypeError, "longdouble|float128"),
+    "masked": (lambda: np.ma.masked_array(np.ones(4, F32)), TypeError, r"np\.asarray\("),
+    "matrix": (lambda: np.ones(4, F32).view(np.matrix), TypeError, r"np\.asarray\("),
+    "bytes of bfloat16": (lambda: np.ones(4, np.float16).view("V2"), TypeError, r"\.view\(ml_"),
+    "dlpack": (lambda: Foreign("__dlpack__"), TypeError, r"np\.from_dlpack\("),
+    "another library's": (lambda: Foreign("__array__"), TypeError, r"np\.(as)?array\("),
     "object": (lambda: np.ones(4, object), TypeError, "object"),
     "text": (lambda: np.array(["a"]), TypeError, "<U1"),
     "a float": (lambda: 1.0, TypeError, "type float, not a NumPy array; give one, such as np"),
@@ -48,8 +66,9 @@ def test_parameters(bad):
         ([good, (make(),)], r"params\[1\]\[0\]"),
         ([{"params": [good]}, {"params": make()}], r"param_groups\[1\]\['params'\]"),
     ):
-        with pytest.raises(error, match=f"{name}.*{message}"):
+        with pytest.raises(error, match=f"{name}.*{message}") as raised:
             fa.AdamW(params)
+        assert "keep it, that array is updated" in str(raised.value)  # a copy would be lost
 
 
 BAD_GRADS = {
@@ -142,6 +161,164 @@ def test_frameworks_are_named_in_the_message():
     opt = fa.AdamW([np.ones(2, F32)])
     with pytest.raises(TypeError, match=r"grads\[0\].*torch\.Tensor"):
         opt.step([torch.ones(2)])
+
+
+def rebound(params, path):
+    """Another array of the same values at a place in the caller's containers."""
+    *outer, last = path
+    for key in outer:
+        params = params[key]
+    params[last] = params[last].copy()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("make", "path", "name"),
+    [
+        (lambda w: {"w": w}, ["w"], "params['w']"),
+        (lambda w: OrderedDict(w=w), ["w"], "params['w']"),
+        (lambda w: UserDict(w=w), ["w"], "params['w']"),
+        (lambda w: [w], [0], "params[0]"),
+        (lambda w: UserList([w]), [0], "params[0]"),
+        (lambda w: {"a": ({"b": [w]},)}, ["a", 0, "b", 0], "params['a'][0]['b'][0]"),
+        (lambda w: [{"params": {"w": w}}], [0, "params", "w"], "param_groups[0]['params']['w']"),
+    ],
+)
+def test_an_array_put_in_the_place_of_a_parameter(size, steps, make, path, name):
+    w = np.ones(size)
+    params, grad = make(w), np.ones(size)
+    opt = fa.SGD(params, lr=0.25)
+    flat_list = path[0] == 0
+    grads = [grad] if flat_list else mapped(lambda _: grad, params)
+    for _ in range(steps):
+        opt.step(grads)
+    before = w.copy()
+    rebound(params, path)
+    with pytest.raises(ValueError, match=re.escape(f"{name} is another array") + r".*\.\.\.\] = v"):
+        opt.step(grads)
+    np.testing.assert_array_equal(w, before)
+    for again in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
+        np.testing.assert_array_equal(again.param_groups[0]["params"][0], before)
+        assert again.step(grads).step == steps + 1
+
+
+@pytest.mark.parametrize("grads_of", [dict.values, lambda params: (g for g in params.values())])
+def test_values_of_a_dict(grads_of):
+    params = {"a": np.ones(2), "b": np.ones(3)}
+    opt = fa.SGD(params.values(), lr=0.5)
+    for _ in range(2):
+        opt.step(grads_of({"a": np.ones(2), "b": np.ones(3)}))
+    assert params["b"].tolist() == [0, 0, 0]
+    params["b"] = np.ones(3)
+    with pytest.raises(ValueError, match=r"params\[1\] is another array"):
+        opt.step([np.ones(2), np.ones(3)])
+    fa.SGD([{"params": iter(params.values())}])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda params: params.append(np.ones(2)), r"params\[2\] was put in.*add_param_group"),
+        (lambda params: params.pop(), r"params\[1\] was taken out"),
+        (lambda params: params[1].setflags(write=False), r"params\[1\] is read-only now"),
+        (lambda params: setattr(params[1], "dtype", np.int64), "dtype from float64 to int64"),
+        (lambda params: setattr(params[1], "shape", (2, 1)), r"shape from \(1, 2\) to \(2, 1\)"),
+        (lambda params: params[1].resize(9, refcheck=False), "cannot resize"),
+        (lambda params: params[1].base.resize(9, refcheck=False), "cannot resize"),
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_parameters_that_were_changed_in_place(change, message, steps):
+    whole = np.ones(8)
+    params, grads = [np.ones(2), whole[2:4].reshape(1, 2)], [np.ones(2), np.ones((1, 2))]
+    opt = fa.SGD(params, lr=0.25)
+    for _ in range(steps):
+        opt.step(grads)
+    before = whole.copy()
+
+    def changed_step():
+        change(params)
+        opt.step(grads)
+
+    with pytest.raises(ValueError, match=message):
+        changed_step()
+    np.testing.assert_array_equal(whole, before)
+
+
+def test_read_only_parameters_without_a_gradient():
+    frozen, free = np.ones(2), np.ones(2)
+    flat = fa.flatten([frozen, free])
+    opt = fa.SGD([frozen, free], lr=0.25)
+    frozen.flags.writeable = False
+    for _ in range(3):
+        opt.step([None, np.ones(2)])
+    frozen.flags.writeable = True
+    opt.step([np.ones(2), np.ones(2)])
+    assert (frozen.tolist(), free.tolist()) == ([0.75, 0.75], [0, 0])
+    opt = fa.SGD(flat)
+    flat.buffer.flags.writeable = False
+    with pytest.raises(ValueError, match=r"params\.buffer is read-only"):
+        opt.step(np.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda grad: grad.setflags(write=False), "read-only"),
+        (lambda grad: setattr(grad, "dtype", np.int64), "dtype int64"),
+        (lambda grad: setattr(grad, "shape", (3, 2)), r"shape \(3, 2\)"),
+        (lambda grad: setattr(grad, "strides", (0, 8)), "not C-contiguous"),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_gradients_that_were_changed_in_place(change, message, steps, several):
+    params = [np.ones((2, 3)), np.ones(1)][: 1 + several]
+    grads = [np.ones((2, 3)), np.ones(1)][: 1 + several]
+    opt = fa.SGD(params if several else params[0], zero_grads=True)
+    for _ in range(steps):
+        opt.step(grads if several else grads[0])
+    before, grad = params[0].copy(), grads[0]
+    change(grad)
+    with pytest.raises((TypeError, ValueError), match=message):
+        opt.step(grads if several else grad)
+    np.testing.assert_array_equal(params[0], before)
+
+
+def test_known_arrays_of_a_bare_kernel_that_were_changed_in_place():
+    arrays = [np.ones(3) for _ in range(4)]
+    for step in (1, 2, 3):
+        fa.functional.adamw(*arrays, step=step)
+    arrays[2].flags.writeable = False
+    with pytest.raises(ValueError, match="exp_avg is read-only"):
+        fa.functional.adamw(*arrays, step=4)
+
+
+def test_subclasses_that_are_only_arrays(tmp_path):
+    class Named(np.ndarray):
+        name = "w"
+
+    mapped_file = np.memmap(tmp_path / "w", F32, "w+", shape=4)
+    for array in (mapped_file, np.zeros(4, F32).view(Named)):
+        fa.SGD(array, lr=1.0).step(-np.ones(4, F32).view(type(array)))
+        assert array.tolist() == [1] * 4
+    masked = np.ma.masked_array(np.ones(4, bool))
+    with pytest.raises(TypeError, match=r"mask is a numpy\.ma"):
+        fa.SGD(mapped_file).step(np.ones(4, F32), mask=masked)
+    for bad in (masked, np.ma.ones(3), np.ones((1, 2)).view(np.matrix)):
+        with pytest.raises(TypeError, match="tree"):
+            fa.flatten([bad])
+
+
+def test_containers_that_hold_themselves():
+    tree = [np.ones(2)]
+    tree.append({"again": tree})
+    for make in (fa.SGD, fa.flatten, lambda tree: fa.SGD([{"params": tree}])):
+        with pytest.raises(ValueError, match="holds itself"):
+            make(tree)
 
 
 def test_flatten():

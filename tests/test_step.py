@@ -66,7 +66,7 @@ def test_own_gradients():
         (lambda tree: tree.update(w=np.ones((2, 2))), r"\['w'\]"),
         (lambda tree: tree["b"].__setitem__(1, np.ones(())), r"\['b'\]\[1\]"),
         (lambda tree: tree["b"].append(np.ones(1)), r"\['b'\]\[2\]"),
-        (lambda tree: tree.update(w={"w": tree["w"], "v": np.ones(1)}), r"\['w'\]\['v'\]"),
+        (lambda tree: tree.update(w={"w": tree["w"], "v": np.ones(1)}), r"\['w'\]\['w'\]"),
     ],
 )
 def test_arrays_put_in_the_place_of_views_are_refused(exchange, where):

@@ -1,6 +1,7 @@
 """What is refused, and the way out. Everything here runs before any element changes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -8,49 +9,106 @@ import numpy as np
 
 from ..kernels.formats import compute_of
 from .device import DeviceArray
+from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
+OPERATORS = "add radd iadd sub rsub isub mul rmul imul truediv itruediv pow matmul rmatmul imatmul"
+BEHAVIOR = {f"__{name}__" for name in OPERATORS.split()} | {
+    "__array_function__",
+    "__array_ufunc__",
+    "__getitem__",
+    "__setitem__",
+}  # of an array, on which the meaning of its values depends
 
 
-def check_array(array: Any, name: str, written: bool) -> None:
+def check_array(array: Any, name: str, written: bool, updated: bool = False) -> None:
     """Refuse what a kernel could not walk through.
 
+    Args:
+        written: whether a step writes to it.
+        updated: whether it is an array of the caller's that a step updates; a way out that makes
+            another array then says to keep that one.
+
     Raises:
-        TypeError: if it is not an array of floats in native byte order.
+        TypeError: if it is not an array of floats in native byte order, or of a subclass.
         ValueError: if it is not contiguous, not aligned, or read-only although it is written.
     """
     if not isinstance(array, np.ndarray | DeviceArray):
         raise TypeError(
-            f"{name} is {_short(array)} of type {_full_name(type(array))}, not a NumPy array; "
-            f"{_array_from(array)}"
+            f"{name} is {short(array)} of type {_full_name(type(array))}, not a NumPy array; "
+            f"{_array_from(array, updated)}"
         )
-    if array.dtype.name not in SUPPORTED or not array.dtype.isnative:
-        swapped = array.dtype.name in SUPPORTED
-        way_out = (
-            "bring it to native byte order with a.astype(a.dtype.newbyteorder('='))"
-            if swapped
-            else "convert it with a.astype(np.float32)"
-        )
-        raise TypeError(
-            f"{name} has dtype {array.dtype.str if swapped else array.dtype}; "
-            f"{', '.join(SUPPORTED)} are supported: {way_out}"
-        )
-    check_contiguous(array, name)
+    check_kind(array, name, updated)
+    check_dtype(array, name, updated)
+    check_contiguous(array, name, updated)
     if not array.flags.aligned:
         raise ValueError(
-            f"{name} is misaligned: its address is no multiple of {array.itemsize}; copy it"
+            f"{name} is misaligned: its address is no multiple of {array.itemsize}; "
+            + _made("copy it with", "{}.copy()", updated)
         )
     if written and not array.flags.writeable:
-        raise ValueError(f"{name} is read-only, and a step writes to it; give a writable copy")
+        raise ValueError(
+            f"{name} is read-only, and a step writes to it; "
+            + _made("give a writable copy,", "{}.copy()", updated)
+        )
 
 
-def check_contiguous(array: Any, name: str) -> None:
+def check_kind(array: Any, name: str, updated: bool = False) -> None:
+    """Refuse subclasses of NumPy's array that compute or are indexed in another way.
+
+    Raises:
+        TypeError: for masked arrays, matrices and the like; memory-mapped arrays are none of these.
+    """
+    kind: Any = type(array)
+    if isinstance(array, np.ndarray) and _differs(kind):
+        raise TypeError(
+            f"{name} is a {_full_name(kind)}, of which only the plain array would be used; "
+            + _made("give", "np.asarray({})", updated)
+        )
+
+
+@cache
+def _differs(kind: type) -> bool:
+    """Whether a subclass of NumPy's array replaces anything that its values depend on."""
+    classes = kind.__mro__[: kind.__mro__.index(np.ndarray)]
+    return any(vars(each).keys() & BEHAVIOR for each in classes if each is not np.memmap)
+
+
+def check_dtype(array: Any, name: str, updated: bool = False) -> None:
+    """Refuse what is not an array of floats in native byte order.
+
+    Raises:
+        TypeError: with the supported dtypes.
+    """
+    dtype = array.dtype
+    if name_of(dtype) in SUPPORTED and dtype.isnative:
+        return
+    shown, way_out = dtype, _made("convert it with", "{}.astype(np.float32)", updated)
+    if dtype.name in SUPPORTED:
+        shown = f"{dtype.str}, which is not in native byte order"
+        native = "{0}.astype({0}.dtype.newbyteorder('='))"
+        way_out = _made("convert it with", native, updated)
+    elif dtype == np.dtype("V2"):
+        shown = "|V2, two bytes without a meaning, as which files give bfloat16 back"
+        way_out = _made("give", "{}.view(ml_dtypes.bfloat16)", updated)
+    raise TypeError(f"{name} has dtype {shown}; {', '.join(SUPPORTED)} are supported: {way_out}")
+
+
+def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
     """Refuse gaps, and another order than that of rows."""
     if not array.flags.c_contiguous:
         raise ValueError(
             f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
-            "take np.ascontiguousarray(a), or the whole array that it is a view of"
+            + _made("take", "np.ascontiguousarray({})", updated)
+            + ", or give the whole array that it is a view of"
         )
+
+
+def _made(verb: str, expression: str, updated: bool) -> str:
+    """The way to an array that would do; one that a step updates has to be kept."""
+    if updated:
+        return f"w = {expression.format('w')}: keep it, that array is updated"
+    return f"{verb} {expression.format('a')}"
 
 
 def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
@@ -72,7 +130,7 @@ def check_state(array: Any, name: str, param: Any, param_name: str) -> None:
     if array.dtype != wanted:
         raise TypeError(
             f"{name} has dtype {array.dtype}, but {param_name} has {param.dtype}, of which state "
-            f"is {wanted}; convert it with a.astype(np.{wanted})"
+            f"is {wanted}; " + _made("convert it with", f"{{}}.astype(np.{wanted})", updated=True)
         )
     check_shape(array, name, param, param_name)
 
@@ -117,9 +175,10 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
     """
     if not isinstance(mask, np.ndarray | DeviceArray) or mask.dtype != bool:
         raise TypeError(
-            f"{name} is {_short(mask)}, not an array of bool; "
+            f"{name} is {short(mask)}, not an array of bool; "
             f"give np.asarray(a, bool), or np.full({param.shape}, True) to move every element"
         )
+    check_kind(mask, name)
     check_together(mask, name, param, param_name)
     check_shape(mask, name, param, param_name)
     check_contiguous(mask, name)
@@ -167,16 +226,27 @@ def _full_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
-def _array_from(value: Any) -> str:
+def _array_from(value: Any, updated: bool) -> str:
     """How to come by an array."""
     if _full_name(type(value)).startswith("torch."):
         return (
             "take the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
             "memory of a tensor on the CPU"
         )
-    return "give one, such as np.array([1.0, 2.0], np.float32)"
+    if hasattr(value, "__array__") and not np.isscalar(value):
+        return _made("give", "np.array({})" if updated else "np.asarray({})", updated)
+    if hasattr(value, "__dlpack__"):
+        expression = "np.from_dlpack({})"
+        return _made("give", expression + ".copy()" if updated else expression, updated)
+    if isinstance(value, Mapping):
+        return "give its arrays; with groups, these are one flat list over all groups, in order"
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple):
+        return "give list(a) for its arrays, or np.array([1.0, 2.0], np.float32) for one"
+    kept = ": keep it, that array is updated" if updated else ""
+    return "give one, such as np.array([1.0, 2.0], np.float32)" + kept
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as it is shown in a message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

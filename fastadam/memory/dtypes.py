@@ -1,8 +1,15 @@
 """Dtypes by name, with the sixteen-bit floats that NumPy does not have."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
+
+
+@cache
+def name_of(dtype: Any) -> str:
+    """The name of a dtype, which NumPy puts together anew each time."""
+    return str(dtype.name)
 
 
 def named(name: str) -> Any:

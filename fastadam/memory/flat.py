@@ -1,6 +1,5 @@
 """One buffer for a whole tree of arrays."""
 
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,8 @@ import numpy as np
 from . import checks
 from .device import DeviceArray, as_array
 from .device import zeros as device_zeros
-from .tree import Tree, alone, filled, indexed, structure_of
+from .snapshot import Snapshot
+from .tree import Tree, filled, indexed, listed, structure_of
 from .tree import leaves as leaves_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -46,6 +46,7 @@ class Flat:
             for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
         ]
         self.tree = filled(structure, self.leaves)
+        self._snapshot = Snapshot(self.tree)
 
     def views(self, name: str) -> list[Any]:
         """The views into the buffer; `name` is what the tree is called in messages.
@@ -53,23 +54,40 @@ class Flat:
         Raises:
             ValueError: if another array was put in the place of one.
         """
-        tree, views = self.tree, self.leaves
-        if tree is views[0] or [*map(id, alone(tree))] == [*map(id, views)]:
-            return views
-        pairs = zip_longest(leaves_of(tree), views, fillvalue=((), None))
-        where = indexed(name, next(path for (path, leaf), view in pairs if leaf is not view))
-        raise ValueError(
-            f"{where} is another array than the view into the buffer that was there; write into "
-            f"the view instead: {where}[...] = value"
-        )
+        if not self._snapshot.fits(self.tree):
+            change = self._snapshot.change(self.tree)
+            where = name + (change.where if change else "")
+            raise ValueError(
+                f"{where} is another array than the view into the buffer that was there; write "
+                f"into the view instead: {where}[...] = value"
+            )
+        return self.leaves
 
     def over(self, buffer: Any) -> "Flat":
-        """The same layout over another one-dimensional array."""
+        """The same layout over another one-dimensional array.
+
+        Raises:
+            TypeError: if it is no array.
+            ValueError: if it is not contiguous, or has not as many elements.
+        """
+        array = as_array(buffer)
+        if not isinstance(array, np.ndarray | DeviceArray):
+            raise TypeError(f"Flat.over(): {buffer!r} is not an array; give one of one dimension")
+        checks.check_kind(array, "Flat.over(): buffer")
+        if tuple(array.shape) != tuple(self.buffer.shape):
+            raise ValueError(
+                f"Flat.over(): buffer has shape {tuple(array.shape)}, but the layout is for "
+                f"{tuple(self.buffer.shape)}; give an array of one dimension with as many elements"
+            )
+        checks.check_contiguous(array, "Flat.over(): buffer")
+        return self._over(array)
+
+    def _over(self, buffer: Any) -> "Flat":
         return Flat(self._structure, self._shapes, buffer)
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
-        return self.over(aligned_zeros(self.buffer.size, self.buffer.dtype, self.buffer))
+        return self._over(aligned_zeros(self.buffer.size, self.buffer.dtype, self.buffer))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._structure, self._shapes, self.buffer[:])
@@ -107,12 +125,14 @@ def flatten(tree: Tree, *, device: str | None = None) -> Flat:
         >>> flat.buffer.shape, flat.tree["w"].shape
         ((9,), (2, 3))
     """
+    tree = listed(tree)
     named = [(indexed("tree", path), as_array(leaf)) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} holds no array; give at least one")
     for name, leaf in named:
         if isinstance(leaf, np.ndarray):  # it is copied, so any layout will do
-            checks.check_array(np.empty(0, leaf.dtype), name, written=False)
+            checks.check_kind(leaf, name)
+            checks.check_dtype(leaf, name)
         else:
             checks.check_array(leaf, name, written=False)
     (first_name, first), *rest = named

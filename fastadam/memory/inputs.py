@@ -5,31 +5,20 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import repeat
-from operator import add, attrgetter, is_, le, methodcaller, or_
+from operator import add, attrgetter, le, methodcaller, or_
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
 from . import checks
 from .device import DeviceArray, as_array
+from .marks import Known
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
 _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
 _as_integers = methodcaller("view", np.dtype(np.uint16))
+PLAIN = {np.ndarray}  # the types of arrays that need no look at what their class does
 MANY = 16  # arrays from which NumPy's fixed cost pays
-
-
-def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
-    """Whether these are the very arrays that were seen, all of them alive.
-
-    An array has one weak reference without a callback for as long as it lives, so references can
-    be compared; a dead one is equal to none of a living array.
-    """
-    try:
-        return len(arrays) == len(seen) and all(map(is_, map(ref, arrays), seen))
-    except TypeError:  # None, or something else that cannot be an array
-        return False
 
 
 def fast_addresses(
@@ -45,6 +34,8 @@ def fast_addresses(
     `foreign` dtypes such as bfloat16.
     """
     try:
+        if {*map(type, arrays)} != PLAIN:
+            return None
         if list(map(_dtype, arrays)) != dtypes or list(map(_shape, arrays)) != shapes:
             return None
         buffers = map(_as_integers, arrays) if foreign else arrays
@@ -100,7 +91,7 @@ class Inputs:
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._foreign = any(dtype.kind == "V" for dtype in self._dtypes)
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
-        self._seen: list[ref[Any]] = []
+        self._known = Known()
         self.active, self.addresses = [], []
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
@@ -111,11 +102,9 @@ class Inputs:
         self._vectors = tuple(map(np.array, (self._starts, self._stops, self._sizes)))
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        """Whether these are the very arrays of the last call of `look`, all of them there."""
-        seen = self._seen
-        if len(seen) == 1:
-            return arrays[0] is not None and seen[0]() is arrays[0]
-        return same_arrays(arrays, seen)
+        """Whether these are the very arrays of the last call of `look`, all of them there, and
+        none changed in place."""
+        return self._known.same(arrays)
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check arrays, one or None per parameter, then note their addresses.
@@ -125,14 +114,15 @@ class Inputs:
             ValueError: if one has another shape, or lies in memory that the step writes.
             OtherDtypesError: if all is well but dtypes that gradients may have.
         """
-        self._seen = []
+        again = self._known.forget(arrays)
         self.active = [array is not None for array in arrays]
         complete = all(self.active)
         fast = complete and self._on_host and self._fast(arrays)
         self.addresses = fast or self._slow(arrays)
         if self._cleared:
             checks.check_apart(self.spans())
-        self._seen = list(map(ref, arrays)) if complete else []
+        if complete:
+            self._known.note(arrays, again)
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
         """The addresses if all is well."""

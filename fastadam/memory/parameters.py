@@ -1,24 +1,30 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
 from . import checks
 from .device import as_array, is_device
 from .flat import Flat
-from .tree import Tree, dotted, indexed, leaves, matched, structure_of
+from .snapshot import Snapshot
+from .tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
+from .watch import Container, Facts, Watch, Watched
 
 
 class Gathered(NamedTuple):
     """A tree of arrays, checked: its arrays in order, and what they are called."""
 
-    tree: Tree
+    tree: Tree  # with containers of its own
     flat: Flat | None
     arrays: list[Any]
     names: list[str]
     paths: list[str]  # dotted, for checkpoints; none if the tree is not a dict
+    container: Container | None = None  # the caller's
+    facts: Sequence[Facts] = ()
 
 
 class Parameters:
@@ -29,38 +35,48 @@ class Parameters:
         self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
         self.flat: Flat | None = None
         self.alone = False
+        self._public: list[Container] = []  # the tree as it was handed out
+        self._containers: list[Container] = []
+        self._facts: list[Facts] = []
+        self._spans: list[checks.Span] = []
+        self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
         self._adopt([], None)
 
-    def checked(self, tree: Tree, label: str, taken: Sequence[checks.Span]) -> Gathered:
-        """The arrays of a tree, if they can move in place beside those already here and `taken`.
+    def checked(
+        self, trees: Iterable[tuple[Tree, str]], taken: Sequence[checks.Span]
+    ) -> list[Gathered]:
+        """The arrays of labelled trees, if all can be updated in place beside those already here
+        and `taken`.
 
         Raises:
             TypeError, ValueError: if one cannot.
         """
-        flat = tree if isinstance(tree, Flat) else None
-        if flat:
-            flat.views(f"{label}.tree")
-            tree = flat.tree
-        found = list(leaves(tree))
-        if not found:
-            raise ValueError(f"{label} holds no array; give at least one parameter")
-        arrays = [as_array(leaf) for _, leaf in found]
-        names = [indexed(label, path) for path, _ in found]
-        for array, name in zip(arrays, names, strict=True):
-            checks.check_array(array, name, written=True)
-            checks.check_together(array, name, (self.arrays + arrays)[0], (self.names + names)[0])
-        spans = map(checks.span, self.arrays + arrays, self.names + names)
-        checks.check_apart([*spans, *taken])
-        paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
-        return Gathered(tree, flat, arrays, names, paths)
+        checked = list[Gathered]()
+        first, first_name = (self.arrays or [None])[0], (self.names or [""])[0]
+        for tree, label in trees:
+            gathered = _gathered(tree, label)
+            if first is None:
+                first, first_name = gathered.arrays[0], gathered.names[0]
+            for array, name in zip(gathered.arrays, gathered.names, strict=True):
+                checks.check_array(array, name, written=True, updated=True)
+                checks.check_together(array, name, first, first_name)
+            checked.append(gathered._replace(facts=list(map(Facts.of, gathered.arrays))))
+        new = [span for gathered in checked for span in _spans(gathered)]
+        checks.check_apart([*self._spans, *new, *taken])
+        return checked
 
-    def with_group(self, gathered: Gathered, alone: bool) -> "Parameters":
-        """These and what was checked, as the only tree or as one of several."""
+    def with_groups(self, gathered: Sequence[Gathered], alone: bool) -> "Parameters":
+        """These and what was checked, as the only tree or as several."""
         more = Parameters()
-        more.arrays, more.names = self.arrays + gathered.arrays, self.names + gathered.names
+        more.arrays = self.arrays + [array for each in gathered for array in each.arrays]
+        more.names = self.names + [name for each in gathered for name in each.names]
         more.alone = alone
+        more._facts = self._facts + [facts for each in gathered for facts in each.facts]
+        more._containers = self._containers + [g.container for g in gathered if g.container]
+        more._spans = sorted([*self._spans, *(s for each in gathered for s in _spans(each))])
+        more._held = self._held + [r for g in gathered for a in g.arrays for r in _references(a)]
         if alone:
-            more._adopt(gathered.tree, gathered.flat)
+            more._adopt(gathered[0].tree, gathered[0].flat)
         else:
             more._adopt(list(more.arrays), None)
         return more
@@ -71,6 +87,25 @@ class Parameters:
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self._paths = [path for path, _ in leaves(tree)]
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What notices arrays that were changed or exchanged."""
+        watched = list(map(Watched, self.arrays, self.names, self._facts))
+        if self.flat:
+            name = self._containers[0].label.removesuffix(".tree")
+            watched.append(Watched(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
+        return Watch([*self._containers, *self._public], watched)
+
+    def public(self, label: str) -> Tree:
+        """The tree in containers that the caller may edit, which is noticed from now on."""
+        if self.flat or self.single:
+            return self.tree
+        if not self._public:
+            then = Snapshot(self.tree)
+            self._public = [Container(mapped(lambda leaf: leaf, self.tree), label, then)]
+            vars(self).pop("watch", None)
+        return self._public[0].given
 
     @property
     def size(self) -> int:
@@ -95,7 +130,14 @@ class Parameters:
             grads = grads.tree
         elif self.flat is not None and _one_dimensional(grads):
             return self._slices(grads, name)
-        return matched(self.structure, grads, name)
+        try:
+            return matched(self.structure, grads, name)
+        except ValueError as error:
+            if self.alone:
+                raise
+            raise ValueError(
+                f"{error}; with groups, {name} is one flat list over all groups, in their order"
+            ) from None
 
     def _slices(self, buffer: Any, name: str) -> list[Any]:
         """The arrays in one array over all elements of a Flat."""
@@ -112,6 +154,35 @@ class Parameters:
             slices = self.flat.over(buffer).leaves
             self._last_buffers[name] = given, slices
         return slices
+
+
+def _gathered(given: Tree, label: str) -> Gathered:
+    """The arrays of a tree, which may be anything yet."""
+    flat = given if isinstance(given, Flat) else None
+    if flat:
+        flat.views(f"{label}.tree")
+    tree = flat.tree if flat else listed(given)
+    found = list(leaves(tree))
+    if not found:
+        raise ValueError(f"{label} holds no array; give at least one parameter")
+    arrays, names = [as_array(leaf) for _, leaf in found], [indexed(label, p) for p, _ in found]
+    paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
+    own = tree if flat else mapped(lambda leaf: leaf, tree)
+    source, called = (tree, f"{label}.tree") if flat else (given, label)
+    return Gathered(own, flat, arrays, names, paths, Container(source, called, Snapshot(own)))
+
+
+def _spans(gathered: Gathered) -> Iterator[checks.Span]:
+    """The memory of arrays."""
+    for array, name, facts in zip(*gathered[2:4], gathered.facts, strict=False):
+        yield checks.Span(facts.address, facts.address + array.nbytes, name)
+
+
+def _references(array: Any) -> Iterator[Any]:
+    """Weak references to an array and those of whose memory it is a part."""
+    while isinstance(array, np.ndarray):
+        yield ref(array)
+        array = array.base
 
 
 def _one_dimensional(array: Any) -> bool:

@@ -3,36 +3,56 @@
 The structure of a tree is the same tree with the number of each leaf in its place.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 Tree = Any
 Leaf = tuple[tuple[str | int, ...], Any]
 
+ARRAYS = ("__array__", "__array_interface__", "__dlpack__", "__cuda_array_interface__", "dtype")
 
-def leaves(tree: Tree, path: tuple[str | int, ...] = ()) -> Iterator[Leaf]:
-    """The leaves with their paths."""
-    if isinstance(tree, Mapping):
-        for key, branch in tree.items():
-            yield from leaves(branch, (*path, key))
-    elif isinstance(tree, list | tuple):
-        for k, branch in enumerate(tree):
-            yield from leaves(branch, (*path, k))
-    else:
+
+def leaves(
+    tree: Tree, path: tuple[str | int, ...] = (), around: tuple[int, ...] = ()
+) -> Iterator[Leaf]:
+    """The leaves with their paths.
+
+    Raises:
+        ValueError: if a container holds itself.
+    """
+    branches = branches_of(tree)
+    if branches is None:
         yield path, tree
-
-
-def alone(tree: Tree) -> list[Any]:
-    """The leaves without their paths, for where each step asks for them."""
-    if not isinstance(tree, dict | list | tuple):
-        return [tree]
-    found: list[Any] = []
-    for branch in tree.values() if isinstance(tree, dict) else tree:
-        if isinstance(branch, dict | list | tuple):
-            found += alone(branch)
+        return
+    if id(tree) in around:
+        raise ValueError(
+            f"{indexed('the tree', path)} is a {type(tree).__name__} that holds itself"
+        )
+    around = (*around, id(tree))
+    for key, branch in branches:
+        if isinstance(branch, Mapping | list | tuple):
+            yield from leaves(branch, (*path, key), around)
         else:
-            found.append(branch)
-    return found
+            yield (*path, key), branch
+
+
+def branches_of(tree: Tree) -> Iterable[tuple[Any, Tree]] | None:
+    """What a container holds, with keys; None for a leaf."""
+    if isinstance(tree, Mapping):
+        return tree.items()
+    return enumerate(tree) if isinstance(tree, list | tuple) else None
+
+
+def listed(tree: Tree) -> Tree:
+    """The list of what an iterable gives, such as the values of a dict; a tree or what may be an
+    array as it is."""
+    if isinstance(tree, Mapping | list | tuple | str | bytes | np.ndarray):
+        return tree
+    if not isinstance(tree, Iterable) or any(hasattr(tree, name) for name in ARRAYS):
+        return tree
+    return list(tree)
 
 
 def mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
@@ -64,7 +84,7 @@ def matched(structure: Tree, tree: Tree, name: str) -> list[Any]:
         ValueError: if the two differ, with the path of the first difference.
     """
     found: list[Any] = []
-    _match(structure, tree, name, found.append)
+    _match(structure, listed(tree), name, found.append)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ..assigned import check_assigned
 from ..budget import Budget
 from ..copies import Exchange
 from ..groups import Values, check_known
@@ -125,6 +126,10 @@ class Optimizer(torch.optim.Optimizer):
         # As in PyTorch. Lightning refuses to clip gradients of those that have it.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_assigned(self, name, getattr(self, "_known", ()), {})
+        super().__setattr__(name, value)
 
     def _set_up_core(self) -> None:
         """Make the optimizer of fastadam without arrays: its rule and constants."""

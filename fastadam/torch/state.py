@@ -74,11 +74,12 @@ class TensorState(State):
 
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
         """Take over what there is of state of these names, in the formats of each parameter."""
-        kept_of = [kept_for(tuple(names), each) for each in formats]
-        self.arrays = self.with_names(name for kept in kept_of for name in kept)
-        parts = zip(self._places, self._drafts, formats, kept_of, strict=True)
-        for i, (place, entry, each, kept) in enumerate(parts):
+        names = tuple(names)
+        self.arrays = self.with_names(name for each in {*formats} for name in kept_for(names, each))
+        parts = zip(self._places, self._drafts, formats, strict=True)
+        for i, (place, entry, each) in enumerate(parts):
             fit(place, entry, names, each)
+            kept = kept_for(names, each)
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 

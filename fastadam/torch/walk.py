@@ -15,6 +15,7 @@ from ..convert import SCALE
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION
 from ..launch_plan import Plan
+from ..memory.dtypes import name_of as name_of_dtype
 from ..memory.parameters import Gathered, Parameters
 from ..state import Carried
 from ..step_info import late_info, new_info
@@ -79,13 +80,15 @@ class Walk:
         owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
         self._formats = [
-            self._options.formats(place.array, dtype.name, place.param.numel())
+            self._options.formats(place.array, name_of_dtype(dtype), place.param.numel())
             for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
         ]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
         with self._turns():
-            self._set_up_state(keeps, last)
+            for group, numbers in zip(groups, self._members.by_group, strict=True):
+                group.params = numbers
+            self._set_up_state(groups, keeps, last)
             self._plan, self._draws = self._planned(groups), self._members.draws
         self.settle(groups)
 
@@ -98,7 +101,9 @@ class Walk:
                 "torch.nn.utils.clip_grad_norm_ before the step instead"
             )
 
-    def _set_up_state(self, keeps: Sequence[bool], last: Walk | None) -> None:
+    def _set_up_state(
+        self, groups: Sequence[Settled], keeps: Sequence[bool], last: Walk | None
+    ) -> None:
         """Take over what there is in the optimizer's `state`, and make room for the rest."""
         members, live = self._members, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
@@ -119,8 +124,7 @@ class Walk:
         self._counters = Counters(entries, start | self._core.carried, count)
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
-        for position, number in enumerate(self._used):
-            commit(state.extended(position, len(members.by_group[number]), carried, ()))
+        commit(state.extended([groups[number] for number in self._used], carried))
         host = [self._counters[name].tolist() for name in self._core.carried]
         each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
         state.count = count
@@ -144,9 +148,7 @@ class Walk:
     def _planned(self, groups: Sequence[Settled]) -> Plan:
         arrays = self._members.arrays
         gathered = Gathered(arrays, None, arrays, self._members.names, [])
-        parameters = Parameters().with_group(gathered, alone=False)
-        for group, numbers in zip(groups, self._members.by_group, strict=True):
-            group.params = numbers
+        parameters = Parameters().with_groups([gathered], alone=False)
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
         return Plan(

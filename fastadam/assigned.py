@@ -1,0 +1,44 @@
+"""Attributes of optimizers that nobody would read: their assignment is refused."""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from .options import NAMES
+
+PROPERTIES = {
+    "param_groups": "edit the dicts in it, or use add_param_group",
+    "params": "write into the arrays, or make a new optimizer",
+    "grads": "write into its arrays, or give the gradients to step()",
+    "ema": "write into its arrays",
+    "shadow": "it follows the parameters",
+    "state": "write into its arrays, or use load_state_dict",
+    "rule": "it is that of the class and its hyperparameters; make a subclass with another",
+}
+
+
+def check_assigned(
+    owner: Any, name: str, defaults: Container[str], others: Mapping[str, str]
+) -> None:
+    """Refuse the assignment of a name that means something, but not as an attribute.
+
+    Args:
+        owner: the optimizer.
+        name: the attribute.
+        defaults: the hyperparameters.
+        others: further names, with the way out.
+
+    Raises:
+        AttributeError: with what has an effect.
+    """
+    kind = type(owner).__name__
+    if name in defaults:
+        raise AttributeError(
+            f"{kind}.{name} has no effect; set opt.param_groups[0][{name!r}], in each group"
+        )
+    if name in NAMES:
+        raise AttributeError(
+            f"{kind}.{name} has no effect; {name} is an argument of the constructor: make a new "
+            f"optimizer, {kind}(..., {name}=...), and load the state_dict of this one"
+        )
+    if name in others:
+        raise AttributeError(f"{kind}.{name} cannot be set; {others[name]}")

@@ -1,0 +1,167 @@
+"""Everyday mistakes in handling an optimizer: groups, attributes, state, classes."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import fastadam as fa
+
+
+def w():
+    return np.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"params": [w()], "lr": 0.1},
+            r"params looks like a parameter group; .*list: \[\{'params'",
+        ),
+        ({"params": [w()], "lr": w()}, "params looks like a parameter group"),
+        ([{"param": [w()], "lr": 0.1}], r"params\[0\] looks.*without the key 'params'.*'param'"),
+        ([{"weights": [w()], "betas": (0.9, 0.99)}], r"params\[0\] looks.*without.*'weights'"),
+        ([{"params": [w()]}, {"param": [w()]}], r"params\[1\] looks.*without the key 'params'"),
+        ([{"params": [w()], "lr": 0.1}, w()], r"params\[0\] looks like.*params\[1\] is none"),
+        ([w(), {"params": [w()], "lr": abs}], r"params\[1\] looks like.*params\[0\] is none"),
+    ],
+)
+def test_what_was_meant_to_be_groups(params, message):
+    with pytest.raises(TypeError, match=message):
+        fa.AdamW(params)
+
+
+def test_trees_with_names_of_hyperparameters():
+    fa.AdamW({"params": {"w": w()}, "batch_stats": w()})
+    fa.AdamW({"lr": w(), "eps": [w()]})
+    opt = fa.AdamW(w())
+    for group in ({"param": w()}, w(), [w()]):
+        with pytest.raises(TypeError, match="a parameter group is a dict with 'params'"):
+            opt.add_param_group(group)
+
+
+@pytest.mark.parametrize("grads", [{"w": w()}, [{"w": w()}], [{"w": w()}, [w()]]])
+def test_gradients_in_the_form_of_groups(grads):
+    opt = fa.SGD([{"params": {"w": w()}}])
+    with pytest.raises(
+        (TypeError, ValueError), match="with groups.* one flat list over all groups"
+    ):
+        opt.step(grads)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lr", r"set opt\.param_groups\[0\]\['lr'\]"),
+        ("betas", r"set opt\.param_groups\[0\]\['betas'\]"),
+        ("clip_norm", "argument of the constructor"),
+        ("accumulate_steps", "argument of the constructor"),
+        ("params", "write into the arrays"),
+        ("param_groups", "edit the dicts"),
+        ("grads", r"to step\(\)"),
+        ("ema", "write into"),
+        ("state", "load_state_dict"),
+        ("rule", "make a subclass"),
+    ],
+)
+def test_attributes_that_nobody_would_read(name, message):
+    class Mine(fa.AdamW):
+        def __init__(self, params):
+            self.note = 1
+            super().__init__(params)
+            self.other = 2
+
+    opt = Mine(w())
+    with pytest.raises(AttributeError, match=message):
+        setattr(opt, name, 0.5)
+    assert (opt.note, copy.deepcopy(opt).other) == (1, 2)
+
+
+def test_assignments_to_the_state():
+    opt = fa.AdamW(w())
+    opt.step(w())
+
+    def longer():
+        opt.state["exp_avg"] += [w()]
+
+    for change in (
+        lambda: opt.state.update(exp_avg=[w()]),
+        lambda: opt.state.__setitem__("exp_avg", [w()]),
+        lambda: opt.state["exp_avg"].__setitem__(0, w()),
+        lambda: opt.state["exp_avg"].append(w()),
+        longer,
+    ):
+        with pytest.raises(TypeError, match=r"opt\.state\['exp_avg'\]\[0\]\[\.\.\.\] = value"):
+            change()
+    opt.state["exp_avg"][0][...] = 7
+    for again in (copy.deepcopy(opt.state), pickle.loads(pickle.dumps(opt.state))):
+        again["exp_avg"][0] = again["exp_avg"][0].tolist()
+        assert again["exp_avg"] == [[7, 7]]
+
+
+def test_a_copy_over_the_same_arrays():
+    with pytest.raises(TypeError, match=r"take copy\.deepcopy"):
+        copy.copy(fa.SGD(w()))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda opt: opt.step(w()),
+        lambda opt: opt.state_dict(),
+        lambda opt: opt.load_state_dict({}),
+        lambda opt: opt.add_param_group({"params": w()}),
+        copy.deepcopy,
+    ],
+)
+def test_a_group_without_its_parameters(use):
+    for change in (lambda group: group.pop("params"), dict.clear):
+        opt = fa.SGD(w())
+        change(opt.param_groups[0])
+        opt.param_groups[0].update()
+        with pytest.raises(ValueError, match="'params' is missing"):
+            use(opt)
+
+
+def test_classes_that_are_no_optimizers():
+    for make in (
+        lambda: fa.Optimizer(w()),
+        lambda: fa.functional.bare(fa.Optimizer),
+        lambda: fa.plan(10, fa.Optimizer),
+        lambda: fa.warmup(fa.Optimizer),
+    ):
+        with pytest.raises(TypeError, match="no optimizer"):
+            make()
+    for name, value in (("defaults", None), ("defaults", {1: 2}), ("carried", ["a"])):
+        with pytest.raises(TypeError, match=f"{name} is .*give a dict"):
+            type("Bad", (fa.SGD,), {name: value})
+
+
+def test_master_weights_while_the_average_is_in_their_place():
+    opt = fa.SGD(w(), ema_decay=0.5)
+    with opt.swap_ema(), pytest.raises(RuntimeError, match="swap_ema"):
+        opt.master()
+
+
+def test_the_time_of_many_groups_is_linear():
+    def looks(count):
+        made = []
+        arrays = [np.ones(1).view(Counted) for _ in range(count)]
+        Counted.seen = made
+        fa.SGD([{"params": [array]} for array in arrays])
+        return len(made)
+
+    assert looks(200) <= 2.2 * looks(100)
+
+
+class Counted(np.ndarray):
+    """An array that counts how often it is asked for its memory."""
+
+    seen = []
+
+    @property
+    def __array_interface__(self):
+        self.seen.append(1)
+        return self.view(np.ndarray).__array_interface__
