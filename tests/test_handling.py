@@ -46,7 +46,7 @@ def test_trees_with_names_of_hyperparameters():
 def test_gradients_in_the_form_of_groups(grads):
     opt = fa.SGD([{"params": {"w": w()}}])
     with pytest.raises(
-        (TypeError, ValueError), match="with groups.* one flat list over all groups"
+        (TypeError, ValueError), match=r"with groups.* one flat list over all groups"
     ):
         opt.step(grads)
 
