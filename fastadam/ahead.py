@@ -28,6 +28,7 @@ class Ahead:
         formats: how each of them is kept.
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
+        alone: whether the gradient of each parameter is clipped by its own norm.
 
     Attributes:
         needed: whether there is anything to do at every step.
@@ -45,6 +46,7 @@ class Ahead:
         kept: Mapping[str, Sequence[Any]],
         accumulator: Accumulator | None,
         scaled: bool,
+        alone: Sequence[bool],
     ) -> None:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
@@ -57,7 +59,7 @@ class Ahead:
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(formats) if options.clips else None
+        self._clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
@@ -162,14 +164,12 @@ class Ahead:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, formats: Sequence[Formats]) -> Clip:
+    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
         assert self.norm
-        clip = Clip(self.norm, self._options, self._dtypes)
+        clip = Clip(self.norm, self._options, self._dtypes, alone)
         for launch in self._launches:
-            factors = clip.factors[formats[launch.members[0]].compute]
-            first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
-            launch.place("grad_scale", [first + k * step for k in range(len(formats))])
+            launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip
 
 

@@ -23,6 +23,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule moves."""
 
     rule: Rule
+    options: Options
     params: Any
 
 
@@ -87,7 +88,14 @@ class Plan:
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(
-            self._launches, arrays, formats, options, self._kept, accumulator, scaled
+            self._launches,
+            arrays,
+            formats,
+            options,
+            self._kept,
+            accumulator,
+            scaled,
+            [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
         )
         self.gate, self.captured = None, list[bool]()
         if gated and Gate.serves(arrays, formats, options):

@@ -9,7 +9,7 @@ import numpy as np
 from . import state_dict as saved
 from .budget import Budget, budget_of
 from .convert import master
-from .groups import CARRIED, ParamGroup, Values, check_known
+from .groups import CARRIED, ParamGroup, Values
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
@@ -17,6 +17,7 @@ from .options import NAMES, Options
 from .rules import Rule
 from .signature import signature_of
 from .step_info import StepInfo, late_info, new_info
+from .validation import check_known
 from .walk import Walk
 
 
@@ -96,6 +97,8 @@ class Optimizer(Walk):
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
             raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
+        if not isinstance(cls.defaults, dict):
+            raise TypeError(f"{cls.__name__}.defaults={cls.defaults!r} must be a dict")
         if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
@@ -104,6 +107,11 @@ class Optimizer(Walk):
             cls.__signature__ = made  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+        if not hasattr(self, "rule"):
+            raise TypeError(
+                "Optimizer is the base of all optimizers; make one of a subclass, such as "
+                "fastadam.AdamW"
+            )
         if refused:
             raise TypeError(
                 f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
@@ -317,8 +325,8 @@ class Optimizer(Walk):
         with self._lock:
             arrays = self._parameters.arrays
             rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            formats = map(self._options.formats, arrays)
-            return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
+            weights = list(map(master, arrays, rests, self._formats()))
+            return filled(self._parameters.structure, weights)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and what else is kept, beside those of plain
@@ -349,7 +357,9 @@ class Optimizer(Walk):
             saved.load(self, state_dict)
 
     def __repr__(self) -> str:
-        return f"{self._name}(\n" + "".join(f"  {group}\n" for group in self._groups) + ")"
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.chosen.items())
+        lines = [*map(repr, self._groups), *([f"options: {options}"] if options else [])]
+        return f"{self._name}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return saved.restored, (type(self), *saved.parts(self))

@@ -57,7 +57,7 @@ class Walk(Membership):
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         for group, value in zip(self._groups, values, strict=True):
-            rule = self._rule_for(value)
+            rule = self._rule_for(value, group.options)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
         self.rule = self._groups[0].rule
@@ -88,9 +88,10 @@ class Walk(Membership):
     def _formats(self) -> list[Formats]:
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
+        options = (group.options for group in self._groups for _ in group.params)
         return [
-            self._options.formats(param, dtype.name)
-            for param, dtype in zip(arrays, dtypes, strict=True)
+            own.formats(param, dtype.name)
+            for own, param, dtype in zip(options, arrays, dtypes, strict=True)
         ]
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -589,14 +590,21 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
     ("flags", "message"),
     [
         ({"fused": True, "foreach": True}, "cannot be `True` together"),
-        ({"differentiable": True}, "does not support `differentiable`"),
+        ({"differentiable": True}, "^AdamW does not support `differentiable`"),
         ({"capturable": True}, "If capturable=True, params and state_steps"),
         ({"lr": torch.tensor(0.1), "foreach": True}, "lr as a Tensor is not supported"),
-        ({"lr": -1.0}, "lr=-1.0 is negative"),
+        ({"lr": -1.0}, r"lr=-1.0 must be >= 0 \(Invalid learning rate: -1.0\)"),
         ({"lr": lambda step: 0.1}, "torch.optim.lr_scheduler"),
-        ({"betas": (1.0, 0.9)}, "betas"),
-        ({"betas": (torch.ones(2), 0.9)}, r"betas must be 1-element, not of shape \(2,\)"),
-        ({"unknown": 1}, "unknown 'unknown'"),
+        ({"betas": (1.0, 0.9)}, "Invalid beta parameter at index 0: 1.0"),
+        ({"eps": -1}, "Invalid epsilon value: -1"),
+        ({"weight_decay": -1}, "Invalid weight_decay value: -1"),
+        ({"lr": "1e-3"}, "lr='1e-3' must be a number; give a number$"),
+        ({"wd": 0.1}, "did you mean 'weight_decay'"),
+        (
+            {"betas": (torch.ones(2), torch.ones(1))},
+            r"Tensor betas\[0\] must be 1-element, not of shape \(2,\)",
+        ),
+        ({"unknown": 1}, "unexpected keyword 'unknown'"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"accumulate_steps": 2}, "gradients add up in .grad"),
         ({"decoupled_weight_decay": False}, "is Adam"),
@@ -637,7 +645,7 @@ def test_sparse_gradients_are_refused_in_the_words_of_torch(case):
     if case.torch not in ("SGD", "Adagrad"):
         with pytest.raises(RuntimeError) as its:
             theirs(case)(embedding.parameters()).step()
-        assert str(mine.value) == str(its.value)
+        assert str(mine.value) == re.sub("^Adam ", f"{case.torch} ", str(its.value))
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e5m2])
