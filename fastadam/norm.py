@@ -48,10 +48,10 @@ def norm_kernel(
     return kernel(staged(term, options), norm_streams(formats, options, term), target_of(like))
 
 
-@rule(hyper=("max_norm", "scale"))
+@rule(hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
     """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
-    bound = h.max_norm / (math.sqrt(grad) * h.scale + 1e-6)
+    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
@@ -128,9 +128,10 @@ class Norm:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def tell(self, option: str, number: float) -> None:
-        """Give an option its number."""
+        """Give an option its number, where kernels have it."""
         for launch in self.launches:
-            launch.tell(option, number)
+            if option in launch.numbers:
+                launch.tell(option, number)
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
@@ -185,10 +186,11 @@ class Clip:
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
 
-    def run(self, scale: float) -> None:
-        """Take the factors of gradients that are to be multiplied by `scale` as well."""
+    def run(self, scale: float, whole: float) -> None:
+        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
+        are those of the arrays times `whole`."""
         for launch, run in zip(self._launches, self._runs, strict=True):
-            launch.table.pack(0, self._max_norm, scale)
+            launch.table.pack(0, self._max_norm, scale, whole)
             run()
 
 

@@ -13,7 +13,7 @@ from .groups import CARRIED, ParamGroup, Values
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
-from .options import NAMES, Options
+from .options import NAMES, Options, reach_of
 from .rules import Rule
 from .signature import signature_of
 from .step_info import StepInfo, late_info, new_info
@@ -265,7 +265,7 @@ class Optimizer(Walk):
                 values = self._values(lr)
             plan = self._plan
             if plan is None or mask is not None or plan.masked or grad_scale is not None:
-                plan = self._plan_for(mask is not None, grad_scale is not None)
+                plan = self._plan_for(mask is not None, reach_of(grad_scale))
             if self._single and type(grads) is np.ndarray:
                 arrays: Any = (grads,)
             else:

@@ -17,6 +17,8 @@ ROUNDED = ("bfloat16", "int8")
 STATES = ("float32", *ROUNDED)
 ROUNDINGS = ("nearest", "stochastic")
 NORMS = ("global", "tensor")
+NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
+LIMIT = 126  # exponents of float32 that keep all bits of a factor
 # Options of low precision, and the parameters that they are for.
 LOW = {"rounding": ("bfloat16", "float16"), "compensation": ("bfloat16",)}
 
@@ -130,11 +132,13 @@ class Options:
         decay = self.ema_decay
         return 1 - (min(decay, (1 + step) / (10 + step)) if self.ema_warmup else decay)
 
-    def in_kernel(self, masked: bool, scaled: bool) -> tuple[str, ...]:
-        """The options that the kernels have, for a step with masks or with a scale of its own."""
+    def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
+        """The options that the kernels have, for a step with masks or with a scale of its own,
+        which may be FAR from one."""
         wanted = {
             "clip_value": self.clip_value is not None,
-            "grad_scale": scaled or self.clips or self.accumulates,
+            "grad_scale": bool(scaled) or self.clips or self.accumulates,
+            "grad_power": scaled == FAR,
             "grad_sum": self.accumulates,
             "mask": masked,
             "ema": self.ema_decay is not None,
@@ -229,24 +233,40 @@ CHECKS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def unscale_of(grad_scale: Any, dtypes: Iterable[Any]) -> float:
-    """What gradients of these dtypes are multiplied by to undo a loss scale; 1 without any.
+def reach_of(grad_scale: Any) -> int:
+    """Whether a scale is there, and can be undone by one factor of float32 with all its bits.
 
     Raises:
         TypeError: if it is not a number.
-        ValueError: if it is not above zero, or cannot be undone in a dtype.
+        ValueError: if it is not above zero.
+    """
+    return 0 if grad_scale is None else NEAR if unscale_of(grad_scale)[1] == 1 else FAR
+
+
+def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, float]:
+    """The factor and the power of two that undo a loss scale; 1 and 1 without any.
+
+    Gradients are multiplied by the power, which changes no digit of theirs, and then by the
+    factor. It is 1 unless the factor would be too large or too small for float32 to keep its bits.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not above zero, or cannot be undone in one of the dtypes.
     """
     if grad_scale is None:
-        return 1.0
+        return 1.0, 1.0
     scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
-    for numbers in map(np.finfo, dtypes):
-        low, high = 1 / float(numbers.max), 1 / float(numbers.tiny)
-        if not low <= scale <= high:
-            raise ValueError(
-                f"step(): grad_scale={grad_scale!r} is not between {low:.1g} and {high:.1g}; give "
-                "the number that the loss was multiplied by"
-            )
-    return 1 / scale
+    if math.isinf(scale):
+        return 0.0, 1.0
+    share, exponent = math.frexp(scale)
+    kept = min(max(-exponent, -LIMIT), LIMIT)
+    power = -exponent - kept
+    if power > LIMIT and "float32" in dtypes:
+        raise ValueError(
+            f"step(): grad_scale={grad_scale!r} is too small to be undone in float32; give the "
+            "number that the loss was multiplied by"
+        )
+    return math.ldexp(1 / share, kept), math.ldexp(1.0, power)
 
 
 def flag_of(found_inf: Any) -> bool:

@@ -62,12 +62,12 @@ class Walk(Membership):
                 group.rule, self._plan = rule, None
         self.rule = self._groups[0].rule
 
-    def _plan_for(self, masked: bool, scaled: bool) -> Plan:
+    def _plan_for(self, masked: bool, scaled: int) -> Plan:
         """The plan, or a new one if it is not for such steps."""
         plan = self._plan
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
-        scaled = scaled or (plan is not None and plan.scaled)
+        scaled = max(scaled, plan.scaled if plan else 0)
         parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
         arrays, called = parameters.arrays, parameters.called("grads")
         self._plan = Plan(

@@ -266,10 +266,10 @@ def test_variants_come_once_and_in_order():
         ("sgd:momentum=", "cannot read"),
         ("sgd:momentum=x", "cannot read"),
         ("sgd:lr=0.1)+f(x=1", "cannot read"),
-        ("sgd:rho=0.9", "unknown 'rho'; it knows lr, momentum"),
-        ("sgd:clip_norm=1.0", "unknown 'clip_norm'"),
+        ("sgd:rho=0.9", "unexpected keyword 'rho'; Valid: lr, momentum"),
+        ("sgd:clip_norm=1.0", "unexpected keyword 'clip_norm'"),
         ("sgd:nesterov=True", "needs a momentum"),
-        ("sgd:lr='fast'", "lr='fast' is not a number"),
+        ("sgd:lr='fast'", "lr='fast' must be a number"),
     ],
 )
 def test_variants_refuse(text, message):

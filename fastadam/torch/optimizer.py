@@ -14,7 +14,7 @@ from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, OWN, Options
+from ..options import NAMES, OWN, Options, reach_of
 from ..signature import signature_of
 from ..step_info import StepInfo
 from ..validation import check_known
@@ -171,7 +171,7 @@ class Optimizer(torch.optim.Optimizer):
         if not any(grad is not None for grad in grads):
             return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        scaled, threads = grad_scale is not None, self._threads()
+        scaled, threads = reach_of(grad_scale), self._threads()
         last, given = self._walk, (grads, _lr(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:

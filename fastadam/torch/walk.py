@@ -35,7 +35,7 @@ class Walk:
         groups: a settled group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        scaled: whether gradients come with a scale.
+        scaled: whether gradients come with a scale, and one FAR from 1.
         threads: how many threads a step may use.
         last: the walk before this one.
     """
@@ -51,12 +51,12 @@ class Walk:
         groups: Sequence[Settled],
         params: Sequence[Any],
         grads: Sequence[Any],
-        scaled: bool,
+        scaled: int,
         threads: int,
         last: Walk | None,
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
-        self._scaled: bool = scaled or (last is not None and last._scaled)
+        self._scaled: int = max(scaled, last._scaled if last else 0)
         self._threads, self._all_state = threads, owner._entries
         self._noisy = any(group.options.noisy for group in groups)
         counts = self._options.ema_warmup or self._noisy
@@ -181,7 +181,7 @@ class Walk:
         owner: Optimizer,
         groups: Sequence[Settled],
         params: Sequence[Any],
-        scaled: bool,
+        scaled: int,
         threads: int,
     ) -> bool:
         """Whether parameters, state and rules are those of the last step, where they were."""
