@@ -159,7 +159,7 @@ def test_an_adamw_step_moves_28_bytes():
         ((1e9,), {"rounding": "stochastic"}, "for bfloat16 and float16 parameters"),
         ((1e9,), {"params": "bfloat16", "shadow_dtype": "bfloat16"}, "for float32 parameters"),
         ((1e9,), {"mass": 1}, "unexpected keyword 'mass'"),
-        ((1e9, "sgd"), {"nesterov": True}, "needs a momentum"),
+        ((1e9, "sgd"), {"nesterov": True}, "requires a momentum"),
         ((1e9, "sgd"), {"momentum": -1.0}, "momentum=-1.0 must be >= 0"),
     ],
 )

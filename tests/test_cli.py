@@ -332,7 +332,7 @@ def test_a_plan_of_nothing(capsys):
     ("arguments", "message"),
     [
         (["--plan", "many"], "--plan: 'many' is not the number of parameters, as 7e9"),
-        (["--plan", "1.5"], "n_params=1.5 is not a count"),
+        (["--plan", "1.5"], "n_params=1.5 must be a whole number"),
         (["--state", "int8"], "--state is for a plan; give --plan"),
         (["--with", "momentum=0.9"], "--with is for a plan"),
         (["--plan", "1e9", "--with", "mass=1"], "unexpected keyword 'mass'"),
@@ -378,7 +378,7 @@ def test_export_lists_all_options():
         (["--rounding", "stochastic"], "for bfloat16 and float16 parameters"),
         (["--hyper", "momentum"], "'momentum' is not NAME=VALUE"),
         (["--hyper", "momentum=-1"], "momentum=-1 must be >= 0"),
-        (["--hyper", "nesterov=True"], "needs a momentum"),
+        (["--hyper", "nesterov=True"], "requires a momentum"),
         (["--hyper", "mass=1"], "unexpected keyword 'mass'; Valid: lr, momentum"),
         (["--hyper", "lr=fast"], "lr='fast' must be a number"),
     ],

@@ -103,7 +103,8 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"{name}() got {sorted(twice)} twice")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
-        check_known(keywords, [*self._known, *NAMES_HERE], f"{name}()")
+        known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
+        check_known(keywords, known, f"{name}()")
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._aside = None, []
