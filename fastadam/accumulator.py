@@ -10,7 +10,7 @@ from .kernels.stages import ZERO_GRADS
 from .launch import Launch, alike, kernel_for
 from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
-from .options import Options
+from .options import FAR, NEAR, Options
 from .rules import rule
 
 
@@ -20,9 +20,10 @@ def add(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param + grad, state
 
 
-def options_of_sums(options: Options) -> tuple[str, ...]:
+def options_of_sums(options: Options, scaled: int = NEAR) -> tuple[str, ...]:
     """What adding a gradient does besides."""
-    return ("grad_scale", ZERO_GRADS) if options.zero_grads else ("grad_scale",)
+    power = ("grad_power",) if scaled == FAR else ()
+    return ("grad_scale", *power, *((ZERO_GRADS,) if options.zero_grads else ()))
 
 
 class Window(NamedTuple):
@@ -68,9 +69,9 @@ class Accumulator:
         window = Window(self.count, [*self.seen, *[False] * len(params)])
         return put(self, sums=[*self.sums, *sums], window=window)
 
-    def expect(self, formats: Sequence[Formats]) -> None:
+    def expect(self, formats: Sequence[Formats], scaled: int) -> None:
         """Prepare for gradients in these formats, one for each parameter."""
-        options = options_of_sums(self._options)
+        options = options_of_sums(self._options, scaled)
         self.launches = [
             Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
             for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
@@ -84,10 +85,12 @@ class Accumulator:
             launch.place("grad", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
-    def add(self, unscale: float) -> None:
-        """Add the gradients, times `unscale`, and count them: one commitment."""
+    def add(self, unscale: float, power: float) -> None:
+        """Add the gradients, times `power`, times `unscale`, and count them: one commitment."""
         for launch in self.launches:
             launch.tell("grad_scale", unscale)
+            if "grad_power" in launch.numbers:
+                launch.tell("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         counted = put(self, window=Window(self.count + 1, seen))
         tables = [launch.table for launch in self.launches]

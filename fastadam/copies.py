@@ -1,13 +1,13 @@
 """What is kept of the parameters besides them: their average, and a copy in low precision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from .kernels.commit import Operation, commit, put, write
 from .kernels.formats import compute_of
-from .memory.dtypes import name_of, named
+from .memory.dtypes import named
 from .memory.flat import Flat, aligned_zeros
 from .memory.parameters import Parameters
 from .options import Options
@@ -30,14 +30,15 @@ class Copies:
         self.shadow: Flat | None = None
         self.swapped: Exchange | None = None
         self._params: Sequence[Any] = ()
+        self._names: Sequence[str] = ()
 
-    def check(self, params: Sequence[Any]) -> None:
-        """Refuse parameters of which there can be no copy in one buffer.
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse parameters of these dtypes, if there can be no copy of them in one buffer.
 
         Raises:
             TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
         """
-        dtypes = sorted({name_of(param.dtype) for param in params})
+        dtypes = sorted({*names})
         if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
             raise TypeError(
                 f"ema_decay: the average is one buffer of one dtype, but the parameters have "
@@ -62,7 +63,7 @@ class Copies:
             shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
             with np.errstate(all="ignore"):
                 commit(_writes(shadow, params))
-        return put(self, ema=ema, shadow=shadow, _params=params)
+        return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
 
     def restored(self, averages: Sequence[Any]) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
@@ -84,8 +85,8 @@ class Copies:
         for number, param in enumerate(self._params):
             if not param.flags.writeable:
                 raise ValueError(
-                    f"swap_ema() writes to the parameters, but number {number} is read-only; set "
-                    "its flags.writeable to True"
+                    f"swap_ema() writes to the parameters, but {self._names[number]} is read-only; "
+                    "set its flags.writeable to True"
                 )
         there, back = list[Operation](), list[Operation]()
         for average, param in zip(self.ema.leaves, self._params, strict=True):

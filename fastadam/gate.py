@@ -108,14 +108,15 @@ class Gate:
 
     def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step, without waiting for what it comes to."""
-        unscale, flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
+        (unscale, power), flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
         program = self._program or self._begin()
         pending, norm = self._state.pending, self._ahead.norm
         with pending.lock:
             pending.look()
             pending.make_room()
             if not flag.forced:
-                self._ahead.measure(norm, unscale)
+                self._ahead.measure(norm, unscale, unscale * power)
+                self._ahead.tell("grad_power", power)
             carried, rates = self._prepare(program, walk, lr)
             if not pending.agrees(self._state.count, carried):
                 pending.settle()
@@ -124,7 +125,7 @@ class Gate:
             place = program.run(base, pages, pages == 1, flag)
             event = self._events[place]
             self._driver.record(event, self._work.stream)
-            words, scale = program.outcomes[place], unscale if norm else None
+            words, scale = program.outcomes[place], unscale * power if norm else None
             outcome = Outcome(pending, words, event, base, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)

@@ -17,7 +17,7 @@ from .memory.device import lock_for
 from .memory.dtypes import name_of
 from .memory.flat import Flat
 from .memory.parameters import Parameters
-from .options import Options
+from .options import LOW, Options
 from .state import State, spans
 
 
@@ -38,6 +38,7 @@ class Membership(Algorithm):
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
+        self._settled(ParamGroup(defaults, params=()), (), "")  # ahead of any look at parameters
         params = once(params)
         self._lock = lock_for(first_array(params), lambda: self._parameters.arrays, self)
         with self._lock:
@@ -46,7 +47,10 @@ class Membership(Algorithm):
             else:
                 check_tree(params, self.defaults)
                 self._add([{"params": params}], alone=True)
-            options.check_params(name_of(array.dtype) for array in self._parameters.arrays)
+            for name in LOW:
+                groups = [group for group in self._groups if name not in group.raw]
+                dtypes = [name_of(array.dtype) for group in groups for array in group.params]
+                options.check_params(dtypes, [name])
         self._base = {*vars(self), "_base"} - own
         watch(self)
 
@@ -62,13 +66,15 @@ class Membership(Algorithm):
         ]
         gathered = self._parameters.checked(trees, spans(self._state.arrays))
         parameters = self._parameters.with_groups(gathered, alone)
-        self._copies.check(parameters.arrays)
+        self._copies.check(name_of(array.dtype) for array in parameters.arrays)
         step, groups = self._state.count + 1, list[Group]()
         for raw, each, where in zip(raws, gathered, labels, strict=True):
             unique = len({*each.paths}) == len(each.arrays)
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self._defaults | raw | {"params": tuple(each.arrays)})
             group = self._settled(own, own["params"], where and f"{where}: ", step)
+            dtypes = [name_of(array.dtype) for array in each.arrays]
+            group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
             group.raw.edits = self._edits
             groups.append(group)
         new = [array for group in groups for array in group.params]
@@ -115,6 +121,8 @@ class Membership(Algorithm):
             )
         step = self._state.count + 1
         groups = [self._settled(g.raw, g.params, g.where, step) for g in self._groups]
+        for old, new in zip(self._groups, groups, strict=True):
+            old.options.check_kept(new.options, new.where)
         names = [name for group in groups for name in group.rule.state]
         commit([*self._adopted(groups), *self._state.know(names)])
 

@@ -12,15 +12,15 @@ from .assigned import PROPERTIES, check_assigned
 from .budget import Budget, budget_of
 from .convert import master
 from .copies import Exchange
-from .groups import CARRIED, ParamGroup, Values, check_known
-from .kernels.commit import insist
+from .groups import CARRIED, ParamGroup, Values
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
-from .options import NAMES, Options
+from .options import NAMES, Options, reach_of
 from .signature import signature_of
 from .state_view import ArraysView, StateView
 from .step_info import StepInfo, late_info, new_info
+from .validation import check_known
 from .walk import Walk
 
 
@@ -186,17 +186,23 @@ class Optimizer(Walk):
         """
         exchange: Exchange | None = None
         try:
-            with self._lock:
-                self._refresh()
-                _there(self._copies.ema, "ema", "ema_decay=0.999")
-                self._edits.pending = True  # so that whatever comes next looks
-                exchange = self._copies.exchange()
-                exchange.make()
-            yield
-        finally:
-            if exchange:
+            try:
                 with self._lock:
-                    insist(exchange.undo)
+                    self._refresh()
+                    _there(self._copies.ema, "ema", "ema_decay=0.999")
+                    self._edits.pending = True  # so that whatever comes next looks
+                    exchange = self._copies.exchange()
+                    exchange.make()
+                yield
+            finally:
+                self._put_back(exchange)
+        finally:
+            self._put_back(exchange)  # in case an interrupt came in between
+
+    def _put_back(self, exchange: Exchange | None) -> None:
+        with self._lock:
+            if exchange:
+                exchange.undo()
 
     @property
     def state(self) -> dict[str, list[Any]]:
@@ -274,7 +280,7 @@ class Optimizer(Walk):
                     values = self._values(lr)
                 plan = self._plan
                 if plan is None or mask is not None or plan.masked or grad_scale is not None:
-                    plan = self._plan_for(mask is not None, grad_scale is not None)
+                    plan = self._plan_for(mask is not None, reach_of(grad_scale))
                 if self._single and type(grads) is np.ndarray:
                     arrays: Any = (grads,)
                 else:
@@ -340,8 +346,8 @@ class Optimizer(Walk):
             self._refresh()
             arrays = self._parameters.arrays
             rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            formats = map(self._options.formats, arrays)
-            return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
+            weights = list(map(master, arrays, rests, self._formats()))
+            return filled(self._parameters.structure, weights)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and what else is kept, beside those of plain
@@ -372,7 +378,9 @@ class Optimizer(Walk):
             saved.load(self, state_dict)
 
     def __repr__(self) -> str:
-        return f"{self._name}(\n" + "".join(f"  {group}\n" for group in self._groups) + ")"
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.chosen.items())
+        lines = [*map(repr, self._groups), *([f"options: {options}"] if options else [])]
+        return f"{self._name}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def __copy__(self) -> NoReturn:
         raise TypeError(

@@ -12,6 +12,7 @@ from .launch import Kept, alike
 from .memory.checks import Span, span
 from .memory.dtypes import named
 from .memory.flat import ALIGNMENT, aligned_zeros
+from .options import Options
 from .rules import Rule
 
 Carried = tuple[float, ...]
@@ -21,6 +22,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule updates."""
 
     rule: Rule
+    options: Options
     params: Any
 
 

@@ -13,6 +13,7 @@ from .groups import CARRIED, Group, ParamGroup, Values
 from .kernels.commit import commit, put, updated
 from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
+from .options import NAMES
 from .saved_state import (
     check_compensation,
     check_entry,
@@ -159,12 +160,15 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
             free = group.switched or opt.uncounted
             wanted = {*opt.carried} | ({*()} if free else {*group.rule.state})
             check_entry(entry, wanted, {*opt.carried}, param, label)
-            check_compensation(entry, opt._options.formats(param), label)
+            check_compensation(entry, group.options.formats(param), label)
     carried = [
         tuple(float(entry.pop(name, start)) for name, start in opt.carried.items())
         for entry in entries
     ]
-    formats = [opt._options.formats(param) for param in opt._parameters.arrays]
+    formats = [
+        owner.options.formats(param)
+        for owner, param in zip(owners, opt._parameters.arrays, strict=True)
+    ]
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
@@ -231,7 +235,7 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
     """The live group with the saved hyperparameters; a live schedule is not replaced."""
     merged = ParamGroup(raw)
     for name, value in saved.items():
-        if name in IGNORED or name in ("params", "param_names"):
+        if name in IGNORED or name in NAMES or name in ("params", "param_names"):
             continue
         live = raw.get(name)
         parts = live if isinstance(live, tuple | list) else [live]
@@ -246,7 +250,10 @@ def parts(opt: Optimizer) -> tuple[Any, ...]:
     raws = [{k: v for k, v in raw.items() if k != "params"} for raw in opt.param_groups]
     params: Any = opt._parameters.flat or opt._parameters.tree
     if not opt._parameters.alone:
-        params = [{"params": list(group.params)} for group in opt._groups]
+        params = [
+            {k: v for k, v in raw.items() if k in NAMES} | {"params": list(raw["params"])}
+            for raw in opt.param_groups
+        ]
     own = {k: v for k, v in vars(opt).items() if k not in opt._base}
     settings = (params, opt._defaults, opt._options)
     return settings, raws, state, opt._grads, own

@@ -184,9 +184,11 @@ def core(
     return make
 
 
-def edited(case: Any) -> None:
+def edited() -> Any:
+    """A case whose groups were edited just before the step."""
+    case = core()()
     case.opt.param_groups[0]["weight_decay"] = 0.25
-    case.opt.step(arrays(60, 9))
+    return case
 
 
 def loaded(case: Any) -> None:
@@ -222,7 +224,7 @@ CORE = [
     Scenario("core: micro-batch", core(**SUMS)),
     Scenario("core: update after a micro-batch", core(steps=3, **SUMS)),
     Scenario("core: numbers that are carried, two launches", core(fa.NAdam, dtypes=(F, float))),
-    Scenario("core: step after an edit", core(operation=edited)),
+    Scenario("core: step after an edit", edited),
     Scenario("core: load", core(operation=loaded, **SUMS)),
     Scenario("core: load into a new one", core(steps=0, operation=loaded, **SUMS)),
     Scenario("core: new group", core(operation=extended, **SUMS)),

@@ -266,10 +266,10 @@ def test_variants_come_once_and_in_order():
         ("sgd:momentum=", "cannot read"),
         ("sgd:momentum=x", "cannot read"),
         ("sgd:lr=0.1)+f(x=1", "cannot read"),
-        ("sgd:rho=0.9", "unknown 'rho'; it knows lr, momentum"),
-        ("sgd:clip_norm=1.0", "unknown 'clip_norm'"),
-        ("sgd:nesterov=True", "needs a momentum"),
-        ("sgd:lr='fast'", "lr='fast' is not a number"),
+        ("sgd:rho=0.9", "unexpected keyword 'rho'; Valid: lr, momentum"),
+        ("sgd:clip_norm=1.0", "unexpected keyword 'clip_norm'"),
+        ("sgd:nesterov=True", "requires a momentum"),
+        ("sgd:lr='fast'", "lr='fast' must be a number"),
     ],
 )
 def test_variants_refuse(text, message):
@@ -803,7 +803,7 @@ def test_command_skips_what_does_not_fit(capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["--optimizer", "adamv"], "no optimizer; give all"),
-        (["--optimizer", "sgd:nesterov=True"], "needs a momentum"),
+        (["--optimizer", "sgd:nesterov=True"], "requires a momentum"),
         (["--sizes", "many"], "write 1000000 or 1e6"),
         (["--sizes", "0"], "not a count"),
         (["--sizes", "1.5"], "not a count"),

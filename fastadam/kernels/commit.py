@@ -51,12 +51,3 @@ def counter(target: Any, attribute: str) -> Operation:
 def updated(mapping: dict[Any, Any], values: Mapping[Any, Any]) -> Operation:
     """The operation that updates a dict, subclass or not, without its own methods."""
     return partial(dict.update, mapping, values)
-
-
-def insist(function: Callable[[], None]) -> None:
-    """Call a function that may be called twice, and once more if an interrupt ends it early."""
-    try:
-        function()
-    except BaseException:
-        function()
-        raise

@@ -10,13 +10,11 @@ from contextlib import suppress
 from ctypes import CDLL
 from functools import cache
 from multiprocessing import parent_process
-from operator import index
 from threading import RLock
 from typing import SupportsIndex
 
-import numpy as np
-
 from .. import forks
+from ..validation import count
 from . import pool
 from .commit import Operation, commit
 
@@ -53,13 +51,8 @@ def check_threads(n: SupportsIndex | None) -> int | None:
         TypeError: if it is not an int.
         ValueError: if it is less than 1.
     """
-    if n is None:
-        return None
-    if isinstance(n, bool) or not isinstance(n, int | np.integer):
-        raise TypeError(f"threads={n!r} is not an int; give a count, or None for the default")
-    if n < 1:
-        raise ValueError(f"threads={n} is less than 1; use 1 for a serial step")
-    return index(n)
+    hint = "give a count, 1 for a serial step, or None for the default"
+    return None if n is None else count("threads", n, 1, hint)
 
 
 def set_threads(n: SupportsIndex | None) -> None:

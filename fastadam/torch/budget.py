@@ -1,22 +1,21 @@
 """The bytes that training keeps in memory, counted from tensors as the core counts arrays."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from ..budget import Budget, budget_of
 from ..options import Options
-from ..rules import Rule
+from .hyperparameters import Settled
 from .shards import local
 from .tensors import name_of
 
 
-def budget(params: Sequence[Any], rules: Sequence[Rule], options: Options) -> Budget:
-    """The budget of parameters and their rules, for what of them is in this process."""
+def budget(params: Sequence[Any], groups: Sequence[Settled], options: Options) -> Budget:
+    """The budget of parameters, given the group of each, for what of them is in this process."""
     members = []
-    for param, rule in zip(params, rules, strict=True):
+    for param, group in zip(params, groups, strict=True):
         size, grad = local(param).numel(), param.grad
-        vector = SimpleNamespace(dtype=SimpleNamespace(name=name_of(param)), size=size)
         grads = None if grad is None else name_of(grad)
-        members.append((rule, options.formats(vector, grads, param.numel()), size))
+        formats = group.options.formats_of(name_of(param), grads, param.numel())
+        members.append((group.rule, formats, size))
     return budget_of(members, options)

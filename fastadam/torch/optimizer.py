@@ -1,7 +1,7 @@
 """Optimizers of PyTorch whose step is one compiled pass over all parameters."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -13,21 +13,21 @@ import torch
 from ..assigned import check_assigned
 from ..budget import Budget
 from ..copies import Exchange
-from ..groups import Values, check_known
-from ..kernels.commit import insist
+from ..groups import Values
 from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, Options
+from ..options import NAMES, OWN, Options, reach_of
 from ..signature import signature_of
 from ..step_info import StepInfo
-from .arguments import FLAGS, check_flags, twin_of
+from ..validation import check_known
+from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
 from .budget import budget
 from .devices import turns_on
 from .fit import floats_of, master
-from .hyperparameters import Hyperparameters, Settled
+from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled
 from .loading import open_all, sealed
 from .locks import LOCKED
 from .state import dtypes, without_leftovers
@@ -99,7 +99,7 @@ class Optimizer(torch.optim.Optimizer):
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
         cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
         cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
-        options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
+        options = {name: getattr(Options(), name) for name in NAMES_HERE}
         made = signature_of(cls._positional, cls._known | options)
         cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
 
@@ -114,15 +114,15 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"{name}() got {sorted(twice)} twice")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
-        check_known(keywords, [*self._known, *NAMES], f"{name}()")
+        known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
+        check_known(keywords, known, f"{name}()")
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._averages = None, Averages()
         if self._options.accumulates:
-            raise ValueError(
-                f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
-                "in .grad; call step() and zero_grad() after every so many backward passes"
-            )
+            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        self._check({**self._kept, **keywords}, "")  # ahead of any look at parameters
+        self._make_tuples(keywords)
         # As in PyTorch. Lightning refuses to clip gradients of those that have it.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
@@ -147,15 +147,26 @@ class Optimizer(torch.optim.Optimizer):
             TypeError, ValueError: as the constructor.
             RuntimeError: inside `swap_ema()`, and for flags that do not go together.
         """
-        where = f"param_groups[{len(self.param_groups)}]: "
+        where = f"param_groups[{len(self.param_groups)}]"
         if not isinstance(param_group, dict) or "params" not in param_group:
-            raise TypeError(f"{where}{param_group!r} is not a dict with 'params'")
-        chosen = {**self.defaults, **param_group}
-        check_flags(chosen)
-        self._hyperparameters.check(chosen, where)
+            raise TypeError(f"{where} must be a dict with 'params', but it is {param_group!r}")
+        self._check({**self.defaults, **param_group}, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
+            param_group = dict(param_group)
+            self._make_tuples(param_group)
             super().add_param_group(param_group)
+
+    def _make_tuples(self, group: Values) -> None:
+        """Write tuples of numbers in place of other sequences, which could not be saved."""
+        for name, default in self._core.defaults.items():
+            if isinstance(default, tuple) and name in group:
+                group[name] = plain(name, group[name], default)
+
+    def _check(self, group: Values, where: str) -> None:
+        """Refuse flags, hyperparameters and options of a group that are wrong."""
+        check_flags(group, type(self).__name__)
+        self._hyperparameters.check(group, where)
 
     @torch._disable_dynamo
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -184,7 +195,7 @@ class Optimizer(torch.optim.Optimizer):
             self.info = StepInfo(count, _lr(groups), updated=False)
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        scaled, threads = grad_scale is not None, self._threads()
+        scaled, threads = reach_of(grad_scale), self._threads()
         last, given = self._walk, (self, grads, _lr(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
@@ -193,6 +204,10 @@ class Optimizer(torch.optim.Optimizer):
                 pass
         with without_leftovers(self._entries), torch.no_grad():
             Walk(self, groups, params, grads, scaled, threads, last).step(*given)
+
+    def _settled(self) -> list[Settled]:
+        """The groups as they are now."""
+        return self._hyperparameters.now(self.param_groups)
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -252,13 +267,32 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict={state_dict!r} must be a dict, as state_dict() returns it")
         with self._lock:
             self._check_not_swapped()
             hook = self.register_load_state_dict_pre_hook(sealed)
             try:
-                super().load_state_dict(state_dict)
+                super().load_state_dict(self._with_own_options(state_dict))
             finally:
                 hook.remove()
+
+    def _with_own_options(self, state_dict: Values) -> Values:
+        """A saved state with the options of this optimizer's groups in place of those it has."""
+        saved = state_dict.get("param_groups", ())
+        if len(saved) != len(self.param_groups):
+            return state_dict
+        groups = [
+            {name: value for name, value in theirs.items() if name not in OWN}
+            | {name: mine[name] for name in OWN if name in mine}
+            for theirs, mine in zip(saved, self.param_groups, strict=True)
+        ]
+        return {**state_dict, "param_groups": groups}
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        options = "".join(f"    {name}: {value}\n" for name, value in self._options.chosen.items())
+        return f"{shown[:-1]}Options\n{options})" if options else shown
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
@@ -324,11 +358,13 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        state = self.state
+        state, params = self.state, self._params()
+        groups = zip(self._settled(), self._sizes(), strict=True)
+        each = [settled.options for settled, size in groups for _ in range(size)]
         with self._lock, self._turn():
             return [
-                master(param, name, state.get(param, {}), self._options)
-                for param, name in zip(self._params(), self._names(), strict=True)
+                master(param, name, state.get(param, {}), options)
+                for param, name, options in zip(params, self._names(), each, strict=True)
             ]
 
     def dequantized_state(self) -> Values:
@@ -340,11 +376,7 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: for codes that do not go with their parameters.
         """
         saved = self.state_dict()
-        names = {
-            name
-            for group in self._hyperparameters.now(self.param_groups)
-            for name in group.rule.state
-        }
+        names = {name for group in self._settled() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._lock, self._turn():
@@ -362,8 +394,8 @@ class Optimizer(torch.optim.Optimizer):
         """
         groups = self._hyperparameters.now(self.param_groups)
         pairs = zip(groups, self._sizes(), strict=True)
-        rules = [group.rule for group, size in pairs for _ in range(size)]
-        return budget(self._params(), rules, self._options)
+        each = [group for group, size in pairs for _ in range(size)]
+        return budget(self._params(), each, self._options)
 
     def _turn(self) -> AbstractContextManager[Any]:
         """What work on state is done in."""
@@ -385,18 +417,24 @@ class Optimizer(torch.optim.Optimizer):
         """
         exchange: Exchange | None = None
         try:
-            with self._lock:
-                self._check_not_swapped()
-                exchange = exchange_of(self, self._averages)
-                with self._turn():
-                    exchange.make()
-            self._written()
-            yield
-        finally:
-            if exchange:
-                with self._lock, self._turn():
-                    insist(exchange.undo)
+            try:
+                with self._lock:
+                    self._check_not_swapped()
+                    exchange = exchange_of(self, self._averages)
+                    with self._turn():
+                        exchange.make()
                 self._written()
+                yield
+            finally:
+                self._put_back(exchange)
+        finally:
+            self._put_back(exchange)  # in case an interrupt came in between
+
+    def _put_back(self, exchange: Exchange | None) -> None:
+        if exchange:
+            with self._lock, self._turn():
+                exchange.undo()
+            self._written()
 
     def _written(self) -> None:
         """Let autograd know that the parameters were written to."""

@@ -98,6 +98,11 @@ def check_param(part: Any, name: str) -> None:
     Raises:
         RuntimeError: for another dtype or device, and for elements that share memory.
     """
+    if not part.dtype.is_floating_point:
+        raise RuntimeError(
+            f"{name} has dtype {part.dtype}, but parameters must be floating point tensors: "
+            f"{', '.join(SUPPORTED)}"
+        )
     if name_of(part) not in SUPPORTED:
         way_out = (
             "convert the model with .float() or .bfloat16()"
