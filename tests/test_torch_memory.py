@@ -1,8 +1,11 @@
 """Tensors in any layout: walked through where they are, or copied; never silently wrong."""
 
 import copy
+import gc
 import random
+import weakref
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -424,6 +427,86 @@ def test_parameters_that_take_turns_and_lose_their_memory():
         opt.step()
         made.append(params[:2])
     assert_same(*made)
+
+
+def in_the_memory_of_a_gradient(params, state):
+    params[1].data = params[1].grad
+
+
+REPOINTED = {
+    "parameters": lambda params, state: [setattr(p, "data", p.data.clone()) for p in params],
+    "one vector": lambda params, state: torch.nn.utils.vector_to_parameters(
+        torch.nn.utils.parameters_to_vector(params), params
+    ),
+    "gradient": in_the_memory_of_a_gradient,
+    "state": lambda params, state: [e.update({k: v * 2 for k, v in e.items()}) for e in state],
+    "state and parameters": lambda params, state: (
+        REPOINTED["state"](params, state),
+        REPOINTED["parameters"](params, state),
+    ),
+    "shared": lambda params, state: [v.share_memory_() for e in state for v in e.values()],
+    "step": lambda params, state: [e["step"].add_(3) for e in state],
+    "other step": lambda params, state: state[1].update(step=torch.tensor(9.0)),
+}
+
+
+@pytest.mark.parametrize("change", REPOINTED.values(), ids=REPOINTED)
+@pytest.mark.parametrize("hyper", [{}, {"ema_decay": 0.5, "state_dtype": "bfloat16"}], ids=str)
+def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
+    """A walk that is planned anew at each change is the reference."""
+    made = []
+    for planned in (True, False):
+        torch.manual_seed(0)
+        params = [torch.nn.Parameter(torch.randn(shape)) for shape in [(4, 3), (), (5,), (0, 2)]]
+        grads = [torch.randn_like(p) for p in params]
+        opt = ft.AdamW(params, lr=0.1, **hyper)
+        for number in range(6):
+            for param, grad in zip(params, grads, strict=True):
+                param.grad = grad.clone()
+            if number:
+                change(params, [opt.state[p] for p in params])
+                if planned:
+                    opt._walk = None
+                else:
+                    monkeypatch.setattr(ft.optimizer, "Walk", None)
+            opt.step()
+        monkeypatch.undo()
+        made.append([*params, *(v for e in opt.state.values() for v in e.values())])
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_parameters_that_come_to_share_memory_are_refused():
+    params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(2)]
+    for param in params:
+        param.grad = torch.ones(3)
+    opt = ft.SGD(params, lr=0.5, momentum=0.9)
+    opt.step()
+    before, mine = params[1].detach().clone(), params[0].data
+    for other in (params[1].data, opt.state[params[1]]["momentum_buffer"]):
+        params[0].data = other
+        for _ in range(2):
+            with pytest.raises(ValueError, match="are the same memory"):
+                opt.step()
+    assert torch.equal(params[1], before)
+    params[0].data = mine
+    opt.step()
+    assert not torch.equal(params[1], before)
+
+
+def test_no_memory_is_kept_of_parameters_that_moved():
+    array = np.ones(4, np.float32)
+    param = torch.nn.Parameter(torch.from_numpy(array))
+    param.grad = torch.ones(4)
+    opt = ft.AdamW([param], ema_decay=0.9)
+    opt.step()
+    memory = weakref.ref(array)
+    del array
+    param.data = param.data.clone()
+    assert memory() is not None
+    opt.step()
+    gc.collect()
+    assert memory() is None
 
 
 def in_rows_of_a_larger_one(x):

@@ -63,12 +63,22 @@ class Parameters:
         else:
             self._adopt(list(self.arrays), None)
 
+    def replace(self, arrays: Sequence[Any]) -> None:
+        """Take arrays like those before in their places, of a list of them."""
+        self.arrays[:] = arrays
+        self.tree = list(arrays)
+
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
         self.single = isinstance(self.structure, int)
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self._paths = [path for path, _ in leaves(tree)]
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
+
+    @property
+    def nbytes(self) -> list[int]:
+        """How many bytes each array has."""
+        return [array.nbytes for array in self.arrays]
 
     @property
     def size(self) -> int:

@@ -45,11 +45,14 @@ class TensorState(State):
 
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
         """Take over what there is of state of these names, in the formats of each parameter."""
+        for each in {*formats}:
+            self.know(kept_for(tuple(names), each))
         parts = zip(self._places, self._entries, formats, strict=True)
         for i, (place, entry, each) in enumerate(parts):
+            if self.arrays.keys().isdisjoint(entry):
+                continue
             fit(place, entry, names, each)
             kept = kept_for(tuple(names), each)
-            self.know(kept)
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
@@ -64,7 +67,7 @@ class TensorState(State):
         for i in numbers:
             place, column = self._places[i], kept.column
             tensor = self._entries[i][kept.name] = place.zeros(column)
-            self.arrays[kept.name][i] = place.seen(tensor, column.per)
+            self.arrays[kept.name][i] = flat(tensor)
 
 
 class TensorCopies:
@@ -116,6 +119,14 @@ def check_entry(
             f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
             "saved, or clear it"
         )
+
+
+def check_step(entry: Entry, name: str) -> None:
+    """Refuse steps that are no count.
+
+    Raises:
+        ValueError: naming the parameter.
+    """
     step = float(entry.get("step", 0))
     if not step >= 0 or step % 1:
         raise ValueError(f"the state of {name} has step={step}, which is no count; write another")

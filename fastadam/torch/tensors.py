@@ -68,10 +68,15 @@ def flat(tensor: Any) -> Any:
     Raises:
         ImportError: for a bfloat16 tensor, if ml_dtypes is missing.
     """
-    part, dtype = local(tensor).detach(), in_numpy(tensor.dtype)
+    return _flat(local(tensor).detach())
+
+
+def _flat(part: Any) -> Any:
+    dtype = in_numpy(part.dtype)
     if devices.on_gpu(part):
         return DeviceArray(part.data_ptr(), (part.numel(),), dtype, part)
-    return np.asarray(_Memory(part)).view(dtype)
+    array = np.asarray(_Memory(part))
+    return array if array.dtype is dtype else array.view(dtype)
 
 
 def check_memory(tensor: Any, name: str) -> None:
@@ -143,8 +148,13 @@ def walkable(tensor: Any) -> bool:
 
 def in_order(tensor: Any, strides: Sequence[int]) -> bool:
     """Whether the elements lie in the order of these strides; those of length 1 have none."""
+    if tensor.stride() == strides:
+        return True
     parts = zip(tensor.shape, tensor.stride(), strides, strict=True)
     return all(mine == other for length, mine, other in parts if length > 1)
+
+
+_dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
 class Place:
@@ -159,10 +169,15 @@ class Place:
     def __init__(self, param: Any, name: str) -> None:
         self.param, self.part, self.name = param, local(param).detach(), name
         check_param(self.part, name)
-        self.dense = torch.ops.aten.is_non_overlapping_and_dense(self.part)
+        self.dense = self.part.is_contiguous() or _dense(self.part)
         self.walked = self.part if self.dense else torch.empty_like(self.part)
-        self.array = flat(self.walked)
-        self.compute = compute_of(self.array.dtype.name)
+        self.array = _flat(self.walked)
+        self.compute = compute_of(name_of(self.part))
+
+    def follow(self) -> None:
+        """See the parameter where it is now, dense and like that before."""
+        self.part = self.walked = local(self.param).detach()
+        self.array = _flat(self.part)
 
     def zeros(self, column: Column) -> Any:
         """A tensor of zeros for what is kept of the parameter in a column."""

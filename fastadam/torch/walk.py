@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..convert import SCALE
-from ..kernels.formats import COMPENSATION
+from ..kernels.formats import COMPENSATION, Formats
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
 from ..step_info import StepInfo, late_info, new_info
@@ -20,9 +20,10 @@ from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
+from .layouts import addresses
 from .members import Members
-from .state import TensorCopies, TensorState, check_copies, check_entry, dtypes
-from .tensors import name_of
+from .state import TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
+from .tensors import Place, name_of
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Walk:
     _entries: list[Entry]
     _counters: Counters
     _turns: Turns
+    _lost = False  # whether the plan may point at tensors that are gone
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Walk:
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: bool = scaled or (last is not None and last._scaled)
+        self._known: dict[tuple[Any, Any, int], Formats] = {}
         self._threads, self._all_state = threads, owner._entries
         counts = self._options.ema_warmup or self._options.noisy
         self._counted = not self._core.uncounted or counts
@@ -70,10 +73,8 @@ class Walk:
         self._parts: Sequence[Any] | None = self._members.parts(self._members.of(grads))
         owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
-        self._formats = [
-            self._options.formats(place.array, dtype.name, place.param.numel())
-            for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
-        ]
+        pairs = zip(self._members.places, self._gradients.dtypes, strict=True)
+        self._formats = list(starmap(self._formats_of, pairs))
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
         with self._turns():
@@ -87,6 +88,12 @@ class Walk:
             [*self._state.arrays, *self._copies.streams],
             self._counters.tensors,
         )
+
+    def _formats_of(self, place: Place, grad: Any) -> Formats:
+        key = place.array.dtype, grad, place.param.numel()
+        if key not in self._known:
+            self._known[key] = self._options.formats(place.array, grad.name, key[2])
+        return self._known[key]
 
     def _check_whole(self) -> None:
         check_copies(self._options, self._members.places)
@@ -111,21 +118,29 @@ class Walk:
             if isinstance(entry, dict):
                 _drop_none(entry)
             check_entry(entry, needed, tensors, single, name)
-        start = {"step": 0.0} if self._counted else {}
-        carried = tuple(self._core.carried.values())
-        steps = [self._steps_of(entry) for entry in entries]
-        self._counters = Counters(entries, start | self._core.carried)
+        self._entries = entries
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
+        carried = tuple(self._core.carried.values())
         for position, number in enumerate(self._used):
             state.extend(position, len(members.by_group[number]), carried)
-        host = [self._counters[name].tolist() for name in self._core.carried]
-        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
-        state.regroup(steps, each, [True] * len(steps))
+        state.count = last._state.count if last else 0
+        self._count()
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
-        state.count = max([*steps, last._state.count if last else 0])
-        self._entries = entries
+
+    def _count(self) -> None:
+        """Take over the counts that there are in the entries."""
+        state, carried = self._state, self._core.carried
+        for entry, name in zip(self._entries, self._members.names, strict=True):
+            check_step(entry, name)
+        steps = list(map(self._steps_of, self._entries))
+        start = {"step": 0.0} if self._counted else {}
+        self._counters = Counters(self._entries, start | carried)
+        host = [self._counters[name].tolist() for name in carried]
+        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
+        state.regroup(steps, each, state.active)
+        state.count = max(state.count, *steps)
 
     def _needed(self) -> set[str]:
         """What any state that there is has: what flags switch on is not in it."""
@@ -187,10 +202,46 @@ class Walk:
             and owner._sizes() == self._members.sizes
             and all(map(is_, params, self._members.everyone))
             and not any(param.grad is not None for param in self._members.rest)
-            and not self._counters.touched
-            and self._watch.params_stay()
-            and not (owner._handed_out and not self._watch.state_stays())
+            and self._stays(owner._handed_out)
         )
+
+    def _stays(self, handed_out: bool) -> bool:
+        """Whether tensors are where they were, or were found where they are now."""
+        moved = not self._watch.params_stay()
+        exchanged = handed_out and not self._watch.state_stays()
+        if self._lost or moved or exchanged or self._counters.touched:
+            return self._follows(moved, exchanged)
+        return True
+
+    def _follows(self, moved: bool, exchanged: bool) -> bool:
+        """Go on with tensors like those before that are elsewhere, if this is all that changed."""
+        if self._lost or self._members.gapped or not self._watch.alike(moved, exchanged):
+            return False
+        self._lost = True  # unless all of this comes to its end
+        with self._turns():
+            try:
+                if moved:
+                    self._follow_params()
+                if exchanged:
+                    self._state.follow()
+                    self._copies.follow()
+                    self._plan.repoint_kept()
+                if exchanged or self._counters.touched:
+                    self._count()
+                    self._plan.recount()
+                    self._watch.follow_state(self._counters.tensors)
+            except (TypeError, ValueError):
+                return False  # a new walk says what is wrong
+        self._lost = False
+        return True
+
+    def _follow_params(self) -> None:
+        for place in self._members.places:
+            place.follow()
+        self._gradients.follow()
+        arrays = self._members.arrays
+        self._plan.repoint(arrays, addresses([place.part for place in self._members.places]))
+        self._watch.follow_params()
 
     # The step
 
