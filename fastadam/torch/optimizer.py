@@ -1,7 +1,7 @@
 """Optimizers of PyTorch whose step is one compiled pass over all parameters."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -238,14 +238,17 @@ class Optimizer(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
-        """Go on from a saved state: this class's, or that of PyTorch's class of the name.
+        """Go on from a saved state: this class's, fastadam's or PyTorch's of the name.
 
         Tensors are copied, so that two optimizers may take up the same dict. They keep their
         dtypes until the next step brings them into the formats that the optimizer wants.
 
         Raises:
+            TypeError, ValueError: for what is no state_dict, has other groups, or codes as floats.
             RuntimeError: inside `swap_ema()`.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict={state_dict!r:.60} is not a dict")
         with self._lock:
             self._check_not_swapped()
             hook = self.register_load_state_dict_pre_hook(sealed)

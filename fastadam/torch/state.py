@@ -11,7 +11,7 @@ from ..kernels.formats import Formats
 from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
-from .fit import Entry, fit
+from .fit import Entry, fit, note_order
 from .tensors import Place, flat, name_of
 
 
@@ -67,6 +67,8 @@ class TensorState(State):
         for i in numbers:
             place, column = self._places[i], kept.column
             tensor = self._entries[i][kept.name] = place.zeros(column)
+            if column.per > 1:
+                note_order(place, self._entries[i])
             self.arrays[kept.name][i] = flat(tensor)
 
 

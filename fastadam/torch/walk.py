@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..convert import SCALE
+from ..convert import ORDER, SCALE
 from ..kernels.formats import COMPENSATION, Formats
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
@@ -111,7 +111,7 @@ class Walk:
             entries += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
         needed = self._needed()
         single = {"step", *self._core.carried}
-        tensors = {COMPENSATION, *dtypes(self._options)}
+        tensors = {COMPENSATION, ORDER, *dtypes(self._options)}
         for name in {name for rule in self._rules for name in rule.state}:
             tensors |= {name, name + SCALE}
         for entry, name in zip(entries, members.names, strict=True):
