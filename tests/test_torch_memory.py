@@ -509,6 +509,82 @@ def test_no_memory_is_kept_of_parameters_that_moved():
     assert memory() is None
 
 
+class Wrapper(torch.Tensor):
+    """A subclass around a tensor, as of torchao's weights that are gathered in float8."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, inner.stride(), dtype=inner.dtype, device=inner.device
+        )
+
+    def __init__(self, inner):
+        self._tensor = inner
+
+    def __repr__(self):
+        return f"Wrapper({self._tensor})"
+
+    def __tensor_flatten__(self):
+        return ["_tensor"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner, meta, size, stride):
+        return Wrapper(inner["_tensor"])
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        def inner(value):
+            return value._tensor if isinstance(value, Wrapper) else value
+
+        result = func(*map(inner, args), **{k: inner(v) for k, v in (kwargs or {}).items()})
+        kept = {torch.ops.aten.detach, torch.ops.aten.clone, torch.ops.aten.view}
+        return Wrapper(result) if func.overloadpacket in kept else result
+
+
+@pytest.mark.parametrize("wrapped_grad", [False, True])
+@pytest.mark.parametrize(
+    "hyper",
+    [{}, {"ema_decay": 0.5, "clip_norm": 1.0, "zero_grads": True}, {"state_dtype": "int8"}],
+    ids=str,
+)
+def test_wrappers_of_one_tensor_are_looked_into(wrapped_grad, hyper):
+    made = []
+    for wrap in (lambda t: t, Wrapper):
+        torch.manual_seed(0)
+        params = [torch.nn.Parameter(wrap(torch.randn(70, 60))), torch.nn.Parameter(torch.ones(3))]
+        inner = params[0]._tensor if wrap is Wrapper else params[0]
+        opt = ft.AdamW(params, lr=0.1, **hyper)
+        for number in range(4):
+            grad = torch.randn(70, 60)
+            if number == 2:
+                grad = torch.randn(60, 70).t()
+            params[0].grad = wrap(grad) if wrapped_grad else grad
+            params[1].grad = torch.ones(3)
+            opt.step()
+            assert not hyper.get("zero_grads") or not grad.any()
+        entry = opt.state[params[0]]
+        made.append([inner.detach(), *entry.values(), *opt.master(), opt.memory().total])
+        if "ema_decay" in hyper:
+            before = inner.detach().clone()
+            with opt.swap_ema():
+                assert torch.equal(entry["ema"], before)
+            assert torch.equal(inner.detach(), before)
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_wrappers_of_several_tensors_are_refused():
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    two = torch.nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
+    plain = torch.nn.Parameter(torch.ones(3))
+    for param in (two, plain):
+        param.grad = TwoTensor(torch.ones(3), torch.ones(3))
+        with pytest.raises(RuntimeError, match=r"is a TwoTensor, .* leave the parameter to"):
+            ft.SGD([param]).step()
+    assert torch.equal(plain, torch.ones(3))
+
+
 def in_rows_of_a_larger_one(x):
     return torch.empty(2 * len(x), *x.shape[1:])[::2].copy_(x)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .shards import unwrapped
+
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
@@ -17,10 +19,11 @@ def exchange(optimizer: Optimizer, aside: dict[int, Any], back: bool) -> None:
     `aside` takes up weights of sixteen bits, which could not give the average back.
     """
     params, averages, state = optimizer._params(), optimizer.ema, optimizer.state
-    for number, (param, average) in enumerate(zip(params, averages, strict=True)):
+    for number, (outer, average) in enumerate(zip(params, averages, strict=True)):
+        param = unwrapped(outer)
         if back and number in aside:
             param.copy_(aside[number])
-        elif "ema" in state.get(param, ()):  # else it is its own average
+        elif "ema" in state.get(outer, ()):  # else it is its own average
             kept = param.clone()
             param.copy_(average)
             if average.dtype == param.dtype:
@@ -29,4 +32,4 @@ def exchange(optimizer: Optimizer, aside: dict[int, Any], back: bool) -> None:
                 aside[number] = kept
     if optimizer._options.shadow_dtype is not None:
         for param, shadow in zip(params, optimizer.shadow, strict=True):
-            shadow.copy_(param)
+            shadow.copy_(unwrapped(param))

@@ -15,7 +15,7 @@ from ..kernels.storage import Column
 from ..launch import kept_for
 from ..options import Options
 from ..saved_state import check_compensation
-from .shards import block_shape, local
+from .shards import block_shape, local, unwrapped
 from .tensors import Place, flat, in_numpy, name_of
 
 Entry = dict[str, Any]
@@ -194,7 +194,7 @@ def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
 
 def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
     """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
-    compute = getattr(torch, compute_of(name_of(param)))
+    param, compute = unwrapped(param), getattr(torch, compute_of(name_of(param)))
     if COMPENSATION not in entry:
         return param.detach().to(compute, copy=True)
     place = Place(param, name)

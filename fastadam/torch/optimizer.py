@@ -27,6 +27,7 @@ from .fit import floats_of, master
 from .hyperparameters import Hyperparameters, Settled
 from .loading import open_all, sealed
 from .locks import LOCKED
+from .shards import unwrapped
 from .state import dtypes, undone_if_refused
 from .tensors import name_of
 from .walk import Walk
@@ -307,7 +308,7 @@ class Optimizer(torch.optim.Optimizer):
         return [
             state[p][name]
             if name in state.get(p, ())
-            else p.detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
+            else unwrapped(p).detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
             for p in self._params()
         ]
 

@@ -13,7 +13,7 @@ from ..memory.checks import SUPPORTED
 from ..memory.device import DeviceArray
 from ..memory.dtypes import named
 from . import devices
-from .shards import block_zeros, local
+from .shards import block_zeros, inner_names, local, unwrapped
 
 TYPES = {
     "float32": "=f4",
@@ -85,6 +85,12 @@ def check_memory(tensor: Any, name: str) -> None:
     Raises:
         RuntimeError: for a meta or fake tensor, another device, or a storage set free.
     """
+    if names := inner_names(tensor):
+        raise RuntimeError(
+            f"{name} is a {type(tensor).__name__}, a tensor subclass made of {names}; subclasses "
+            "must have one inner tensor, of the same shape and dtype: leave the parameter to an "
+            "optimizer of torch.optim"
+        )
     if not _reachable(tensor) or (tensor.numel() and not tensor.data_ptr()):
         raise RuntimeError(
             f"{name} is a {type(tensor).__name__} on {tensor.device} without memory on the CPU or "
@@ -167,7 +173,8 @@ class Place:
     """
 
     def __init__(self, param: Any, name: str) -> None:
-        self.param, self.part, self.name = param, local(param).detach(), name
+        self._outer, self.param, self.name = param, unwrapped(param), name
+        self.part = local(param).detach()
         check_param(self.part, name)
         self.dense = self.part.is_contiguous() or _dense(self.part)
         self.walked = self.part if self.dense else torch.empty_like(self.part)
@@ -176,6 +183,7 @@ class Place:
 
     def follow(self) -> None:
         """See the parameter where it is now, dense and like that before."""
+        self.param = unwrapped(self._outer)
         self.part = self.walked = local(self.param).detach()
         self.array = _flat(self.part)
 

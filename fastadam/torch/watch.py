@@ -54,7 +54,7 @@ class Watch:
     ) -> None:
         self._params, self._state, self._entries = params, state, entries
         self._names, self._counters = names, counters
-        self._sharded = any(local(param) is not param for param in params)
+        self._wrapped = any(local(param) is not param for param in params)
         self._watched = Watched(self._parts(params))
         self._counted = -1
         self.note()
@@ -73,7 +73,7 @@ class Watch:
         self._watched_state = Watched(self._state_now())
 
     def _parts(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        return list(map(local, tensors)) if self._sharded else tensors
+        return list(map(local, tensors)) if self._wrapped else tensors
 
     def _state_now(self) -> Sequence[Any]:
         tensors = [map(pick, entries) for pick, entries in self._holders]
