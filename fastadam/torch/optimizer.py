@@ -24,7 +24,7 @@ from .averages import exchange
 from .budget import budget
 from .devices import turns_on
 from .fit import floats_of, master
-from .hyperparameters import Hyperparameters, Settled
+from .hyperparameters import Hyperparameters, lr_of
 from .loading import open_all, sealed
 from .locks import LOCKED
 from .shards import unwrapped
@@ -174,10 +174,10 @@ class Optimizer(torch.optim.Optimizer):
         groups, params = self._hyperparameters.now(self.param_groups), self._params()
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
-            return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
+            return StepInfo(self.info.step if self.info else 0, lr_of(groups), updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = grad_scale is not None, self._threads()
-        last, given = self._walk, (grads, _lr(groups), grad_scale, bool(found_inf))
+        last, given = self._walk, (grads, lr_of(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
@@ -395,8 +395,3 @@ class Optimizer(torch.optim.Optimizer):
     def _check_not_swapped(self) -> None:
         if self._aside:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
-
-
-def _lr(groups: list[Settled]) -> float | None:
-    """The learning rate to report: that of the first group."""
-    return groups[0].values.get("lr") if groups else None

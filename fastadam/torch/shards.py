@@ -19,7 +19,9 @@ def unwrapped(tensor: Any) -> Any:
 
     DTensors and what is still on its way between processes stay.
     """
-    names = () if type(tensor) in PLAIN else inner_names(tensor)
+    if type(tensor) in PLAIN:
+        return tensor
+    names = inner_names(tensor)
     if len(names) == 1 and not is_sharded(tensor) and not hasattr(tensor, "trigger_wait"):
         inner = getattr(tensor, names[0])
         if (inner.shape, inner.dtype) == (tensor.shape, tensor.dtype):
@@ -35,8 +37,7 @@ def inner_names(tensor: Any) -> list[str]:
 
 def local(tensor: Any) -> Any:
     """The part of a tensor that is in this process: of a DTensor its shard, without wrappers."""
-    part = getattr(tensor, "_local_tensor", tensor)
-    return part if type(part) in PLAIN else unwrapped(part)
+    return tensor if type(tensor) in PLAIN else unwrapped(getattr(tensor, "_local_tensor", tensor))
 
 
 @torch.no_grad()

@@ -50,9 +50,15 @@ def in_numpy(dtype: Any) -> Any:
 class _Memory:
     """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would forbid its resizing.)"""
 
+    __slots__ = ("_tensor",)  # kept alive
+
     def __init__(self, tensor: Any) -> None:
-        self.kept_alive = tensor
-        self.__array_interface__ = {
+        self._tensor = tensor
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        tensor = self._tensor
+        return {
             "data": (tensor.data_ptr(), False),
             "shape": (tensor.numel(),),
             "typestr": TYPES[name_of(tensor)],
