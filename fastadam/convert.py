@@ -17,6 +17,7 @@ from .memory.flat import aligned_zeros
 from .rules import rule
 
 SCALE = "_scale"  # behind the name of state that is kept as codes
+ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks follow the memory
 
 
 @rule()
@@ -50,13 +51,24 @@ def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
 def code_names(entry: Mapping[str, Any]) -> set[str]:
     """The names of the state in an entry that is kept as codes."""
     codes = {name for name, array in entry.items() if array.dtype == np.int8}
-    return codes - {COMPENSATION}
+    return codes - {COMPENSATION, ORDER}
+
+
+def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether these are the dims of a shape, each once."""
+    return sorted(dims) == [*range(len(shape))]
+
+
+def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether elements follow each other alike in memory with the dims in either order."""
+    first, second = ([dim for dim in dims if shape[dim] > 1] for dims in (one, other))
+    return first == second
 
 
 def state_names(entry: Mapping[str, Any]) -> set[str]:
-    """The names of the state in an entry, without those of scales and of compensation."""
+    """The names of the state in an entry, without those of scales, of compensation and of order."""
     scales = {name + SCALE for name in code_names(entry)}
-    return entry.keys() - scales - {COMPENSATION}
+    return entry.keys() - scales - {COMPENSATION, ORDER}
 
 
 def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
@@ -64,6 +76,7 @@ def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
 
     It is rounded to codes by chance, as in a step.
     """
+    entry = _in_rows(entry, formats)
     fit, coded = dict(entry), code_names(entry)
     if formats.state != "int8":
         for name in coded:
@@ -75,6 +88,19 @@ def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
         codes, scales = converted((values,), source, formats.state_storage, values.size)
         fit[name], fit[name + SCALE] = codes.reshape(values.shape), scales
     return fit
+
+
+def _in_rows(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
+    """An entry without codes whose blocks follow another order than that of rows."""
+    rows = dict(entry)
+    order = rows.pop(ORDER, np.empty(0)).astype(int)
+    for name in code_names(rows):
+        codes = rows[name]
+        if order.size and not same_order(order, range(codes.ndim), codes.shape):
+            laid, scales = _plain(codes.transpose(order), "int8"), rows.pop(name + SCALE)
+            values = dequantized(laid, _plain(scales, "float32"), formats.compute)
+            rows[name] = _plain(values.transpose(np.argsort(order)), formats.compute)
+    return rows
 
 
 def _plain(array: Any, dtype: str) -> Any:

@@ -1,6 +1,7 @@
 """What stays the same from step to step: the launches, and where their numbers lie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 from typing import Any, Protocol
 
 from .accumulator import Accumulator
@@ -128,6 +129,35 @@ class Plan:
                 launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
+    def repoint(self, arrays: Sequence[Any], places: Sequence[int]) -> None:
+        """Point the launches at parameters like those before, which are at these addresses now.
+
+        Raises:
+            ValueError: for memory that is there twice, before any launch is pointed there.
+        """
+        self._parameters.replace(arrays)
+        sizes, names = self._parameters.nbytes, self._parameters.names
+        self._keep_apart(map(checks.Span, places, map(add, places, sizes), names))
+        for launch in self._launches:
+            launch.place("param", places)
+
+    def repoint_kept(self) -> None:
+        """Point the launches at what is kept of the parameters, where it is now.
+
+        Raises:
+            ValueError: as `repoint`.
+        """
+        self._protect(self._state.arrays)
+        for launch in self._launches:
+            for name in self._kept.keys() & launch.table.streams:
+                launch.place(name, list(map(checks.address, self._kept[name])))
+        self.stale = True
+
+    def recount(self) -> None:
+        """Take over how many steps the parameters have taken, which somebody else said."""
+        self.stale = True
+        self._pair()
+
     def look_at_masks(self, arrays: Sequence[Any]) -> None:
         """Check the masks of a step, and point the launches at them."""
         assert self._masks
@@ -250,10 +280,16 @@ class Plan:
 
     def _protect(self, state: Mapping[str, Sequence[Any]]) -> None:
         """Nothing that a step writes may be its gradient."""
-        written = list(map(checks.span, self._parameters.arrays, self._parameters.names))
-        for name, arrays in self._kept.items():
-            written += [checks.span(array, f"{name}[{k}]") for k, array in enumerate(arrays)]
-        self._written = checks.check_apart([*written, *spans(state)])
+        self._spans_kept = [
+            checks.span(array, f"{name}[{k}]")
+            for name, arrays in self._kept.items()
+            for k, array in enumerate(arrays)
+        ]
+        self._spans_kept += spans(state)
+        self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))
+
+    def _keep_apart(self, params: Iterable[checks.Span]) -> None:
+        self._written = checks.check_apart([*params, *self._spans_kept])
         self.gradients.protect(self._written)
         if self._masks:
             self._masks.protect(self._written)

@@ -98,7 +98,7 @@ def rule(
         ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
         ...     return param - h.lr * exp_avg, (exp_avg,)
     """
-    _check_names("state", state, reserved=("param", "grad", "step", "compensation"))
+    _check_names("state", state, reserved=("param", "grad", "step", "compensation", "codes_order"))
     _check_names("hyper", hyper, reserved=())
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(

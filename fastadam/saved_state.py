@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .convert import SCALE, code_names
+from .convert import ORDER, SCALE, code_names, is_order
 from .groups import Values
 from .kernels.blocks import Int8
 from .kernels.formats import COMPENSATION, PAIRS, Formats
 from .memory.checks import SUPPORTED
+from .memory.dtypes import named
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -65,6 +66,28 @@ def check_numbers(state_dict: Mapping[str, Any]) -> None:
             raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
 
 
+def averages_apart(
+    opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+) -> Mapping[str, Any]:
+    """A state_dict of `fastadam.torch`, which has averages among the state of each parameter, as
+    one of the core; any other as it is."""
+    apart = {"ema", "shadow"} - {name for group in opt._groups for name in group.rule.state}
+    saved = state_dict["state"]
+    if not any(apart & entry.keys() for entry in saved.values()):
+        return state_dict
+    state = {
+        number: {name: value for name, value in entry.items() if name not in apart}
+        for number, entry in saved.items()
+    }
+    result = {**state_dict, "state": state}
+    if any("ema" in entry for entry in saved.values()):
+        pairs = zip(numbers, opt._parameters.arrays, strict=True)
+        result["ema"] = {  # without steps, a parameter is its own average
+            number: saved.get(number, {}).get("ema", param) for number, param in pairs
+        }
+    return result
+
+
 def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
     """The saved number of each live parameter of a group: by name, or else by order."""
     numbers = list(saved["params"])
@@ -84,9 +107,16 @@ def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
     return [by_name[name] for name in names]
 
 
+def array_of(value: Any) -> Any:
+    """A saved number, array or tensor as a NumPy array."""
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy does not know
+        return np.asarray(value.float()).astype(named("bfloat16"))
+    return np.asarray(value)
+
+
 def entry_of(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
     """The saved state of a parameter as NumPy arrays."""
-    entry = {name: np.asarray(value) for name, value in saved.items() if value is not None}
+    entry = {name: array_of(value) for name, value in saved.items() if value is not None}
     return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
 
 
@@ -117,13 +147,17 @@ def check_entry(
     if missing := (wanted | {name + SCALE for name in codes}) - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
     blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
-    numbers = dict.fromkeys(carried, ())
+    numbers: dict[str, tuple[int, ...]] = dict.fromkeys(carried, ())
+    if ORDER in entry:
+        numbers[ORDER] = (param.ndim,)
     for name, array in entry.items():
         shape = (numbers | blocks).get(name, param.shape)
         if array.shape != shape:
             raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
         if not numeric(array):
             raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
+    if ORDER in entry and not is_order(entry[ORDER].tolist(), param.shape):
+        raise ValueError(f"{label}: {ORDER}={entry[ORDER].tolist()} is no order of its dims")
 
 
 def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -> None:

@@ -15,6 +15,7 @@ from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
 from .options import NAMES
 from .saved_state import (
+    averages_apart,
     check_compensation,
     check_entry,
     check_numbers,
@@ -139,6 +140,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
         for number in numbers_of(raw, saved, group.where)
     ]
+    state_dict = averages_apart(opt, state_dict, numbers)
     entries = [entry_of(state_dict["state"].get(number, {}), opt) for number in numbers]
     labels = [f"state of {name}" for name in opt._parameters.names]
     steps = [taken_step(entry, label) for entry, label in zip(entries, labels, strict=True)]

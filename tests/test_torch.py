@@ -3,8 +3,11 @@
 import collections
 import copy
 import inspect
+import multiprocessing
 import pickle
 import re
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -491,6 +494,7 @@ def test_state_that_others_write_is_seen():
 MOVES = {
     "exchanged": lambda entry: entry.update({k: v.clone() * 2 for k, v in entry.items()}),
     "moved": lambda entry: [v.share_memory_() for v in entry.values()],
+    "steps exchanged": lambda entry: entry.update(step=entry["step"] + 2) if "step" in entry else 0,
     "repointed": lambda entry: [setattr(v, "data", v.data * 2) for v in entry.values() if v.ndim],
 }
 
@@ -530,6 +534,69 @@ def test_copies_that_share_their_state_take_turns():
     assert_same(*made)
 
 
+def test_single_numbers_of_others_are_counted_in():
+    """Those of A3C's SharedAdam, which other processes write to as well."""
+    for start in (torch.zeros(()), torch.zeros(1), torch.zeros((), dtype=torch.int64)):
+        params = parameters()
+        opt = ft.Adam(params, lr=0.1)
+        for param in params:
+            moments = {name: torch.zeros_like(param) for name in ("exp_avg", "exp_avg_sq")}
+            opt.state[param].update({"step": start.clone().share_memory_(), **moments})
+        held = [opt.state[param]["step"] for param in params]
+        steps(opt, params, range(3))
+        assert [step.item() for step in held] == [3.0] * len(params)
+        assert all(opt.state[p]["step"] is step for p, step in zip(params, held, strict=True))
+        loaded = ft.Adam(params)
+        loaded.load_state_dict(opt.state_dict())
+        steps(loaded, params, range(1))
+        assert loaded.state[params[0]]["step"].item() == 4.0
+        assert held[0].item() == 3.0
+    one = torch.zeros(())
+    for param in params:  # of all parameters at once: each counts for itself
+        opt.state[param]["step"] = one
+    steps(opt, params, range(2))
+    assert [opt.state[param]["step"].item() for param in params] == [2.0] * len(params)
+
+
+def test_threads_take_turns():
+    params = parameters()
+    opt = ft.SGD(params, lr=0.5)
+    inside = []
+
+    def back(optimizer, *args):  # a hook may call back
+        inside.append(optimizer.state_dict())
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+
+    opt.register_state_dict_pre_hook(lambda o: inside.append(o.memory()))
+    opt.register_step_post_hook(back)
+    steps(opt, params, range(1))
+    assert len(inside) == 2
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with opt._lock:
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    waits = threading.Thread(target=steps, args=(opt, params, range(1)))
+    waits.start()
+    waits.join(0.05)
+    assert waits.is_alive()
+    assert copy.deepcopy(opt)._lock is not opt._lock
+    child = multiprocessing.get_context("fork").Process(target=steps, args=(opt, params, [1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python, that a fork may hang
+        child.start()
+    child.join(30)
+    done.set()
+    assert child.exitcode == 0
+    waits.join()
+    assert len(opt.param_groups) == 3
+
+
 def test_what_wraps_an_optimizer_as_its_class():
     """As the optimizers of Lightning and Fabric."""
 
@@ -567,7 +634,7 @@ def test_what_others_keep_in_state_stays():
     walk = opt._walk
     steps(opt, params, range(2))
     assert opt._walk is walk
-    params[0].data = params[0].data.clone()
+    params[0].data = torch.empty(1, 5).repeat(7, 2)[:, ::2].copy_(params[0].data)  # with gaps
     steps(opt, params, range(2))
     assert opt._walk is not walk
     assert opt.state[params[0]]["text"] == "kept"
@@ -877,7 +944,7 @@ def test_state_is_looked_over_once_it_was_handed_out():
     assert opt._walk is walk
     entry["exp_avg"] = torch.zeros_like(params[0])
     steps(opt, params, range(1))
-    assert opt._walk is not walk
+    assert opt._walk is walk
     assert entry["exp_avg"].any()
 
 

@@ -6,6 +6,7 @@ import io
 import pickle
 import sys
 
+import numpy as np
 import pytest
 from cases import DEFAULTS
 
@@ -379,6 +380,158 @@ def test_codes_in_another_order_are_read_in_theirs():
     got = again.dequantized_state()["state"][0]
     for name in ("exp_avg", "exp_avg_sq"):  # a step of a code is an eighth
         torch.testing.assert_close(got[name], floats[name], rtol=1 / 8, atol=1e-6)
+
+
+def in_rows(entry):
+    return {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in entry.items()
+    }
+
+
+@pytest.mark.parametrize("saved_as", [dict, in_rows], ids=["strides", "contiguous"])
+@pytest.mark.parametrize("before", [channels_last, torch.Tensor.contiguous], ids=["last", "rows"])
+@pytest.mark.parametrize("after", [channels_last, torch.Tensor.contiguous], ids=["last", "rows"])
+def test_codes_know_the_order_of_their_blocks(saved_as, before, after):
+    """Through formats that keep strides and through those that do not."""
+    torch.manual_seed(0)
+    param = torch.nn.Parameter(before(torch.randn(64, 32, 3, 3)))
+    sizes = torch.logspace(-6, 0, 64).view(64, 1, 1, 1)
+    opt = ft.AdamW([param], **INT8)
+    for _ in range(3):
+        param.grad = before(torch.randn(64, 32, 3, 3) * sizes)
+        opt.step()
+    saved = opt.state_dict()
+    entry = saved_as(saved["state"][0])
+    want = opt.dequantized_state()["state"][0]
+    other = torch.nn.Parameter(after(param.detach()).clone())
+    again = ft.AdamW([other], **INT8)
+    again.load_state_dict({**saved, "state": {0: entry}})
+    core = fa.AdamW(param.detach().contiguous().numpy().copy(), **INT8)
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(again.dequantized_state()["state"][0][name], want[name])
+    core.load_state_dict({**saved, "state": {0: entry}})
+    again.found_inf = torch.tensor(1.0)
+    other.grad = torch.zeros_like(other)
+    again.step()
+    for got, layout in ((again, after), (core, torch.Tensor.contiguous)):
+        floats = got.dequantized_state()["state"][0]
+        coded = before is not layout  # anew, to a step of an eighth in other blocks
+        near = {"rtol": 1 / 8, "atol": 1e-6} if coded else {"rtol": 0, "atol": 0}
+        for name in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(torch.as_tensor(floats[name]), want[name], **near)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (None, "no 'codes_order' to say"),
+        ([0, 1, 2], "no order of the dims"),
+        ([0, 2, 2, 1], "no ord"),
+    ],
+)
+def test_codes_of_an_unknown_order_are_refused(order, message):
+    param = torch.nn.Parameter(channels_last(torch.randn(16, 12, 5, 5)))
+    opt = ft.AdamW([param], **INT8)
+    param.grad = torch.randn_like(param)
+    opt.step()
+    saved = copy.deepcopy(opt.state_dict())
+    del saved["state"][0]["codes_order"]
+    if order:
+        saved["state"][0]["codes_order"] = torch.tensor(order)
+    opt.load_state_dict(saved)
+    before = param.detach().clone()
+    for wrong in (opt.step, opt.dequantized_state):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+    assert torch.equal(param, before)
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16])
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+def test_codes_that_were_copied_into_floats_are_refused(name, dtype):
+    """As a distributed checkpoint does, whose scales nobody asks for."""
+    hyper = {"momentum": 0.9} if name == "SGD" else {}
+    params = parameters()
+    opt = getattr(ft, name)(params, **INT8, **hyper)
+    train(opt, params, range(2))
+    plain = getattr(ft, name)(parameters(), state_dtype=str(dtype)[6:], **hyper)
+    saved = copy.deepcopy(opt.state_dict())
+    for entry in saved["state"].values():
+        for key in [key for key in entry if key + "_scale" in entry]:
+            entry[key] = entry[key].to(dtype)
+            del entry[key + "_scale"]
+    with pytest.raises(ValueError, match=r"state\[0\]: '.*' has codes of state_dtype='int8' as"):
+        plain.load_state_dict(saved)
+    assert not plain.state
+    whole = {"step": torch.tensor(1.0), "momentum_buffer": torch.full((5000,), -1.0)}
+    mine = ft.SGD([torch.nn.Parameter(torch.ones(5000))], momentum=0.9)
+    mine.load_state_dict({**mine.state_dict(), "state": {0: whole}})  # numbers, though whole
+
+
+@each_kind
+def test_state_of_the_core_goes_both_ways(dtype, options):
+    hyper = {"lr": 0.01, "ema_decay": 0.9, **options}
+    params = parameters(dtype)
+    arrays = arrays_of(params)
+    core = fa.AdamW(arrays, **hyper)
+
+    def both(opt, seeds):
+        for seed in seeds:
+            give_gradients(params, seed)
+            core.step(arrays_of([p.grad for p in params]))
+            opt.step()
+
+    class Idle:
+        def step(self):
+            pass
+
+    both(Idle(), range(3))
+    for param, array in zip(params, arrays, strict=True):
+        tensors.flat(param.detach())[...] = array.reshape(-1)
+    opt = ft.AdamW(params, **hyper)
+    opt.load_state_dict(core.state_dict())
+    both(opt, range(3, 5))
+    same(params, arrays)
+    same(opt.ema, core.ema.leaves)
+    core = fa.AdamW(arrays, **hyper)
+    core.load_state_dict(opt.state_dict())
+    both(opt, range(5, 7))
+    same(params, arrays)
+    same(opt.ema, core.ema.leaves)
+
+
+def test_names_of_the_core_find_their_parameters():
+    arrays = {"a": np.ones(3, np.float32), "b": np.ones(2, np.float32)}
+    core = fa.AdamW(arrays)
+    core.step({name: array * 2 for name, array in arrays.items()})
+    named = [(name, torch.nn.Parameter(torch.ones(arrays[name].shape))) for name in ("b", "a")]
+    opt = ft.AdamW(named)
+    opt.load_state_dict(core.state_dict())
+    assert [opt.state[p]["exp_avg"].shape for _, p in named] == [(2,), (3,)]
+    assert opt.param_groups[0]["param_names"] == ["b", "a"]
+    with pytest.raises(ValueError, match="other names"):
+        ft.AdamW([("x", named[0][1]), named[1]]).load_state_dict(core.state_dict())
+    summed = fa.AdamW(np.ones(3, np.float32), accumulate_steps=2)
+    summed.step(np.ones(3, np.float32))
+    averaged = fa.AdamW(np.ones(3, np.float32), ema_decay=0.9)
+    averaged.step(np.ones(3, np.float32))
+    for other, message in ((summed, "micro-batches"), (averaged, "no ema_decay")):
+        with pytest.raises(ValueError, match=message):
+            ft.AdamW([torch.nn.Parameter(torch.ones(3))]).load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("saved", "error"),
+    [
+        (None, TypeError),
+        (3, TypeError),
+        ({}, ValueError),
+        ({"state": 3, "param_groups": []}, ValueError),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(saved, error):
+    with pytest.raises(error, match="state"):
+        ft.AdamW(parameters()).load_state_dict(saved)
 
 
 def test_the_smallest_configuration_has_seven_bytes_for_each_parameter():

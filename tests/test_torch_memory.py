@@ -1,8 +1,11 @@
 """Tensors in any layout: walked through where they are, or copied; never silently wrong."""
 
 import copy
+import gc
 import random
+import weakref
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -424,6 +427,162 @@ def test_parameters_that_take_turns_and_lose_their_memory():
         opt.step()
         made.append(params[:2])
     assert_same(*made)
+
+
+def in_the_memory_of_a_gradient(params, state):
+    params[1].data = params[1].grad
+
+
+REPOINTED = {
+    "parameters": lambda params, state: [setattr(p, "data", p.data.clone()) for p in params],
+    "one vector": lambda params, state: torch.nn.utils.vector_to_parameters(
+        torch.nn.utils.parameters_to_vector(params), params
+    ),
+    "gradient": in_the_memory_of_a_gradient,
+    "state": lambda params, state: [e.update({k: v * 2 for k, v in e.items()}) for e in state],
+    "state and parameters": lambda params, state: (
+        REPOINTED["state"](params, state),
+        REPOINTED["parameters"](params, state),
+    ),
+    "shared": lambda params, state: [v.share_memory_() for e in state for v in e.values()],
+    "step": lambda params, state: [e["step"].add_(3) for e in state],
+    "other step": lambda params, state: state[1].update(step=torch.tensor(9.0)),
+}
+
+
+@pytest.mark.parametrize("change", REPOINTED.values(), ids=REPOINTED)
+@pytest.mark.parametrize("hyper", [{}, {"ema_decay": 0.5, "state_dtype": "bfloat16"}], ids=str)
+def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
+    """A walk that is planned anew at each change is the reference."""
+    made = []
+    for planned in (True, False):
+        torch.manual_seed(0)
+        params = [torch.nn.Parameter(torch.randn(shape)) for shape in [(4, 3), (), (5,), (0, 2)]]
+        grads = [torch.randn_like(p) for p in params]
+        opt = ft.AdamW(params, lr=0.1, **hyper)
+        for number in range(6):
+            for param, grad in zip(params, grads, strict=True):
+                param.grad = grad.clone()
+            if number:
+                change(params, [opt.state[p] for p in params])
+                if planned:
+                    opt._walk = None
+                else:
+                    monkeypatch.setattr(ft.optimizer, "Walk", None)
+            opt.step()
+        monkeypatch.undo()
+        made.append([*params, *(v for e in opt.state.values() for v in e.values())])
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_parameters_that_come_to_share_memory_are_refused():
+    params = [torch.nn.Parameter(torch.ones(3) * k) for k in range(2)]
+    for param in params:
+        param.grad = torch.ones(3)
+    opt = ft.SGD(params, lr=0.5, momentum=0.9)
+    opt.step()
+    before, mine = params[1].detach().clone(), params[0].data
+    for other in (params[1].data, opt.state[params[1]]["momentum_buffer"]):
+        params[0].data = other
+        for _ in range(2):
+            with pytest.raises(ValueError, match="are the same memory"):
+                opt.step()
+    assert torch.equal(params[1], before)
+    params[0].data = mine
+    opt.step()
+    assert not torch.equal(params[1], before)
+
+
+def test_no_memory_is_kept_of_parameters_that_moved():
+    array = np.ones(4, np.float32)
+    param = torch.nn.Parameter(torch.from_numpy(array))
+    param.grad = torch.ones(4)
+    opt = ft.AdamW([param], ema_decay=0.9)
+    opt.step()
+    memory = weakref.ref(array)
+    del array
+    param.data = param.data.clone()
+    assert memory() is not None
+    opt.step()
+    gc.collect()
+    assert memory() is None
+
+
+class Wrapper(torch.Tensor):
+    """A subclass around a tensor, as of torchao's weights that are gathered in float8."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, inner.stride(), dtype=inner.dtype, device=inner.device
+        )
+
+    def __init__(self, inner):
+        self._tensor = inner
+
+    def __repr__(self):
+        return f"Wrapper({self._tensor})"
+
+    def __tensor_flatten__(self):
+        return ["_tensor"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner, meta, size, stride):
+        return Wrapper(inner["_tensor"])
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        def inner(value):
+            return value._tensor if isinstance(value, Wrapper) else value
+
+        result = func(*map(inner, args), **{k: inner(v) for k, v in (kwargs or {}).items()})
+        kept = {torch.ops.aten.detach, torch.ops.aten.clone, torch.ops.aten.view}
+        return Wrapper(result) if func.overloadpacket in kept else result
+
+
+@pytest.mark.parametrize("wrapped_grad", [False, True])
+@pytest.mark.parametrize(
+    "hyper",
+    [{}, {"ema_decay": 0.5, "clip_norm": 1.0, "zero_grads": True}, {"state_dtype": "int8"}],
+    ids=str,
+)
+def test_wrappers_of_one_tensor_are_looked_into(wrapped_grad, hyper):
+    made = []
+    for wrap in (lambda t: t, Wrapper):
+        torch.manual_seed(0)
+        params = [torch.nn.Parameter(wrap(torch.randn(70, 60))), torch.nn.Parameter(torch.ones(3))]
+        inner = params[0]._tensor if wrap is Wrapper else params[0]
+        opt = ft.AdamW(params, lr=0.1, **hyper)
+        for number in range(4):
+            grad = torch.randn(70, 60)
+            if number == 2:
+                grad = torch.randn(60, 70).t()
+            params[0].grad = wrap(grad) if wrapped_grad else grad
+            params[1].grad = torch.ones(3)
+            opt.step()
+            assert not hyper.get("zero_grads") or not grad.any()
+        entry = opt.state[params[0]]
+        made.append([inner.detach(), *entry.values(), *opt.master(), opt.memory().total])
+        if "ema_decay" in hyper:
+            before = inner.detach().clone()
+            with opt.swap_ema():
+                assert torch.equal(entry["ema"], before)
+            assert torch.equal(inner.detach(), before)
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_wrappers_of_several_tensors_are_refused():
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    two = torch.nn.Parameter(TwoTensor(torch.ones(3), torch.ones(3)))
+    plain = torch.nn.Parameter(torch.ones(3))
+    for param in (two, plain):
+        param.grad = TwoTensor(torch.ones(3), torch.ones(3))
+        with pytest.raises(RuntimeError, match=r"is a TwoTensor, .* leave the parameter to"):
+            ft.SGD([param]).step()
+    assert torch.equal(plain, torch.ones(3))
 
 
 def in_rows_of_a_larger_one(x):

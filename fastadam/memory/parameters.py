@@ -81,6 +81,11 @@ class Parameters:
             more._adopt(list(more.arrays), None)
         return more
 
+    def replace(self, arrays: Sequence[Any]) -> None:
+        """Take arrays like those before in their places, of a list of them."""
+        self.arrays[:] = arrays
+        self.tree = list(arrays)
+
     def _adopt(self, tree: Tree, flat: Flat | None) -> None:
         self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
         self.single = isinstance(self.structure, int)
@@ -106,6 +111,11 @@ class Parameters:
             self._public = [Container(mapped(lambda leaf: leaf, self.tree), label, then)]
             vars(self).pop("watch", None)
         return self._public[0].given
+
+    @property
+    def nbytes(self) -> list[int]:
+        """How many bytes each array has."""
+        return [array.nbytes for array in self.arrays]
 
     @property
     def size(self) -> int:

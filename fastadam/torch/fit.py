@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..convert import SCALE, converted
+from ..convert import ORDER, SCALE, converted, is_order, same_order
 from ..convert import dequantized as numbers_of
 from ..convert import master as weights_of
 from ..kernels.blocks import Int8
@@ -15,7 +15,7 @@ from ..kernels.storage import Column
 from ..launch import kept_for
 from ..options import Options
 from ..saved_state import check_compensation
-from .shards import block_shape, local
+from .shards import block_shape, local, unwrapped
 from .tensors import Place, flat, in_numpy, name_of
 
 Entry = dict[str, Any]
@@ -29,13 +29,15 @@ def fit(place: Place, entry: Entry, names: Sequence[str], formats: Formats) -> N
             the optimizer would lose.
     """
     columns = {name: kept.column for name, kept in kept_for(tuple(names), formats).items()}
+    if (names and ORDER in entry) or any(name + SCALE in entry for name in names):
+        _keep_order(place, entry)
     for name in names:
         if name not in entry:
             continue
         check_codes(entry, name)
         coded = formats.state == "int8"
         if name + SCALE in entry and not (coded and _in_place(place, entry, name, columns)):
-            entry[name] = dequantized(place.param, entry[name], entry[name + SCALE])
+            entry[name] = dequantized(place.param, entry, name)
             del entry[name + SCALE]
         if name + SCALE not in entry:
             place.settle(entry, name, place.compute if coded else columns[name].outside)
@@ -65,16 +67,75 @@ def check_codes(entry: Mapping[str, Any], name: str) -> None:
         )
 
 
+def _keep_order(place: Place, entry: Entry) -> None:
+    """Make floats of codes whose blocks follow another order than that of the parameter.
+
+    Raises:
+        ValueError: if it is not known which order they follow.
+    """
+    coded = [name for name in entry if name + SCALE in entry]
+    for name in coded:
+        check_codes(entry, name)
+    orders = [order_in(entry, name, place.part) for name in coded]
+    if orders and not same_order(orders[0], order_of(place.part), place.part.shape):
+        for name in coded:
+            entry[name] = dequantized(place.param, entry, name)
+            del entry[name + SCALE]
+        del entry[ORDER]
+    elif orders:
+        note_order(place, entry)
+
+
+def order_of(tensor: Any) -> list[int]:
+    """The dims of a tensor, outermost in memory first."""
+    if tensor.is_contiguous():
+        return [*range(tensor.dim())]
+    return sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), dim))
+
+
+def order_in(entry: Mapping[str, Any], name: str, part: Any) -> list[int]:
+    """The order of dims that codes follow; that of rows, if they do not say and all is so.
+
+    Raises:
+        ValueError: if that is not known, or is no order.
+    """
+    codes = local(entry[name])
+    rows = [*range(codes.dim())]
+    if ORDER not in entry:
+        laid = order_of(part)
+        if not codes.is_contiguous() or not same_order(laid, range(len(laid)), part.shape):
+            raise ValueError(
+                f"state {name!r} has codes, but there is no {ORDER!r} to say which order of memory "
+                f"their blocks follow, and codes or parameter are not contiguous (strides "
+                f"{codes.stride()} and {part.stride()}); where they were trained, save "
+                "opt.dequantized_state()"
+            )
+        return rows
+    order = entry[ORDER].tolist()
+    if not is_order(order, rows):
+        raise ValueError(f"state {ORDER!r} is {order}, which is no order of the dims of {name!r}")
+    return [int(dim) for dim in order]
+
+
+def note_order(place: Place, entry: Entry) -> None:
+    """Keep with the codes in an entry which order of dims they follow: that of the parameter."""
+    if ORDER not in entry:
+        entry[ORDER] = torch.tensor(order_of(place.part), dtype=torch.int64, device="cpu")
+
+
 def _in_place(place: Place, entry: Entry, name: str, columns: Mapping[str, Column]) -> bool:
-    """Whether codes and scales are where the kernel would have put them."""
+    """Whether codes and scales are where the kernel would have put them, or were brought there."""
     codes, scales = entry[name], entry[name + SCALE]
     shape = block_shape(place.param, columns[name + SCALE].per).shape
-    return (
-        place.holds(codes)
-        and scales.shape == shape
+    if not (
+        scales.shape == shape
         and local(scales).is_contiguous()
         and local(scales).device == place.part.device
-    )
+        and local(codes).shape == place.part.shape
+    ):
+        return False
+    place.settle(entry, name, "int8")
+    return True
 
 
 def _quantize(
@@ -86,14 +147,16 @@ def _quantize(
     for part, array in zip((name, name + SCALE), parts, strict=True):
         entry[part] = place.zeros(columns[part])
         flat(entry[part])[: array.size] = array
+    note_order(place, entry)
 
 
-def dequantized(param: Any, codes: Any, scales: Any) -> Any:
-    """The numbers that codes and the scales of their blocks stand for, laid out as the codes.
+def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
+    """The numbers that codes and the scales of their blocks stand for.
 
     Raises:
         ValueError: if they are not those of a parameter, or of other shards.
     """
+    codes, scales = entry[name], entry[name + SCALE]
     shape = block_shape(param, Int8.block).shape
     if codes.shape != param.shape or local(codes).shape != local(param).shape:
         raise ValueError(
@@ -105,10 +168,13 @@ def dequantized(param: Any, codes: Any, scales: Any) -> Any:
             f"codes come with scales of shape {tuple(scales.shape)}, expected {shape}; those of "
             "other shards do not fit: save opt.dequantized_state()"
         )
-    codes = codes.clone()  # dense, in the same order
-    compute = compute_of(name_of(param))
-    values = torch.empty_like(codes, dtype=getattr(torch, compute))
-    flat(values)[...] = numbers_of(flat(codes), flat(scales.contiguous()), compute)
+    order, compute = order_in(entry, name, local(param)), compute_of(name_of(param))
+    laid = local(codes).detach().permute(order).contiguous()
+    numbers = torch.empty_like(laid, dtype=getattr(torch, compute))
+    flat(numbers)[...] = numbers_of(flat(laid), flat(scales.contiguous()), compute)
+    values = torch.empty_like(codes, dtype=numbers.dtype)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    local(values).copy_(numbers.permute(back))
     return values
 
 
@@ -116,19 +182,19 @@ def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
     """The state of these names as floats of the arithmetic, all else as it is but for what
     `compensation` keeps."""
     wanted = getattr(torch, compute_of(name_of(param)))
-    left_out = {COMPENSATION, *(name + SCALE for name in names)}
+    left_out = {COMPENSATION, ORDER, *(name + SCALE for name in names)}
     result = {name: value for name, value in entry.items() if name not in left_out}
     for name in names & result.keys():
         check_codes(entry, name)
         scales = entry.get(name + SCALE)
-        floats = entry[name] if scales is None else dequantized(param, entry[name], scales)
+        floats = entry[name] if scales is None else dequantized(param, entry, name)
         result[name] = floats.to(wanted)
     return result
 
 
 def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
     """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
-    compute = getattr(torch, compute_of(name_of(param)))
+    param, compute = unwrapped(param), getattr(torch, compute_of(name_of(param)))
     if COMPENSATION not in entry:
         return param.detach().to(compute, copy=True)
     place = Place(param, name)

@@ -50,7 +50,13 @@ class Gradients(Inputs):
         self._places, self._owner = places, owner
         self._layouts: Layouts | None = None  # of those that needed no copy
         self._every = [True] * len(places)
+        self._checked: Any = tensors  # until they were looked at
         self.copies: list[tuple[Any, Any]] = []
+
+    def follow(self) -> None:
+        """See the parameters where they are now, which are like those before."""
+        self._params = [place.array for place in self._places]
+        self.addresses = []  # any of which may be a parameter's now
 
     @property
     def dtypes(self) -> list[Any]:
@@ -93,8 +99,10 @@ class Gradients(Inputs):
     def _careful(self, tensors: Sequence[Any]) -> list[int]:
         self.active = [tensor is not None for tensor in tensors]
         there = [*compress(range(len(tensors)), self.active)]
-        for number in there:
-            check_tensor(tensors[number], self._places[number], self._owner)
+        if tensors is not self._checked:
+            for number in there:
+                check_tensor(tensors[number], self._places[number], self._owner)
+        self._checked = None
         if (dtypes := _dtypes(tensors, self._dtypes)) != self._dtypes:
             raise OtherDtypesError(dtypes)
         found = [0] * len(tensors)

@@ -66,6 +66,11 @@ class Settled:
         self.params: Sequence[int] = ()
 
 
+def lr_of(groups: Sequence[Settled]) -> float | None:
+    """The learning rate to report: that of the first group."""
+    return groups[0].values.get("lr") if groups else None
+
+
 class Hyperparameters:
     """What `param_groups` said when it was last looked at."""
 

@@ -1,11 +1,21 @@
 """Saved state as it was saved: PyTorch would cast it to the dtypes of the parameters."""
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 import torch
 
+from ..convert import ORDER, SCALE
+from ..groups import Values
+from ..saved_state import numbers_of
 from .counters import gather
+from .numbered import check_numbers
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
 
 
 class Sealed:
@@ -19,13 +29,20 @@ class Sealed:
         return self._tensor.detach().to(device or self._tensor.device, copy=True)
 
 
-def sealed(optimizer: Any, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """A state_dict with its tensors sealed; a hook of `load_state_dict`.
 
     Raises:
-        TypeError, ValueError: if it is none.
+        TypeError, ValueError: for what is no state_dict, or has codes where numbers should be.
     """
-    _check(state_dict)
+    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
+        if not isinstance(state_dict.get(key), kind):
+            raise ValueError(f"state_dict has no {key!r} of the right kind; it has {[*state_dict]}")
+    if _of_core(state_dict):
+        state_dict = _from_core(optimizer, state_dict)
+    for number, entry in state_dict["state"].items():
+        if isinstance(entry, Mapping):
+            check_numbers(entry, f"state_dict: state[{number!r}]")
     state = {
         key: {name: _seal(value) for name, value in entry.items()}
         if isinstance(entry, dict)
@@ -57,6 +74,69 @@ def open_all(state: MutableMapping[Any, Any]) -> None:
         device = getattr(param, "device", None)
         for name, value in entry.items() if isinstance(entry, dict) else ():
             if isinstance(value, Sealed):
-                entry[name] = value.opened("cpu" if name == "step" else device)
+                entry[name] = value.opened("cpu" if name in ("step", ORDER) else device)
                 opened[id(entry)] = entry
     gather([*opened.values()], "step")
+
+
+# State of the core
+
+
+def _of_core(state_dict: Mapping[str, Any]) -> bool:
+    """Whether a state_dict is one of fastadam's own optimizers, with NumPy arrays."""
+    entries = (entry for entry in state_dict["state"].values() if isinstance(entry, Mapping))
+    values = (value for entry in entries for value in entry.values())
+    arrays = any(isinstance(value, np.ndarray | np.generic) for value in values)
+    return arrays or bool({"ema", "accumulated"} & state_dict.keys())
+
+
+def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state_dict of the core with tensors, and as PyTorch's are laid out.
+
+    Raises:
+        ValueError: for the sums of micro-batches, an average that nobody asked for, other names.
+    """
+    if "accumulated" in state_dict:
+        raise ValueError(
+            "state_dict has the gradients of micro-batches, which fastadam.torch leaves in .grad; "
+            "save after a step that updates, or delete the entry: del state_dict['accumulated']"
+        )
+    averages = state_dict.get("ema") or {}
+    if averages and optimizer._options.ema_decay is None:
+        raise ValueError(
+            "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
+            "the entry: del state_dict['ema']"
+        )
+    state = {}
+    for number, saved in state_dict["state"].items():
+        entry = state[number] = {name: _tensor(value) for name, value in saved.items()}
+        if number in averages:  # without steps, a parameter is its own average
+            entry["ema"] = _tensor(averages[number])
+        coded = [name for name in entry if name + SCALE in entry]
+        if coded:
+            entry.setdefault(ORDER, torch.arange(entry[coded[0]].dim()))
+    groups = state_dict["param_groups"]
+    if len(groups) == len(optimizer.param_groups):
+        groups = [
+            _in_order(live, saved, f"param_groups[{number}]: " if len(groups) > 1 else "")
+            for number, (live, saved) in enumerate(zip(optimizer.param_groups, groups, strict=True))
+        ]
+    return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _in_order(live: Values, saved: Values, where: str) -> Values:
+    """A saved group in the order of a live one: by the names of parameters, if both have them."""
+    group = {**saved, "params": numbers_of(live, saved, where)}
+    if "param_names" in live:
+        group["param_names"] = live["param_names"]
+    return group
+
+
+def _tensor(value: Any) -> Any:
+    """A tensor with the numbers of an array, of the same dtype; anything else as it is."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return value
+    array = np.ascontiguousarray(value).reshape(np.shape(value))
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16, also as npz has it
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=True))

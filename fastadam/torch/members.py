@@ -13,7 +13,7 @@ import torch
 from ..kernels.commit import Operation
 from ..memory import checks
 from .gaps import check_gaps
-from .shards import gradient_part, local, shard_of
+from .shards import gradient_part, is_sharded, local, shard_of
 from .tensors import Place, walkable
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Members:
         rest: the parameters that are no members.
         gapped: the places that are copied together and back.
         sharded: whether there are DTensors among them.
+        wrapped: whether there are these, or wrappers of other tensors.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Members:
         self.names = [names[i] for i in self.numbers]
         self.places = [Place(p, n) for p, n in zip(self.params, self.names, strict=True)]
         self.gapped = [place for place in self.places if not place.dense]
-        self.sharded = any(local(param) is not param for param in self.params)
+        self.sharded = any(map(is_sharded, self.params))
+        self.wrapped = any(local(param) is not param for param in self.params)
         self._check_together()
         checks.check_apart(map(checks.span, self.arrays, self.names))
         if self.gapped:
@@ -111,14 +113,14 @@ class Members:
 
         All processes take part, so it is called once for each step.
         """
-        if not self.sharded:
+        if not self.wrapped:
             return grads
         pairs = zip(grads, self.params, strict=True)
         return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
 
     def cleared(self, grads: Sequence[Any], parts: Sequence[Any]) -> list[Operation]:
         """The operations that write zeros to those gradients of which `parts` has copies."""
-        if not self.sharded:
+        if not self.wrapped:
             return []
         pairs = zip(grads, parts, strict=True)
         return [partial(_clear, grad) for grad, part in pairs if part is not local(grad)]

@@ -27,9 +27,10 @@ from .averages import Averages, exchange_of
 from .budget import budget
 from .devices import turns_on
 from .fit import floats_of, master
-from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled
+from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
 from .loading import open_all, sealed
 from .locks import LOCKED
+from .shards import unwrapped
 from .state import dtypes, without_leftovers
 from .tensors import name_of
 from .walk import Walk
@@ -192,11 +193,11 @@ class Optimizer(torch.optim.Optimizer):
         grads = list(map(GRAD, params))
         if not any(grad is not None for grad in grads):
             count = self.info.step if self.info else 0
-            self.info = StepInfo(count, _lr(groups), updated=False)
+            self.info = StepInfo(count, lr_of(groups), updated=False)
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._walk, (self, grads, _lr(groups), grad_scale, bool(found_inf))
+        last, given = self._walk, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
@@ -259,12 +260,13 @@ class Optimizer(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
-        """Go on from a saved state: this class's, or that of PyTorch's class of the name.
+        """Go on from a saved state: this class's, fastadam's or PyTorch's of the name.
 
         Tensors are copied, so that two optimizers may take up the same dict. They keep their
         dtypes until the next step brings them into the formats that the optimizer wants.
 
         Raises:
+            TypeError, ValueError: for what is no state_dict, has other groups, or codes as floats.
             RuntimeError: inside `swap_ema()`.
         """
         if not isinstance(state_dict, Mapping):
@@ -345,7 +347,7 @@ class Optimizer(torch.optim.Optimizer):
         return [
             state[p][name]
             if name in state.get(p, ())
-            else p.detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
+            else unwrapped(p).detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
             for p in self._params()
         ]
 
@@ -443,8 +445,3 @@ class Optimizer(torch.optim.Optimizer):
     def _check_not_swapped(self) -> None:
         if self._averages.swapped:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
-
-
-def _lr(groups: list[Settled]) -> float | None:
-    """The learning rate to report: that of the first group."""
-    return groups[0].values.get("lr") if groups else None

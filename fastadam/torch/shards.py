@@ -6,10 +6,38 @@ from typing import Any, NamedTuple
 
 import torch
 
+PLAIN = {torch.Tensor, torch.nn.Parameter}
+
+
+def is_sharded(tensor: Any) -> bool:
+    """Whether a tensor is a DTensor."""
+    return hasattr(tensor, "_local_tensor")
+
+
+def unwrapped(tensor: Any) -> Any:
+    """A tensor, or what a subclass has in its place: one inner tensor of its shape and dtype.
+
+    DTensors and what is still on its way between processes stay.
+    """
+    if type(tensor) in PLAIN:
+        return tensor
+    names = inner_names(tensor)
+    if len(names) == 1 and not is_sharded(tensor) and not hasattr(tensor, "trigger_wait"):
+        inner = getattr(tensor, names[0])
+        if (inner.shape, inner.dtype) == (tensor.shape, tensor.dtype):
+            return unwrapped(inner)
+    return tensor
+
+
+def inner_names(tensor: Any) -> list[str]:
+    """The names of the tensors that a wrapper consists of; none for any other tensor."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    return [] if flatten is None else [*flatten()[0]]
+
 
 def local(tensor: Any) -> Any:
-    """The part of a tensor that is in this process: of a DTensor its shard."""
-    return getattr(tensor, "_local_tensor", tensor)
+    """The part of a tensor that is in this process: of a DTensor its shard, without wrappers."""
+    return tensor if type(tensor) in PLAIN else unwrapped(getattr(tensor, "_local_tensor", tensor))
 
 
 @torch.no_grad()
@@ -44,7 +72,7 @@ def block_shape(param: Any, per: int) -> BlockShape:
 
     Blocks are those of a shard. A checkpoint for other shards has another shape, and is refused.
     """
-    if local(param) is param:
+    if not is_sharded(param):
         blocks = -(-param.numel() // per)
         return BlockShape((blocks,), blocks)
     from torch.distributed.tensor import Replicate, Shard
@@ -76,7 +104,7 @@ def block_zeros(param: Any, per: int, dtype: Any) -> Any:
 def shard_of(param: Any) -> int:
     """The number of the shard in this process; 0 of what is no DTensor. Replicas have the same."""
     number = 0
-    if local(param) is not param:
+    if is_sharded(param):
         places = param.device_mesh.get_coordinate() or ()
         for (count, dim), place in zip(_split(param), places, strict=False):
             number = number if dim is None else number * count + place

@@ -13,7 +13,7 @@ from ..kernels.formats import Formats
 from ..launch import Kept, kept_for
 from ..options import Options
 from ..state import State
-from .fit import Entry, fit
+from .fit import Entry, fit, note_order
 from .tensors import Place, flat, name_of
 
 
@@ -29,6 +29,12 @@ class Entries:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries, self.drafts = entries, list(map(_draft, entries))
+
+    def refresh(self) -> None:
+        """Make the drafts what the entries are."""
+        for draft, entry in zip(self.drafts, self._entries, strict=True):
+            if not all(map(is_, draft.values(), entry.values())):
+                draft.update(_draft(entry))
 
     def publish(self) -> list[Operation]:
         """The operations that make the entries what the drafts are."""
@@ -78,6 +84,8 @@ class TensorState(State):
         self.arrays = self.with_names(name for each in {*formats} for name in kept_for(names, each))
         parts = zip(self._places, self._drafts, formats, strict=True)
         for i, (place, entry, each) in enumerate(parts):
+            if self.arrays.keys().isdisjoint(entry):
+                continue
             fit(place, entry, names, each)
             kept = kept_for(names, each)
             for name in kept.keys() & entry.keys():
@@ -95,7 +103,9 @@ class TensorState(State):
         for i in numbers:
             place, column = self._places[i], kept.column
             tensor = self._drafts[i][kept.name] = place.zeros(column)
-            arrays.append(place.seen(tensor, column.per))
+            if column.per > 1:
+                note_order(place, self._drafts[i])
+            arrays.append(flat(tensor))
         return arrays
 
 
@@ -148,6 +158,14 @@ def check_entry(
             f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
             "saved, or clear it"
         )
+
+
+def check_step(entry: Entry, name: str) -> None:
+    """Refuse steps that are no count.
+
+    Raises:
+        ValueError: naming the parameter.
+    """
     step = float(entry.get("step", 0))
     if not step >= 0 or step % 1:
         raise ValueError(f"the state of {name} has step={step}, which is no count; write another")

@@ -14,7 +14,7 @@ from ..memory.checks import SUPPORTED
 from ..memory.device import DeviceArray
 from ..memory.dtypes import named
 from . import devices
-from .shards import block_zeros, local
+from .shards import block_zeros, inner_names, local, unwrapped
 
 TYPES = {
     "float32": "=f4",
@@ -51,9 +51,15 @@ def in_numpy(dtype: Any) -> Any:
 class _Memory:
     """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would forbid its resizing.)"""
 
+    __slots__ = ("_tensor",)  # kept alive
+
     def __init__(self, tensor: Any) -> None:
-        self.kept_alive = tensor
-        self.__array_interface__ = {
+        self._tensor = tensor
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        tensor = self._tensor
+        return {
             "data": (tensor.data_ptr(), False),
             "shape": (tensor.numel(),),
             "typestr": TYPES[name_of(tensor)],
@@ -69,10 +75,15 @@ def flat(tensor: Any) -> Any:
     Raises:
         ImportError: for a bfloat16 tensor, if ml_dtypes is missing.
     """
-    part, dtype = local(tensor).detach(), in_numpy(tensor.dtype)
+    return _flat(local(tensor).detach())
+
+
+def _flat(part: Any) -> Any:
+    dtype = in_numpy(part.dtype)
     if devices.on_gpu(part):
         return DeviceArray(part.data_ptr(), (part.numel(),), dtype, part)
-    return np.asarray(_Memory(part)).view(dtype)
+    array = np.asarray(_Memory(part))
+    return array if array.dtype is dtype else array.view(dtype)
 
 
 def check_memory(tensor: Any, name: str) -> None:
@@ -81,6 +92,12 @@ def check_memory(tensor: Any, name: str) -> None:
     Raises:
         RuntimeError: for a meta or fake tensor, another device, or a storage set free.
     """
+    if names := inner_names(tensor):
+        raise RuntimeError(
+            f"{name} is a {type(tensor).__name__}, a tensor subclass made of {names}; subclasses "
+            "must have one inner tensor, of the same shape and dtype: leave the parameter to an "
+            "optimizer of torch.optim"
+        )
     if not _reachable(tensor) or (tensor.numel() and not tensor.data_ptr()):
         raise RuntimeError(
             f"{name} is a {type(tensor).__name__} on {tensor.device} without memory on the CPU or "
@@ -149,8 +166,13 @@ def walkable(tensor: Any) -> bool:
 
 def in_order(tensor: Any, strides: Sequence[int]) -> bool:
     """Whether the elements lie in the order of these strides; those of length 1 have none."""
+    if tensor.stride() == strides:
+        return True
     parts = zip(tensor.shape, tensor.stride(), strides, strict=True)
     return all(mine == other for length, mine, other in parts if length > 1)
+
+
+_dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
 class Place:
@@ -163,12 +185,19 @@ class Place:
     """
 
     def __init__(self, param: Any, name: str) -> None:
-        self.param, self.part, self.name = param, local(param).detach(), name
+        self._outer, self.param, self.name = param, unwrapped(param), name
+        self.part = local(param).detach()
         check_param(self.part, name)
-        self.dense = torch.ops.aten.is_non_overlapping_and_dense(self.part)
+        self.dense = self.part.is_contiguous() or _dense(self.part)
         self.walked = self.part if self.dense else torch.empty_like(self.part)
-        self.array = flat(self.walked)
-        self.compute = compute_of(self.array.dtype.name)
+        self.array = _flat(self.walked)
+        self.compute = compute_of(name_of(self.part))
+
+    def follow(self) -> None:
+        """See the parameter where it is now, dense and like that before."""
+        self.param = unwrapped(self._outer)
+        self.part = self.walked = local(self.param).detach()
+        self.array = _flat(self.part)
 
     def zeros(self, column: Column) -> Any:
         """A tensor of zeros for what is kept of the parameter in a column."""

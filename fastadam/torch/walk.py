@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..convert import SCALE
+from ..convert import ORDER, SCALE
 from ..kernels.commit import Operation, commit, put
-from ..kernels.formats import COMPENSATION
+from ..kernels.formats import COMPENSATION, Formats
 from ..launch_plan import Plan
 from ..memory.dtypes import name_of as name_of_dtype
 from ..memory.parameters import Gathered, Parameters
-from ..options import LOW
+from ..options import LOW, Options
 from ..state import Carried
 from ..step_info import late_info, new_info
 from .counters import Counters
@@ -25,9 +25,18 @@ from .devices import Turns, turns_on
 from .fit import Entry
 from .gradients import Gradients
 from .hyperparameters import Settled
+from .layouts import addresses
 from .members import Members
-from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, dtypes
-from .tensors import name_of
+from .state import (
+    Entries,
+    TensorCopies,
+    TensorState,
+    check_copies,
+    check_entry,
+    check_step,
+    dtypes,
+)
+from .tensors import Place, name_of
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -55,6 +64,7 @@ class Walk:
     _watch: Watch | None = None  # none while a step is on
     _drawn: Any = None  # the cohorts for which launches know what their noise follows
     _drafted = True  # whether state was made of which the entries know nothing yet
+    _lost = False  # whether the plan may point at tensors that are gone
 
     def __init__(
         self,
@@ -68,6 +78,7 @@ class Walk:
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: int = max(scaled, last._scaled if last else 0)
+        self._known: dict[tuple[Any, ...], Formats] = {}
         self._threads, self._all_state = threads, owner._entries
         self._noisy = any(group.options.noisy for group in groups)
         counts = self._options.ema_warmup or self._noisy
@@ -85,12 +96,8 @@ class Walk:
         owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
         each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
-        self._formats = [
-            options.formats(place.array, name_of_dtype(dtype), place.param.numel())
-            for options, place, dtype in zip(
-                each, self._members.places, self._gradients.dtypes, strict=True
-            )
-        ]
+        parts = zip(each, self._members.places, self._gradients.dtypes, strict=True)
+        self._formats = list(starmap(self._formats_of, parts))
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
         with self._turns():
@@ -99,6 +106,12 @@ class Walk:
             self._set_up_state(groups, keeps, last)
             self._plan, self._draws = self._planned(groups), self._members.draws
         self.settle(groups)
+
+    def _formats_of(self, options: Options, place: Place, grad: Any) -> Formats:
+        key = options, place.array.dtype, grad, place.param.numel()
+        if key not in self._known:
+            self._known[key] = options.formats(place.array, name_of_dtype(grad), key[-1])
+        return self._known[key]
 
     def _check_whole(self, owner: Optimizer) -> None:
         check_copies(self._options, self._members.places)
@@ -126,27 +139,37 @@ class Walk:
             live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
         needed = self._needed()
         single = {"step", *self._core.carried}
-        tensors = {COMPENSATION, *dtypes(self._options)}
+        tensors = {COMPENSATION, ORDER, *dtypes(self._options)}
         for name in {name for rule in self._rules for name in rule.state}:
             tensors |= {name, name + SCALE}
         self._entries, self._drafts = live, Entries(live)
         entries = self._drafts.drafts
         for entry, name in zip(entries, members.names, strict=True):
             check_entry(entry, needed, tensors, single, name)
-        start = {"step": 0.0} if self._counted else {}
-        carried = tuple(self._core.carried.values())
-        steps = [self._steps_of(entry) for entry in entries]
-        count = max([*steps, last._state.count if last else 0])
-        self._counters = Counters(entries, start | self._core.carried, count)
         self._copies = TensorCopies(self._options, members.places, entries)
         state = self._state = TensorState(members.places, entries)
-        commit(state.extended([groups[number] for number in self._used], carried))
-        host = [self._counters[name].tolist() for name in self._core.carried]
-        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
-        state.count = count
-        state.regroup(steps, each, [True] * len(steps))
+        commit(
+            state.extended(
+                [groups[number] for number in self._used], tuple(self._core.carried.values())
+            )
+        )
+        state.count = last._state.count if last else 0
+        self._count()
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
+
+    def _count(self) -> None:
+        """Take over the counts that there are in the entries."""
+        state, carried, entries = self._state, self._core.carried, self._drafts.drafts
+        for entry, name in zip(entries, self._members.names, strict=True):
+            check_step(entry, name)
+        steps = list(map(self._steps_of, entries))
+        start = {"step": 0.0} if self._counted else {}
+        state.count = max(state.count, *steps)
+        self._counters = Counters(entries, start | carried, state.count)
+        host = [self._counters[name].tolist() for name in carried]
+        each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
+        state.regroup(steps, each, state.active)
 
     def _needed(self) -> set[str]:
         """What any state that there is has: what flags switch on is not in it."""
@@ -205,18 +228,57 @@ class Walk:
                 return False
             self.settle(groups)
         return (
-            self._watch is not None
-            and owner._entries is self._all_state
+            owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
             and owner._sizes() == self._members.sizes
             and all(map(is_, params, self._members.everyone))
             and not any(param.grad is not None for param in self._members.rest)
-            and not self._counters.touched
             and self._state.count < self._counters.last
-            and self._watch.params_stay()
-            and not (owner._handed_out and not self._watch.state_stays())
+            and self._stays(owner._handed_out)
         )
+
+    def _stays(self, handed_out: bool) -> bool:
+        """Whether tensors are where they were, or were found where they are now."""
+        watch = self._watch
+        if watch is None:
+            return False
+        moved = not watch.params_stay()
+        exchanged = handed_out and not watch.state_stays()
+        if self._lost or moved or exchanged or self._counters.touched:
+            return self._follows(watch, moved, exchanged)
+        return True
+
+    def _follows(self, watch: Watch, moved: bool, exchanged: bool) -> bool:
+        """Go on with tensors like those before that are elsewhere, if this is all that changed."""
+        if self._lost or self._members.gapped or not watch.alike(moved, exchanged):
+            return False
+        self._lost = True  # unless all of this comes to its end
+        with self._turns():
+            try:
+                self._drafts.refresh()
+                if moved:
+                    self._follow_params()
+                    watch.follow_params()
+                if exchanged:
+                    self._state.follow()
+                    self._copies.follow()
+                    self._plan.repoint_kept()
+                if exchanged or self._counters.touched:
+                    self._count()
+                    self._plan.recount()
+                    self._drafted = True
+            except (TypeError, ValueError):
+                return False  # a new walk says what is wrong
+        self._lost = False
+        return True
+
+    def _follow_params(self) -> None:
+        for place in self._members.places:
+            place.follow()
+        self._gradients.follow()
+        arrays = self._members.arrays
+        self._plan.repoint(arrays, addresses([place.part for place in self._members.places]))
 
     # The step
 

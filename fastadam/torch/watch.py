@@ -20,6 +20,18 @@ class Watched:
         """Whether as many tensors are like these, in the same places."""
         return self._layouts.fit(tensors) and addresses(tensors) == self._places
 
+    def alike(self, tensors: Sequence[Any]) -> bool:
+        """Whether as many tensors are like these, wherever they have their memory."""
+        if not self._layouts.fit(tensors):
+            return False
+        return all(
+            place or not t.numel() for place, t in zip(addresses(tensors), tensors, strict=True)
+        )
+
+    def follow(self, tensors: Sequence[Any]) -> None:
+        """Remember where they are now."""
+        self._places = addresses(tensors)
+
 
 class Watch:
     """Watches parameters and the optimizer's `state`.
@@ -42,7 +54,7 @@ class Watch:
     ) -> None:
         self._params, self._state, self._entries = params, state, entries
         self._names, self._counters = names, counters
-        self._sharded = any(local(param) is not param for param in params)
+        self._wrapped = any(local(param) is not param for param in params)
         self._watched = Watched(self._parts(params))
         self._counted = -1
         self.note()
@@ -61,7 +73,7 @@ class Watch:
         self._watched_state = Watched(self._state_now())
 
     def _parts(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        return list(map(local, tensors)) if self._sharded else tensors
+        return list(map(local, tensors)) if self._wrapped else tensors
 
     def _state_now(self) -> Sequence[Any]:
         tensors = [map(pick, entries) for pick, entries in self._holders]
@@ -73,13 +85,41 @@ class Watch:
 
     def state_stays(self) -> bool:
         """Whether all state is in tensors as those in which it was, and these in their places."""
-        entries = self._state.values()
-        if len(entries) != len(self._all_entries) or not all(map(is_, entries, self._all_entries)):
-            return False
         try:
-            return self._watched_state.stay(self._state_now()) and all(
-                all(map(is_, map(itemgetter(name), self._entries), tensors))
-                for name, tensors in self._counters.items()
+            return (
+                self._entries_stay()
+                and self._watched_state.stay(self._state_now())
+                and all(
+                    all(map(is_, map(itemgetter(name), self._entries), tensors))
+                    for name, tensors in self._counters.items()
+                )
             )
         except KeyError:  # an entry is gone
             return False
+
+    def _entries_stay(self) -> bool:
+        entries = self._state.values()
+        return len(entries) == len(self._all_entries) and all(map(is_, entries, self._all_entries))
+
+    def alike(self, moved: bool, exchanged: bool) -> bool:
+        """Whether parameters and state are tensors like those before, of those that are not the
+        same."""
+        if moved and not self._watched.alike(self._parts(self._params)):
+            return False
+        try:
+            return not exchanged or (
+                self._entries_stay()
+                and self._watched_state.alike(self._state_now())
+                and all(map(self._counters.keys().__le__, map(dict.keys, self._entries)))
+            )
+        except KeyError:  # an entry is gone
+            return False
+
+    def follow_params(self) -> None:
+        """Remember where the parameters are now."""
+        self._watched.follow(self._parts(self._params))
+
+    def follow_state(self, counters: Mapping[str, Sequence[Any]]) -> None:
+        """Remember where the state is now, and what its counters are."""
+        self._watched_state.follow(self._state_now())
+        self._counters = counters
