@@ -75,14 +75,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items() if not _empty(each)}
+        plain = {key: _plain(each) for key, each in value.items()}
+        return {key: each for key, each in plain.items() if each != {}}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value
-
-
-def _empty(value: Any) -> bool:
-    return isinstance(value, dict) and not value
 
 
 def moment(case: Any) -> Any:

@@ -18,6 +18,7 @@ from .. import forks
 from ..rules import Rule
 from . import template
 from .compose import Stream, record_of, update_of
+from .imports import whole
 from .link import digest, linked
 
 
@@ -58,15 +59,8 @@ forks.register(before=_halt, after_in_parent=_resume, after_in_child=_resume)
 
 def default_target() -> ModuleType:
     """Compiled code, or plain Python under `NUMBA_DISABLE_JIT=1`."""
-    import numba
-
-    if numba.config.DISABLE_JIT:
-        from . import python
-
-        return python
-    from . import cpu
-
-    return cpu
+    disabled = whole("numba").config.DISABLE_JIT
+    return whole(f"{__package__}.{'python' if disabled else 'cpu'}")
 
 
 def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = None) -> Kernel:

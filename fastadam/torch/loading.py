@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from ..convert import ORDER, SCALE
 from ..groups import Values
+from ..options import OWN
 from ..saved_state import numbers_of
 from .counters import gather
 from .numbered import check_numbers
@@ -35,9 +36,7 @@ def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any
     Raises:
         TypeError, ValueError: for what is no state_dict, or has codes where numbers should be.
     """
-    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
-        if not isinstance(state_dict.get(key), kind):
-            raise ValueError(f"state_dict has no {key!r} of the right kind; it has {[*state_dict]}")
+    _check(state_dict)
     if _of_core(state_dict):
         state_dict = _from_core(optimizer, state_dict)
     for number, entry in state_dict["state"].items():
@@ -49,7 +48,19 @@ def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any
         else entry
         for key, entry in state_dict["state"].items()
     }
-    return {**state_dict, "state": state}
+    groups = _with_own_options(optimizer.param_groups, state_dict["param_groups"])
+    return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:
+    """Saved groups with the options of an optimizer's groups in place of those they have."""
+    if len(saved) != len(groups):
+        return saved
+    return [
+        {name: value for name, value in theirs.items() if name not in OWN}
+        | {name: mine[name] for name in OWN if name in mine}
+        for theirs, mine in zip(saved, groups, strict=True)
+    ]
 
 
 def _check(state_dict: Mapping[str, Any]) -> None:

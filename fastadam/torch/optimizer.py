@@ -18,7 +18,7 @@ from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, OWN, Options, reach_of
+from ..options import NAMES, Options, reach_of
 from ..signature import signature_of
 from ..step_info import StepInfo
 from ..validation import check_known
@@ -275,21 +275,9 @@ class Optimizer(torch.optim.Optimizer):
             self._check_not_swapped()
             hook = self.register_load_state_dict_pre_hook(sealed)
             try:
-                super().load_state_dict(self._with_own_options(state_dict))
+                super().load_state_dict(state_dict)
             finally:
                 hook.remove()
-
-    def _with_own_options(self, state_dict: Values) -> Values:
-        """A saved state with the options of this optimizer's groups in place of those it has."""
-        saved = state_dict.get("param_groups", ())
-        if len(saved) != len(self.param_groups):
-            return state_dict
-        groups = [
-            {name: value for name, value in theirs.items() if name not in OWN}
-            | {name: mine[name] for name in OWN if name in mine}
-            for theirs, mine in zip(saved, self.param_groups, strict=True)
-        ]
-        return {**state_dict, "param_groups": groups}
 
     def __repr__(self) -> str:
         shown = super().__repr__()
