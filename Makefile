@@ -1,7 +1,10 @@
-.PHONY: test lint bench gpu docs
+.PHONY: test faults lint bench gpu docs
 
 test:
 	pytest -n 2
+
+faults:
+	python tests/interruptions.py
 
 lint:
 	ruff check . && ruff format --check . && mypy

@@ -3,8 +3,8 @@
 An operation interrupted anywhere must leave an optimizer as it was before or as it is after it:
 parameters, state, averages and counts of one moment, and able to go on from there.
 
-    python -m tests.interruptions            # every line of every scenario
-    python -m tests.interruptions "steady"   # those whose names hold a word
+    python tests/interruptions.py            # every line of every scenario
+    python tests/interruptions.py steady     # of those whose names hold these words
 """
 
 import sys
@@ -32,7 +32,6 @@ class Scenario(NamedTuple):
     Attributes:
         make: returns an object with `opt`, `params` (arrays or tensors), `act` (the operation) and
             `step` (a step afterwards).
-        after: whether the operation leaves traces; a block that puts everything back does not.
     """
 
     name: str
@@ -90,8 +89,8 @@ def moment(case: Any) -> Any:
     )
 
 
-def failures(scenario: Scenario, every: int = 1, first: int = 1) -> Iterator[str]:
-    """Check every so many points of a scenario, beginning with one; what went wrong."""
+def failures(scenario: Scenario, samples: int | None = None) -> Iterator[str]:
+    """Check all points of a scenario, or so many that are spread over it; what went wrong."""
     for _ in range(2):  # the second time nothing is compiled or imported any more
         case = scenario.make()
         before = moment(case)
@@ -99,7 +98,8 @@ def failures(scenario: Scenario, every: int = 1, first: int = 1) -> Iterator[str
         after = moment(case)
         case.step()
         then = moment(case)
-    for point in range(first, lines + 1, every):
+    every = 1 if samples is None else max(1, lines // samples)
+    for point in range(every, lines + 1, every):
         for kind in (_raised, _saved):
             if fault := kind(scenario.make(), point, before, after, then):
                 yield f"{scenario.name}, line {point} of {lines}, {fault}"
