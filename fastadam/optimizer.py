@@ -32,8 +32,10 @@ class Optimizer(Walk):
 
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
-            trees), or a list of groups, dicts with a tree `params` and hyperparameters of their
-            own. Arrays are float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous,
+            trees), or a list of groups, dicts with a tree `params`, hyperparameters of their own,
+            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`
+            and `clip_norm_per`, which cannot be changed later. Arrays are float32, float64,
+            bfloat16 (of ml_dtypes) or float16, C-contiguous,
             writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
@@ -44,7 +46,8 @@ class Optimizer(Walk):
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
             infinity measures and does not clip.
         clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
-            "global".
+            "global". If groups differ, those of groups with "global" are clipped by the norm of
+            these together.
         clip_value: the largest absolute value of an element, after `clip_norm`; default None.
         skip_nonfinite: True leaves out a step, and its count, if any gradient has a NaN or an
             infinity; default False: they propagate, as in PyTorch.
@@ -56,8 +59,9 @@ class Optimizer(Walk):
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
-        state_dtype: "float32", "bfloat16" or "int8" keeps the state in less memory (int8: codes in
-            blocks of 256 with a scale each); default None: the dtype of the arithmetic.
+        state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name, keeps the state in
+            less memory (int8: codes in blocks of 256 with a scale each); default None: the dtype
+            of the arithmetic.
         min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
             None, not "int8"; default 4096.
         rounding: "stochastic" rounds bfloat16 and float16 parameters up or down by chance, so that

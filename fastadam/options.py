@@ -244,7 +244,11 @@ def reach_of(grad_scale: Any) -> int:
         TypeError: if it is not a number.
         ValueError: if it is not above zero.
     """
-    return 0 if grad_scale is None else NEAR if unscale_of(grad_scale)[1] == 1 else FAR
+    if grad_scale is None:
+        return 0
+    if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
+        return NEAR
+    return NEAR if unscale_of(grad_scale)[1] == 1 else FAR
 
 
 def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from .saved_state import (
     numbers_of,
     taken_step,
 )
+from .validation import count as whole
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -221,9 +221,8 @@ def _accumulated(
         return 0, []
     if not isinstance(saved, Mapping) or saved.keys() != {"count", "grads"}:
         raise ValueError(f"state_dict: accumulated={saved!r} is not a dict of count and grads")
-    if not isinstance(saved["count"], Integral):
-        raise TypeError(f"state_dict: accumulated count={saved['count']!r} is not an int")
-    steps, count = opt._options.accumulate_steps, int(saved["count"])
+    count = whole("state_dict: accumulated count", saved["count"])
+    steps = opt._options.accumulate_steps
     if not 0 < count < steps:
         raise ValueError(
             f"state_dict has the gradients of {count} micro-batches, but the optimizer has "

@@ -181,3 +181,16 @@ def test_all_options_that_are_not_defaults_are_shown():
     *_, last, _ = repr(opt).splitlines()
     assert last == "  options: clip_norm=1.0, ema_decay=0.5, state_dtype='int8'"
     assert "  1 array, 2 elements: lr=" in repr(opt)
+
+
+def test_the_reason_of_a_compiler_is_short():
+    numbers = [1.0, 2.0]
+    for rule in (lambda p, g, s, h: (p - numbers[0] * g, s), lambda p, g, s, h: (p if g else h, s)):
+        made = fa.rule(hyper=("lr",))(rule)
+        functions = {"rule": made, "defaults": {"lr": 0.1}, "hyper": lambda self, g, s: {"lr": 0.1}}
+        with pytest.raises(
+            TypeError, match=r"rule <lambda> cannot be compiled|cannot be made"
+        ) as raised:
+            type("Made", (fa.Optimizer,), functions)(np.ones(3)).step(np.ones(3))
+        assert len(str(raised.value)) < 700
+        assert "nopython" not in str(raised.value)

@@ -53,12 +53,13 @@ class Settled:
         changed = {
             name: _checked(name, new, default, where)
             for (name, default), new, old in zip(core.defaults.items(), given, known, strict=True)
-            if not alike(new, old)
+            if new is not old and not alike(new, old)
         }
         self.given, self.options = given, options
         self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
         self.rule = core._rule_for(self.values, options)
-        if taken := dtypes(options).keys() & {*self.rule.state}:
+        looked_at = before is not None and before.rule is self.rule
+        if not looked_at and (taken := dtypes(options).keys() & {*self.rule.state}):
             raise ValueError(
                 f"{where}the rule {self.rule.name} has state named {sorted(taken)}, under which "
                 "ema_decay and shadow_dtype keep their copies; rename the state"
@@ -114,7 +115,8 @@ class Hyperparameters:
     def _given(self, group: Values) -> list[Any]:
         named = zip(self._names, self._values(group), self._defaults, strict=True)
         return [
-            value if lasts(value) else plain(name, value, unless) for name, value, unless in named
+            value if value is unless or lasts(value) else plain(name, value, unless)
+            for name, value, unless in named
         ]
 
     def _options(self, group: Values, where: str) -> Options:

@@ -55,7 +55,9 @@ class Optimizer(torch.optim.Optimizer):
         threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
             shadow_dtype, zero_grads, state_dtype, min_quantized_size, rounding, compensation, seed:
             as for [fastadam.Optimizer][fastadam.Optimizer]; `ema`, `shadow`, `compensation`, codes
-            and scales are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
+            and scales are tensors in `state`. Groups may have `state_dtype`,
+            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` of their own. The
+            limit of `threads` is `torch.get_num_threads()`.
 
     Attributes:
         core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
@@ -123,7 +125,7 @@ class Optimizer(torch.optim.Optimizer):
         if self._options.accumulates:
             raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
         self._check({**self._kept, **keywords}, "")  # ahead of any look at parameters
-        self._make_tuples(keywords)
+        self._make_plain(keywords)
         # As in PyTorch. Lightning refuses to clip gradients of those that have it.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
@@ -155,11 +157,14 @@ class Optimizer(torch.optim.Optimizer):
         with self._lock:
             self._check_not_swapped()
             param_group = dict(param_group)
-            self._make_tuples(param_group)
+            self._make_plain(param_group)
             super().add_param_group(param_group)
 
-    def _make_tuples(self, group: Values) -> None:
-        """Write tuples of numbers in place of other sequences, which could not be saved."""
+    def _make_plain(self, group: Values) -> None:
+        """Write tuples of numbers in place of other sequences, and names in place of dtypes, which
+        could not be saved."""
+        own = self._options.within(group, "")
+        group.update({name: getattr(own, name) for name in OWN if name in group})
         for name, default in self._core.defaults.items():
             if isinstance(default, tuple) and name in group:
                 group[name] = plain(name, group[name], default)
