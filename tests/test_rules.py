@@ -240,6 +240,57 @@ def test_a_rule_that_is_made_again_shares_its_kernels_and_is_freed():
     assert len(factory._made) == kernels + 1
 
 
+TABLE, HALVES = [0.5], np.float32(0.5)
+
+
+def two_states(param, grad, state, h):
+    a, b = state
+    return param - a, (b,)
+
+
+MISTAKES = {
+    "list": (lambda p, g, state, h: (p - TABLE[0] * g, state), "TABLE, a list.* write a tuple"),
+    "class": (
+        lambda p, g, state, h: (p - HeavyBall.beta * g, state),
+        r"uses the class HeavyBall.* BETA = HeavyBall\.beta",
+    ),
+    "constant": (lambda p, g, state, h: (p - h.learning_rate * g, state), r"h has no.*it has lr:"),
+    "unpacking": (two_states, r"two_states: not enough values .*\('a',\)"),
+    "state by name": (lambda p, g, state, h: (p, (state.a,)), r"declared: \('a',\)"),
+    "method": (
+        lambda p, g, state, h: (p - g.clip(0.0, 1.0), state),
+        r"'clip' of type float64 \(line \d+ of test_rules\.py\); a rule computes with numbers",
+    ),
+    "call": (
+        lambda p, g, state, h: (p, tuple([p, g][1:])),
+        r"there is no tuple\(list\(float64\)\) \(line",
+    ),
+    "only float32": (lambda p, g, state, h: (p - g, (HALVES,)), "as floats at module level"),
+    "bool": (lambda p, g, state, h: (p - g, (g > 0.0,)), "returns bool for it: return a float"),
+}
+
+
+@pytest.mark.parametrize(("function", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_a_rule_is_said_in_two_lines(function, message):
+    class Own(fa.Optimizer):
+        rule = fa.rule(state=("a",), hyper=("lr",))(function)
+
+        def hyper(self, group, step):
+            return {"lr": 0.5}
+
+    param = np.ones(3)
+    with pytest.raises((TypeError, AttributeError, ValueError), match=message) as caught:
+        Own(param).step(np.ones(3))
+    assert len(str(caught.value)) < 320
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(param, np.ones(3))
+
+
+def test_a_rule_without_parentheses():
+    with pytest.raises(TypeError, match=r"two_states is decorated with @fastadam\.rule alone; say"):
+        fa.rule(two_states)
+
+
 def test_a_variant_that_is_no_rule():
     class Wrong(HeavyBall):
         def variant(self, group):
