@@ -150,6 +150,25 @@ def test_a_power_with_an_int_is_fine():
     np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
 
 
+def test_functions_of_the_target_are_those_of_numpy_to_rounding():
+    """exp, tanh, powers: the same bits are promised for + - * / and roots only."""
+
+    @fa.rule(hyper=("power",))
+    def curved(param, grad, state, h):
+        return math.exp(-param) * math.tanh(grad) + abs(grad) ** h.power, state
+
+    class Curved(fa.Optimizer):
+        rule = curved
+
+        def hyper(self, group, step):
+            return {"power": 1.5}
+
+    param, grad = np.random.default_rng(0).standard_normal((2, 2000)).astype(np.float32)
+    want = np.exp(-param) * np.tanh(grad) + np.abs(grad) ** np.float32(1.5)
+    Curved(param).step(grad)
+    np.testing.assert_allclose(param, want, rtol=1e-5, atol=1e-6)
+
+
 def test_a_rule_without_constants():
     moved = compiled(lambda param, grad, state, h: (param - grad, state), hyper_names=())
     np.testing.assert_array_equal(moved, np.zeros(3))

@@ -105,7 +105,7 @@ def check_paths(function: FunctionType) -> None:
             )
         if isinstance(value, type) and not _known(value):
             raise TypeError(
-                f"{function.__name__} uses the class {name}, but a kernel has no attributes of them: "
+                f"{function.__name__} uses the class {name}; a kernel reads no attribute of one: "
                 f"give the number a name of its own at module level, such as BETA = {name}.beta"
             )
     for code in _codes(function.__code__):
