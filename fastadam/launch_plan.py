@@ -195,14 +195,15 @@ class Plan:
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it."""
         self._state.know(array.name for launch in self._launches for array in launch.kept)
-        created = [
-            self._state.create(array, self._parameters.arrays, launch.members, initial)
-            for launch in self._launches
-            for array in launch.kept
-        ]
+        created = False
         for launch in self._launches:
+            for array in launch.kept:
+                arrays, members = self._parameters.arrays, launch.members
+                lacks = self._state.create(array, arrays, members, initial)
+                launch.start(array.stream.name, lacks)
+                created = created or bool(lacks)
             launch.write_rows(self._state)
-        if any(created):
+        if created:
             self._protect()
         self.stale = False
 

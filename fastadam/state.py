@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -132,10 +132,9 @@ class State:
         params: Sequence[Any],
         numbers: Iterable[int],
         initial: Sequence[Mapping[str, float]],
-    ) -> bool:
-        """Arrays for those active parameters that have none; whether there were any.
-
-        State starts at `initial[group][name]`, or 0.
+    ) -> dict[int, float]:
+        """Arrays for those active parameters that have none; what each lacks, where numbers are
+        rounded, of the number it starts at, which is `initial[group][name]`, or 0.
 
         Raises:
             ValueError: if that is too large for the arithmetic.
@@ -144,16 +143,21 @@ class State:
         known, start = self.arrays[kept.name], kept.column.start
         missing = [i for i in numbers if known[i] is None and cohorts[i].active]
         if not missing:
-            return False
+            return {}
         name, compute = kept.stream.name.removeprefix(STATE), kept.stream.storage.compute
         values = [initial[cohorts[i].group].get(name, 0) for i in missing]
-        if max(map(abs, values)) > float(np.finfo(compute).max):
-            raise ValueError(f"initial(): {name}={max(values, key=abs)} is too large for {compute}")
+        lacks, storage = dict[int, float](), cast(Any, kept.stream.storage)
+        with np.errstate(all="ignore"):
+            for i, value in zip(missing, values, strict=True):
+                number = np.dtype(compute).type(value)
+                lacks[i] = float(number - storage.held(number)) if value else -0.0
+                if not np.isfinite(lacks[i]):
+                    raise ValueError(f"initial(): {name}={value} is too large for float32")
         self.allocate(kept, params, missing)
         for i, value in zip(missing, values, strict=True):
             if value:
                 known[i].fill(value if start is None else start)
-        return True
+        return lacks
 
     def allocate(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> None:
         """Zeros for some parameters, each on a cache line of its own."""

@@ -90,10 +90,11 @@ class Walk(Membership):
     def _formats(self) -> list[Formats]:
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
-        return [
+        formats = [
             self._options.formats(param, dtype.name)
             for param, dtype in zip(arrays, dtypes, strict=True)
         ]
+        return [each.starting() for each in formats] if self._starts else formats
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

@@ -75,6 +75,8 @@ class Walk:
             self._options.formats(place.array, dtype.name, place.param.numel())
             for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
         ]
+        if self._core._starts:
+            self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
         with self._turns():
