@@ -10,6 +10,7 @@ from .accumulator import Accumulator
 from .kernels.commit import commit, write
 from .kernels.factory import Kernel
 from .kernels.formats import Formats
+from .kernels.stages import STATE
 from .launch import Launch
 from .memory import checks
 from .memory.device import as_array, is_device
@@ -67,9 +68,14 @@ class Ahead:
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
         self.noise = Noise(launches, options.seed)
-        self.needed = (
-            bool(scaled) or measures or bool(accumulator or self.noise or options.ema_warmup)
-        )
+        self._started = [
+            (launch, name)
+            for launch in launches
+            for name in launch.numbers
+            if name.startswith(STATE)
+        ]
+        always = accumulator or self.noise or options.ema_warmup or self._started
+        self.needed = bool(scaled or measures or always)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self.tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
@@ -123,6 +129,8 @@ class Ahead:
         """Give options the numbers that depend on the count of steps."""
         if self.noise:
             self.noise.renew(step)
+        for launch, name in self._started:
+            launch.tell(name, -0.0)
         if self._options.ema_warmup:
             self.tell("ema_comp", self._options.ema_comp(step))
 

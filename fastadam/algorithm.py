@@ -72,6 +72,11 @@ class Algorithm:
         return {}
 
     @property
+    def _starts(self) -> bool:
+        """Whether its state may start at numbers other than zero."""
+        return type(self).initial is not Algorithm.initial
+
+    @property
     def _name(self) -> str:
         return type(self).__name__
 

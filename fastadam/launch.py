@@ -207,6 +207,13 @@ class Launch:
         """Give an option its number, or one for each parameter."""
         self.numbers[option][...] = number
 
+    def start(self, stream: str, lacks: Mapping[int, float]) -> None:
+        """Say what new state lacks, by parameter, of the number it starts at, in the next step."""
+        if stream in self.numbers:
+            for place, member in enumerate(self.members):
+                if member in lacks:
+                    self.numbers[stream][place] = lacks[member]
+
     def choose(self, records: Sequence[int]) -> None:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""
         self.table.rows[:, 0] = [records[i] for i in self.members]

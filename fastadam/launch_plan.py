@@ -270,8 +270,11 @@ class Plan:
         It becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
-        wanted = [(kept, launch.members) for launch in self._launches for kept in launch.kept]
-        arrays = state.created(wanted, self._parameters.arrays, initial)
+        wanted = [(launch, kept) for launch in self._launches for kept in launch.kept]
+        pairs = [(kept, launch.members) for launch, kept in wanted]
+        arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
+        for (launch, kept), lack in zip(wanted, lacks, strict=True):
+            launch.start(kept.stream.name, lack)
         for launch in self._launches:
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)

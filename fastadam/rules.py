@@ -68,7 +68,7 @@ class Rule:
 
 
 def rule(
-    *, state: Sequence[str] = (), hyper: Sequence[str] = (), exact: bool = False
+    *bare: Any, state: Sequence[str] = (), hyper: Sequence[str] = (), exact: bool = False
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -87,7 +87,8 @@ def rule(
             `state_dtype="int8"` and `"bfloat16"` are refused then. Default False.
 
     Raises:
-        TypeError: if a name is not a string, or `state` or `hyper` is one string.
+        TypeError: if a name is not a string, or `state` or `hyper` is one string, or there are no
+            parentheses.
         ValueError: if a name is not an identifier, is reserved, or occurs twice.
 
     Examples:
@@ -98,6 +99,12 @@ def rule(
         ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
         ...     return param - h.lr * exp_avg, (exp_avg,)
     """
+    if bare:
+        name = getattr(bare[0], "__name__", repr(bare[0]))
+        raise TypeError(
+            f"rule: {name} is decorated with @fastadam.rule alone; say what it has: "
+            "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if nothing"
+        )
     _check_names("state", state, reserved=("param", "grad", "step", "compensation", "codes_order"))
     _check_names("hyper", hyper, reserved=())
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:

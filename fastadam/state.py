@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -59,6 +59,23 @@ class Grouping(NamedTuple):
     cohort_of: Sequence[int] = ()
     active: Sequence[bool] = ()
     carried: Sequence[Carried] = ()
+
+
+def _lost(kept: Kept, values: Sequence[float]) -> list[float]:
+    """What numbers that state starts at lose where they are rounded.
+
+    Raises:
+        ValueError: if one is too large for the arithmetic.
+    """
+    lost, storage = list[float](), cast(Any, kept.stream.storage)
+    with np.errstate(all="ignore"):
+        for value in values:
+            number = np.dtype(storage.compute).type(value)
+            lost.append(float(number - storage.held(number)) if value else -0.0)
+            if not np.isfinite(lost[-1]):
+                name = kept.stream.name.removeprefix(STATE)
+                raise ValueError(f"initial(): {name}={value} is too large for float32")
+    return lost
 
 
 def spans(arrays: Mapping[str, Sequence[Any]]) -> list[Span]:
@@ -193,10 +210,10 @@ class State:
         wanted: Iterable[tuple[Kept, Sequence[int]]],
         params: Sequence[Any],
         initial: Sequence[Mapping[str, float]],
-    ) -> dict[str, list[Any]]:
-        """The arrays of state with those that active parameters lack.
-
-        State starts at `initial[group][name]`, or 0.
+    ) -> tuple[dict[str, list[Any]], list[dict[int, float]]]:
+        """The arrays of state with those that active parameters lack; and for each array that is
+        wanted what each new one lacks, where numbers are rounded, of the number it starts at, which
+        is `initial[group][name]`, or 0.
 
         Args:
             wanted: pairs of an array that is kept and the parameters that it is kept for.
@@ -209,25 +226,21 @@ class State:
         wanted = list(wanted)
         arrays = self.with_names(kept.name for kept, _ in wanted)
         cohorts = [self.cohorts[number] for number in self.grouping.cohort_of]
+        lacks = list[dict[int, float]]()
         for kept, numbers in wanted:
             column = arrays[kept.name] = [*arrays[kept.name]]
             missing = [i for i in numbers if column[i] is None and cohorts[i].active]
+            name = kept.stream.name.removeprefix(STATE)
+            values = [initial[cohorts[i].group].get(name, 0) for i in missing]
+            lacks.append(dict(zip(missing, _lost(kept, values), strict=True)))
             if missing:
-                values = self._starts(kept, [initial[cohorts[i].group] for i in missing])
                 for i, array in zip(missing, self.allocated(kept, params, missing), strict=True):
                     column[i] = array
                 for i, value in zip(missing, values, strict=True):
                     if value:
                         start = kept.column.start
                         column[i].fill(value if start is None else start)
-        return arrays
-
-    def _starts(self, kept: Kept, initial: Sequence[Mapping[str, float]]) -> list[float]:
-        name, compute = kept.stream.name.removeprefix(STATE), kept.stream.storage.compute
-        values = [start.get(name, 0) for start in initial]
-        if max(map(abs, values)) > float(np.finfo(compute).max):
-            raise ValueError(f"initial(): {name}={max(values, key=abs)} is too large for {compute}")
-        return values
+        return arrays, lacks
 
     def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
         """Zeros for some parameters, each on a cache line of its own."""

@@ -105,10 +105,11 @@ class Walk(Membership):
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
         options = (group.options for group in self._groups for _ in group.params)
-        return [
+        formats = [
             own.formats(param, name_of(dtype))
             for own, param, dtype in zip(options, arrays, dtypes, strict=True)
         ]
+        return [each.starting() for each in formats] if self._starts else formats
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

@@ -1,5 +1,7 @@
 """Parameters, gradients and state in less memory: what a step keeps, and what it comes to."""
 
+from typing import ClassVar
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -638,3 +640,55 @@ def test_options_of_sixteen_bits_may_meet_other_parameters():
         opt.step([g.astype(p.dtype) for g, p in zip(grads(step, params), params, strict=True)])
     assert [a is None for a in opt.state["compensation"]] == [False, False, True, True]
     assert [w.dtype for w in opt.master()] == [F32] * 4
+
+
+class Ramp(fa.Optimizer):
+    """Two states that start at numbers; each step adds them to the parameter."""
+
+    @fa.rule(state=("a", "b"), hyper=("lr",))
+    def rule(param, grad, state, h):  # noqa: N805
+        a, b = state
+        return param - h.lr * grad - a - b, (a, b)
+
+    defaults: ClassVar = {"lr": 0.0, "start": 0.3}
+
+    def hyper(self, group, step):
+        return {"lr": group["lr"]}
+
+    def initial(self, group):
+        return {"a": group["start"], "b": -0.1}
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["core", "torch"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("state_dtype", ["float32", "bfloat16", "int8"])
+def test_what_state_starts_at_is_not_rounded_before_the_first_step(state_dtype, dtype, adapter):
+    """It is afterwards, and for each parameter in its own first step."""
+    start = [np.zeros(5000, dtype), np.zeros(4096, dtype)]
+    grads = [[np.ones(5000, dtype), None], [np.ones(5000, dtype), np.ones(4096, dtype)]]
+    if adapter:
+        torch = pytest.importorskip("torch")
+        ft = pytest.importorskip("fastadam.torch")
+        tensors = [torch.nn.Parameter(torch.from_numpy(array)) for array in start]
+        opt = type("Ramp", (ft.Optimizer,), {"core": Ramp})(tensors, state_dtype=state_dtype)
+    else:
+        opt = Ramp(start, state_dtype=state_dtype)
+        opt.param_groups[0]["start"] = 0.3
+    exact, seen = dtype(0) - dtype(0.3) - dtype(-0.1), []
+    for given in grads:
+        if adapter:
+            for tensor, grad in zip(tensors, given, strict=True):
+                tensor.grad = None if grad is None else torch.from_numpy(grad)
+            opt.step()
+        else:
+            opt.step(given)
+        seen.append((start[0][0], start[1][0]))
+    assert seen[0] == (exact, 0)
+    assert seen[1][1] == exact
+    kept = ml_dtypes.bfloat16 if state_dtype == "bfloat16" else np.float32
+    a, b = (dtype(kept(dtype(number))) for number in (0.3, -0.1))
+    np.testing.assert_allclose(seen[1][0], exact - a - b, rtol=1e-6, atol=0)
+    if (dtype, state_dtype) != (np.float32, "float32"):
+        return
+    with pytest.raises(ValueError, match=r"a=1e\+300 is too large for float32"):
+        Ramp([np.ones(5000)], start=1e300, state_dtype="int8").step([np.ones(5000)])

@@ -150,6 +150,25 @@ def test_a_power_with_an_int_is_fine():
     np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
 
 
+def test_functions_of_the_target_are_those_of_numpy_to_rounding():
+    """exp, tanh, powers: the same bits are promised for + - * / and roots only."""
+
+    @fa.rule(hyper=("power",))
+    def curved(param, grad, state, h):
+        return math.exp(-param) * math.tanh(grad) + abs(grad) ** h.power, state
+
+    class Curved(fa.Optimizer):
+        rule = curved
+
+        def hyper(self, group, step):
+            return {"power": 1.5}
+
+    param, grad = np.random.default_rng(0).standard_normal((2, 2000)).astype(np.float32)
+    want = np.exp(-param) * np.tanh(grad) + np.abs(grad) ** np.float32(1.5)
+    Curved(param).step(grad)
+    np.testing.assert_allclose(param, want, rtol=1e-5, atol=1e-6)
+
+
 def test_a_rule_without_constants():
     moved = compiled(lambda param, grad, state, h: (param - grad, state), hyper_names=())
     np.testing.assert_array_equal(moved, np.zeros(3))
@@ -238,6 +257,57 @@ def test_a_rule_that_is_made_again_shares_its_kernels_and_is_freed():
     assert [reference() for reference in references] == [None, None]
     assert moved(0.25)[0] == 0.75  # another rule of the same name
     assert len(factory._made) == kernels + 1
+
+
+TABLE, HALVES = [0.5], np.float32(0.5)
+
+
+def two_states(param, grad, state, h):
+    a, b = state
+    return param - a, (b,)
+
+
+MISTAKES = {
+    "list": (lambda p, g, state, h: (p - TABLE[0] * g, state), "TABLE, a list.* write a tuple"),
+    "class": (
+        lambda p, g, state, h: (p - HeavyBall.beta * g, state),
+        r"uses the class HeavyBall.* BETA = HeavyBall\.beta",
+    ),
+    "constant": (lambda p, g, state, h: (p - h.learning_rate * g, state), r"h has no.*it has lr:"),
+    "unpacking": (two_states, r"two_states: not enough values .*\('a',\)"),
+    "state by name": (lambda p, g, state, h: (p, (state.a,)), r"declared: \('a',\)"),
+    "method": (
+        lambda p, g, state, h: (p - g.clip(0.0, 1.0), state),
+        r"'clip' of type float64 \(line \d+ of test_rules\.py\); a rule computes with numbers",
+    ),
+    "call": (
+        lambda p, g, state, h: (p, tuple([p, g][1:])),
+        r"there is no tuple\(list\(float64\)\) \(line",
+    ),
+    "only float32": (lambda p, g, state, h: (p - g, (HALVES,)), "as floats at module level"),
+    "bool": (lambda p, g, state, h: (p - g, (g > 0.0,)), "returns bool for it: return a float"),
+}
+
+
+@pytest.mark.parametrize(("function", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_a_rule_is_said_in_two_lines(function, message):
+    class Own(fa.Optimizer):
+        rule = fa.rule(state=("a",), hyper=("lr",))(function)
+
+        def hyper(self, group, step):
+            return {"lr": 0.5}
+
+    param = np.ones(3)
+    with pytest.raises((TypeError, AttributeError, ValueError), match=message) as caught:
+        Own(param).step(np.ones(3))
+    assert len(str(caught.value)) < 320
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(param, np.ones(3))
+
+
+def test_a_rule_without_parentheses():
+    with pytest.raises(TypeError, match=r"two_states is decorated with @fastadam\.rule alone; say"):
+        fa.rule(two_states)
 
 
 def test_a_variant_that_is_no_rule():

@@ -88,6 +88,10 @@ class Int8:
         Column("uint32", WHOLE, part="dither"),
     )
 
+    def held(self, value: Any) -> Any:
+        """What is read of a number that all elements of a block have."""
+        return np.dtype(self.compute).type(f32(value))
+
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
         get, put = memory.access(np.dtype("uint32"), name + ".scratch")
         load, store = memory.access(np.dtype("uint8"), name)

@@ -1,6 +1,5 @@
 """What an optimizer asks for: a kernel for a rule over streams of numbers."""
 
-import re
 import struct
 import sys
 from collections import namedtuple
@@ -16,7 +15,7 @@ import numpy as np
 
 from .. import forks
 from ..rules import Rule
-from . import template
+from . import mistakes, template
 from .compose import Stream, record_of, update_of
 from .imports import whole
 from .link import digest, linked
@@ -111,7 +110,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     try:
         run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
-        raise _explained(rule, compute, error) from error
+        raise mistakes.in_compiling(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
     return Kernel(name, streams, record, target, run)
@@ -121,7 +120,10 @@ def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
     """Evaluate a rule once, for mistakes that a compiler would explain badly or not see."""
     one, grad, *states = (np.dtype(stream.storage.compute).type(1) for stream in streams)
     h = namedtuple("h", rule.hyper)(*[one for _ in rule.hyper])
-    result = rule(one, grad, tuple(states), h)
+    try:
+        result = rule(one, grad, tuple(states), h)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise mistakes.in_plain_python(rule, error, h) from error
     try:
         _, state = result
         count = len(state)
@@ -135,18 +137,3 @@ def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
             f"rule {rule.name} returns {state!r} as state; it declares the {len(rule.state)} "
             f"names {rule.state!r}"
         )
-
-
-def _explained(rule: Rule, compute: str, error: Exception) -> Exception:
-    """The reason in a compiler's long message, for those who wrote the rule."""
-    from numba.core.errors import NumbaError
-
-    if not isinstance(error, NumbaError):
-        return error
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    reasons = [line.strip() for line in text.splitlines() if " is kept as " in line]
-    lines = text.partition("\nDuring: ")[0].splitlines()  # the rest is where this library called it
-    text = "\n".join(line for line in lines if not line.startswith("Failed in ")).strip()
-    hint = "(NUMBA_DISABLE_JIT=1 runs it in plain Python, where a debugger can step through it)"
-    reason = re.sub(r"^TypingError: ", "", reasons[0]) if reasons else f"{text}\n{hint}"
-    return TypeError(f"rule {rule.name} cannot be compiled for {compute}: {reason}")

@@ -1,6 +1,6 @@
 """Formats of numbers by name; those of a parameter, its gradient and its state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from . import codecs
 from .blocks import Int8
-from .storage import Column, Elementwise, Pair, Storage
+from .storage import Column, Elementwise, Pair, Started, Storage
 
 ROUND = "round:"  # before the format to which a kernel rounds by chance
 BOOL = Elementwise("bool", "uint8", "uint8")
@@ -81,6 +81,7 @@ class Formats:
         state: of its state; None for that of the arithmetic.
         compensation: what keeps the bits that a bfloat16 parameter lacks, or None.
         rounding: "stochastic", or "nearest".
+        started: whether state may start at numbers that its dtype cannot hold.
     """
 
     param: str
@@ -88,6 +89,7 @@ class Formats:
     state: str | None = None
     compensation: str | None = None
     rounding: str = "nearest"
+    started: bool = False
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -116,6 +118,11 @@ class Formats:
 
     @property
     def state_storage(self) -> Storage:
-        if self.state == "int8":
-            return Int8(self.compute)
-        return floats(self.state or self.compute, self.compute)
+        int8 = self.state == "int8"
+        kept = Int8(self.compute) if int8 else floats(self.state or self.compute, self.compute)
+        return Started(kept) if self.started else kept
+
+    def starting(self) -> "Formats":
+        """The same for rules whose state starts at numbers other than zero."""
+        exact = {None, self.compute} | ({"int8"} if self.compute == "float32" else set())
+        return self if self.state in exact else replace(self, started=True)

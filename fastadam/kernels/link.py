@@ -5,6 +5,7 @@ import dis
 import hashlib
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from itertools import chain
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -93,8 +94,20 @@ def check_paths(function: FunctionType) -> None:
     """Refuse what would end a kernel in the middle of an array, where nobody could be told.
 
     Raises:
-        TypeError: if the function raises an exception, or returns nothing on one of its paths.
+        TypeError: if the function raises an exception, returns nothing on one of its paths, or
+            refers to what no kernel has.
     """
+    for name, value in chain.from_iterable(each.items() for each in _references(function)):
+        if isinstance(value, list | dict | set):
+            raise TypeError(
+                f"{function.__name__} uses {name}, a {type(value).__name__}, which may change; a "
+                "kernel keeps numbers: write a tuple, or a name for each number"
+            )
+        if isinstance(value, type) and not _known(value):
+            raise TypeError(
+                f"{function.__name__} uses the class {name}; a kernel reads no attribute of one: "
+                f"give the number a name of its own at module level, such as BETA = {name}.beta"
+            )
     for code in _codes(function.__code__):
         if any(each.opname == "RAISE_VARARGS" for each in dis.get_instructions(code)):
             raise TypeError(
@@ -105,6 +118,12 @@ def check_paths(function: FunctionType) -> None:
             raise TypeError(
                 f"{function.__name__} returns nothing on one of its paths; add a return"
             )
+
+
+def _known(kind: type) -> bool:
+    """Whether a kernel may use a type: of numbers, or of named tuples."""
+    root = kind.__module__.split(".")[0]
+    return root in LIBRARIES | {"builtins"} or hasattr(kind, "_fields")
 
 
 def _returns(code: CodeType) -> Iterator[bool]:

@@ -33,6 +33,21 @@ def _pointer(builder: Any, address: Any, data: Any, space: int) -> Any:
     return builder.addrspacecast(pointer, data.as_pointer(space)) if space else pointer
 
 
+def _way_out(kind: Any, value: Any) -> str:
+    """How a rule comes to return numbers of another kind, and what to write instead."""
+    if value == types.float64:
+        return (
+            "an int, or a number from outside, in its arithmetic makes double precision of it; "
+            "write a float literal (1.0 - x) or np.float32(1)"
+        )
+    if value == types.float32:
+        return (
+            "only np.float32 constants are in it; write them as float literals (0.5), or as floats "
+            "at module level, which take the dtype of the parameter"
+        )
+    return "return a float on every path, such as 0.0 or 1.0 if grad > 0.0 else 0.0"
+
+
 class Memory:
     """Access to the numbers of the streams with the given names.
 
@@ -85,9 +100,8 @@ class Memory:
         def store(typing, address, index, value):
             if value != kind:
                 raise TypingError(
-                    f"{scope} is kept as {kind}, but the rule returns {value} for it: an int, or "
-                    "a number from outside, in its arithmetic makes double precision of it; "
-                    "write a float literal (1.0 - x) or np.float32(1)"
+                    f"{scope} is kept as {kind}, but the rule returns {value} for it: "
+                    f"{_way_out(kind, value)}"
                 )
 
             def generate(context, builder, signature, arguments):

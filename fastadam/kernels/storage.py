@@ -85,6 +85,10 @@ class Elementwise:
     kept: str = ""
     block = WHOLE
 
+    def held(self, value: Any) -> Any:
+        """What is read of a number that was written."""
+        return self.decode(self.encode(value))
+
     @property
     def stored(self) -> tuple[Column, ...]:
         return (Column(self.dtype, kept=self.kept),)
@@ -150,6 +154,42 @@ class Single:
         load, _ = memory.access(np.dtype(self.dtype), name + ".number")
         slot = COLUMNS + column
         return Pieces(lambda at, i: load(at[slot], 0))
+
+
+@dataclass(frozen=True)
+class Started:
+    """A storage to whose numbers the host adds what they lack of the value that state starts at.
+
+    It does so in the first step, which thus sees that value unrounded; else it adds -0.0, nothing.
+    """
+
+    inner: Storage
+
+    def held(self, value: Any) -> Any:
+        inner: Any = self.inner
+        return inner.held(value)
+
+    @property
+    def tag(self) -> str:
+        return f"{self.inner.tag}s"
+
+    @property
+    def compute(self) -> str:
+        return self.inner.compute
+
+    @property
+    def block(self) -> int:
+        return self.inner.block
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return (*self.inner.stored, Column(self.compute, WHOLE))
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        pieces = self.inner.pieces(memory, name, column, scratch)
+        load, _ = memory.access(np.dtype(self.compute), name + ".number")
+        read, slot = pieces.read, COLUMNS + column + len(self.inner.stored)
+        return pieces._replace(read=lambda at, i: read(at, i) + load(at[slot], 0))
 
 
 @dataclass(frozen=True)

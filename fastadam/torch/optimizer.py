@@ -18,7 +18,7 @@ from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, Options, reach_of
+from ..options import NAMES, OWN, Options, reach_of
 from ..signature import signature_of
 from ..step_info import StepInfo
 from ..validation import check_known

@@ -98,6 +98,8 @@ class Walk:
         each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
         parts = zip(each, self._members.places, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
+        if self._core._starts:
+            self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
         with self._turns():
