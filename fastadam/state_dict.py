@@ -13,6 +13,7 @@ from .groups import CARRIED, Group, ParamGroup, Values
 from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
 from .saved_state import (
+    apart,
     check_compensation,
     check_entry,
     check_numbers,
@@ -20,6 +21,7 @@ from .saved_state import (
     entry_of,
     matching,
     numbers_of,
+    owners_of,
     taken_step,
 )
 
@@ -165,6 +167,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
     with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+        live = owners_of(array for arrays in opt._state.arrays.values() for array in arrays)
+        entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
         kept = [
             kept_for(tuple(sorted(state_names(entry))), each)
@@ -194,7 +198,7 @@ def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[A
             "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
             "the entry: del state_dict['ema']"
         )
-    return matching(opt, saved, numbers, "ema")
+    return apart(matching(opt, saved, numbers, "ema"), owners_of(opt._copies.ema.leaves))
 
 
 def _accumulated(
@@ -206,7 +210,7 @@ def _accumulated(
         return 0, []
     if not isinstance(saved, Mapping) or saved.keys() != {"count", "grads"}:
         raise ValueError(f"state_dict: accumulated={saved!r} is not a dict of count and grads")
-    if not isinstance(saved["count"], Integral):
+    if not isinstance(saved["count"], Integral) or isinstance(saved["count"], bool):
         raise TypeError(f"state_dict: accumulated count={saved['count']!r} is not an int")
     steps, count = opt._options.accumulate_steps, int(saved["count"])
     if not 0 < count < steps:
@@ -215,7 +219,8 @@ def _accumulated(
             f"accumulate_steps={steps}; give it more, or delete the entry: "
             "del state_dict['accumulated']"
         )
-    return count, matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
+    sums = matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
+    return count, apart(sums, owners_of(opt._accumulator.sums if opt._accumulator else []))
 
 
 def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
