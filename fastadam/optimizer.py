@@ -135,7 +135,7 @@ class Optimizer(Walk):
     @property
     def params(self) -> Tree:
         """The arrays, in the structure in which they were given; a list if there are groups."""
-        return self._parameters.public("opt.params")
+        return self._parameters.public()
 
     @property
     def grads(self) -> Flat:
@@ -167,7 +167,7 @@ class Optimizer(Walk):
         Raises:
             AttributeError: without `ema_decay`.
         """
-        return _there(self._copies.ema, "ema", "ema_decay=0.999")
+        return self._handed_out(self._copies.ema, "ema", "ema_decay=0.999")
 
     @property
     def shadow(self) -> Flat:
@@ -176,7 +176,12 @@ class Optimizer(Walk):
         Raises:
             AttributeError: without `shadow_dtype`.
         """
-        return _there(self._copies.shadow, "shadow", "shadow_dtype='bfloat16'")
+        return self._handed_out(self._copies.shadow, "shadow", "shadow_dtype='bfloat16'")
+
+    def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
+        there = _there(flat, name, option)
+        self._parameters.follow(there.container(f"opt.{name}"))
+        return there
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:

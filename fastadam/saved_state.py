@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from .convert import ORDER, SCALE, code_names, is_order
 from .groups import Values
 from .kernels.blocks import Int8
 from .kernels.formats import COMPENSATION, PAIRS, Formats
-from .memory.checks import SUPPORTED
+from .memory.checks import SUPPORTED, check_kind
 from .memory.dtypes import named
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def matching(
     if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
         known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
         raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
-    arrays = [None if (array := saved.get(n)) is None else np.asarray(array) for n in numbers]
+    given = [saved.get(number) for number in numbers]
+    arrays = [None if value is None else array_of(value, name) for value in given]
     for array, param, label in zip(
         arrays, opt._parameters.arrays, opt._parameters.names, strict=True
     ):
@@ -107,16 +108,38 @@ def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
     return [by_name[name] for name in names]
 
 
-def array_of(value: Any) -> Any:
-    """A saved number, array or tensor as a NumPy array."""
+def array_of(value: Any, name: str = "a value") -> Any:
+    """A saved number, array or tensor as a plain NumPy array; files lose the name of bfloat16.
+
+    Raises:
+        TypeError: for a masked array and the like.
+    """
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy does not know
         return np.asarray(value.float()).astype(named("bfloat16"))
-    return np.asarray(value)
+    check_kind(value, f"state_dict: {name}")
+    array = np.asarray(value)
+    return array.view(named("bfloat16")) if array.dtype == np.dtype("V2") else array
+
+
+def owners_of(arrays: Iterable[Any]) -> set[int]:
+    """What arrays have their memory from, by identity."""
+    return {id(_owner(array)) for array in arrays if array is not None}
+
+
+def apart(arrays: Sequence[Any], owners: set[int]) -> list[Any]:
+    """Saved arrays, or copies of those in the memory of these owners, which loading writes to."""
+    return [a.copy() if a is not None and id(_owner(a)) in owners else a for a in arrays]
+
+
+def _owner(array: Any) -> Any:
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
 
 
 def entry_of(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
     """The saved state of a parameter as NumPy arrays."""
-    entry = {name: array_of(value) for name, value in saved.items() if value is not None}
+    entry = {name: array_of(value, name) for name, value in saved.items() if value is not None}
     return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
 
 

@@ -14,6 +14,7 @@ from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
 from .options import NAMES
 from .saved_state import (
+    apart,
     averages_apart,
     check_compensation,
     check_entry,
@@ -22,6 +23,7 @@ from .saved_state import (
     entry_of,
     matching,
     numbers_of,
+    owners_of,
     taken_step,
 )
 from .validation import count as whole
@@ -175,6 +177,8 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
     with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+        live = owners_of(array for arrays in opt._state.arrays.values() for array in arrays)
+        entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
         kept = [
             kept_for(tuple(sorted(state_names(entry))), each)
@@ -209,7 +213,7 @@ def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[A
             "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
             "the entry: del state_dict['ema']"
         )
-    return matching(opt, saved, numbers, "ema")
+    return apart(matching(opt, saved, numbers, "ema"), owners_of(opt._copies.ema.leaves))
 
 
 def _accumulated(
@@ -229,7 +233,8 @@ def _accumulated(
             f"accumulate_steps={steps}; give it more, or delete the entry: "
             "del state_dict['accumulated']"
         )
-    return count, matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
+    sums = matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
+    return count, apart(sums, owners_of(opt._accumulator.sums if opt._accumulator else []))
 
 
 def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:

@@ -203,6 +203,34 @@ def test_an_array_put_in_the_place_of_a_parameter(size, steps, make, path, name)
         assert again.step(grads).step == steps + 1
 
 
+@pytest.mark.parametrize("name", ["params", "ema", "shadow"])
+def test_an_array_put_in_the_place_of_one_that_was_handed_out(name):
+    opt = fa.SGD([np.ones(2, F32), np.ones(3, F32)], ema_decay=0.5, shadow_dtype="float16")
+    grads = [np.ones(2, F32), np.ones(3, F32)]
+    opt.step(grads)
+    handed = getattr(opt, name)
+    tree, where = (handed, "") if name == "params" else (handed.tree, r"\.tree")
+    tree[0] = kept = tree[0]
+    opt.step(grads)
+    tree[0] = kept.copy()
+    with pytest.raises(ValueError, match=rf"opt\.{name}{where}\[0\] is another array"):
+        opt.step(grads)
+    assert opt.state_dict()["state"][0]["step"] == 2
+    assert copy.deepcopy(opt).step(grads).step == 3
+
+
+def test_arrays_of_a_flat_that_were_exchanged():
+    flat = fa.flatten([np.ones(2)])
+    flat.buffer *= 2  # the same array
+    for name in ("buffer", "tree", "leaves"):
+        with pytest.raises(AttributeError, match=r"flat\.buffer\[\.\.\.\] = value"):
+            setattr(flat, name, [np.ones(2)])
+    for bad in (np.ones(3), np.ones((2, 1)), np.ones(4)[::2], [1.0, 2.0]):
+        with pytest.raises((TypeError, ValueError), match=r"Flat\.over\(\)"):
+            flat.over(bad)
+    assert flat.over(np.zeros(2)).tree[0].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("grads_of", [dict.values, lambda params: (g for g in params.values())])
 def test_values_of_a_dict(grads_of):
     params = {"a": np.ones(2), "b": np.ones(3)}

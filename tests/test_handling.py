@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from tails import ml_dtypes
 
 import fastadam as fa
 
@@ -45,9 +46,7 @@ def test_trees_with_names_of_hyperparameters():
 @pytest.mark.parametrize("grads", [{"w": w()}, [{"w": w()}], [{"w": w()}, [w()]]])
 def test_gradients_in_the_form_of_groups(grads):
     opt = fa.SGD([{"params": {"w": w()}}])
-    with pytest.raises(
-        (TypeError, ValueError), match=r"with groups.* one flat list over all groups"
-    ):
+    with pytest.raises((TypeError, ValueError), match=r"with groups.* one flat list over all"):
         opt.step(grads)
 
 
@@ -165,3 +164,46 @@ class Counted(np.ndarray):
     def __array_interface__(self):
         self.seen.append(1)
         return self.view(np.ndarray).__array_interface__
+
+
+def test_views_of_the_state_of_others_are_loaded_as_they_were():
+    opt = fa.SGD([w(), w()], momentum=0.9, ema_decay=0.5, accumulate_steps=3)
+    for number in range(5):
+        opt.step([w() * number, w() * -number])
+    saved, before = opt.state_dict(copy=False), opt.state_dict()
+    for part in (saved["state"], saved["ema"], saved["accumulated"]["grads"]):
+        part[0], part[1] = part[1], part[0]
+    saved["state"][0]["momentum_buffer"] = saved["state"][0]["momentum_buffer"][::-1]
+    opt.load_state_dict(saved)
+    after = opt.state_dict()
+    for part in (lambda s: s["ema"], lambda s: s["accumulated"]["grads"]):
+        assert [part(after)[k].tolist() for k in (0, 1)] == [
+            part(before)[k].tolist() for k in (1, 0)
+        ]
+    moments = [after["state"][k]["momentum_buffer"].tolist() for k in (0, 1)]
+    assert moments == [before["state"][k]["momentum_buffer"].tolist() for k in (1, 0)]
+    saved["accumulated"]["count"] = True
+    with pytest.raises(TypeError, match="count=True is not an int"):
+        opt.load_state_dict(saved)
+
+
+def test_bfloat16_from_files_that_lose_its_name():
+    def opt():
+        options = {"compensation": "kahan", "state_dtype": "bfloat16", "ema_decay": 0.5}
+        return fa.SGD(np.ones(3, ml_dtypes.bfloat16), lr=0.3, momentum=0.9, **options)
+
+    def nameless(array):
+        return array.view("V2") if array.dtype == ml_dtypes.bfloat16 else array
+
+    trained, other = opt(), opt()
+    trained.step(np.arange(3).astype(ml_dtypes.bfloat16))
+    saved = trained.state_dict()
+    saved["state"][0] = {name: nameless(array) for name, array in saved["state"][0].items()}
+    assert saved["state"][0]["momentum_buffer"].dtype == "V2"
+    other.load_state_dict(saved)
+    for name, (array,) in trained.state.items():
+        np.testing.assert_array_equal(other.state[name][0], array)
+    for bad in (np.ones(3, "V4"), np.ma.ones(3)):
+        saved["state"][0]["momentum_buffer"] = bad
+        with pytest.raises(TypeError, match="momentum_buffer"):
+            other.load_state_dict(saved)

@@ -7,7 +7,7 @@ import numpy as np
 from . import checks
 from .device import DeviceArray, as_array
 from .device import zeros as device_zeros
-from .snapshot import Snapshot
+from .snapshot import Container, Snapshot
 from .tree import Tree, filled, indexed, listed, structure_of
 from .tree import leaves as leaves_of
 
@@ -62,6 +62,17 @@ class Flat:
                 f"into the view instead: {where}[...] = value"
             )
         return self.leaves
+
+    def container(self, label: str) -> Container:
+        """The tree as a container to be watched; `label` is what the Flat is called."""
+        return Container(self.tree, f"{label}.tree", self._snapshot, f"{label}.leaves")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if value is not vars(self).setdefault(name, value):
+            raise AttributeError(
+                f"Flat.{name} cannot be exchanged, since nobody would see it; write into the "
+                "arrays, such as flat.buffer[...] = value"
+            )
 
     def over(self, buffer: Any) -> "Flat":
         """The same layout over another one-dimensional array.

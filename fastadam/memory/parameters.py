@@ -10,9 +10,9 @@ import numpy as np
 from . import checks
 from .device import as_array, is_device
 from .flat import Flat
-from .snapshot import Snapshot
+from .snapshot import Container, Snapshot
 from .tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
-from .watch import Container, Facts, Watch, Watched
+from .watch import Facts, Watch, Watched
 
 
 class Gathered(NamedTuple):
@@ -35,7 +35,8 @@ class Parameters:
         self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
         self.flat: Flat | None = None
         self.alone = False
-        self._public: list[Container] = []  # the tree as it was handed out
+        self._public: Tree = None  # the tree as it was handed out
+        self._others: list[Container] = []  # what else was
         self._containers: list[Container] = []
         self._facts: list[Facts] = []
         self._spans: list[checks.Span] = []
@@ -100,17 +101,22 @@ class Parameters:
         if self.flat:
             name = self._containers[0].label.removesuffix(".tree")
             watched.append(Watched(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
-        return Watch([*self._containers, *self._public], watched)
+        return Watch([*self._containers, *self._others], watched)
 
-    def public(self, label: str) -> Tree:
+    def public(self) -> Tree:
         """The tree in containers that the caller may edit, which is noticed from now on."""
         if self.flat or self.single:
             return self.tree
-        if not self._public:
-            then = Snapshot(self.tree)
-            self._public = [Container(mapped(lambda leaf: leaf, self.tree), label, then)]
+        if self._public is None:
+            self._public = mapped(lambda leaf: leaf, self.tree)
+            self.follow(Container(self._public, "opt.params", Snapshot(self.tree)))
+        return self._public
+
+    def follow(self, container: Container) -> None:
+        """Notice what becomes of a container that was handed out."""
+        if all(each.given is not container.given for each in self._others):
+            self._others.append(container)
             vars(self).pop("watch", None)
-        return self._public[0].given
 
     @property
     def nbytes(self) -> list[int]:
@@ -178,8 +184,8 @@ def _gathered(given: Tree, label: str) -> Gathered:
     arrays, names = [as_array(leaf) for _, leaf in found], [indexed(label, p) for p, _ in found]
     paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
     own = tree if flat else mapped(lambda leaf: leaf, tree)
-    source, called = (tree, f"{label}.tree") if flat else (given, label)
-    return Gathered(own, flat, arrays, names, paths, Container(source, called, Snapshot(own)))
+    container = flat.container(label) if flat else Container(given, label, Snapshot(own))
+    return Gathered(own, flat, arrays, names, paths, container)
 
 
 def _spans(gathered: Gathered) -> Iterator[checks.Span]:

@@ -1,5 +1,6 @@
 """Containers of the caller's: what was exchanged, put in or taken out is noticed."""
 
+from collections.abc import Mapping, MappingView, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,3 +65,25 @@ class Snapshot:
         for path in then.keys() - now.keys():
             return Change(indexed("", path), "taken out")
         return None
+
+
+class Container(NamedTuple):
+    """Something with arrays in it that others may change: what it held, what it is called."""
+
+    given: Any
+    label: str
+    then: Snapshot
+    home: str = "opt.param_groups"  # where the arrays are that belong there
+
+    @property
+    def live(self) -> bool:
+        """Whether it is no tree, but shows what is in one, or may be changed like one."""
+        return isinstance(self.given, MappingView | Sequence) and not self.plain
+
+    @property
+    def plain(self) -> bool:
+        return isinstance(self.given, Mapping | list | tuple)
+
+    def now(self) -> Tree:
+        """The tree that is in it."""
+        return list(self.given) if self.live else self.given

@@ -1,38 +1,16 @@
 """Parameters that were looked at: what a caller changes about them later is noticed."""
 
-from collections.abc import Mapping, MappingView, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from . import checks
 from .marks import Marks, joined
-from .snapshot import Snapshot
-from .tree import Tree
+from .snapshot import Container
 
 UNMARKED = Marks()
 UNMARKED.header = None  # as nothing is
-
-
-class Container(NamedTuple):
-    """Something with arrays in it that others may change: what it held, what it is called."""
-
-    given: Any
-    label: str
-    then: Snapshot
-
-    @property
-    def live(self) -> bool:
-        """Whether it is no tree, but shows what is in one, or may be changed like one."""
-        return isinstance(self.given, MappingView | Sequence) and not self.plain
-
-    @property
-    def plain(self) -> bool:
-        return isinstance(self.given, Mapping | list | tuple)
-
-    def now(self) -> Tree:
-        """The tree that is in it."""
-        return list(self.given) if self.live else self.given
 
 
 class Facts(NamedTuple):
@@ -98,8 +76,8 @@ class Watch:
             where = each.label + change.where
             if change.kind == "exchanged":
                 raise ValueError(
-                    f"{where} is another array than the optimizer was given, which is in "
-                    f"opt.param_groups; put that one back, and write values into it: "
+                    f"{where} is another array than the one that the optimizer updates, which is "
+                    f"in {each.home}; put that one back, and write values into it: "
                     f"{where}[...] = value"
                 )
             raise ValueError(
