@@ -30,15 +30,20 @@ class Counters:
 
     def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float]) -> None:
         self._vectors: dict[str, Any] = {}
-        self._runs: dict[str, list[Run]] = {}
         self.tensors: dict[str, list[Any]] = {}
+        self._pairs: list[tuple[Any, Any]] = []  # numbers in tensors, and what they are to be
+        self._firsts: list[Any] = []
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             self._make(name, entries, values)
             tensors = self.tensors[name] = [entry[name] for entry in entries]
-            self._runs[name] = list(_runs(tensors))
-            self._vectors[name] = np.array(values, np.int64 if name == "step" else np.float64)
-        self._note()
+            vector = np.array(values, np.int64 if name == "step" else np.float64)
+            for view, part in _runs(tensors):
+                self._pairs.append((view, vector[part]))
+                self._firsts.append(tensors[part.start])
+            self._vectors[name] = vector
+        self._places = addresses(self._firsts)
+        self._known = self._seen()
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Put tensors into those entries that have none of their own in which to count."""
@@ -55,20 +60,13 @@ class Counters:
         for number, tensor in zip(missing, made.unbind(), strict=True):
             entries[number][name] = tensor
 
-    def _firsts(self) -> list[int]:
-        runs = ((self.tensors[name], runs) for name, runs in self._runs.items())
-        return addresses([tensors[part.start] for tensors, each in runs for _, part in each])
-
     def _seen(self) -> list[bytes]:
-        return [view.tobytes() for runs in self._runs.values() for view, _ in runs]
-
-    def _note(self) -> None:
-        self._places, self._known = self._firsts(), self._seen()
+        return [view.tobytes() for view, _ in self._pairs]
 
     @property
     def touched(self) -> bool:
         """Whether somebody else wrote to them, or moved them."""
-        return self._firsts() != self._places or self._known != self._seen()
+        return addresses(self._firsts) != self._places or self._known != self._seen()
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -80,10 +78,9 @@ class Counters:
             self._vectors["step"] += True if all(active) else np.array(active)
         for position, name in enumerate(carried):
             self._vectors[name][:] = [numbers[position] for numbers in state.carried]
-        for name, runs in self._runs.items():
-            for view, part in runs:
-                view[...] = self._vectors[name][part]
-        self._note()
+        for view, numbers in self._pairs:
+            view[...] = numbers
+        self._known = self._seen()
 
 
 def _place(tensor: Any, dtypes: Set[Any]) -> int:
