@@ -35,15 +35,20 @@ class Counters:
     def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float], count: int) -> None:
         self.last = FLOAT32_COUNTS if count < FLOAT32_COUNTS else math.inf
         self._vectors: dict[str, Any] = {}
-        self._runs: dict[str, list[Run]] = {}
         self.tensors: dict[str, list[Any]] = {}
+        self._runs: list[tuple[Any, str, slice]] = []  # numbers in tensors, and whose they are
+        self._firsts: list[Any] = []
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             self._make(name, entries, values)
             tensors = self.tensors[name] = [entry[name] for entry in entries]
-            self._runs[name] = list(_runs(tensors))
-            self._vectors[name] = np.array(values, np.int64 if name == "step" else np.float64)
-        self._note()
+            vector = np.array(values, np.int64 if name == "step" else np.float64)
+            for view, part in _runs(tensors):
+                self._runs.append((view, name, part))
+                self._firsts.append(tensors[part.start])
+            self._vectors[name] = vector
+        self._places = addresses(self._firsts)
+        self._known = self._seen()
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Put tensors into those entries that have none of their own in which to count."""
@@ -61,20 +66,13 @@ class Counters:
         for number, tensor in zip(missing, made.unbind(), strict=True):
             entries[number][name] = tensor
 
-    def _firsts(self) -> list[int]:
-        runs = ((self.tensors[name], runs) for name, runs in self._runs.items())
-        return addresses([tensors[part.start] for tensors, each in runs for _, part in each])
-
     def _seen(self) -> list[bytes]:
-        return [view.tobytes() for runs in self._runs.values() for view, _ in runs]
-
-    def _note(self) -> None:
-        self._places, self._known = self._firsts(), self._seen()
+        return [view.tobytes() for view, _, _ in self._runs]
 
     @property
     def touched(self) -> bool:
         """Whether somebody else wrote to them, or moved them."""
-        return self._firsts() != self._places or self._known != self._seen()
+        return addresses(self._firsts) != self._places or self._known != self._seen()
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -87,9 +85,9 @@ class Counters:
         after = {**self._vectors, **{name: np.array(each) for name, each in carried.items()}}
         if "step" in after:
             after["step"] = after["step"] + (True if all(active) else np.array(active))
-        views = [(name, *run) for name, runs in self._runs.items() for run in runs]
-        parts = [after[name][part].astype(view.dtype) for name, view, part in views]
-        writes = [write(view, each) for (_, view, _), each in zip(views, parts, strict=True)]
+        views = [view for view, _, _ in self._runs]
+        parts = [after[name][part].astype(view.dtype) for view, name, part in self._runs]
+        writes = list(map(write, views, parts))
         return writes + put(self, _vectors=after, _known=[part.tobytes() for part in parts])
 
 
