@@ -1,31 +1,32 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-This file, cuda_driver.py, cuda_memory.py and primitives.py are all that another CUDA compiler for
-Python would have to replace.
+This file, cuda_compiler.py, cuda_driver.py, cuda_memory.py and primitives.py are all that another
+CUDA compiler for Python would have to replace.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from inspect import signature
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
+from . import cuda_compiler
 from .blocks import LANES
+from .cuda_compiler import assembled, declared
+from .cuda_compiler import missing as missing
+from .cuda_compiler import ptx as ptx
 from .cuda_queue import SIMULATED as SIMULATED
 from .cuda_queue import driver, work
 from .scalars import larger, smaller
 
-RECIPE = None if SIMULATED else Path(__file__).read_text()  # what a kernel is made with
+FILES = __file__, cuda_compiler.__file__
+RECIPE = None if SIMULATED else "".join(Path(file).read_text() for file in FILES)  # of a kernel
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
-# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
-OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
 
 if SIMULATED and not TYPE_CHECKING:
     from .python import Memory as Addressed
@@ -35,9 +36,6 @@ if SIMULATED and not TYPE_CHECKING:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
 
 else:
-    from numba.cuda import dispatcher
-    from numba.cuda.cudadrv import nvvm
-
     from .primitives import Memory as Addressed
     from .primitives import shared
 
@@ -52,7 +50,7 @@ else:
 
 
 def jit(function: Any, module: str) -> Any:
-    callee = cuda.jit(device=True, **OPTIONS)(function)
+    callee = declared(function, device=True)
     return callee if SIMULATED or not function.__defaults__ else _filling(callee)
 
 
@@ -107,7 +105,7 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return cuda.jit(**OPTIONS)(function)
+    return declared(function)
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
@@ -122,51 +120,9 @@ def loaded(kernel: Any) -> Any:
     if SIMULATED:
         return kernel
     driver.bind()
-    with _as_written():
-        made = kernel.compile((types.int64,))
-    return driver.function(made)
+    return driver.function(assembled(kernel))
 
 
 def warm(kernel: Any) -> None:
     """Compile a kernel for the device."""
     loaded(kernel)
-
-
-def ptx(function: Any, capability: tuple[int, int]) -> str:
-    """The text of a kernel for a compute capability; no device is needed."""
-    with _without_device(capability), _as_written():
-        text, _ = cuda.compile_ptx(function.py_func, (types.int64,), cc=capability)
-    return str(text)
-
-
-@contextmanager
-def _as_written() -> Iterator[None]:
-    """Let every operation round once, as on the CPU: the compiler of CUDA would join a product and
-    a sum, and Numba has no switch for it."""
-    with dispatcher.global_compiler_lock:
-        compile_ir = nvvm.compile_ir
-        nvvm.compile_ir = partial(compile_ir, fma=False)
-        try:
-            yield
-        finally:
-            nvvm.compile_ir = compile_ir
-
-
-def missing() -> str:
-    """Why nothing can be compiled here, or an empty string."""
-    try:
-        cuda.compile_ptx(lambda: None, (), cc=(9, 0))
-    except Exception as error:
-        return str(error).strip().partition("\n")[0] or type(error).__name__
-    return ""
-
-
-@contextmanager
-def _without_device(capability: tuple[int, int]) -> Iterator[None]:
-    """Tell the compiler of device functions a capability; by itself it would ask a device."""
-    asked = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = asked
