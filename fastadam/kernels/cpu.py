@@ -48,7 +48,7 @@ word = primitives.Memory(()).integer
 
 class Memory(primitives.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
-    wide, lanes = None, 1
+    wide = warps = None
 
 
 def compiled(function: Callable[[int], None]) -> Any:

@@ -15,29 +15,37 @@ from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
 from . import cuda_compiler
-from .blocks import LANES
 from .cuda_compiler import assembled, declared
 from .cuda_compiler import missing as missing
 from .cuda_compiler import ptx as ptx
 from .cuda_queue import SIMULATED as SIMULATED
 from .cuda_queue import driver, work
 from .scalars import larger, smaller
+from .warps import Lanes
 
 FILES = __file__, cuda_compiler.__file__
 RECIPE = None if SIMULATED else "".join(Path(file).read_text() for file in FILES)  # of a kernel
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 
+WARP = 32  # threads, of which each can have numbers of the others' registers
+
 if SIMULATED and not TYPE_CHECKING:
+    from .cuda_simulated import exchange, fetch, meet
     from .python import Memory as Addressed
     from .python import swap
+
+    WARP = 2
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
 
 else:
     from .primitives import Memory as Addressed
-    from .primitives import shared
+    from .primitives import exchange, fetch, shared
+
+    def meet() -> None:
+        cuda.syncwarp()
 
     def swap(value: Any, compute: str = "float64") -> Any:
         """What stands for a value that a rule refers to: a float takes the dtype of the
@@ -70,14 +78,21 @@ def _filling(callee: Any) -> Any:
     return callee
 
 
+def lane() -> int:
+    return cuda.threadIdx.x % WARP  # type: ignore[no-any-return]
+
+
+def blocks(start: int, stop: int, length: int) -> range:
+    """Where the blocks of elements begin that a warp takes of those of a thread block."""
+    first = start + length * (cuda.threadIdx.x // WARP)
+    return range(first, stop, length * (THREADS // WARP))
+
+
 class Memory(Addressed):
-    """Access to global memory, and how a grid shares the work.
+    """Access to global memory, and how a grid shares the work."""
 
-    Attributes:
-        lanes: how many threads fold what a block is packed from; the others wait.
-    """
-
-    space, lanes = 1, LANES
+    space = 1
+    warps = Lanes(WARP, lane, exchange, fetch, meet, blocks)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         super().__init__(names, group)

@@ -47,7 +47,7 @@ class Memory:
     share = staticmethod(range)
     wait = staticmethod(wait)
     wide: Any = None
-    lanes = 1
+    warps: Any = None
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group
