@@ -5,7 +5,7 @@ CUDA compiler for Python would have to replace.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
 from . import cuda_compiler
-from .cuda_compiler import assembled, declared
+from .cuda_cache import code_for
+from .cuda_compiler import code_of, declared
 from .cuda_compiler import missing as missing
 from .cuda_compiler import ptx as ptx
 from .cuda_queue import SIMULATED as SIMULATED
@@ -27,6 +28,9 @@ FILES = __file__, cuda_compiler.__file__
 RECIPE = None if SIMULATED else "".join(Path(file).read_text() for file in FILES)  # of a kernel
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
+RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
+_KNOWN = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
+BOUNDS: dict[str, Any] = {"launch_bounds": (THREADS, RESIDENT)} if _KNOWN else {}
 
 WARP = 32  # threads, of which each can have numbers of the others' registers
 
@@ -120,7 +124,7 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return declared(function)
+    return declared(function, **BOUNDS)
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
@@ -135,7 +139,12 @@ def loaded(kernel: Any) -> Any:
     if SIMULATED:
         return kernel
     driver.bind()
-    return driver.function(assembled(kernel))
+    code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
+    kept = code()
+    try:
+        return driver.function(*kept)
+    except RuntimeError:  # a file that is whole, but nothing that this device could load
+        return driver.function(*code(fresh=True))
 
 
 def warm(kernel: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
+from .cuda_cache import Code
 from .cuda_queue import SIMULATED
 
 # What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
@@ -82,8 +83,17 @@ def ptx(function: Any, capability: tuple[int, int]) -> str:
 def binary(function: Any, capability: tuple[int, int]) -> bytes:
     """The machine code that a device of a compute capability would load; no device is needed, but
     NVIDIA's linker (`nvidia-nvjitlink`)."""
-    linked = _library(function, capability).get_cubin(capability)
-    return bytes(getattr(linked, "code", linked))
+    return _linked(_library(function, capability), capability).binary
+
+
+def code_of(function: Any) -> Code:
+    """The machine code of a kernel for the device at hand."""
+    return _linked(assembled(function)._codelibrary, None)
+
+
+def _linked(library: Any, capability: tuple[int, int] | None) -> Code:
+    linked = library.get_cubin(capability)
+    return Code(library._entry_name, bytes(getattr(linked, "code", linked)))
 
 
 @lru_cache(maxsize=1)
