@@ -312,6 +312,12 @@ def test_only_runs_can_be_taken(part):
         zeros(6, np.float32).reshape(2, 3)[1:2]
 
 
+def test_warmup_on_a_device():
+    fa.warmup(fa.SGD, device="cuda")
+    with pytest.raises(ValueError, match="device='cuda' is not where this SGD runs"):
+        fa.warmup(fa.SGD(np.ones(3, np.float32)), device="cuda")
+
+
 def test_a_step_gives_no_memory_back(monkeypatch):
     """The driver would wait for the device, whenever garbage happens to be collected."""
     rooms = [np.zeros(3) for _ in range(2)]

@@ -29,8 +29,7 @@ RECIPE = None if SIMULATED else "".join(Path(file).read_text() for file in FILES
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
-_KNOWN = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
-BOUNDS: dict[str, Any] = {"launch_bounds": (THREADS, RESIDENT)} if _KNOWN else {}
+BOUNDED = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
 
 WARP = 32  # threads, of which each can have numbers of the others' registers
 
@@ -124,7 +123,7 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return declared(function, **BOUNDS)
+    return declared(function, **({"launch_bounds": (THREADS, RESIDENT)} if BOUNDED else {}))
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:

@@ -50,8 +50,6 @@ class Table:
         serial: launches the kernel in this thread.
     """
 
-    length_of_chunks = staticmethod(chunk_length)
-
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
@@ -66,6 +64,9 @@ class Table:
         self._kept: list[Any] = []  # what launches hold the addresses of
         self._small = elements < threads.SERIAL_BELOW
         self.serial = partial(kernel.run, self._tasks(1).ctypes.data)
+
+    def length_of_chunks(self, elements: int) -> int:
+        return chunk_length(elements)
 
     def _write_records_into(self, room: Any) -> None:
         self.records, self.pack = room, partial(self.kernel.record.pack_into, room)
