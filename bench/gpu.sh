@@ -28,6 +28,7 @@ try:
     from numba import cuda
     assert sys.version_info >= (3, 10), "Python is older than 3.10"
     assert tuple(map(int, numba.__version__.split(".")[:2])) >= (0, 61), "Numba is older than 0.61"
+    assert hasattr(numpy, "row_stack"), "numba-cuda 0.30 needs numpy<2.5"
     if not cuda.is_available():
         raise RuntimeError("Numba finds no GPU: " + str(getattr(cuda, "cuda_error", lambda: "")()))
 except Exception as error:
@@ -42,7 +43,7 @@ install() {
     local cuda major
     cuda=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
     cuda=${cuda:-13.0} major=${cuda%%.*}
-    "$python" -m pip install -q "numba>=0.61" "numpy>=2.0" "numba-cuda[cu$major]" \
+    "$python" -m pip install -q "numba>=0.61" "numpy>=2.0,<2.5" "numba-cuda[cu$major]" \
         "cuda-toolkit==$cuda.*" "pytest>=8" || return
     "$python" -m pip install -q matplotlib rich ml_dtypes ||
         echo "going on without chart, progress bar or bfloat16"

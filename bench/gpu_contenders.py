@@ -184,7 +184,7 @@ def _limit(name: str, memory: Memory) -> Contender:
 
 def each(operation: Callable[..., Any]) -> Callable[..., None]:
     """Compile `operation(i, out, x, factor)` over all elements of `out`."""
-    compiled = cuda.jit(device=True)(operation)
+    compiled = cuda.jit(operation, device=True)
 
     @cuda.jit
     def kernel(out, x, factor):

@@ -47,6 +47,17 @@ def target_of(array: Any) -> ModuleType:
     return cuda
 
 
+def _target_for(device: str | None) -> ModuleType:
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda'")
+    if device != "cuda":
+        return default_target()
+    from .kernels import cuda, cuda_memory
+
+    cuda_memory.number()  # refuses where there is none
+    return cuda
+
+
 def alike(keys: Iterable[Any]) -> dict[Any, list[int]]:
     """The places of each key."""
     places: dict[Any, list[int]] = {}
@@ -87,7 +98,7 @@ def kept_for(names: tuple[str, ...], formats: Formats) -> dict[str, Kept]:
     return {array.name: array for array in arrays}
 
 
-def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
+def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) -> None:
     """Compile ahead, or load from the disk cache, what a first step would.
 
     Args:
@@ -95,9 +106,12 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
             for the parameters they hold; default Adam and AdamW.
         dtype: of parameters and gradients, for classes: "float32" (default), "float64", "bfloat16"
             or "float16".
+        device: where classes are to run: "cpu" (default) or "cuda".
 
     Raises:
         TypeError: for another dtype, and for what is no optimizer.
+        ValueError: for another device, or one where an instance does not run.
+        RuntimeError: if there is no such device.
 
     Examples:
         >>> import fastadam as fa
@@ -108,6 +122,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     name = dtype_name(dtype)
     if not isinstance(name, str) or name not in FLOAT:
         raise TypeError(f"warmup(): dtype={name} is not supported; give {' or '.join(FLOAT)}")
+    target = _target_for(device)
     for optimizer in optimizers or (family.Adam, family.AdamW):
         rule = getattr(optimizer, "rule", None)
         if not isinstance(rule, Rule):
@@ -116,9 +131,13 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
                 "fastadam.AdamW, or one that holds arrays"
             )
         if isinstance(optimizer, type):
-            kernels = [kernel_for(rule, Formats.alike(name))]
+            kernels = [kernel(rule, streams(rule, (), Formats.alike(name)), target)]
         else:
             kernels = optimizer._kernels()
+            if device and any(made.target is not target for made in kernels):
+                raise ValueError(
+                    f"device={device!r} is not where this {optimizer._name} runs; leave device out"
+                )
         for made in kernels:
             made.target.warm(made.run)
 

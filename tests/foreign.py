@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastadam.kernels.storage import COLUMNS, SCRATCH, Column, Elementwise, Pieces
+from fastadam.kernels.packing import in_scratch
+from fastadam.kernels.storage import COLUMNS, Coding, Column, Elementwise
 
 u16, u32, i8, f32 = np.uint16, np.uint32, np.int8, np.float32
 _16, _1, _BIAS = u32(16), u32(1), u32(0x7FFF)
@@ -25,35 +26,41 @@ BFLOAT16 = Elementwise("bf16", "uint16", "float32", bf16_to_f32, f32_to_bf16)
 
 @dataclass(frozen=True)
 class Int8:
-    """int8 codes with a float32 scale per block; new values wait in scratch until it is known."""
+    """int8 codes with a float32 scale per block, the largest magnitude in it."""
 
+    block: int = 256
     tag = "q8"
     compute = "float32"
-    stored = (Column("int8"), Column("float32", 256))
-    block = 256
+
+    @property
+    def stored(self):
+        return Column("int8"), Column("float32", self.block)
 
     def pieces(self, memory, name, column, scratch):
-        get, put = memory.access(np.dtype("float32"), name + ".scratch")
         load, store = memory.access(np.dtype("int8"), name)
         load_scale, store_scale = memory.access(np.dtype("float32"), name + ".scale")
-        share, slot, offset = memory.share, COLUMNS + column, 4 * scratch
-        tiny, step, top_code, half = f32(1e-30), f32(1 / 127), f32(127), f32(0.5)
+        slot, tiny, step = COLUMNS + column, f32(1e-30), f32(1 / 127)
+        top_code, half = f32(127), f32(0.5)
 
-        def pack(at, count):
-            fresh, top = at[SCRATCH] + offset, tiny
-            for i in share(count):
-                top = max(top, abs(get(fresh, i)))
-            for i in share(count):
-                scaled = get(fresh, i) / top * top_code
-                store(at[slot], i, i8(scaled + (half if scaled > f32(0) else -half)))
-            store_scale(at[slot + 1], 0, top)
+        def encode(at, i, value, settled):
+            scaled = value / settled[0] * top_code
+            store(at[slot], i, i8(scaled + (half if scaled > f32(0) else -half)))
 
-        return Pieces(
-            lambda at, i: f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0),
-            (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
-            (pack,),
-            scratch=self.block,
+        coding = Coding(
+            "float32",
+            f32,
+            lambda value: (abs(value),),
+            lambda one, other: (max(one[0], other[0]),),
+            lambda at, joined: (max(joined[0], tiny),),
+            1,
+            encode,
+            lambda at, settled: store_scale(at[slot + 1], 0, settled[0]),
         )
+
+        def read(at, i):
+            return f32(load(at[slot], i)) * step * load_scale(at[slot + 1], 0)
+
+        return in_scratch(memory, name, read, coding, self.block, scratch)
 
 
 def halved(grad, extra):

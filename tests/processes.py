@@ -11,15 +11,21 @@ def python(code: str, *, cwd: Path | None = None, **env: str) -> subprocess.Comp
     return run("-W", "error", "-c", code, cwd=cwd, **env)
 
 
-def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments."""
+def run(
+    *words: str | Path, cwd: Path | None = None, timeout: float = 240, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments. PYTHONPATH goes before what there is of it, where the rest
+    of what the tests need may come from."""
+    if "PYTHONPATH" in env:
+        paths = filter(None, (env["PYTHONPATH"], os.environ.get("PYTHONPATH")))
+        env["PYTHONPATH"] = os.pathsep.join(paths)
     return subprocess.run(
         [sys.executable, *words],
         capture_output=True,
         text=True,
         cwd=cwd,
         env={**os.environ, **env},
-        timeout=240,
+        timeout=timeout,
         check=False,
     )
 

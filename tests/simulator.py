@@ -4,6 +4,9 @@ The simulator has to be chosen before Numba is imported: test_cuda.py runs this 
 its own. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator.py
 """
 
+import sys
+
+import foreign
 import numpy as np
 import pytest
 from cases import CASES, DEFAULTS, FORMATS, Case
@@ -176,6 +179,31 @@ def test_sums_of_blocks(dtype, option, length):
     )
     rule, sizes = staged(square, option), (*SMALL, *LARGE)
     same_bits(rule, strs, sizes, length=length, offsets=(0, 1), steps=1)
+
+
+def test_warps_of_a_device(monkeypatch):
+    """As many lanes as there are, and two warps of them: sums and int8 have the same bits."""
+    lanes = cuda.Memory.warps._replace(width=32)
+    for module, name, value in (
+        (cuda, "WARP", 32),
+        (cuda, "THREADS", 64),
+        (cuda.Memory, "warps", lanes),
+        (sys.modules[__name__], "THREADS", 64),
+    ):
+        monkeypatch.setattr(module, name, value)
+    sums = (Stream("param", Sums(), "w"), Stream("grad", FLOAT["float32"], "r"))
+    same_bits(square, sums, (2048, 1023, 129, 17), length=2048, offsets=(0, 1), steps=1)
+    rule, strs, hyper = parts(DEFAULTS[0], FORMATS["int8 state"])
+    same_bits(rule, strs, (600, 37), hyper=hyper, steps=1)
+
+
+@pytest.mark.parametrize("block", [32, 256, 2048])
+def test_foreign_blocks(block):
+    """By warps, or, where a block is too long for registers, by a team of threads."""
+    rule, (param, grad, *states), hyper = parts(DEFAULTS[0])
+    coded = [state._replace(storage=foreign.Int8(block)) for state in states]
+    strs = (param, grad._replace(storage=foreign.BFLOAT16), *coded)
+    same_bits(rule, strs, (300, 5), hyper=hyper, offsets=(0, 1), length=2048, steps=1)
 
 
 def test_a_misaligned_group_would_be_noticed():

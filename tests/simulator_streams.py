@@ -3,7 +3,9 @@
 Run by test_cuda.py. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_streams.py
 """
 
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from fastadam.kernels import cuda, cuda_memory, factory
 from fastadam.kernels.cuda_driver import LEGACY
 from fastadam.kernels.cuda_queue import driver
 from fastadam.memory.device import DeviceArray
+from fastadam.memory.streams import stream_of_torch
 
 # np.errstate does not reach the threads of the simulator
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
@@ -465,3 +468,30 @@ def test_flags_that_are_none_are_refused():
     assert opt.step(grad).step == 8
     driver.finish_all()
     assert param.values.tolist() == [-7] * 3
+
+
+def test_a_stream_is_asked_for_once_in_a_step():
+    """An array may take its time to say it, and PyTorch does."""
+    asked = []
+
+    class Asked(Foreign):
+        @property
+        def __cuda_array_interface__(self):
+            asked.append(self)
+            return super().__cuda_array_interface__
+
+    values, grad = Asked(np.ones(3, np.float32), OURS), Asked(np.ones(3, np.float32), OURS)
+    opt = fa.SGD(values, lr=1.0)
+    for _ in range(2):
+        opt.step(grad)
+    asked.clear()
+    opt.step(grad)
+    assert asked.count(values) == 2  # an array of no known kind also says where it is
+
+
+def test_the_stream_of_torch_is_a_handle(monkeypatch):
+    torch = SimpleNamespace(_C=SimpleNamespace())
+    torch._C._cuda_getCurrentRawStream = {0: 0, 1: OURS}.__getitem__
+    torch._C._cuda_getDevice = lambda: 1
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert [stream_of_torch(), stream_of_torch(1), stream_of_torch(0)] == [OURS, OURS, LEGACY]

@@ -6,6 +6,7 @@ Run by test_cuda.py. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_walk
 import copy
 import math
 import pickle
+import weakref
 
 import ml_dtypes
 import numpy as np
@@ -14,8 +15,8 @@ from cases import DEFAULTS
 from numba import cuda as numba_cuda
 
 import fastadam as fa
-from fastadam.kernels import cuda, factory
-from fastadam.memory.device import DeviceArray, Late, zeros
+from fastadam.kernels import cuda, cuda_memory, factory
+from fastadam.memory.device import DeviceArray, Late, new_turn, zeros
 
 # np.errstate does not reach the threads of the simulator
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
@@ -309,3 +310,23 @@ def test_only_runs_can_be_taken(part):
         zeros(6, np.float32)[part]
     with pytest.raises(IndexError, match=r"np\.asarray"):
         zeros(6, np.float32).reshape(2, 3)[1:2]
+
+
+def test_warmup_on_a_device():
+    fa.warmup(fa.SGD, device="cuda")
+    with pytest.raises(ValueError, match="device='cuda' is not where this SGD runs"):
+        fa.warmup(fa.SGD(np.ones(3, np.float32)), device="cuda")
+
+
+def test_a_step_gives_no_memory_back(monkeypatch):
+    """The driver would wait for the device, whenever garbage happens to be collected."""
+    rooms = [np.zeros(3) for _ in range(2)]
+    dropped = weakref.ref(rooms[0])
+    monkeypatch.setattr(cuda_memory, "_allocated", lambda nbytes: (0, rooms.pop(0)))
+    (_, owner), (_, other) = (cuda_memory.allocate(24) for _ in range(2))
+    with new_turn():
+        del owner
+        assert dropped() is not None
+    assert dropped() is not None
+    del other
+    assert dropped() is None

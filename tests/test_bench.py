@@ -4,7 +4,6 @@ import argparse
 import gc
 import importlib.util
 import os
-import subprocess
 import sys
 from functools import partial
 from itertools import pairwise
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
-from processes import output
+from processes import output, run
 
 from fastadam import optimizers
 from fastadam.bench import contenders, kinds, machine, passes, report, tables, timing, validation
@@ -693,14 +692,7 @@ SCRIPT = ROOT / "bench/gpu.py"
 
 def script(*arguments):
     """Run the benchmark for GPUs in a process of its own."""
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run(SCRIPT, *arguments, timeout=300, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")
 
 
 def test_gpu_script_in_the_simulator(tmp_path):

@@ -1,29 +1,35 @@
 """Kernels for CUDA without a GPU: in the simulator, and as PTX."""
 
+import os
 import re
-import shutil
-import subprocess
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS, FORMATS
-from processes import run
+from machine import (
+    CAPABILITY,
+    KERNELS,
+    SINGLE,
+    Update,
+    code_of,
+    compiled,
+    row,
+    table,
+    versions,
+)
+from processes import output, run
 
 import fastadam as fa
-from fastadam.kernels import cuda, cuda_driver, factory, gate
-from fastadam.kernels.blocks import Sums
+from fastadam.kernels import cuda, cuda_cache, cuda_compiler, cuda_driver, factory, gate
 from fastadam.kernels.compose import Stream
-from fastadam.kernels.formats import FLOAT, ROUND, Formats
-from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import WHOLE, Elementwise
-from fastadam.norm import factor, square
+from fastadam.kernels.formats import FLOAT, Formats
+from fastadam.kernels.stages import streams
+from fastadam.kernels.storage import Elementwise
+from fastadam.norm import factor
 
 HERE = Path(__file__).parent
-CAPABILITY = (9, 0)
-SINGLE = Formats.alike("float32")
-ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
 
 
 @pytest.mark.parametrize("of", ["", "_walk", "_streams", "_torch"])
@@ -40,6 +46,13 @@ def test_in_the_simulator(of):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_other_processes_import_what_this_one_can(monkeypatch):
+    """Packages may come from PYTHONPATH alone; a test that adds to it keeps them."""
+    monkeypatch.setenv("PYTHONPATH", "there")
+    code = "import os; print(os.environ['PYTHONPATH'])"
+    assert output(code, PYTHONPATH="here").split(os.pathsep) == ["here", "there"]
 
 
 def test_the_driver_is_called_as_it_wants(monkeypatch):
@@ -59,6 +72,12 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
     monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
     driver = cuda_driver.Driver()
     driver._call = Library()
+    device = SimpleNamespace(compute_capability=(9, 0))
+    monkeypatch.setattr(
+        cuda_driver.cuda, "current_context", lambda: SimpleNamespace(device=device), raising=False
+    )
+    assert driver.describe() == "compute capability 9.0, driver 0"
+    driver.function("entry", b"code")
     driver.launch(5, 1, 32, driver.arguments(7), 1)
     driver.copy_in(1, 2, 3, 1)
     driver.copy_out(1, 2, 3, 1)
@@ -86,49 +105,69 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
         driver.launch(5, 1, 32, driver.arguments(7), 1)
 
 
-def rules():
-    """Every rule there is, once: many variants differ in their constants only."""
-    found = {}
-    for case in CASES:
-        made = case.optimizer.__new__(case.optimizer)
-        rule = made.variant(case.optimizer.defaults | case.hyper)
-        found.setdefault(rule, pytest.param(rule, id=case.id))
-    return found.values()
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1])
 
 
-def ptx(rule, streams):
-    return cuda.ptx(factory.kernel(rule, streams, cuda).run, CAPABILITY)
+def changed(path):
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-def assembled(text, tmp_path):
-    """What ptxas says of a kernel; nothing where there is none, or it is older than the PTX."""
-    ptxas = shutil.which("ptxas")
-    source = tmp_path / "kernel.ptx"
-    source.write_text(text)
-    if ptxas is None:
-        return None
-    command = [ptxas, "-v", "-arch=sm_90", "-o", str(tmp_path / "kernel.cubin"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Unsupported .version" in done.stderr:
-        return None
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+def of_another_kernel(path):
+    code = cuda_cache.Code("other", b"other")
+    cuda_cache._write(path.parent, path.name, "other", code)
 
 
-def check(text, arrays, tmp_path, *, shared=False):
+def in_the_way(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [cut_off, changed, of_another_kernel, Path.unlink, in_the_way])
+def test_machine_code_on_disk(spoil, tmp_path, monkeypatch):
+    """It is made once, and again when a file is not what it should be."""
+    monkeypatch.setattr(cuda_cache.config, "CACHE_DIR", str(tmp_path))
+    code, made = cuda_cache.Code("entry", b"\x7fELF\n\0code"), []
+
+    def make():
+        made.append(code)
+        return code
+
+    def ask(device="9.0", fresh=False):
+        assert cuda_cache.code_for("kernel_0123", device, make, fresh) == code
+        return len(made)
+
+    assert [ask(), ask(), ask("8.0"), ask("8.0"), ask(fresh=True), ask()] == [1, 1, 2, 2, 3, 3]
+    files = [*tmp_path.glob("*/kernel_0123-*.cubin")]
+    assert len(files) == 2
+    for path in files:
+        spoil(path)
+    assert ask() == 4
+    assert not [*tmp_path.glob("*/*.cubin.*")]  # pieces of files
+
+
+def test_machine_code_without_a_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda_cache.config, "CACHE_DIR", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    code = cuda_cache.Code("entry", b"code")
+    assert cuda_cache.code_for("kernel", "9.0", lambda: code) == code
+
+
+def made(rule, streams):
+    """A kernel, and its PTX."""
+    run = factory.kernel(rule, streams, cuda).run
+    return run, cuda.ptx(run, CAPABILITY)
+
+
+def check(text, arrays):
     """What holds for every kernel; `arrays` are the sizes of a number of each."""
     head, body = text.split("{", 1)
     assert head.count(".param") == 1
     assert not re.search(r"\bcall|\.extern|[.]local\b", text), "calls, or registers in memory"
-    assert (".shared" in text) == shared
+    assert ".shared" not in text
     masks = {min(16, 4 * size) - 1 for size in arrays}
     for mask in masks:
         assert re.search(rf"and\.b64\s+\S+ \S+ {mask};", body), "alignment is not looked at"
-    report = assembled(text, tmp_path)
-    if report is not None:
-        assert " 0 bytes spill stores" in report, report
-        registers = int(re.search(r"Used (\d+) registers", report)[1])
-        assert registers <= 128, "two blocks of 256 threads would not fit"
 
 
 def check_rounding(text):
@@ -151,93 +190,154 @@ VECTORS = {"float32": "v4.f32", "float64": "v2.f64", "uint16": "v4.u16", "int16"
 VECTORS |= {"uint8": "v4.u8", "int8": "v4.u8"}  # sixteen bytes at most
 
 
-def check_update(rule, options, formats, tmp_path):
-    options += formats.options
-    strs = streams(rule, options, formats)
-    text = ptx(staged(rule, options), strs)
-    check(text, sizes(strs), tmp_path, shared=any(s.storage.block < WHOLE for s in strs))
+def check_update(text, update):
+    rule, _, formats = update
+    _, strs = update.parts
+    check(text, sizes(strs))
     for stream in strs:
         for column in stream.storage.stored:
             if column.per == 1 and stream.mode != "w":
                 assert f"ld.global.{VECTORS[column.dtype]}" in text, stream
-            if stream.storage.block == WHOLE and column.per == 1 and "w" in stream.mode:
+            if column.per == 1 and "w" in stream.mode:
                 assert f"st.global.{VECTORS[column.dtype]}" in text, stream
     if formats.compute == "float32":
         assert not re.search(r"\.f64\b", text), "arithmetic in another precision"
     assert not re.search(r"\.approx|\.full|\.ftz", text), "arithmetic of less precision"
+    if formats == Formats.alike("float64"):
+        assert not re.search(r"\.f32\b", text), "arithmetic in another precision"
+    if update == (rule, (), SINGLE):
+        loads, stores = (len(re.findall(rf"{op}\.global\.v4\.f32", text)) for op in ("ld", "st"))
+        reads, writes = 2 + len(rule.state), 1 + len(rule.state)
+        assert loads * writes == stores * reads  # however often the loop is unrolled
+        assert loads % reads == 0
     check_rounding(text)
-    return text
 
 
-@pytest.mark.ptx
-@pytest.mark.parametrize("rule", rules())
-def test_every_rule_moves_four_at_once_without_doubles(rule, tmp_path):
-    text = check_update(rule, (), SINGLE, tmp_path)
-    loads, stores = (len(re.findall(rf"{what}\.global\.v4\.f32", text)) for what in ("ld", "st"))
-    reads, writes = 2 + len(rule.state), 1 + len(rule.state)
-    assert loads * writes == stores * reads  # however often the loop is unrolled
-    assert loads % reads == 0
-
-
-@pytest.mark.ptx
-@pytest.mark.parametrize("formats", FORMATS.values(), ids=FORMATS)
-def test_every_format_moves_four_at_once(formats, tmp_path):
-    check_update(fa.AdamW.rule, (), formats, tmp_path)
-
-
-@pytest.mark.ptx
-@pytest.mark.parametrize("case", DEFAULTS[:2] + DEFAULTS[-1:], ids=lambda case: case.id)
-def test_all_options_at_once(case, tmp_path):
-    text = check_update(case.optimizer.rule, ALL, SINGLE, tmp_path)
-    assert "ld.global.v4.u8" in text  # the mask
-    assert "st.global.v4.u16" in text  # the copy in bfloat16
-
-
-@pytest.mark.ptx
-@pytest.mark.parametrize("case", DEFAULTS[::3], ids=lambda case: case.id)
-def test_float64_is_float64_throughout(case, tmp_path):
-    text = check_update(case.optimizer.rule, (), Formats.alike("float64"), tmp_path)
-    assert not re.search(r"\.f32\b", text), "arithmetic in another precision"
-
-
-@pytest.mark.ptx
-def test_sums_are_made_in_shared_memory(tmp_path):
-    strs = (Stream("param", Sums(), "w"), Stream("grad", FLOAT["float32"], "r"))
-    text = ptx(square, strs)
-    check(text, [4], tmp_path, shared=True)
-    assert "bar.sync" in text
-    assert "ld.global.v4.f32" in text
+def check_norm(text):
+    check(text, [])
+    assert re.search(r"ld\.global\.v[24]\.", text)
+    assert "shfl.sync" in text
     assert "add.rn.f64" in text
     check_rounding(text)
 
 
 @pytest.mark.ptx
-def test_what_stands_before_launches_is_small(tmp_path):
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel(name):
+    """Of every rule, format and option: groups of neighbours move at once, nothing is rounded more
+    or less than on the CPU, and a device needs what the committed table says."""
+    run, kernel = compiled(name), KERNELS[name]
+    text = cuda.ptx(run, CAPABILITY)
+    if isinstance(kernel, Update):
+        check_update(text, kernel)
+    else:
+        check_norm(text)
+    code = code_of(run)
+    found = row(name, code)
+    assert not code.count("BAR", within=code.hot), "threads wait for each other in the loop"
+    assert found["spills"] == "0", "registers in memory"
+    assert code.registers <= 128, "two blocks of 256 threads would not fit"
+    compilers, rows = table()
+    if compilers == versions():
+        assert found == rows[name], "if this is meant: python tests/machine.py"
+
+
+@pytest.mark.ptx
+def test_the_table_of_machine_code():
+    """It has a row for each kernel, and holds what is asked of them."""
+    _, rows = table()
+    assert [*rows] == [*KERNELS]
+    assert float(rows["AdamW in int8 state"]["per element"]) <= 130
+    assert float(rows["norm of float32"]["per element"]) <= 25
+
+
+@pytest.mark.ptx
+def test_what_stands_before_launches_is_small():
     """The factor of a clip, and the gate that lets a step happen."""
     text = cuda.ptx(gate.compiled(), CAPABILITY)
     assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "bar.sync" in text
     check_rounding(text)
-    assembled(text, tmp_path)
     storage = Elementwise("factor", "float32", "float64", encode=np.float32)
-    text = ptx(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    _, text = made(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
     assert "sqrt.rn.f64" in text
     check_rounding(text)
 
 
 @pytest.mark.ptx
-def test_an_argument_may_be_left_out(tmp_path):
+def test_an_argument_may_be_left_out():
     """`max` of three is a function of two with one more, which a caller may leave out."""
 
     def three(param, grad, state, h):
         return max(param - grad, -3.0, h.lr), state
 
-    check_update(fa.rule(hyper=("lr",))(three), (), SINGLE, tmp_path)
+    update = Update(fa.rule(hyper=("lr",))(three))
+    _, text = made(*update.parts)
+    check_update(text, update)
 
 
 @pytest.mark.ptx
 def test_other_capabilities():
     rule = fa.SGD.rule
-    made = factory.kernel(rule, streams(rule, (), Formats.alike("float32")), cuda)
+    run, _ = made(rule, streams(rule, (), SINGLE))
     for capability in ((7, 5), (8, 0)):
-        assert f".target sm_{capability[0]}{capability[1]}" in cuda.ptx(made.run, capability)
+        assert f".target sm_{capability[0]}{capability[1]}" in cuda.ptx(run, capability)
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize("optimizer", [fa.SGD, fa.Lion], ids=lambda each: each.__name__)
+def test_nothing_is_contracted_behind_the_compiler(optimizer):
+    """In the code that a device loads. Neither rule divides or takes a root, which need FMA."""
+    run, _ = made(optimizer.rule, streams(optimizer.rule, (), SINGLE))
+    code = code_of(run)
+    assert code.count("FMUL")
+    assert code.count("FADD")
+    assert not code.count("FFMA")
+
+
+def with_keywords_alone(run, monkeypatch):
+    from numba import cuda
+
+    return cuda.jit(**cuda_compiler.OPTIONS)(run.py_func)
+
+
+def with_fma(run, monkeypatch):
+    @contextmanager
+    def untold(used):
+        used.append({})
+        yield
+
+    monkeypatch.setattr(cuda_compiler, "_as_written", untold)
+    return cuda_compiler.declared(run.py_func)
+
+
+def with_fastmath(run, monkeypatch):
+    return cuda_compiler.declared(run.py_func, fastmath=True)
+
+
+@pytest.mark.ptx
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (with_keywords_alone, "lto=True"),
+        (with_fma, "fma=None, fma[.]"),
+        (with_fastmath, "fastmath=True"),
+    ],
+)
+def test_a_kernel_compiled_otherwise_is_refused(change, found, monkeypatch):
+    """What numba-cuda makes is looked at, before it is loaded."""
+    run, _ = made(fa.AdamW.rule, streams(fa.AdamW.rule, (), SINGLE))
+    with pytest.raises(RuntimeError, match=f"{found}.* bits of the CPU's; install numba-cuda=="):
+        cuda.ptx(change(run, monkeypatch), CAPABILITY)
+
+
+@pytest.mark.ptx
+def test_what_does_not_go_with_numpy_is_named():
+    code = """
+        import numpy; numpy.__dict__.pop("row_stack"); numpy.__version__ = "2.5.0"
+        from fastadam.kernels import cuda
+        print(cuda.missing())
+    """
+    code = "; ".join(line.strip() for line in code.strip().splitlines())
+    said = output(code)
+    assert "uses numpy.row_stack, which NumPy 2.5.0 does not have; run: pip install" in said

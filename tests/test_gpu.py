@@ -6,9 +6,6 @@ to nearest. Whoever sees a difference of a few units in the last place has met a
 a product and a sum, see `fastadam/kernels/cuda.py`.
 """
 
-import os
-import subprocess
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import DEFAULTS, gradients, parameters
+from processes import run
 
 import fastadam as fa
 from fastadam.kernels.formats import FLOAT
@@ -765,13 +763,6 @@ def test_a_captured_step_counts_when_it_is_replayed(torch, name, skips, library)
     """In a process of its own: a capture that fails may spoil what comes after it."""
     pytest.importorskip(library)
     root = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", CAPTURE, name, str(skips), library],
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run("-c", CAPTURE, name, str(skips), library, timeout=120, PYTHONPATH=root)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "replayed" in done.stdout

@@ -473,6 +473,9 @@ def test_warmup_compiles_classes_and_instances():
     for wrong in ("adamw", None, np.ndarray):
         with pytest.raises(TypeError, match=r"is no optimizer.*such as fastadam\.AdamW"):
             fa.warmup(wrong)
+    fa.warmup(HeavyBall, opt, device="cpu")
+    with pytest.raises(ValueError, match="device='tpu'; give 'cpu' or 'cuda'"):
+        fa.warmup(HeavyBall, device="tpu")
 
 
 def test_literals_have_the_dtype_in_plain_python_too():

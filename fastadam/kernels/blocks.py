@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .packing import in_scratch
 from .rounding import hashed
 from .scalars import larger, smaller
-from .storage import COLUMNS, SCRATCH, WHOLE, Column, Pieces
+from .storage import COLUMNS, SCRATCH, WHOLE, Coding, Column, Pieces
 
 u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
 
-LANES = 16  # at most so many threads fold a block; 32-bit words in a line of the cache
 _SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
 _INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
 _GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
@@ -38,11 +38,11 @@ class Steps(NamedTuple):
 def steps_of(scale):
     top, signed = u32(scale & _MAGNITUDE), scale >= _SIGN
     levels = _SIGNED if signed else _UNSIGNED
-    if top > _INFINITY:
-        return Steps(_NAN, _0, i32(0))
     lowest = u32(larger(top, levels) - levels)
     tail = i32(0) if lowest < _TWO_OCTAVES else i32(4)
-    return Steps(lowest, u32(levels | _SIGN) if signed else levels, tail)
+    mask = u32(levels | (_SIGN if signed else _0))
+    known = top <= _INFINITY
+    return Steps(lowest if known else _NAN, mask if known else _0, tail if known else i32(0))
 
 
 def decoded(code, scale):
@@ -93,60 +93,39 @@ class Int8:
         return np.dtype(self.compute).type(f32(value))
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
-        get, put = memory.access(np.dtype("uint32"), name + ".scratch")
         load, store = memory.access(np.dtype("uint8"), name)
         load_scale, store_scale = memory.access(np.dtype("uint32"), name + ".scale")
         load_dither, _ = memory.access(np.dtype("uint32"), name + ".number")
-        share, wait, lanes = memory.share, memory.wait, memory.lanes
-        block, offset = self.block, 4 * scratch
-        result = block + 2 * LANES  # where a block's scale is, and the key of its noise
         codes, scales, dither = COLUMNS + column, COLUMNS + column + 1, COLUMNS + column + 2
         number = np.dtype(self.compute).type
 
-        def fold(fresh, lane):
-            above, below = i32(0), _0
-            for row in range(block // lanes):
-                bits = get(fresh, lanes * row + lane)
-                above, below = larger(above, i32(bits)), larger(below, bits)
-            put(fresh, block + lane, u32(above))
-            put(fresh, block + LANES + lane, below)
-
-        def scale_of(fresh):
-            above = below = _0
-            for lane in range(lanes):
-                above = larger(above, get(fresh, block + lane))
-                below = larger(below, get(fresh, block + LANES + lane))
-            return u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
-
-        def measure(at, count):
-            fresh = at[SCRATCH] + offset
-            for i in share(block - count):
-                put(fresh, count + i, _0)
-            wait()
-            for lane in share(lanes):
-                fold(fresh, lane)
-            wait()
-            scale = scale_of(fresh)
+        def settle(at, joined):
+            above, below = joined
+            above = u32(larger(above, i32(0)))
+            scale = u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
             random = hashed(scale, load_dither(at[dither], 0), _HASH)
-            put(fresh, result, scale)
-            put(fresh, result + 1, u32(u32(random & _BELOW) | _STEP))
+            return scale, u32(u32(random & _BELOW) | _STEP)
 
-        def pack(at, count):
-            fresh = at[SCRATCH] + offset
-            scale, key = get(fresh, result), get(fresh, result + 1)
-            for i in share(count):
-                noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
-                store(at[codes], i, encoded(get(fresh, i), scale, noise))
-            for _ in share(1):
-                store_scale(at[scales], 0, scale)
-            wait()
+        def encode(at, i, bits, settled):
+            scale, key = settled
+            noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
+            store(at[codes], i, encoded(bits, scale, noise))
 
-        return Pieces(
-            lambda at, i: number(decoded(load(at[codes], i), load_scale(at[scales], 0))),
-            (lambda at, i, value: put(at[SCRATCH] + offset, i, f32(value).view(np.uint32)),),
-            (measure, pack),
-            scratch=block + 3 * LANES,
+        coding = Coding(
+            "uint32",
+            lambda value: f32(value).view(np.uint32),
+            lambda bits: (i32(bits), bits),  # the largest above zero, the largest below
+            lambda one, other: (larger(one[0], other[0]), larger(one[1], other[1])),
+            settle,
+            2,
+            encode,
+            lambda at, settled: store_scale(at[scales], 0, settled[0]),
         )
+
+        def read(at, i):
+            return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
+
+        return in_scratch(memory, name, read, coding, self.block, scratch)
 
 
 @dataclass(frozen=True)
@@ -187,9 +166,21 @@ class Sums:
                 store(at[slot], 0, get(terms, 0))
             wait()
 
+        coding = Coding(
+            "float64",
+            lambda value: value,
+            lambda term: (term,),
+            lambda one, other: (one[0] + other[0],),
+            lambda at, joined: joined,
+            1,
+            None,
+            lambda at, settled: store(at[slot], 0, settled[0]),
+            ordered=True,
+        )
         return Pieces(
             lambda at, i: zero,
             (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             (pack,),
             scratch=2 * self.block,
+            coding=coding,
         )

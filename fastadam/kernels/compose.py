@@ -10,7 +10,8 @@ import numpy as np
 
 from ..rules import Rule
 from .storage import COLUMNS, Pieces, Storage
-from .template import four_by_four, one_by_one, update_with
+from .template import block_by_block, four_by_four, one_by_one, update_with
+from .warps import Access, Waiting, by_warps, fits
 
 
 class Stream(NamedTuple):
@@ -118,15 +119,28 @@ def _aligned(one: Any, rest: Any) -> Any:
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
     """The function that updates the elements of a block."""
     element, share = _element(rule.settled), memory.share
-    read = _reading(parts)
-    single = one_by_one(read, _writing(parts), element, share)
+    read, write = _reading(parts), _writing(parts)
+    single = one_by_one(read, write, element, share)
     if memory.wide is None:
         return single
-    firsts = [part for part, _ in _laid_out(streams, memory.wide)]
+    access = _access(streams, parts, read, write, element, memory)
+    return four_by_four(single, access, share)
+
+
+def _access(
+    streams: Sequence[Stream],
+    parts: Sequence[Pieces],
+    read: Any,
+    write: Any,
+    element: Any,
+    memory: Any,
+) -> Access:
+    """How a target that moves groups of neighbours at once reaches the elements of a block."""
+    firsts = _firsts(streams, memory)
     writes = [
         (k, *pair)
         for k, (first, part) in enumerate(zip(firsts, parts, strict=True))
-        for pair in zip(first.writes, part.writes, strict=True)
+        for pair in zip(first.writes, part.writes, strict=False)
     ]
     columns = [column for stream in streams for column in stream.storage.stored]
     masks = [
@@ -134,15 +148,39 @@ def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, me
         for k, column in enumerate(columns)
         if column.per == 1
     ]
-    return four_by_four(
-        single,
+    return Access(
         _fold(_aligned, masks, lambda at: True),
         _reading(firsts),
         read,
         _fold(_write_four, writes, lambda at, i, values: None),
+        write,
         element,
-        share,
     )
+
+
+def _firsts(streams: Sequence[Stream], memory: Any) -> list[Pieces]:
+    """The pieces of each stream where the first of an aligned group is promised."""
+    return [part for part, _ in _laid_out(streams, memory.wide)]
+
+
+def _run_by_warps(
+    streams: Sequence[Stream],
+    parts: Sequence[Pieces],
+    rule: Rule,
+    memory: Any,
+    addresses: Any,
+    block: int,
+) -> Any:
+    """The function that updates a run of elements, and packs its blocks in registers."""
+    waits = [
+        Waiting(k, part.coding, first.coding)
+        for k, (part, first) in enumerate(zip(parts, _firsts(streams, memory), strict=True))
+        if part.coding and first.coding
+    ]
+    written = [part._replace(writes=()) if part.coding else part for part in parts]
+    element, read, write = _element(rule.settled), _reading(parts), _writing(written)
+    access = _access(streams, written, read, write, element, memory)
+    return by_warps(access, waits, addresses, block, memory.warps)
 
 
 def _laid_out(streams: Sequence[Stream], memory: Any) -> Iterator[tuple[Pieces, int]]:
@@ -164,14 +202,17 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..
         for k, column in enumerate(stored, start=1)
     ]
     record = record_of(rule, streams[0].storage.compute)
+    addresses = _fold(_address, columns, lambda row, first: ())
+    block = min(stream.storage.block for stream in streams)
+    if fits(parts, block, memory.warps):
+        run = _run_by_warps(streams, parts, rule, memory, addresses, block)
+    else:
+        elements, pack = _elements(streams, parts, rule, memory), _packing(parts)
+        run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
     return update_with(
-        _elements(streams, parts, rule, memory),
-        _packing(parts),
-        _fold(_address, columns, lambda row, first: ()),
+        run,
         memory.integer,
         memory.registers(record, namedtuple("Hyper", rule.hyper)),
-        memory.reserve(scratch[-1]),
-        block=min(stream.storage.block for stream in streams),
         row_size=8 * (1 + len(columns)),
         record_size=record.itemsize,
     )

@@ -49,7 +49,7 @@ word = primitives.Memory(()).integer
 class Memory(primitives.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
-    wide, lanes = None, 1
+    wide = warps = None
 
 
 def compiled(function: Callable[[int], None]) -> Any:

@@ -1,45 +1,53 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-This file, cuda_driver.py, cuda_memory.py and primitives.py are all that another CUDA compiler for
-Python would have to replace.
+This file, cuda_compiler.py, cuda_driver.py, cuda_memory.py and primitives.py are all that another
+CUDA compiler for Python would have to replace.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from inspect import signature
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
-from .blocks import LANES
+from . import cuda_compiler
+from .cuda_cache import code_for
+from .cuda_compiler import code_of, declared
+from .cuda_compiler import missing as missing
+from .cuda_compiler import ptx as ptx
 from .cuda_queue import SIMULATED as SIMULATED
 from .cuda_queue import driver, work
 from .link import recipe
 from .scalars import larger, smaller
+from .warps import Lanes
 
-RECIPE = None if SIMULATED else recipe(__spec__)  # what a kernel is made with
+RECIPE = None if SIMULATED else (recipe(__spec__), recipe(cuda_compiler.__spec__))  # of kernels
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
-# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
-OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
+RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
+BOUNDED = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
+
+WARP = 32  # threads, of which each can have numbers of the others' registers
 
 if SIMULATED and not TYPE_CHECKING:
+    from .cuda_simulated import exchange, fetch, meet
     from .python import Memory as Addressed
     from .python import swap
+
+    WARP = 2
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
 
 else:
-    from numba.cuda import dispatcher
-    from numba.cuda.cudadrv import nvvm
-
     from .primitives import Memory as Addressed
-    from .primitives import shared
+    from .primitives import exchange, fetch, shared
+
+    def meet() -> None:
+        cuda.syncwarp()
 
     def swap(value: Any, compute: str = "float64") -> Any:
         """What stands for a value that a rule refers to: a float takes the dtype of the
@@ -52,7 +60,7 @@ else:
 
 
 def jit(function: Any, module: str) -> Any:
-    callee = cuda.jit(device=True, **OPTIONS)(function)
+    callee = declared(function, device=True)
     return callee if SIMULATED or not function.__defaults__ else _filling(callee)
 
 
@@ -72,14 +80,21 @@ def _filling(callee: Any) -> Any:
     return callee
 
 
+def lane() -> int:
+    return cuda.threadIdx.x % WARP  # type: ignore[no-any-return]
+
+
+def blocks(start: int, stop: int, length: int) -> range:
+    """Where the blocks of elements begin that a warp takes of those of a thread block."""
+    first = start + length * (cuda.threadIdx.x // WARP)
+    return range(first, stop, length * (THREADS // WARP))
+
+
 class Memory(Addressed):
-    """Access to global memory, and how a grid shares the work.
+    """Access to global memory, and how a grid shares the work."""
 
-    Attributes:
-        lanes: how many threads fold what a block is packed from; the others wait.
-    """
-
-    space, lanes = 1, LANES
+    space = 1
+    warps = Lanes(WARP, lane, exchange, fetch, meet, blocks)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         super().__init__(names, group)
@@ -107,7 +122,7 @@ def nothing() -> int:
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    return cuda.jit(**OPTIONS)(function)
+    return declared(function, **({"launch_bounds": (THREADS, RESIDENT)} if BOUNDED else {}))
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
@@ -122,51 +137,14 @@ def loaded(kernel: Any) -> Any:
     if SIMULATED:
         return kernel
     driver.bind()
-    with _as_written():
-        made = kernel.compile((types.int64,))
-    return driver.function(made)
+    code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
+    kept = code()
+    try:
+        return driver.function(*kept)
+    except RuntimeError:  # a file that is whole, but nothing that this device could load
+        return driver.function(*code(fresh=True))
 
 
 def warm(kernel: Any) -> None:
     """Compile a kernel for the device."""
     loaded(kernel)
-
-
-def ptx(function: Any, capability: tuple[int, int]) -> str:
-    """The text of a kernel for a compute capability; no device is needed."""
-    with _without_device(capability), _as_written():
-        text, _ = cuda.compile_ptx(function.py_func, (types.int64,), cc=capability)
-    return str(text)
-
-
-@contextmanager
-def _as_written() -> Iterator[None]:
-    """Let every operation round once, as on the CPU: the compiler of CUDA would join a product and
-    a sum, and Numba has no switch for it."""
-    with dispatcher.global_compiler_lock:
-        compile_ir = nvvm.compile_ir
-        nvvm.compile_ir = partial(compile_ir, fma=False)
-        try:
-            yield
-        finally:
-            nvvm.compile_ir = compile_ir
-
-
-def missing() -> str:
-    """Why nothing can be compiled here, or an empty string."""
-    try:
-        cuda.compile_ptx(lambda: None, (), cc=(9, 0))
-    except Exception as error:
-        return str(error).strip().partition("\n")[0] or type(error).__name__
-    return ""
-
-
-@contextmanager
-def _without_device(capability: tuple[int, int]) -> Iterator[None]:
-    """Tell the compiler of device functions a capability; by itself it would ask a device."""
-    asked = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = asked

@@ -35,6 +35,9 @@ NO_TIMING, NON_BLOCKING, PORTABLE, RELAXED = 2, 1, 1, 2  # flags
 
 _ADDRESS, _STREAM, _EVENT = c_uint64, c_void_p, c_void_p
 _FUNCTIONS = {
+    "cuDriverGetVersion": (POINTER(c_int),),
+    "cuModuleLoadData": (POINTER(c_void_p), c_char_p),
+    "cuModuleGetFunction": (POINTER(c_void_p), c_void_p, c_char_p),
     "cuLaunchKernel": (c_void_p, *[c_uint] * 7, _STREAM, c_void_p, c_void_p),
     "cuMemcpyHtoDAsync_v2": (_ADDRESS, c_void_p, c_size_t, _STREAM),
     "cuMemcpyDtoHAsync_v2": (c_void_p, _ADDRESS, c_size_t, _STREAM),
@@ -78,7 +81,7 @@ class Driver:
     """
 
     def __init__(self) -> None:
-        self._bound, self._loaded = local(), list[Any]()
+        self._bound = local()
         self._retired: list[int] = []
         self._may_free = True
 
@@ -95,11 +98,19 @@ class Driver:
         if not hasattr(self._bound, "context"):
             self._bound.context = cuda.current_context()
 
-    def function(self, kernel: Any) -> int:
-        """The handle of a kernel that was compiled for one integer, loaded onto the device."""
-        loaded = kernel._codelibrary.get_cufunc()
-        self._loaded.append(loaded)
-        return int(getattr(loaded.handle, "value", loaded.handle))
+    def describe(self) -> str:
+        """What machine code is made for: the device, and the driver, which may link it."""
+        number = c_int()
+        self._check(self._call.cuDriverGetVersion(byref(number)))
+        major, minor = cuda.current_context().device.compute_capability
+        return f"compute capability {major}.{minor}, driver {number.value}"
+
+    def function(self, entry: str, binary: bytes) -> int:
+        """The handle of a kernel in machine code, loaded onto the device for good."""
+        module, function = c_void_p(), c_void_p()
+        self._check(self._call.cuModuleLoadData(byref(module), binary))
+        self._check(self._call.cuModuleGetFunction(byref(function), module, entry.encode()))
+        return int(function.value or 0)
 
     @staticmethod
     def arguments(number: int) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from ctypes import memmove
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numba import cuda
@@ -9,22 +10,47 @@ from numba import cuda
 from .cuda_queue import SIMULATED, driver, work
 
 
-def allocate(nbytes: int) -> tuple[int, Any]:
+class Owner:
+    """Keeps memory of a device, as long as somebody keeps it."""
+
+
+_unused: list[Any] = []  # arrays of Numba that steps have dropped
+
+
+def allocate(nbytes: int) -> tuple[int, Owner]:
     """Zeroed bytes: where they begin, and what keeps them.
 
     Raises:
         RuntimeError: if there is no device.
     """
+    address, array = _allocated(nbytes)
+    owner = Owner()
+    finalize(owner, _give_back, array).atexit = False
+    return address, owner
+
+
+def _allocated(nbytes: int) -> tuple[int, Any]:
     if SIMULATED:
         host = np.zeros(nbytes, np.uint8)
         return host.ctypes.data, host
     _check_available()
+    _unused.clear()
     driver.bind()
     array = cuda.device_array(nbytes, np.uint8)
     address = int(array.device_ctypes_pointer.value)
     driver.clear(address, nbytes, _setting_up())
     _settle()
     return address, array
+
+
+def _give_back(array: Any) -> None:
+    """Let go of memory. The driver waits for the device then, and garbage may be collected at any
+    time: what is found in the middle of a step waits until other memory is asked for or dropped.
+    """
+    if work.turn is not None:
+        _unused.append(array)
+    else:
+        _unused.clear()
 
 
 def number() -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import memmove, memset
+from threading import Barrier, current_thread
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,47 @@ class Simulated:
         memory = Pinned(room.ctypes.data)
         memory.room = room  # type: ignore[attr-defined]
         return memory
+
+
+class Warp:
+    """Threads of a block that exchange numbers."""
+
+    PATIENCE = 60  # seconds, after which one of them must have failed
+
+    def __init__(self, size: int) -> None:
+        self.size, self.numbers = size, [None] * size
+        self.barrier = Barrier(size)
+
+    def wait(self) -> None:
+        self.barrier.wait(self.PATIENCE)
+
+    @classmethod
+    def mine(cls) -> tuple["Warp", int]:
+        """The warp of this thread, and which of its lanes it is."""
+        from . import cuda
+
+        thread: Any = current_thread()
+        number, lane = divmod(thread.threadIdx.x, cuda.WARP)
+        warps = vars(thread._manager).setdefault("warps", {})
+        warp = warps.get(number) or warps.setdefault(number, cls(cuda.WARP))
+        return warp, lane
+
+
+def fetch(number: Any, lane: int) -> Any:
+    """The number of another lane."""
+    warp, mine = Warp.mine()
+    warp.numbers[mine] = number
+    warp.wait()
+    other = warp.numbers[lane]
+    warp.wait()
+    return other
+
+
+def exchange(number: Any, apart: int) -> Any:
+    """The number of the lane whose own number differs in one bit."""
+    return fetch(number, Warp.mine()[1] ^ apart)
+
+
+def meet() -> None:
+    """Where the lanes of a warp wait for each other."""
+    Warp.mine()[0].wait()

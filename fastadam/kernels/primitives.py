@@ -171,6 +171,47 @@ def shared(words: int) -> Any:
 
 
 @intrinsic
+def exchange(typing, number, apart):
+    """The number of the lane of a warp of CUDA whose own number differs in one bit."""
+    return _shuffled(number, BUTTERFLY)
+
+
+@intrinsic
+def fetch(typing, number, lane):
+    """The number of any lane of a warp of CUDA."""
+    return _shuffled(number, INDEXED)
+
+
+BUTTERFLY, INDEXED = 3, 0  # modes of a shuffle
+
+
+def _shuffled(number: Any, mode: int) -> Any:
+    """What takes 32 bits at a time from another lane."""
+
+    def generate(context, builder, signature, arguments):
+        value, lane = arguments
+        width, module, kind = number.bitwidth, builder.module, value.type
+        lane = builder.trunc(lane, I32)
+        answer = ir.LiteralStructType([I32, ir.IntType(1)])
+        form = ir.FunctionType(answer, [I32] * 5)
+        shuffle = cgutils.get_or_insert_function(module, form, "llvm.nvvm.shfl.sync.i32")
+
+        def taken(word):
+            words = [ir.Constant(I32, -1), ir.Constant(I32, mode), word, lane]
+            got = builder.call(shuffle, [*words, ir.Constant(I32, 31)])
+            return builder.extract_value(got, 0)
+
+        bits = builder.bitcast(value, ir.IntType(width))
+        if width == 32:
+            return builder.bitcast(taken(bits), kind)
+        high = builder.lshr(bits, ir.Constant(I64, 32))
+        low, high = (builder.zext(taken(builder.trunc(x, I32)), I64) for x in (bits, high))
+        return builder.bitcast(builder.or_(low, builder.shl(high, ir.Constant(I64, 32))), kind)
+
+    return number(number, types.int64), generate
+
+
+@intrinsic
 def call(typing, kernel, task):
     """Call a compiled kernel by its address."""
 

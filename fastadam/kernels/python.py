@@ -48,7 +48,7 @@ class Memory:
     wait = staticmethod(wait)
     enter, leave = staticmethod(enter), staticmethod(leave)
     wide: Any = None
-    lanes = 1
+    warps: Any = None
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group

@@ -9,6 +9,8 @@ once (`block`), and gives its pieces, plain functions from which the loop is com
     pack(at, count)       after each block of elements; in steps, of which one stream takes the
                           next when all have taken theirs: what waits for a result is not alone
 
+A storage that works in blocks says what it needs by a `Coding`; `packing.py` makes its pieces.
+
 `at` says where a block is: `at[FIRST]` is the position of its first element in the parameter,
 `at[SCRATCH]` the address of memory that stays in the first-level cache, and `at[COLUMNS + column]`
 the address of its first stored number. `i` counts from there.
@@ -26,11 +28,39 @@ FIRST, SCRATCH, COLUMNS = 0, 1, 2
 WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 
 
+class Coding(NamedTuple):
+    """What a block is packed from, as plain functions. Where its numbers wait meanwhile, and who
+    joins what, is the target's affair: scratch and a loop, or registers and the lanes of a warp.
+
+    Attributes:
+        number: from a value of the rule to what waits; zero changes nothing in a block.
+        part: from such a number to what is joined, a tuple.
+        join: of two parts of a block.
+        settle: `settle(at, joined)`: what the codes of a block depend on, a tuple of numbers.
+        settled: how many these are.
+        store: `store(at, i, number, settled)` writes the code of an element, if there are any.
+        close: `close(at, settled)` writes what there is once in a block, when all has been read.
+        ordered: whether the bits of a result depend on the order of joining: then elements are
+            joined in halves, those that lie half a block apart, then a quarter, and so on.
+    """
+
+    dtype: str
+    number: Callable[[Any], Any]
+    part: Callable[[Any], Any]
+    join: Callable[[Any, Any], Any]
+    settle: Callable[..., Any]
+    settled: int
+    store: Callable[..., None] | None
+    close: Callable[..., None]
+    ordered: bool = False
+
+
 class Pieces(NamedTuple):
     read: Callable[..., Any]
     writes: tuple[Callable[..., None], ...] = ()  # one for each column; none if it is only read
     packs: tuple[Callable[..., None], ...] = ()
     scratch: int = 0  # how many 32-bit words of it are used
+    coding: Coding | None = None  # what the packs do, for a target that does it elsewhere
 
 
 class Column(NamedTuple):

@@ -54,14 +54,13 @@ def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[...,
     return elements
 
 
-def four_by_four(
-    single: Any, aligned: Any, read_first: Any, read: Any, write_four: Any, element: Any, share: Any
-) -> Callable[..., None]:
+def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
     """The same by groups of four neighbours, for a device that moves sixteen bytes at once.
 
     `read_first` and the first access of `write_four` promise that a whole group is aligned. What is
     not, and the last few, are left to `single`.
     """
+    aligned, read_first, read, write_four, _, element = access
 
     def elements(at, first, count, h):
         groups = count // 4 if aligned(at) else 0
@@ -74,16 +73,24 @@ def four_by_four(
     return elements
 
 
+def block_by_block(
+    elements: Any, pack: Any, addresses: Any, reserve: Any, block: int
+) -> Callable[..., None]:
+    """The function that updates a run of elements, all threads of a team in the same block."""
+
+    def run(row, start, stop, h):
+        scratch = reserve()
+        for first in range(start, stop, block):
+            at = (first, scratch) + addresses(row, first)
+            count = block if stop - first > block else stop - first
+            elements(at, 0, count, h)
+            pack(at, count)
+
+    return run
+
+
 def update_with(
-    elements: Any,
-    pack: Any,
-    addresses: Any,
-    integer: Any,
-    registers: Any,
-    reserve: Any,
-    block: int,
-    row_size: int,
-    record_size: int,
+    run: Any, integer: Any, registers: Any, row_size: int, record_size: int
 ) -> Callable[..., None]:
     """The function that updates one run of elements of one parameter, composed from its pieces.
 
@@ -97,12 +104,6 @@ def update_with(
         record = integer(row, 0)
         if record < 0:
             return
-        h = registers(records + record * record_size)
-        scratch = reserve()
-        for first in range(start, stop, block):
-            at = (first, scratch) + addresses(row, first)
-            count = block if stop - first > block else stop - first
-            elements(at, 0, count, h)
-            pack(at, count)
+        run(row, start, stop, registers(records + record * record_size))
 
     return update

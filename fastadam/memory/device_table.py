@@ -30,8 +30,6 @@ class DeviceTable(Table):
         head: the part of the page, on the host, with records and numbers.
     """
 
-    length_of_chunks = staticmethod(chunk_length)
-
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         super().__init__(kernel, sizes, records)
         columns = [column for stream in kernel.streams for column in stream.storage.stored]
@@ -49,6 +47,12 @@ class DeviceTable(Table):
         self._ring = device.ring(self._host.nbytes)
         self._sent = (b"", b"")
         self.small, self.serial = True, self.runner(None)
+
+    def length_of_chunks(self, elements: int) -> int:
+        """At least a block of elements for each warp."""
+        target, blocks = self.kernel.target, (s.storage.block for s in self.kernel.streams)
+        least, warps = min(blocks), target.THREADS // target.WARP
+        return max(chunk_length(elements), least * warps if least < WHOLE else 0)
 
     def _task_of(self, chunks: int) -> device.DeviceArray:
         """What the kernel is told when it is to do so many chunks."""

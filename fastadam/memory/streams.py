@@ -1,7 +1,7 @@
 """In which stream of a device a step goes, and what it waits for."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -65,7 +65,10 @@ class Order:
         driver.reach(self._event)
         self._replayed = True
 
-    def enter(self, stream: int) -> None:
+    def ask(self) -> None:
+        """It announces no stream."""
+
+    def enter(self, stream: int, other: None = None) -> None:
         """Work goes on in a stream."""
         if self._replayed:
             driver.finish_all()
@@ -77,7 +80,7 @@ class Order:
         else:
             driver.follow(stream, self._event)
 
-    def leave(self, stream: int) -> None:
+    def leave(self, stream: int, other: None = None) -> None:
         """Work was queued in a stream, which may be gone when somebody asks."""
         if self._replayed:
             driver.finish(stream)
@@ -104,18 +107,19 @@ class Foreign:
                 f"stream {self.ask()}; make the captured stream the current one"
             )
 
-    def enter(self, stream: int) -> None:
-        other = self.ask()
-        if other not in (None, stream):
+    @staticmethod
+    def enter(stream: int, other: int | None) -> None:
+        """Work goes on in a stream; `other` is the one that was announced."""
+        if other is not None and other != stream:
             _let_wait(stream, other)
 
-    def leave(self, stream: int) -> None:
-        other = self.ask()
-        if other not in (None, stream):
+    @staticmethod
+    def leave(stream: int, other: int | None) -> None:
+        if other is not None and other != stream:
             _let_wait(other, stream)
 
 
-def _let_wait(stream: int, other: int | None) -> None:
+def _let_wait(stream: int, other: int) -> None:
     """Let a stream wait for what is queued in another."""
     event = driver.event()
     driver.record(event, other)
@@ -123,6 +127,15 @@ def _let_wait(stream: int, other: int | None) -> None:
 
 
 NEVER = Foreign(lambda: None)  # there is nothing to wait for
+
+
+def stream_of_torch(device: int | None = None) -> int:
+    """The handle of PyTorch's current stream; an object for it would take longer than a step."""
+    torch = sys.modules["torch"]
+    raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+    if raw is None:
+        return torch.cuda.current_stream(device).cuda_stream or LEGACY
+    return raw(torch._C._cuda_getDevice() if device is None else device) or LEGACY
 
 
 @cache
@@ -133,7 +146,7 @@ def _order_of_kind(kind: Any) -> Foreign | None:
     """
     names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
     if ("torch", "Tensor") in names:
-        return Foreign(lambda: sys.modules["torch"].cuda.current_stream().cuda_stream or LEGACY)
+        return Foreign(stream_of_torch)
     if ("cupy", "ndarray") in names:
         return Foreign(lambda: sys.modules["cupy"].cuda.get_current_stream().ptr or LEGACY)
     return None
@@ -175,11 +188,12 @@ def in_order(*arrays: Any) -> Iterator[None]:
         yield
         return
     driver.bind()
-    for order in orders:
-        order.enter(LEGACY)
+    asked = {order: order.ask() for order in orders}
+    for order, other in asked.items():
+        order.enter(LEGACY, other)
     yield
-    for order in orders:
-        order.leave(LEGACY)
+    for order, other in asked.items():
+        order.leave(LEGACY, other)
 
 
 class Turn:
@@ -202,7 +216,7 @@ class Turn:
     def __init__(self, params: Callable[[], Sequence[Any]]) -> None:
         self.order, self._lock, self._params = Order(), Lock(), params
         self.captured: Any = None
-        self._joined: dict[Any, None] = {}
+        self._joined: dict[Any, int | None] = {}  # with the streams that they announced
         self._known: tuple[Any, ...] = ((), {}, (), [])
         self._chosen = False
         self._before: tuple[int, Any] = (LEGACY, None)
@@ -228,14 +242,15 @@ class Turn:
         try:
             driver.bind()
             orders = self._orders()
-            stream = stream or _first(orders)
+            asked = {order: order.ask() for order in orders}
+            stream = stream or _first(asked)
             self._chosen = stream is not None
             work.stream, work.turn = stream or LEGACY, self
             if work.stream == LEGACY:
                 _check_beside_torch()
             elif driver.capturing(work.stream):
                 self._capture()
-            self.join({self.order: None, **orders})
+            self._join({self.order: None, **asked})
             if self.captured is not None:
                 self.captured.begin(self)
         except BaseException:
@@ -267,15 +282,17 @@ class Turn:
     def join(self, orders: Iterable[Any]) -> None:
         """Let the stream wait for what is queued elsewhere for more memory, and that wait for it
         in the end."""
-        if not self._chosen and (stream := _first(orders)) is not None:
+        self._join({order: order.ask() for order in orders if order not in self._joined})
+
+    def _join(self, asked: Mapping[Any, int | None]) -> None:
+        if not self._chosen and (stream := _first(asked)) is not None:
             self._move(stream)
-        for order in orders:
-            if order not in self._joined:
-                if self.captures:
-                    order.capture()
-                else:
-                    order.enter(work.stream)
-                self._joined[order] = None
+        for order, other in asked.items():
+            if self.captures:
+                order.capture()
+            else:
+                order.enter(work.stream, other)
+            self._joined[order] = other
 
     def _move(self, stream: int) -> None:
         if driver.capturing(stream):
@@ -283,19 +300,19 @@ class Turn:
                 f"the gradients announce the stream {stream}, which is being captured, but the "
                 "parameters announce none; give step() that stream"
             )
-        for order in self._joined:
-            order.leave(work.stream)
+        for order, other in self._joined.items():
+            order.leave(work.stream, other)
         work.stream, self._chosen = stream, True
-        for order in self._joined:
-            order.enter(stream)
+        for order, other in self._joined.items():
+            order.enter(stream, other)
 
     def _end(self) -> None:
         try:
             if self.captured is not None:
                 self.captured.end(self)
             if not self.captures:
-                for order in self._joined:
-                    order.leave(work.stream)
+                for order, other in self._joined.items():
+                    order.leave(work.stream, other)
         finally:
             if self.captures:
                 self.captures, work.aside = False, None
@@ -314,7 +331,6 @@ def _check_beside_torch() -> None:
         )
 
 
-def _first(orders: Iterable[Any]) -> int | None:
-    """The stream that the first of them announces, which announces any."""
-    asked = (order.ask() for order in orders if isinstance(order, Foreign))
-    return next((stream for stream in asked if stream is not None), None)
+def _first(asked: Mapping[Any, int | None]) -> int | None:
+    """The first stream that was announced, if any was."""
+    return next((stream for stream in asked.values() if stream is not None), None)

@@ -52,8 +52,6 @@ class Table:
         small: whether threads would cost more than they gain.
     """
 
-    length_of_chunks = staticmethod(chunk_length)
-
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
@@ -68,6 +66,9 @@ class Table:
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
         self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
+
+    def length_of_chunks(self, elements: int) -> int:
+        return chunk_length(elements)
 
     def _write_records_into(self, room: Any) -> None:
         self.records, self.pack = room, partial(self.kernel.record.pack_into, room)

@@ -26,6 +26,8 @@ def turns_on(tensor: Any) -> Turns:
     """
     if not on_gpu(tensor):
         return nullcontext
+    from ..memory.streams import stream_of_torch
+
     device = tensor.device
     with torch.cuda.device(device):
         _check_number(device)
@@ -33,7 +35,7 @@ def turns_on(tensor: Any) -> Turns:
 
     @contextmanager
     def take() -> Iterator[None]:
-        with torch.cuda.device(device), turn.on(torch.cuda.current_stream()):
+        with torch.cuda.device(device), turn.on(stream_of_torch(device.index)):
             if turn.captures:
                 raise RuntimeError(
                     "a step of fastadam.torch cannot be captured in a CUDA graph; take it outside "

@@ -1,0 +1,83 @@
+"""The machine code of a kernel, as text: what a device would load, without one.
+
+`nvdisasm` is taken from the wheels of the extra `ptx`, or from the path.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_LINE = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);")
+_REGISTERS = re.compile(r"EIATTR_REGCOUNT\n(?:.*\n){1,6}?.*word\s+index.*\n.*\.word\s+0x(\w+)")
+_LABEL = re.compile(r"^(\.L_\w+):")
+
+
+@cache
+def tool(name: str) -> str | None:
+    """Where a program of the toolkit is."""
+    found = find_spec("nvidia")
+    for root in found.submodule_search_locations or () if found else ():
+        for path in sorted(Path(root).glob(f"*/bin/{name}")):
+            return str(path)
+    return shutil.which(name)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The machine code of a kernel.
+
+    Attributes:
+        names: the instructions in order, modifiers left out.
+        loops: where each loop begins and ends among them, both included; inner ones first.
+    """
+
+    registers: int
+    names: tuple[str, ...]
+    loops: tuple[tuple[int, int], ...]
+
+    def count(self, *names: str, within: tuple[int, int] | None = None) -> int:
+        """How many instructions there are of some names, or of all."""
+        first, last = within or (0, len(self.names) - 1)
+        part = self.names[first : last + 1]
+        return sum(name in names for name in part) if names else len(part)
+
+    @property
+    def hot(self) -> tuple[int, int]:
+        """The loop that moves most: of those without loops inside, the one with most accesses."""
+
+        def inner(loop):
+            return not any(o != loop and loop[0] <= o[0] and o[1] <= loop[1] for o in self.loops)
+
+        return max(
+            filter(inner, self.loops), key=lambda loop: self.count("LDG", "STG", within=loop)
+        )
+
+
+def machine_code(binary: bytes) -> Code:
+    """The code of a file that has one kernel."""
+    program = tool("nvdisasm")
+    assert program, 'nvdisasm is missing; run: pip install "fastadam[ptx]"'
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        done = subprocess.run([program, file.name], capture_output=True, text=True, check=True)
+    registers = [int(number, 16) for number in _REGISTERS.findall(done.stdout)]
+    names, labels, jumps = [], {}, []
+    for line in done.stdout.splitlines():
+        if label := _LABEL.match(line.strip()):
+            labels[label[1]] = len(names)
+        elif found := _LINE.search(line):
+            if found[2].startswith("BRA") and (to := re.search(r"\.L_\w+", found[3])):
+                jumps.append((to[0], len(names)))
+            names.append(found[2].partition(".")[0])
+    back = {}  # of several jumps to one label the last
+    for label, at in jumps:
+        if labels[label] < at:
+            back[labels[label]] = at
+    loops = sorted(back.items(), key=lambda loop: loop[1] - loop[0])
+    return Code(max(registers), tuple(names), tuple(loops))
