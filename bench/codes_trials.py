@@ -11,7 +11,7 @@ from codes_blocks import BLOCK, Code, bytes_of, replace
 from threadpoolctl import threadpool_limits
 
 import fastadam as fa
-from fastadam.cli import digits
+from fastadam.bench import digits
 
 DECADES = 7
 

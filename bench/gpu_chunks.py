@@ -13,8 +13,8 @@ from gpu_contenders import SIMULATED, Events
 from numba import cuda
 
 import fastadam as fa
+from fastadam.bench.console import parsed_size
 from fastadam.bench.timing import measure
-from fastadam.cli.bench import parsed_size
 from fastadam.kernels import cuda as target
 from fastadam.kernels import factory
 from fastadam.memory import device_table

@@ -175,6 +175,8 @@ def plan(
     for name, dtype in (("params", params), ("grads", grads or params)):
         if dtype not in FLOAT:
             raise ValueError(f"plan(): {name}={dtype!r}; give one of {', '.join(FLOAT)}")
+    if grads == "float64" != params:
+        raise ValueError(f"plan(): grads='float64' is for float64 parameters; these are {params}")
     check_known(keywords, [*found.defaults, *NAMES], f"plan(): {found.__name__}")
     options = Options(**{name: keywords.pop(name) for name in NAMES if name in keywords})
     made, values = unbound(found, keywords, "plan(): ")

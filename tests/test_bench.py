@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
+from fastadam.bench.contenders import Case, many_arrays, one_array
 from processes import output
 
 from fastadam import optimizers
 from fastadam.bench import contenders, kinds, machine, passes, report, tables, timing, validation
-from fastadam.bench.contenders import Case, many_arrays, one_array
 from fastadam.bench.limit import limit
 from fastadam.bench.timing import Timing
 from fastadam.bench.variants import variants

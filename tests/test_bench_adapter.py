@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from fastadam.bench.adapter import Report, rows_of
 
 from fastadam.bench import kinds, report, tables
-from fastadam.bench.adapter import Report, rows_of
 from fastadam.bench.timing import Timing
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,8 +4,6 @@ import argparse
 
 import numpy as np
 import pytest
-
-from fastadam.bench import kinds, machine, report, tables
 from fastadam.bench.contenders import Case, load_torch, one_array
 from fastadam.bench.low_precision import validation
 from fastadam.bench.low_precision.configurations import CONFIGURATIONS, FLOAT32, INT8, SMALLEST
@@ -19,6 +17,8 @@ from fastadam.bench.low_precision.contenders import (
     others,
 )
 from fastadam.bench.low_precision.report import Report, rows_of
+
+from fastadam.bench import kinds, machine, report, tables
 from fastadam.bench.timing import Timing
 from fastadam.cli import bench, low_precision
 

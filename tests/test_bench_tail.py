@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
-
-from fastadam.bench import kinds, machine, passes, report, tables, timing
 from fastadam.bench.contenders import Case, load_torch, many_arrays, one_array
 from fastadam.bench.tail import validation
 from fastadam.bench.tail.contenders import Contender, contenders, names_for, needed
 from fastadam.bench.tail.report import Report, rows_of
 from fastadam.bench.tail.tails import ALL, OPTIONS, PLAIN, TAILS, Tail
+
+from fastadam.bench import kinds, machine, passes, report, tables, timing
 from fastadam.bench.timing import Timing
 from fastadam.cli import bench
 

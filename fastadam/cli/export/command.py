@@ -7,34 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import __version__
-from .arguments import add_precision, keyword, optimizer_name, precision
+from ... import __version__
+from ..arguments import (
+    add_precision,
+    check_writable,
+    keyword,
+    merged,
+    names_of_optimizers,
+    optimizer,
+    precision,
+)
 
 if TYPE_CHECKING:
-    from ..kernels.factory import Kernel
-    from ..kernels.formats import Formats
-    from ..rules import Rule
+    from ...kernels.factory import Kernel
+    from ...kernels.formats import Formats
+    from ...rules import Rule
 
-HELP = "print the kernel of an optimizer as PTX, to be launched from any program"
+HELP = "print the kernel of an optimizer as PTX, to launch it from any program"
 
 DESCRIPTION = """\
 Compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
 driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to make it, and neither Python
-nor fastadam to run it. The comment at its top says all that a launch must know: the name of the
-entry, and how the tables that it reads lie in memory.
+nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and the
+layout of the tables that it reads.
 
 Hyperparameters are numbers in such a table, so one kernel serves them all. Only those that change
 the arithmetic or the state make another kernel: momentum=0.9 adds a buffer to sgd. The comment
-shows the numbers that all of them come to in step 1, and says what codes of int8 stand for.
+shows the constants that follow from them in step 1, and the meaning of int8 codes.
 """
 
 EXAMPLES = """\
 examples:
   fastadam export --ptx adamw -o adamw.ptx
-  fastadam export --ptx sgd --hyper momentum=0.9 nesterov=True
-  fastadam export --ptx adam --hyper amsgrad=True lr=0.01 --dtype float64
+  fastadam export --ptx sgd:momentum=0.9,nesterov=True
+  fastadam export --ptx adam:amsgrad=True,lr=0.01 --params float64
   fastadam export --ptx lion --options clip_value,ema --cc 8.0
-  fastadam export --ptx adamw --dtype bfloat16 --state int8 --compensation split8
+  fastadam export --ptx adamw --params bfloat16 --state int8 --compensation split8
 
 It needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
 compute capability runs on every later GPU as well."""
@@ -44,7 +52,7 @@ OPTIONS = {
     "clip_value": "bounds each element of the gradient",
     "grad_scale": "multiplies the gradient",
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
-    "mask": "moves the elements that are marked",
+    "mask": "updates only the elements that are marked",
     "ema": "keeps an average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "the same in float16",
@@ -53,9 +61,8 @@ OPTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    from .. import optimizers
-    from ..kernels.formats import FLOAT
+    """Declare the options of `fastadam export`."""
+    from ...kernels.formats import FLOAT
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     does = "\n".join(f"  {name:12}{what}" for name, what in OPTIONS.items())
@@ -64,11 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--ptx",
-        type=optimizer_name,
-        choices=optimizers.__all__,
+        type=optimizer,
         required=True,
         metavar="OPTIMIZER",
-        help=f"one of {', '.join(optimizers.__all__)}, in any case",
+        help=names_of_optimizers(),
     )
     add(
         "--hyper",
@@ -76,24 +82,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         action="extend",
-        metavar="NAME=VALUE",
-        help="hyperparameters, as for its class (default: those of its class)",
+        help=argparse.SUPPRESS,  # the earlier spelling of hyperparameters
     )
-    add(
-        "--dtype",
-        choices=tuple(FLOAT),
-        default="float32",
-        help="of the parameters, and of the rest unless something else is said; arithmetic is in "
-        "float64 for float64, in float32 else (default: float32)",
-    )
-    add_precision(add, "grads", "state", "compensation", "rounding")
+    add_precision(add, "params", "grads", "state", "compensation", "rounding")
+    add("--dtype", dest="params", choices=tuple(FLOAT), help=argparse.SUPPRESS)  # earlier spelling
     add(
         "--options",
         type=_options,
         nargs="+",
         default=[],
         metavar="NAME",
-        help="what else the kernel does, from the list above; by commas or blanks",
+        help="further parts of the kernel, from the list above; by commas or blanks",
     )
     add(
         "--cc",
@@ -102,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X.Y",
         help="least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
     )
-    add("-o", "--output", type=Path, metavar="FILE", help="write it there")
+    add("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
 
 
 def _options(text: str) -> list[str]:
@@ -122,23 +121,27 @@ def _capability(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, describe, print."""
-    from ..kernels import cuda
-    from ..kernels.factory import kernel
-    from ..kernels.stages import staged, streams
-    from .layout import described
+    from ...kernels import cuda
+    from ...kernels.factory import kernel
+    from ...kernels.stages import staged, streams
+    from .abi import described
 
     asked = {name for names in arguments.options for name in names}
     options = tuple(name for name in OPTIONS if name in asked)
-    _check_copies(options, arguments.dtype)
-    formats = _formats(arguments)
-    variant = _variant(arguments.ptx, dict(arguments.hyper))
+    name, keywords = arguments.ptx
+    given = merged(keywords, dict(arguments.hyper))
+    formats = _formats(arguments, given)
+    _check_copies(options, formats.param)
+    if arguments.output is not None:
+        check_writable("--output", arguments.output)
+    variant = _variant(name, given)
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)
     text = _compiled(made, arguments.cc)
     low = _told(formats)
-    entry = "_".join(["fastadam", arguments.ptx.lower(), *low, *variant.flags, *options])
-    title = " ".join([arguments.ptx, *low, *variant.told, *(f"+{name}" for name in options)])
+    entry = "_".join(["fastadam", name.lower(), *low, *variant.flags, *options])
+    title = " ".join([name, *low, *variant.told, *(f"+{each}" for each in options)])
     head = [
         f"fastadam {__version__}: {title}",
         "",
@@ -149,19 +152,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _formats(arguments: argparse.Namespace) -> "Formats":
-    """How everything is to be kept.
+def _formats(arguments: argparse.Namespace, hyper: dict[str, Any]) -> "Formats":
+    """Formats of parameters, gradients and state, checked as for an optimizer.
 
     Raises:
-        ValueError: for what does not go together.
+        TypeError, ValueError: for formats or hyperparameters that do not go together.
     """
-    from ..kernels.formats import Formats
-    from ..options import Options
+    from ...budget import plan
+    from ...kernels.formats import Formats
 
-    Options(**precision(arguments)).check_params([arguments.dtype])
+    param = arguments.params or "float32"
+    plan(
+        1, arguments.ptx.name, params=param, grads=arguments.grads, **precision(arguments), **hyper
+    )
     return Formats(
-        arguments.dtype,
-        arguments.grads or arguments.dtype,
+        param,
+        arguments.grads or param,
         arguments.state,
         arguments.compensation,
         arguments.rounding or "nearest",
@@ -169,7 +175,7 @@ def _formats(arguments: argparse.Namespace) -> "Formats":
 
 
 def _told(formats: "Formats") -> list[str]:
-    """The dtype of the parameters, and what is not as with it alone."""
+    """Words for the dtype of the parameters, and for formats that do not follow from it."""
     rest = {
         f"grads_{formats.grad}": formats.grad != formats.param,
         f"state_{formats.state}": formats.state not in (None, formats.compute),
@@ -184,16 +190,16 @@ def _check_copies(options: Sequence[str], dtype: str) -> None:
     if len(copies) > 1:
         raise ValueError("--options bfloat16 and float16 are one copy in two formats; give one")
     if copies and dtype != "float32":
-        raise ValueError(f"--options {copies[0]} is for float32 parameters; --dtype is {dtype}")
+        raise ValueError(f"--options {copies[0]} is for float32 parameters; these are {dtype}")
 
 
 class _Variant(NamedTuple):
-    """What hyperparameters come to.
+    """The kernel that hyperparameters choose.
 
     Attributes:
         flags: the names of those that changed the rule.
         told: all that were given.
-        constants: what the record of a first step would hold.
+        constants: the record of a first step.
     """
 
     rule: "Rule"
@@ -203,10 +209,10 @@ class _Variant(NamedTuple):
 
 
 def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
-    from ..unbound import named, unbound
+    from ...unbound import named, unbound
 
     cls = named(optimizer)
-    made, values = unbound(cls, given, "--hyper ")
+    made, values = unbound(cls, given)
     defaults = cls.defaults
     flags = [
         name
@@ -226,7 +232,7 @@ def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:
         ImportError: where there is no compiler for it.
         ValueError: if the compiler does not know the compute capability.
     """
-    from ..kernels import cuda
+    from ...kernels import cuda
 
     shown = ".".join(map(str, capability))
     try:
@@ -256,7 +262,7 @@ def _tidied(text: str, entry: str) -> str:
 
 
 def _unused(line: str, text: str) -> bool:
-    """Whether a line is a comment, or declares a global that nothing refers to."""
+    """Test if a line is a comment, or declares a global that nothing refers to."""
     found = re.fullmatch(r"\.(?:visible|common) \.global .* (\S+);", line)
     return line.lstrip().startswith("//") or (
         found is not None and len(re.findall(rf"{re.escape(found[1])}\b", text)) == 1

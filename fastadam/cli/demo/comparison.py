@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import optimizers
-from ..memory.flat import Flat, flatten
-from ..optimizer import Optimizer
+from ... import optimizers
+from ...memory.flat import Flat, flatten
+from ...optimizer import Optimizer
 
 VALIDATED, TIMED = 10, 1000  # steps
 
@@ -47,7 +47,7 @@ def compare(opt: Optimizer, params: Flat) -> Seconds | None:
 
 
 def _alike(fused: np.ndarray, unfused: np.ndarray, lr: float) -> bool:
-    """Whether they differ by rounding only.
+    """Test if they differ by rounding only.
 
     Each step rounds some ten times, in another order, a parameter of about 1 and an update of
     about lr; 1e-6 is a unit in the last place of a float32 for each of ten steps.
@@ -63,7 +63,7 @@ def _present(opt: Optimizer) -> dict[str, Any]:
 
 
 def _fused(opt: Optimizer, params: Flat) -> tuple[Flat, Step]:
-    """Parameters, and the step that moves them."""
+    """Parameters, and the step that updates them."""
     copied = flatten(params.tree)
     twin = type(opt)(copied, **_present(opt))
     twin.grads.buffer[...] = opt.grads.buffer
@@ -71,8 +71,8 @@ def _fused(opt: Optimizer, params: Flat) -> tuple[Flat, Step]:
 
 
 def _unfused(opt: Optimizer, params: Flat) -> tuple[np.ndarray, Step]:
-    """Parameters, and the step that moves them."""
-    from ..bench.contenders import numpy_adam
+    """Parameters, and the step that updates them."""
+    from ...bench.numpy_adam import numpy_adam
 
     param, grad = params.buffer.copy(), opt.grads.buffer.copy()
     state = np.zeros_like(param), np.zeros_like(param)

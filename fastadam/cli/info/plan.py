@@ -1,31 +1,37 @@
-"""`fastadam info --plan`: what training in some configuration keeps in memory and moves."""
+"""`fastadam info --plan`: memory and memory traffic of training in some configuration."""
 
 import argparse
 from typing import TYPE_CHECKING
 
-from .arguments import add_precision, keyword, optimizer_name, precision
-from .terminal import terminal
+from ..arguments import (
+    Chosen,
+    add_precision,
+    keyword,
+    merged,
+    names_of_optimizers,
+    optimizer,
+    precision,
+)
+from ..tables import terminal
 
 if TYPE_CHECKING:
-    from ..budget import Budget
+    from ...budget import Budget
 
 NEEDS_PLAN = ("optimizer", "params", "grads", "state", "compensation", "rounding", "keywords")
 COUNT = "the number of parameters, as 7e9 or 7000000000"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what a plan takes."""
-    from .. import optimizers
-
+    """Declare the options of a plan."""
     group = parser.add_argument_group("memory of a configuration")
     add = group.add_argument
     add("--plan", metavar="N", help=f"show what training takes in memory; {COUNT}")
     add(
         "--optimizer",
-        type=optimizer_name,
-        choices=optimizers.__all__,
+        type=optimizer,
         metavar="NAME",
-        help=f"one of {', '.join(optimizers.__all__)}, in any case (default: AdamW)",
+        help=f"{names_of_optimizers()}; options too, such as ema_decay=0.999, "
+        "shadow_dtype=bfloat16, accumulate_steps=4 or clip_norm=1 (default: AdamW)",
     )
     add_precision(add, "params", "grads", "state", "compensation", "rounding")
     add(
@@ -34,17 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=keyword,
         nargs="+",
         action="extend",
-        metavar="NAME=VALUE",
-        help="more keywords of the optimizer, such as momentum=0.9, amsgrad=True, ema_decay=0.999, "
-        "shadow_dtype=bfloat16, accumulate_steps=4 or clip_norm=1",
+        help=argparse.SUPPRESS,  # the earlier spelling of keywords
     )
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse what means nothing without --plan.
+    """Refuse options that mean nothing without --plan.
 
     Raises:
-        ValueError: with the way out.
+        ValueError: with a fix.
     """
     for name in NEEDS_PLAN:
         if arguments.plan is None and getattr(arguments, name) is not None:
@@ -53,21 +57,20 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Print the table of a plan, and what it comes to."""
-    from ..budget import plan
+    """Print the table of a plan, and a sentence that sums it up."""
+    from ...budget import plan
 
     try:
         n_params = float(arguments.plan)
     except ValueError:
         raise ValueError(f"--plan: {arguments.plan!r} is not {COUNT}") from None
-    name = arguments.optimizer or "AdamW"
+    name, keywords = arguments.optimizer or Chosen("AdamW", {})
     budget = plan(
         n_params,
         name,
         params=arguments.params or "float32",
         grads=arguments.grads,
-        **precision(arguments),
-        **dict(arguments.keywords or ()),
+        **merged(keywords, dict(arguments.keywords or ()), precision(arguments)),
     )
     print(f"{name}, {budget.n_params:,} parameters\n")
     _draw(budget)
@@ -92,8 +95,9 @@ def _draw(budget: "Budget") -> None:
 def _summary(budget: "Budget") -> str:
     plain = budget.plain
     if plain is None or not budget.n_params:
-        return "There is nothing to keep."
+        return "There is nothing to store."
     memory, traffic = budget.total / plain.total, budget.moved / plain.moved
     return (
-        f"{memory:.0%} of the memory of plain float32; an update moves {traffic:.0%} of the bytes."
+        f"{memory:.0%} of the memory of plain float32; an update reads and writes {traffic:.0%} of "
+        "the bytes."
     )

@@ -1,20 +1,24 @@
-"""Numba kernels that the library is compared with: one operation each."""
+"""AdamW in Numba without fusion: a compiled pass over memory for each operation."""
 
 import math
 from collections.abc import Callable
+from itertools import count
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 from numba import prange
 
 from ..kernels.threads import SERIAL_BELOW
+from ..memory.flat import aligned_zeros
+from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Contender, Memory
 
 Kernel = Callable[..., None]
 
 
 class Pass(NamedTuple):
-    """A loop over elements, compiled twice."""
+    """A loop over elements, compiled serially and in parallel."""
 
     serial: Kernel
     parallel: Kernel
@@ -25,7 +29,7 @@ class Pass(NamedTuple):
 
 
 def _compiled(function: FunctionType, name: str, parallel: bool) -> Kernel:
-    """A copy under a name of its own: Numba's disk cache does not tell `parallel` apart."""
+    """Compile a copy with its own name, since Numba's disk cache ignores `parallel`."""
     copy = FunctionType(function.__code__, function.__globals__, name)
     copy.__qualname__, copy.__module__ = name, function.__module__
     options = {"parallel": parallel, "error_model": "numpy"}
@@ -90,3 +94,34 @@ def subtract(x: Any, y: Any) -> None:
 def divide(x: Any, y: Any) -> None:
     for i in prange(x.size):
         x[i] /= y[i]
+
+
+def contender(name: str, memory: Memory) -> Contender:
+    """A pass for every line of the NumPy step, with temporaries in scratch memory; one array."""
+    (param,), (grad,), ((exp_avg,), (exp_avg_sq,)) = memory.params, memory.grads, memory.states
+    update, denominator = (aligned_zeros(param.size, np.float32) for _ in range(2))
+    passes = (scale, shift, root, scaled, square, add, subtract, divide)
+    _scale, _shift, _root, _scaled, _square, _add, _subtract, _divide = (
+        each.over(param.size) for each in passes
+    )
+    beta1, beta2 = BETAS
+    f32, steps = np.float32, count(1)
+
+    def step() -> None:
+        number = next(steps)
+        _scale(param, f32(1 - LR * WEIGHT_DECAY))
+        _scale(exp_avg, f32(beta1))
+        _scaled(update, grad, f32(1 - beta1))
+        _add(exp_avg, update)
+        _scale(exp_avg_sq, f32(beta2))
+        _square(update, grad)
+        _scale(update, f32(1 - beta2))
+        _add(exp_avg_sq, update)
+        _scaled(denominator, exp_avg_sq, f32(1 / (1 - beta2**number)))
+        _root(denominator)
+        _shift(denominator, f32(EPS))
+        _scaled(update, exp_avg, f32(LR / (1 - beta1**number)))
+        _divide(update, denominator)
+        _subtract(param, update)
+
+    return Contender(name, step, memory.params, memory.grads)

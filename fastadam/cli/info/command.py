@@ -1,4 +1,4 @@
-"""`fastadam info`: versions, processor, threads, kernel cache; for a look or a bug report."""
+"""`fastadam info`: versions, processor, threads and kernel cache, for a bug report."""
 
 import argparse
 import os
@@ -9,11 +9,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .. import __version__
-from . import memory
-from .terminal import terminal
+from ... import __version__
+from ..tables import terminal
+from . import plan
 
-HELP = "show versions, threads and where kernels are kept, or what training takes in memory"
+HELP = "show versions, threads and the kernel cache, or plan the memory of training"
 
 EPILOG = """\
 examples:
@@ -23,11 +23,11 @@ examples:
 
   fastadam info --plan 7e9
   fastadam info --plan 7e9 --params bfloat16 --state int8 --compensation split8
-  fastadam info --plan 1e8 --optimizer sgd --with momentum=0.9 ema_decay=0.999
+  fastadam info --plan 1e8 --optimizer sgd:momentum=0.9,ema_decay=0.999
 
 Without --plan, one small parallel step is run, which compiles its kernel if that is not in the
 cache yet. With it, nothing is run or allocated: the table shows bytes of parameters, gradients,
-state and what else is kept, and in `moved` what an update reads and writes, beside the same
+state and copies, and in `moved` the bytes that an update reads and writes, beside the same
 optimizer in plain float32."""
 
 FEATURES = ("avx", "avx2", "fma", "avx512f", "avx512bf16", "neon", "sve", "sve2", "bf16")
@@ -35,23 +35,23 @@ LAYERS = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Declare the options of `fastadam info`."""
     parser.epilog = EPILOG
-    memory.add_arguments(parser)
+    plan.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show a plan, or ask all questions and show all answers."""
-    memory.check(arguments)
+    """Show a plan, or all facts about the machine."""
+    plan.check(arguments)
     if arguments.plan is not None:
-        memory.show(arguments)
+        plan.show(arguments)
         return 0
     _show([(label, answer) for label, answer in _answers() if answer])
     return 0
 
 
 def _answers() -> Iterator[tuple[str, str]]:
-    """What there is to know; a question that fails does not hide the answers to the others."""
+    """Facts with their labels; a question that fails does not hide the answers to the others."""
     for label, question in QUESTIONS.items():
         try:
             yield label, question()
@@ -92,7 +92,7 @@ def _features() -> str:
 def _threads() -> str:
     import fastadam
 
-    from ..kernels.threads import SERIAL_BELOW
+    from ...kernels.threads import SERIAL_BELOW
 
     return f"{fastadam.get_threads()} for a large step, 1 below {SERIAL_BELOW:,} elements"
 
@@ -103,11 +103,11 @@ def _setting(name: str) -> Callable[[], str]:
 
 @cache
 def _launched() -> str | None:
-    """The threading layer, settled by a step that is just large enough."""
+    """The threading layer, which Numba chooses at a step that is just large enough."""
     import numpy as np
 
-    from .. import AdamW
-    from ..kernels.threads import SERIAL_BELOW, threading_layer
+    from ... import AdamW
+    from ...kernels.threads import SERIAL_BELOW, threading_layer
 
     param, grad = np.zeros((2, SERIAL_BELOW), np.float32)
     AdamW(param, threads=2).step(grad)
@@ -137,8 +137,8 @@ def _layers() -> str:
 
 
 def _layer_warning() -> str:
-    """What a layer that only one Python thread may enter means."""
-    from ..kernels.threads import threading_layer
+    """The consequence of a layer that only one Python thread may enter."""
+    from ...kernels.threads import threading_layer
 
     if threading_layer() != "workqueue":
         return ""
@@ -150,10 +150,10 @@ def _layer_warning() -> str:
 
 @cache
 def _cache_folder() -> Path | None:
-    """Where Numba keeps the kernels: the first of its candidates that it can write to."""
+    """The folder of the kernels: the first of Numba's candidates that it can write to."""
     from numba.core.caching import FunctionCache
 
-    from ..kernels import template
+    from ...kernels import template
 
     try:
         return Path(FunctionCache(template.kernel).cache_path)
@@ -164,7 +164,7 @@ def _cache_folder() -> Path | None:
 def _cache() -> str:
     from numba import config
 
-    from ..kernels import template
+    from ...kernels import template
 
     folder = _cache_folder()
     if folder is None:
@@ -222,7 +222,7 @@ QUESTIONS: dict[str, Callable[[], str]] = {
 
 
 def _show(rows: list[tuple[str, str]]) -> None:
-    """A table on a terminal that rich can draw on, lines of text anywhere else."""
+    """Print a table on a terminal that rich can draw on, lines of text elsewhere."""
     console = terminal()
     if console is None:
         return _show_text(rows)

@@ -1,4 +1,4 @@
-"""The problem of the demo: handwritten digits, a small network in plain NumPy, its training."""
+"""Handwritten digits, a small network in plain NumPy, and its training: the problem of the demo."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from ..optimizer import Optimizer
 
 PIXELS, HIDDEN, CLASSES = 64, 128, 10
 DROPOUT = 0.2
-VALIDATION = 360  # of 1797 images: a fifth
+IMAGES, VALIDATION = 1797, 360  # a fifth
+TRAINING = IMAGES - VALIDATION
 
 Layers = dict[str, dict[str, Any]]
 
@@ -73,7 +74,7 @@ def layers(rng: np.random.Generator, dtype: Any = np.float32) -> Layers:
 
 
 def single(net: Layers) -> Layers:
-    """The network in float32; the same arrays, where they are of it."""
+    """The network in float32; without a copy of arrays that are in float32."""
     return {
         name: {part: array.astype(np.float32, copy=False) for part, array in layer.items()}
         for name, layer in net.items()
@@ -81,7 +82,7 @@ def single(net: Layers) -> Layers:
 
 
 def dropout(rng: np.random.Generator, count: int) -> Any:
-    """0 for a hidden unit left out; the others make up for it, so that the mean stays."""
+    """Factors for hidden units: 0 for some, more than 1 for the others, so that the mean stays."""
     kept = rng.random((count, HIDDEN), np.float32) >= DROPOUT
     return kept / np.float32(1 - DROPOUT)
 
@@ -144,7 +145,7 @@ def train(
 ) -> Iterator[Epoch]:
     """Train the network that is the optimizer's `params`, yielding its scores after each epoch.
 
-    Forward and backward pass are computed in float32, whatever the weights are kept in.
+    Forward and backward pass are computed in float32, whatever the dtype of the weights.
     """
     net: Any = opt.params
     grads: Any = opt.grads.tree

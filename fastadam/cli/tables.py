@@ -1,4 +1,4 @@
-"""Where tables are drawn."""
+"""The terminal on which tables are drawn."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def terminal() -> "Console | None":
-    """A terminal that rich can draw on; None anywhere else, where lines of text do."""
+    """A terminal that rich can draw on; None elsewhere, where plain lines are printed."""
     try:
         from rich.console import Console
     except ModuleNotFoundError:

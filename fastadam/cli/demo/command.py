@@ -1,63 +1,72 @@
-"""`fastadam demo`: a small network learns handwritten digits; what the optimizer costs in it."""
+"""`fastadam demo`: train a small network on handwritten digits, and time its optimizer."""
 
 import argparse
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arguments import add_precision, optimizer_name, precision
+from ..arguments import (
+    Chosen,
+    add_precision,
+    at_least,
+    check_writable,
+    merged,
+    names_of_optimizers,
+    optimizer,
+    precision,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..memory.flat import Flat
-    from ..optimizer import Optimizer
-    from ..schedules.base import Schedule
-    from .digits import Clock, Epoch, Images
+    from ...bench.digits import Clock, Epoch, Images
+    from ...memory.flat import Flat
+    from ...optimizer import Optimizer
+    from ...schedules.base import Schedule
 
-HELP = "train a small network on handwritten digits, and see what its optimizer costs"
+HELP = "train a small network on handwritten digits, and time its optimizer"
 
 EPILOG = """\
 examples:
   fastadam demo
   fastadam demo --optimizer adam --lr 0.003 --epochs 10
+  fastadam demo --optimizer sgd:momentum=0.9,nesterov=True --lr 0.1
   fastadam demo --schedule one_cycle --lr 0.01
   fastadam demo --seed 7 --plot seed7.png
   fastadam demo --params bfloat16 --state int8 --compensation split8
   fastadam demo --params bfloat16 --rounding stochastic
 
 The network has 64 inputs, 128 hidden units (ReLU, dropout 0.2) and 10 outputs. Forward and
-backward pass are plain NumPy, in float32 whatever the weights are kept in; one fused step updates
-all weights, which lie in one buffer. Arrays of fewer than 4096 elements keep float32 state.
+backward pass are plain NumPy, in float32 whatever the dtype of the weights; one fused step updates
+all weights, which are in one buffer. Arrays of fewer than 4096 elements keep float32 state.
 The images come with scikit-learn: nothing is downloaded. One seed always gives the same
 numbers."""
 
 PACKAGES = ("matplotlib", "rich", "sklearn")
 PICTURES = (".png", ".pdf", ".svg")
 TITLES = {"loss": "cross-entropy", "accuracy": "share of digits recognised"}
+HIGHEST_LR = 1000.0  # far above any with which an optimizer learns these digits
 CURVES = (("train", "training", "#d9822b"), ("valid", "validation", "#1f6fb2"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastadam demo`."""
-    from .. import optimizers, schedules
+    from ... import schedules
 
     shapes = {name.lower(): name for name in schedules.__all__}
     parser.epilog = EPILOG
     option = parser.add_argument
     option(
         "--optimizer",
-        type=optimizer_name,
-        choices=optimizers.__all__,
+        type=optimizer,
         default="AdamW",
         metavar="NAME",
-        help=f"one of {', '.join(optimizers.__all__)}, in any case",
+        help=names_of_optimizers(),
     )
-    option("--epochs", type=_at_least(1), default=30, metavar="N", help="passes over the images")
+    option("--epochs", type=at_least(1), default=30, metavar="N", help="passes over the images")
     option("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")
     option(
         "--schedule",
@@ -65,15 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=schedules.__all__,
         default="constant",
         metavar="NAME",
-        help=f"what becomes of it from step to step: {', '.join(schedules.__all__)}",
+        help=f"learning-rate schedule: {', '.join(schedules.__all__)}",
     )
-    option("--batch", type=_at_least(1), default=32, metavar="N", help="images per step")
+    option("--batch", type=at_least(1), default=32, metavar="N", help="images per step")
     option(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         metavar="N",
-        help="of weights, order, dropout, noise",
+        help="random seed (weights, order, dropout, noise)",
     )
     add_precision(option, "params", "state", "compensation", "rounding")
     option(
@@ -85,22 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     option(
         "--threads",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
-        help="at most so many per step (default: all); a network as small as this one uses one",
+        help="most threads per step (default: all); a network as small as this one uses one",
     )
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers of at least `least`."""
-
-    def integer(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
-        return number
-
-    return integer
 
 
 def _picture(text: str) -> Path:
@@ -108,19 +105,18 @@ def _picture(text: str) -> Path:
     path = Path(text).expanduser()
     if path.suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(PICTURES)}")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {str(path.parent)!r}")
     return path
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a run that diverges shows it in its table
 def run(arguments: argparse.Namespace) -> int:
     """Train, draw, compare, report."""
-    for name in PACKAGES:  # one that is missing is better known before the work
+    for name in PACKAGES:  # a missing one is reported before the work
         import_module(name)
+    check(arguments)
     from rich.console import Console
 
-    from .digits import Clock, load
+    from ...bench.digits import Clock, load
 
     console, clock = Console(highlight=False, soft_wrap=True), Clock()
     rng, data = np.random.default_rng(arguments.seed), load()
@@ -140,23 +136,54 @@ def run(arguments: argparse.Namespace) -> int:
 def _optimizer(
     arguments: argparse.Namespace, steps: int, rng: np.random.Generator
 ) -> "tuple[Optimizer, Flat]":
-    """The optimizer, and the weights it moves, in one buffer."""
-    from .. import optimizers
-    from ..memory.dtypes import named
-    from ..memory.flat import flatten
-    from .digits import layers
+    """The optimizer, and the weights that it updates, in one buffer."""
+    from ... import optimizers
+    from ...bench.digits import layers
+    from ...memory.dtypes import named
+    from ...memory.flat import flatten
 
     params = flatten(layers(rng, named(arguments.params or "float32")))
-    make = getattr(optimizers, arguments.optimizer)
-    peak = make.defaults["lr"] if arguments.lr is None else arguments.lr
-    lr = _schedules(peak, steps)[arguments.schedule]
-    options = {"threads": arguments.threads, "seed": arguments.seed, **precision(arguments)}
-    return make(params, lr, **options), params
+    make, keywords = getattr(optimizers, arguments.optimizer.name), _keywords(arguments)
+    lr = _schedules(keywords.pop("lr"), steps)[arguments.schedule]
+    return make(params, lr, **keywords), params
+
+
+def _keywords(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of the optimizer, the learning rate among them.
+
+    Raises:
+        ValueError: if one is given twice.
+    """
+    from ... import optimizers
+
+    name, keywords = arguments.optimizer
+    given = {each: getattr(arguments, each) for each in ("lr", "threads")}
+    given = {each: value for each, value in given.items() if value is not None}
+    defaults = {"lr": getattr(optimizers, name).defaults["lr"], "seed": arguments.seed}
+    return defaults | merged(keywords, given, precision(arguments))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse numbers with which nothing can be learned, and a picture that cannot be written.
+
+    Raises:
+        ValueError: with a fix.
+    """
+    from ...bench.digits import TRAINING
+
+    lr = _keywords(arguments)["lr"]
+    if isinstance(lr, int | float) and lr > HIGHEST_LR:
+        raise ValueError(f"lr={lr:g} is more than {HIGHEST_LR:g}; most optimizers want 1e-4 to 1")
+    if arguments.batch > TRAINING:
+        raise ValueError(
+            f"--batch: {arguments.batch} is more than the {TRAINING} images of training"
+        )
+    check_writable("--plot", arguments.plot)
 
 
 def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
     """Every schedule, over the steps of the demo; a twentieth of them is warm-up where it helps."""
-    from .. import schedules as s
+    from ... import schedules as s
 
     warmup = steps // 20
     half, third, fifth = (-(-(steps - warmup) // parts) for parts in (2, 3, 5))
@@ -180,7 +207,7 @@ def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
 
 def _prepare(console: "Console", opt: "Optimizer") -> None:
     """Compile, or load what an earlier run has compiled, with a word about the wait."""
-    from ..launch import warmup
+    from ...launch import warmup
 
     console.print("Preparing the kernel (compiled once, a second or so; then cached) ...", end=" ")
     start = perf_counter()
@@ -200,8 +227,8 @@ def _train(
     """Train with a progress bar, and a line of the table as each epoch ends."""
     from rich.progress import Progress
 
-    from ..schedules import Plateau
-    from .digits import train
+    from ...bench.digits import train
+    from ...schedules import Plateau
 
     schedule, history = opt.param_groups[0]["lr"], []
     console.print(f"Learning rate: {schedule}\n", markup=False)
@@ -235,15 +262,21 @@ def _row(epoch: "Epoch") -> str:
     )
 
 
+def told(chosen: "Chosen") -> str:
+    """An optimizer with its keywords, as it is written on the command line."""
+    keywords = ",".join(f"{name}={value}" for name, value in chosen.keywords.items())
+    return f"{chosen.name}:{keywords}".rstrip(":")
+
+
 def _label(arguments: argparse.Namespace) -> str:
-    """The optimizer, and what is kept in another precision than usual."""
+    """The optimizer, and the formats that are not the usual ones."""
     given = {
         f"{arguments.params} parameters": arguments.params,
         f"{arguments.state} state": arguments.state,
         f"{arguments.compensation} compensation": arguments.compensation,
         f"{arguments.rounding} rounding": arguments.rounding,
     }
-    return ", ".join([arguments.optimizer, *(text for text, value in given.items() if value)])
+    return ", ".join([told(arguments.optimizer), *(text for text, value in given.items() if value)])
 
 
 def _headline(optimizer: str, history: "list[Epoch]") -> str:
@@ -253,25 +286,25 @@ def _headline(optimizer: str, history: "list[Epoch]") -> str:
 
 
 def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
-    """What the fused step took of the training time, and what an unfused one would have taken."""
+    """The share of the optimizer in the training time, with fastadam and with plain NumPy."""
     from .comparison import compare
 
-    text = f"The fused step took {clock.steps / clock.batches:.1%} of the training time"
-    seconds = compare(opt, params)
+    share, seconds = clock.steps / clock.batches, compare(opt, params)
     if seconds is None:
-        return f"{text}."
+        return f"Optimizer: {share:.0%} of the training time."
     times = seconds.unfused / seconds.fused
     unfused = clock.steps * times
-    share = unfused / (clock.batches - clock.steps + unfused)
+    instead = unfused / (clock.batches - clock.steps + unfused)
     return (
-        f"{text}; unfused NumPy would have taken {share:.1%} ({times:.1f} times as long: "
-        f"{seconds.fused * 1e6:.1f} and {seconds.unfused * 1e6:.1f} us per step)."
+        f"Optimizer: {seconds.fused * 1e6:.1f} us per step with fastadam, "
+        f"{seconds.unfused * 1e6:.1f} us with plain NumPy ({times:.1f}x). "
+        f"That is {share:.0%} of the training time instead of {instead:.0%}."
     )
 
 
 def _memory(opt: "Optimizer") -> str:
-    """What is kept beside images and activations."""
-    from ..budget import shown
+    """Memory of parameters and optimizer."""
+    from ...budget import shown
 
     kept = opt.memory()
     parts = {"parameters": kept.params, "state": kept.state, "compensation": kept.compensation}

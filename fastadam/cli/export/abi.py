@@ -1,13 +1,13 @@
-"""What a program that launches a kernel must know: its tables, byte by byte."""
+"""The tables of a kernel, byte by byte, for a program that launches it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..kernels.compose import Stream
-    from ..kernels.factory import Kernel
-    from ..kernels.storage import Column
-    from ..rules import Rule
+    from ...kernels.compose import Stream
+    from ...kernels.factory import Kernel
+    from ...kernels.storage import Column
+    from ...rules import Rule
 
 MODES = {"rw": "read and written", "r": "read", "w": "written", "rz": "read, then set to zero"}
 
@@ -37,8 +37,8 @@ takes the place of 255. If the scale is NaN, all are. A dither is any 32 bits, o
 step.
 """
 HALVES = """
-A parameter is a bfloat16, to be used as it is, and a compensation, which begins as zeros. What an
-update moves is {value}.
+A parameter is a bfloat16, ready for use, and a compensation, which begins as zeros. The number that
+an update changes is {value}.
 """
 VALUES = {
     "kahan": "their sum",
@@ -56,9 +56,9 @@ def described(
     """The launch and the tables of a kernel, line by line.
 
     Args:
-        constants: an example, what the record of a first step holds.
+        constants: an example, the record of a first step.
     """
-    from ..kernels.compose import record_of
+    from ...kernels.compose import record_of
 
     yield from TABLES.format(entry=entry, threads=threads).splitlines()
     columns = [*_columns(kernel.streams)]
@@ -76,8 +76,8 @@ def described(
 
 def _columns(streams: "Sequence[Stream]") -> Iterator[tuple[str, str]]:
     """The name and the kind of every array, and of every number that stands for all elements."""
-    from ..kernels.formats import COMPENSATION
-    from ..kernels.stages import STATE
+    from ...kernels.formats import COMPENSATION
+    from ...kernels.stages import STATE
 
     for stream in streams:
         called = stream.name.removeprefix(STATE)
@@ -88,8 +88,8 @@ def _columns(streams: "Sequence[Stream]") -> Iterator[tuple[str, str]]:
 
 
 def _kind(column: "Column", mode: str) -> str:
-    """The dtype of an array, and what becomes of it."""
-    from ..kernels.storage import WHOLE
+    """The dtype of an array, and the access to it."""
+    from ...kernels.storage import WHOLE
 
     if column.per == WHOLE:
         return f"{column.dtype}, one number for all elements, read"
@@ -98,8 +98,8 @@ def _kind(column: "Column", mode: str) -> str:
 
 
 def _notes(streams: "Sequence[Stream]") -> str:
-    """What else a launch must know."""
-    from ..kernels.storage import WHOLE
+    """Alignment, and the formats that are not plain floats."""
+    from ...kernels.storage import WHOLE
 
     block = min(stream.storage.block for stream in streams)
     tags = {stream.storage.tag for stream in streams}
