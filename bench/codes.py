@@ -93,8 +93,8 @@ def by_code(scores: Iterable[Score]) -> dict[str, Found]:
 
 
 def excess(found: Found, exact: Found, optimizer: str) -> float:
-    """How many times as far from the minimum as with float32 state an optimizer ends, by loss or by
-    distance, in the worst of its runs."""
+    """Distance of an optimizer from the minimum, or its loss, relative to that with float32 state, in
+    the worst of its runs."""
     ratios = [
         value / exact[f"{optimizer} {order}"][case]
         for order in ("random", "sorted")
@@ -199,7 +199,7 @@ def draw_excess(axes: Any, found: Mapping[str, Found]) -> None:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -212,7 +212,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Try and draw, or what was asked for instead; the exit status."""
+    """Try and draw, or do what is asked for instead; return the exit status."""
     options = parsed(arguments)
     table, chart = root / "bench/results/codes.csv", root / "docs/assets/codes.png"
     page = root / "docs/low-precision.md"

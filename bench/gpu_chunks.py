@@ -1,7 +1,7 @@
-"""How long the chunks of a table on a GPU should be, and how many threads a block should have.
+"""Times for several lengths of the chunks of a GPU table, and several block sizes.
 
 `python bench/gpu_chunks.py` times a float32 AdamW step for each length and number, in turns. The
-length `own` is what fastadam chooses.
+length `own` is that of fastadam.
 """
 
 import argparse

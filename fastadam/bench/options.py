@@ -166,11 +166,12 @@ def table(report: Report) -> Table:
             _of(row_of, "bytes", lambda row: f"{row.bytes:.0f}"),
         ]
         if name != OURS:
-            all_columns.append(_of(row_of, f"vs {OURS}", tables.versus(report, OURS).text))
-    first = Column("elements", lambda row: row.case if row.config == plain else f"+ {row.config}")
+            all_columns.append(_of(row_of, "ratio", tables.relative(report).text))
+    case = tables.SHORT_CASE.text
+    first = Column("elements", lambda row: case(row) if row.config == plain else f"+ {row.config}")
     caption = (
         "Median time of a step, plain and with an option, and its ratio to the plain one; the "
-        "bytes that it reads and writes per element; the time of torch relative to "
+        "bytes that it reads and writes per element; the ratio of the time of torch to that of "
         f"{OURS}. With accumulate_steps, a step is an update and the four gradients that go into "
         "it."
     )

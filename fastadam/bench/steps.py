@@ -138,13 +138,13 @@ def table(report: Report) -> Table:
     """A row for each contender; of several optimizers a row for each of them."""
     if len(report.configs) > 1:
         return _overview(report)
-    columns = [CASE, CONTENDER, *QUANTILES, GB_PER_S, tables.of_limit(report)]
+    columns = [tables.SHORT_CASE, CONTENDER, *QUANTILES, GB_PER_S, tables.of_limit(report)]
     caption = (
         "Quantiles of the time of a step; at the median (p50) its memory traffic, counted as "
         f"{report.rows[0].bytes:g} bytes per element for all, its share of the limit's speed, "
-        f"and its time relative to {OURS}."
+        f"and the ratio of its time to that of {OURS}."
     )
-    return build(report.rows, [*columns, tables.versus(report, OURS)], 2, caption)
+    return build(report.rows, [*columns, tables.relative(report)], 2, caption)
 
 
 def _overview(report: Report) -> Table:

@@ -55,6 +55,7 @@ def build(
 
 
 CASE = Column("elements", lambda row: row.case)
+SHORT_CASE = Column("elements", lambda row: row.case.replace(" arrays of ", " x "))
 CONTENDER = Column("contender", lambda row: row.contender)
 CONFIG = Column("optimizer", lambda row: row.config)
 GB_PER_S = Column("GB/s", lambda row: digits(row.gb_per_s))
@@ -70,9 +71,9 @@ def of_limit(report: Report) -> Column:
     return Column("% of limit", lambda row: percent(report.share_of_limit(row)))
 
 
-def versus(report: Report, contender: str, header: str = "") -> Column:
-    """The time relative to that of a contender of the same case and configuration."""
-    return Column(header or f"vs {contender}", lambda row: times(report.ratio(row, contender)))
+def relative(report: Report) -> Column:
+    """The time relative to that of fastadam in the same case and configuration."""
+    return Column("ratio", lambda row: times(report.ratio(row, OURS)))
 
 
 def rival(report: Report, contender: str) -> Column:

@@ -110,7 +110,8 @@ def parsed(text: str, *more: str) -> tuple[str, dict[str, Any]]:
     name, _, keywords = text.partition(":")
     known = {each.lower(): each for each in optimizers.__all__}
     if name.lower() not in known:
-        close = get_close_matches(name.lower(), [*known, *more], n=2, cutoff=0.7)
+        close = get_close_matches(name.lower(), [*known, *more], n=5, cutoff=0.7)
+        close = sorted(close, key=lambda each: each[0] != name[0].lower())[:2]
         meant = " or ".join(known.get(each, each) for each in close)
         advice = f"; did you mean {meant}? There are" if close else "; choose from"
         choices = ", ".join((*optimizers.__all__, *map(repr, more)))

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .arguments import SPELLING, check_writable
 
@@ -256,6 +256,9 @@ def show_files(arguments: argparse.Namespace) -> int:
     from ..bench.csv_io import read_report
 
     reports = {name: read_report(path) for name, path in named(arguments.files).items()}
+    suites.check_alike(reports)
+    if arguments.plot is not None:
+        check_drawable(reports)
     if len(reports) == 1:
         (report,) = reports.values()
         show(report)
@@ -275,18 +278,25 @@ def named(paths: list[Path]) -> dict[str, Path]:
     return {p.stem if stems.count(p.stem) == 1 else str(p): p for p in paths}
 
 
-def draw_files(reports: "Mapping[str, Any]", path: Path) -> None:
-    """Draw one report, or several in one chart.
+def check_drawable(reports: "Mapping[str, Report]") -> None:
+    """Refuse reports of a suite without a chart.
 
     Raises:
-        ValueError: if there is no chart for their suite.
+        ValueError: naming the suite.
     """
+    from ..bench.suites import suite_of
+
+    for report in reports.values():
+        if suite_of(report).draw is None:
+            raise ValueError(f"--plot: there is no chart for the suite {report.suite!r}")
+
+
+def draw_files(reports: "Mapping[str, Report]", path: Path) -> None:
+    """Draw one report, or several in one chart."""
     from ..bench import suites
 
     if len(reports) > 1:
         suites.write_comparison(reports, path)
         return
     (report,) = reports.values()
-    if suites.suite_of(report).draw is None:
-        raise ValueError(f"--plot: there is no chart for the suite {report.suite!r}")
     suites.write_chart(report, path)

@@ -37,8 +37,8 @@ takes the place of 255. If the scale is NaN, all are. A dither is any 32 bits, o
 step.
 """
 HALVES = """
-A parameter is a bfloat16, ready for use, and a compensation, which begins as zeros. The number that
-an update changes is {value}.
+A parameter is a bfloat16, ready for use, and a compensation, which begins as zeros. An update
+changes {value}.
 """
 VALUES = {
     "kahan": "their sum",
