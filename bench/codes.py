@@ -93,8 +93,8 @@ def by_code(scores: Iterable[Score]) -> dict[str, Found]:
 
 
 def excess(found: Found, exact: Found, optimizer: str) -> float:
-    """Distance of an optimizer from the minimum, or its loss, relative to that with float32 state, in
-    the worst of its runs."""
+    """Distance of an optimizer from the minimum, or its loss, relative to that with float32 state,
+    in the worst of its runs."""
     ratios = [
         value / exact[f"{optimizer} {order}"][case]
         for order in ("random", "sorted")

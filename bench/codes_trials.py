@@ -1,5 +1,5 @@
-"""Trials of a code for optimizer state: its errors, its drift, learning with it, and the largest step
-after gradients of very different size."""
+"""Trials of a code for optimizer state: its errors, its drift, learning with it, and the largest
+step after gradients of very different size."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
