@@ -121,7 +121,7 @@ def _parser() -> Parser:
 
 def _refused(command: str, error: Exception) -> int:
     """Print an error in one line, with a fix if the message lacks one."""
-    message = " ".join(str(error).split())
+    message = " ".join(str(error).split()).removeprefix("plan(): ")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if package == "fastadam":  # an error of the library

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,13 +162,14 @@ def measured(arguments: argparse.Namespace) -> "Report":
     torch = not arguments.no_torch and load_torch()
     threads = arguments.threads or machine.most_threads()
     machine.check_threads(threads)
-    about = machine.describe(threads, *suite.packages, load=machine.load_average())
+    load = machine.load_average()
+    described = partial(machine.describe, threads, *suite.packages, load=load)
     if not (torch or arguments.no_torch):
         say("PyTorch is not installed; the other contenders are timed without it.")
     say("Checking all contenders against float64; the first time, they are compiled as well.")
-    if load := machine.busy(about):
+    if busy := machine.busy(described()):
         say(
-            f"This will be {load}: a step with threads waits for all of them, and its time may "
+            f"This will be {busy}: a step with threads waits for all of them, and its time may "
             "mean nothing. Close other programs."
         )
     machine.keep_freed_memory()
@@ -177,8 +179,7 @@ def measured(arguments: argparse.Namespace) -> "Report":
         rows = suites.measured(suite, request, bar, seconds, arguments.rounds)
     if not rows:
         raise ValueError("no size fits into memory; give smaller --sizes")
-    about["threading layer"] = machine.describe(threads)["threading layer"]
-    return Report(about, rows)
+    return Report(described(), rows)  # only now is the threading layer known
 
 
 def suite_for(arguments: argparse.Namespace) -> "Suite":
