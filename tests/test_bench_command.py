@@ -134,6 +134,7 @@ def test_nothing_fits(monkeypatch):
         (["--sizes", "0"], "not a count"),
         (["--sizes", "1.5"], "not a count"),
         (["--sizes", "inf"], "not a count"),
+        (["--sizes", "1e30"], "not a count"),
         (["--tail", "--sizes", "x"], "not a count"),
         (["--low-precision", "--sizes", "x"], "not a count"),
         (["--threads", "0"], "at least 1"),

@@ -60,6 +60,6 @@ def parsed_size(text: str) -> int:
         size = int(number)
     except (ValueError, OverflowError):
         number, size = 0.5, 0
-    if size != number or size < 1:
+    if size != number or not 1 <= size < 1 << 63:
         raise ValueError(f"--sizes: {text!r} is not a count of elements; write 1000000 or 1e6")
     return size
