@@ -8,7 +8,7 @@ from .kernels.stages import ZERO_GRADS
 from .launch import Launch, alike, kernel_for
 from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
-from .options import Options
+from .options import FAR, NEAR, Options
 from .rules import rule
 
 
@@ -18,9 +18,10 @@ def add(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param + grad, state
 
 
-def options_of_sums(options: Options) -> tuple[str, ...]:
+def options_of_sums(options: Options, scaled: int = NEAR) -> tuple[str, ...]:
     """What adding a gradient does besides."""
-    return ("grad_scale", ZERO_GRADS) if options.zero_grads else ("grad_scale",)
+    power = ("grad_power",) if scaled == FAR else ()
+    return ("grad_scale", *power, *((ZERO_GRADS,) if options.zero_grads else ()))
 
 
 class Accumulator:
@@ -49,9 +50,9 @@ class Accumulator:
         ]
         self.seen += [False] * len(params)
 
-    def expect(self, formats: Sequence[Formats]) -> None:
+    def expect(self, formats: Sequence[Formats], scaled: int) -> None:
         """Prepare for gradients in these formats, one for each parameter."""
-        options = options_of_sums(self._options)
+        options = options_of_sums(self._options, scaled)
         self.launches = [
             Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
             for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
@@ -66,10 +67,12 @@ class Accumulator:
             launch.place("grad", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
-    def add(self, unscale: float) -> None:
-        """Add the gradients, times `unscale`."""
+    def add(self, unscale: float, power: float) -> None:
+        """Add the gradients, times `power`, times `unscale`."""
         for launch, run in zip(self.launches, self._runs, strict=True):
             launch.tell("grad_scale", unscale)
+            if "grad_power" in launch.numbers:
+                launch.tell("grad_power", power)
             run()
         self.seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         self.count += 1

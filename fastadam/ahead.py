@@ -14,7 +14,7 @@ from .memory import checks
 from .memory.device import as_array, is_device
 from .noise import Noise
 from .norm import Clip, Norm
-from .options import Options, flag_of, unscale_of
+from .options import FAR, Options, flag_of, unscale_of
 
 Verdict = Literal["update", "skip", "wait"]
 
@@ -28,6 +28,7 @@ class Ahead:
         formats: how each of them is kept.
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
+        alone: whether the gradient of each parameter is clipped by its own norm.
 
     Attributes:
         needed: whether there is anything to do at every step.
@@ -44,7 +45,8 @@ class Ahead:
         options: Options,
         kept: Mapping[str, Sequence[Any]],
         accumulator: Accumulator | None,
-        scaled: bool,
+        scaled: int,
+        alone: Sequence[bool],
     ) -> None:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
@@ -52,22 +54,25 @@ class Ahead:
         self.norm = self._finite = Norm(params, formats, threads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
-            self.norm = Norm(params, formats, threads, ("grad_sum",)) if measures else None
-            accumulator.expect(formats)
+            reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
+            self.norm = Norm(params, formats, threads, reads) if measures else None
+            accumulator.expect(formats, scaled)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(formats) if options.clips else None
+        self._clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
         self.noise = Noise(launches, options.seed)
-        self.needed = scaled or measures or bool(accumulator or self.noise or options.ema_warmup)
+        self.needed = (
+            bool(scaled) or measures or bool(accumulator or self.noise or options.ema_warmup)
+        )
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
-            self._tell("clip_value", options.clip_value)
+            self.tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
-            self._tell("ema_comp", options.ema_comp(0))
+            self.tell("ema_comp", options.ema_comp(0))
 
     def follow(self, part: Any) -> None:
         """Let somebody else know, too, where the gradients are."""
@@ -92,14 +97,14 @@ class Ahead:
         Raises:
             TypeError, ValueError: for a bad scale or flag.
         """
-        unscale = unscale_of(grad_scale, self._dtypes)
+        unscale, power = unscale_of(grad_scale, self._dtypes)
         skip = found_inf is not False and flag_of(_fetched(found_inf))
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
-            norm = self._measured(unscale, last)
+            norm = self._measured(unscale, power, last)
             skip = self._options.skip_nonfinite and not self._all_finite(
-                norm, arrays, unscale, last
+                norm, arrays, unscale * power, last
             )
         if skip:
             if self._options.zero_grads:
@@ -108,9 +113,9 @@ class Ahead:
                         as_array(array)[...] = 0
             return norm, "skip"
         if accumulator and not last:
-            accumulator.add(unscale)
+            accumulator.add(unscale, power)
             return None, "wait"
-        self._tell("unscale", unscale)
+        self.tell("unscale", unscale)
         self.tell_step(step)
         return norm, "update"
 
@@ -119,26 +124,29 @@ class Ahead:
         if self.noise:
             self.noise.renew(step)
         if self._options.ema_warmup:
-            self._tell("ema_comp", self._options.ema_comp(step))
+            self.tell("ema_comp", self._options.ema_comp(step))
 
-    def _measured(self, unscale: float, last: bool) -> Any:
+    def _measured(self, unscale: float, power: float, last: bool) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
-        taken, scale = self.norm if last else self._finite, unscale
+        taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
         if self._accumulator and last:
-            scale = 1 / self._options.accumulate_steps
+            scale = whole = 1 / self._options.accumulate_steps
             if taken:
                 taken.tell("unscale", unscale)
-        self.measure(taken, scale, last)
-        return taken.norm(scale, wait=self._options.skip_nonfinite) if taken else None
+                taken.tell("grad_power", power)
+        self.measure(taken, scale, whole, last)
+        self.tell("grad_power", power)
+        return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
 
-    def measure(self, taken: Norm | None, scale: float, last: bool = True) -> None:
-        """Take a norm, and tell kernels what to multiply gradients by."""
+    def measure(self, taken: Norm | None, scale: float, whole: float, last: bool = True) -> None:
+        """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
+        power of two by which they are multiplied before."""
         if taken:
             taken.run()
         if taken and self._clip and last:
-            self._clip.run(scale)
+            self._clip.run(scale, whole)
         else:
-            self._tell("grad_scale", scale)
+            self.tell("grad_scale", scale)
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """Whether all gradients are finite: if their norm is, or else on a second look at those of
@@ -156,20 +164,18 @@ class Ahead:
                 return False
         return True
 
-    def _tell(self, option: str, number: Any) -> None:
+    def tell(self, option: str, number: Any) -> None:
         """Give an option its number, where kernels have it."""
         for launch in self._launches:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, formats: Sequence[Formats]) -> Clip:
+    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> Clip:
         """What takes the factors of a clip, which the launches then read."""
         assert self.norm
-        clip = Clip(self.norm, self._options, self._dtypes)
+        clip = Clip(self.norm, self._options, self._dtypes, alone)
         for launch in self._launches:
-            factors = clip.factors[formats[launch.members[0]].compute]
-            first, step = checks.address(factors), factors.itemsize * (factors.size > 1)
-            launch.place("grad_scale", [first + k * step for k in range(len(formats))])
+            launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip
 
 

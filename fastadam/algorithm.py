@@ -59,11 +59,11 @@ class Algorithm:
 
     def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
         """A group whose hyperparameters at a step go together, with the rule that follows."""
-        group = Group(raw, params, self.defaults, where)
-        group.rule = self._rule_for(group.at(step))
+        group = Group(raw, params, self.defaults, where, self._options)
+        group.rule = self._rule_for(group.at(step), group.options)
         return group
 
-    def _rule_for(self, values: Values) -> Rule:
+    def _rule_for(self, values: Values, options: Options) -> Rule:
         """The rule for hyperparameters that go together, and with the options."""
         self.check(values)
         rule = self.variant(values)
@@ -71,7 +71,7 @@ class Algorithm:
             raise TypeError(
                 f"variant() returned {rule!r}; give a function marked with @fastadam.rule"
             )
-        self._options.check_rule(rule)
+        options.check_rule(rule)
         return rule
 
     def _start(self, rule: Rule, values: Values) -> dict[str, float]:

@@ -14,7 +14,6 @@ import numpy as np
 from .accumulator import add, options_of_sums
 from .algorithm import Algorithm
 from .copies import Copies
-from .groups import check_known
 from .kernels.compose import Stream
 from .kernels.formats import COMPENSATION, FLOAT, Formats
 from .kernels.stages import STATE, streams
@@ -23,6 +22,7 @@ from .norm import norm_streams
 from .options import NAMES, Options
 from .rules import Rule
 from .unbound import named, unbound
+from .validation import check_known, choice, count, dtype_name
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -131,8 +131,8 @@ def plan(
     n_params: float,
     optimizer: "str | type[Optimizer]" = "AdamW",
     *,
-    params: str = "float32",
-    grads: str | None = None,
+    params: Any = "float32",
+    grads: Any = None,
     **keywords: Any,
 ) -> Budget:
     """The bytes that training so many parameters would keep in memory, before there are any.
@@ -168,13 +168,14 @@ def plan(
         >>> fa.plan(7e9, "lion").per_param
         12.0
     """
-    size = _count(n_params)
+    size = count("plan(): n_params", n_params, hint="give a count of elements, such as 7e9")
+    if size >= 1 << 63:
+        raise ValueError(f"plan(): n_params={n_params!r} must be below 2**63")
     found = named(optimizer) if isinstance(optimizer, str) else optimizer
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+    if not (isinstance(found, type) and issubclass(found, Algorithm) and hasattr(found, "rule")):
         raise TypeError(f"plan(): {optimizer!r} is no optimizer; give its name or its class")
-    for name, dtype in (("params", params), ("grads", grads or params)):
-        if dtype not in FLOAT:
-            raise ValueError(f"plan(): {name}={dtype!r}; give one of {', '.join(FLOAT)}")
+    params = choice("plan(): params", dtype_name(params), FLOAT)
+    grads = choice("plan(): grads", params if grads is None else dtype_name(grads), FLOAT)
     if grads == "float64" != params:
         raise ValueError(f"plan(): grads='float64' is for float64 parameters; these are {params}")
     check_known(keywords, [*found.defaults, *NAMES], f"plan(): {found.__name__}")
@@ -185,16 +186,6 @@ def plan(
     options.check_params([params])
     Copies(options).check([vector])
     return budget_of([(made.variant(values), options.formats(vector, grads), size)], options)
-
-
-def _count(n_params: Any) -> int:
-    try:
-        size = int(n_params)
-    except (TypeError, ValueError, OverflowError):
-        size = -1
-    if not 0 <= size < 1 << 63 or size != n_params or isinstance(n_params, bool):
-        raise ValueError(f"plan(): n_params={n_params!r} is not a count of elements; give e.g. 7e9")
-    return size
 
 
 def budget_of(members: Iterable[tuple[Rule, Formats, int]], options: Options) -> Budget:

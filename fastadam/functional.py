@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from operator import index
 from threading import local
 from typing import Any, NamedTuple
 from weakref import ref
@@ -16,7 +15,7 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
-from .groups import Group, ParamGroup, Values, check_known
+from .groups import Group, ParamGroup, Values
 from .kernels.formats import Formats
 from .kernels.threads import check_threads
 from .launch import Launch, kernel_for
@@ -25,6 +24,7 @@ from .memory.device import as_array, is_device, lock_for, places_of, refuse
 from .memory.inputs import fast_addresses, same_arrays
 from .optimizer import Optimizer
 from .rules import Rule
+from .validation import alike, check_known, count, lasts
 
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 
@@ -131,7 +131,9 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         >>> p.round(6)
         array([0.9, 1.1])
     """
-    if not isinstance(optimizer, type) or not issubclass(optimizer, Optimizer):
+    if not (isinstance(optimizer, type) and issubclass(optimizer, Optimizer)) or (
+        optimizer is Optimizer
+    ):
         raise TypeError(
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
@@ -143,7 +145,8 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
         values = group.at(step)
         walk.check(values)
-        kept = {name: group.raw[name] for name in given}  # nothing in it that could be edited
+        # Nothing in it that could be edited.
+        kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
         settings = _Settings(kept, group, walk.variant(values))
         memory.settings = None if group.switched else settings
         return settings
@@ -169,7 +172,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         **hyper: Any,
     ) -> None:
         if type(step) is not int or step < 1:
-            step = _checked_step(step, name)
+            step = count(f"{name}(): step", step, 1, "count steps from 1")
         settings = memory.settings
         if settings is None or not _same(settings.given, hyper):
             settings = settled(hyper, step)
@@ -190,20 +193,13 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
 
 
 def _same(known: Values, given: Values) -> bool:
-    try:
-        return known == given
-    except ValueError:  # an array in place of a number
+    if known.keys() != given.keys():
         return False
-
-
-def _checked_step(step: Any, name: str) -> int:
-    try:
-        number = index(step)
-    except TypeError:
-        raise TypeError(f"{name}(): step={step!r} is not an int; count steps from 1") from None
-    if number < 1:
-        raise ValueError(f"{name}(): step={step} is less than 1; count steps from 1")
-    return number
+    for name, value in given.items():
+        old = known[name]
+        if old is not value and not alike(old, value):
+            return False
+    return True
 
 
 def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> list[int]:

@@ -108,14 +108,15 @@ class Gate:
 
     def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step, without waiting for what it comes to."""
-        unscale, flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
+        (unscale, power), flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
         program = self._program or self._begin()
         pending, norm = self._state.pending, self._ahead.norm
         with pending.lock:
             pending.look()
             pending.make_room()
             if not flag.forced:
-                self._ahead.measure(norm, unscale)
+                self._ahead.measure(norm, unscale, unscale * power)
+                self._ahead.tell("grad_power", power)
             carried, rates = self._prepare(program, walk, lr)
             if not pending.agrees(self._state.count, carried):
                 pending.settle()
@@ -125,7 +126,7 @@ class Gate:
             event = self._events[place]
             self._driver.record(event, self._work.stream)
             words, moving = program.outcomes[place], self._plan.moving
-            scale = unscale if norm else None
+            scale = unscale * power if norm else None
             outcome = Outcome(pending, words, event, base, moving, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)

@@ -40,7 +40,7 @@ class GraphStep(Gate):
                 "unscale the gradients in the graph, and give found_inf as an array of the device"
             )
         self._place_state()
-        self._ahead.measure(self._ahead.norm, 1.0)
+        self._ahead.measure(self._ahead.norm, 1.0, 1.0)
         rate, pages = self._settled_pages(walk, lr)
         program = self._set_up(len(pages), self._work.turn.captured.count())
         program.pages[:], program.outcomes[:] = pages, -1

@@ -1,86 +1,58 @@
 """Hyperparameters: what a group of parameters may say, checked and resolved for one step."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from operator import is_
 from typing import Any, TypeVar
 
-import numpy as np
-
+from .options import NAMES, OWN, Options
 from .rules import Rule
+from .validation import ANY, BELOW_ONE, NOT_NEGATIVE, check_known, flag, number, parts_of
 
 Values = dict[str, Any]
 Noted = TypeVar("Noted")
 
-NOT_NEGATIVE = {"lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay"}
-NOT_NEGATIVE |= {"initial_accumulator_value", "l1"}
-BELOW_ONE = {"betas", "rho", "alpha"}
-NO_NUMBERS = ("b", "c", "S", "U")  # kinds of NumPy's that float() takes all the same
+RANGES = dict.fromkeys(
+    ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
+    + ("initial_accumulator_value", "l1"),
+    NOT_NEGATIVE,
+) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
+PLAIN = Options()
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
+HINT = "give a number, or a function of the step"
 
 
-def check_known(names: Iterable[str], defaults: Iterable[str], where: str) -> None:
-    """Refuse a name that the optimizer does not have.
-
-    Raises:
-        TypeError: with the names there are.
-    """
-    for name in names:
-        if name not in defaults:
-            raise TypeError(f"{where} got an unknown {name!r}; it knows {', '.join(defaults)}")
-
-
-def checked(name: str, value: Any, default: Any, where: str) -> Any:
+def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
     """A hyperparameter as a plain Python value of the default's kind.
 
     Raises:
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    if type(value) is type(default) is float and 0 <= value < (
-        1 if name in BELOW_ONE else math.inf
-    ):
+    within = RANGES.get(name, ANY)
+    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
         return value
+    label = f"{where}{name}"
     if isinstance(default, bool):
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{where}{name}={value!r} is not a bool; give True or False")
-        return bool(value)
+        return flag(label, value)
     if isinstance(default, tuple):
-        if not isinstance(value, tuple | list) or len(value) != len(default):
-            raise TypeError(
-                f"{where}{name}={value!r} is not a tuple of {len(default)} numbers like {default!r}"
+        parts = parts_of(value)
+        if parts is None or len(parts) != len(default):
+            raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
+        try:
+            return tuple(
+                number(f"{name}[{k}]", part, within, hint=hint) for k, part in enumerate(parts)
             )
-        return tuple(_number(name, item, f"{where}{name}={value!r}") for item in value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{label}={value!r}: {error}") from None
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise TypeError(f"{where}{name}={value!r} is not a string like {default!r}")
+            raise TypeError(f"{label}={value!r} must be a string like {default!r}")
         return value
     if default is None and value is None:
         return None
-    return _number(name, value, f"{where}{name}={value!r}")
-
-
-def _number(name: str, value: Any, label: str) -> float:
-    """A finite float, in the range that goes with the name."""
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    numeric = not isinstance(value, bool | str | bytes) and kind not in NO_NUMBERS
-    numeric = numeric and getattr(value, "ndim", 0) == 0
-    try:
-        number = float(value) if numeric else None
-    except (TypeError, ValueError):
-        number = None
-    except OverflowError:
-        number = math.inf
-    if number is None:
-        raise TypeError(f"{label} is not a number; give one, or a function of the step")
-    if not math.isfinite(number):
-        raise ValueError(f"{label} is not finite; give a finite number")
-    if name in NOT_NEGATIVE and number < 0:
-        raise ValueError(f"{label} is negative; give a number of at least 0")
-    if name in BELOW_ONE and not 0 <= number < 1:
-        raise ValueError(f"{label} has a number outside [0, 1); give at least 0 and less than 1")
-    return number
+    return number(label, value, within, hint=hint)
 
 
 class Edits:
@@ -134,9 +106,11 @@ class Group:
         params: its arrays.
         defaults: the hyperparameters there are.
         where: how messages begin, if there are several groups.
+        options: those of the optimizer; the group may have some of its own.
 
     Attributes:
         rule: what moves its parameters.
+        options: those in force for its parameters.
         scheduled: whether a hyperparameter is a function of the step.
         switched: whether one besides `lr` is, which may switch state on and off.
 
@@ -146,15 +120,26 @@ class Group:
 
     rule: Rule
 
-    def __init__(self, raw: ParamGroup, params: Any, defaults: Values, where: str) -> None:
+    def __init__(
+        self,
+        raw: ParamGroup,
+        params: Any,
+        defaults: Values,
+        where: str,
+        options: Options = PLAIN,
+    ) -> None:
         self.raw, self.params, self.where, self._defaults = raw, params, where, defaults
-        if len(raw["params"]) != len(params) or not all(map(is_, raw["params"], params)):
+        if "params" not in raw:
+            raise ValueError(f"{where}'params' is missing from its param_groups; put it back")
+        known = raw["params"]
+        if len(known) != len(params) or not all(map(is_, known, params)):
             raise ValueError(
                 f"{where}the arrays of param_groups were exchanged; write into the arrays, "
                 "use add_param_group, or make a new optimizer"
             )
-        known = {k: v for k, v in raw.items() if k not in CARRIED}
-        check_known(known, defaults, f"{where}the optimizer")
+        self.options = options.within(raw, where)
+        others = [name for name in raw if name not in CARRIED and name not in NAMES]
+        check_known(others, [*defaults, *OWN], f"{where}the group")
         _check_param_names(raw, params, where)
         self._values: Values = {}
         self._schedules: dict[str, Callable[[int], Any]] = {}
@@ -162,16 +147,23 @@ class Group:
             if name not in raw:
                 raise ValueError(f"{where}{name!r} is missing from its param_groups; put it back")
             value = raw[name]
-            if isinstance(value, tuple | list) and any(map(callable, value)):
-                dict.__setitem__(raw, name, tuple(value))
-                value = _together(tuple(value))
+            parts = parts_of(value) if isinstance(default, tuple) else None
+            if parts and any(map(callable, parts)):
+                dict.__setitem__(raw, name, parts)
+                value = _together(parts, f"{where}{name}")
+            if isinstance(value, type):
+                raise TypeError(
+                    f"{where}{name}={value.__name__} is a class; call it with its arguments to "
+                    "make a schedule"
+                )
             if callable(value):
                 self._schedules[name] = value
             else:
-                self._values[name] = checked(name, value, default, where)
+                self._values[name] = checked(name, value, default, where, HINT)
         self.scheduled = bool(self._schedules)
         self.switched = bool(self._schedules.keys() - {"lr"})
-        dict.update(raw, self._values)
+        own = {name: getattr(self.options, name) for name in NAMES if name in raw}
+        dict.update(raw, self._values | own)
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
@@ -179,15 +171,17 @@ class Group:
             return self._values
         values = dict(self._values)
         for name, schedule in self._schedules.items():
+            value = _called(schedule, step, f"{self.where}{name}")
             where = f"{self.where}at step {step} "
-            values[name] = checked(name, schedule(step), self._defaults[name], where)
+            values[name] = checked(name, value, self._defaults[name], where)
         return values if lr is None else values | {"lr": lr}
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
         elements = sum(param.size for param in self.params)
         text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-        return f"{len(self.params)} arrays, {elements} elements: {text}"
+        arrays = "1 array" if len(self.params) == 1 else f"{len(self.params)} arrays"
+        return f"{arrays}, {elements} elements: {text}"
 
 
 def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
@@ -202,5 +196,24 @@ def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
         raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
 
 
-def _together(parts: tuple[Any, ...]) -> Callable[[int], tuple[Any, ...]]:
-    return lambda step: tuple(part(step) if callable(part) else part for part in parts)
+def _together(parts: tuple[Any, ...], name: str) -> Callable[[int], tuple[Any, ...]]:
+    def together(step: int) -> tuple[Any, ...]:
+        return tuple(_called(part, step, name) if callable(part) else part for part in parts)
+
+    return together
+
+
+def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
+    """The value of a schedule at a step.
+
+    Raises:
+        TypeError: if it cannot be called with a step; names the hyperparameter.
+    """
+    try:
+        return schedule(step)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next:  # raised inside of it
+            raise
+        raise TypeError(
+            f"{name}={schedule!r} must be a function of one argument, the step: {error}"
+        ) from None

@@ -20,6 +20,7 @@ from .memory.device import DeviceArray
 from .memory.device_table import DeviceTable
 from .memory.table import SKIPPED, Table
 from .rules import Rule
+from .validation import dtype_name
 
 if TYPE_CHECKING:
     from .state import State
@@ -104,9 +105,9 @@ def warmup(*optimizers: Any, dtype: Any = "float32") -> None:
     """
     from . import optimizers as family
 
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in FLOAT:
-        raise TypeError(f"dtype={name} is not supported; give {' or '.join(FLOAT)}")
+    name = dtype_name(dtype)
+    if not isinstance(name, str) or name not in FLOAT:
+        raise TypeError(f"warmup(): dtype={name} is not supported; give {' or '.join(FLOAT)}")
     for optimizer in optimizers or (family.Adam, family.AdamW):
         rule = getattr(optimizer, "rule", None)
         if not isinstance(rule, Rule):
@@ -189,7 +190,13 @@ class Launch:
                 f"missing: {missing}, not in the rule: {added}"
             )
         if all(isinstance(constant, Real) for constant in constants.values()):
-            raise ValueError(f"hyper() returned {constants}; a number is too large for the dtype")
+            compute = self.kernel.streams[0].storage.compute
+            most = float(np.finfo(compute).max)
+            large = [f"{name}={n!r}" for name, n in constants.items() if not -most <= n <= most]
+            raise ValueError(
+                f"hyper() returned {', '.join(large) or constants}, too large for {compute}; make "
+                "the hyperparameters smaller that it follows from, such as lr"
+            )
         raise TypeError(f"hyper() returned {constants}; give numbers")
 
     def place(self, stream: str, addresses: Sequence[int]) -> None:

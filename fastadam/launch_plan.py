@@ -23,6 +23,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule moves."""
 
     rule: Rule
+    options: Options
     params: Any
 
 
@@ -35,7 +36,7 @@ class Plan:
         kept: what is written besides parameters and state: arrays, by the streams of kernels.
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
-        scaled: whether steps may come with a scale of their gradients.
+        scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
 
     Attributes:
@@ -59,7 +60,7 @@ class Plan:
         kept: Mapping[str, list[Any]],
         accumulator: Accumulator | None,
         masked: bool,
-        scaled: bool,
+        scaled: int,
         gated: bool = True,
     ) -> None:
         state.settle()
@@ -87,7 +88,14 @@ class Plan:
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(
-            self._launches, arrays, formats, options, self._kept, accumulator, scaled
+            self._launches,
+            arrays,
+            formats,
+            options,
+            self._kept,
+            accumulator,
+            scaled,
+            [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
         )
         self.gate, self.captured = None, list[bool]()
         if gated and Gate.serves(arrays, formats, options):

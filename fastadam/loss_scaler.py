@@ -3,24 +3,21 @@
 P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from .options import flag_of
 from .step_info import StepInfo
+from .validation import ABOVE_ONE, POSITIVE, SHARE, Range, count, number
 
-NUMBERS = (int, float, np.integer, np.floating)
-LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**126  # with an inverse at full precision in float32
+LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # to which it falls and grows by itself
 
 
 class LossScaler:
     r"""A loss scale that grows while gradients are finite, and falls when they are not.
 
     After `growth_interval` good steps in a row \(s \leftarrow s \cdot\) `growth_factor`; after a
-    bad one \(s \leftarrow s \cdot\) `backoff_factor`, within 2**-126 and 2**126. Names, defaults
+    bad one \(s \leftarrow s \cdot\) `backoff_factor`, within 2**-126 and 2**127. Names, defaults
     and saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
     optimizer checks and unscales, on the way, with `skip_nonfinite=True` and
     `step(grad_scale=...)`.
@@ -58,10 +55,18 @@ class LossScaler:
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
     ) -> None:
-        self.scale, self._good_steps = _scale("init_scale", init_scale), 0
-        self._growth_factor = _number("growth_factor", growth_factor, 1.0, math.inf)
-        self._backoff_factor = _number("backoff_factor", backoff_factor, 0.0, 1.0)
-        self._growth_interval = _count("growth_interval", growth_interval, 1)
+        self._scale, self._good_steps = _positive("init_scale", init_scale), 0
+        self._growth_factor = _number("growth_factor", growth_factor, ABOVE_ONE)
+        self._backoff_factor = _number("backoff_factor", backoff_factor, SHARE)
+        self._growth_interval = count("LossScaler: growth_interval", growth_interval, 1)
+
+    @property
+    def scale(self) -> float:
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float) -> None:
+        self._scale = _positive("scale", scale)
 
     def update(self, found_inf: StepInfo | bool) -> None:
         """Adapt the scale to a step.
@@ -75,12 +80,14 @@ class LossScaler:
                 return
             found_inf = found_inf.skipped
         if flag_of(found_inf):
-            self.scale = max(self.scale * self._backoff_factor, LEAST_SCALE)
+            lowest = min(LEAST_SCALE, self._scale)
+            self._scale = max(self._scale * self._backoff_factor, lowest)
             self._good_steps = 0
             return
         self._good_steps += 1
         if self._good_steps >= self._growth_interval:
-            self.scale = min(self.scale * self._growth_factor, LARGEST_SCALE)
+            highest = max(LARGEST_SCALE, self._scale)
+            self._scale = min(self._scale * self._growth_factor, highest)
             self._good_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,39 +112,18 @@ class LossScaler:
             raise ValueError(f"state_dict lacks {sorted(missing)}; it has {list(state_dict)}")
         settings = ("growth_factor", "backoff_factor", "growth_interval")
         loaded = LossScaler(**{name: state_dict[name] for name in settings})
-        loaded.scale = _scale("scale", state_dict["scale"])
-        loaded._good_steps = _count("_growth_tracker", state_dict["_growth_tracker"], 0)
+        loaded.scale = state_dict["scale"]
+        tracker = state_dict["_growth_tracker"]
+        loaded._good_steps = count("LossScaler: _growth_tracker", tracker)
         vars(self).update(vars(loaded))
 
     def __repr__(self) -> str:
         return f"LossScaler(scale={self.scale:g})"
 
 
-def _scale(name: str, value: Any) -> float:
-    """A scale that can be undone in float32."""
-    scale = _number(name, value, 0.0, math.inf)
-    if not LEAST_SCALE <= scale <= LARGEST_SCALE:
-        raise ValueError(f"LossScaler: {name}={value!r} is not in [2**-126, 2**126]")
-    return scale
+def _number(name: str, value: Any, within: Range) -> float:
+    return number(f"LossScaler: {name}", value, within)
 
 
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    """A float between two bounds, both excluded."""
-    if isinstance(value, bool) or not isinstance(value, NUMBERS):
-        raise TypeError(f"LossScaler: {name}={value!r} is not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not low < number < high:
-        raise ValueError(f"LossScaler: {name}={value!r} is not between {low:g} and {high:g}")
-    return number
-
-
-def _count(name: str, value: Any, least: int) -> int:
-    """A whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, NUMBERS):
-        raise TypeError(f"LossScaler: {name}={value!r} is not a count of steps")
-    if not least <= value < math.inf or value != int(value):
-        raise ValueError(f"LossScaler: {name}={value!r} is not a count of at least {least}")
-    return int(value)
+def _positive(name: str, value: Any) -> float:
+    return _number(name, value, POSITIVE)

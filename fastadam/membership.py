@@ -13,7 +13,7 @@ from .memory.device import lock_for
 from .memory.flat import Flat
 from .memory.parameters import Parameters
 from .memory.tree import leaves
-from .options import Options
+from .options import LOW, Options
 from .state import State
 
 
@@ -34,6 +34,7 @@ class Membership(Algorithm):
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
+        self._settled(ParamGroup(defaults, params=()), (), "")  # ahead of any look at parameters
         if isinstance(params, Iterator):
             params = list(params)
         self._lock = lock_for(_first_array(params), lambda: self._parameters.arrays, self)
@@ -43,7 +44,9 @@ class Membership(Algorithm):
                     self._add(group)
             else:
                 self._add({"params": params}, alone=True)
-            options.check_params(array.dtype.name for array in self._parameters.arrays)
+            for name in LOW:
+                groups = (group for group in self._groups if name not in group.raw)
+                options.check_params((a.dtype.name for g in groups for a in g.params), [name])
             self._copies.follow(self._parameters)
         self._base = {*vars(self), "_base"} - own
 
@@ -60,6 +63,8 @@ class Membership(Algorithm):
         raw = ParamGroup(names | self._defaults | raw | {"params": tuple(gathered.arrays)})
         step = self._state.count + 1
         group = self._settled(raw, raw["params"], where and f"{where}: ", step)
+        dtypes = [array.dtype.name for array in gathered.arrays]
+        group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
         self._parameters.add(gathered, alone)
         raw.edits = self._edits
         self._raws.append(raw)
@@ -96,7 +101,10 @@ class Membership(Algorithm):
                 "it, use add_param_group, or make a new optimizer"
             )
         step = self._state.count + 1
-        self._adopt([self._settled(g.raw, g.params, g.where, step) for g in self._groups])
+        groups = [self._settled(g.raw, g.params, g.where, step) for g in self._groups]
+        for old, new in zip(self._groups, groups, strict=True):
+            old.options.check_kept(new.options, new.where)
+        self._adopt(groups)
 
     def _refuse_captured(self, what: str) -> None:
         """Refuse what steps that were captured in CUDA graphs would not know of."""

@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,8 @@ from .memory.flat import aligned_zeros
 from .memory.table import SKIPPED
 from .options import Options
 from .rules import Rule, rule
+
+DOUBLE = FLOAT["float64"]
 
 
 @rule()
@@ -46,10 +48,10 @@ def norm_kernel(
     return kernel(staged(term, options), norm_streams(formats, options, term), target_of(like))
 
 
-@rule(hyper=("max_norm", "scale"))
+@rule(hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
     """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
-    bound = h.max_norm / (math.sqrt(grad) * h.scale + 1e-6)
+    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
@@ -87,9 +89,25 @@ class Norm:
         self.total = self._kept[-1]
         if isinstance(self.total, DeviceArray):
             self._late = Late()
-        launches = (*self.launches, *self._folds)
-        self.kernels = [launch.kernel for launch in launches]
-        self._runs = [launch.table.runner(threads) for launch in launches]
+        self._threads, self.kernels = threads, list[Kernel]()
+        self._runs: list[Callable[[], None]] = []
+        self._add((*self.launches, *self._folds))
+
+    def _add(self, launches: Iterable[Launch]) -> None:
+        for launch in launches:
+            self.kernels.append(launch.kernel)
+            self._runs.append(launch.table.runner(self._threads))
+
+    def total_of(self, numbers: Sequence[int]) -> Any:
+        """Where from now on the squares of some gradients are added up, apart from the others."""
+        parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
+        self._kept.append(aligned_zeros(len(numbers), "float64", self.squares))
+        kernel = norm_kernel(Formats.alike("float64"), (), same, self.squares)
+        gathered = _launch(same, kernel, parts, range(len(parts)), counts, self._kept[-1])
+        folds = [gathered, *self._folded([len(numbers)])]
+        self._folds += folds
+        self._add(folds)
+        return self._kept[-1]
 
     def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
         """The launches that add the last sums, so many to each run, to one for each run."""
@@ -110,9 +128,10 @@ class Norm:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def tell(self, option: str, number: float) -> None:
-        """Give an option its number."""
+        """Give an option its number, where kernels have it."""
         for launch in self.launches:
-            launch.tell(option, number)
+            if option in launch.numbers:
+                launch.tell(option, number)
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
@@ -130,28 +149,48 @@ class Norm:
 class Clip:
     """What the gradients of some parameters are multiplied by, one factor for all or for each.
 
+    Args:
+        alone: whether the gradient of each parameter has a factor of its own, by its own norm;
+            the others have one together, by the norm of all of these.
+
     Attributes:
-        factors: for each dtype of arithmetic.
+        places: where the factor of each parameter is, for each dtype of arithmetic.
     """
 
-    def __init__(self, norm: Norm, options: Options, dtypes: Iterable[str]) -> None:
+    def __init__(
+        self, norm: Norm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
+    ) -> None:
         self._max_norm = options.clip_norm
-        squares = norm.total if options.clip_norm_per == "global" else norm.squares
-        self.factors = {t: aligned_zeros(squares.size, t, squares) for t in dtypes}
-        self._launches = []
-        for dtype, factors in self.factors.items():
-            storage = floats(dtype, "float64")
-            inputs = (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r"))
-            launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
-            launch.place("grad", [address(squares)])
-            self._launches.append(launch)
+        together = [k for k, each in enumerate(alone) if not each]
+        total = norm.total_of(together) if together and any(alone) else norm.total
+        self.places = {dtype: [0] * len(alone) for dtype in dtypes}
+        self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
+        for dtype, places in self.places.items():
+            if together:
+                (shared,) = self._factors(total, dtype)
+                places[:] = [shared] * len(alone)
+            if any(alone):
+                own = self._factors(norm.squares, dtype)
+                places[:] = [o if a else p for o, a, p in zip(own, alone, places, strict=True)]
         self.kernels = [launch.kernel for launch in self._launches]
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
 
-    def run(self, scale: float) -> None:
-        """Take the factors of gradients that are to be multiplied by `scale` as well."""
+    def _factors(self, squares: Any, dtype: str) -> list[int]:
+        """Where the factors will be that follow from squares of norms."""
+        factors = aligned_zeros(squares.size, dtype, squares)
+        inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
+        launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
+        launch.place("grad", [address(squares)])
+        self._launches.append(launch)
+        self._kept.append(factors)
+        first, step = address(factors), factors.itemsize
+        return [first + k * step for k in range(factors.size)]
+
+    def run(self, scale: float, whole: float) -> None:
+        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
+        are those of the arrays times `whole`."""
         for launch, run in zip(self._launches, self._runs, strict=True):
-            launch.table.pack(0, self._max_norm, scale)
+            launch.table.pack(0, self._max_norm, scale, whole)
             run()
 
 

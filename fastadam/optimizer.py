@@ -9,14 +9,15 @@ import numpy as np
 from . import state_dict as saved
 from .budget import Budget, budget_of
 from .convert import master
-from .groups import CARRIED, ParamGroup, Values, check_known
+from .groups import CARRIED, ParamGroup, Values
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
-from .options import NAMES, Options
+from .options import NAMES, Options, reach_of
 from .rules import Rule
 from .signature import signature_of
 from .step_info import StepInfo, late_info, new_info
+from .validation import check_known
 from .walk import Walk
 
 
@@ -28,8 +29,10 @@ class Optimizer(Walk):
 
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
-            trees), or a list of groups, dicts with a tree `params` and hyperparameters of their
-            own. Arrays are float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous,
+            trees), or a list of groups, dicts with a tree `params`, hyperparameters of their own,
+            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`
+            and `clip_norm_per`, which cannot be changed later. Arrays are float32, float64,
+            bfloat16 (of ml_dtypes) or float16, C-contiguous,
             writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
@@ -40,7 +43,8 @@ class Optimizer(Walk):
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
             infinity measures and does not clip.
         clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
-            "global".
+            "global". If groups differ, those of groups with "global" are clipped by the norm of
+            these together.
         clip_value: the largest absolute value of an element, after `clip_norm`; default None.
         skip_nonfinite: True leaves out a step, and its count, if any gradient has a NaN or an
             infinity; default False: they propagate, as in PyTorch.
@@ -52,8 +56,9 @@ class Optimizer(Walk):
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
-        state_dtype: "float32", "bfloat16" or "int8" keeps the state in less memory (int8: codes in
-            blocks of 256 with a scale each); default None: the dtype of the arithmetic.
+        state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name, keeps the state in
+            less memory (int8: codes in blocks of 256 with a scale each); default None: the dtype
+            of the arithmetic.
         min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
             None, not "int8"; default 4096.
         rounding: "stochastic" rounds bfloat16 and float16 parameters up or down by chance, so that
@@ -96,6 +101,8 @@ class Optimizer(Walk):
         super().__init_subclass__(**kwargs)
         if not isinstance(getattr(cls, "rule", None), Rule):
             raise TypeError(f"{cls.__name__}.rule must be a function marked with @fastadam.rule")
+        if not isinstance(cls.defaults, dict):
+            raise TypeError(f"{cls.__name__}.defaults={cls.defaults!r} must be a dict")
         if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
@@ -104,6 +111,11 @@ class Optimizer(Walk):
             cls.__signature__ = made  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+        if not hasattr(self, "rule"):
+            raise TypeError(
+                "Optimizer is the base of all optimizers; make one of a subclass, such as "
+                "fastadam.AdamW"
+            )
         if refused:
             raise TypeError(
                 f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
@@ -257,7 +269,7 @@ class Optimizer(Walk):
                 values = self._values(lr)
             plan = self._plan
             if plan is None or mask is not None or plan.masked or grad_scale is not None:
-                plan = self._plan_for(mask is not None, grad_scale is not None)
+                plan = self._plan_for(mask is not None, reach_of(grad_scale))
             if self._single and type(grads) is np.ndarray:
                 arrays: Any = (grads,)
             else:
@@ -317,8 +329,8 @@ class Optimizer(Walk):
         with self._lock:
             arrays = self._parameters.arrays
             rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            formats = map(self._options.formats, arrays)
-            return filled(self._parameters.structure, list(map(master, arrays, rests, formats)))
+            weights = list(map(master, arrays, rests, self._formats()))
+            return filled(self._parameters.structure, weights)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and what else is kept, beside those of plain
@@ -349,7 +361,9 @@ class Optimizer(Walk):
             saved.load(self, state_dict)
 
     def __repr__(self) -> str:
-        return f"{self._name}(\n" + "".join(f"  {group}\n" for group in self._groups) + ")"
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.chosen.items())
+        lines = [*map(repr, self._groups), *([f"options: {options}"] if options else [])]
+        return f"{self._name}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return saved.restored, (type(self), *saved.parts(self))

@@ -1,9 +1,8 @@
 """What a step does besides its rule: one set of options for all parameters of an optimizer."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from numbers import Real
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,21 @@ from .kernels.formats import NARROW, PAIRS, Formats
 from .kernels.stages import ZERO_GRADS
 from .kernels.threads import check_threads
 from .rules import Rule
+from .validation import BELOW_ONE, NOT_NEGATIVE, POSITIVE, choice, count, dtype_name, flag, number
 
 ROUNDED = ("bfloat16", "int8")
 STATES = ("float32", *ROUNDED)
 ROUNDINGS = ("nearest", "stochastic")
+NORMS = ("global", "tensor")
+NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
+LIMIT = 126  # exponents of float32 that keep all bits of a factor
+# Options of low precision, and the parameters that they are for.
+LOW = {"rounding": ("bfloat16", "float16"), "compensation": ("bfloat16",)}
+
+
+def _own(default: Any) -> Any:
+    """An option that a parameter group may have for itself."""
+    return field(default=default, metadata={"own": True})
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Options:
 
     threads: int | None = None
     clip_norm: float | None = None
-    clip_norm_per: str = "global"
+    clip_norm_per: str = _own("global")
     clip_value: float | None = None
     skip_nonfinite: bool = False
     ema_decay: float | None = None
@@ -36,42 +46,66 @@ class Options:
     shadow_dtype: str | None = None
     zero_grads: bool = False
     accumulate_steps: int = 1
-    state_dtype: str | None = None
-    min_quantized_size: int = 4096
-    rounding: str = "nearest"
-    compensation: str | None = None
+    state_dtype: str | None = _own(None)
+    min_quantized_size: int = _own(4096)
+    rounding: str = _own("nearest")
+    compensation: str | None = _own(None)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_threads(self.threads)
-        for name in ("clip_norm", "clip_value", "ema_decay"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _number(name, value))
-        for name in ("clip_norm", "clip_value"):
-            if not (getattr(self, name) or 0) >= 0:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} is not at least 0; None is no bound"
-                )
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay={self.ema_decay} is outside [0, 1); 0.999 is usual")
-        for name in ("skip_nonfinite", "ema_warmup", "zero_grads"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise TypeError(f"{name}={getattr(self, name)!r} is not a bool")
+        for name, (check, *limits) in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name), *limits))
         if self.ema_warmup and self.ema_decay is None:
             raise ValueError("ema_warmup=True needs an ema_decay")
-        _check_choice("clip_norm_per", self.clip_norm_per, ("global", "tensor"))
-        _check_choice("shadow_dtype", self.shadow_dtype, (None, *NARROW))
-        _check_choice("state_dtype", self.state_dtype, (None, *STATES))
-        _check_choice("rounding", self.rounding, ROUNDINGS)
-        _check_choice("compensation", self.compensation, (None, *PAIRS))
-        _check_count("accumulate_steps", self.accumulate_steps, 1, "1 updates at every step")
-        _check_count("min_quantized_size", self.min_quantized_size, 0, "0 quantizes all state")
-        _check_count("seed", self.seed, 0, "any number above will do")
         if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
             raise ValueError(
                 f"rounding='stochastic' has nothing to round with compensation="
                 f"{self.compensation!r}; leave one out"
             )
+
+    def within(self, group: Mapping[str, Any], where: str) -> "Options":
+        """These options with those that a parameter group has for itself.
+
+        Raises:
+            TypeError, ValueError: for one of the wrong kind or out of range, and for one that a
+                group cannot have.
+        """
+        if NAMES_SET.isdisjoint(group):
+            return self
+        own = {name: group[name] for name in NAMES if name in group}
+        for name in own:
+            if name not in OWN:
+                raise TypeError(
+                    f"{where}{name} is an option of the whole optimizer; give it to the "
+                    f"constructor (a group may have {', '.join(OWN)})"
+                )
+        try:
+            return replace(self, **own)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}{error}") from None
+
+    def check_kept(self, now: "Options", where: str) -> None:
+        """Refuse options that a group was made without: what it keeps has their formats.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name in OWN if now != self else ():
+            old, new = getattr(self, name), getattr(now, name)
+            if old != new:
+                raise ValueError(
+                    f"{where}{name}={new!r} cannot be changed, the group was made with {old!r}; "
+                    "put it back, or make a new optimizer and load the state_dict of this one"
+                )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that are not at their defaults."""
+        return {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default
+        }
 
     @property
     def measures(self) -> bool:
@@ -98,11 +132,13 @@ class Options:
         decay = self.ema_decay
         return 1 - (min(decay, (1 + step) / (10 + step)) if self.ema_warmup else decay)
 
-    def in_kernel(self, masked: bool, scaled: bool) -> tuple[str, ...]:
-        """The options that the kernels have, for a step with masks or with a scale of its own."""
+    def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
+        """The options that the kernels have, for a step with masks or with a scale of its own,
+        which may be FAR from one."""
         wanted = {
             "clip_value": self.clip_value is not None,
-            "grad_scale": scaled or self.clips or self.accumulates,
+            "grad_scale": bool(scaled) or self.clips or self.accumulates,
+            "grad_power": scaled == FAR,
             "grad_sum": self.accumulates,
             "mask": masked,
             "ema": self.ema_decay is not None,
@@ -136,68 +172,105 @@ class Options:
                 "states, which may not be rounded; leave state_dtype out"
             )
 
-    def check_params(self, dtypes: Iterable[str]) -> None:
+    def check_params(
+        self, dtypes: Iterable[str], names: Iterable[str] = LOW, where: str = ""
+    ) -> None:
         """Refuse options of low precision that none of the parameters could follow.
+
+        Args:
+            dtypes: those of the parameters.
+            names: which options to look at.
+            where: how messages begin.
 
         Raises:
             ValueError: naming the option.
         """
         known = {*dtypes}
-        if self.rounding == "stochastic" and not known & NARROW.keys():
-            raise ValueError(
-                f"rounding='stochastic' is for bfloat16 and float16 parameters; these are "
-                f"{' and '.join(sorted(known))}"
-            )
-        if self.compensation and "bfloat16" not in known:
-            raise ValueError(
-                f"compensation={self.compensation!r} is for bfloat16 parameters; these are "
-                f"{' and '.join(sorted(known))}"
-            )
+        for name in names:
+            value, those = getattr(self, name), LOW[name]
+            if value not in (None, "nearest") and known and not known & {*those}:
+                raise ValueError(
+                    f"{where}{name}={value!r} is for {' and '.join(those)} parameters; these are "
+                    f"{' and '.join(sorted(known))}"
+                )
 
 
-NAMES = tuple(field.name for field in fields(Options))
+NAMES = tuple(each.name for each in fields(Options))
+NAMES_SET = frozenset(NAMES)
+OWN = tuple(each.name for each in fields(Options) if each.metadata)
 
 
-def _number(name: str, value: Any) -> float:
-    """A float; infinite where a number is too large for one."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} is not a number; give one, or None to switch it off")
+def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
+    """A number, or None; infinite where a number is too large for a float."""
+    hint = f"None {hint}"
     try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
+        return None if value is None else number(name, value, within, finite=False, hint=hint)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        raise ValueError(f"{name}={value!r}; give one of {choices}")
+def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
+    found: str | None = choice(name, dtype_name(value), (None, *names))
+    return found
 
 
-def _check_count(name: str, value: Any, least: int, meaning: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}={value!r} is not an int")
-    if value < least:
-        raise ValueError(f"{name}={value} is less than {least}; {meaning}")
+CHECKS: dict[str, tuple[Any, ...]] = {
+    "threads": (lambda _, value: check_threads(value),),
+    "clip_norm": (_bound, NOT_NEGATIVE, "disables clipping"),
+    "clip_value": (_bound, NOT_NEGATIVE, "disables clipping"),
+    "ema_decay": (_bound, BELOW_ONE, "keeps no average; 0.999 is usual"),
+    "skip_nonfinite": (flag,),
+    "ema_warmup": (flag,),
+    "zero_grads": (flag,),
+    "clip_norm_per": (choice, NORMS),
+    "shadow_dtype": (_dtype, NARROW),
+    "state_dtype": (_dtype, STATES),
+    "rounding": (choice, ROUNDINGS),
+    "compensation": (choice, (None, *PAIRS)),
+    "accumulate_steps": (count, 1, "1 updates at every step"),
+    "min_quantized_size": (count, 0, "0 quantizes all state"),
+    "seed": (count, 0, "give an int"),
+}
 
 
-def unscale_of(grad_scale: Any, dtypes: Iterable[Any]) -> float:
-    """What gradients of these dtypes are multiplied by to undo a loss scale; 1 without any.
+def reach_of(grad_scale: Any) -> int:
+    """Whether a scale is there, and can be undone by one factor of float32 with all its bits.
 
     Raises:
         TypeError: if it is not a number.
-        ValueError: if it is not above zero and finite, or cannot be undone in a dtype.
+        ValueError: if it is not above zero.
     """
     if grad_scale is None:
-        return 1.0
-    scale = _one_number("grad_scale", grad_scale)
-    for numbers in map(np.finfo, dtypes):
-        low, high = 1 / float(numbers.max), 1 / float(numbers.tiny)
-        if not low <= scale <= high:
-            raise ValueError(
-                f"step(): grad_scale={grad_scale!r} is not between {low:.1g} and {high:.1g}; give "
-                "the number that the loss was multiplied by"
-            )
-    return 1 / scale
+        return 0
+    if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
+        return NEAR
+    return NEAR if unscale_of(grad_scale)[1] == 1 else FAR
+
+
+def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, float]:
+    """The factor and the power of two that undo a loss scale; 1 and 1 without any.
+
+    Gradients are multiplied by the power, which changes no digit of theirs, and then by the
+    factor. It is 1 unless the factor would be too large or too small for float32 to keep its bits.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not above zero, or cannot be undone in one of the dtypes.
+    """
+    if grad_scale is None:
+        return 1.0, 1.0
+    scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
+    if math.isinf(scale):
+        return 0.0, 1.0
+    share, exponent = math.frexp(scale)
+    kept = min(max(-exponent, -LIMIT), LIMIT)
+    power = -exponent - kept
+    if power > LIMIT and "float32" in dtypes:
+        raise ValueError(
+            f"step(): grad_scale={grad_scale!r} is too small to be undone in float32; give the "
+            "number that the loss was multiplied by"
+        )
+    return math.ldexp(1 / share, kept), math.ldexp(1.0, power)
 
 
 def flag_of(found_inf: Any) -> bool:
@@ -206,21 +279,15 @@ def flag_of(found_inf: Any) -> bool:
     Raises:
         TypeError, ValueError: if it is none of these.
     """
-    if isinstance(found_inf, bool | np.bool_):
-        return bool(found_inf)
-    number = _one_number("found_inf", found_inf)
-    if number not in (0, 1):
-        raise ValueError(f"step(): found_inf={found_inf!r}; give True or False")
-    return number == 1
+    value = _one(found_inf)
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    found = number("step(): found_inf", value, finite=False, hint="give True or False")
+    if found not in (0, 1):
+        raise ValueError(f"step(): found_inf={found_inf!r} must be True or False")
+    return found == 1
 
 
-def _one_number(name: str, value: Any) -> float:
-    """A float from a number, or from an array of one."""
-    try:
-        if isinstance(value, bool | np.bool_ | str | bytes):
-            raise TypeError
-        return float(value.item() if hasattr(value, "item") else value)
-    except OverflowError:
-        return math.inf
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"step(): {name}={value!r} is not a number") from None
+def _one(value: Any) -> Any:
+    """What an array of one element holds; anything else as it is."""
+    return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from .convert import SCALE, code_names, dequantized, fitted, state_names
 from .groups import CARRIED, Group, ParamGroup, Values
 from .kernels.formats import COMPENSATION, compute_of
 from .launch import kept_for
+from .options import NAMES
 from .saved_state import (
     check_compensation,
     check_entry,
@@ -22,6 +22,7 @@ from .saved_state import (
     numbers_of,
     taken_step,
 )
+from .validation import count as whole
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -155,12 +156,15 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         if step or entry:
             wanted = {*opt.carried} | ({*()} if group.switched else {*group.rule.state})
             check_entry(entry, wanted, {*opt.carried}, param, label)
-            check_compensation(entry, opt._options.formats(param), label)
+            check_compensation(entry, group.options.formats(param), label)
     carried = [
         tuple(float(entry.pop(name, start)) for name, start in opt.carried.items())
         for entry in entries
     ]
-    formats = [opt._options.formats(param) for param in opt._parameters.arrays]
+    formats = [
+        owner.options.formats(param)
+        for owner, param in zip(owners, opt._parameters.arrays, strict=True)
+    ]
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
@@ -206,9 +210,8 @@ def _accumulated(
         return 0, []
     if not isinstance(saved, Mapping) or saved.keys() != {"count", "grads"}:
         raise ValueError(f"state_dict: accumulated={saved!r} is not a dict of count and grads")
-    if not isinstance(saved["count"], Integral):
-        raise TypeError(f"state_dict: accumulated count={saved['count']!r} is not an int")
-    steps, count = opt._options.accumulate_steps, int(saved["count"])
+    count = whole("state_dict: accumulated count", saved["count"])
+    steps = opt._options.accumulate_steps
     if not 0 < count < steps:
         raise ValueError(
             f"state_dict has the gradients of {count} micro-batches, but the optimizer has "
@@ -222,7 +225,7 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
     """The live group with the saved hyperparameters; a live schedule is not replaced."""
     merged = ParamGroup(raw)
     for name, value in saved.items():
-        if name in IGNORED or name in ("params", "param_names"):
+        if name in IGNORED or name in NAMES or name in ("params", "param_names"):
             continue
         live = raw.get(name)
         parts = live if isinstance(live, tuple | list) else [live]
@@ -237,7 +240,10 @@ def parts(opt: Optimizer) -> tuple[Any, ...]:
     raws = [{k: v for k, v in raw.items() if k != "params"} for raw in opt.param_groups]
     params: Any = opt._parameters.flat or opt._parameters.tree
     if not opt._parameters.alone:
-        params = [{"params": list(group.params)} for group in opt._groups]
+        params = [
+            {k: v for k, v in raw.items() if k in NAMES} | {"params": list(raw["params"])}
+            for raw in opt.param_groups
+        ]
     own = {k: v for k, v in vars(opt).items() if k not in opt._base}
     settings = (params, opt._defaults, opt._options)
     return settings, raws, state, opt._grads, own

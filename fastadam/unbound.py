@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Group, ParamGroup, Values, check_known
+from .groups import Group, ParamGroup, Values
+from .validation import check_known
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer

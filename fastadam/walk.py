@@ -57,17 +57,17 @@ class Walk(Membership):
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         for group, value in zip(self._groups, values, strict=True):
-            rule = self._rule_for(value)
+            rule = self._rule_for(value, group.options)
             if rule is not group.rule:
                 group.rule, self._plan = rule, None
         self.rule = self._groups[0].rule
 
-    def _plan_for(self, masked: bool, scaled: bool) -> Plan:
+    def _plan_for(self, masked: bool, scaled: int) -> Plan:
         """The plan, or a new one if it is not for such steps."""
         plan = self._plan
         if plan and plan.masked is masked and plan.scaled >= scaled:
             return plan
-        scaled = scaled or (plan is not None and plan.scaled)
+        scaled = max(scaled, plan.scaled if plan else 0)
         parameters, dtypes, options = self._parameters, self._grad_dtypes, self._options
         arrays, called = parameters.arrays, parameters.called("grads")
         self._plan = Plan(
@@ -88,9 +88,10 @@ class Walk(Membership):
     def _formats(self) -> list[Formats]:
         """How each parameter, its gradient and its state are kept."""
         arrays, dtypes = self._parameters.arrays, self._grad_dtypes
+        options = (group.options for group in self._groups for _ in group.params)
         return [
-            self._options.formats(param, dtype.name)
-            for param, dtype in zip(arrays, dtypes, strict=True)
+            own.formats(param, dtype.name)
+            for own, param, dtype in zip(options, arrays, dtypes, strict=True)
         ]
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:

@@ -85,7 +85,7 @@ ADAM_BAD = (
     {"betas": (0.9, float("nan"))},
     {"betas": 0.9},
     {"betas": (0.9, 0.99, 0.999)},
-    {"amsgrad": 1},
+    {"amsgrad": 2},
     {"maximize": "yes"},
     {"eps_mode": "keras"},
     {"l1": -0.1},
@@ -147,7 +147,7 @@ CASES += [
         {"centered": True, "eps": 1e-3},
         {"centered": True, "eps": 1e-3, "momentum": 0.9, "maximize": True},
         torch="RMSprop",
-        bad=({"alpha": -1.0}, {"momentum": -1.0}, {"eps": -1.0}, {"centered": 1}),
+        bad=({"alpha": -1.0}, {"momentum": -1.0}, {"eps": -1.0}, {"centered": 2}),
     ),
     *row(
         fa.Adagrad,

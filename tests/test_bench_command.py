@@ -128,7 +128,7 @@ def test_nothing_fits(monkeypatch):
         (["--optimizer", "adamv"], "unknown optimizer 'adamv'; did you mean Adam or AdamW?"),
         (["--optimizer", "foo"], "unknown optimizer 'foo'; choose from SGD"),
         (["--optimizer", "sgd:lr=-1"], "lr=-1"),
-        (["--optimizer", "sgd:nesterov=True"], "needs a momentum"),
+        (["--optimizer", "sgd:nesterov=True"], "requires a momentum"),
         (["--optimizer", "sgd:mass=1"], "'mass'"),
         (["--sizes", "many"], "write 1000000 or 1e6"),
         (["--sizes", "0"], "not a count"),

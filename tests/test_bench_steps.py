@@ -272,7 +272,7 @@ def test_variants_come_once_and_in_order():
         ("sgd:lr=0.1)+f(x=1", r"lr='0\.1\)\+f\(x=1'"),
         ("sgd:rho=0.9", "'rho'"),
         ("sgd:clip_norm=1.0", "'clip_norm'"),
-        ("sgd:nesterov=True", "needs a momentum"),
+        ("sgd:nesterov=True", "requires a momentum"),
         ("sgd:lr='fast'", "lr='fast'"),
     ],
 )

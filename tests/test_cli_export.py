@@ -41,7 +41,7 @@ def test_export_lists_all_options():
         (["--rounding", "stochastic"], "for bfloat16 and float16 parameters"),
         (["--ptx", "sgd:momentum"], "'momentum' is not NAME=VALUE"),
         (["--ptx", "sgd:momentum=-1"], "momentum=-1"),
-        (["--ptx", "sgd:nesterov=True"], "needs a momentum"),
+        (["--ptx", "sgd:nesterov=True"], "requires a momentum"),
         (["--ptx", "sgd:mass=1"], "'mass'"),
         (["--ptx", "sgd:lr=fast"], "lr='fast'"),
         (["--ptx", "sgd:lr=1", "--hyper", "lr=2"], "lr is given twice"),

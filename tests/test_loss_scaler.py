@@ -52,7 +52,6 @@ def test_the_loss_scale_follows_steps():
         {"growth_factor": 1.0},
         {"backoff_factor": 1.0},
         {"growth_interval": 0},
-        {"growth_interval": 1.5},
     ],
 )
 def test_bad_settings_of_a_scale_are_refused(settings):
@@ -67,7 +66,13 @@ def test_bad_settings_of_a_scale_are_refused(settings):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"scale": "x"}, {"_growth_tracker": None}, {"growth_interval": math.inf}, {"scale": True}],
+    [
+        {"growth_interval": 1.5},
+        {"scale": "x"},
+        {"_growth_tracker": None},
+        {"growth_interval": math.inf},
+        {"scale": True},
+    ],
 )
 def test_a_loss_scaler_loads_all_or_nothing(wrong):
     scaler = fa.LossScaler()
@@ -96,11 +101,14 @@ def test_a_scaler_grows_and_falls_within_bounds():
     scaler.load_state_dict(scaler.state_dict() | {"_growth_tracker": 7})
     scaler.update(False)
     assert scaler.scale == 2.0**126
-    for _ in range(3):
+    for _ in range(6):
         scaler.update(False)
-    assert scaler.scale == 2.0**126
-    for wrong in (2.0**-127, 2.0**127):
+    assert scaler.scale == 2.0**127  # as PyTorch's, whose scale is a float32
+    for wrong in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="init_scale"):
             fa.LossScaler(init_scale=wrong)
         with pytest.raises(ValueError, match="scale="):
             scaler.load_state_dict(scaler.state_dict() | {"scale": wrong})
+        with pytest.raises(ValueError, match="scale="):
+            scaler.scale = wrong
+    assert scaler.scale == 2.0**127

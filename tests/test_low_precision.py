@@ -598,7 +598,7 @@ def test_initial_state_is_coded():
     ("options", "dtype", "error", "message"),
     [
         ({"state_dtype": "int4"}, F32, ValueError, "state_dtype='int4'.*'int8'"),
-        ({"state_dtype": np.int8}, F32, ValueError, "state_dtype="),
+        ({"state_dtype": np.int16}, F32, ValueError, "state_dtype="),
         ({"rounding": "up"}, BF16, ValueError, "rounding='up'"),
         ({"rounding": "stochastic"}, F32, ValueError, "bfloat16 and float16 parameters.*float32"),
         ({"compensation": "split4"}, BF16, ValueError, "compensation='split4'"),

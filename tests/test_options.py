@@ -157,6 +157,8 @@ def test_nonfinite_gradients_are_clipped_as_in_torch():
         ({"clip_norm_per": "layer"}, ValueError),
         ({"ema_warmup": np.ones(2)}, TypeError),
         ({"clip_nrom": 1.0}, TypeError),
+        ({"zero_grads": 2}, TypeError),
+        ({"ema_decay": 1}, ValueError),
     ],
 )
 def test_bad_options_are_refused(options, error):
@@ -164,13 +166,140 @@ def test_bad_options_are_refused(options, error):
         fa.AdamW(np.zeros(3), **options)
 
 
-def test_options_belong_to_the_optimizer_not_to_a_group():
-    with pytest.raises(TypeError, match="clip_norm"):
-        fa.AdamW([{"params": np.zeros(3), "clip_norm": 1.0}])
-    with pytest.raises(ValueError, match="clip_value"):
+# Options of a group
 
-        class Taken(fa.SGD):
-            defaults = fa.SGD.defaults | {"clip_value": 1.0}
+OF_A_GROUP = {
+    "int8": ("float32", {}, {"state_dtype": "int8", "min_quantized_size": 0}),
+    "dtype": ("float32", {}, {"state_dtype": np.int8, "min_quantized_size": 300.0}),
+    "not int8": (
+        "float32",
+        {"state_dtype": "int8", "min_quantized_size": 0},
+        {"state_dtype": None},
+    ),
+    "kahan": ("bfloat16", {}, {"compensation": "kahan"}),
+    "no kahan": ("bfloat16", {"compensation": "split8"}, {"compensation": None}),
+    "noise": ("bfloat16", {"seed": 3}, {"rounding": "stochastic"}),
+}
+
+
+def low(dtype, seed):
+    pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in ((3, 100), (700,), (5,))]
+
+
+@pytest.mark.parametrize("of", OF_A_GROUP.values(), ids=OF_A_GROUP)
+def test_a_group_has_options_of_its_own(of):
+    dtype, whole, own = of
+    params, plain, special = low(dtype, 0), low(dtype, 0), low(dtype, 0)
+    opt = fa.AdamW([{"params": params[:1]}, {"params": params[1:], **own}], lr=0.1, **whole)
+    alone = fa.AdamW(plain, lr=0.1, **whole), fa.AdamW(special, lr=0.1, **{**whole, **own})
+    for step in range(1, 5):
+        grads = low(dtype, step)
+        opt.step(grads)
+        for each in alone:
+            each.step(grads)
+        if step == 2:  # goes on the same after a copy, and after a load
+            opt = pickle.loads(pickle.dumps(opt))
+            saved, params = opt.state_dict(), [*opt.params]
+            again = fa.AdamW(params[:1], lr=0.1, **whole)
+            again.add_param_group({"params": params[1:], **own})
+            again.load_state_dict(saved)
+            opt = again
+    for k, param in enumerate(params):
+        np.testing.assert_array_equal(param, (plain if k < 1 else special)[k])
+    for name in opt.state:
+        ours = opt.state[name]
+        theirs = [each.state.get(name, [None] * 3) for each in alone]
+        for k, array in enumerate([theirs[0][0], *theirs[1][1:]]):
+            assert (array is None) == (ours[k] is None)
+            assert array is None or np.array_equal(array, ours[k])
+    assert np.array_equal(opt.master()[1], alone[1].master()[1])
+    assert opt.memory().state == sum(
+        array.nbytes
+        for name in opt.state
+        if "comp" not in name
+        for array in opt.state[name]
+        if array is not None
+    )
+    shown = repr(opt)
+    assert all(f"{name}=" in shown for name in own)
+
+
+@pytest.mark.parametrize("per", ["tensor", "global"])
+def test_a_group_is_clipped_by_itself(per):
+    other = {"tensor": "global", "global": "tensor"}[per]
+    params, grads = arrays(1), arrays(0, scale=3.0)
+    groups = [{"params": params[:2], "clip_norm_per": per}, {"params": params[2:]}]
+    opt = fa.SGD(groups, lr=1.0, clip_norm=0.5, clip_norm_per=other)
+    want = arrays(1)
+    apart = [
+        fa.SGD(want[:2], lr=1.0, clip_norm=0.5, clip_norm_per=per),
+        fa.SGD(want[2:], lr=1.0, clip_norm=0.5, clip_norm_per=other),
+    ]
+    for _ in range(2):
+        info = opt.step(grads)
+        apart[0].step(grads[:2])
+        apart[1].step(grads[2:])
+        assert info.grad_norm == pytest.approx(exact_norm(grads), rel=1e-15)  # of all
+    for one, two in zip(params, want, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6)  # sums in another order
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"clip_norm": 1.0}, {"clip_value": 1.0}, {"ema_decay": 0.9}, {"ema_warmup": True}]
+    + [{"shadow_dtype": "float16"}, {"zero_grads": True}, {"accumulate_steps": 2}]
+    + [{"skip_nonfinite": True}, {"threads": 1}, {"seed": 1}],
+)
+def test_other_options_belong_to_the_whole_optimizer(option):
+    (name,) = option
+    with pytest.raises(TypeError, match=rf"param_groups\[0\]: {name} .*give it to the constructor"):
+        fa.AdamW([{"params": np.zeros(3), **option}])
+    opt = fa.AdamW(np.zeros(3))
+    with pytest.raises(TypeError, match=rf"param_groups\[1\]: {name} "):
+        opt.add_param_group({"params": np.zeros(3), **option})
+    opt.param_groups[0].update(option)
+    with pytest.raises(TypeError, match=name):
+        opt.step(np.zeros(3))
+    with pytest.raises(ValueError, match=name):
+        type("Taken", (fa.SGD,), {"defaults": fa.SGD.defaults | option})
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"state_dtype": "int4"}, "state_dtype='int4' must be"),
+        ({"rounding": "stochastic"}, "for bfloat16 and float16 parameters; these are float32"),
+        ({"compensation": "kahan"}, "for bfloat16 parameters; these are float32"),
+        ({"min_quantized_size": -1}, "min_quantized_size=-1"),
+        ({"clip_norm_per": "layer"}, "clip_norm_per='layer'"),
+        ({"state_dtpe": "int8"}, "did you mean 'state_dtype'"),
+    ],
+)
+def test_bad_options_of_a_group_are_refused(own, message):
+    opt = fa.AdamW(np.zeros(3, np.float32))
+    group = {"params": np.zeros(3, np.float32), **own}
+    with pytest.raises((TypeError, ValueError), match=rf"param_groups\[1\].*{message}"):
+        opt.add_param_group(group)
+    assert len(opt.param_groups) == 1
+    with pytest.raises((TypeError, ValueError), match=rf"param_groups\[0\].*{message}"):
+        fa.AdamW([group])
+
+
+def test_options_of_a_group_are_fixed():
+    param = np.ones(3, np.float32)
+    opt = fa.AdamW([{"params": param, "state_dtype": "bfloat16"}])
+    for value in ("int8", None):
+        opt.param_groups[0]["state_dtype"] = value
+        with pytest.raises(ValueError, match=r"state_dtype=.* cannot be changed.*'bfloat16'"):
+            opt.step([np.ones(3, np.float32)])
+    opt.param_groups[0]["state_dtype"] = "bfloat16"
+    opt.step([np.ones(3, np.float32)])
+    opt.param_groups[0]["compensation"] = "kahan"
+    with pytest.raises(ValueError, match="compensation='kahan' cannot be changed"):
+        opt.state_dict()
+    assert opt.state["exp_avg"][0].dtype.name == "bfloat16"
 
 
 def test_copies_keep_their_options():

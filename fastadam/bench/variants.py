@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import optimizers
-from ..groups import check_known
 from ..optimizer import Optimizer
 from ..rules import Rule
+from ..validation import check_known
 
 ALL = "all"
 

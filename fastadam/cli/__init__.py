@@ -7,7 +7,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
@@ -51,8 +50,10 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Refuse unknown words; the first may be a misspelt option."""
-        close = get_close_matches(words[0].partition("=")[0], self._option_string_actions, n=1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        from ..validation import meant_by
+
+        close = meant_by(words[0].partition("=")[0], self._option_string_actions)
+        meant = f" (did you mean {close}?)" if close else ""
         self.error(f"unrecognized arguments: {' '.join(words)}{meant}")
 
 

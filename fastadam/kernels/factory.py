@@ -112,6 +112,8 @@ def _explained(rule: Rule, compute: str, error: Exception) -> Exception:
         return error
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     reasons = [line.strip() for line in text.splitlines() if " is kept as " in line]
+    lines = text.partition("\nDuring: ")[0].splitlines()  # the rest is where this library called it
+    text = "\n".join(line for line in lines if not line.startswith("Failed in ")).strip()
     hint = "(NUMBA_DISABLE_JIT=1 runs it in plain Python, where a debugger can step through it)"
     reason = re.sub(r"^TypingError: ", "", reasons[0]) if reasons else f"{text}\n{hint}"
     return TypeError(f"rule {rule.name} cannot be compiled for {compute}: {reason}")

@@ -104,6 +104,7 @@ OPTIONS = {
     "clip_value": Option(before, limited, {"clip_value": NUMBER}),
     "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
     "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
+    "grad_power": Option(before, scaled, {"grad_power": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
     "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
     "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),

@@ -10,6 +10,7 @@ from ctypes import CDLL
 from functools import cache
 from threading import Lock
 
+from ..validation import count
 from . import pool
 
 SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
@@ -37,13 +38,8 @@ def check_threads(n: int | None) -> int | None:
         TypeError: if it is not an int.
         ValueError: if it is less than 1.
     """
-    if n is None:
-        return None
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"threads={n!r} is not an int; give a count, or None for the default")
-    if n < 1:
-        raise ValueError(f"threads={n} is less than 1; use 1 for a serial step")
-    return n
+    hint = "give a count, 1 for a serial step, or None for the default"
+    return None if n is None else count("threads", n, 1, hint)
 
 
 def set_threads(n: int | None) -> None:

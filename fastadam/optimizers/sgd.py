@@ -76,7 +76,9 @@ class SGD(Optimizer):
 
     def check(self, group: dict[str, Any]) -> None:
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
-            raise ValueError("nesterov=True needs a momentum above 0 and a dampening of 0")
+            raise ValueError(
+                "nesterov=True: Nesterov momentum requires a momentum and zero dampening"
+            )
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         first = step == 1

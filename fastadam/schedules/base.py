@@ -5,11 +5,12 @@ Warm-up: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv 2017, section 2.2
 
 import math
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin
 
+from ..validation import NOT_NEGATIVE, POSITIVE, check_known, choice, count, flag, number
+
 FROM_ZERO = {"warmup", "patience", "cooldown"}  # counts that may be 0
-POSITIVE = {"div_factor", "final_div_factor"}  # numbers that may not
+NOT_ZERO = {"div_factor", "final_div_factor"}  # numbers that may not
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,13 +32,18 @@ class Schedule:
 
     warmup: int = field(default=0, kw_only=True)
 
+    def __new__(cls, *args: Any, **keywords: Any) -> Any:
+        check_known(keywords, [each.name for each in fields(cls) if each.init], f"{cls.__name__}()")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for each in fields(self):
             if each.init:
                 self._set(each.name, _checked(each.name, getattr(self, each.name), each.type))
 
     def __call__(self, step: int) -> float:
-        t = whole("step", step, 1) - self.warmup - 1
+        step = count("step", step, 1)
+        t = step - self.warmup - 1
         return self._at(t) if t >= 0 else self._at(0) * (step / self.warmup)
 
     def _at(self, t: int) -> float:
@@ -99,51 +105,14 @@ def grown(start: float, factor: float, times: int) -> float:
         return math.inf if start else 0.0
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """An int of at least `least`.
-
-    Raises:
-        TypeError, ValueError: if it is none.
-    """
-    if type(value) is int and value >= least:
-        return value
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} is not a whole number; give an int")
-    if value < least:
-        raise ValueError(f"{name}={value!r} is less than {least}; give an int of at least {least}")
-    return int(value)
-
-
-def number(name: str, value: Any) -> float:
-    """A finite float of at least 0.
-
-    Raises:
-        TypeError, ValueError: if it is none.
-    """
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} is not a number; give a float")
-    try:
-        converted = float(value)
-    except OverflowError:
-        converted = math.inf
-    if not math.isfinite(converted):
-        raise ValueError(f"{name}={value!r} is not finite; give a finite number")
-    if converted < 0:
-        raise ValueError(f"{name}={value!r} is negative; give a number of at least 0")
-    return converted
-
-
 def _checked(name: str, value: Any, kind: Any) -> Any:
     """An argument as a plain Python value, where its kind is a simple one."""
     if kind is int:
-        return whole(name, value, 0 if name in FROM_ZERO else 1)
+        return count(name, value, 0 if name in FROM_ZERO else 1)
     if kind is float:
-        converted = number(name, value)
-        if name in POSITIVE and not converted:
-            raise ValueError(f"{name}={value!r} is zero; give a number above 0")
-        return converted
-    if kind is bool and not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} is not a bool; give True or False")
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        raise ValueError(f"{name}={value!r}; give {' or '.join(map(repr, get_args(kind)))}")
+        return number(name, value, POSITIVE if name in NOT_ZERO else NOT_NEGATIVE)
+    if kind is bool:
+        return flag(name, value)
+    if get_origin(kind) is Literal:
+        return choice(name, value, get_args(kind))
     return value

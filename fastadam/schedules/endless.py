@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
-from .base import Schedule, between, grown, number, whole
+from ..validation import NOT_NEGATIVE, count, number
+from .base import Schedule, between, grown
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +151,7 @@ class piecewise(Schedule):
         if not isinstance(self.factors, Mapping):
             raise TypeError(f"factors={self.factors!r} is not a dict; give {{after: factor}}")
         factors = {
-            whole("factors: step", after, 1): number(f"factors[{after}]", factor)
+            count("factors: step", after, 1): number(f"factors[{after}]", factor, NOT_NEGATIVE)
             for after, factor in self.factors.items()
         }
         if not factors or [*factors] != sorted(factors):

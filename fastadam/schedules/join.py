@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Schedule, whole
+from ..validation import count
+from .base import Schedule
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +44,7 @@ class join(Schedule):
                 raise TypeError(f"{name}={value!r} is not a list; give one")
         if not all(map(callable, self.schedules)):
             raise TypeError(f"schedules={self.schedules!r}; give functions of the step only")
-        boundaries = tuple(whole("boundaries: step", step, 1) for step in self.boundaries)
+        boundaries = tuple(count("boundaries: step", step, 1) for step in self.boundaries)
         if len(boundaries) != len(self.schedules) - 1:
             raise ValueError(
                 f"boundaries={self.boundaries!r} for {len(self.schedules)} schedules; "

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, SupportsFloat
 
-from .base import Schedule, number, whole
+from ..validation import NOT_NEGATIVE, count, number
+from .base import Schedule
 
 
 class Progress(NamedTuple):
@@ -76,7 +77,7 @@ class Plateau(Schedule):
         Raises:
             TypeError: if it is not a number.
         """
-        value = _float("metric", metric)
+        value = number("metric", metric, finite=False)
         lr, best, bad, cooldown = self._progress
         best, bad = (value, 0) if self._better(value, best) else (best, bad + 1)
         if cooldown:
@@ -99,8 +100,9 @@ class Plateau(Schedule):
             raise TypeError(f"state_dict={state_dict!r} is not a dict")
         if state_dict.keys() != {*Progress._fields}:
             raise ValueError(f"state_dict={state_dict!r}; give a dict with {Progress._fields}")
-        lr, best = number("lr", state_dict["lr"]), _float("best", state_dict["best"])
-        counters = [whole(name, state_dict[name], 0) for name in Progress._fields[2:]]
+        lr = number("lr", state_dict["lr"], NOT_NEGATIVE)
+        best = number("best", state_dict["best"], finite=False)
+        counters = [count(name, state_dict[name], 0) for name in Progress._fields[2:]]
         self._set("_progress", Progress(lr, best, *counters))
 
     def _at(self, t: int) -> float:
@@ -115,11 +117,3 @@ class Plateau(Schedule):
     def _reduced(self, lr: float) -> float:
         reduced = max(lr * self.factor, self.min_lr)
         return reduced if lr - reduced > self.eps else lr
-
-
-def _float(name: str, value: Any) -> float:
-    """A float, which may be infinite or NaN."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}={value!r} is not a number; give a float") from None

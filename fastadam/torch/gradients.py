@@ -134,9 +134,8 @@ def check_tensor(tensor: Any, place: Place, owner: str) -> None:
     """
     name = f"the gradient of {place.name}"
     if tensor.layout != torch.strided:
-        name = "Adam" if owner == "AdamW" else owner  # the words of PyTorch
-        hint = ", please consider SparseAdam instead" if name == "Adam" else ""
-        raise RuntimeError(f"{name} does not support sparse gradients{hint}")
+        hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
+        raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
     part, dtype = place.part, name_of(tensor)
     fits = dtype in SUPPORTED and (dtype != "float64" or place.compute == dtype)
     if not fits or tensor.shape != part.shape:

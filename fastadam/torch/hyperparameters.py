@@ -7,9 +7,16 @@ from typing import Any
 
 from ..algorithm import Algorithm
 from ..groups import Values, checked
-from .arguments import plain
+from ..options import NAMES, OWN, Options
+from ..validation import alike, lasts
+from .arguments import in_words_of_torch, plain
+from .state import dtypes
 
-LASTING = {float, int, bool, str, type(None)}  # what nobody can change in place
+NAMES_HERE = tuple(name for name in NAMES if name != "accumulate_steps")
+NO_SUM = (
+    "in PyTorch gradients add up in .grad; call step() and zero_grad() after every so many "
+    "backward passes"
+)
 ROUNDING = 1e-12  # schedulers that end at zero miss it by less: LinearLR(end_factor=0)
 _CHANGED = object()
 
@@ -20,12 +27,14 @@ class Settled:
     Args:
         core: says which there are, and which rule follows.
         given: a value for each of them.
+        options: those of the group.
         where: how messages begin.
         before: the same group as it was, of which only what has changed is checked again.
 
     Attributes:
         given: what was given.
         values: the same as plain numbers, by name.
+        options: the options of the group.
         rule: what moves the parameters.
         params: which parameters those are.
     """
@@ -33,17 +42,28 @@ class Settled:
     given: list[Any]
 
     def __init__(
-        self, core: Algorithm, given: list[Any], where: str, before: "Settled | None" = None
+        self,
+        core: Algorithm,
+        given: list[Any],
+        options: Options,
+        where: str,
+        before: "Settled | None" = None,
     ) -> None:
         known = before.given if before else [_CHANGED] * len(given)
         changed = {
             name: _checked(name, new, default, where)
             for (name, default), new, old in zip(core.defaults.items(), given, known, strict=True)
-            if new != old
+            if new is not old and not alike(new, old)
         }
-        self.given = given
+        self.given, self.options = given, options
         self.values: Values = {**before.values, **changed} if before else changed
-        self.rule = core._rule_for(self.values)
+        self.rule = core._rule_for(self.values, options)
+        looked_at = before is not None and before.rule is self.rule
+        if not looked_at and (taken := dtypes(options).keys() & {*self.rule.state}):
+            raise ValueError(
+                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, under which "
+                "ema_decay and shadow_dtype keep their copies; rename the state"
+            )
         self.params: Sequence[int] = ()
 
 
@@ -53,6 +73,8 @@ class Hyperparameters:
     def __init__(self, core: Algorithm) -> None:
         self._core = core
         self._names, self._defaults = [*core.defaults], [*core.defaults.values()]
+        self._keys = [*self._names, *OWN]
+        self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
         self._seen: list[Any] = []
         self._settled: list[Settled] = []
         self._lasting = False  # whether all that was seen would be exchanged, not edited
@@ -63,7 +85,7 @@ class Hyperparameters:
         Raises:
             TypeError, ValueError: naming the hyperparameter.
         """
-        Settled(self._core, self._given(group), where)
+        Settled(self._core, self._given(group), self._options(group, where), where)
 
     def now(self, groups: Sequence[Values]) -> list[Settled]:
         """Each group as it is now; the list of the last call if they all are as they were."""
@@ -71,33 +93,45 @@ class Hyperparameters:
         if self._lasting and len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):
             return self._settled
         given = list(map(self._given, groups))
-        if given != [settled.given for settled in self._settled]:
-            self._settled = self._settle(given)
-        self._seen, self._lasting = seen, all(map(is_, seen, chain.from_iterable(given)))
+        settled = self._settle(groups, given)
+        if len(settled) != len(self._settled) or not all(map(is_, settled, self._settled)):
+            self._settled = settled
+        values = chain.from_iterable(map(self._values, groups))
+        self._seen, self._lasting = seen, all(map(is_, values, chain.from_iterable(given)))
         return self._settled
 
     def _read(self, group: Values) -> Any:
+        """All that may be edited; the length tells of names that are new."""
+        return chain(map(group.get, self._keys, self._unless), (len(group),))
+
+    def _values(self, group: Values) -> Any:
         return map(group.get, self._names, self._defaults)
 
     def _given(self, group: Values) -> list[Any]:
-        named = zip(self._names, self._read(group), strict=True)
-        return [value if _lasts(value) else plain(name, value) for name, value in named]
-
-    def _settle(self, given: list[list[Any]]) -> list[Settled]:
-        """The groups with what was given for each, checked where they have changed."""
-        several = len(given) > 1
-        before = self._settled if len(self._settled) == len(given) else [None] * len(given)
+        named = zip(self._names, self._values(group), self._defaults, strict=True)
         return [
-            old
-            if old and old.given == new
-            else Settled(self._core, new, f"param_groups[{number}]: " if several else "", old)
-            for number, (old, new) in enumerate(zip(before, given, strict=True))
+            value if value is unless or lasts(value) else plain(name, value, unless)
+            for name, value, unless in named
         ]
 
+    def _options(self, group: Values, where: str) -> Options:
+        if "accumulate_steps" in group:
+            raise ValueError(f"{where}accumulate_steps: {NO_SUM}")
+        return self._core._options.within(group, where)
 
-def _lasts(value: Any) -> bool:
-    kind = type(value)
-    return kind in LASTING or (kind is tuple and LASTING.issuperset(map(type, value)))
+    def _settle(self, groups: Sequence[Values], given: Sequence[list[Any]]) -> list[Settled]:
+        """The groups as they are now, checked where they have changed."""
+        several = len(groups) > 1
+        before = self._settled if len(self._settled) == len(groups) else [None] * len(groups)
+        settled = []
+        for number, (old, new, group) in enumerate(zip(before, given, groups, strict=True)):
+            where = f"param_groups[{number}]: " if several else ""
+            options = self._options(group, where)
+            same = old and (old.options is options or old.options == options)
+            if not old or not same or not alike(old.given, new):
+                old = Settled(self._core, new, options, where, old)
+            settled.append(old)
+        return settled
 
 
 def _checked(name: str, value: Any, default: Any, where: str) -> Any:
@@ -105,6 +139,8 @@ def _checked(name: str, value: Any, default: Any, where: str) -> Any:
         return 0.0
     try:
         return checked(name, value, default, where)
+    except ValueError as error:
+        raise ValueError(f"{error} ({in_words_of_torch(name, value)})") from None
     except TypeError:
         if not any(map(callable, value if isinstance(value, tuple) else [value])):
             raise

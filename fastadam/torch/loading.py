@@ -18,7 +18,12 @@ class Sealed:
 
 
 def sealed(optimizer: Any, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state_dict with its tensors sealed; a hook of `load_state_dict`."""
+    """A state_dict with its tensors sealed; a hook of `load_state_dict`.
+
+    Raises:
+        TypeError, ValueError: if it is none.
+    """
+    _check(state_dict)
     state = {
         key: {name: _seal(value) for name, value in entry.items()}
         if isinstance(entry, dict)
@@ -26,6 +31,17 @@ def sealed(optimizer: Any, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         for key, entry in state_dict["state"].items()
     }
     return {**state_dict, "state": state}
+
+
+def _check(state_dict: Mapping[str, Any]) -> None:
+    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
+        if key not in state_dict:
+            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
+        if not isinstance(state_dict[key], kind):
+            raise TypeError(f"state_dict: {key}={state_dict[key]!r} must be a dict or a list")
+    for group in state_dict["param_groups"]:
+        if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
+            raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
 
 
 def _seal(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Optimizers of PyTorch whose step is one compiled pass over all parameters."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -9,18 +9,19 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..groups import Values, check_known
+from ..groups import Values
 from ..kernels.formats import compute_of
 from ..kernels.threads import get_threads
 from ..memory.inputs import OtherDtypesError
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, Options
+from ..options import NAMES, OWN, Options, reach_of
 from ..signature import signature_of
 from ..step_info import StepInfo
-from .arguments import FLAGS, check_flags, twin_of
+from ..validation import check_known
+from .arguments import FLAGS, check_flags, plain, twin_of
 from .devices import turns_on
 from .fit import floats_of, master
-from .hyperparameters import Hyperparameters, Settled
+from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled
 from .loading import open_all, sealed
 from .shards import local
 from .state import dtypes, undone_if_refused
@@ -47,7 +48,9 @@ class Optimizer(torch.optim.Optimizer):
         threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
             shadow_dtype, zero_grads, state_dtype, min_quantized_size, rounding, compensation, seed:
             as for [fastadam.Optimizer][fastadam.Optimizer]; `ema`, `shadow`, `compensation`, codes
-            and scales are tensors in `state`. The limit of `threads` is `torch.get_num_threads()`.
+            and scales are tensors in `state`. Groups may have `state_dtype`,
+            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` of their own. The
+            limit of `threads` is `torch.get_num_threads()`.
 
     Attributes:
         core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
@@ -89,7 +92,7 @@ class Optimizer(torch.optim.Optimizer):
         cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
         cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
         cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
-        options = {k: v for k, v in vars(Options()).items() if k != "accumulate_steps"}
+        options = {name: getattr(Options(), name) for name in NAMES_HERE}
         made = signature_of(cls._positional, cls._known | options)
         cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
 
@@ -102,15 +105,15 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"{name}() got {sorted(twice)} twice")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
-        check_known(keywords, [*self._known, *NAMES], f"{name}()")
+        known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
+        check_known(keywords, known, f"{name}()")
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._aside = None, []
         if self._options.accumulates:
-            raise ValueError(
-                f"accumulate_steps={self._options.accumulate_steps}: in PyTorch gradients add up "
-                "in .grad; call step() and zero_grad() after every so many backward passes"
-            )
+            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        self._check({**self._kept, **keywords}, "")  # ahead of any look at parameters
+        self._make_plain(keywords)
         # As in PyTorch. Lightning refuses to clip gradients of those that have it.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
@@ -129,11 +132,26 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`, and for flags that do not go together.
         """
         self._check_not_swapped()
-        where = f"param_groups[{len(self.param_groups)}]: "
-        chosen = {**self.defaults, **param_group}
-        check_flags(chosen)
-        self._hyperparameters.check(chosen, where)
+        where = f"param_groups[{len(self.param_groups)}]"
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{where} must be a dict with 'params', but it is {param_group!r}")
+        self._check({**self.defaults, **param_group}, f"{where}: ")
         super().add_param_group(param_group)
+        self._make_plain(self.param_groups[-1])
+
+    def _make_plain(self, group: Values) -> None:
+        """Write tuples of numbers in place of other sequences, and names in place of dtypes, which
+        could not be saved."""
+        own = self._options.within(group, "")
+        group.update({name: getattr(own, name) for name in OWN if name in group})
+        for name, default in self._core.defaults.items():
+            if isinstance(default, tuple) and name in group:
+                group[name] = plain(name, group[name], default)
+
+    def _check(self, group: Values, where: str) -> None:
+        """Refuse flags, hyperparameters and options of a group that are wrong."""
+        check_flags(group, type(self).__name__)
+        self._hyperparameters.check(group, where)
 
     @torch._disable_dynamo
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -159,7 +177,7 @@ class Optimizer(torch.optim.Optimizer):
         if not any(grad is not None for grad in grads):
             return StepInfo(self.info.step if self.info else 0, _lr(groups), updated=False)
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        scaled, threads = grad_scale is not None, self._threads()
+        scaled, threads = reach_of(grad_scale), self._threads()
         last, given = self._walk, (grads, _lr(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
@@ -171,6 +189,10 @@ class Optimizer(torch.optim.Optimizer):
             info = walk.step(*given)
         self._walk = walk
         return info
+
+    def _settled(self) -> list[Settled]:
+        """The groups as they are now."""
+        return self._hyperparameters.now(self.param_groups)
 
     def _threads(self) -> int:
         limit: int = torch.get_num_threads()
@@ -230,11 +252,23 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict={state_dict!r} must be a dict, as state_dict() returns it")
+        own = [{name: group[name] for name in OWN if name in group} for group in self.param_groups]
         hook = self.register_load_state_dict_pre_hook(sealed)
         try:
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
+        for group, options in zip(self.param_groups, own, strict=True):  # those of this optimizer
+            for name in OWN:
+                group.pop(name, None)
+            group.update(options)
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        options = "".join(f"    {name}: {value}\n" for name, value in self._options.chosen.items())
+        return f"{shown[:-1]}Options\n{options})" if options else shown
 
     def __getstate__(self) -> Values:
         self._check_not_swapped()
@@ -299,11 +333,13 @@ class Optimizer(torch.optim.Optimizer):
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
-        state = self.state
+        state, params = self.state, self._params()
+        groups = zip(self._settled(), self._sizes(), strict=True)
+        each = [settled.options for settled, size in groups for _ in range(size)]
         with self._turn():
             return [
-                master(param, name, state.get(param, {}), self._options)
-                for param, name in zip(self._params(), self._names(), strict=True)
+                master(param, name, state.get(param, {}), options)
+                for param, name, options in zip(params, self._names(), each, strict=True)
             ]
 
     def dequantized_state(self) -> Values:
@@ -315,11 +351,7 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: for codes that do not go with their parameters.
         """
         saved = self.state_dict()
-        names = {
-            name
-            for group in self._hyperparameters.now(self.param_groups)
-            for name in group.rule.state
-        }
+        names = {name for group in self._settled() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._turn():

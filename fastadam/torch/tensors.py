@@ -93,13 +93,12 @@ def check_param(part: Any, name: str) -> None:
     """Refuse a parameter that no kernel moves.
 
     Raises:
-        RuntimeError: for another dtype or device; what PyTorch's fused kernels refuse, in its
-            words.
+        RuntimeError: for another dtype or device.
     """
     if not part.dtype.is_floating_point:
         raise RuntimeError(
-            "`fused=True` requires all the params to be floating point Tensors of supported "
-            f"devices: ['cpu', 'cuda'] but {part.dtype} and {part.device.type}"
+            f"{name} has dtype {part.dtype}, but parameters must be floating point tensors: "
+            f"{', '.join(SUPPORTED)}"
         )
     if name_of(part) not in SUPPORTED:
         raise RuntimeError(

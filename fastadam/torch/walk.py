@@ -13,6 +13,7 @@ import torch
 
 from ..launch_plan import Plan
 from ..memory.parameters import Gathered, Parameters
+from ..options import LOW
 from ..step_info import StepInfo, late_info, new_info
 from .devices import Turns, turns_on
 from .fit import Entry
@@ -34,7 +35,7 @@ class Walk:
         groups: a settled group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        scaled: whether gradients come with a scale.
+        scaled: whether gradients come with a scale, and one FAR from 1.
         threads: how many threads a step may use.
         last: the walk before this one.
     """
@@ -50,27 +51,34 @@ class Walk:
         groups: Sequence[Settled],
         params: Sequence[Any],
         grads: Sequence[Any],
-        scaled: bool,
+        scaled: int,
         threads: int,
         last: Walk | None,
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
-        self._scaled: bool = scaled or (last is not None and last._scaled)
+        self._scaled: int = max(scaled, last._scaled if last else 0)
         self._threads, self._all_state = threads, owner._entries
-        counts = self._options.ema_warmup or self._options.noisy
+        self._noisy = any(group.options.noisy for group in groups)
+        counts = self._options.ema_warmup or self._noisy
         self._counted = not self._core.uncounted or counts
         self._rules = [group.rule for group in groups]
-        besides = self._counted or bool(dtypes(self._options) or self._options.compensation)
-        keeps = [besides or bool(rule.state) for rule in self._rules]
+        self._own = [group.options for group in groups]
+        besides = self._counted or bool(dtypes(self._options))
+        keeps = [
+            besides or bool(group.rule.state or group.options.compensation) for group in groups
+        ]
         self._members = Members(owner, params, grads, keeps, last._members if last else None)
         self._used = [number for number, some in enumerate(self._members.by_group) if some]
-        self._check_whole()
+        self._check_whole(owner)
         self._parts: Sequence[Any] | None = self._members.parts(self._members.of(grads))
         owned = type(owner).__name__, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._members.places, *owned)
+        each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
         self._formats = [
-            self._options.formats(place.array, dtype.name, place.param.numel())
-            for place, dtype in zip(self._members.places, self._gradients.dtypes, strict=True)
+            options.formats(place.array, dtype.name, place.param.numel())
+            for options, place, dtype in zip(
+                each, self._members.places, self._gradients.dtypes, strict=True
+            )
         ]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
@@ -86,9 +94,17 @@ class Walk:
             self._counters.tensors,
         )
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, owner: Optimizer) -> None:
         check_copies(self._options, self._members.places)
-        self._options.check_params(map(name_of, self._members.everyone))
+        for name in LOW:
+            rest = list[str]()
+            for k, (group, own) in enumerate(zip(owner.param_groups, self._own, strict=True)):
+                found = [*map(name_of, group["params"])]
+                if name in group:
+                    own.check_params(found, [name], f"param_groups[{k}]: ")
+                else:
+                    rest += found
+            self._options.check_params(rest, [name])
         if self._members.sharded and self._options.measures:
             raise RuntimeError(
                 "clip_norm and skip_nonfinite look at the shards of this process only; call "
@@ -165,12 +181,14 @@ class Walk:
         owner: Optimizer,
         groups: Sequence[Settled],
         params: Sequence[Any],
-        scaled: bool,
+        scaled: int,
         threads: int,
     ) -> bool:
         """Whether parameters, state and rules are those of the last step, where they were."""
         if groups is not self._groups:
             if [group.rule for group in groups] != self._rules:
+                return False
+            if [group.options for group in groups] != self._own:
                 return False
             self.settle(groups)
         return (
@@ -207,7 +225,7 @@ class Walk:
         )
         norm, verdict = None, "update"
         if plan.ahead.needed or found_inf:
-            if self._options.noisy:
+            if self._noisy:
                 steps = self._counters["step"].astype(np.int64)
                 plan.draw(self._draws, state.count - steps)
             seen = self._gradients.seen(parts)

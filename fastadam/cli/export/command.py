@@ -52,6 +52,7 @@ OPTIONS = {
     "clip_value": "bounds each element of the gradient",
     "grad_scale": "multiplies the gradient",
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
+    "grad_power": "multiplies the gradient ahead of all else",
     "mask": "updates only the elements that are marked",
     "ema": "keeps an average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",

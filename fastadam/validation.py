@@ -1,0 +1,202 @@
+"""Checks of scalar arguments and of names, with one wording for each mistake."""
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NO_NUMBERS = ("c", "S", "U", "M", "m")  # kinds of NumPy's that float() takes all the same
+LASTING = {float, int, bool, str, type(None)}
+OTHER_NAMES = {
+    "b1": "betas",
+    "beta": "betas",
+    "beta1": "betas",
+    "beta2": "betas",
+    "dtype": "state_dtype",
+    "eta_min": "end",
+    "grad_clip": "clip_norm",
+    "gradient_accumulation_steps": "accumulate_steps",
+    "l2": "weight_decay",
+    "max_grad_norm": "clip_norm",
+    "max_lr": "lr",
+    "max_norm": "clip_norm",
+    "num_threads": "threads",
+    "step_size": "every",
+    "T_0": "period",
+    "T_max": "steps",
+    "T_mult": "mult",
+}  # of what other libraries call by names that are spelt in another way
+
+
+class Range(NamedTuple):
+    """Numbers that are allowed, and how messages say so."""
+
+    text: str
+    holds: Callable[[float], bool]
+
+
+ANY = Range("", lambda _: True)
+NOT_NEGATIVE = Range(">= 0", lambda number: number >= 0)
+POSITIVE = Range("> 0", lambda number: number > 0)
+BELOW_ONE = Range(">= 0 and < 1", lambda number: 0 <= number < 1)
+ABOVE_ONE = Range("> 1", lambda number: number > 1)
+SHARE = Range("> 0 and < 1", lambda number: 0 < number < 1)
+
+
+def number(
+    name: str, value: Any, within: Range = ANY, *, finite: bool = True, hint: str = "give a number"
+) -> float:
+    """A float from a number of any kind, also from an array of no dimension.
+
+    Args:
+        name: what it is called in messages.
+        within: what it may be.
+        finite: whether infinities and NaN are refused.
+        hint: what to give in place of what is no number.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is out of range.
+    """
+    found = _plain(value)
+    try:
+        converted = None if isinstance(found, bool | str | bytes) else float(found)
+    except (TypeError, ValueError):
+        converted = None
+    except OverflowError:
+        converted = math.inf if found > 0 else -math.inf
+    if converted is None:
+        raise TypeError(f"{name}={value!r} must be a number; {hint}")
+    if finite and not math.isfinite(converted):
+        raise ValueError(f"{name}={value!r} must be finite")
+    if not within.holds(converted):
+        raise ValueError(f"{name}={value!r} must be {within.text}")
+    return converted
+
+
+def count(name: str, value: Any, least: int = 0, hint: str = "give an int") -> int:
+    """An int from a whole number of any kind, also from a float such as 1e3.
+
+    Raises:
+        TypeError: if it is not a whole number.
+        ValueError: if it is less than `least`.
+    """
+    if type(value) is int and value >= least:
+        return value
+    found = _plain(value)
+    whole = isinstance(found, Integral) and not isinstance(found, bool)
+    if not whole and not (isinstance(found, float | np.floating) and float(found).is_integer()):
+        raise TypeError(f"{name}={value!r} must be a whole number; {hint}")
+    if found < least:
+        raise ValueError(f"{name}={value!r} must be >= {least}; {hint}")
+    return int(found)
+
+
+def flag(name: str, value: Any) -> bool:
+    """A bool from True or False, of NumPy as well, or from the ints 1 and 0.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    found = _plain(value)
+    if not isinstance(found, Integral) or found not in (0, 1):
+        raise TypeError(f"{name}={value!r} must be True or False")
+    return bool(found)
+
+
+def choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
+    """A value that is one of a few strings, or None.
+
+    Raises:
+        ValueError: with those that there are.
+    """
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        *some, last = map(repr, choices)
+        raise ValueError(f"{name}={value!r} must be {', '.join(some)} or {last}")
+    return value
+
+
+def dtype_name(value: Any) -> Any:
+    """The name of a dtype of NumPy, ml_dtypes, PyTorch or JAX; anything else as it is."""
+    if value is None or isinstance(value, str):
+        return value
+    if str(value).startswith("torch."):
+        return str(value).removeprefix("torch.")
+    if not isinstance(value, type | np.dtype) and not hasattr(value, "dtype"):
+        return value
+    try:
+        return np.dtype(value).name
+    except (TypeError, ValueError):
+        return value
+
+
+def parts_of(value: Any) -> tuple[Any, ...] | None:
+    """The elements of a list, a tuple, a vector or another sequence; None if it is none."""
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    if isinstance(value, str | bytes) or hasattr(value, "keys") or getattr(value, "ndim", 1) != 1:
+        return None
+    if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        return None
+    return tuple(value[position] for position in range(len(value)))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two settings are equal and of the same types: True is not 1, nor 1.0."""
+    if one is other:
+        return True
+    if type(one) is not type(other) or one != other:
+        return False
+    return type(one) not in (tuple, list) or all(map(alike, one, other))
+
+
+def lasts(value: Any) -> bool:
+    """Whether nobody can change a value in place."""
+    kind = type(value)
+    if kind is tuple:
+        return all(map(lasts, value))
+    return kind in LASTING or isinstance(value, np.number)
+
+
+def check_known(names: Iterable[str], known: Collection[str], where: str) -> None:
+    """Refuse a name that is none of those known.
+
+    Raises:
+        TypeError: with the name that was probably meant, and all those known.
+    """
+    for name in names:
+        if name not in known:
+            meant = meant_by(name, known)
+            close = f"did you mean {meant!r}? " if meant else ""
+            raise TypeError(
+                f"{where} got an unexpected keyword {name!r}; {close}Valid: {', '.join(known)}"
+            )
+
+
+def meant_by(name: Any, known: Collection[str]) -> str | None:
+    """The known name that is most like one: written out, abbreviated, or misspelt."""
+    if not isinstance(name, str):
+        return None
+    usual = OTHER_NAMES.get(name)
+    short = [each for each in known if name in (_initials(each), each) or each == _initials(name)]
+    close = get_close_matches(name, known, n=1)
+    return usual if usual in known else next(iter([*short, *close]), None)
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_")) if "_" in name else ""
+
+
+def _plain(value: Any) -> Any:
+    """The number that an array of no dimension holds; None for one that holds something else."""
+    if getattr(value, "ndim", 0) or (
+        getattr(getattr(value, "dtype", None), "kind", None) in NO_NUMBERS
+    ):
+        return None
+    try:
+        return value.item() if hasattr(value, "item") else value
+    except (TypeError, ValueError, RuntimeError):
+        return None
