@@ -1,6 +1,6 @@
 """Derive charts and figures from reports, `bench/results/*.csv`: no figure in a document is typed.
 
-NAME.csv becomes the chart `docs/assets/NAME.png`, if its kind has one. In README.md and docs/, the
+NAME.csv becomes the chart `docs/assets/NAME.png`, if its suite has one. In README.md and docs/, the
 text between `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW
 NAME` takes another file); the views are headline, summary and table. `bench:gpus` becomes summary,
 chart and table of every gpu-NAME.csv. With `--check` nothing is written, but what is stale is
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from fastadam.bench.chart import is_drawn_from
-from fastadam.bench.kinds import kind_of, read_csv
-from fastadam.bench.report import Measured
+from fastadam.bench.charts import is_drawn_from
+from fastadam.bench.csv_io import digest_of, read_report
+from fastadam.bench.measurement import Report
+from fastadam.bench.suites import document, suite_of, write_chart
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -25,22 +25,23 @@ BLOCK = re.compile(
 )
 OTHERS = {"codes", "convergence"}  # results that are no report; scripts of that name draw them
 VIEWS = {
-    "headline": lambda report: kind_of(report).tables.headline(report),
-    "summary": lambda report: kind_of(report).tables.summary(report).replace("\n", "  \n"),
-    "table": lambda report: kind_of(report).tables.to_markdown(report),
+    "headline": lambda report: suite_of(report).headline(report),
+    "summary": lambda report: suite_of(report).summary(report).replace("\n", "  \n"),
+    "table": document,
 }
-Reports = dict[str, Measured[Any]]
+Reports = dict[str, Report]
 
 
 def gpus(reports: Reports) -> str:
-    """What was measured on GPUs: summary, chart and table of each."""
+    """Summary, chart and table of each GPU."""
     measured = [(name, report) for name, report in reports.items() if name.startswith("gpu-")]
     texts = [
         f"### {report.machine['gpu']}, {report.machine['dtype']}\n\n{VIEWS['summary'](report)}\n\n"
-        f"![Memory traffic of a step against the number of elements, for each contender]"
+        f"![Time of a step against the number of elements, for each contender]"
         f"(assets/{name}.png)\n\n{VIEWS['table'](report)}\n\n"
-        f"A large copy inside its memory: {report.machine['copy bandwidth']}, read and written. "
-        f"How long a step occupies the host: {report.machine['host time of a step']}.\n"
+        f"Bandwidth of a large copy inside its memory: {report.machine['copy bandwidth']}, reads "
+        f"and writes together. Time that a step occupies the host: "
+        f"{report.machine['host time of a step']}.\n"
         for name, report in measured
     ]
     return "\n".join(texts)
@@ -49,26 +50,26 @@ def gpus(reports: Reports) -> str:
 def results(root: Path) -> Reports:
     """The reports by name."""
     paths = sorted((root / "bench/results").glob("*.csv"))
-    return {path.stem: read_csv(path) for path in paths if path.stem not in OTHERS}
+    return {path.stem: read_report(path) for path in paths if path.stem not in OTHERS}
 
 
 def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """The charts that are missing or were drawn from other numbers, and what draws them."""
+    """The charts that are missing or were drawn from other numbers, each with a call to draw it."""
     for name, report in reports.items():
-        path, chart = root / "docs/assets" / f"{name}.png", kind_of(report).chart
-        if chart and not is_drawn_from(report.digest, path):
-            yield path, partial(chart.write_chart, report, path)
+        path = root / "docs/assets" / f"{name}.png"
+        if suite_of(report).draw and not is_drawn_from(digest_of(report), path):
+            yield path, partial(write_chart, report, path)
 
 
 def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
-    """The documents that do not say what the reports do, with the text they should have."""
+    """The documents that differ from the reports, with the text they should have."""
 
     def filled(block: re.Match[str]) -> str:
         start, view, name, end = block.groups()
         if view == "gpus":
             return f"{start}{gpus(reports)}{end}"
         if view not in VIEWS:
-            raise ValueError(f"bench:{view} is no view; there are {', '.join(VIEWS)}, gpus")
+            raise ValueError(f"bench:{view} is not a view; there are {', '.join(VIEWS)}, gpus")
         if name and name not in reports:
             raise ValueError(f"bench:{view} {name}: bench/results/{name}.csv does not exist")
         report = reports.get(name or "bench")
@@ -81,7 +82,7 @@ def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    """Write what is stale, or with `--check` only name it; the exit status."""
+    """Write what is stale, or with `--check` only name it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if anything is stale")
     check = parser.parse_args(arguments).check

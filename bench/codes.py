@@ -1,4 +1,4 @@
-"""Compare codes for optimizer state of one byte per value, and tell which one is the best.
+"""Compare codes for optimizer state of one byte per value.
 
 fastadam's optimizers compute in float32; after every step the state that they leave is encoded and
 decoded. The codes are in codes_books.py and codes_shift.py, the trials in codes_trials.py.
@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 from fastadam.bench import machine
-from fastadam.bench.chart import canvas, is_drawn_from, label_ends
-from fastadam.bench.records import digest, from_csv, to_csv
+from fastadam.bench.charts import canvas, is_drawn_from, label_ends
+from fastadam.bench.csv_io import digest, from_csv, to_csv
 from fastadam.bench.tables import conditions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,8 +93,8 @@ def by_code(scores: Iterable[Score]) -> dict[str, Found]:
 
 
 def excess(found: Found, exact: Found, optimizer: str) -> float:
-    """How many times as far from the minimum as with float32 state an optimizer ends, by loss or by
-    distance, in the worst of its runs."""
+    """Distance of an optimizer from the minimum, or its loss, relative to that with float32 state,
+    in the worst of its runs."""
     ratios = [
         value / exact[f"{optimizer} {order}"][case]
         for order in ("random", "sorted")
@@ -151,14 +151,14 @@ def draw(text: str, path: Path) -> None:
     measured_on, scores = from_csv(text, Score)
     found = by_code(scores)
     note = (
-        "Left, middle: means over values spread evenly over seven decades. Right: noisy quadratic "
+        "Left, middle: each point is a decade, down from that magnitude. Right: noisy quadratic "
         "with scales over four decades, loss or distance from the minimum relative to float32 "
         f"state, the worst run of each optimizer.\n{conditions(measured_on)}"
     )
     with canvas(path, digest(text), (13, 5.6), note) as figure:
         m, v, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.5))
-        draw_errors(m, found, "m", "Relative error of m, with signs")
-        draw_errors(v, found, "v", "Relative error of v, without signs")
+        draw_errors(m, found, "m", "First moment m (signed)")
+        draw_errors(v, found, "v", "Second moment v (unsigned)")
         draw_excess(right, found)
 
 
@@ -174,10 +174,11 @@ def draw_errors(axes: Any, found: Mapping[str, Found], kind: str, title: str) ->
             axes.plot(decades, errors, color=colour, linewidth=width, marker="o", markersize=4)
             ends[name] = errors[-1]
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.set_xticks(decades, [f"1e-{k}" for k in decades])
-    axes.set_xlabel("of the block's largest, down to a tenth of it")
+    axes.set_xticks(decades, ["1", *(f"1e-{k}" for k in decades[1:])], fontsize=8.5)
+    axes.set_xlabel("magnitude relative to the block's largest")
+    axes.set_ylabel("mean relative error")
     axes.set_title(title, loc="left", fontsize=11)
-    label_ends(axes, ends, DRAWN)
+    label_ends(axes, ends, DRAWN, CHOSEN)
 
 
 def draw_excess(axes: Any, found: Mapping[str, Found]) -> None:
@@ -188,16 +189,17 @@ def draw_excess(axes: Any, found: Mapping[str, Found]) -> None:
         worst = [min(excess(found[n], found[REFERENCE], optimizer), WORST) for n in names]
         axes.scatter(worst, range(len(names)), s=28, label=optimizer, alpha=0.85, edgecolors="none")
     axes.axvline(BAR, color="#888888", linestyle=(0, (4, 2)))
+    axes.set_xlabel("times as far as with float32 state")
     axes.set_yticks(range(len(names)), names)
     axes.get_yticklabels()[names.index(CHOSEN)].set_fontweight("bold")
     axes.set_xticks([1, BAR, 10, 100, 1e3, WORST], ["1", "2", "10", "100", "1000", "more"])
     axes.minorticks_off()
-    axes.set_title("Times as far from the minimum as float32", loc="left", fontsize=11)
+    axes.set_title("Distance from the minimum", loc="left", fontsize=11)
     axes.legend(frameon=False, loc="lower right", labelcolor="linecolor", fontsize=9)
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -210,7 +212,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Try and draw, or what was asked for instead; the exit status."""
+    """Try and draw, or do what is asked for instead; return the exit status."""
     options = parsed(arguments)
     table, chart = root / "bench/results/codes.csv", root / "docs/assets/codes.png"
     page = root / "docs/low-precision.md"

@@ -1,4 +1,4 @@
-"""What all codes for optimizer state share: they keep it in blocks of 256 values, a row for each.
+"""Blocks of 256 values, a row for each, in which all codes store optimizer state.
 
 A block without negative values is coded without a sign: it is a second moment, or may be taken for
 one. A negative scale says that the block has signs.
@@ -13,7 +13,7 @@ BLOCK = 256
 
 
 class Stored(NamedTuple):
-    """What is kept of some blocks."""
+    """Codes and scales of some blocks."""
 
     codes: Any
     scales: Any
@@ -56,7 +56,7 @@ class Plain:
 
 
 def store(code: Code, array: Any, step: int) -> Stored:
-    """What is kept of an array; its last block is filled up with zeros."""
+    """Encode an array; its last block is filled up with zeros."""
     flat = array.reshape(-1)
     blocks = np.zeros((-(-flat.size // BLOCK), BLOCK), np.float32)
     blocks.reshape(-1)[: flat.size] = flat
@@ -70,6 +70,6 @@ def replace(code: Code, array: Any, step: int) -> None:
 
 
 def bytes_of(code: Code, values: int = 1 << 16) -> float:
-    """What is kept of a value."""
+    """Bytes of a stored value."""
     stored = store(code, np.ones(values, np.float32), 1)
     return sum(part.nbytes for part in stored) / values

@@ -40,7 +40,7 @@ class Shift:
     shift: int = 20
 
     def scales(self, magnitude: Any) -> Any:
-        """What is kept of a block, besides whether it has signs."""
+        """The scale of a block: its largest magnitude."""
         return magnitude.max(axis=1, keepdims=True)
 
     def grid(self, scales: Any, sign: Any) -> tuple[Any, Any]:
@@ -70,7 +70,7 @@ class Shift:
         return Stored(codes.astype(np.uint8), np.where(sign, -floats(scales), floats(scales)))
 
     def raised(self, magnitude: Any, base: Any, first: Any, chance: Any) -> Any:
-        """Whether a magnitude below code 1, of the logarithm `first`, becomes code 1."""
+        """Test if a magnitude below code 1, of the logarithm `first`, becomes code 1."""
         if self.tail == "two octaves":
             return (magnitude - first) * 2.0**-24 > chance - 1
         bound = {"zero": 0.5, "clamped": 0.0, "unbiased": chance}[self.tail]

@@ -1,5 +1,5 @@
-"""What a code does to optimizer state: how exact it is, whether it drifts, whether optimizers still
-learn, and the largest step after gradients of very different size."""
+"""Trials of a code for optimizer state: its errors, its drift, learning with it, and the largest
+step after gradients of very different size."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from codes_blocks import BLOCK, Code, bytes_of, replace
 from threadpoolctl import threadpool_limits
 
 import fastadam as fa
-from fastadam.cli import digits
+from fastadam.bench import digits
 
 DECADES = 7
 
 
 @dataclass(frozen=True)
 class Score:
-    """What came of one trial with one code."""
+    """Result of one trial with one code."""
 
     code: str
     trial: str
@@ -30,7 +30,7 @@ Found = Iterator[tuple[str, str, float]]  # trial, case, value
 
 
 class Effort(NamedTuple):
-    """How much is tried."""
+    """Size of the trials."""
 
     steps: int = 400
     epochs: int = 10
@@ -66,7 +66,7 @@ def errors(code: Code, effort: Effort) -> Found:
 
 
 def decoded(code: Code, values: Any, step: int) -> Any:
-    """What the code makes of values."""
+    """Values after encoding and decoding."""
     copy = values.copy()
     replace(code, copy, step)
     return copy

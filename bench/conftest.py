@@ -2,7 +2,9 @@
 
 import pytest
 
-from fastadam.bench import contenders, machine
+from fastadam.bench import machine, steps
+from fastadam.bench.torch_contenders import load_torch
+from fastadam.bench.workload import many_arrays, one_array
 
 SIZES = tuple(10**power for power in range(3, 8))
 SMOKE_SIZES = (100, 1000)
@@ -20,12 +22,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" not in metafunc.fixturenames:
         return
     smoke = metafunc.config.getoption("--smoke")
-    cases = [contenders.one_array(size) for size in (SMOKE_SIZES if smoke else SIZES)]
-    cases.append(contenders.many_arrays(10, 10) if smoke else contenders.many_arrays())
+    cases = [one_array(size) for size in (SMOKE_SIZES if smoke else SIZES)]
+    cases.append(many_arrays(10, 10) if smoke else many_arrays())
     pairs = [
         pytest.param(case, name, id=f"{case.label}-{name}")
         for case in cases
-        for name in contenders.names_for(case, contenders.load_torch())
+        for name in steps.names_for(case, load_torch())
     ]
     metafunc.parametrize(("case", "name"), pairs)
 

@@ -1,4 +1,4 @@
-"""Train the digits network of `fastadam demo` with every optimizer, and draw how each comes along.
+"""Train the digits network of `fastadam demo` with every optimizer, and draw their progress.
 
 All optimizers, with their other defaults, try the same learning rates on the same seeds; a seed
 decides the first weights, the order of the images and dropout. The chart shows the learning rate
@@ -23,11 +23,11 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from fastadam import flatten, optimizers
-from fastadam.bench import machine
-from fastadam.bench.chart import canvas, is_drawn_from, label_ends
-from fastadam.bench.records import digest, from_csv, to_csv
+from fastadam.bench import digits, machine
+from fastadam.bench.charts import COLOURS, INK, canvas, is_drawn_from
+from fastadam.bench.csv_io import digest, from_csv, to_csv
+from fastadam.bench.measurement import OURS
 from fastadam.bench.tables import conditions
-from fastadam.cli import digits
 
 ROOT = Path(__file__).resolve().parent.parent
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
@@ -43,7 +43,7 @@ examples:
 
 
 class Run(NamedTuple):
-    """What is trained with what."""
+    """Optimizer, learning rate and seed of a training run."""
 
     optimizer: str
     lr: float
@@ -52,7 +52,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """How far a run has come: scores without dropout."""
+    """Scores of a run after an epoch, without dropout."""
 
     optimizer: str
     lr: float
@@ -109,53 +109,61 @@ def measured(epochs: int, seeds: int) -> str:
 
 
 def draw(text: str, path: Path) -> None:
-    """The chart of a CSV: a line for each optimizer, with a band from the least to the most."""
+    """Draw the chart of a CSV: a panel for each optimizer, with the others in grey behind it."""
     measured_on, epochs = from_csv(text, Epoch)
     rates = chosen(epochs)
     curves = {
-        f"{name} {lr:g}": [e for e in epochs if (e.optimizer, e.lr) == (name, lr)]
+        f"{name}, lr {lr:g}": [e for e in epochs if (e.optimizer, e.lr) == (name, lr)]
         for name, lr in rates.items()
     }
     seeds = len({e.seed for e in epochs})
     tried = sorted({e.lr for e in epochs})
     note = (
-        f"Mean and range over {seeds} seeds. Behind each name the learning rate, chosen by "
-        f"validation loss among {len(tried)} from {tried[0]:g} to {tried[-1]:g}.\n"
-        f"{conditions(measured_on)}"
+        f"Mean and range over {seeds} seeds; grey: the means of the other optimizers. Learning "
+        f"rates are chosen by validation loss among {len(tried)} from {tried[0]:g} to "
+        f"{tried[-1]:g}.\n{conditions(measured_on)}"
     )
-    with canvas(path, digest(text), (12, 5.4), note) as figure:
-        left, right = figure.subplots(1, 2)
-        left.set_yscale("log")
-        draw_curves(left, curves, lambda e: e.train_loss)
-        left.set_title("Training loss (cross-entropy)", loc="left", fontsize=11)
-        left.yaxis.set_major_formatter("{x:g}")
-        right.set_ylim(0.9, 1)
-        draw_curves(right, curves, lambda e: e.valid_accuracy)
-        right.set_title("Validation accuracy", loc="left", fontsize=11)
-        right.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    with canvas(path, digest(text), (12, 9.6), note) as figure:
+        upper, lower = figure.subfigures(2, 1)
+        upper.suptitle("Training loss (cross-entropy)", x=0.01, ha="left", fontsize=12)
+        lower.suptitle("Validation accuracy", x=0.01, ha="left", fontsize=12)
+        for axes in draw_panels(upper, curves, lambda e: e.train_loss):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
+        for axes in draw_panels(lower, curves, lambda e: e.valid_accuracy):
+            axes.set_ylim(0.9, 1)
+            axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 
 
-def draw_curves(
-    axes: Any, curves: dict[str, list[Epoch]], measure: Callable[[Epoch], float]
-) -> None:
-    """A line through the means of the seeds for each optimizer, and a band around it."""
-    colours = {label: f"C{k}" for k, label in enumerate(curves)}  # ten, then again
-    ends = {}
-    for k, (label, epochs) in enumerate(curves.items()):
-        numbers = sorted({e.epoch for e in epochs})
-        values = [[measure(e) for e in epochs if e.epoch == number] for number in numbers]
-        means, colour = list(map(fmean, values)), colours[label]
-        axes.plot(numbers, means, color=colour, linewidth=1.6, linestyle="-" if k < 10 else "--")
-        low, high = list(map(min, values)), list(map(max, values))
-        axes.fill_between(numbers, low, high, color=colour, alpha=0.1, linewidth=0)
-        ends[label] = means[-1]
-    axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("epoch")
-    label_ends(axes, ends, colours)
+def draw_panels(
+    figure: Any, curves: dict[str, list[Epoch]], measure: Callable[[Epoch], float]
+) -> list[Any]:
+    """A panel for each optimizer: the mean over the seeds, and a band from least to most."""
+    numbers = sorted({e.epoch for epochs in curves.values() for e in epochs})
+    values = {
+        label: [[measure(e) for e in epochs if e.epoch == number] for number in numbers]
+        for label, epochs in curves.items()
+    }
+    columns = -(-len(curves) // 2)
+    panels = figure.subplots(2, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in panels[1]:
+        axes.set_xlabel("epoch")
+        axes.locator_params(axis="x", integer=True)
+    for axes, (label, each) in zip(panels.flat, values.items(), strict=False):
+        for other in values.values():
+            axes.plot(numbers, list(map(fmean, other)), color="#D8D8D8", linewidth=1)
+        low, high, colour = list(map(min, each)), list(map(max, each)), COLOURS[OURS]
+        axes.fill_between(numbers, low, high, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(numbers, list(map(fmean, each)), color=colour, linewidth=2)
+        axes.set_title(label, loc="left", fontsize=10, color=INK)
+    for axes in panels.flat[len(curves) :]:
+        axes.set_visible(False)
+    return list(panels.flat)
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -172,7 +180,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Train and draw, or what was asked for instead; the exit status."""
+    """Train and draw, or do what is asked for instead; return the exit status."""
     options = parsed(arguments)
     table, chart = root / "bench/results/convergence.csv", root / "docs/assets/convergence.png"
     if not (options.draw or options.check):

@@ -4,13 +4,13 @@
   torch foreach   torch.optim.AdamW on tensors of the GPU, if PyTorch sees it
   torch fused     the same, its fused kernel
   torch adapter   fastadam.torch.AdamW on the same tensors
-  fused           fastadam.AdamW
+  fastadam        fastadam.AdamW
   limit           the driver's copy of as many bytes as a step reads and writes
 
 Every contender is compared with a float64 reference first; a wrong one is not timed. They take
-turns, and CUDA events tell the time: it is that of the device, or that of the host where its calls
+turns, and CUDA events measure the time: it is that of the device, or that of the host if its calls
 take longer. The table shows quantiles of the time of a step, the memory traffic (28 bytes per
-float32 element for all), the share of the limit's speed, and the time relative to fused. Below
+float32 element for all), the share of the limit's speed, and the time relative to fastadam. Below
 about 1e6 elements, all arrays of a contender stay in the cache of a large GPU.
 
 The numbers are written after every case, so that nothing is lost if a later one fails.
@@ -22,14 +22,15 @@ import re
 import sys
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastadam.cli.bench import Show, parsed_size, progress, say
+from fastadam.bench.console import Show, parsed_size, progress, say
 
 if TYPE_CHECKING:
-    from fastadam.bench.contenders import Case
-    from fastadam.bench.report import Report, Row
+    from fastadam.bench.measurement import Measurement, Report
+    from fastadam.bench.workload import Case
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = """\
@@ -64,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="run in the simulator; written only with --out")
     parsed = parser.parse_args(arguments)
     if not 0 < parsed.seconds < float("inf"):
-        parser.error(f"--seconds: {parsed.seconds} is no time to spend; give e.g. 10")
+        parser.error(f"--seconds: {parsed.seconds} must be positive; give e.g. 10")
     try:
         parsed.sizes = [parsed_size(text) for text in parsed.sizes or SIZES]
     except ValueError as error:
@@ -83,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # of Numba, that small arrays occupy few processors
     import gpu_contenders as gpu
 
-    from fastadam.bench import machine, report, tables
+    from fastadam.bench import csv_io, machine
+    from fastadam.bench.measurement import LIMIT, OURS, Report
     from fastadam.kernels.formats import FLOAT
 
     if options.dtype not in FLOAT:
@@ -99,8 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = gpu.names_for(torch, options.dtype)
         names = [name for name in wanted if valid(name, options.dtype, show)]
         failures += len(wanted) - len(names)
-        if not {*tables.REFERENCES} <= {*names}:
-            say("Nothing is timed without fused and limit.")
+        if not {OURS, LIMIT} <= {*names}:
+            say(f"Nothing is timed without {OURS} and {LIMIT}.")
             return 1
         about["copy bandwidth"] = copied(options.dry_run)
         about["host time of a step"] = occupied(names, options)
@@ -112,13 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
                 say(f"{case.label} failed; going on.")
                 failures += 1
             if path:
-                report.write_csv(report.Report(about, rows), path)
-    publish(report.Report(about, rows), path)
+                csv_io.write_report(Report(about, rows), path)
+    publish(Report(about, rows), path)
     return int(failures > 0 or not rows)
 
 
 def usable() -> bool:
-    """Whether there is a GPU, or its simulator."""
+    """Test for a GPU, or its simulator."""
     try:
         from numba import cuda
 
@@ -130,7 +132,7 @@ def usable() -> bool:
 def cases(options: argparse.Namespace) -> "list[Case]":
     import gpu_contenders as gpu
 
-    from fastadam.bench.contenders import Case, one_array
+    from fastadam.bench.workload import Case, one_array
 
     if options.dry_run:
         return [one_array(40), one_array(100), Case("3 arrays", (5, 0, 70))]
@@ -139,13 +141,15 @@ def cases(options: argparse.Namespace) -> "list[Case]":
 
 
 def valid(name: str, dtype: str, show: Show) -> bool:
-    """Whether a contender computes what it should; this compiles it, too."""
+    """Validate a contender, which also compiles it; False if it is wrong."""
     import gpu_contenders as gpu
+
+    from fastadam.bench import validation
 
     show(f"checking {name}", 0.0)
     try:
         for number, case in enumerate(gpu.validated()):
-            gpu.contenders(case, [name], dtype)[0].check()
+            validation.check(gpu.contenders(case, [name], dtype)[0])
             show(f"checking {name}", (number + 1) / len(gpu.validated()))
     except Exception:
         traceback.print_exc()
@@ -155,7 +159,7 @@ def valid(name: str, dtype: str, show: Show) -> bool:
 
 
 def copied(dry_run: bool) -> str:
-    """How fast the device copies a large piece of its memory."""
+    """Bandwidth of a large copy inside the memory of the device."""
     import gpu_contenders as gpu
 
     nbytes = 1 << 16 if dry_run else int(min(COPY_BYTES, gpu.free_memory() // 4))
@@ -163,11 +167,11 @@ def copied(dry_run: bool) -> str:
 
 
 def occupied(names: list[str], options: argparse.Namespace) -> str:
-    """How long a small step occupies the host, for each contender."""
+    """Time that a small step occupies the host, for each contender."""
     import gpu_contenders as gpu
 
-    from fastadam.bench.contenders import one_array
     from fastadam.bench.tables import duration
+    from fastadam.bench.workload import one_array
 
     case = one_array(20 if options.dry_run else HOST_SIZE)
     steps, rounds = (1, 1) if options.dry_run else (100, 9)
@@ -177,28 +181,32 @@ def occupied(names: list[str], options: argparse.Namespace) -> str:
     return f"{answer} at {case.label}"
 
 
-def timed(case: "Case", names: list[str], options: argparse.Namespace, show: Show) -> "list[Row]":
-    """The rows of a case; none, and a message, if the memory would not do."""
+def timed(
+    case: "Case", names: list[str], options: argparse.Namespace, show: Show
+) -> "list[Measurement]":
+    """The rows of a case; none, and a message, if it does not fit into memory."""
     import gpu_contenders as gpu
 
-    from fastadam.bench import report, tables, timing
+    from fastadam.bench import suites, tables
+    from fastadam.bench.variants import ADAMW
+    from fastadam.bench.workload import Contender, Turn
 
     needed, free = gpu.bytes_of(case, "torch fused" in names), gpu.free_memory()
     if needed > free:
         say(f"Skipping {case.label}: it takes {needed / 1e9:.0f} GB, and {free / 1e9:.0f} are free")
         return []
-    show(case.label, 0.0)
-    timings = timing.measure(
-        [contender.step for contender in gpu.contenders(case, names, options.dtype)],
-        seconds=options.seconds,
-        rounds=1 if options.dry_run else None,
-        progress=lambda fraction: show(case.label, fraction),
-        sample=gpu.Events(),
-    )
-    medians = (f"{name} {tables.duration(t.p50)}" for name, t in zip(names, timings, strict=True))
+    moved = float(gpu.STEP_BYTES[options.dtype])
+
+    def make() -> list[Contender]:
+        ready = gpu.contenders(case, names, options.dtype)
+        return [replace(c, config=ADAMW.label, bytes=lambda: moved) for c in ready]
+
+    rounds = 1 if options.dry_run else None
+    turn = Turn(case.label, case, needed, make)
+    rows = list(suites.timed("steps", turn, show, options.seconds, rounds, gpu.Events()))
+    medians = (f"{row.contender} {tables.duration(row.p50_s)}" for row in rows)
     say(f"{case.label}: {', '.join(medians)}")
-    times = dict(zip(names, timings, strict=True))
-    return report.rows_of(case, times, gpu.STEP_BYTES[options.dtype])
+    return rows
 
 
 def csv_path(options: argparse.Namespace, gpu: str) -> Path:
@@ -210,23 +218,22 @@ def csv_path(options: argparse.Namespace, gpu: str) -> Path:
 
 def publish(report: "Report", path: Path | None) -> None:
     """Print the table; draw the chart beside the CSV, or where the documents have it."""
-    from fastadam.bench.tables import conditions, show, summary, table
+    from fastadam.bench.suites import suite_of, write_chart
+    from fastadam.bench.tables import conditions, show
 
     if not report.rows:
         say("Nothing was timed.")
         return
-    show(table(report))
+    show(suite_of(report).table(report))
     print(conditions(report.machine))
     for name in ("copy bandwidth", "host time of a step"):
         print(f"{name}: {report.machine[name]}")
-    print(summary(report))
+    print(suite_of(report).summary(report))
     if not path:
         return
     folder = ROOT / "docs/assets" if path.parent == ROOT / "bench/results" else path.parent
     say(f"Wrote {path.name}")
     try:
-        from fastadam.bench.chart import write_chart
-
         write_chart(report, folder / f"{path.stem}.png")
     except ModuleNotFoundError as error:
         say(str(error))

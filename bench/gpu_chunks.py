@@ -1,7 +1,7 @@
-"""How long the chunks of a table on a GPU should be, and how many threads a block should have.
+"""Times for several lengths of the chunks of a GPU table, and several block sizes.
 
 `python bench/gpu_chunks.py` times a float32 AdamW step for each length and number, in turns. The
-length `own` is what fastadam chooses.
+length `own` is that of fastadam.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from gpu_contenders import SIMULATED, Events
 from numba import cuda
 
 import fastadam as fa
+from fastadam.bench.console import parsed_size
 from fastadam.bench.timing import measure
-from fastadam.cli.bench import parsed_size
 from fastadam.kernels import cuda as target
 from fastadam.kernels import factory
 from fastadam.memory import device_table

@@ -1,8 +1,8 @@
 """The contenders on a GPU: one AdamW step, done in several ways on memory of the device.
 
 All of them launch in the default stream, so one pair of events times each. Contenders of a case
-exist at the same time, to be timed in turns. `fused`, `numba unfused` and PyTorch have arrays of
-their own; all that move PyTorch's tensors share those. Gradients stay the same from step to step.
+exist at the same time, to be timed in turns. `fastadam`, `numba unfused` and PyTorch have arrays of
+their own; all that update PyTorch's tensors share those. Gradients stay the same from step to step.
 """
 
 import gc
@@ -13,55 +13,39 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import count
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
 import fastadam as fa
-from fastadam.bench.contenders import (
+from fastadam.bench.measurement import LIMIT, OURS
+from fastadam.bench.variants import ADAMW
+from fastadam.bench.workload import (
     BETAS,
     EPS,
     HYPER,
     LR,
     WEIGHT_DECAY,
     Case,
+    Contender,
     one_array,
 )
-from fastadam.bench.validation import check, from_paper
-from fastadam.bench.variants import ADAMW
 from fastadam.memory import device
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 32 if SIMULATED else 256
 MOST_BLOCKS = 2 if SIMULATED else 1 << 16
 
-# What a step reads and writes per element: the moments are float32.
+# Bytes that a step reads and writes per element: the moments are float32.
 STEP_BYTES = {"float32": ADAMW.bytes, "bfloat16": ADAMW.bytes - 6}
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
 
-# Bytes per float32 element while everything is alive: `fused` 16, `numba unfused` 24, the two
+# Bytes per float32 element while everything is alive: `fastadam` 16, `numba unfused` 24, the two
 # copies of the limit 28; PyTorch 16, temporaries of foreach 16, moments of the adapter 8.
 OWN_BYTES, TORCH_BYTES = 68, 40
 
 Array = Any
-
-
-class Contender(NamedTuple):
-    """A step ready to be taken, and how to read and write the arrays that it moves."""
-
-    name: str
-    step: Callable[[], object]
-    params: Sequence[Array]
-    grads: Sequence[Array]
-    read: Callable[[Array], Any]
-    write: Callable[[Array, Any], None]
-    moves: bool = True
-    rounding: float = ROUNDING["float32"]
-
-    def check(self) -> None:
-        """Compare with a float64 reference; RuntimeError if the steps are wrong."""
-        check(self, from_paper, read=self.read, write=self.write, rounding=self.rounding)
 
 
 def gpt2() -> Case:
@@ -83,7 +67,7 @@ def validated() -> list[Case]:
 
 
 class Memory:
-    """What the contenders of one case take, each part allocated when first asked for."""
+    """Memory of the contenders of one case, each part allocated when first used."""
 
     def __init__(self, sizes: Sequence[int], dtype: str) -> None:
         self.sizes, self.elements, self.dtype = sizes, sum(sizes), dtype
@@ -114,13 +98,13 @@ class Memory:
         return [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.tensors]
 
 
-def _fused(name: str, memory: Memory) -> Contender:
+def _fastadam(name: str, memory: Memory) -> Contender:
     params, grads = _filled(memory), _filled(memory)
     alone = len(params) == 1
     optimizer = fa.AdamW(params[0] if alone else params, **HYPER)
     step = partial(optimizer.step, grads[0] if alone else grads)
     rounding = ROUNDING[memory.dtype]
-    return Contender(name, step, params, grads, _floats, _assign, rounding=rounding)
+    return Contender(name, step, params, grads, read=_floats, rounding=rounding)
 
 
 def _filled(memory: Memory) -> list[Any]:
@@ -132,10 +116,6 @@ def _filled(memory: Memory) -> list[Any]:
 
 def _floats(array: Any) -> Any:
     return np.array(array).astype(np.float32)
-
-
-def _assign(array: Any, values: Any) -> None:
-    array[...] = values
 
 
 def _torch(name: str, memory: Memory, *, foreach: bool, fused: bool) -> Contender:
@@ -165,8 +145,8 @@ def _over_tensors(name: str, memory: Memory, optimizer: Any) -> Contender:
         optimizer.step,
         params,
         grads,
-        lambda tensor: tensor.float().cpu().numpy().copy(),
-        lambda tensor, values: tensor.copy_(torch.from_numpy(values)),
+        read=lambda tensor: tensor.float().cpu().numpy().copy(),
+        write=lambda tensor, values: tensor.copy_(torch.from_numpy(values)),
         rounding=ROUNDING[memory.dtype],
     )
 
@@ -176,7 +156,7 @@ def _limit(name: str, memory: Memory) -> Contender:
     size = STEP_BYTES[memory.dtype] // 2 * memory.elements
     source, target = (cuda.device_array(size, np.uint8) for _ in range(2))
     step = partial(target.copy_to_device, source)
-    return Contender(name, step, [], [], _floats, _assign, moves=False)
+    return Contender(name, step, [], [], moves=False)
 
 
 # One kernel per operation
@@ -242,7 +222,12 @@ def _numba_unfused(name: str, memory: Memory) -> Contender:
     def write(array: Any, values: Any) -> None:
         array.copy_to_device(values)
 
-    return Contender(name, step, params, grads, lambda array: array.copy_to_host(), write)
+    return Contender(name, step, params, grads, read=cuda_to_host, write=write)
+
+
+def cuda_to_host(array: Any) -> Any:
+    """Copy an array of the device."""
+    return array.copy_to_host()
 
 
 _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
@@ -250,13 +235,13 @@ _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
     "torch foreach": partial(_torch, foreach=True, fused=False),
     "torch fused": partial(_torch, foreach=False, fused=True),
     "torch adapter": _adapter,
-    "fused": _fused,
-    "limit": _limit,
+    OURS: _fastadam,
+    LIMIT: _limit,
 }
 
 
 def torch_on_gpu() -> bool:
-    """Whether PyTorch is there and sees the GPU."""
+    """Test if PyTorch is installed and sees the GPU."""
     if SIMULATED or find_spec("torch") is None:
         return False
     import torch
@@ -277,12 +262,12 @@ def contenders(case: Case, names: Sequence[str], dtype: str) -> list[Contender]:
 
 
 def bytes_of(case: Case, torch: bool) -> int:
-    """How much memory of the device they take together."""
+    """Bytes of device memory that they take together."""
     return case.elements * (OWN_BYTES + (TORCH_BYTES if torch else 0))
 
 
 def free_memory() -> float:
-    """Bytes of the device that nobody uses, after what is no longer used is given back."""
+    """Bytes of the device that are free, after unused ones are released."""
     gc.collect()
     context = cuda.current_context()
     if not SIMULATED:
@@ -299,7 +284,7 @@ def free_memory() -> float:
 
 
 class Events:
-    """A stopwatch for the default stream; in the simulator, which has no time, the host's."""
+    """A stopwatch for the default stream; in the simulator, that of the host."""
 
     def __init__(self) -> None:
         self._start, self._stop = cuda.event(), cuda.event()
@@ -319,7 +304,7 @@ class Events:
 
 
 def host_time(step: Callable[[], object], steps: int, rounds: int = 9) -> float:
-    """How long a call of `step` occupies the host, the device idle at first; the median."""
+    """Median time that a call of `step` occupies the host, the device idle at first."""
     times = []
     for _ in range(rounds):
         step()

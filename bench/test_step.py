@@ -4,20 +4,20 @@
 compares runs (`--benchmark-autosave`, `--benchmark-compare`).
 """
 
-from fastadam.bench import contenders, validation
+from fastadam.bench import machine, steps, validation
 from fastadam.bench.variants import ADAMW
 
 
 def test_step(benchmark, request, validated, case, name):
     if name not in validated:
-        for small in validation.cases(ADAMW):
-            if name in contenders.names_for(small, torch=name in contenders.TORCH):
-                validation.validate(small, name, torch=False)
+        for small in validation.small_cases(ADAMW):
+            if name in steps.names_for(small, torch=name in steps.TORCH):
+                steps.validate(small, name, torch=False)
         validated.add(name)
-    (contender,) = contenders.contenders(case, [name])
+    (contender,) = steps.contenders(case, [name])
     benchmark.group = case.label
-    threads = contenders.most_threads()
-    with contenders.using_threads(threads, torch=name in contenders.TORCH):
+    threads = machine.most_threads()
+    with machine.using_threads(threads, torch=name in steps.TORCH):
         if request.config.getoption("--smoke"):
             benchmark.pedantic(contender.step, warmup_rounds=1)
         else:

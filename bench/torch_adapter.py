@@ -2,7 +2,7 @@
 
 Every contender is first compared with PyTorch's for-loop on the same gradients. Then all are
 timed in turns, each on state of its own and on the same parameters and gradients; a sample is
-preceded by a step that does not count. What is shown is the median over the rounds.
+preceded by a step that does not count. The table shows the median over the rounds.
 """
 
 import argparse
@@ -13,19 +13,21 @@ from pathlib import Path
 import torch
 
 import fastadam.torch
-from fastadam.bench.adapter import OURS, Report, rows_of, summary, table
-from fastadam.bench.machine import describe
-from fastadam.bench.report import write_csv
+from fastadam.bench.console import progress
+from fastadam.bench.csv_io import write_report
+from fastadam.bench.machine import describe, load_average
+from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.suites import ADAPTER
 from fastadam.bench.tables import conditions, show
 from fastadam.bench.timing import measure
-from fastadam.cli.bench import progress
+from fastadam.bench.variants import ADAMW
 
 Shape = tuple[int, ...]
 RIVALS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "fused": lambda params, **hyper: torch.optim.AdamW(params, fused=True, **hyper),
-    "foreach": lambda params, **hyper: torch.optim.AdamW(params, foreach=True, **hyper),
-    "for-loop": lambda params, **hyper: torch.optim.AdamW(params, foreach=False, **hyper),
-    "default": torch.optim.AdamW,
+    "torch fused": lambda params, **hyper: torch.optim.AdamW(params, fused=True, **hyper),
+    "torch foreach": lambda params, **hyper: torch.optim.AdamW(params, foreach=True, **hyper),
+    "torch for-loop": lambda params, **hyper: torch.optim.AdamW(params, foreach=False, **hyper),
+    "torch default": torch.optim.AdamW,
 }
 CONTENDERS = {OURS: fastadam.torch.AdamW, **RIVALS}
 TOLERANCE = 1e-6  # of parameters of size one after three steps of 1e-3, in float32: some ulp
@@ -57,8 +59,8 @@ def gpt2() -> Iterator[Shape]:
 
 
 CASES: dict[str, Callable[[], Iterator[Shape]]] = {
-    "1000 x 1000": lambda: iter([(1000,)] * 1000),
-    "148 x 10k": lambda: iter([(10_000,)] * 148),
+    "1000 arrays of 1000": lambda: iter([(1000,)] * 1000),
+    "148 arrays of 10k": lambda: iter([(10_000,)] * 148),
     "resnet50": resnet50,
     "gpt2": gpt2,
 }
@@ -72,7 +74,7 @@ def parameters(shapes: list[Shape]) -> list[torch.nn.Parameter]:
     return params
 
 
-def moved(shapes: list[Shape], name: str) -> list[torch.nn.Parameter]:
+def updated(shapes: list[Shape], name: str) -> list[torch.nn.Parameter]:
     """Parameters after three steps over the same gradients."""
     params = parameters(shapes)
     opt = CONTENDERS[name](params)
@@ -82,10 +84,10 @@ def moved(shapes: list[Shape], name: str) -> list[torch.nn.Parameter]:
 
 
 def validate(shapes: list[Shape], names: Sequence[str]) -> None:
-    """All contenders must lead where the for-loop leads."""
-    want = moved(shapes, "for-loop")
+    """Compare all contenders with the for-loop."""
+    want = updated(shapes, "torch for-loop")
     for name in names:
-        for one, other in zip(moved(shapes, name), want, strict=True):
+        for one, other in zip(updated(shapes, name), want, strict=True):
             torch.testing.assert_close(one, other, rtol=TOLERANCE, atol=TOLERANCE)
 
 
@@ -93,7 +95,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  python bench/torch_adapter.py --cases '1000 x 1000' --seconds 5\n"
+        epilog="examples:\n  python bench/torch_adapter.py --cases resnet50 --seconds 5\n"
         "  python bench/torch_adapter.py --csv bench/results/torch-adapter.csv\n\n"
         "charts.py writes what is in bench/results into the documents.",
     )
@@ -127,30 +129,48 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def timed(case: str, names: Sequence[str], chosen: argparse.Namespace, bar) -> list[Measurement]:
+    """Validate the contenders of a case, then time them in turns."""
+    bar(f"checking {case}", 0.0)
+    validate(list(CASES[case]()), names)
+    params = parameters(list(CASES[case]()))
+    timings = measure(
+        [CONTENDERS[name](params, lr=1e-6).step for name in names],
+        seconds=chosen.seconds,
+        rounds=chosen.rounds,
+        progress=lambda fraction: bar(case, fraction),
+    )
+    return [
+        Measurement(
+            suite=ADAPTER.name,
+            case=case,
+            config=ADAMW.label,
+            contender=name,
+            arrays=len(params),
+            elements=sum(param.numel() for param in params),
+            bytes=ADAMW.bytes,
+            resident=0,
+            rounds=each.rounds,
+            p20_s=each.p20,
+            p50_s=each.p50,
+            p80_s=each.p80,
+        )
+        for name, each in zip(names, timings, strict=True)
+    ]
+
+
 def main() -> None:
-    chosen = arguments()
+    chosen, load = arguments(), load_average()
     torch.set_num_threads(chosen.threads)
-    contenders, rows = [OURS, *chosen.rivals], []
+    names = [OURS, *chosen.rivals]
     with progress() as bar:
-        for case in chosen.cases:
-            bar(f"checking {case}", 0.0)
-            validate(list(CASES[case]()), contenders)
-            params = parameters(list(CASES[case]()))
-            timings = measure(
-                [CONTENDERS[name](params, lr=1e-6).step for name in contenders],
-                seconds=chosen.seconds,
-                rounds=chosen.rounds,
-                progress=lambda fraction, case=case: bar(case, fraction),
-            )
-            elements = sum(param.numel() for param in params)
-            timed = dict(zip(contenders, timings, strict=True))
-            rows += rows_of(case, len(params), elements, timed)
-    report = Report(describe(chosen.threads), rows)
-    show(table(report))
+        rows = [row for case in chosen.cases for row in timed(case, names, chosen, bar)]
+    report = Report(describe(chosen.threads, load=load), rows)
+    show(ADAPTER.table(report))
     print(conditions(report.machine))
-    print(summary(report))
+    print(ADAPTER.summary(report))
     if chosen.csv:
-        write_csv(report, chosen.csv)
+        write_report(report, chosen.csv)
         print(f"Wrote {chosen.csv}", file=sys.stderr)
 
 

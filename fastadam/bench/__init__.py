@@ -1,7 +1,8 @@
-"""The benchmark of the library: contenders of one step, checked, then timed side by side.
+"""Benchmarks: contenders of one optimizer step, validated, then timed in turns.
 
-`fastadam bench` runs it; [contenders][fastadam.bench.contenders] says what is compared and on
-which memory, [validation][fastadam.bench.validation] how it is checked,
-[timing][fastadam.bench.timing] how it is timed. [tail][fastadam.bench.tail] is about what surrounds
-a step, [low_precision][fastadam.bench.low_precision] about other dtypes.
+`fastadam bench` runs them. A suite ([suites][fastadam.bench.suites]) says what is compared:
+[steps][fastadam.bench.steps] whole steps, [options][fastadam.bench.options] a step with clipping,
+averages and the like, [precision][fastadam.bench.precision] other dtypes. One
+[validation][fastadam.bench.validation], one [timing][fastadam.bench.timing], one
+[measurement][fastadam.bench.measurement], one set of tables and of charts serve all of them.
 """

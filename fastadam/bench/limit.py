@@ -18,7 +18,7 @@ from ..rules import Rule
 
 @cache
 def still(states: int) -> Rule:
-    """The rule that changes nothing, since `zero` is 0, which the compiler cannot know."""
+    """A rule that changes nothing, since `zero` is 0, which the compiler cannot know."""
     keep = _keep(states)
 
     def still(param, grad, state, h):  # type: ignore[no-untyped-def]
@@ -29,7 +29,7 @@ def still(states: int) -> Rule:
 
 
 def _keep(states: int) -> Callable[..., Any]:
-    """`keep(state, nothing) -> state` for a tuple of so many."""
+    """Build `keep(state, nothing) -> state` for a tuple of that length."""
     if not states:
         return lambda state, nothing: ()
     rest = _keep(states - 1)
@@ -37,7 +37,8 @@ def _keep(states: int) -> Callable[..., Any]:
 
 
 def limit(param: Any, grad: Any, states: Sequence[Any]) -> Callable[[], None]:
-    """What reads all and writes all but the gradient; small arrays serially, as the library."""
+    """A launch that reads all arrays and writes all but the gradient; small arrays serially, as in
+    the library."""
     arrays = (param, grad, *states)
     table = Table(
         kernel_for(still(len(states)), Formats.alike(param.dtype.name)), [param.size], records=1
@@ -51,5 +52,5 @@ def limit(param: Any, grad: Any, states: Sequence[Any]) -> Callable[[], None]:
 
 
 def _call(run: Callable[[], None], *kept: Any) -> None:
-    """Run; the rest is only kept alive, for a kernel knows nothing but addresses."""
+    """Run; the other arguments are only kept alive, since a kernel holds nothing but addresses."""
     run()

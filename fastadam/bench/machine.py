@@ -1,28 +1,42 @@
-"""What a measurement depends on: the machine and the versions. No host name, no path."""
+"""The machine, its load and the versions, recorded with measurements; no host name, no path."""
 
 import ctypes
 import os
 import platform
 import subprocess
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numba
+
+import fastadam as fa
+
 from .. import __version__
+from ..kernels import threads as policy
 from ..kernels.threads import threading_layer
 
 GB = 1e9
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
-def describe(threads: int, *packages: str) -> dict[str, str]:
+def describe(threads: int, *packages: str, load: float | None = None) -> dict[str, str]:
     """The machine, the versions (of more packages, if some are named) and the date, as text by
-    name."""
+    name.
+
+    Args:
+        threads: number of threads of each contender.
+        packages: whose versions matter besides.
+        load: average load of the minute before measuring, if the system reports one.
+    """
     total = _total_memory()
     return {
         "cpu": _cpu(),
         "cores": str(os.cpu_count() or "unknown"),
+        **({} if load is None else {"load": f"{load:.2f}"}),
         "threads": str(threads),
         "threading layer": threading_layer() or "none",
         "memory": "unknown" if total is None else f"{total / GB:.0f} GB",
@@ -68,7 +82,7 @@ def _driver() -> str:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be used without swapping, or None where the system does not tell."""
+    """Bytes that can be used without swapping, or None if the system does not report them."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -77,24 +91,82 @@ def available_memory() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
-def busy() -> str | None:
-    """What to say where more threads wanted a core in the last minute than there are cores."""
+def load_average() -> float | None:
+    """The average number of threads that wanted a core in the last minute; None on Windows."""
     try:
-        load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    except (AttributeError, OSError):  # Windows
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
         return None
-    if load <= cores:
-        return None
+
+
+def busy(machine: Mapping[str, str]) -> str:
+    """The load, if it was larger than the number of cores when something was measured; or ""."""
+    try:
+        load, cores = float(machine["load"]), int(machine["cores"])
+    except (KeyError, ValueError):
+        return ""
     return (
-        f"This machine is busy (load {load:.1f}, cores {cores}): a step with threads waits for all "
-        "of them, and its time may say nothing. Close what else is running."
+        f"measured on a busy machine (load {load:.1f}, {counted(cores, 'core')})"
+        if load > cores
+        else ""
     )
 
 
-def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed for later temporaries; elsewhere, do nothing.
+def counted(number: int | str, noun: str) -> str:
+    """A number and a noun, in the plural unless it is one."""
+    return f"{number} {noun}" + ("" if str(number) == "1" else "s")
 
-    By default it gives large blocks back to the system, or not, as it happened to go before: at
+
+def most_threads() -> int:
+    """The number of threads that a compiled contender can use."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def check_threads(threads: int) -> None:
+    """Refuse more threads than Numba was started with.
+
+    Raises:
+        ValueError: with the variable that sets the number.
+    """
+    if not 1 <= threads <= (started := most_threads()):
+        raise ValueError(
+            f"threads={threads} is outside 1..{started}, the threads that Numba was started with; "
+            "set the environment variable NUMBA_NUM_THREADS for more"
+        )
+
+
+@contextmanager
+def using_threads(threads: int, torch: bool) -> Iterator[None]:
+    """Let every contender use the same number of threads.
+
+    Raises:
+        ValueError: if Numba was started with fewer.
+    """
+    check_threads(threads)
+    before, chosen = numba.get_num_threads(), policy._chosen
+    numba.set_num_threads(threads)
+    fa.set_threads(threads)
+    restore_torch = _use_torch_threads(threads) if torch else lambda: None
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+        fa.set_threads(chosen)
+        restore_torch()
+
+
+def _use_torch_threads(threads: int) -> Callable[[], None]:
+    import torch
+
+    restore: Callable[[], None] = partial(torch.set_num_threads, torch.get_num_threads())
+    torch.set_num_threads(threads)
+    return restore
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for later temporaries; elsewhere, do nothing.
+
+    By default it returns large blocks to the system or not, depending on earlier allocations: at
     1e6 elements, page faults make the same NumPy step take 1.8 ms in one process and 7.5 ms in
     another. Kept memory is best for the contenders with temporaries, and the same every time.
     """
@@ -105,7 +177,7 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what was kept, before another size is tried."""
+    """Return kept memory to the system, before another size is measured."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -1,16 +1,12 @@
-"""What was measured, told: tables for a terminal and for a document, and sentences.
+"""Tables of measurements: columns, the builder that fills them, and how they are printed."""
 
-A report of one optimizer is told in detail, contender by contender. Of several there is an
-overview, a row for each of them.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from .report import Report, Row
+from .machine import busy, counted
+from .measurement import OURS, Measurement, Report
 
-REFERENCES = ("fused", "limit")
-NEAREST = ("torch fused", "torch foreach", "numba unfused", "limit")  # who needs few passes
 PACKAGES = (
     "python",
     "numpy",
@@ -22,11 +18,10 @@ PACKAGES = (
     "fastadam",
 )
 
-Rows = Mapping[str, Row]
-
 
 class Table(NamedTuple):
-    """Text in columns, `left` of them aligned to the left; the rows of a group stay together."""
+    """Text in columns, the first `left` of them aligned to the left; the rows of a group stay
+    together."""
 
     header: Sequence[str]
     groups: Sequence[Sequence[Sequence[str]]]
@@ -34,75 +29,90 @@ class Table(NamedTuple):
     caption: str = ""
 
 
-def table(report: Report) -> Table:
-    """The table for a terminal: in detail, or an overview."""
-    if report.several:
-        return _overview(report)
-    header = ("elements", "contender", "p20", "p50", "p80", "GB/s", "of limit", "to fused")
-    groups = [[_timed(row) for row in rows.values()] for rows in report.cases.values()]
-    caption = (
-        "Quantiles of the time of a step; at the median (p50) its memory traffic, of "
-        f"{report.rows[0].bytes} bytes per element for all, its share of the limit's speed, "
-        "and its time relative to fused."
-    )
-    return Table(header, groups, 2, caption)
+class Column(NamedTuple):
+    """A column: its header, and the text for a row."""
+
+    header: str
+    text: Callable[[Measurement], str]
 
 
-def _timed(row: Row) -> list[str]:
-    return [
-        row.case,
-        row.contender,
-        *map(duration, (row.p20, row.p50, row.p80)),
-        digits(row.gb_per_s),
-        f"{row.of_limit:.0%}",
-        ratio(row.to_fused),
+def build(
+    rows: Iterable[Measurement],
+    columns: Sequence[Column],
+    left: int,
+    caption: str = "",
+    grouped: bool = True,
+) -> Table:
+    """A table with a line for each row; consecutive rows of a case are a group, if `grouped`."""
+    groups = [
+        [[column.text(row) for column in columns] for row in group]
+        for _, group in groupby(rows, lambda row: row.case if grouped else "")
     ]
+    return Table([column.header for column in columns], groups, left, caption)
 
 
-def _overview(report: Report) -> Table:
-    """A row for each optimizer, those of a size together."""
-    rivals = [name for name in reversed(report.contenders) if name not in REFERENCES]
-    groups: dict[str, list[list[str]]] = {}
-    for single in report.optimizers.values():
-        for case, rows in single.cases.items():
-            groups.setdefault(case, []).append(_compared(rows, rivals))
-    header = ("optimizer", "elements", "bytes", "fused", "GB/s", "of limit", *rivals)
-    caption = (
-        "Bytes that a step moves per element; median time of a fused step, its memory traffic, "
-        "its share of the limit's speed; the time of others relative to fused."
-    )
-    return Table(header, [*groups.values()], 2, caption)
+# Columns
 
 
-def _compared(rows: Rows, rivals: Sequence[str]) -> list[str]:
-    fused = rows["fused"]
-    return [
-        fused.optimizer,
-        fused.case,
-        str(fused.bytes),
-        duration(fused.p50),
-        digits(fused.gb_per_s),
-        f"{fused.of_limit:.0%}",
-        *(ratio(rows[name].to_fused) if name in rows else "" for name in rivals),
-    ]
+CASE = Column("elements", lambda row: row.case)
+SHORT_CASE = Column("elements", lambda row: row.case.replace(" arrays of ", " x "))
+CONTENDER = Column("contender", lambda row: row.contender)
+CONFIG = Column("optimizer", lambda row: row.config)
+GB_PER_S = Column("GB/s", lambda row: digits(row.gb_per_s))
+QUANTILES = (
+    Column("p20", lambda row: duration(row.p20_s)),
+    Column("p50", lambda row: duration(row.p50_s)),
+    Column("p80", lambda row: duration(row.p80_s)),
+)
 
 
-def _by_case(report: Report) -> Table:
-    """A row for each case: p50 and its ratio to `fused` for each contender."""
-    names = [*REFERENCES, *(n for n in reversed(report.contenders) if n not in REFERENCES)]
-    group = [[case, *_medians(rows, names)] for case, rows in report.cases.items()]
-    caption = "Median time of a step, and its ratio to fused."
-    return Table(("elements", *names), [group], 1, caption)
+def of_limit(report: Report) -> Column:
+    """The share of the limit's speed."""
+    return Column("% of limit", lambda row: percent(report.share_of_limit(row)))
 
 
-def _medians(rows: Rows, names: Sequence[str]) -> list[str]:
-    texts = {name: duration(row.p50) for name, row in rows.items()}
-    ratios = {name: f", {ratio(row.to_fused)}" for name, row in rows.items() if name != "fused"}
-    return [texts.get(name, "") + ratios.get(name, "") for name in names]
+def relative(report: Report) -> Column:
+    """The time relative to that of fastadam in the same case and configuration."""
+    return Column("ratio", lambda row: times(report.ratio(row, OURS)))
+
+
+def rival(report: Report, contender: str) -> Column:
+    """The time of a contender relative to that of the row."""
+
+    def text(row: Measurement) -> str:
+        other = report.beside(row, contender)
+        return times(other.p50_s / row.p50_s) if other else ""
+
+    return Column(contender, text)
+
+
+def median(report: Report, contender: str) -> Column:
+    """The time of a contender in the case of the row, and its ratio to that of fastadam."""
+
+    def text(row: Measurement) -> str:
+        other = report.beside(row, contender)
+        if other is None:
+            return ""
+        compared = "" if contender == OURS else f", {times(report.ratio(other, OURS))}"
+        return f"{duration(other.p50_s)}{compared}"
+
+    return Column(contender, text)
+
+
+# Sentences
+
+
+def compared(report: Report, name: str) -> str:
+    """The times of a contender relative to fastadam, for each case."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of(name)}
+    return f"{name} takes, relative to {OURS}: {at_cases(ratios)}"
+
+
+# Printing
 
 
 def to_text(table: Table) -> str:
-    """The table in plain characters."""
+    """A table in plain characters."""
     columns = zip(table.header, *(row for group in table.groups for row in group), strict=True)
     widths = [max(map(len, column)) for column in columns]
 
@@ -115,7 +125,7 @@ def to_text(table: Table) -> str:
 
 
 def show(table: Table) -> None:
-    """Print the table, with rich on a terminal that is wide enough, and its caption."""
+    """Print a table, with rich on a terminal that is wide enough, and its caption."""
     text = to_text(table)
     width = max(map(len, text.splitlines()))
     console = _console()
@@ -144,19 +154,13 @@ def _rich(table: Table) -> Any:
         shown.add_column(name, justify="left" if k < table.left else "right", no_wrap=True)
     for group in table.groups:
         for row in group:
-            style = "bold" if row[1] == "fused" else ""
+            style = "bold" if OURS in row[:2] else ""
             shown.add_row(*row, style=style, end_section=row is group[-1])
     return shown
 
 
-def to_markdown(report: Report) -> str:
-    """The table for a document."""
-    shown = _overview(report) if report.several else _by_case(report)
-    return in_document(shown, report.machine)
-
-
 def in_document(table: Table, machine: Mapping[str, str]) -> str:
-    """A table, and below it what its numbers are and where they come from."""
+    """A table in Markdown, with its caption and the machine below it."""
     header, groups, left, caption = table
     rule = "|" + "---|" * left + "---:|" * (len(header) - left)
     head, *rows = [f"| {' | '.join(row)} |" for group in ([header], *groups) for row in group]
@@ -164,72 +168,48 @@ def in_document(table: Table, machine: Mapping[str, str]) -> str:
 
 
 def conditions(machine: Mapping[str, str]) -> str:
-    """The machine and the versions in one sentence."""
+    """The machine and the versions in one sentence; a warning first if the machine was busy."""
     get = machine.get
     packages = [f"{name} {get(name)}" for name in PACKAGES if get(name, "none") != "none"]
     computer = (
         f"{get('gpu')}, {get('gpu memory')}, driver {get('driver')}"
         if "gpu" in machine
-        else f"{get('cpu')}, {get('threads')} threads of {get('cores')} cores, {get('memory')}"
+        else f"{get('cpu')}, {threads(machine)} of {counted(get('cores', '?'), 'core')}, "
+        f"{get('memory')}"
     )
-    return f"{computer}, {get('os')}; {', '.join(packages)}; {get('date')}."
+    load = busy(machine)
+    warning = f"Warning, {load}: times may mean nothing. " if load else ""
+    return f"{warning}{computer}, {get('os')}; {', '.join(packages)}; {get('date')}."
 
 
-def summary(report: Report) -> str:
-    """How `fused` compares: with its nearest rival and with one operation at a time, a line each;
-    of several optimizers, with the limit."""
-    if report.several:
-        return _shares(report)
-    slow = "numba unfused" if "gpu" in report.machine else "numpy"
-    names = [n for n in dict.fromkeys((nearest(report), slow)) if n in report.contenders]
-    return "\n".join(f"{name} takes, relative to fused: {_ratios(report, name)}" for name in names)
-
-
-def _shares(report: Report) -> str:
-    """The least and the largest share of the limit's speed."""
-    rows = sorted((r for r in report.rows if r.contender == "fused"), key=lambda r: r.of_limit)
-    low, high = (f"{r.of_limit:.0%} ({r.optimizer} at {r.case})" for r in (rows[0], rows[-1]))
-    return f"fused reaches {low} to {high} of the limit's speed."
-
-
-def headline(report: Report) -> str:
-    """One sentence on the case that is closest to a million elements in one array."""
-    single = [rows for rows in report.cases.values() if rows["fused"].arrays == 1]
-    rows = min(single, key=lambda rows: abs(rows["fused"].elements - 1_000_000))
-    ratios = [
-        f"{ratio(rows[name].to_fused)} as fast as {name}" for name in (nearest(report), "numpy")
-    ]
-    return (
-        f"An AdamW step over {rows['fused'].case} float32 elements is {' and '.join(ratios)} "
-        f"{hardware(report.machine)}."
-    )
+def threads(machine: Mapping[str, str]) -> str:
+    """The number of threads, in words."""
+    return counted(machine.get("threads", "?"), "thread")
 
 
 def hardware(machine: Mapping[str, str]) -> str:
     """The processor and how much of it was used, in parentheses."""
-    return f"({machine.get('cpu')}, {machine.get('threads')} threads)"
+    return f"({machine.get('cpu')}, {threads(machine)})"
 
 
-def nearest(report: Report) -> str:
-    """Who else makes a step in few passes; where nobody does, the limit."""
-    return next(name for name in NEAREST if name in report.contenders)
+def at_cases(ratios: Mapping[str, float | None]) -> str:
+    """Ratios, each with its case; those that are None are left out."""
+    texts = [f"{times(each)} at {case}" for case, each in ratios.items() if each is not None]
+    return ", ".join(texts) or "not timed"
 
 
-def _ratios(report: Report, name: str) -> str:
-    return at_cases(
-        {case: rows[name].to_fused for case, rows in report.cases.items() if name in rows}
-    )
-
-
-def at_cases(ratios: Mapping[str, float]) -> str:
-    """Ratios, each with its case."""
-    return ", ".join(f"{ratio(each)} at {case}" for case, each in ratios.items()) or "not timed"
-
-
-def ratio(number: float) -> str:
+def times(number: float | None) -> str:
+    """A ratio; empty if it is None."""
+    if number is None:
+        return ""
     return (
         f"{number:.0f}x" if number >= 9.95 else f"{number:.2f}x" if number < 2 else f"{number:.1f}x"
     )
+
+
+def percent(number: float | None) -> str:
+    """A share; empty if it is None."""
+    return "" if number is None else f"{number:.0%}"
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Timing in turns: every round takes one sample of each contender, in an order that changes.
 
-What slows a machine down for a while then slows all contenders down alike. A sample is preceded by
-one step that is not timed: it brings the contender's arrays back into the caches, and outlasts
-the threads of the contender before, which spin for some milliseconds when their work is done.
+A disturbance of the machine then slows all contenders down alike. A sample is preceded by one step
+that is not timed: it brings the contender's arrays back into the caches, and outlasts the threads
+of the previous contender, which spin for some milliseconds when their work is done.
 """
 
 import gc
@@ -46,13 +46,13 @@ def measure(
 
     Args:
         steps: what to time.
-        before: for each step what is done ahead of it every time, and not timed.
-        seconds: how long to go on; at least 7 rounds are made, and at most 301.
-        rounds: make so many rounds instead.
+        before: for each step, a call before it every time, which is not timed.
+        seconds: time to spend; at least 7 rounds are made, and at most 301.
+        rounds: number of rounds, instead of a time.
         progress: called between rounds with the fraction that is done.
-        clock: tells the time in seconds.
-        sample: `sample(step, repeats)` is the mean time of so many steps in a row, after one that
-            does not count, in place of `clock` and `before`.
+        clock: returns the time in seconds.
+        sample: `sample(step, repeats)` returns the mean time of that many steps in a row, after one
+            that does not count, in place of `clock` and `before`.
     """
     samples: list[list[float]] = [[] for _ in steps]
     with _no_collection():
@@ -67,7 +67,7 @@ def measure(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """No garbage collection; it comes back if it was on."""
+    """Switch garbage collection off, and on again if it was on."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -79,15 +79,15 @@ def _no_collection() -> Iterator[None]:
 
 
 def _sample(step: Step, repeats: int, clock: Clock, before: Step | None = None) -> float:
-    """The mean time of a few steps, after one that does not count. They are taken in a row, unless
-    something is to be done before each."""
+    """The mean time of a few steps, after one that does not count; in a row, unless there is a call
+    before each."""
     rows, length = (1, repeats) if before is None else (repeats, 1)
     _row(step, 1, clock, before)
     return sum(_row(step, length, clock, before) for _ in range(rows)) / repeats
 
 
 def _row(step: Step, length: int, clock: Clock, before: Step | None) -> float:
-    """The time of so many steps in a row."""
+    """The time of that many steps in a row."""
     if before is not None:
         before()
     start = clock()
@@ -97,7 +97,7 @@ def _row(step: Step, length: int, clock: Clock, before: Step | None) -> float:
 
 
 def _repeats(step: Step, sample: Sample) -> int:
-    """How many steps make a sample: three in a row must last, since one may be disturbed."""
+    """The steps in a sample: three samples in a row must last, as one may be disturbed."""
     repeats = 1
     while repeats < MOST_REPEATS and any(
         sample(step, repeats) * repeats < SAMPLE for _ in range(3)
@@ -109,7 +109,7 @@ def _repeats(step: Step, sample: Sample) -> int:
 def _rounds(
     seconds: float, rounds: int | None, clock: Clock, progress: Callable[[float], None]
 ) -> Iterator[int]:
-    """The numbers of the rounds, until there are enough or the time is over."""
+    """Numbers of the rounds, until there are enough or the time is over."""
     few, many = (FEW_ROUNDS, MANY_ROUNDS) if rounds is None else (rounds, rounds)
     start, number, elapsed = clock(), 0, 0.0
     while number < few or (number < many and elapsed < seconds):

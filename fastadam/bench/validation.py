@@ -1,39 +1,41 @@
-"""What is timed is right: every contender is compared with float64 before.
+"""Validation: every contender is compared with float64 before it is timed.
 
-The reference of AdamW is written here, from its paper. For other variants it is PyTorch's optimizer
-on float64 tensors. Where PyTorch has none, or is not installed, it is the rule itself, evaluated in
-plain Python: that checks the kernel, not the formula.
+The reference of AdamW is written here, from its paper. For other optimizers it is PyTorch's on
+float64 tensors. Where PyTorch has none, or is not installed, it is the rule itself, evaluated in
+plain Python: that checks the kernel, not the formula. Options of a step are imitated on the
+gradients before the reference sees them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.threads import SERIAL_BELOW
-from .contenders import (
-    BETAS,
-    EPS,
-    LR,
-    WEIGHT_DECAY,
-    Array,
-    Case,
-    Contender,
-    contenders,
-    one_array,
-)
 from .variants import ADAMW, Variant
+from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Array, Case, Contender, one_array
 
-ROUNDING = 2.0**-24  # of a float32
 STEPS = 7  # RAdam's rule takes its other branch from the sixth on
-Trail = list[Array]  # the parameter before the first step and after each
+SPOILT = 4  # this step gets an infinite gradient, if such steps are to be skipped
+Trail = list[Array]  # an array before the first step and after each
 Reference = Callable[[Array, Sequence[Array]], Trail]
 
 
-def cases(variant: Variant) -> list[Case]:
-    """Small cases that take every way through the contenders: serial, parallel, several arrays."""
+class Outcome(NamedTuple):
+    """An array of a contender after all steps, and the trail that it should have taken."""
+
+    what: str
+    found: Array
+    trail: Trail
+
+
+Compare = Callable[[Contender, Sequence[Outcome], int], None]
+
+
+def small_cases(variant: Variant) -> list[Case]:
+    """Small cases for every branch of the contenders: serial, parallel, several arrays."""
     return [
         one_array(1003, variant),
         one_array(SERIAL_BELOW + 11, variant),
@@ -41,65 +43,138 @@ def cases(variant: Variant) -> list[Case]:
     ]
 
 
-def validate(case: Case, name: str, torch: bool) -> None:
-    """Let a contender take a few steps on memory of its own, and compare with the reference.
+def check_each(contender: Contender, outcomes: Sequence[Outcome], steps: int) -> None:
+    """Compare element by element.
+
+    A step rounds the parameter twice, its decay once, and the update a few times. Four roundings
+    per step of the parameter and of ten of the largest updates bound the error.
 
     Raises:
-        RuntimeError: if it is wrong.
+        RuntimeError: if an error is larger.
     """
-    (contender,) = contenders(case, [name])
-    check(contender, reference(case.variant, torch))
+    for what, found, trail in outcomes:
+        stacked = np.stack(trail)
+        updates = np.abs(np.diff(stacked, axis=0))
+        size = np.abs(stacked).max(axis=0) + 10 * updates.max(initial=0)
+        allowed = 4 * steps * contender.rounding * size
+        error = float(np.max(np.abs(found - stacked[-1]) / allowed))
+        if not error <= 1:
+            raise _wrong(contender, f"{what}: {error:.3g} times the allowed error")
+
+
+def check_mean_square(contender: Contender, outcomes: Sequence[Outcome], steps: int) -> None:
+    """Compare the root mean square of the error with that of the update, over all elements.
+
+    Numbers of a few bits are off by chance, element by element. A step rounds a parameter and each
+    of its states; the errors of steps are independent. Four roundings for the square root of the
+    steps bound them.
+
+    Raises:
+        RuntimeError: if the error is larger.
+    """
+    found = np.concatenate([each.found for each in outcomes])
+    start, end = (np.concatenate([each.trail[k] for each in outcomes]) for k in (0, -1))
+    error = float(np.linalg.norm(found - end) / np.linalg.norm(end - start))
+    allowed = 4 * steps**0.5 * contender.rounding
+    if not error <= allowed:
+        raise _wrong(
+            contender, f"the parameters: off by {error:.3g} of the update, {allowed:.3g} is allowed"
+        )
 
 
 def check(
+    contender: Contender, reference: Reference | None = None, compare: Compare = check_each
+) -> None:
+    """Take a few steps with fresh gradients, and compare everything with the reference.
+
+    Raises:
+        RuntimeError: if something is wrong.
+    """
+    read, share = contender.read, contender.grad_share
+    start = [read(param) for param in contender.params]
+    history = []
+    for grads in gradients(contender.options, [param.size for param in contender.params]):
+        contender.fill(grads)
+        history.append([np.asarray(read(grad)) / share for grad in contender.grads])
+        contender.step()
+        if "zero_grads" in contender.options and any(read(g).any() for g in contender.grads):
+            raise _wrong(contender, "gradients, which are not zero")
+    trails = list(expected(contender, reference or from_paper, start, history))
+    weights = contender.weights() if contender.weights else map(read, contender.params)
+    outcomes = [
+        Outcome(f"array {number} of {len(start)}", found, params)
+        for number, (found, (params, _)) in enumerate(zip(weights, trails, strict=True))
+    ]
+    averages = zip(contender.ema, trails, strict=False)
+    outcomes += [
+        Outcome(f"average {number}", read(found), average)
+        for number, (found, (_, average)) in enumerate(averages)
+    ]
+    compare(contender, outcomes, STEPS)
+    for number, (param, copy) in enumerate(zip(contender.params, contender.shadow, strict=False)):
+        if not same_bits(param, copy):
+            raise _wrong(contender, f"copy {number}")
+
+
+def _wrong(contender: Contender, what: str) -> RuntimeError:
+    return RuntimeError(f"contender {contender.label} is wrong in {what}; it is not timed")
+
+
+def gradients(options: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[list[Array]]:
+    """Gradients for each step; with a bound of the norm, some are below it, and one is infinite if
+    such a step is to be skipped."""
+    normal = np.random.default_rng(1).standard_normal
+    for step in range(STEPS):
+        size = options.get("grad_scale", 1) * (0.001 if "clip_norm" in options and step % 2 else 1)
+        grads = [np.float32(size) * normal(n, dtype=np.float32) for n in sizes]
+        if step == SPOILT and "skip_nonfinite" in options:
+            grads[-1][-1] = np.inf
+        yield grads
+
+
+def expected(
     contender: Contender,
     reference: Reference,
-    steps: int = STEPS,
-    read: Callable[[Any], Array] = np.copy,
-    write: Callable[[Any, Array], None] = np.copyto,
-    rounding: float = ROUNDING,
-) -> None:
-    """Take a few steps with fresh gradients, and compare with the reference.
+    start: Sequence[Array],
+    history: Sequence[Sequence[Array]],
+) -> Iterator[tuple[Trail, Trail]]:
+    """Trails of each parameter and of its average, in float64."""
+    options = contender.options
+    taken = [grads for each in history if (grads := prepared(options, each))]
+    comp = 1 - options.get("ema_decay", 0.0)
+    for number, param in enumerate(start):
+        grads = [each[number] for each in taken] if contender.moves else []
+        params = reference(param, grads)
+        averages = params[:1]
+        for each in params[1:]:
+            averages.append(averages[-1] + comp * (each - averages[-1]))
+        yield params, averages
 
-    `read` copies an array of the contender, and `write` fills one; `rounding` is that of a number.
 
-    Raises:
-        RuntimeError: if they differ by more.
+def prepared(options: Mapping[str, Any], grads: Sequence[Array]) -> Sequence[Array]:
+    """Gradients after unscaling and clipping; empty if the step is to be skipped.
+
+    R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks,
+    ICML 2013, algorithm 1, with 1e-6 added to the norm, as in PyTorch.
     """
-    start = [read(param) for param in contender.params]
-    normal = np.random.default_rng(1).standard_normal
-    history: list[list[Array]] = []
-    for _ in range(steps):
-        for grad in contender.grads:
-            write(grad, normal(grad.shape, np.float32))
-        history.append([read(grad) for grad in contender.grads])
-        contender.step()
-    for number, (param, old) in enumerate(zip(map(read, contender.params), start, strict=True)):
-        grads = [step[number] for step in history] if contender.moves else []
-        where = f"contender {contender.name!r} is wrong for array {number} of {len(start)}"
-        check_close(param, reference(old, grads), steps * rounding, where)
+    unscaled = [grad.astype(np.float64) / options.get("grad_scale", 1.0) for grad in grads]
+    norm = sum(float(np.vdot(grad, grad)) for grad in unscaled) ** 0.5
+    if "skip_nonfinite" in options and not np.isfinite(norm):
+        return []
+    factor = min(1.0, options.get("clip_norm", np.inf) / (norm + 1e-6))
+    return [factor * grad for grad in unscaled]
 
 
-def check_close(array: Array, trail: Trail, rounding: float, where: str) -> None:
-    """Compare what float32 steps have made of an array with the end of its trail.
+def same_bits(params: Array, shadow: Array) -> bool:
+    """Compare a copy with the parameters rounded to the nearest bfloat16."""
+    import ml_dtypes
 
-    A step rounds the parameter twice, its decay once, and the update a few times. Four roundings
-    per step of the parameter and of ten of the largest updates bound the error; `rounding` is that
-    of all steps together.
-
-    Raises:
-        RuntimeError: if it is larger.
-    """
-    stacked = np.stack(trail)
-    updates = np.abs(np.diff(stacked, axis=0))
-    size = np.abs(stacked).max(axis=0) + 10 * updates.max(initial=0)
-    error = float(np.max(np.abs(array - stacked[-1]) / (4 * rounding * size)))
-    if not error <= 1:
-        raise RuntimeError(f"{where}: {error:.3g} times the allowed error; it is not timed")
+    rounded = params.astype(ml_dtypes.bfloat16)
+    return bool(np.array_equal(rounded.view(np.uint16), shadow.view(np.uint16)))
 
 
 def reference(variant: Variant, torch: bool) -> Reference:
-    """What the contenders of a variant are compared with."""
+    """The reference for the contenders of an optimizer."""
     if variant == ADAMW:
         return from_paper
     return partial(from_torch if torch and variant.in_torch else from_rule, variant)

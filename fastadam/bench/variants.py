@@ -1,9 +1,11 @@
-"""What is timed: an optimizer with some hyperparameters, written as `sgd:momentum=0.9`."""
+"""An optimizer with some hyperparameters, written as `sgd:momentum=0.9`."""
 
 import ast
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class Variant:
     """An optimizer of the library, and the hyperparameters that are not its defaults.
 
     Attributes:
-        over_one: the optimizer of one float32 element, to be asked, not to be stepped.
+        over_one: the optimizer of one float32 element, to evaluate its methods; it takes no step.
 
     Raises:
         TypeError, ValueError: for hyperparameters that it does not take.
@@ -52,13 +54,13 @@ class Variant:
 
     @property
     def bytes(self) -> int:
-        """What a step moves per float32 element: it reads and writes parameter and states, and
+        """Traffic of a step per float32 element: it reads and writes parameter and states, and
         reads the gradient."""
         return 4 * (2 * (1 + len(self.rule.state)) + 1)
 
     @property
     def in_torch(self) -> Any:
-        """PyTorch's class of the same name; None if it has none, or does not know an option."""
+        """PyTorch's class of the same name; None if there is none, or it lacks a hyperparameter."""
         import torch
 
         twin = getattr(torch.optim, self.optimizer.__name__, None)
@@ -80,31 +82,59 @@ def keywords(function: Any) -> set[str]:
 
 
 def variants(texts: Sequence[str]) -> list[Variant]:
-    """What the texts name, each once: `lion`, `sgd:momentum=0.9`, or `all` with their defaults.
+    """The optimizers that the texts name, each once: `lion`, `sgd:momentum=0.9`, or `all`.
 
     Raises:
-        TypeError, ValueError: for a name or an option that there is not.
+        TypeError, ValueError: for a name or a hyperparameter that does not exist.
     """
     each = [t for text in texts for t in (optimizers.__all__ if text.lower() == ALL else [text])]
     return list({variant.label: variant for variant in map(_variant, each)}.values())
 
 
 def _variant(text: str) -> Variant:
-    known = {name.lower(): name for name in optimizers.__all__}
-    name, _, options = text.partition(":")
+    name, hyper = parsed(text, ALL)
+    return Variant(getattr(optimizers, name), hyper)
+
+
+def parsed(text: str, *more: str) -> tuple[str, dict[str, Any]]:
+    """Name and keywords of an optimizer written as `sgd:momentum=0.9,nesterov=True`.
+
+    Values are Python literals; any other word is a string, as in `shadow_dtype=bfloat16`.
+
+    Args:
+        more: other words that the message about an unknown name lists.
+
+    Raises:
+        ValueError: for a name that does not exist, or a text of another form.
+    """
+    name, _, keywords = text.partition(":")
+    known = {each.lower(): each for each in optimizers.__all__}
     if name.lower() not in known:
-        raise ValueError(
-            f"{name!r} is no optimizer; give {ALL}, or some of {', '.join(optimizers.__all__)}"
-        )
-    return Variant(getattr(optimizers, known[name.lower()]), _options(options))
+        close = get_close_matches(name.lower(), [*known, *more], n=5, cutoff=0.7)
+        close = sorted(close, key=lambda each: each[0] != name[0].lower())[:2]
+        meant = " or ".join(known.get(each, each) for each in close)
+        advice = f"; did you mean {meant}? There are" if close else "; choose from"
+        choices = ", ".join((*optimizers.__all__, *map(repr, more)))
+        raise ValueError(f"unknown optimizer {name!r}{advice} {choices}")
+    return known[name.lower()], dict(map(keyword, _split(keywords)))
 
 
-def _options(text: str) -> dict[str, Any]:
-    """Python's `name=value, ...`, the values literals."""
+def keyword(text: str) -> tuple[str, Any]:
+    """A keyword written as NAME=VALUE.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name.isidentifier() and equals and value):
+        raise ValueError(f"{text!r} is not NAME=VALUE, such as momentum=0.9")
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
-        if isinstance(call, ast.Call) and not call.args:
-            return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        pass
-    raise ValueError(f"cannot read the options {text!r}; write them as in sgd:momentum=0.9")
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _split(text: str) -> list[str]:
+    """The parts of a text between commas outside of brackets."""
+    parts = re.findall(r"(?:[^,(\[]|\([^)]*\)|\[[^\]]*\]|[(\[])+", text)
+    return [part.strip() for part in parts]

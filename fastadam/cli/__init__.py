@@ -16,37 +16,40 @@ COMMANDS = ("demo", "bench", "export", "info")
 EXTRAS = ("demo", "bench")  # subcommands that need packages beyond the core
 
 DESCRIPTION = """\
-Fused optimizers: one compiled pass over flat parameter buffers.
+Fused optimizers for NumPy and PyTorch: one compiled pass over memory for each step.
 
-The library is used from Python (import fastadam); this command shows and measures it."""
+fastadam is a Python library (import fastadam); this command demonstrates and benchmarks it."""
 
 EPILOG = """\
 examples:
   fastadam info                            versions, threads and the cache of this machine
   fastadam demo                            train a small network on handwritten digits
   fastadam demo --optimizer adam --lr 0.003
-  fastadam bench                           fused steps against unfused ones
-  fastadam bench --help                    what can be measured, and how
-  fastadam export --ptx adamw              its kernel for CUDA, to be launched from any program
+  fastadam bench                           time a step against NumPy and PyTorch
+  fastadam bench --help                    everything that can be measured, with examples
+  fastadam info --plan 7e9 --state int8    memory of training 7e9 parameters
+  fastadam export --ptx adamw              its kernel for CUDA, to launch it from any program
+
+Optimizers are written alike everywhere: adamw, or sgd:momentum=0.9,nesterov=True.
 
 Optional packages: pip install "fastadam[demo]", "fastadam[bench]" or "fastadam[ptx]"."""
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, but not a `None` that stands for something the help text says."""
+    """Help with defaults, except for a `None` whose meaning the help text explains."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where help is."""
+    """A parser whose errors are one line that points to the help."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Refuse words that nothing is known of; the first may be an option, misspelt."""
+        """Refuse unknown words; the first may be a misspelt option."""
         from ..validation import meant_by
 
         close = meant_by(words[0].partition("=")[0], self._option_string_actions)
@@ -63,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `fastadam`; those of this process if left out.
 
     Returns:
-        The exit code: 0 if all went well, 2 for a mistake of the user, 130 after Ctrl-C, 141 if
-        nobody reads the output any more.
+        The exit code: 0 after success, 2 for a mistake of the user, 130 after Ctrl-C, 141 if the
+        reader of the output has closed it.
     """
     try:
         code = _dispatch(argv)
@@ -73,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone
         return 141
 
 
@@ -118,11 +121,11 @@ def _parser() -> Parser:
 
 
 def _refused(command: str, error: Exception) -> int:
-    """Say what was wrong, and the way out where it is not in the message."""
-    message = " ".join(str(error).split())
+    """Print an error in one line, with a fix if the message lacks one."""
+    message = " ".join(str(error).split()).removeprefix("plan(): ")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        if package == "fastadam":  # no package of the user's is missing
+        if package == "fastadam":  # an error of the library
             raise error
         extra = f"fastadam[{command}]" if command in EXTRAS else "fastadam"
         message = f'{package} is not installed; run: pip install "{extra}"'

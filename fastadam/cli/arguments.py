@@ -1,25 +1,77 @@
-"""Arguments that several commands take."""
+"""Arguments that several commands share: optimizers, dtypes, counts and files."""
 
 import argparse
-from ast import literal_eval
+import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
 
+SPELLING = "hyperparameters follow as in sgd:momentum=0.9,nesterov=True"
 HELP = {
     "params": "dtype of the parameters (default: float32)",
     "grads": "dtype of the gradients (default: that of the parameters)",
-    "state": "dtype of the state; int8: a byte for each number, in blocks of 256 with a scale "
-    "(default: that of the arithmetic, float32 for all but float64)",
+    "state": "dtype of the state; int8: one byte per value, with a scale for each block of 256 "
+    "(default: that of the arithmetic, float32 unless parameters are float64)",
     "compensation": "keep the bits that bfloat16 parameters lack: kahan in a second bfloat16, "
-    "split8 in an int8, split16 in an int16 (default: not at all)",
-    "rounding": "of bfloat16 and float16 parameters; stochastic: up or down by chance, so that "
-    "small updates are not lost (default: nearest)",
+    "split8 in an int8, split16 in an int16 (default: none)",
+    "rounding": "rounding of 16-bit parameters; stochastic: up or down at random, so that small "
+    "updates are not lost (default: nearest)",
 }
 KEYWORDS = {"state": "state_dtype", "compensation": "compensation", "rounding": "rounding"}
 
 
+class Chosen(NamedTuple):
+    """An optimizer by name, and keywords for its constructor."""
+
+    name: str
+    keywords: dict[str, Any]
+
+
+def optimizer(text: str) -> Chosen:
+    """An optimizer written as `sgd:momentum=0.9`; for `type=`."""
+    from ..bench.variants import parsed
+
+    try:
+        return Chosen(*parsed(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def keyword(text: str) -> tuple[str, Any]:
+    """A keyword written as NAME=VALUE; for `type=`."""
+    from ..bench.variants import keyword
+
+    try:
+        return keyword(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def names_of_optimizers() -> str:
+    """All names, for help."""
+    from .. import optimizers
+
+    return f"one of {', '.join(optimizers.__all__)}, in any case; {SPELLING}"
+
+
+def merged(*sources: dict[str, Any]) -> dict[str, Any]:
+    """Keywords from several options.
+
+    Raises:
+        ValueError: if one is given twice.
+    """
+    together: dict[str, Any] = {}
+    for source in sources:
+        for name, value in source.items():
+            if name in together:
+                raise ValueError(f"{name} is given twice, as {together[name]!r} and {value!r}")
+            together[name] = value
+    return together
+
+
 def add_precision(add: Callable[..., Any], *names: str) -> None:
-    """Add options that say how numbers are kept; None where one is not given."""
+    """Add options for dtypes and rounding; None if one is not given."""
     from ..kernels.formats import FLOAT, PAIRS
     from ..options import ROUNDINGS, STATES
 
@@ -35,24 +87,45 @@ def add_precision(add: Callable[..., Any], *names: str) -> None:
 
 
 def precision(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was given of these, as keywords of an optimizer."""
+    """Keywords of an optimizer from the options that were given."""
     told = {keyword: getattr(arguments, name) for name, keyword in KEYWORDS.items()}
     return {keyword: value for keyword, value in told.items() if value is not None}
 
 
-def optimizer_name(text: str) -> str:
-    """The name of an optimizer, given in any case; for `type=`."""
-    from .. import optimizers
+def at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers that are not less; for `type=`."""
 
-    return {name.lower(): name for name in optimizers.__all__}.get(text.lower(), text)
+    def integer(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        return number
+
+    return integer
 
 
-def keyword(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value a literal of Python or a string; for `type=`."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as momentum=0.9")
+def check_writable(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written, before the work that it is for.
+
+    A file that exists is not changed. A device, such as /dev/stdout, gets a comment line.
+
+    Raises:
+        ValueError, OSError: naming the option or the file.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option}: {str(path)!r} is a folder; give the name of a file in it")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{option}: the folder of {str(path)!r} does not exist; create it")
     try:
-        return name, literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+        if path.exists() and not path.is_file():
+            with path.open("w") as device:
+                device.write("# fastadam\n")
+        elif path.exists():
+            if not os.access(path, os.W_OK):
+                raise PermissionError("it is read-only")
+        else:
+            with TemporaryFile(dir=path.absolute().parent) as probe:
+                probe.write(bytes(1 << 16))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{option}: {str(path)!r} cannot be written: {reason}") from None

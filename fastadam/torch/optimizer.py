@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from .. import forks
 from ..assigned import check_assigned
 from ..budget import Budget
 from ..copies import Exchange
@@ -29,7 +30,6 @@ from .devices import turns_on
 from .fit import floats_of, master
 from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
 from .loading import open_all, sealed
-from .locks import LOCKED
 from .shards import unwrapped
 from .state import dtypes, without_leftovers
 from .tensors import name_of
@@ -138,7 +138,7 @@ class Optimizer(torch.optim.Optimizer):
         """Make the optimizer of fastadam without arrays: its rule and constants."""
         if "_lock" not in vars(self):
             self._lock = RLock()
-            LOCKED.add(self)
+            forks.watch(self)
         self._core = object.__new__(self.core)
         self._core._options = self._options
         self._hyperparameters = Hyperparameters(self._core)

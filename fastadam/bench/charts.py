@@ -1,0 +1,460 @@
+"""Charts of measurements, and the canvas for any chart that is derived from data."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from .measurement import LIMIT, OURS, Measurement, Report
+from .tables import duration, percent, times
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart
+COLOURS = {
+    OURS: "#D55E00",
+    "torch": "#0072B2",
+    "torch fused": "#0072B2",
+    "torch foreach": "#56B4E9",
+    "torch adapter": "#E69F00",
+    "torch for-loop": "#009E73",
+    "numba unfused": "#CC79A7",
+    "numpy": "#555555",
+    LIMIT: "#B0B0B0",
+}
+MACHINES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+INK, FAINT, GRID, ALARM = "#222222", "#888888", "#E6E6E6", "#B00020"
+DASHED = (0, (4, 2))
+NOTE = 150  # characters in a line of the note
+PAIR, SINGLE = 0.38, 0.7  # thickness of bars that are 1 apart, two and one at a place
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.hashsalt": "fastadam",
+}
+
+
+@contextmanager
+def canvas(
+    path: Path, digest: str, size: tuple[float, float], note: str, warning: str = ""
+) -> Iterator[Any]:
+    """A figure to draw on, saved as PNG or SVG, by the ending of the path, with a note below it and
+    a warning above it.
+
+    The digest of the data is stored in the file, to tell later which data it was drawn from.
+
+    Raises:
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        message = 'a chart needs matplotlib: pip install "fastadam[bench]"'
+        raise ModuleNotFoundError(message) from None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        yield figure
+        lines = (fill(line, int(NOTE * size[0] / 10)) for line in note.splitlines())
+        figure.supxlabel("\n".join(lines), fontsize=8, color=FAINT, x=0.01, ha="left")
+        if warning:
+            figure.suptitle(warning, color=ALARM, fontweight="bold", fontsize=11)
+        metadata = {"Description": f"drawn from {digest}"}
+        if path.suffix == ".svg":
+            metadata["Date"] = None  # type: ignore[assignment]  # the same file every time
+        figure.savefig(path, dpi=200, metadata=metadata)
+
+
+def is_drawn_from(digest: str, path: Path) -> bool:
+    """Test if there is a chart of the data with this digest."""
+    return path.exists() and digest.encode() in path.read_bytes()
+
+
+def titled(axes: Any, title: str) -> None:
+    """Write the title of a panel, on the left."""
+    axes.set_title(title, loc="left", fontsize=11)
+
+
+# Steps
+
+
+def size_of_steps(report: Report) -> tuple[float, float]:
+    """Width and height in inches."""
+    several = len(report.configs)
+    return (10, 1.5 + 0.3 * several) if several > 1 else (11, 4.8)
+
+
+def draw_steps(figure: Any, report: Report) -> None:
+    """Draw the time of each contender; of several optimizers, their shares of the limit's speed."""
+    if len(report.configs) > 1:
+        draw_shares(figure.subplots(), report)
+        return
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    draw_times(left, report)
+    draw_ratios(right, report)
+
+
+def draw_times(axes: Any, report: Report) -> None:
+    """A line for each contender: time per step over elements, both logarithmic."""
+    single = sorted((row for row in report.rows if row.arrays == 1), key=lambda row: row.elements)
+    ends = {}
+    for name in report.contenders:
+        points = {row.elements: row.p50_s for row in single if row.contender == name}
+        if points:
+            draw_line(axes, points, name == OURS, colour_of(name), name == LIMIT)
+            ends[name] = [*points.values()][-1]
+    elements_axis(axes, single)
+    time_axis(axes)
+    titled(axes, f"{report.configs[0]}: time per step")
+    label_ends(axes, ends, COLOURS)
+
+
+def draw_line(
+    axes: Any, points: Mapping[int, float], main: bool, colour: str, dashed: bool = False
+) -> None:
+    """A line with markers, thicker if it is the one to look at."""
+    axes.plot(
+        [*points],
+        [*points.values()],
+        color=colour,
+        linewidth=2.8 if main else 1.6,
+        linestyle=DASHED if dashed else "-",
+        marker="o",
+        markersize=5 if main else 3.5,
+        zorder=3 if main else 2,
+    )
+
+
+def colour_of(name: str) -> str:
+    """The colour of a contender."""
+    return COLOURS.get(name, INK)
+
+
+def elements_axis(axes: Any, rows: Sequence[Measurement]) -> None:
+    """A logarithmic axis of elements, with the labels of the cases."""
+    sizes = sorted({row.elements: row.case for row in rows}.items())
+    axes.set_xscale("log")
+    axes.set_xticks([size for size, _ in sizes], [label for _, label in sizes])
+    axes.set_xlabel("elements")
+
+
+def time_axis(axes: Any) -> None:
+    """A logarithmic axis of times, with units."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda seconds, _: short_duration(seconds))
+    axes.minorticks_off()
+    axes.set_ylabel("time per step")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def short_duration(seconds: float) -> str:
+    """A round time, without decimals."""
+    number, unit = duration(seconds).split()
+    return f"{float(number):g} {unit}"
+
+
+def label_ends(
+    axes: Any, ends: Mapping[str, float], colours: Mapping[str, str], main: str = OURS
+) -> None:
+    """Write names beside the last points, apart where they would touch, and a thin line to each.
+
+    Labels stay inside the height of the axes.
+    """
+    left, _ = axes.get_xlim()
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = {name: min(max(0, to_axes.transform((left, y))[1]), 1) for name, y in ends.items()}
+    last = max(
+        (float(to_axes.transform((x, 1))[0]) for line in axes.lines for x in line.get_xdata()[-1:]),
+        default=1.0,
+    )
+    names = sorted(ends, key=lambda name: ends[name])
+    placed = spread([heights[name] for name in names], 0.062)
+    inwards = min(0, 1 - placed[-1]) + max(0, -placed[0])
+    for name, y in zip(names, placed, strict=True):
+        colour = colours.get(name, INK)
+        axes.annotate(
+            name,
+            (last + 0.005, heights[name]),
+            (1.05, y + inwards),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            color=colour,
+            fontweight="bold" if name == main else "normal",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def spread(values: Sequence[float], apart: float) -> list[float]:
+    """Ascending values, changed as little as needed for neighbours to be so far apart."""
+    placed = list(values)
+    for _ in range(100):
+        for k in range(1, len(placed)):
+            lower, upper = placed[k - 1], placed[k]
+            if upper < lower + 0.999 * apart:
+                middle = (lower + upper) / 2
+                placed[k - 1], placed[k] = middle - apart / 2, middle + apart / 2
+    return placed
+
+
+def draw_ratios(axes: Any, report: Report) -> None:
+    """A row for each case, a dot for each rival: its time relative to fastadam, logarithmic."""
+    places = {case: -k for k, case in enumerate(report.cases)}
+    axes.set_xscale("log")
+    for name in report.rivals:
+        ratios = {row.case: report.ratio(row, OURS) for row in report.of(name)}
+        found = {case: ratio for case, ratio in ratios.items() if ratio}
+        axes.scatter(
+            [*found.values()],
+            [places[case] for case in found],
+            s=42,
+            color=colour_of(name),
+            edgecolors="white",
+            label=name,
+            zorder=3,
+        )
+    ratio_axis(axes)
+    axes.set_yticks([*places.values()], [*places])
+    axes.set_ylabel("elements")
+    titled(axes, "Time of others, relative to fastadam")
+    if report.rivals:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")
+
+
+def ratio_axis(axes: Any) -> None:
+    """A logarithmic axis of ratios, with a line at one."""
+    axes.axvline(1, color=COLOURS[OURS], linewidth=2.4, zorder=2)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.9), max(high, 1.3))
+    marks = [k for k in (1, 3, 10, 30, 100, 300, 1000, 3000, 10000) if k <= axes.get_xlim()[1]]
+    axes.set_xticks(marks, [f"{mark}x" for mark in marks])
+    axes.minorticks_off()
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("times as long as fastadam")
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_shares(axes: Any, report: Report) -> None:
+    """A bar for each optimizer: the share of the limit's speed on the largest array; a dot for each
+    rival."""
+    case = report.largest().case
+    ours = [row for row in report.of() if row.case == case][::-1]
+    shares = [report.share_of_limit(row) or 0.0 for row in ours]
+    axes.barh(range(len(ours)), shares, color=COLOURS[OURS])
+    for y, share in enumerate(shares):
+        axes.text(0.01, y, percent(share), va="center", color="white", fontweight="bold")
+    for name in report.rivals:
+        others = {y: report.beside(row, name) for y, row in enumerate(ours)}
+        dots = {y: report.share_of_limit(row) or 0.0 for y, row in others.items() if row}
+        if dots:
+            axes.scatter(
+                [*dots.values()],
+                [*dots],
+                s=50,
+                color=colour_of(name),
+                edgecolors="white",
+                label=name,
+            )
+    axes.axvline(1, color=FAINT, linestyle=DASHED, linewidth=1.6)
+    axes.set_yticks(range(len(ours)), [f"{row.config}, {row.bytes:g} bytes" for row in ours])
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.set_xlabel("share of the limit's speed")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    titled(axes, f"Speed of {OURS} as a share of the memory's limit, {case} elements")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")
+
+
+# Options
+
+
+def draw_options(figure: Any, report: Report) -> None:
+    """Draw the time of each option, and how PyTorch compares with all of them."""
+    rivals = list(report.of("torch", "all"))
+    axes = figure.subplots(1, 2, width_ratios=(1.7, 1)) if rivals else [figure.subplots()]
+    draw_costs(axes[0], report)
+    if rivals:
+        draw_bars_of_ratios(axes[1], report, rivals)
+
+
+def draw_costs(axes: Any, report: Report) -> None:
+    """A bar for each option and contender at the largest array."""
+    case, plain = report.largest().case, report.configs[0]
+    for number, name in enumerate(report.contenders):
+        lower = PAIR * (number - (len(report.contenders) - 1) / 2)
+        found = {k + lower: report.find(case, c, name) for k, c in enumerate(report.configs)}
+        rows = {place: row for place, row in found.items() if row}
+        draw_bars(axes, rows, report.find(case, plain, name), [colour_of(name)] * len(rows), PAIR)
+        axes.barh([0], [0], color=colour_of(name), label=name)
+    labels = ["plain step" if label == plain else f"+ {label}" for label in report.configs]
+    axes.set_yticks(range(len(labels)), labels)
+    bare(axes)
+    titled(axes, f"Time per AdamW step over {case} elements")
+    axes.plot([], [], "|", color=INK, markersize=9, label="its traffic at the plain step's speed")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0), ncols=3, fontsize=9)
+
+
+def draw_bars(
+    axes: Any,
+    rows: Mapping[float, Measurement],
+    base: Measurement | None,
+    colours: Sequence[str],
+    thickness: float,
+    text: Callable[[Measurement], str] = lambda row: duration(row.p50_s),
+) -> None:
+    """A bar for each row, at its place, and a mark at the time that its traffic alone would take
+    at the speed of another row."""
+    places, lengths = [*rows], [row.p50_s for row in rows.values()]
+    marks = [base.p50_s * row.bytes / base.bytes if base else 0.0 for row in rows.values()]
+    axes.barh(places, lengths, height=thickness, color=colours)
+    half = thickness / 2
+    axes.vlines(marks, [y - half for y in places], [y + half for y in places], color=INK)
+    for (place, row), mark in zip(rows.items(), marks, strict=True):
+        axes.text(max(row.p50_s, mark), place, f" {text(row)}", va="center", fontsize=8)
+
+
+def draw_bars_of_ratios(axes: Any, report: Report, rows: Sequence[Measurement]) -> None:
+    """A bar for each case: the time of a rival relative to fastadam."""
+    places, ratios = range(len(rows))[::-1], [report.ratio(row, OURS) or 0.0 for row in rows]
+    axes.barh(places, ratios, color=colour_of(rows[0].contender), height=0.5)
+    axes.axvline(1, color=COLOURS[OURS], linewidth=2)
+    axes.set_xticks([1], [OURS], color=COLOURS[OURS], fontweight="bold")
+    for place, ratio in zip(places, ratios, strict=True):
+        axes.text(ratio, place, f" {times(ratio)}", va="center")
+    axes.set_yticks(places, [row.case for row in rows])
+    axes.tick_params(length=0)
+    titled(axes, f"Time of {rows[0].contender} with all options")
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def bare(axes: Any) -> None:
+    """Remove everything around horizontal bars but their labels; the first is on top."""
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+# Precision
+
+
+def size_of_precision(report: Report) -> tuple[float, float]:
+    """Width and height in inches."""
+    rows = [sum(row.case == case for row in report.rows) for case in report.cases]
+    return 10, 1.6 + 0.9 * len(rows) + 0.27 * sum(rows)
+
+
+def draw_precision(figure: Any, report: Report, label: Callable[[Measurement], str]) -> None:
+    """Draw a panel for each case, with a bar for each contender and configuration."""
+    groups = [[row for row in report.rows if row.case == case] for case in report.cases]
+    panels = figure.subplots(len(groups), squeeze=False, height_ratios=[2 + len(g) for g in groups])
+    for axes, rows in zip(panels.flat, groups, strict=True):
+        base = report.find(rows[0].case, "float32")
+
+        def text(row: Measurement, base: Measurement | None = base) -> str:
+            ratio = times(row.p50_s / base.p50_s) if base else ""
+            return f"{duration(row.p50_s)}, {ratio}"
+
+        colours = [COLOURS[OURS if row.contender == OURS else "torch"] for row in rows]
+        draw_bars(axes, dict(enumerate(rows)), base, colours, SINGLE, text)
+        labels = [f"{label(row)}: {short(row.resident)} bytes" for row in rows]
+        axes.set_yticks(range(len(rows)), labels, fontsize=8)
+        bare(axes)
+        size, _, others = rows[0].case.partition(", ")
+        more = ", beside other 8-bit optimizers" if others else ""
+        titled(axes, f"Time per AdamW step over {size} parameters{more}")
+    legend_of_precision(panels.flat[-1])
+
+
+def short(number: float) -> str:
+    """Two decimals, without trailing zeros."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def legend_of_precision(axes: Any) -> None:
+    """Explain colours and marks."""
+    axes.barh([0], [0], color=COLOURS[OURS], label=OURS)
+    axes.barh([0], [0], color=COLOURS["torch"], label="for PyTorch")
+    mark = "its memory traffic at the speed of the float32 step"
+    axes.plot([], [], "|", color=INK, markersize=9, label=mark)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0), ncols=3, fontsize=9)
+
+
+# Several machines
+
+
+def draw_comparison(figure: Any, reports: Mapping[str, Report]) -> None:
+    """Draw times of fastadam, and of its nearest rival for steps, a colour for each machine."""
+    axes, colours = figure.subplots(), dict(zip(reports, MACHINES * len(reports), strict=False))
+    first = next(iter(reports.values()))
+    if first.suite == "steps" and all(len(report.configs) == 1 for report in reports.values()):
+        draw_machine_lines(axes, reports, colours)
+    else:
+        draw_machine_bars(axes, reports, colours)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")
+
+
+def draw_machine_lines(
+    axes: Any, reports: Mapping[str, Report], colours: Mapping[str, str]
+) -> None:
+    """Two lines for each machine: fastadam, and PyTorch's fused step or its substitute, dashed."""
+    every = [row for report in reports.values() for row in report.rows if row.arrays == 1]
+    for name, report in reports.items():
+        rival = next(iter(report.rivals), "")
+        for contender in filter(None, (OURS, rival)):
+            rows = sorted(report.of(contender), key=lambda row: row.elements)
+            points = {row.elements: row.p50_s for row in rows if row.arrays == 1}
+            main = contender == OURS
+            draw_line(axes, points, main, colours[name], dashed=not main)
+            axes.lines[-1].set_label(f"{name}: {contender}")
+    elements_axis(axes, every)
+    time_axis(axes)
+    titled(axes, f"{every[0].config}: time per step")
+
+
+def draw_machine_bars(axes: Any, reports: Mapping[str, Report], colours: Mapping[str, str]) -> None:
+    """A bar for each configuration of fastadam and machine, at the largest case of all."""
+    shared = [{row.case for row in report.of()} for report in reports.values()]
+    common = set.intersection(*shared)
+    if not common:
+        raise ValueError("these reports have no case in common that one chart could compare")
+    first = next(iter(reports.values()))
+    case = max((r for r in first.of() if r.case in common), key=lambda row: row.elements).case
+    configs = list(dict.fromkeys(c for report in reports.values() for c in report.configs))
+    configs = [c for c in configs if any(report.find(case, c) for report in reports.values())]
+    thickness = 0.8 / len(reports)
+    for number, (name, report) in enumerate(reports.items()):
+        shift = thickness * (number - (len(reports) - 1) / 2)
+        found = {k + shift: report.find(case, config) for k, config in enumerate(configs)}
+        rows = {place: row for place, row in found.items() if row}
+        axes.barh(
+            [*rows],
+            [row.p50_s for row in rows.values()],
+            height=thickness,
+            color=colours[name],
+            label=name,
+        )
+        for place, row in rows.items():
+            axes.text(row.p50_s, place, f" {duration(row.p50_s)}", va="center", fontsize=8)
+    axes.set_yticks(range(len(configs)), configs, fontsize=9)
+    bare(axes)
+    titled(axes, f"Time per step of {OURS} over {case} elements")
