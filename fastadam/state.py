@@ -143,8 +143,11 @@ class State:
 
     def with_names(self, names: Iterable[str]) -> dict[str, list[Any]]:
         """The arrays, with a place for state of these names."""
-        missing = [None] * len(self.grouping.cohort_of)
-        return {**{name: [*missing] for name in names}, **self.arrays}
+        arrays = dict(self.arrays)
+        for name in names:
+            if name not in arrays:
+                arrays[name] = [None] * len(self.grouping.cohort_of)
+        return arrays
 
     @property
     def steps(self) -> list[int]:
