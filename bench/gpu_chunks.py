@@ -15,9 +15,9 @@ from numba import cuda
 import fastadam as fa
 from fastadam.bench.console import parsed_size
 from fastadam.bench.timing import measure
-from fastadam.kernels import cuda as target
+from fastadam.cuda import launch_table as device_table
+from fastadam.cuda import target as target
 from fastadam.kernels import factory
-from fastadam.memory import device_table
 
 LENGTHS = (None, 1024, 2048, 4096, 8192, 16384, 65536)
 THREADS = (32,) if SIMULATED else (128, 256, 512)

@@ -21,17 +21,8 @@ from numba import config, cuda
 import fastadam as fa
 from fastadam.bench.measurement import LIMIT, OURS
 from fastadam.bench.variants import ADAMW
-from fastadam.bench.workload import (
-    BETAS,
-    EPS,
-    HYPER,
-    LR,
-    WEIGHT_DECAY,
-    Case,
-    Contender,
-    one_array,
-)
-from fastadam.memory import device
+from fastadam.bench.workload import BETAS, EPS, HYPER, LR, WEIGHT_DECAY, Case, Contender, one_array
+from fastadam.cuda import array as device
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 32 if SIMULATED else 256

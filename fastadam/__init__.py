@@ -6,42 +6,42 @@ Nothing is imported before its first use, so that `import fastadam` takes millis
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import forks as forks
+from .kernels import forks as forks
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import functional as functional
     from . import schedules as schedules
-    from .budget import Budget as Budget
-    from .budget import plan as plan
-    from .kernels.threads import get_threads as get_threads
-    from .kernels.threads import set_threads as set_threads
-    from .launch import warmup as warmup
+    from .engine.launch import warmup as warmup
+    from .engine.step_info import StepInfo as StepInfo
+    from .kernels.cpu.threads import get_threads as get_threads
+    from .kernels.cpu.threads import set_threads as set_threads
     from .loss_scaler import LossScaler as LossScaler
     from .memory.flat import Flat as Flat
     from .memory.flat import flatten as flatten
+    from .memory_budget import Budget as Budget
+    from .memory_budget import plan as plan
     from .optimizer import Optimizer as Optimizer
     from .optimizers import *  # noqa: F403
     from .rules import Rule as Rule
     from .rules import rule as rule
-    from .step_info import StepInfo as StepInfo
 
 _HOMES = {
-    "Budget": "budget",
+    "Budget": "memory_budget",
     "Flat": "memory.flat",
     "LossScaler": "loss_scaler",
     "Optimizer": "optimizer",
     "Rule": "rules",
-    "StepInfo": "step_info",
+    "StepInfo": "engine.step_info",
     "flatten": "memory.flat",
     "functional": "functional",
-    "get_threads": "kernels.threads",
-    "plan": "budget",
+    "get_threads": "kernels.cpu.threads",
+    "plan": "memory_budget",
     "rule": "rules",
     "schedules": "schedules",
-    "set_threads": "kernels.threads",
-    "warmup": "launch",
+    "set_threads": "kernels.cpu.threads",
+    "warmup": "engine.launch",
 }
 
 

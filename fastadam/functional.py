@@ -15,17 +15,17 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
-from .algorithm import check_class
-from .groups import Group, ParamGroup, Values
+from .cuda.array import as_array, is_device, lock_for, places_of, refuse
+from .engine.gradients import fast_addresses
+from .engine.launch import Launch, kernel_for
+from .engine.param_groups import Group, ParamGroup, Values
+from .kernels.cpu.threads import check_threads
 from .kernels.formats import Formats
-from .kernels.threads import check_threads
-from .launch import Launch, kernel_for
 from .memory import checks
-from .memory.device import as_array, is_device, lock_for, places_of, refuse
-from .memory.inputs import fast_addresses
-from .memory.marks import Known
+from .memory.array_headers import Known
 from .optimizer import Optimizer
 from .rules import Rule
+from .rules.algorithm import check_class
 from .validation import alike, check_known, count, lasts
 
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
@@ -82,7 +82,7 @@ class _DeviceDesk(_Desk):
         return partial(self.run_in, None)
 
     def run_in(self, stream: Any) -> None:
-        from .memory.streams import orders_of
+        from .cuda.streams import orders_of
 
         with self._turn if stream is None else self._turn.on(stream):
             if self._turn.captures:

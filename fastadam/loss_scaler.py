@@ -6,8 +6,8 @@ P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 from collections.abc import Mapping
 from typing import Any
 
-from .options import flag_of
-from .step_info import StepInfo
+from .engine.options import flag_of
+from .engine.step_info import StepInfo
 from .validation import ABOVE_ONE, POSITIVE, SHARE, Range, count, number
 
 LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # to which it falls and grows by itself

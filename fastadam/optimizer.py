@@ -6,22 +6,22 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import state_dict as saved
-from .algorithm import check_class
-from .assigned import PROPERTIES, check_assigned
-from .budget import Budget, budget_of
-from .convert import master
-from .copies import Exchange
-from .groups import CARRIED, ParamGroup, Values
+from .checkpoint import state_dict as saved
+from .engine.assignment import PROPERTIES, check_assigned
+from .engine.averages import Exchange
+from .engine.convert import master
+from .engine.options import NAMES, Options, reach_of
+from .engine.param_groups import CARRIED, ParamGroup, Values
+from .engine.state_view import ArraysView, StateView
+from .engine.step_info import StepInfo, late_info, new_info
+from .engine.walk import Walk
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
-from .options import NAMES, Options, reach_of
-from .signature import signature_of
-from .state_view import ArraysView, StateView
-from .step_info import StepInfo, late_info, new_info
+from .memory_budget import Budget, budget_of
+from .rules.algorithm import check_class
+from .rules.signature import signature_of
 from .validation import check_known
-from .walk import Walk
 
 
 class Optimizer(Walk):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastadam.kernels.stages import STATE
+from fastadam.kernels.transforms import STATE
 
 SIGNED = ("param", "grad", "exp_avg", "momentum_buffer")
 

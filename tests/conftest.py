@@ -36,7 +36,7 @@ def _no_gpu() -> str:
 
 
 def _no_compiler() -> str:
-    from fastadam.kernels import cuda
+    from fastadam.cuda import target as cuda
 
     return cuda.missing()
 

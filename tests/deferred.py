@@ -7,8 +7,8 @@ of work; one goes on when the host, or another stream, waits for it, and no furt
 from contextlib import contextmanager
 from ctypes import memmove, string_at
 
-from fastadam.kernels.cuda_driver import Event
-from fastadam.kernels.cuda_simulated import Simulated
+from fastadam.cuda.driver import Event
+from fastadam.cuda.simulator import Simulated
 
 
 class Deferred(Simulated):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastadam.kernels.packing import in_scratch
-from fastadam.kernels.storage import COLUMNS, Coding, Column, Elementwise
+from fastadam.kernels.storage.elementwise import COLUMNS, Coding, Column, Elementwise
+from fastadam.kernels.storage.packing import in_scratch
 
 u16, u32, i8, f32 = np.uint16, np.uint32, np.int8, np.float32
 _16, _1, _BIAS = u32(16), u32(1), u32(0x7FFF)

@@ -16,13 +16,15 @@ from cases import CASES, DEFAULTS, FORMATS
 from sass import Code, machine_code
 
 import fastadam as fa
-from fastadam.kernels import cuda, cuda_compiler, factory
-from fastadam.kernels.blocks import Sums
+from fastadam.cuda import compiler as cuda_compiler
+from fastadam.cuda import target as cuda
+from fastadam.engine.grad_norm import square
+from fastadam.kernels import factory
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
-from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import WHOLE
-from fastadam.norm import square
+from fastadam.kernels.storage.elementwise import WHOLE
+from fastadam.kernels.storage.int8 import Sums
+from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
 
 TABLE = Path(__file__).with_name("machine_code.csv")
 CAPABILITY = (9, 0)

@@ -12,15 +12,17 @@ import pytest
 from cases import CASES, DEFAULTS, FORMATS, Case
 from columns import contents
 
-from fastadam.kernels import cuda, factory, python
-from fastadam.kernels.blocks import Sums
+from fastadam.cuda import target as cuda
+from fastadam.engine.grad_norm import square
+from fastadam.kernels import factory
+from fastadam.kernels import plain_python as python
 from fastadam.kernels.compose import Stream
+from fastadam.kernels.cpu.llvm import ALONE
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
-from fastadam.kernels.primitives import ALONE
-from fastadam.kernels.stages import OPTIONS, ZERO_GRADS, staged, streams
-from fastadam.kernels.storage import Single
-from fastadam.memory.table import SKIPPED, Table, chunk_table
-from fastadam.norm import square
+from fastadam.kernels.storage.elementwise import Single
+from fastadam.kernels.storage.int8 import Sums
+from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.memory.launch_table import SKIPPED, Table, chunk_table
 
 # np.errstate does not reach the threads of the simulator
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")

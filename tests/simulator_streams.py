@@ -13,12 +13,14 @@ from cases import DEFAULTS
 from deferred import deferring
 
 import fastadam as fa
-from fastadam import gate
-from fastadam.kernels import cuda, cuda_memory, factory
-from fastadam.kernels.cuda_driver import LEGACY
-from fastadam.kernels.cuda_queue import driver
-from fastadam.memory.device import DeviceArray
-from fastadam.memory.streams import stream_of_torch
+from fastadam.cuda import conditional_step as gate
+from fastadam.cuda import target as cuda
+from fastadam.cuda import transfer as cuda_memory
+from fastadam.cuda.array import DeviceArray
+from fastadam.cuda.context import driver
+from fastadam.cuda.driver import LEGACY
+from fastadam.cuda.streams import stream_of_torch
+from fastadam.kernels import factory
 
 # np.errstate does not reach the threads of the simulator
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")

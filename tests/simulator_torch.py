@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from cases import DEFAULTS
 
-from fastadam.kernels import cuda, factory
-from fastadam.kernels.cuda_queue import driver, work
+from fastadam.cuda import target as cuda
+from fastadam.cuda.context import driver, work
+from fastadam.kernels import factory
 
 torch = pytest.importorskip("torch")
 

@@ -15,8 +15,10 @@ from cases import DEFAULTS
 from numba import cuda as numba_cuda
 
 import fastadam as fa
-from fastadam.kernels import cuda, cuda_memory, factory
-from fastadam.memory.device import DeviceArray, Late, new_turn, zeros
+from fastadam.cuda import target as cuda
+from fastadam.cuda import transfer as cuda_memory
+from fastadam.cuda.array import DeviceArray, Late, new_turn, zeros
+from fastadam.kernels import factory
 
 # np.errstate does not reach the threads of the simulator
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")

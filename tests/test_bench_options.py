@@ -20,7 +20,7 @@ from fastadam.bench.options import (
 )
 from fastadam.bench.torch_contenders import load_torch
 from fastadam.bench.workload import Case, Contender, one_array
-from fastadam.kernels.threads import SERIAL_BELOW
+from fastadam.kernels.cpu.threads import SERIAL_BELOW
 
 pytest.importorskip("ml_dtypes")
 NAMES = names_for(load_torch())

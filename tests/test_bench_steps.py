@@ -12,7 +12,7 @@ from fastadam.bench.numpy_adam import numpy_adam
 from fastadam.bench.torch_contenders import load_torch
 from fastadam.bench.variants import parsed, variants
 from fastadam.bench.workload import HYPER, Case, Contender, Memory, one_array
-from fastadam.kernels.threads import SERIAL_BELOW
+from fastadam.kernels.cpu.threads import SERIAL_BELOW
 
 HAS_TORCH = load_torch()
 NAMES = steps.names_for(one_array(1), HAS_TORCH)

@@ -6,7 +6,7 @@ import pytest
 import fastadam as fa
 from fastadam.cli import main
 from fastadam.cli.export import command as export
-from fastadam.kernels import stages
+from fastadam.kernels import transforms as stages
 from fastadam.kernels.formats import ROUND
 from fastadam.memory.dtypes import named
 

@@ -11,7 +11,7 @@ from cases import gradients, parameters
 from tails import arrays, ml_dtypes, rounded, same
 
 import fastadam as fa
-from fastadam.kernels.codecs import float32_to_bfloat16, float32_to_float16
+from fastadam.kernels.scalar.float16 import float32_to_bfloat16, float32_to_float16
 
 
 def test_the_average_has_the_bits_of_its_formula():

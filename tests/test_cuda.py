@@ -22,12 +22,17 @@ from machine import (
 from processes import output, run
 
 import fastadam as fa
-from fastadam.kernels import cuda, cuda_cache, cuda_compiler, cuda_driver, factory, gate
+from fastadam.cuda import code_cache as cuda_cache
+from fastadam.cuda import compiler as cuda_compiler
+from fastadam.cuda import driver as cuda_driver
+from fastadam.cuda import prologue_kernel as gate
+from fastadam.cuda import target as cuda
+from fastadam.engine.grad_norm import factor
+from fastadam.kernels import factory
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, Formats
-from fastadam.kernels.stages import streams
-from fastadam.kernels.storage import Elementwise
-from fastadam.norm import factor
+from fastadam.kernels.storage.elementwise import Elementwise
+from fastadam.kernels.transforms import streams
 
 HERE = Path(__file__).parent
 

@@ -16,8 +16,8 @@ from cases import DEFAULTS, gradients, parameters
 from processes import run
 
 import fastadam as fa
+from fastadam.cuda.array import zeros
 from fastadam.kernels.formats import FLOAT
-from fastadam.memory.device import zeros
 from fastadam.memory.dtypes import named
 
 numba = pytest.importorskip("numba")

@@ -10,15 +10,17 @@ from cases import CASES, DEFAULTS, FORMATS, gradients, parameters
 from columns import contents
 
 import fastadam as fa
-from fastadam.kernels import cpu, factory, python
-from fastadam.kernels.blocks import Sums
+from fastadam.engine.grad_norm import square
+from fastadam.engine.launch import kernel_for
+from fastadam.kernels import factory
+from fastadam.kernels import plain_python as python
 from fastadam.kernels.compose import Stream
+from fastadam.kernels.cpu import target as cpu
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
-from fastadam.kernels.stages import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
-from fastadam.kernels.storage import Single
-from fastadam.launch import kernel_for
-from fastadam.memory.table import SKIPPED, Table, balanced, chunk_length, chunk_table
-from fastadam.norm import square
+from fastadam.kernels.storage.elementwise import Single
+from fastadam.kernels.storage.int8 import Sums
+from fastadam.kernels.transforms import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
+from fastadam.memory.launch_table import SKIPPED, Table, balanced, chunk_length, chunk_table
 
 F32, NUMBER = FLOAT["float32"], Single("float32")
 ADAMW = fa.AdamW.rule

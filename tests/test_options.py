@@ -8,8 +8,8 @@ import pytest
 from cases import DEFAULTS, gradients, parameters
 
 import fastadam as fa
+from fastadam.engine.grad_norm import Norm
 from fastadam.kernels.formats import Formats
-from fastadam.norm import Norm
 
 each_default = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
 SHAPES = ((3, 50), (), (0, 4), (30_000,), (1025,))

@@ -4,10 +4,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastadam.convert import converted, dequantized
-from fastadam.kernels.blocks import Int8
+from fastadam.engine.convert import converted, dequantized
 from fastadam.kernels.formats import FLOAT, PAIRS, Formats, floats
-from fastadam.kernels.rounding import element_noise, hashed
+from fastadam.kernels.scalar.stochastic import element_noise, hashed
+from fastadam.kernels.storage.int8 import Int8
 
 BF16 = ml_dtypes.bfloat16
 F32 = floats("float32", "float32")
@@ -94,11 +94,11 @@ def test_a_second_bfloat16_leaves_in_place_what_does_not_move():
 
 def rounded(values, storage, option, key):
     """`values` rounded under a key by the option of a kernel, and back."""
-    from fastadam.convert import same
+    from fastadam.engine.convert import same
+    from fastadam.engine.launch import Launch
     from fastadam.kernels.compose import Stream
     from fastadam.kernels.factory import kernel
-    from fastadam.kernels.stages import OPTIONS, staged
-    from fastadam.launch import Launch
+    from fastadam.kernels.transforms import OPTIONS, staged
 
     stage = OPTIONS[option]
     result = np.zeros(values.size, np.uint16)

@@ -13,7 +13,8 @@ from numba import njit
 from processes import output, python
 
 import fastadam as fa
-from fastadam.kernels import float_mode, pool, threads
+from fastadam.kernels.cpu import float_mode, threads
+from fastadam.kernels.cpu import openmp as pool
 
 BIG = 50_000
 entered, switch = njit(lambda: float_mode.enter()), njit(lambda mode: float_mode.leave(mode))

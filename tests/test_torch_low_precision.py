@@ -16,7 +16,7 @@ pytest.importorskip("ml_dtypes")
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
-from fastadam.noise import Noise  # noqa: E402
+from fastadam.engine.random_keys import Noise  # noqa: E402
 from fastadam.torch import tensors  # noqa: E402
 
 BF16, F16, F32, F64 = torch.bfloat16, torch.float16, torch.float32, torch.float64

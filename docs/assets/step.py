@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import fastadam as fa
-from fastadam.memory.table import balanced, chunk_length, chunk_table
+from fastadam.memory.launch_table import balanced, chunk_length, chunk_table
 
 SHAPES = {"w": (240, 100), "b": (100,)}
 THREADS = 2

@@ -30,7 +30,7 @@ def _launched() -> str | None:
     import numpy as np
 
     from .. import AdamW
-    from ..kernels.threads import SERIAL_BELOW, threading_layer
+    from ..kernels.cpu.threads import SERIAL_BELOW, threading_layer
 
     param, grad = np.zeros((2, SERIAL_BELOW), np.float32)
     AdamW(param, threads=2).step(grad)
@@ -64,7 +64,7 @@ def layers() -> str:
 
 def layer_warning() -> str:
     """The consequence of a layer that only one Python thread may enter."""
-    from ..kernels.threads import threading_layer
+    from ..kernels.cpu.threads import threading_layer
 
     if threading_layer() != "workqueue":
         return ""
@@ -79,8 +79,8 @@ def cache_folder() -> Path | None:
     """The folder of the kernels: the first of Numba's candidates that it can write to."""
     from numba.core.caching import FunctionCache
 
-    from ..kernels import template
-    from ..kernels.cpu import with_file
+    from ..kernels import loops as template
+    from ..kernels.cpu.target import with_file
 
     try:
         return Path(FunctionCache(with_file(template.kernel)).cache_path)
@@ -92,7 +92,7 @@ def kernel_cache() -> str:
     """The folder of the kernel cache, and the reason for it."""
     from numba import config
 
-    from ..kernels import template
+    from ..kernels import loops as template
 
     folder = cache_folder()
     if folder is None:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+from ..engine.launch import kernel_for
+from ..kernels.cpu.threads import SERIAL_BELOW, get_threads
 from ..kernels.formats import Formats
-from ..kernels.threads import SERIAL_BELOW, get_threads
-from ..launch import kernel_for
 from ..memory.checks import address
-from ..memory.table import Table
+from ..memory.launch_table import Table
 from ..rules import Rule
 
 

@@ -16,8 +16,8 @@ import numba
 import fastadam as fa
 
 from .. import __version__
-from ..kernels import threads as policy
-from ..kernels.threads import threading_layer
+from ..kernels.cpu import threads as policy
+from ..kernels.cpu.threads import threading_layer
 
 GB = 1e9
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numba import prange
 
-from ..kernels.threads import SERIAL_BELOW
+from ..kernels.cpu.threads import SERIAL_BELOW
 from ..memory.flat import aligned_zeros
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Contender, Memory
 

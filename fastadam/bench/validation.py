@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.threads import SERIAL_BELOW
+from ..kernels.cpu.threads import SERIAL_BELOW
 from .variants import ADAMW, Variant
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Array, Case, Contender, one_array
 

@@ -72,8 +72,8 @@ def merged(*sources: dict[str, Any]) -> dict[str, Any]:
 
 def add_precision(add: Callable[..., Any], *names: str) -> None:
     """Add options for dtypes and rounding; None if one is not given."""
+    from ..engine.options import ROUNDINGS, STATES
     from ..kernels.formats import FLOAT, PAIRS
-    from ..options import ROUNDINGS, STATES
 
     choices: dict[str, tuple[str, ...]] = {
         "params": tuple(FLOAT),

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..rules import Rule
-from .storage import COLUMNS, Pieces, Storage
-from .template import block_by_block, four_by_four, one_by_one, update_with
+from .loops import block_by_block, four_by_four, one_by_one, update_with
+from .storage.elementwise import COLUMNS, Pieces, Storage
 from .warps import Access, Waiting, by_warps, fits
 
 

@@ -13,12 +13,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .. import forks
 from ..rules import Rule
-from . import mistakes, template
+from ..rules.linker import digest, linked
+from . import forks, loops, mistakes
 from .compose import Stream, record_of, update_of
 from .imports import whole
-from .link import digest, linked
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ forks.register(before=_halt, after_in_parent=_resume, after_in_child=_resume)
 def default_target() -> ModuleType:
     """Compiled code, or plain Python under `NUMBA_DISABLE_JIT=1`."""
     disabled = whole("numba").config.DISABLE_JIT
-    return whole(f"{__package__}.{'python' if disabled else 'cpu'}")
+    return whole(f"{__package__}.{'plain_python' if disabled else 'cpu.target'}")
 
 
 def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = None) -> Kernel:
@@ -105,10 +104,10 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
         "leave": memory.leave,
         "integer": memory.integer,
     }
-    mark = digest(swap, template.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
+    mark = digest(swap, loops.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
     try:
-        run = target.compiled(linked(template.kernel, name, mark, target.jit, swap, **slots))
+        run = target.compiled(linked(loops.kernel, name, mark, target.jit, swap, **slots))
     except Exception as error:
         raise mistakes.in_compiling(rule, compute, error) from error
     fields = record_of(rule, compute)

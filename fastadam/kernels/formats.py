@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from . import codecs
-from .blocks import Int8
-from .storage import Column, Elementwise, Pair, Started, Storage
+from .scalar import float16
+from .storage.elementwise import Column, Elementwise, Pair, Started, Storage
+from .storage.int8 import Int8
 
 ROUND = "round:"  # before the format to which a kernel rounds by chance
 BOOL = Elementwise("bool", "uint8", "uint8")
 TAGS = {"float32": "f32", "float64": "f64", "bfloat16": "bf16", "float16": "f16"}
 NARROW = {
-    "bfloat16": (codecs.bfloat16_to_float32, codecs.float32_to_bfloat16),
-    "float16": (codecs.float16_to_float32, codecs.float32_to_float16),
+    "bfloat16": (float16.bfloat16_to_float32, float16.float32_to_bfloat16),
+    "float16": (float16.float16_to_float32, float16.float32_to_float16),
 }
 COMPENSATION = "compensation"  # the name of what a parameter lacks
 _HIGH = Column("uint16", kept="bfloat16")
@@ -24,25 +24,25 @@ PAIRS = {
         "kahan",
         _HIGH,
         Column("uint16", part=COMPENSATION, kept="bfloat16"),
-        codecs.sum_of_bfloat16,
-        codecs.high_of_sum,
-        codecs.rest_of_sum,
+        float16.sum_of_bfloat16,
+        float16.high_of_sum,
+        float16.rest_of_sum,
     ),
     "split8": Pair(
         "split8",
         _HIGH,
         Column("int8", part=COMPENSATION),
-        codecs.joined8,
-        codecs.high_of_24,
-        codecs.rest8,
+        float16.joined8,
+        float16.high_of_24,
+        float16.rest8,
     ),
     "split16": Pair(
         "split16",
         _HIGH,
         Column("int16", part=COMPENSATION),
-        codecs.joined16,
-        codecs.high_of_32,
-        codecs.rest16,
+        float16.joined16,
+        float16.high_of_32,
+        float16.rest16,
     ),
 }
 

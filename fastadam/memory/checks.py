@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..cuda.array import DeviceArray
 from ..kernels.formats import compute_of
-from .device import DeviceArray
 from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ..cuda.array import DeviceArray, as_array
+from ..cuda.array import zeros as device_zeros
 from . import checks
-from .device import DeviceArray, as_array
-from .device import zeros as device_zeros
-from .snapshot import Container, Snapshot
+from .containers import Container, Snapshot
 from .tree import Tree, filled, indexed, listed, structure_of
 from .tree import leaves as leaves_of
 

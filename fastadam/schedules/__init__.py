@@ -20,8 +20,8 @@ Examples:
     (0.05, 0.1)
 """
 
-from .endless import constant, cosine_restarts, exponential, inverse_time, piecewise, step_decay
-from .finite import cosine, linear, one_cycle, polynomial, wsd
+from .annealing import cosine, linear, one_cycle, polynomial, wsd
+from .decay import constant, cosine_restarts, exponential, inverse_time, piecewise, step_decay
 from .join import join
 from .plateau import Plateau
 

@@ -32,12 +32,12 @@ except ModuleNotFoundError as error:
     raise ImportError('fastadam.torch needs PyTorch: pip install "fastadam[torch]"') from error
 
 from .. import optimizers
-from ..kernels import pool
+from ..kernels.cpu import openmp
 from .optimizer import Optimizer
 
 __all__ = ["Optimizer", *optimizers.__all__]
 
-pool.join(torch._C.__file__)  # its threads
+openmp.join(torch._C.__file__)  # its threads
 
 
 def _made(name: str) -> type[Optimizer]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .. import optimizers
-from ..groups import Values
+from ..engine.param_groups import Values
 from ..optimizer import Optimizer
 from ..validation import parts_of
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..copies import Exchange
+from ..engine.averages import Exchange
 from ..kernels.commit import Operation, write
 from .shards import local
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..kernels.commit import Operation, put, write
-from .fit import Entry
 from .layouts import addresses
+from .state_formats import Entry
 from .tensors import flat
 
 Run = tuple[Any, slice]  # numbers that follow each other in memory, and whose they are

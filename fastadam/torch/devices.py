@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..memory.device import new_turn, number_of_device
+from ..cuda.array import new_turn, number_of_device
 
 Turns = Callable[[], AbstractContextManager[Any]]
 
@@ -26,7 +26,7 @@ def turns_on(tensor: Any) -> Turns:
     """
     if not on_gpu(tensor):
         return nullcontext
-    from ..memory.streams import stream_of_torch
+    from ..cuda.streams import stream_of_torch
 
     device = tensor.device
     with torch.cuda.device(device):

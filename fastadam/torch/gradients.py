@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from ..engine.gradients import Inputs, OtherDtypesError
 from ..kernels.commit import Operation, called
 from ..memory import checks
 from ..memory.checks import SUPPORTED
-from ..memory.inputs import Inputs, OtherDtypesError
 from .layouts import Layouts, addresses
 from .tensors import Place, check_memory, flat, in_numpy, in_order, name_of
 

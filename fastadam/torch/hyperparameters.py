@@ -5,9 +5,9 @@ from itertools import chain
 from operator import is_
 from typing import Any
 
-from ..algorithm import Algorithm
-from ..groups import ReadOnly, Values, checked
-from ..options import NAMES, OWN, Options
+from ..engine.options import NAMES, OWN, Options
+from ..engine.param_groups import ReadOnly, Values, checked
+from ..rules.algorithm import Algorithm
 from ..validation import alike, lasts
 from .arguments import in_words_of_torch, plain
 from .state import dtypes

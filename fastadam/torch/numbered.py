@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ..convert import SCALE
-from ..kernels.blocks import Int8
+from ..engine.convert import SCALE
+from ..kernels.storage.int8 import Int8
 from .shards import local
 
 SAMPLE = 4096  # elements that tell whether it is worth looking at all of them

@@ -10,30 +10,30 @@ from typing import Any, ClassVar
 
 import torch
 
-from .. import forks
-from ..assigned import check_assigned
-from ..budget import Budget
-from ..copies import Exchange
-from ..groups import Values
+from ..engine.assignment import check_assigned
+from ..engine.averages import Exchange
+from ..engine.gradients import OtherDtypesError
+from ..engine.options import NAMES, OWN, Options, reach_of
+from ..engine.param_groups import Values
+from ..engine.step_info import StepInfo
+from ..kernels import forks
+from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
-from ..kernels.threads import get_threads
-from ..memory.inputs import OtherDtypesError
+from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
-from ..options import NAMES, OWN, Options, reach_of
-from ..signature import signature_of
-from ..step_info import StepInfo
+from ..rules.signature import signature_of
 from ..validation import check_known
 from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
 from .budget import budget
+from .checkpoint import open_all, sealed
 from .devices import turns_on
-from .fit import floats_of, master
 from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
-from .loading import open_all, sealed
 from .shards import unwrapped
 from .state import dtypes, without_leftovers
+from .state_formats import floats_of, master
+from .step import Walk
 from .tensors import name_of
-from .walk import Walk
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
 

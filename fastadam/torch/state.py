@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from ..engine.launch import Kept, kept_for
+from ..engine.options import Options
+from ..engine.state import State
 from ..kernels.commit import Operation, updated
 from ..kernels.formats import Formats
-from ..launch import Kept, kept_for
-from ..options import Options
-from ..state import State
-from .fit import Entry, fit, note_order
+from .state_formats import Entry, fit, note_order
 from .tensors import Place, flat, name_of
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..cuda.array import DeviceArray
 from ..kernels.commit import Operation, write
 from ..kernels.formats import compute_of
-from ..kernels.storage import Column
+from ..kernels.storage.elementwise import Column
 from ..memory.checks import SUPPORTED
-from ..memory.device import DeviceArray
 from ..memory.dtypes import named
 from . import devices
 from .shards import block_zeros, inner_names, local, unwrapped

@@ -207,7 +207,7 @@ def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
 
 def _prepare(console: "Console", opt: "Optimizer") -> None:
     """Compile, or load what an earlier run has compiled, with a word about the wait."""
-    from ...launch import warmup
+    from ...engine.launch import warmup
 
     console.print("Preparing the kernel (compiled once, a second or so; then cached) ...", end=" ")
     start = perf_counter()
@@ -304,7 +304,7 @@ def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
 
 def _memory(opt: "Optimizer") -> str:
     """Memory of parameters and optimizer."""
-    from ...budget import shown
+    from ...memory_budget import shown
 
     kept = opt.memory()
     parts = {"parameters": kept.params, "state": kept.state, "compensation": kept.compensation}

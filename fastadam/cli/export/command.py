@@ -122,9 +122,9 @@ def _capability(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, describe, print."""
-    from ...kernels import cuda
+    from ...cuda import target as cuda
     from ...kernels.factory import kernel
-    from ...kernels.stages import staged, streams
+    from ...kernels.transforms import staged, streams
     from .abi import described
 
     asked = {name for names in arguments.options for name in names}
@@ -159,8 +159,8 @@ def _formats(arguments: argparse.Namespace, hyper: dict[str, Any]) -> "Formats":
     Raises:
         TypeError, ValueError: for formats or hyperparameters that do not go together.
     """
-    from ...budget import plan
     from ...kernels.formats import Formats
+    from ...memory_budget import plan
 
     param = arguments.params or "float32"
     plan(
@@ -210,7 +210,7 @@ class _Variant(NamedTuple):
 
 
 def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
-    from ...unbound import named, unbound
+    from ...engine.unbound import named, unbound
 
     cls = named(optimizer)
     made, values = unbound(cls, given)
@@ -233,7 +233,7 @@ def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:
         ImportError: where there is no compiler for it.
         ValueError: if the compiler does not know the compute capability.
     """
-    from ...kernels import cuda
+    from ...cuda import target as cuda
 
     shown = ".".join(map(str, capability))
     try:

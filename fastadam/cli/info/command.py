@@ -73,7 +73,7 @@ def _cores() -> str:
 def _threads() -> str:
     import fastadam
 
-    from ...kernels.threads import SERIAL_BELOW
+    from ...kernels.cpu.threads import SERIAL_BELOW
 
     return f"{fastadam.get_threads()} for a large step, 1 below {SERIAL_BELOW:,} elements"
 

@@ -15,7 +15,7 @@ from ..arguments import (
 from ..tables import terminal
 
 if TYPE_CHECKING:
-    from ...budget import Budget
+    from ...memory_budget import Budget
 
 NEEDS_PLAN = ("optimizer", "params", "grads", "state", "compensation", "rounding", "keywords")
 COUNT = "the number of parameters, as 7e9 or 7000000000"
@@ -58,7 +58,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print the table of a plan, and a sentence that sums it up."""
-    from ...budget import plan
+    from ...memory_budget import plan
 
     try:
         n_params = float(arguments.plan)

@@ -1,0 +1,201 @@
+"""What is read from a saved state: looked at before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine.convert import ORDER, SCALE, code_names, is_order
+from ..engine.param_groups import Values
+from ..kernels.formats import COMPENSATION, PAIRS, Formats
+from ..kernels.storage.int8 import Int8
+from ..memory.checks import SUPPORTED, check_kind
+from ..memory.dtypes import named
+
+if TYPE_CHECKING:
+    from ..optimizer import Optimizer
+
+
+def numeric(array: Any) -> bool:
+    """Whether an array holds numbers; those of ml_dtypes are no kind of NumPy's."""
+    return array.dtype.kind in "fiu" or array.dtype.name in SUPPORTED
+
+
+def matching(
+    opt: Optimizer,
+    saved: Mapping[Any, Any],
+    numbers: Sequence[Any],
+    name: str,
+    optional: bool = False,
+) -> list[Any]:
+    """Saved arrays in the order of the parameters, of whose shapes they are."""
+    if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
+        known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
+    given = [saved.get(number) for number in numbers]
+    arrays = [None if value is None else array_of(value, name) for value in given]
+    for array, param, label in zip(
+        arrays, opt._parameters.arrays, opt._parameters.names, strict=True
+    ):
+        if array is None and not optional:
+            raise ValueError(f"state_dict: {name} lacks {label}")
+        if array is not None and array.shape != param.shape:
+            raise ValueError(
+                f"state_dict: {name} of {label} has shape {array.shape}, expected {param.shape}"
+            )
+        if array is not None and not numeric(array):
+            raise TypeError(f"state_dict: {name} of {label} has dtype {array.dtype}")
+    return arrays
+
+
+def check_numbers(state_dict: Mapping[str, Any]) -> None:
+    """Refuse state that belongs to no parameter, and groups that are none."""
+    numbers = set()
+    for group in state_dict["param_groups"]:
+        if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
+            raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
+        numbers |= {*group["params"]}
+    if strangers := state_dict["state"].keys() - numbers:
+        raise ValueError(
+            f"state_dict: state has the keys {sorted(map(repr, strangers))}, but the groups have "
+            f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
+        )
+    for number, entry in state_dict["state"].items():
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
+
+
+def averages_apart(
+    opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+) -> Mapping[str, Any]:
+    """A state_dict of `fastadam.torch`, which has averages among the state of each parameter, as
+    one of the core; any other as it is."""
+    apart = {"ema", "shadow"} - {name for group in opt._groups for name in group.rule.state}
+    saved = state_dict["state"]
+    if not any(apart & entry.keys() for entry in saved.values()):
+        return state_dict
+    state = {
+        number: {name: value for name, value in entry.items() if name not in apart}
+        for number, entry in saved.items()
+    }
+    result = {**state_dict, "state": state}
+    if any("ema" in entry for entry in saved.values()):
+        pairs = zip(numbers, opt._parameters.arrays, strict=True)
+        result["ema"] = {  # without steps, a parameter is its own average
+            number: saved.get(number, {}).get("ema", param) for number, param in pairs
+        }
+    return result
+
+
+def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
+    """The saved number of each live parameter of a group: by name, or else by order."""
+    numbers = list(saved["params"])
+    if len(numbers) != len(raw["params"]):
+        raise ValueError(
+            f"{where}state_dict has {len(numbers)} parameters, the optimizer {len(raw['params'])}"
+        )
+    names, saved_names = raw.get("param_names"), saved.get("param_names")
+    if not names or not saved_names or len({*names}) < len(names):
+        return numbers
+    if {*names} != {*saved_names}:
+        raise ValueError(
+            f"{where}state_dict has other names: missing {sorted({*names} - {*saved_names})}, "
+            f"unknown {sorted({*saved_names} - {*names})}"
+        )
+    by_name = dict(zip(saved_names, numbers, strict=True))
+    return [by_name[name] for name in names]
+
+
+def array_of(value: Any, name: str = "a value") -> Any:
+    """A saved number, array or tensor as a plain NumPy array; files lose the name of bfloat16.
+
+    Raises:
+        TypeError: for a masked array and the like.
+    """
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy does not know
+        return np.asarray(value.float()).astype(named("bfloat16"))
+    check_kind(value, f"state_dict: {name}")
+    array = np.asarray(value)
+    return array.view(named("bfloat16")) if array.dtype == np.dtype("V2") else array
+
+
+def owners_of(arrays: Iterable[Any]) -> set[int]:
+    """What arrays have their memory from, by identity."""
+    return {id(_owner(array)) for array in arrays if array is not None}
+
+
+def apart(arrays: Sequence[Any], owners: set[int]) -> list[Any]:
+    """Saved arrays, or copies of those in the memory of these owners, which loading writes to."""
+    return [a.copy() if a is not None and id(_owner(a)) in owners else a for a in arrays]
+
+
+def _owner(array: Any) -> Any:
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
+
+
+def entry_of(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
+    """The saved state of a parameter as NumPy arrays."""
+    entry = {name: array_of(value, name) for name, value in saved.items() if value is not None}
+    return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
+
+
+def taken_step(entry: dict[str, Any], label: str) -> int:
+    """Takes the count of steps out of an entry; 0 for a parameter that has taken none."""
+    if not entry:
+        return 0
+    if "step" not in entry:
+        raise ValueError(f"{label} lacks ['step']; it has {list(entry)}")
+    return count_of(entry.pop("step"), label)
+
+
+def count_of(step: Any, label: str) -> int:
+    """A saved count of steps as an int."""
+    step = np.asarray(step)
+    if step.shape != ():
+        raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
+    if step.dtype.kind not in "fiu" or not 0 <= step < 1 << 63 or step % 1:
+        raise ValueError(f"{label}: step={step} is no count")
+    return int(step)
+
+
+def check_entry(
+    entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
+) -> None:
+    """Refuse saved state of a parameter that lacks names, or has arrays of other shapes."""
+    codes = code_names(entry)
+    if missing := (wanted | {name + SCALE for name in codes}) - entry.keys():
+        raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
+    blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
+    numbers: dict[str, tuple[int, ...]] = dict.fromkeys(carried, ())
+    if ORDER in entry:
+        numbers[ORDER] = (param.ndim,)
+    for name, array in entry.items():
+        shape = (numbers | blocks).get(name, param.shape)
+        if array.shape != shape:
+            raise ValueError(f"{label}: {name} has shape {array.shape}, expected {shape}")
+        if not numeric(array):
+            raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
+    if ORDER in entry and not is_order(entry[ORDER].tolist(), param.shape):
+        raise ValueError(f"{label}: {ORDER}={entry[ORDER].tolist()} is no order of its dims")
+
+
+def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -> None:
+    """Refuse the low bits of a parameter that the optimizer would lose or misread.
+
+    Raises:
+        ValueError: naming the option that they were saved with.
+    """
+    if COMPENSATION not in entry:
+        return
+    saved = entry[COMPENSATION].dtype.name
+    rests = {pair.rest.outside: name for name, pair in PAIRS.items()}
+    if rests.get(saved, saved) != formats.compensation:
+        raise ValueError(
+            f"{label} has the compensation of compensation={rests.get(saved, saved)!r}, but the "
+            f"optimizer has compensation={formats.compensation!r} for it; give it the same, or "
+            "continue from the master weights of the saved run"
+        )

@@ -1,0 +1,1 @@
+"""Everything for GPUs: arrays, streams, kernels and steps whose outcome is known later."""

@@ -1,0 +1,318 @@
+"""Arrays on a GPU, seen as NumPy arrays are seen: shape, dtype, address, and simple assignments.
+
+Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as it is, without a
+copy; in Numba's simulator its arrays are.
+"""
+
+from collections.abc import Callable, Sequence
+from ctypes import c_int64
+from functools import cache
+from itertools import accumulate
+from math import prod
+from operator import attrgetter, methodcaller, mul
+from threading import RLock
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from weakref import ref
+
+import numpy as np
+
+from ..memory.dtypes import named
+
+
+def is_device(array: Any) -> bool:
+    """Whether an array lies on a GPU, or in the simulator of one."""
+    return isinstance(array, DeviceArray) or (
+        not isinstance(array, np.ndarray)
+        and (hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"))
+    )
+
+
+class DeviceArray:
+    """Numbers in the memory of a GPU.
+
+    It shares its memory with CuPy, PyTorch, JAX and Numba through `__cuda_array_interface__`;
+    `np.asarray` copies it to the host.
+
+    Attributes:
+        shape, strides, dtype, size, nbytes, itemsize, ndim, flags: as of a NumPy array.
+        address: where it begins.
+        source: the array of another library that it stands for, or None.
+    """
+
+    def __init__(
+        self,
+        address: int,
+        shape: tuple[int, ...],
+        dtype: Any,
+        owner: Any,
+        read_only: bool = False,
+        strides: tuple[int, ...] | None = None,
+        order: Any = None,
+        source: Any = None,
+    ) -> None:
+        self.address, self.shape, self.dtype = address, tuple(shape), np.dtype(dtype)
+        self.ndim, self.itemsize = len(self.shape), self.dtype.itemsize
+        self.size = prod(self.shape)
+        self.nbytes = self.size * self.itemsize
+        self._owner, self._read_only = owner, read_only
+        self._order, self.source = order, source
+        lengths = accumulate(self.shape[:0:-1], mul, initial=self.itemsize)
+        rows = tuple(lengths)[::-1][: self.ndim]
+        self.strides = tuple(strides or rows)
+        self.flags = SimpleNamespace(
+            c_contiguous=self.strides == rows or not self.size,
+            aligned=address % self.itemsize == 0,
+            writeable=not read_only,
+        )
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        with _streams().in_order(self):  # what was queued elsewhere comes before what is announced
+            stream = _streams().work.stream
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, self._read_only),
+            "version": 3,
+            "stream": stream,
+        }
+
+    @property
+    def order(self) -> Any:
+        """What says when work on this memory may go on in another stream."""
+        if self._order is None:
+            self._order = _streams().order_of(self._owner)
+        return self._order
+
+    def _part(self, address: int, shape: tuple[int, ...], dtype: Any) -> "DeviceArray":
+        """An array in the same memory."""
+        return DeviceArray(address, shape, dtype, self._owner, self._read_only, order=self.order)
+
+    def reshape(self, *shape: Any) -> "DeviceArray":
+        """The same numbers in another shape; -1 stands for all."""
+        wanted = np.broadcast_to(0, self.shape).reshape(*shape).shape
+        return self._part(self.address, wanted, self.dtype)
+
+    def view(self, dtype: Any) -> "DeviceArray":
+        """The same memory as numbers of another dtype, in one dimension."""
+        size = self.nbytes // np.dtype(dtype).itemsize
+        return self._part(self.address, (size,), dtype)
+
+    def __getitem__(self, part: slice) -> "DeviceArray":
+        """A run of a one-dimensional array.
+
+        Raises:
+            IndexError: for anything else.
+        """
+        if self.ndim != 1 or not isinstance(part, slice) or part.step not in (None, 1):
+            raise IndexError(f"a DeviceArray has runs only, not [{part!r}]; take np.asarray(a)")
+        start, stop, _ = part.indices(self.size)
+        stop = max(start, stop)
+        address = self.address + start * self.itemsize
+        return self._part(address, (stop - start,), self.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __setitem__(self, part: Any, value: Any) -> None:
+        """Write an array of the same shape, or one number to all elements."""
+        target = self if part is ... else self[part]
+        if not target.size:
+            return
+        if is_device(value):
+            source = as_array(value)
+            if (source.dtype, source.shape) != (target.dtype, target.shape):
+                raise ValueError(
+                    f"an array of {source.dtype} and shape {source.shape} does not fit into one of "
+                    f"{target.dtype} and shape {target.shape}"
+                )
+            if not source.flags.c_contiguous:
+                raise ValueError(f"an array with strides {source.strides} is not C-contiguous")
+            with _streams().in_order(target, source):
+                _memory().copy(target, source)
+            return
+        values = np.asarray(value, self.dtype)
+        with _streams().in_order(target):
+            if not values.ndim and not any(values.tobytes()):
+                _memory().clear(target)
+            else:
+                _memory().write(target, np.broadcast_to(values, target.shape))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = np.empty(0, self.dtype)
+        if self.size:
+            with _streams().in_order(self):
+                array = _memory().read(self)
+        return array.reshape(self.shape).astype(dtype or self.dtype, copy=False)
+
+    def fill(self, value: float) -> None:
+        self[...] = value
+
+    def copy(self) -> "DeviceArray":
+        """The same numbers in other memory of the device."""
+        copied = zeros(self.size, self.dtype).reshape(self.shape)
+        copied[...] = self
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> "DeviceArray":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return _from_host, (np.asarray(self),)
+
+    def astype(self, dtype: Any) -> Any:
+        """The numbers as another dtype, on the host."""
+        return np.asarray(self).astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"DeviceArray({np.asarray(self)!r})"
+
+
+def as_array(array: Any) -> Any:
+    """An array as fastadam sees it: those of a device as DeviceArray, all others as they are."""
+    if isinstance(array, np.ndarray | DeviceArray) or not is_device(array):
+        return array
+    if not hasattr(array, "__cuda_array_interface__"):  # the simulator's
+        host = array._ary
+        place = host.__array_interface__["data"]
+        strides, shape, dtype = host.strides, host.shape, host.dtype
+    else:
+        interface = array.__cuda_array_interface__
+        place, dtype = interface["data"], _dtype(interface["typestr"])
+        shape, strides = interface["shape"], interface.get("strides")
+    address, read_only = place
+    return DeviceArray(address, shape, dtype, array, read_only, strides, source=array)
+
+
+def place_of(array: Any) -> int:
+    """Where an array of a device begins now; faster than `as_array`."""
+    kind: Any = type(array)
+    return int(_reader(kind)(array))
+
+
+def places_of(arrays: Sequence[Any]) -> list[int]:
+    """Where arrays of a device begin now."""
+    kinds: Any = {*map(type, arrays)}
+    return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    if issubclass(kind, DeviceArray):
+        return attrgetter("address")
+    if hasattr(kind, "data_ptr"):  # PyTorch's
+        return methodcaller("data_ptr")
+    if kind.__module__.startswith("cupy"):
+        return attrgetter("data.ptr")
+    if hasattr(kind, "device_ctypes_pointer"):  # Numba's
+        return attrgetter("device_ctypes_pointer.value")
+    if not hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "__cuda_ndarray__"):
+        return lambda array: array._ary.__array_interface__["data"][0]
+    return lambda array: array.__cuda_array_interface__["data"][0]
+
+
+def _dtype(code: str) -> Any:
+    """The dtype of a code of the interface; bfloat16, which has none of its own, is two bytes."""
+    return named("bfloat16") if code.endswith("V2") else np.dtype(code)
+
+
+def _from_host(values: Any) -> DeviceArray:
+    """A copy of a host array on the device."""
+    array = zeros(values.size, values.dtype).reshape(values.shape)
+    array[...] = values
+    return array
+
+
+class Late:
+    """Numbers of a device that are fetched when somebody asks, or before their place is needed."""
+
+    PLACES = 256
+
+    def __init__(self) -> None:
+        self._places = zeros(self.PLACES, np.float64)
+        self._asked: list[Any] = [lambda: None] * self.PLACES
+        self._next = 0
+
+    def put(self, number: DeviceArray, meaning: Callable[[float], float]) -> Callable[[], float]:
+        """Keep a number; what is returned gives its meaning, again and again."""
+        at, self._next = self._next, (self._next + 1) % self.PLACES
+        if (last := self._asked[at]()) is not None:
+            last()
+        place = self._places[at : at + 1]
+        place[...] = number
+        ask = cache(lambda: meaning(float(np.asarray(place)[0])))
+        self._asked[at] = ref(ask)
+        return ask
+
+
+def zeros(size: int, dtype: Any) -> DeviceArray:
+    """A one-dimensional device array of zeros, aligned to 256 bytes.
+
+    Made in the turn of an optimizer, it is part of that optimizer's memory.
+    """
+    dtype, turn = np.dtype(dtype), _streams().work.turn
+    address, owner = _memory().allocate(max(1, size * dtype.itemsize))
+    return DeviceArray(
+        address, (size,), dtype, owner, order=turn.order if turn else _streams().Order()
+    )
+
+
+def ring(nbytes: int) -> Any:
+    """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
+    return _memory().Ring(nbytes)
+
+
+def integers(memory: Any, count: int) -> Any:
+    """Pinned memory as integers, which are there for as long as somebody looks."""
+    numbers: Any = (c_int64 * count).from_address(memory.address)
+    numbers.memory = memory
+    return np.frombuffer(numbers, np.int64)
+
+
+def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Any:
+    """The lock of what works on arrays that lie where this one does.
+
+    Args:
+        params: returns those that say in which stream.
+        owner: the optimizer whose lock it is.
+    """
+    if not is_device(array):
+        return RLock()  # hyper() may ask its own optimizer
+    turn = _streams().Turn(params)
+    if owner:
+        from .graph_capture import Captures
+
+        turn.captured = Captures(owner)
+    return turn
+
+
+def new_turn() -> Any:
+    """A lock for work on a device in a stream that is given to it each time."""
+    return _streams().Turn(list)
+
+
+def number_of_device() -> int:
+    """Which device the calling thread works on.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    return int(_memory().number())
+
+
+def refuse(stream: Any) -> NoReturn:
+    """Where there is no device."""
+    raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")
+
+
+def _memory() -> Any:
+    from . import transfer
+
+    return transfer
+
+
+def _streams() -> Any:
+    from . import streams
+
+    return streams

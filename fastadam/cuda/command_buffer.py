@@ -1,0 +1,144 @@
+"""What the gate of a device is told of a step, and where it writes what came of it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.grad_norm import Norm
+from ..engine.launch import Launch
+from ..engine.options import flag_of
+from .array import as_array, integers, is_device, ring, zeros
+from .launch_table import DeviceTable
+from .pending_steps import MOST
+
+
+class Flag(NamedTuple):
+    """What says that gradients are of no use.
+
+    Attributes:
+        address: where it is on the device, 0 if it is not there.
+        kind: of number it is, as the gate knows them.
+        forced: whether the host knows it to be up.
+    """
+
+    address: int
+    kind: int
+    forced: bool
+
+
+def flag_for(found_inf: Any) -> Flag:
+    """The flag that a step was given.
+
+    Raises:
+        TypeError, ValueError: if it is none.
+    """
+    from .context import work
+    from .prologue_kernel import KINDS
+    from .streams import orders_of
+
+    if not is_device(found_inf):
+        return Flag(0, 0, flag_of(found_inf))
+    array = as_array(found_inf)
+    if array.size != 1 or array.dtype.name not in KINDS:
+        raise TypeError(
+            f"step(): found_inf is an array of {array.dtype} and shape {array.shape}; give one "
+            "number"
+        )
+    work.turn.join(orders_of([found_inf]))
+    return Flag(array.address, KINDS[array.dtype.name], False)
+
+
+def page_of(launches: Sequence[Launch]) -> Any:
+    """The constants that these have at the moment, as the gate hands them out."""
+    return np.concatenate([_table(launch).head for launch in launches])
+
+
+class Program:
+    """The memory of the prologue kernel: constants for every possible count in, outcomes out.
+
+    Args:
+        updates: the launches of a step that counts.
+        clearing: those of a step that is skipped.
+        norm: what the gate looks at, if any is taken.
+        judged: whether a step is skipped for a norm that is not finite.
+        pages: how many of them there are.
+        count: where the device counts steps.
+
+    Attributes:
+        pages: on the host, the constants of the updates for each count that is possible.
+        outcomes: a row for each of the last `MOST` steps, for the device to write.
+    """
+
+    def __init__(
+        self,
+        updates: Sequence[Launch],
+        clearing: Sequence[Launch],
+        norm: Norm | None,
+        judged: bool,
+        pages: int,
+        count: Any,
+    ) -> None:
+        from . import prologue_kernel as prologue
+        from .context import driver
+
+        self._tables = [_table(launch) for launch in (*updates, *clearing)]
+        tasks, runs = zip(*(table.gated() for table in self._tables), strict=True)
+        entries = [
+            (
+                task.address,
+                len(table.chunks),
+                number >= len(updates),
+                table.home,
+                len(table.head) if number < len(updates) else 0,
+            )
+            for number, (table, task) in enumerate(zip(self._tables, tasks, strict=True))
+        ]
+        words = sum(entry[-1] for entry in entries)
+        fixed = prologue.HEADER + sum(map(len, entries))
+        self._words = np.zeros(fixed + pages * words, np.int64)
+        self._words[prologue.JUDGED], self._words[prologue.COUNT] = (
+            judged,
+            count.address,
+        )
+        self._words[prologue.ENTRIES] = len(entries)
+        self._words[prologue.HEADER : fixed] = np.ravel(entries)
+        self.pages = self._words[fixed:].reshape(pages, words)
+        self._there = zeros(self._words.size, np.int64)
+        self._ring = ring(self._words.nbytes)
+        self._pinned = driver.pinned(8 * prologue.OUTCOME_WORDS * MOST)
+        self.outcomes = integers(self._pinned, MOST * prologue.OUTCOME_WORDS).reshape(MOST, -1)
+        self._runs = [prologue.launcher(self._there.address), *runs]
+        self._norm, self._place = norm, 0
+        self._kept = tasks, count  # the device knows their addresses only
+
+    def run(self, base: int, pages: int, certain: bool, flag: Flag) -> int:
+        """Launch the gate, and behind it what it opens; the number of the outcome.
+
+        Args:
+            base: the count that the first page is for.
+            pages: how many of them may be the right one.
+            certain: whether the host knows that the first one is; else the device looks.
+            flag: as the step was given it.
+        """
+        from . import prologue_kernel as prologue
+
+        place, self._place = self._place, (self._place + 1) % MOST
+        words, norm = self._words, self._norm
+        words[prologue.KNOWN] = base if certain else -1
+        words[prologue.BASE], words[prologue.LAST_PAGE] = base, pages - 1
+        words[prologue.FLAG], words[prologue.KIND], words[prologue.FORCED] = flag
+        words[prologue.TOTAL] = norm.total.address if norm and not flag.forced else 0
+        words[prologue.OUTCOME] = self.outcomes[place].ctypes.data
+        unused = self.pages[pages:].nbytes
+        self._ring.send(self._there.address, words.ctypes.data, words.nbytes - unused)
+        for table in self._tables:
+            table.send_rows()
+        for run in self._runs:
+            run()
+        return place
+
+
+def _table(launch: Launch) -> DeviceTable:
+    assert isinstance(launch.table, DeviceTable)
+    return launch.table

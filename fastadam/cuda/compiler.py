@@ -1,0 +1,174 @@
+"""The compiler for CUDA: one way from a function to PTX, for a device and without one.
+
+Every operation is to round once, as on the CPU. What the compiler was told is compared with what it
+did, before anything is loaded: PTX in which nothing may be contracted, and no link-time optimizer
+behind it, which would contract it all the same.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+
+from .code_cache import Code
+from .context import SIMULATED
+
+# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
+OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
+TRIED = "0.30.4"  # the version of numba-cuda
+_INEXACT = re.compile(r"\bfma\.|\bmad\.f|\b(?:add|sub|mul|div|sqrt)\.f(?:32|64)\b|\.approx|\.ftz")
+
+if not SIMULATED:
+    from numba.cuda import codegen, dispatcher
+    from numba.cuda.cudadrv import nvvm
+
+
+def declared(function: Any, **options: Any) -> Any:
+    """A function to be compiled. (Given after a call with keywords alone, it would lose some.)"""
+    with _together():
+        return cuda.jit(function, **OPTIONS, **options)
+
+
+def assembled(function: Any) -> Any:
+    """A kernel of one integer, compiled as it is written.
+
+    Raises:
+        RuntimeError: if the compiler did something else.
+    """
+    made, used = _made(function)
+    if wrong := [*_contractions(made, used)]:
+        raise RuntimeError(
+            f"numba-cuda {_version('numba-cuda')} compiled a kernel with {', '.join(wrong)}: its "
+            "results would not have the bits of the CPU's; install numba-cuda=="
+            f"{TRIED}, which this release was tried with"
+        )
+    return made
+
+
+def _made(function: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """A compiled kernel, and the options with which its pieces were compiled."""
+    used: list[dict[str, Any]] = []
+    with _together(), _as_written(used):
+        return dispatcher._Kernel(function.py_func, (types.int64,), **function.targetoptions), used
+
+
+def _contractions(made: Any, used: list[dict[str, Any]]) -> Iterator[str]:
+    """What would join a product and a sum, or approximate."""
+    library = made._codelibrary
+    if getattr(library, "_lto", False):
+        yield "lto=True"
+    if not used:
+        yield "options that nobody saw"
+    for options in used:
+        if options.get("fma") is not False:
+            yield f"fma={options.get('fma')}"
+        if options.get("fastmath"):
+            yield "fastmath=True"
+        if "gen_lto" in options or "gen-lto" in options:
+            yield "LTO-IR in place of PTX"
+    yield from sorted({f"{found} in its PTX" for found in _INEXACT.findall(library.get_asm_str())})
+
+
+def ptx(function: Any, capability: tuple[int, int]) -> str:
+    """The text of a kernel for a compute capability; no device is needed."""
+    return str(_library(function, capability).get_asm_str(capability))
+
+
+def binary(function: Any, capability: tuple[int, int]) -> bytes:
+    """The machine code that a device of a compute capability would load; no device is needed, but
+    NVIDIA's linker (`nvidia-nvjitlink`)."""
+    return _linked(_library(function, capability), capability).binary
+
+
+def code_of(function: Any) -> Code:
+    """The machine code of a kernel for the device at hand."""
+    return _linked(assembled(function)._codelibrary, None)
+
+
+def _linked(library: Any, capability: tuple[int, int] | None) -> Code:
+    linked = library.get_cubin(capability)
+    return Code(library._entry_name, bytes(getattr(linked, "code", linked)))
+
+
+@lru_cache(maxsize=1)
+def _library(function: Any, capability: tuple[int, int]) -> Any:
+    """A kernel as text and as machine code, each made when it is asked for."""
+    with _without_device(capability):
+        return assembled(function)._codelibrary
+
+
+@contextmanager
+def _as_written(used: list[dict[str, Any]]) -> Iterator[None]:
+    """Let every operation round once, as on the CPU: the compiler of CUDA would join a product and
+    a sum, and Numba has no switch for it. The options of each compilation are noted."""
+    with dispatcher.global_compiler_lock:
+        compile_ir = nvvm.compile_ir
+
+        def compile_exactly(text: Any, **options: Any) -> Any:
+            used.append({"fma": False, **options})
+            return compile_ir(text, **used[-1])
+
+        nvvm.compile_ir = compile_exactly
+        try:
+            yield
+        finally:
+            nvvm.compile_ir = compile_ir
+
+
+@contextmanager
+def _without_device(capability: tuple[int, int]) -> Iterator[None]:
+    """Tell the compiler a capability; by itself it would ask a device."""
+    device, library = dispatcher.get_current_device, codegen.CUDACodeLibrary
+    asked = library._ensure_cc
+    dispatcher.get_current_device = lambda: _Device(capability)
+    library._ensure_cc = lambda self, cc: cc or capability
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device, library._ensure_cc = device, asked
+
+
+class _Device:
+    def __init__(self, capability: tuple[int, int]) -> None:
+        self.compute_capability = capability
+
+
+def missing() -> str:
+    """Why nothing can be compiled here, or an empty string."""
+    try:
+        with _together():
+            cuda.compile_ptx(lambda: None, (), cc=(9, 0))
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Say it where Numba's CUDA and NumPy do not go together.
+
+    Raises:
+        ImportError: naming both.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if error.obj is not np:
+            raise
+        raise ImportError(
+            f"numba-cuda {_version('numba-cuda')} uses numpy.{error.name}, which NumPy "
+            f'{np.__version__} does not have; run: pip install "numpy<2.5"'
+        ) from error
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # numba.cuda as a part of Numba
+        return "of Numba"

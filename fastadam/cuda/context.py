@@ -1,0 +1,30 @@
+"""Where work for a device goes: its driver, and the stream of the moment, for each thread."""
+
+from threading import local
+from typing import Any
+
+from numba import config
+
+from .driver import LEGACY, Driver
+from .simulator import Simulated
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+driver: Any = Simulated() if SIMULATED else Driver()
+
+
+class Work(local):
+    """What a thread is at.
+
+    Attributes:
+        stream: where kernels and copies are queued.
+        aside: where numbers of the host are written instead, and waited for, while `stream` is
+            being captured.
+        turn: whoever chose the stream, or None.
+    """
+
+    stream: int = LEGACY
+    aside: int | None = None
+    turn: Any = None
+
+
+work = Work()

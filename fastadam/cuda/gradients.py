@@ -1,0 +1,27 @@
+"""What a step on a device only reads: other libraries work on it in streams, and may move it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..engine.gradients import Inputs
+from .array import places_of
+from .context import work
+from .streams import orders_of
+
+
+class DeviceInputs(Inputs):
+    """Arrays of a step on a device.
+
+    A step waits for the streams in which they are made. That they are those of the last step does
+    not say that they are where they were: PyTorch lets a tensor take other memory.
+    """
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        work.turn.join(orders_of(arrays))
+        return super().same(arrays) and places_of(arrays) == self.addresses
+
+    def look(self, arrays: Sequence[Any]) -> None:
+        work.turn.join(orders_of(arrays))
+        if self._optional:
+            work.turn.captured.check_active([array is not None for array in arrays])
+        super().look(arrays)

@@ -1,0 +1,117 @@
+"""The table of a kernel on a device: a copy there, renewed where the host's has changed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.factory import Kernel
+from ..kernels.storage.elementwise import WHOLE
+from ..memory.launch_table import Table
+from . import array as device
+
+BLOCKS = 1 << 16  # of a grid, at most
+WORD = 8  # bytes
+
+
+def chunk_length(elements: int) -> int:
+    """Some thousand chunks, as many blocks as a large GPU runs at a time and more, where there are
+    elements enough; one group of neighbours for each thread at least, in whole blocks."""
+    return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
+
+
+class DeviceTable(Table):
+    """Rows, records and numbers in the memory of a device.
+
+    All of them lie in one page, of which a copy on the host is written to. A launch sends what has
+    changed, through pinned memory: first what may change in every step.
+
+    Attributes:
+        head: the part of the page, on the host, with records and numbers.
+    """
+
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
+        super().__init__(kernel, sizes, records)
+        columns = [column for stream in kernel.streams for column in stream.storage.stored]
+        singles = [column for column in columns if column.per == WHOLE]
+        self._free = -(-len(self.records) // WORD)  # the first word that numbers may take
+        head = self._free + len(singles) * len(sizes)
+        self._host = np.zeros(head + self.rows.size, np.int64)
+        self.head, rows = self._host[:head], self._host[head:]
+        self.rows = rows.reshape(self.rows.shape)
+        self._write_records_into(self.head.data.cast("B"))
+        self._page = device.zeros(len(self._host), np.int64)
+        self._chunks = device.zeros(max(1, self.chunks.size), np.int64)
+        self._chunks[: self.chunks.size] = self.chunks.reshape(-1)
+        self._task = self._task_of(len(self.chunks))
+        self._ring = device.ring(self._host.nbytes)
+        self._sent = (b"", b"")
+        self.small, self.serial = True, self.runner(None)
+
+    def length_of_chunks(self, elements: int) -> int:
+        """At least a block of elements for each warp."""
+        target, blocks = self.kernel.target, (s.storage.block for s in self.kernel.streams)
+        least, warps = min(blocks), target.THREADS // target.WARP
+        return max(chunk_length(elements), least * warps if least < WHOLE else 0)
+
+    def _task_of(self, chunks: int) -> device.DeviceArray:
+        """What the kernel is told when it is to do so many chunks."""
+        task, page = device.zeros(5, np.int64), self._page.address
+        task[...] = [page + self.head.nbytes, self._chunks.address, page, 0, chunks]
+        return task
+
+    def room(self, dtype: str, count: int) -> tuple[Any, Any]:
+        """A number for each parameter, which the host writes, and where kernels find them."""
+        first, self._free = self._free, self._free + count
+        numbers = self.head[first : self._free].view(dtype)[:count]
+        return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
+
+    def runner(self, limit: int | None) -> Callable[[], None]:
+        """What launches the kernel over all chunks, in the stream of the moment."""
+        grid = min(len(self.chunks), BLOCKS)
+        if not grid:
+            return lambda: None
+        start = self.kernel.target.launcher(self.kernel.run, grid, self._task.address)
+
+        def run() -> None:
+            self.send()
+            start()
+
+        return run
+
+    def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
+        """A task that does nothing until a gate opens it, and what launches the kernel with it.
+
+        The gate says what the head is.
+        """
+        task = self._task_of(0)
+        if not self.chunks.size:
+            return task, lambda: None
+        grid = min(len(self.chunks), BLOCKS)
+        start = self.kernel.target.launcher(self.kernel.run, grid, task.address)
+
+        def run() -> None:
+            self._sent = b"", self._sent[1]
+            start()
+
+        return task, run
+
+    def send_rows(self) -> None:
+        """Renew what a gate does not."""
+        rows = self.rows.tobytes()
+        if rows != self._sent[1]:
+            self.send()
+
+    @property
+    def home(self) -> int:
+        """Where the head is on the device."""
+        return self._page.address
+
+    def send(self) -> None:
+        """Renew what the device has."""
+        now, sent = (self.head.tobytes(), self.rows.tobytes()), self._sent
+        if now[1] != sent[1]:
+            self._ring.send(self._page.address, self._host.ctypes.data, self._host.nbytes)
+        elif now[0] != sent[0]:
+            self._ring.send(self._page.address, self._host.ctypes.data, self.head.nbytes)
+        self._sent = now

@@ -1,0 +1,135 @@
+"""What steps came to of which a device says whether they count, once it has said so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from ..engine.state import Carried, State
+from ..engine.step_info import StepInfo, late_info
+from ..kernels.commit import commit, put
+
+MOST = 8  # steps that may be under way with nobody knowing whether they count
+
+
+class Outcome:
+    """What a step came to, once the device has said so.
+
+    Args:
+        words: where the device writes it.
+        event: what it reaches then.
+        base: how many steps had counted for certain when the step was taken.
+        carried: what cohorts carry if it counts, for each count that was possible.
+        rates: the learning rates, likewise.
+        norm_scale: what the norm is to be multiplied by, None without any.
+    """
+
+    known: StepInfo | None = None
+
+    def __init__(
+        self,
+        pending: Pending,
+        words: Any,
+        event: Any,
+        base: int,
+        carried: Sequence[Sequence[Carried]],
+        rates: Sequence[float | None],
+        norm_scale: float | None,
+    ) -> None:
+        self._pending, self._words, self.event = pending, words, event
+        self.base, self.carried = base, carried
+        self._rates, self._norm_scale = rates, norm_scale
+
+    def field(self, number: int) -> Any:
+        """A field of its StepInfo, waited for."""
+        self._pending.settle(self)
+        assert self.known
+        return self.known[number]
+
+    def conclude(self, state: State) -> None:
+        """Take over what the device has written."""
+        count, skipped, useless = self._words[:3].tolist()
+        place = count - self.base - (not skipped)
+        norm = _norm(self._words, useless, self._norm_scale)
+        if not skipped:
+            grouping = state.grouping._replace(carried=self.carried[place])
+            commit(put(state, count=count, grouping=grouping))
+        self.known = StepInfo(count, self._rates[place], norm, bool(skipped), not skipped)
+
+
+class Replayed:
+    """What a captured step came to when it was last replayed."""
+
+    def __init__(
+        self, driver: Any, words: Any, count: int, rate: float | None, norm_scale: float | None
+    ) -> None:
+        self._driver, self._words, self._count = driver, words, count
+        self._rate, self._norm_scale = rate, norm_scale
+
+    def field(self, number: int) -> Any:
+        """A field of its StepInfo, waited for each time."""
+        self._driver.finish_all()
+        count, skipped, useless = self._words[:3].tolist()
+        if count < 0:
+            return StepInfo(self._count, self._rate, None, False, False)[number]
+        norm = _norm(self._words, useless, self._norm_scale)
+        return StepInfo(count, self._rate, norm, bool(skipped), not skipped)[number]
+
+
+def info_of(outcome: Outcome | Replayed) -> StepInfo:
+    """A StepInfo that waits when it is looked at."""
+    return late_info(partial(outcome.field, number) for number in range(5))
+
+
+def _norm(words: Any, useless: int, scale: float | None) -> float | None:
+    if scale is None or useless:
+        return None
+    return math.sqrt(words[3:].view(np.float64)[0]) * scale
+
+
+class Pending:
+    """The steps of which the host does not know yet whether they count, in order."""
+
+    def __init__(self, state: State) -> None:
+        from .context import driver
+
+        self._state, self._driver = state, driver
+        self._outcomes: list[Outcome] = []
+        self.lock = RLock()
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def add(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+
+    def look(self) -> None:
+        """Conclude what the device is done with."""
+        with self.lock:
+            while self._outcomes and self._driver.reached(self._outcomes[0].event):
+                self._outcomes.pop(0).conclude(self._state)
+
+    def settle(self, last: Outcome | None = None) -> None:
+        """Wait for a step and those before it; for all of them without one."""
+        with self.lock:
+            self._driver.bind()
+            while self._outcomes and (last is None or last.known is None):
+                self._driver.reach(self._outcomes[0].event)
+                self._outcomes.pop(0).conclude(self._state)
+
+    def make_room(self) -> None:
+        """Wait until another step may be under way."""
+        while len(self._outcomes) >= MOST:
+            self.settle(self._outcomes[0])
+
+    def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
+        """Whether the steps under way leave behind what is assumed now, for each count."""
+        if not self._outcomes:
+            return True
+        last = self._outcomes[-1]
+        return list(last.carried[base - last.base :]) == list(carried[: len(self._outcomes)])

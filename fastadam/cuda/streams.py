@@ -1,0 +1,336 @@
+"""In which stream of a device a step goes, and what it waits for."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from .array import places_of
+from .context import driver, work
+from .driver import LEGACY, PER_THREAD
+
+
+def handle_of(stream: Any) -> int:
+    """The handle of a stream, of whatever library.
+
+    Args:
+        stream: a handle, or an object of CuPy, Numba, PyTorch, or with `__cuda_stream__`.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    for name in ("cuda_stream", "ptr", "__cuda_stream__", "handle"):
+        found = getattr(stream, name, None)
+        if found is not None:
+            break
+    else:
+        found = stream
+    if callable(found):
+        found = found()
+    if isinstance(found, tuple):  # a version, then the handle
+        found = found[-1]
+    found = getattr(found, "value", found) or 0
+    try:
+        if isinstance(found, bool | str | bytes | float):
+            raise TypeError
+        handle = int(found)
+    except (TypeError, ValueError):
+        handle = -1
+    if handle < 0:
+        raise TypeError(
+            f"stream={stream!r} is not a stream; give a handle, or a stream of CuPy, Numba or "
+            "PyTorch"
+        )
+    return handle or LEGACY
+
+
+class Order:
+    """Memory of fastadam's own, and the stream in which it was last worked on.
+
+    Who works on it in another stream lets that wait first. Once a graph works on it, which nobody
+    is told of, the host waits for everything.
+    """
+
+    def __init__(self) -> None:
+        self._stream, self._replayed = LEGACY, False
+        self._event: Any = None
+
+    def capture(self) -> None:
+        """A graph will work on it: what was queued so far has to be done."""
+        if self._stream == LEGACY:
+            self._event = driver.event()
+            driver.record(self._event, LEGACY)
+        driver.reach(self._event)
+        self._replayed = True
+
+    def ask(self) -> None:
+        """It announces no stream."""
+
+    def enter(self, stream: int, other: None = None) -> None:
+        """Work goes on in a stream."""
+        if self._replayed:
+            driver.finish_all()
+            return
+        if stream == self._stream != PER_THREAD:
+            return
+        if self._stream == LEGACY:
+            _let_wait(stream, LEGACY)
+        else:
+            driver.follow(stream, self._event)
+
+    def leave(self, stream: int, other: None = None) -> None:
+        """Work was queued in a stream, which may be gone when somebody asks."""
+        if self._replayed:
+            driver.finish(stream)
+        self._stream = stream
+        if stream != LEGACY:
+            self._event = self._event or driver.event()
+            driver.record(self._event, stream)
+
+
+class Foreign:
+    """Memory of another library, which says in which stream it works on it.
+
+    Args:
+        ask: returns that stream, or None where there is nothing to wait for.
+    """
+
+    def __init__(self, ask: Callable[[], int | None]) -> None:
+        self.ask = ask
+
+    def capture(self) -> None:
+        if self.ask() not in (None, work.stream):
+            raise RuntimeError(
+                f"a step is captured in the stream {work.stream}, but its arrays announce the "
+                f"stream {self.ask()}; make the captured stream the current one"
+            )
+
+    @staticmethod
+    def enter(stream: int, other: int | None) -> None:
+        """Work goes on in a stream; `other` is the one that was announced."""
+        if other is not None and other != stream:
+            _let_wait(stream, other)
+
+    @staticmethod
+    def leave(stream: int, other: int | None) -> None:
+        if other is not None and other != stream:
+            _let_wait(other, stream)
+
+
+def _let_wait(stream: int, other: int) -> None:
+    """Let a stream wait for what is queued in another."""
+    event = driver.event()
+    driver.record(event, other)
+    driver.follow(stream, event)
+
+
+NEVER = Foreign(lambda: None)  # there is nothing to wait for
+
+
+def stream_of_torch(device: int | None = None) -> int:
+    """The handle of PyTorch's current stream; an object for it would take longer than a step."""
+    torch = sys.modules["torch"]
+    raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+    if raw is None:
+        return torch.cuda.current_stream(device).cuda_stream or LEGACY
+    return raw(torch._C._cuda_getDevice() if device is None else device) or LEGACY
+
+
+@cache
+def _order_of_kind(kind: Any) -> Foreign | None:
+    """That of all arrays of a class, if it is one for all: the current stream of the thread.
+
+    CuPy announces it with each array. PyTorch does not; it is what its users go by.
+    """
+    names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
+    if ("torch", "Tensor") in names:
+        return Foreign(stream_of_torch)
+    if ("cupy", "ndarray") in names:
+        return Foreign(lambda: sys.modules["cupy"].cuda.get_current_stream().ptr or LEGACY)
+    return None
+
+
+def order_of(array: Any) -> Any:
+    """When what is queued for an array may go on: its Order, or a Foreign."""
+    kind: Any = type(array)
+    known = getattr(array, "order", None) or _order_of_kind(kind)
+    if known is not None:
+        return known
+    if not getattr(array, "stream", 1) or not hasattr(array, "__cuda_array_interface__"):
+        return NEVER  # one of Numba, or of its simulator
+    return Foreign(lambda: _announced(array))
+
+
+def _announced(array: Any) -> int | None:
+    stream = array.__cuda_array_interface__.get("stream")
+    return None if stream is None else int(stream) or LEGACY
+
+
+def orders_of(arrays: Sequence[Any]) -> dict[Any, None]:
+    """Those of several arrays, or None, each once."""
+    orders: dict[Any, None] = {}
+    for kind in dict.fromkeys(map(type, arrays)):
+        if shared := _order_of_kind(kind):
+            orders[shared] = None
+        elif kind is not type(None):
+            orders |= {order_of(array): None for array in arrays if type(array) is kind}
+    return orders
+
+
+@contextmanager
+def in_order(*arrays: Any) -> Iterator[None]:
+    """Work on arrays of a device: in the stream of the turn that is on, or the default stream."""
+    orders = orders_of(arrays)
+    if work.turn is not None:
+        work.turn.join(orders)
+        yield
+        return
+    driver.bind()
+    asked = {order: order.ask() for order in orders}
+    for order, other in asked.items():
+        order.enter(LEGACY, other)
+    yield
+    for order, other in asked.items():
+        order.leave(LEGACY, other)
+
+
+class Turn:
+    """What holds the lock of an optimizer on a device, and queues all its work in one stream.
+
+    The stream is the one it is given; else the one that the parameters announce, or else the
+    gradients; else the default stream.
+
+    Args:
+        params: returns the parameters.
+
+    Attributes:
+        order: that of the optimizer's own memory.
+        captures: whether the stream is being captured for a graph.
+        captured: what the optimizer knows of steps that graphs replay, if it is one.
+    """
+
+    captures = False
+
+    def __init__(self, params: Callable[[], Sequence[Any]]) -> None:
+        self.order, self._lock, self._params = Order(), Lock(), params
+        self.captured: Any = None
+        self._joined: dict[Any, int | None] = {}  # with the streams that they announced
+        self._known: tuple[Any, ...] = ((), {}, (), [])
+        self._chosen = False
+        self._before: tuple[int, Any] = (LEGACY, None)
+
+    def __enter__(self) -> None:
+        self._begin(None)
+
+    def __exit__(self, *error: Any) -> None:
+        self._end()
+
+    @contextmanager
+    def on(self, stream: Any) -> Iterator[None]:
+        """The same in a given stream."""
+        self._begin(handle_of(stream))
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _begin(self, stream: int | None) -> None:
+        self._lock.acquire()
+        self._before, self._joined = (work.stream, work.turn), {}
+        try:
+            driver.bind()
+            orders = self._orders()
+            asked = {order: order.ask() for order in orders}
+            stream = stream or _first(asked)
+            self._chosen = stream is not None
+            work.stream, work.turn = stream or LEGACY, self
+            if work.stream == LEGACY:
+                _check_beside_torch()
+            elif driver.capturing(work.stream):
+                self._capture()
+            self._join({self.order: None, **asked})
+            if self.captured is not None:
+                self.captured.begin(self)
+        except BaseException:
+            self._end()
+            raise
+
+    def _orders(self) -> dict[Any, None]:
+        """Those of the parameters, all of which are where they were."""
+        params = self._params()
+        if self._known[0] is not params:
+            foreign = [param for param in params if param.source is not None]
+            sources = [param.source for param in foreign]
+            self._known = params, orders_of(params), sources, [one.address for one in foreign]
+        orders: dict[Any, None]
+        _, orders, sources, addresses = self._known
+        if places_of(sources) != addresses:
+            raise ValueError(
+                "a parameter has other memory than when the optimizer was made; write into the "
+                "array in place (tensor.copy_), or make a new optimizer"
+            )
+        return orders
+
+    def _capture(self) -> None:
+        """From now on only launches go into the stream; all else is done aside, and waited for."""
+        self.captures, self._relaxed = True, driver.relaxed()
+        self._relaxed.__enter__()
+        work.aside = driver.aside
+
+    def join(self, orders: Iterable[Any]) -> None:
+        """Let the stream wait for what is queued elsewhere for more memory, and that wait for it
+        in the end."""
+        self._join({order: order.ask() for order in orders if order not in self._joined})
+
+    def _join(self, asked: Mapping[Any, int | None]) -> None:
+        if not self._chosen and (stream := _first(asked)) is not None:
+            self._move(stream)
+        for order, other in asked.items():
+            if self.captures:
+                order.capture()
+            else:
+                order.enter(work.stream, other)
+            self._joined[order] = other
+
+    def _move(self, stream: int) -> None:
+        if driver.capturing(stream):
+            raise RuntimeError(
+                f"the gradients announce the stream {stream}, which is being captured, but the "
+                "parameters announce none; give step() that stream"
+            )
+        for order, other in self._joined.items():
+            order.leave(work.stream, other)
+        work.stream, self._chosen = stream, True
+        for order, other in self._joined.items():
+            order.enter(stream, other)
+
+    def _end(self) -> None:
+        try:
+            if self.captured is not None:
+                self.captured.end(self)
+            if not self.captures:
+                for order, other in self._joined.items():
+                    order.leave(work.stream, other)
+        finally:
+            if self.captures:
+                self.captures, work.aside = False, None
+                self._relaxed.__exit__(None, None, None)
+            work.stream, work.turn = self._before
+            self._lock.release()
+
+
+def _check_beside_torch() -> None:
+    """Refuse to work in the default stream while PyTorch captures another."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "PyTorch is capturing a stream, but a step would go into another: give it "
+            "stream=torch.cuda.current_stream()"
+        )
+
+
+def _first(asked: Mapping[Any, int | None]) -> int | None:
+    """The first stream that was announced, if any was."""
+    return next((stream for stream in asked.values() if stream is not None), None)

@@ -1,0 +1,139 @@
+"""CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
+
+This file, compiler.py, cuda_driver.py, cuda_memory.py and primitives.py are all that another
+CUDA compiler for Python would have to replace.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import cuda, types
+from numba.core.typing.templates import fold_arguments
+
+from ..kernels.warps import Lanes
+from ..rules.linker import recipe
+from . import compiler
+from .code_cache import code_for
+from .compiler import code_of, declared
+from .compiler import missing as missing
+from .compiler import ptx as ptx
+from .context import SIMULATED as SIMULATED
+from .context import driver, work
+
+RECIPE = None if SIMULATED else (recipe(__spec__), recipe(compiler.__spec__))  # of kernels
+THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
+GROUP = 4  # elements that a thread moves at once
+RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
+BOUNDED = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
+
+WARP = 32  # threads, of which each can have numbers of the others' registers
+
+if SIMULATED and not TYPE_CHECKING:
+    from ..kernels.plain_python import Memory as Addressed
+    from .simulator import exchange, fetch, meet
+
+    WARP = 2
+
+    def shared(words: int) -> Callable[[], int]:
+        return lambda: cuda.shared.array(words, np.int32).ctypes.data
+
+else:
+    from ..kernels.cpu.llvm import Memory as Addressed
+    from ..kernels.cpu.llvm import exchange, fetch, shared
+
+    def meet() -> None:
+        cuda.syncwarp()
+
+
+def jit(function: Any, module: str) -> Any:
+    callee = declared(function, device=True)
+    return callee if SIMULATED or not function.__defaults__ else _filling(callee)
+
+
+def _filling(callee: Any) -> Any:
+    """A device function whose default arguments may be left out, as Numba's own CUDA forgets."""
+    typed, parameters = callee.get_call_template, signature(callee.py_func)
+
+    def given(index: int, parameter: Any, value: Any) -> Any:
+        return value
+
+    def left_out(index: int, parameter: Any, default: Any) -> Any:
+        return types.Omitted(default)
+
+    callee.get_call_template = lambda args, kws: typed(
+        fold_arguments(parameters, args, kws, given, left_out, given), {}
+    )
+    return callee
+
+
+def lane() -> int:
+    return cuda.threadIdx.x % WARP  # type: ignore[no-any-return]
+
+
+def blocks(start: int, stop: int, length: int) -> range:
+    """Where the blocks of elements begin that a warp takes of those of a thread block."""
+    first = start + length * (cuda.threadIdx.x // WARP)
+    return range(first, stop, length * (THREADS // WARP))
+
+
+class Memory(Addressed):
+    """Access to global memory, and how a grid shares the work."""
+
+    space = 1
+    warps = Lanes(WARP, lane, exchange, fetch, meet, blocks)
+
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        super().__init__(names, group)
+        self.wide = Memory(names, GROUP) if group == 1 else None
+
+    @staticmethod
+    def teams(first: int, last: int) -> range:
+        return range(first + cuda.blockIdx.x, last, cuda.gridDim.x)
+
+    @staticmethod
+    def share(count: int) -> range:
+        return range(cuda.threadIdx.x, count, THREADS)
+
+    @staticmethod
+    def wait() -> None:
+        cuda.syncthreads()
+
+    @staticmethod
+    def reserve(words: int) -> Callable[[], int]:
+        return shared(words) if words else nothing
+
+
+def nothing() -> int:
+    return 0
+
+
+def compiled(function: Callable[[int], None]) -> Any:
+    return declared(function, **({"launch_bounds": (THREADS, RESIDENT)} if BOUNDED else {}))
+
+
+def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
+    """What launches a kernel over so many blocks, in the stream of the moment."""
+    function, threads, arguments = loaded(kernel), THREADS, driver.arguments(task)
+    return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
+
+
+@cache
+def loaded(kernel: Any) -> Any:
+    """A kernel, compiled and loaded onto the device."""
+    if SIMULATED:
+        return kernel
+    driver.bind()
+    code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
+    kept = code()
+    try:
+        return driver.function(*kept)
+    except RuntimeError:  # a file that is whole, but nothing that this device could load
+        return driver.function(*code(fresh=True))
+
+
+def warm(kernel: Any) -> None:
+    """Compile a kernel for the device."""
+    loaded(kernel)

@@ -1,0 +1,148 @@
+"""Moving bytes to, from and on a device, by address, in the stream of the moment."""
+
+from ctypes import memmove
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+from numba import cuda
+
+from .context import SIMULATED, driver, work
+
+
+class Owner:
+    """Keeps memory of a device, as long as somebody keeps it."""
+
+
+_unused: list[Any] = []  # arrays of Numba that steps have dropped
+
+
+def allocate(nbytes: int) -> tuple[int, Owner]:
+    """Zeroed bytes: where they begin, and what keeps them.
+
+    Raises:
+        RuntimeError: if there is no device.
+    """
+    address, array = _allocated(nbytes)
+    owner = Owner()
+    finalize(owner, _give_back, array).atexit = False
+    return address, owner
+
+
+def _allocated(nbytes: int) -> tuple[int, Any]:
+    if SIMULATED:
+        host = np.zeros(nbytes, np.uint8)
+        return host.ctypes.data, host
+    _check_available()
+    _unused.clear()
+    driver.bind()
+    array = cuda.device_array(nbytes, np.uint8)
+    address = int(array.device_ctypes_pointer.value)
+    driver.clear(address, nbytes, _setting_up())
+    _settle()
+    return address, array
+
+
+def _give_back(array: Any) -> None:
+    """Let go of memory. The driver waits for the device then, and garbage may be collected at any
+    time: what is found in the middle of a step waits until other memory is asked for or dropped.
+    """
+    if work.turn is not None:
+        _unused.append(array)
+    else:
+        _unused.clear()
+
+
+def number() -> int:
+    """Which device the calling thread works on.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    if SIMULATED:
+        return 0
+    _check_available()
+    return int(cuda.current_context().device.id)
+
+
+def _check_available() -> None:
+    if not cuda.is_available():
+        raise RuntimeError(
+            "no CUDA device can be used: a driver, a GPU and the toolkit are needed "
+            '(pip install "fastadam[cuda]" brings the toolkit; `python -m numba -s` tells what is '
+            "missing)"
+        )
+
+
+def write(target: Any, values: Any) -> None:
+    """Host numbers to a device array of the same size and dtype; waits until they are there."""
+    values = np.ascontiguousarray(values)
+    driver.copy_in(target.address, values.ctypes.data, values.nbytes, _setting_up())
+    driver.finish(_setting_up())
+
+
+def clear(target: Any) -> None:
+    """Zeros everywhere."""
+    driver.clear(target.address, target.nbytes, _setting_up())
+    _settle()
+
+
+def read(source: Any) -> Any:
+    """The numbers of a device array on the host; waits for them."""
+    values = np.empty(source.size, source.dtype)
+    driver.copy_out(values.ctypes.data, source.address, values.nbytes, _setting_up())
+    driver.finish(_setting_up())
+    return values
+
+
+def copy(target: Any, source: Any) -> None:
+    """The bytes of one device array to another of the same size."""
+    driver.copy(target.address, source.address, source.nbytes, _setting_up())
+    _settle()
+
+
+class Ring:
+    """Pinned memory of the host through which small pieces go to a device, without waiting.
+
+    A place is used again only when the device has taken what was in it.
+
+    Args:
+        nbytes: the longest piece.
+    """
+
+    LEAST, MOST, ROOM = 2, 32, 1 << 20  # places, and bytes that they may take together
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes, self._next = nbytes, 0
+        self._places: list[int] = []
+        self._taken: list[Any] = []  # events
+
+    def send(self, target: int, source: int, nbytes: int) -> None:
+        """Copy bytes of the host to the device; they may be changed once this returns."""
+        if work.aside is not None:
+            driver.copy_in(target, source, nbytes, work.aside)
+            driver.finish(work.aside)
+            return
+        if not self._places:
+            self._set_up()
+        at, self._next = self._next, (self._next + 1) % len(self._places)
+        driver.reach(self._taken[at])
+        memmove(self._places[at], source, nbytes)
+        driver.copy_in(target, self._places[at], nbytes, work.stream)
+        driver.record(self._taken[at], work.stream)
+
+    def _set_up(self) -> None:
+        count = min(max(self.LEAST, self.ROOM // self._nbytes), self.MOST)
+        self._memory = driver.pinned(count * self._nbytes)
+        self._places = [self._memory.address + k * self._nbytes for k in range(count)]
+        self._taken = [driver.event() for _ in range(count)]
+
+
+def _setting_up() -> int:
+    return work.stream if work.aside is None else work.aside
+
+
+def _settle() -> None:
+    """What is written aside has to be there before a graph is replayed."""
+    if work.aside is not None:
+        driver.finish(work.aside)

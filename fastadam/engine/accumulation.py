@@ -1,0 +1,127 @@
+"""Gradients of several micro-batches, added up before the parameters move."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..kernels.commit import Operation, commit, put, write
+from ..kernels.cpu import threads
+from ..kernels.formats import Formats, compute_of
+from ..kernels.transforms import ZERO_GRADS
+from ..memory.flat import aligned_zeros
+from ..memory.launch_table import SKIPPED
+from ..rules import rule
+from .launch import Launch, alike, kernel_for
+from .options import FAR, NEAR, Options
+
+
+@rule()
+def add(param, grad, state, h):  # type: ignore[no-untyped-def]
+    """`param` is the sum so far."""
+    return param + grad, state
+
+
+def options_of_sums(options: Options, scaled: int = NEAR) -> tuple[str, ...]:
+    """What adding a gradient does besides."""
+    power = ("grad_power",) if scaled == FAR else ()
+    return ("grad_scale", *power, *((ZERO_GRADS,) if options.zero_grads else ()))
+
+
+class Window(NamedTuple):
+    """The micro-batches since the last update.
+
+    Attributes:
+        batches: how many there are.
+        seen: which parameters had a gradient in any of these.
+    """
+
+    batches: int
+    seen: Sequence[bool]
+
+
+class Accumulator:
+    """Sums of gradients between two updates.
+
+    Attributes:
+        sums: an array per parameter; zero after an update, which clears them.
+        window: the micro-batches in them; replaced by the commitment that adds one.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.sums: list[Any] = []
+        self.window, self._options = Window(0, []), options
+
+    @property
+    def last(self) -> bool:
+        """Whether the next micro-batch is the last before an update."""
+        return self.count + 1 == self._options.accumulate_steps
+
+    @property
+    def count(self) -> int:
+        return self.window.batches
+
+    @property
+    def seen(self) -> Sequence[bool]:
+        return self.window.seen
+
+    def extended(self, params: Sequence[Any]) -> list[Operation]:
+        """The operations that make room for more parameters."""
+        sums = [aligned_zeros(p.size, compute_of(p.dtype.name), p).reshape(p.shape) for p in params]
+        window = Window(self.count, [*self.seen, *[False] * len(params)])
+        return put(self, sums=[*self.sums, *sums], window=window)
+
+    def expect(self, formats: Sequence[Formats], scaled: int) -> None:
+        """Prepare for gradients in these formats, one for each parameter."""
+        options = options_of_sums(self._options, scaled)
+        self.launches = [
+            Launch(add, kernel_for(add, wanted, options, self.sums[0]), self.sums, members)
+            for wanted, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+        ]
+        self.kernels = [launch.kernel for launch in self.launches]
+
+    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+        """Say where the gradients of a micro-batch are, and which there are."""
+        self._active = active
+        for launch in self.launches:
+            launch.place("grad", addresses)
+            launch.choose([0 if there else SKIPPED for there in active])
+
+    def add(self, unscale: float, power: float) -> None:
+        """Add the gradients, times `power`, times `unscale`, and count them: one commitment."""
+        for launch in self.launches:
+            launch.tell("grad_scale", unscale)
+            if "grad_power" in launch.numbers:
+                launch.tell("grad_power", power)
+        seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
+        counted = put(self, window=Window(self.count + 1, seen))
+        tables = [launch.table for launch in self.launches]
+
+        def operations(threaded: bool) -> list[Operation]:
+            return [table.chosen(self._options.threads, threaded) for table in tables] + counted
+
+        if all(table.small for table in tables):
+            commit(operations(False))
+        else:
+            threads.run(operations)
+
+    def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
+        """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""
+        if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
+            return grads
+        return [
+            aligned_zeros(total.size, dtype, total).reshape(total.shape)
+            if seen and grad is None
+            else grad
+            for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
+        ]
+
+    def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
+        """The operations that take over saved sums, None where there was no gradient; none at all
+        start anew."""
+        saved = sums or [None] * len(self.sums)
+        pairs = zip(self.sums, saved, strict=True)
+        writes = [write(total, 0 if array is None else array) for total, array in pairs]
+        return writes + put(self, window=Window(count, [array is not None for array in saved]))
+
+    def restarted(self) -> list[Operation]:
+        """The operations that begin a window; an update has cleared the sums."""
+        return put(self, window=Window(0, [False] * len(self.sums)))

@@ -1,0 +1,167 @@
+"""What is kept of the parameters besides them: their average, and a copy in low precision."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..kernels.commit import Operation, commit, put, write
+from ..kernels.formats import compute_of
+from ..memory.dtypes import named
+from ..memory.flat import Flat, aligned_zeros
+from .options import Options
+from .parameters import Parameters
+
+CHUNK = 1 << 16  # elements exchanged at a time
+
+
+class Copies:
+    """The average and the copy that options ask for, made anew when parameters are added.
+
+    Attributes:
+        ema: the average, of the dtype of the arithmetic, or None.
+        shadow: the copy, or None.
+        swapped: the exchange in force, while the average is in the place of the parameters.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.ema: Flat | None = None
+        self.shadow: Flat | None = None
+        self.swapped: Exchange | None = None
+        self._params: Sequence[Any] = ()
+        self._names: Sequence[str] = ()
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse parameters of these dtypes, if there can be no copy of them in one buffer.
+
+        Raises:
+            TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
+        """
+        dtypes = sorted({*names})
+        if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
+            raise TypeError(
+                f"ema_decay: the average is one buffer of one dtype, but the parameters have "
+                f"{dtypes}; convert them, or make an optimizer for each dtype"
+            )
+        if self._options.shadow_dtype is not None and dtypes != ["float32"]:
+            raise TypeError(
+                f"shadow_dtype={self._options.shadow_dtype!r} is for float32 parameters; these "
+                f"are {' and '.join(dtypes)}"
+            )
+
+    def followed(self, parameters: Parameters) -> list[Operation]:
+        """The operations that keep copies of these parameters; averages that there are go on."""
+        params, ema, shadow = parameters.arrays, None, None
+        if self._options.ema_decay is not None:
+            known = self.ema.leaves if self.ema else []
+            dtype = compute_of(params[0].dtype.name)
+            ema = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
+            commit(_writes(ema, [*known, *params[len(known) :]]))
+        if self._options.shadow_dtype is not None:
+            dtype = named(self._options.shadow_dtype)
+            shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
+            with np.errstate(all="ignore"):
+                commit(_writes(shadow, params))
+        return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+
+    def restored(self, averages: Sequence[Any]) -> list[Operation]:
+        """The operations that take over saved averages, or start from the parameters, and round
+        these into their copy."""
+        taken = _writes(self.ema, averages or self._params) if self.ema else []
+        return taken + self._refreshed()
+
+    def _refreshed(self) -> list[Operation]:
+        """The operations that round the parameters into their copy."""
+        return _writes(self.shadow, self._params) if self.shadow else []
+
+    def exchange(self) -> "Exchange":
+        """An exchange of parameters and average, ready to be made.
+
+        Raises:
+            ValueError: if a parameter is read-only.
+        """
+        assert self.ema
+        for number, param in enumerate(self._params):
+            if not param.flags.writeable:
+                raise ValueError(
+                    f"swap_ema() writes to the parameters, but {self._names[number]} is read-only; "
+                    "set its flags.writeable to True"
+                )
+        there, back = list[Operation](), list[Operation]()
+        for average, param in zip(self.ema.leaves, self._params, strict=True):
+            if average.dtype == param.dtype:
+                swaps = exchanged(average.reshape(-1), param.reshape(-1))
+                there += swaps
+                back += swaps
+            else:
+                writable = param.reshape(param.shape)  # even if `param` is made read-only meanwhile
+                there.append(_rounded(writable, average))
+                back.append(write(writable, param.copy()))
+        refreshed = self._refreshed()
+        return Exchange(self, [*there, *refreshed], [*back, *refreshed])
+
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        """The arrays by the streams of a kernel."""
+        kept = {"ema": self.ema, "shadow": self.shadow}
+        return {name: flat.leaves for name, flat in kept.items() if flat}
+
+
+class Averages(Protocol):
+    """Where averages are, or the parameters in their place.
+
+    Attributes:
+        swapped: the exchange in force.
+    """
+
+    swapped: "Exchange | None"
+
+
+class Exchange:
+    """One exchange of parameters and average, and its reversal, for both of which all is ready.
+
+    Args:
+        holder: whose `swapped` is this exchange while it is in force.
+        there, back: the operations.
+    """
+
+    def __init__(
+        self, holder: Averages, there: Sequence[Operation], back: Sequence[Operation]
+    ) -> None:
+        self._holder = holder
+        self._there = [*there, *put(holder, swapped=self)]
+        self._back = [*back, *put(holder, swapped=None)]
+
+    def make(self) -> None:
+        """Let them change places, all or none."""
+        with np.errstate(all="ignore"):
+            commit(self._there)
+
+    def undo(self) -> None:
+        """Put everything back, if it was exchanged."""
+        if self._holder.swapped is self:
+            with np.errstate(all="ignore"):
+                commit(self._back)
+
+
+def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:
+    """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
+    return [_rounded(leaf, array) for leaf, array in zip(flat.leaves, values, strict=True)]
+
+
+def _rounded(leaf: Any, values: Any) -> Operation:
+    """The operation that writes an array to another, of another dtype perhaps."""
+    if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
+        return write(leaf, values)
+    return lambda: leaf.__setitem__(..., values.astype(leaf.dtype))  # a device has no conversion
+
+
+def exchanged(one: Any, other: Any) -> list[Operation]:
+    """The operations that exchange the elements of two arrays."""
+    kept, operations = one[:CHUNK].copy(), list[Operation]()
+    for start in range(0, one.size, CHUNK):
+        left, right = one[start : start + CHUNK], other[start : start + CHUNK]
+        aside = kept[: left.size]
+        operations += [write(aside, left), write(left, right), write(right, aside)]
+    return operations

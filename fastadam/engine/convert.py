@@ -1,0 +1,116 @@
+"""Numbers from one storage to another, by the loop that updates: a rule that changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.compose import Stream
+from ..kernels.factory import kernel
+from ..kernels.formats import COMPENSATION, Formats, floats
+from ..kernels.storage.elementwise import WHOLE, Storage
+from ..kernels.storage.int8 import Int8
+from ..memory.checks import address
+from ..memory.dtypes import named
+from ..memory.flat import aligned_zeros
+from ..rules import rule
+from .launch import Launch, target_of
+
+SCALE = "_scale"  # behind the name of state that is kept as codes
+ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks follow the memory
+
+
+@rule()
+def same(param, grad, state, h):  # type: ignore[no-untyped-def]
+    return grad, state
+
+
+def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int) -> list[Any]:
+    """One-dimensional arrays that hold in one storage what `arrays` hold in another."""
+    columns = [column for column in target.stored if column.per < WHOLE]
+    results = [
+        aligned_zeros(-(-size // column.per), named(column.outside), arrays[0])
+        for column in columns
+    ]
+    streams = (Stream("param", target, "w"), Stream("grad", source, "r"))
+    launch = Launch(same, kernel(same, streams, target_of(arrays[0])), results, [0])
+    for name, parts in (("param", results), ("grad", arrays)):
+        for part, array in enumerate(parts):
+            launch.table.place(name, [address(array)], part)
+    launch.table.runner(None)()
+    return results
+
+
+def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
+    """The numbers that codes and the scales of their blocks stand for."""
+    source, target = Int8(compute), floats(compute, compute)
+    (values,) = converted((codes, scales), source, target, codes.size)
+    return values.reshape(codes.shape)
+
+
+def code_names(entry: Mapping[str, Any]) -> set[str]:
+    """The names of the state in an entry that is kept as codes."""
+    codes = {name for name, array in entry.items() if array.dtype == np.int8}
+    return codes - {COMPENSATION, ORDER}
+
+
+def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether these are the dims of a shape, each once."""
+    return sorted(dims) == [*range(len(shape))]
+
+
+def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether elements follow each other alike in memory with the dims in either order."""
+    first, second = ([dim for dim in dims if shape[dim] > 1] for dims in (one, other))
+    return first == second
+
+
+def state_names(entry: Mapping[str, Any]) -> set[str]:
+    """The names of the state in an entry, without those of scales, of compensation and of order."""
+    scales = {name + SCALE for name in code_names(entry)}
+    return entry.keys() - scales - {COMPENSATION, ORDER}
+
+
+def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
+    """Saved state of a parameter, codes where the formats want codes and floats where they do not.
+
+    It is rounded to codes by chance, as in a step.
+    """
+    entry = _in_rows(entry, formats)
+    fit, coded = dict(entry), code_names(entry)
+    if formats.state != "int8":
+        for name in coded:
+            codes, scales = _plain(entry[name], "int8"), _plain(fit.pop(name + SCALE), "float32")
+            fit[name] = dequantized(codes, scales, formats.compute)
+        return fit
+    for name in state_names(entry) - coded:
+        values, source = _plain(entry[name], formats.compute), floats(*[formats.compute] * 2)
+        codes, scales = converted((values,), source, formats.state_storage, values.size)
+        fit[name], fit[name + SCALE] = codes.reshape(values.shape), scales
+    return fit
+
+
+def _in_rows(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
+    """An entry without codes whose blocks follow another order than that of rows."""
+    rows = dict(entry)
+    order = rows.pop(ORDER, np.empty(0)).astype(int)
+    for name in code_names(rows):
+        codes = rows[name]
+        if order.size and not same_order(order, range(codes.ndim), codes.shape):
+            laid, scales = _plain(codes.transpose(order), "int8"), rows.pop(name + SCALE)
+            values = dequantized(laid, _plain(scales, "float32"), formats.compute)
+            rows[name] = _plain(values.transpose(np.argsort(order)), formats.compute)
+    return rows
+
+
+def _plain(array: Any, dtype: str) -> Any:
+    return np.ascontiguousarray(array, dtype)
+
+
+def master(param: Any, rest: Any, formats: Formats) -> Any:
+    """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
+    if rest is None:
+        return param.astype(formats.compute)
+    arrays, compute = (param, rest), formats.compute
+    (weights,) = converted(arrays, formats.param_storage, floats(compute, compute), param.size)
+    return weights.reshape(param.shape)

@@ -1,0 +1,215 @@
+"""The norm of gradients: one pass over them, ahead of the one that updates."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..cuda.array import DeviceArray, Late
+from ..kernels.compose import Stream
+from ..kernels.factory import Kernel, kernel
+from ..kernels.formats import FLOAT, Formats, floats
+from ..kernels.storage.int8 import Sums
+from ..kernels.transforms import staged, streams
+from ..memory.checks import address
+from ..memory.flat import aligned_zeros
+from ..memory.launch_table import SKIPPED
+from ..rules import Rule, rule
+from .convert import same
+from .launch import Launch, alike, target_of
+from .options import Options
+
+DOUBLE = FLOAT["float64"]
+
+
+@rule()
+def square(param, grad, state, h):  # type: ignore[no-untyped-def]
+    """In float64, which holds the square of a float32 exactly."""
+    value = np.float64(grad)
+    return value * value, state
+
+
+def norm_streams(
+    formats: Formats, options: tuple[str, ...] = (), term: Rule = square
+) -> tuple[Stream, ...]:
+    """What is read and written to add the terms of gradients."""
+    _, *inputs = streams(term, options, formats)
+    only_read = (stream._replace(mode="r") for stream in inputs)
+    return (Stream("param", Sums(), "w"), *only_read)
+
+
+def norm_kernel(
+    formats: Formats, options: tuple[str, ...] = (), term: Rule = square, like: Any = None
+) -> Kernel:
+    """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
+    gradients that lie where `like` does."""
+    return kernel(staged(term, options), norm_streams(formats, options, term), target_of(like))
+
+
+@rule(hyper=("max_norm", "scale", "whole"))
+def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
+    """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
+    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
+    return (1.0 if bound > 1.0 else bound) * h.scale, state
+
+
+class Norm:
+    """The norms of the gradients of some parameters, in float64.
+
+    A tree: blocks of squares are added, then blocks of these sums, until there is one for each
+    parameter; then these are added in the same way. The bits depend on nothing but the gradients.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        threads: int | None,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        counts = _blocks([param.size for param in params])
+        self._sums = aligned_zeros(sum(counts), "float64", params[0])
+        self._kept = [self._sums]  # launches know addresses only
+        self.launches = [
+            _launch(
+                square,
+                norm_kernel(inputs, options, like=params[0]),
+                params,
+                members,
+                counts,
+                self._sums,
+            )
+            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+        ]
+        self._folds = [*self._folded(counts)]
+        self.squares = self._kept[-1]
+        self._folds += self._folded([len(params)])
+        self.total = self._kept[-1]
+        if isinstance(self.total, DeviceArray):
+            self._late = Late()
+        self._threads, self.kernels = threads, list[Kernel]()
+        self._runs: list[Callable[[], None]] = []
+        self._add((*self.launches, *self._folds))
+
+    def _add(self, launches: Iterable[Launch]) -> None:
+        for launch in launches:
+            self.kernels.append(launch.kernel)
+            self._runs.append(launch.table.runner(self._threads))
+
+    def total_of(self, numbers: Sequence[int]) -> Any:
+        """Where from now on the squares of some gradients are added up, apart from the others."""
+        parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
+        self._kept.append(aligned_zeros(len(numbers), "float64", self.squares))
+        kernel = norm_kernel(Formats.alike("float64"), (), same, self.squares)
+        gathered = _launch(same, kernel, parts, range(len(parts)), counts, self._kept[-1])
+        folds = [gathered, *self._folded([len(numbers)])]
+        self._folds += folds
+        self._add(folds)
+        return self._kept[-1]
+
+    def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
+        """The launches that add the last sums, so many to each run, to one for each run."""
+        while max(counts) > 1:
+            sums = self._kept[-1]
+            stops = np.cumsum([0, *counts]).tolist()
+            runs = [sums[start:stop] for start, stop in pairwise(stops)]
+            counts = _blocks(counts)
+            self._kept.append(aligned_zeros(sum(counts), "float64", sums))
+            kernel = norm_kernel(Formats.alike("float64"), (), same, sums)
+            yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
+
+    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+        """Say where the gradients are, and which there are."""
+        self._sums.fill(0)
+        for launch in self.launches:
+            launch.place("grad", addresses)
+            launch.choose([0 if there else SKIPPED for there in active])
+
+    def tell(self, option: str, number: float) -> None:
+        """Give an option its number, where kernels have it."""
+        for launch in self.launches:
+            if option in launch.numbers:
+                launch.tell(option, number)
+
+    def run(self) -> None:
+        """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        for run in self._runs:
+            run()
+
+    def norm(self, scale: float, wait: bool) -> Any:
+        """The norm of all gradients together, times `scale`; from a device, unless it is to be
+        waited for, a function that fetches it."""
+        if wait or not isinstance(self.total, DeviceArray):
+            return math.sqrt(np.asarray(self.total)[0]) * scale
+        return self._late.put(self.total, lambda total: math.sqrt(total) * scale)
+
+
+class Clip:
+    """What the gradients of some parameters are multiplied by, one factor for all or for each.
+
+    Args:
+        alone: whether the gradient of each parameter has a factor of its own, by its own norm;
+            the others have one together, by the norm of all of these.
+
+    Attributes:
+        places: where the factor of each parameter is, for each dtype of arithmetic.
+    """
+
+    def __init__(
+        self, norm: Norm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
+    ) -> None:
+        self._max_norm = options.clip_norm
+        together = [k for k, each in enumerate(alone) if not each]
+        total = norm.total_of(together) if together and any(alone) else norm.total
+        self.places = {dtype: [0] * len(alone) for dtype in dtypes}
+        self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
+        for dtype, places in self.places.items():
+            if together:
+                (shared,) = self._factors(total, dtype)
+                places[:] = [shared] * len(alone)
+            if any(alone):
+                own = self._factors(norm.squares, dtype)
+                places[:] = [o if a else p for o, a, p in zip(own, alone, places, strict=True)]
+        self.kernels = [launch.kernel for launch in self._launches]
+        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+
+    def _factors(self, squares: Any, dtype: str) -> list[int]:
+        """Where the factors will be that follow from squares of norms."""
+        factors = aligned_zeros(squares.size, dtype, squares)
+        inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
+        launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
+        launch.place("grad", [address(squares)])
+        self._launches.append(launch)
+        self._kept.append(factors)
+        first, step = address(factors), factors.itemsize
+        return [first + k * step for k in range(factors.size)]
+
+    def run(self, scale: float, whole: float) -> None:
+        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
+        are those of the arrays times `whole`."""
+        for launch, run in zip(self._launches, self._runs, strict=True):
+            launch.table.pack(0, self._max_norm, scale, whole)
+            run()
+
+
+def _blocks(sizes: Sequence[int]) -> list[int]:
+    """How many sums there are for arrays of these sizes: one for each block, at least one."""
+    return [max(1, -(-size // Sums.block)) for size in sizes]
+
+
+def _launch(
+    rule: Rule,
+    kernel: Kernel,
+    arrays: Sequence[Any],
+    members: Sequence[int],
+    counts: Sequence[int],
+    sums: Any,
+) -> Launch:
+    """The launch that adds blocks of some of the arrays into `sums`."""
+    launch = Launch(rule, kernel, arrays, members)
+    launch.place("grad", [address(array) for array in arrays])
+    starts = np.cumsum([0, *counts[:-1]])
+    launch.place("param", (address(sums) + sums.itemsize * starts).tolist())
+    return launch

@@ -1,0 +1,102 @@
+"""What is given as parameters: a tree of arrays, or groups of them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..memory.checks import short
+from ..memory.flat import Flat
+from ..memory.tree import leaves, listed
+from .param_groups import CARRIED
+
+MISSPELT = ("param", "parameters")  # for `params`
+
+
+def once(params: Any) -> Any:
+    """Lists in place of iterators, which can be gone through only once."""
+    params = list(params) if isinstance(params, Iterator) else params
+    if not are_groups(params):
+        return params
+    trees = [group["params"] for group in params]
+    return [
+        {**group, "params": list(tree)} if isinstance(tree, Iterator) else group
+        for group, tree in zip(params, trees, strict=True)
+    ]
+
+
+def first_array(params: Any) -> Any:
+    """An array of the parameters, if they are what they should be."""
+    if are_groups(params):
+        params = listed(params[0]["params"])
+    tree = params.tree if isinstance(params, Flat) else params
+    return next((leaf for _, leaf in leaves(tree)), None)
+
+
+def are_groups(params: Any) -> bool:
+    """Whether this is a list of groups rather than a tree of arrays."""
+    return (
+        isinstance(params, list | tuple)
+        and len(params) > 0
+        and all(isinstance(group, dict) and "params" in group for group in params)
+    )
+
+
+def check_group(group: Any, where: str) -> None:
+    """Refuse what is no group.
+
+    Raises:
+        TypeError: saying what it lacks.
+    """
+    if not isinstance(group, dict):
+        raise TypeError(f"a parameter group is a dict with 'params', not {short(group)}")
+    if "params" not in group:
+        raise TypeError(f"a parameter group is a dict with 'params'; {where} has {list(group)}")
+
+
+def check_tree(params: Any, hyperparameters: Iterable[str]) -> None:
+    """Refuse a tree that was meant to be groups.
+
+    Raises:
+        TypeError: saying what it lacks.
+    """
+    known = {*hyperparameters, *CARRIED} - {"params"}
+    if isinstance(params, Mapping):
+        if _like_a_group(params, known):
+            raise TypeError(
+                _lacking("params", params, "put it into a list: [{'params': ..., ...}]")
+            )
+    elif isinstance(params, list | tuple):
+        entries = [entry if isinstance(entry, Mapping) else {} for entry in params]
+        several = any("params" in entry for entry in entries)
+        for number, entry in enumerate(entries):
+            misspelt = several and "params" not in entry and any(n in entry for n in MISSPELT)
+            if misspelt or _like_a_group(entry, known):
+                _refuse_mixed(entries, number)
+
+
+def _like_a_group(tree: Mapping[Any, Any], known: set[str]) -> bool:
+    """Whether a dict has a hyperparameter beside `params`, or in a form that is no tree."""
+    there = tree.keys() & known
+    named = "params" in tree or any(name in tree for name in MISSPELT)
+    return bool(there) and (named or any(_setting(tree[name]) for name in there))
+
+
+def _setting(value: Any) -> bool:
+    """Whether a value is a number, a name or a schedule, or several, and no array."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_setting, value))
+    return isinstance(value, int | float | str) or callable(value)
+
+
+def _refuse_mixed(entries: Sequence[Mapping[Any, Any]], number: int) -> None:
+    if "params" not in entries[number]:
+        raise TypeError(_lacking(f"params[{number}]", entries[number], "add it"))
+    other = next(k for k, entry in enumerate(entries) if "params" not in entry)
+    raise TypeError(
+        f"params[{number}] looks like a parameter group, but params[{other}] is none; put its "
+        "arrays into a group as well: {'params': ...}"
+    )
+
+
+def _lacking(name: str, group: Mapping[Any, Any], way_out: str) -> str:
+    lacks = "" if "params" in group else f" without the key 'params'; it has {list(group)}"
+    return f"{name} looks like a parameter group{lacks}; {way_out}"

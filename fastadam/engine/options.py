@@ -1,0 +1,297 @@
+"""What a step does besides its rule: one set of options for all parameters of an optimizer."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..kernels.cpu.threads import check_threads
+from ..kernels.formats import NARROW, PAIRS, Formats
+from ..kernels.transforms import ZERO_GRADS
+from ..memory.dtypes import name_of
+from ..rules import Rule
+from ..validation import BELOW_ONE, NOT_NEGATIVE, POSITIVE, choice, count, dtype_name, flag, number
+
+ROUNDED = ("bfloat16", "int8")
+STATES = ("float32", *ROUNDED)
+ROUNDINGS = ("nearest", "stochastic")
+NORMS = ("global", "tensor")
+NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
+LIMIT = 126  # exponents of float32 that keep all bits of a factor
+# Options of low precision, and the parameters that they are for.
+LOW = {"rounding": ("bfloat16", "float16"), "compensation": ("bfloat16",)}
+
+
+def _own(default: Any) -> Any:
+    """An option that a parameter group may have for itself."""
+    return field(default=default, metadata={"own": True})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keyword arguments of every optimizer; see [Optimizer][fastadam.Optimizer].
+
+    Raises:
+        TypeError, ValueError: for one of the wrong kind or out of range.
+    """
+
+    threads: int | None = None
+    clip_norm: float | None = None
+    clip_norm_per: str = _own("global")
+    clip_value: float | None = None
+    skip_nonfinite: bool = False
+    ema_decay: float | None = None
+    ema_warmup: bool = False
+    shadow_dtype: str | None = None
+    zero_grads: bool = False
+    accumulate_steps: int = 1
+    state_dtype: str | None = _own(None)
+    min_quantized_size: int = _own(4096)
+    rounding: str = _own("nearest")
+    compensation: str | None = _own(None)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (check, *limits) in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name), *limits))
+        if self.ema_warmup and self.ema_decay is None:
+            raise ValueError("ema_warmup=True needs an ema_decay")
+        if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
+            raise ValueError(
+                f"rounding='stochastic' has nothing to round with compensation="
+                f"{self.compensation!r}; leave one out"
+            )
+
+    def within(self, group: Mapping[str, Any], where: str) -> "Options":
+        """These options with those that a parameter group has for itself.
+
+        Raises:
+            TypeError, ValueError: for one of the wrong kind or out of range, and for one that a
+                group cannot have.
+        """
+        if NAMES_SET.isdisjoint(group):
+            return self
+        own = {name: group[name] for name in NAMES if name in group}
+        for name in own:
+            if name not in OWN:
+                raise TypeError(
+                    f"{where}{name} is an option of the whole optimizer; give it to the "
+                    f"constructor (a group may have {', '.join(OWN)})"
+                )
+        try:
+            return replace(self, **own)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}{error}") from None
+
+    def check_kept(self, now: "Options", where: str) -> None:
+        """Refuse options that a group was made without: what it keeps has their formats.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name in OWN if now != self else ():
+            old, new = getattr(self, name), getattr(now, name)
+            if old != new:
+                raise ValueError(
+                    f"{where}{name}={new!r} cannot be changed, the group was made with {old!r}; "
+                    "put it back, or make a new optimizer and load the state_dict of this one"
+                )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that are not at their defaults."""
+        return {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default
+        }
+
+    @property
+    def measures(self) -> bool:
+        """Whether a step wants the norm of its gradients."""
+        return self.clip_norm is not None or self.skip_nonfinite
+
+    @property
+    def clips(self) -> bool:
+        """Whether gradients may be clipped by their norm; an infinite bound only measures."""
+        return self.clip_norm is not None and self.clip_norm < math.inf
+
+    @property
+    def noisy(self) -> bool:
+        """Whether anything is rounded by chance."""
+        return self.rounding == "stochastic" or self.state_dtype == "int8"
+
+    @property
+    def accumulates(self) -> bool:
+        return self.accumulate_steps > 1
+
+    def ema_comp(self, step: int) -> float:
+        """1 - decay at a step; with warm-up the decay is at most (1 + step) / (10 + step)."""
+        assert self.ema_decay is not None
+        decay = self.ema_decay
+        return 1 - (min(decay, (1 + step) / (10 + step)) if self.ema_warmup else decay)
+
+    def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
+        """The options that the kernels have, for a step with masks or with a scale of its own,
+        which may be FAR from one."""
+        wanted = {
+            "clip_value": self.clip_value is not None,
+            "grad_scale": bool(scaled) or self.clips or self.accumulates,
+            "grad_power": scaled == FAR,
+            "grad_sum": self.accumulates,
+            "mask": masked,
+            "ema": self.ema_decay is not None,
+            self.shadow_dtype: self.shadow_dtype is not None,
+            ZERO_GRADS: self.zero_grads,
+        }
+        return tuple(name for name, there in wanted.items() if name and there)
+
+    def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
+        """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
+        them are kept; `size` is that of the whole parameter, where `param` is a part of it."""
+        return self.formats_of(name_of(param.dtype), grad, param.size if size is None else size)
+
+    def formats_of(self, dtype: str, grad: str | None, size: int) -> Formats:
+        """The formats of a parameter of a dtype and so many elements."""
+        small = self.state_dtype == "int8" and size < self.min_quantized_size
+        return Formats(
+            dtype,
+            grad or dtype,
+            None if small else self.state_dtype,
+            self.compensation if dtype == "bfloat16" else None,
+            self.rounding if dtype in NARROW else "nearest",
+        )
+
+    def check_rule(self, rule: Rule) -> None:
+        """Refuse a rule whose state may not be rounded where it would be.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        if rule.exact and self.state_dtype in ROUNDED:
+            raise ValueError(
+                f"state_dtype={self.state_dtype!r}: the rule {rule.name} takes a difference of "
+                "states, which may not be rounded; leave state_dtype out"
+            )
+
+    def check_params(
+        self, dtypes: Iterable[str], names: Iterable[str] = LOW, where: str = ""
+    ) -> None:
+        """Refuse options of low precision that none of the parameters could follow.
+
+        Args:
+            dtypes: those of the parameters.
+            names: which options to look at.
+            where: how messages begin.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        known = {*dtypes}
+        for name in names:
+            value, those = getattr(self, name), LOW[name]
+            if value not in (None, "nearest") and known and not known & {*those}:
+                raise ValueError(
+                    f"{where}{name}={value!r} is for {' and '.join(those)} parameters; these are "
+                    f"{' and '.join(sorted(known))}"
+                )
+
+
+NAMES = tuple(each.name for each in fields(Options))
+NAMES_SET = frozenset(NAMES)
+OWN = tuple(each.name for each in fields(Options) if each.metadata)
+
+
+def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
+    """A number, or None; infinite where a number is too large for a float."""
+    hint = f"None {hint}"
+    try:
+        return None if value is None else number(name, value, within, finite=False, hint=hint)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
+
+
+def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
+    found: str | None = choice(name, dtype_name(value), (None, *names))
+    return found
+
+
+CHECKS: dict[str, tuple[Any, ...]] = {
+    "threads": (lambda _, value: check_threads(value),),
+    "clip_norm": (_bound, NOT_NEGATIVE, "disables clipping"),
+    "clip_value": (_bound, NOT_NEGATIVE, "disables clipping"),
+    "ema_decay": (_bound, BELOW_ONE, "keeps no average; 0.999 is usual"),
+    "skip_nonfinite": (flag,),
+    "ema_warmup": (flag,),
+    "zero_grads": (flag,),
+    "clip_norm_per": (choice, NORMS),
+    "shadow_dtype": (_dtype, NARROW),
+    "state_dtype": (_dtype, STATES),
+    "rounding": (choice, ROUNDINGS),
+    "compensation": (choice, (None, *PAIRS)),
+    "accumulate_steps": (count, 1, "1 updates at every step"),
+    "min_quantized_size": (count, 0, "0 quantizes all state"),
+    "seed": (count, 0, "give an int"),
+}
+
+
+def reach_of(grad_scale: Any) -> int:
+    """Whether a scale is there, and can be undone by one factor of float32 with all its bits.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not above zero.
+    """
+    if grad_scale is None:
+        return 0
+    if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
+        return NEAR
+    return NEAR if unscale_of(grad_scale)[1] == 1 else FAR
+
+
+def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, float]:
+    """The factor and the power of two that undo a loss scale; 1 and 1 without any.
+
+    Gradients are multiplied by the power, which changes no digit of theirs, and then by the
+    factor. It is 1 unless the factor would be too large or too small for float32 to keep its bits.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not above zero, or cannot be undone in one of the dtypes.
+    """
+    if grad_scale is None:
+        return 1.0, 1.0
+    scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
+    if math.isinf(scale):
+        return 0.0, 1.0
+    share, exponent = math.frexp(scale)
+    kept = min(max(-exponent, -LIMIT), LIMIT)
+    power = -exponent - kept
+    if power > LIMIT and "float32" in dtypes:
+        raise ValueError(
+            f"step(): grad_scale={grad_scale!r} is too small to be undone in float32; give the "
+            "number that the loss was multiplied by"
+        )
+    return math.ldexp(1 / share, kept), math.ldexp(1.0, power)
+
+
+def flag_of(found_inf: Any) -> bool:
+    """Whether gradients are known to be of no use: True, False, or a number as PyTorch keeps it.
+
+    Raises:
+        TypeError, ValueError: if it is none of these.
+    """
+    value = _one(found_inf)
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    found = number("step(): found_inf", value, finite=False, hint="give True or False")
+    if found not in (0, 1):
+        raise ValueError(f"step(): found_inf={found_inf!r} must be True or False")
+    return found == 1
+
+
+def _one(value: Any) -> Any:
+    """What an array of one element holds; anything else as it is."""
+    return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

@@ -1,0 +1,239 @@
+"""Hyperparameters: what a group of parameters may say, checked and resolved for one step."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from operator import is_
+from typing import Any, NoReturn, TypeVar
+
+from ..rules import Rule
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, check_known, flag, number, parts_of
+from .options import NAMES, OWN, Options
+
+Values = dict[str, Any]
+Noted = TypeVar("Noted")
+
+RANGES = dict.fromkeys(
+    ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
+    + ("initial_accumulator_value", "l1"),
+    NOT_NEGATIVE,
+) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
+PLAIN = Options()
+CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
+HINT = "give a number, or a function of the step"
+
+
+class ReadOnly(Values):
+    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "the group that hyper(), carry(), initial(), variant() and check() get is read-only; "
+            "return what follows from it, or take a copy: dict(group)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
+def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
+    """A hyperparameter as a plain Python value of the default's kind.
+
+    Raises:
+        TypeError: if it is of another kind.
+        ValueError: if it is NaN, infinite, or outside what the name allows.
+    """
+    within = RANGES.get(name, ANY)
+    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
+        return value
+    label = f"{where}{name}"
+    if isinstance(default, bool):
+        return flag(label, value)
+    if isinstance(default, tuple):
+        parts = parts_of(value)
+        if parts is None or len(parts) != len(default):
+            raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
+        try:
+            return tuple(
+                number(f"{name}[{k}]", part, within, hint=hint) for k, part in enumerate(parts)
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{label}={value!r}: {error}") from None
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise TypeError(f"{label}={value!r} must be a string like {default!r}")
+        return value
+    if default is None and value is None:
+        return None
+    return number(label, value, within, hint=hint)
+
+
+class Edits:
+    """Whether a user edited the groups since the optimizer last looked at them."""
+
+    pending = True
+
+
+def _noting(*names: str) -> Callable[[type[Noted]], type[Noted]]:
+    """Make the methods of these names note that something was edited."""
+
+    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.edits.pending = True
+
+        return noted
+
+    def decorate(cls: type[Noted]) -> type[Noted]:
+        for name in names:
+            setattr(cls, name, noting(getattr(cls, name)))
+        return cls
+
+    return decorate
+
+
+@_noting("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "pop", "popitem", "clear")
+class ParamGroup(dict[str, Any]):
+    """The dict of a group that users see and edit."""
+
+    edits = Edits()
+
+
+@_noting("__setitem__", "__delitem__", "__iadd__", "__imul__", "append", "extend", "insert")
+@_noting("pop", "remove", "clear", "reverse", "sort")
+class ParamGroups(list[ParamGroup]):
+    """The list of groups that users see."""
+
+    edits = Edits()
+
+
+class Group:
+    """A parameter group as it was when it was last looked at.
+
+    Args:
+        raw: the user's dict, which may change between steps. Its hyperparameters are replaced by
+            plain Python values, so that it always says what is used.
+        params: its arrays.
+        defaults: the hyperparameters there are.
+        where: how messages begin, if there are several groups.
+        options: those of the optimizer; the group may have some of its own.
+
+    Attributes:
+        rule: what moves its parameters.
+        options: those in force for its parameters.
+        scheduled: whether a hyperparameter is a function of the step.
+        switched: whether one besides `lr` is, which may switch state on and off.
+
+    Raises:
+        TypeError, ValueError: for an unknown name, a missing one, a wrong value, or other arrays.
+    """
+
+    rule: Rule
+
+    def __init__(
+        self,
+        raw: ParamGroup,
+        params: Any,
+        defaults: Values,
+        where: str,
+        options: Options = PLAIN,
+    ) -> None:
+        self.raw, self.params, self.where, self._defaults = raw, params, where, defaults
+        if "params" not in raw:
+            raise ValueError(
+                f"{where}'params' is missing from its param_groups; put the same arrays back, or "
+                "make a new optimizer"
+            )
+        known = raw["params"]
+        if len(known) != len(params) or not all(map(is_, known, params)):
+            raise ValueError(
+                f"{where}the arrays of param_groups were exchanged; write into the arrays, "
+                "use add_param_group, or make a new optimizer"
+            )
+        self.options = options.within(raw, where)
+        others = [name for name in raw if name not in CARRIED and name not in NAMES]
+        check_known(others, [*defaults, *OWN], f"{where}the group")
+        _check_param_names(raw, params, where)
+        values: Values = {}
+        self._schedules: dict[str, Callable[[int], Any]] = {}
+        for name, default in defaults.items():
+            if name not in raw:
+                raise ValueError(f"{where}{name!r} is missing from its param_groups; put it back")
+            value = raw[name]
+            parts = parts_of(value) if isinstance(default, tuple) else None
+            if parts and any(map(callable, parts)):
+                dict.__setitem__(raw, name, parts)
+                value = _together(parts, f"{where}{name}")
+            if isinstance(value, type):
+                raise TypeError(
+                    f"{where}{name}={value.__name__} is a class; call it with its arguments to "
+                    "make a schedule"
+                )
+            if callable(value):
+                self._schedules[name] = value
+            else:
+                values[name] = checked(name, value, default, where, HINT)
+        self.scheduled = bool(self._schedules)
+        self.switched = bool(self._schedules.keys() - {"lr"})
+        own = {name: getattr(self.options, name) for name in NAMES if name in raw}
+        dict.update(raw, values | own)
+        self._values = ReadOnly(values)
+
+    def at(self, step: int, lr: float | None = None) -> Values:
+        """The hyperparameters of a step, counted from 1, as plain Python values."""
+        if lr is None and not self._schedules:
+            return self._values
+        values = dict(self._values)
+        for name, schedule in self._schedules.items():
+            value = _called(schedule, step, f"{self.where}{name}")
+            where = f"{self.where}at step {step} "
+            values[name] = checked(name, value, self._defaults[name], where)
+        return ReadOnly(values if lr is None else values | {"lr": lr})
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
+        elements = sum(param.size for param in self.params)
+        text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        arrays = "1 array" if len(self.params) == 1 else f"{len(self.params)} arrays"
+        return f"{arrays}, {elements} elements: {text}"
+
+
+def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
+    names = raw.get("param_names")
+    if names is None:
+        return
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{where}param_names={names!r} is not a list of strings")
+    if len({*names}) != len(names):
+        raise ValueError(f"{where}param_names={names!r} names something twice")
+    if len(names) != len(params):
+        raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
+
+
+def _together(parts: tuple[Any, ...], name: str) -> Callable[[int], tuple[Any, ...]]:
+    def together(step: int) -> tuple[Any, ...]:
+        return tuple(_called(part, step, name) if callable(part) else part for part in parts)
+
+    return together
+
+
+def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
+    """The value of a schedule at a step.
+
+    Raises:
+        TypeError: if it cannot be called with a step; names the hyperparameter.
+    """
+    try:
+        return schedule(step)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next:  # raised inside of it
+            raise
+        raise TypeError(
+            f"{name}={schedule!r} must be a function of one argument, the step: {error}"
+        ) from None

@@ -1,0 +1,205 @@
+"""The arrays that move: their order, their names, and the structure their gradients must have."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from ..cuda.array import as_array, is_device
+from ..memory import checks
+from ..memory.containers import Container, Snapshot
+from ..memory.flat import Flat
+from ..memory.parameter_changes import Facts, Watch, Watched
+from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
+
+
+class Gathered(NamedTuple):
+    """A tree of arrays, checked: its arrays in order, and what they are called."""
+
+    tree: Tree  # with containers of its own
+    flat: Flat | None
+    arrays: list[Any]
+    names: list[str]
+    paths: list[str]  # dotted, for checkpoints; none if the tree is not a dict
+    container: Container | None = None  # the caller's
+    facts: Sequence[Facts] = ()
+
+
+class Parameters:
+    """All arrays of an optimizer: one tree, or a flat list over several groups."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Any] = []
+        self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
+        self.flat: Flat | None = None
+        self.alone = False
+        self._public: Tree = None  # the tree as it was handed out
+        self._others: list[Container] = []  # what else was
+        self._containers: list[Container] = []
+        self._facts: list[Facts] = []
+        self._spans: list[checks.Span] = []
+        self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
+        self._adopt([], None)
+
+    def checked(
+        self, trees: Iterable[tuple[Tree, str]], taken: Sequence[checks.Span]
+    ) -> list[Gathered]:
+        """The arrays of labelled trees, if all can be updated in place beside those already here
+        and `taken`.
+
+        Raises:
+            TypeError, ValueError: if one cannot.
+        """
+        checked = list[Gathered]()
+        first, first_name = (self.arrays or [None])[0], (self.names or [""])[0]
+        for tree, label in trees:
+            gathered = _gathered(tree, label)
+            if first is None:
+                first, first_name = gathered.arrays[0], gathered.names[0]
+            for array, name in zip(gathered.arrays, gathered.names, strict=True):
+                checks.check_array(array, name, written=True, updated=True)
+                checks.check_together(array, name, first, first_name)
+            checked.append(gathered._replace(facts=list(map(Facts.of, gathered.arrays))))
+        new = [span for gathered in checked for span in _spans(gathered)]
+        checks.check_apart([*self._spans, *new, *taken])
+        return checked
+
+    def with_groups(self, gathered: Sequence[Gathered], alone: bool) -> "Parameters":
+        """These and what was checked, as the only tree or as several."""
+        more = Parameters()
+        more.arrays = self.arrays + [array for each in gathered for array in each.arrays]
+        more.names = self.names + [name for each in gathered for name in each.names]
+        more.alone = alone
+        more._facts = self._facts + [facts for each in gathered for facts in each.facts]
+        more._containers = self._containers + [g.container for g in gathered if g.container]
+        more._spans = sorted([*self._spans, *(s for each in gathered for s in _spans(each))])
+        more._held = self._held + [r for g in gathered for a in g.arrays for r in _references(a)]
+        if alone:
+            more._adopt(gathered[0].tree, gathered[0].flat)
+        else:
+            more._adopt(list(more.arrays), None)
+        return more
+
+    def replace(self, arrays: Sequence[Any]) -> None:
+        """Take arrays like those before in their places, of a list of them."""
+        self.arrays[:] = arrays
+        self.tree = list(arrays)
+
+    def _adopt(self, tree: Tree, flat: Flat | None) -> None:
+        self.tree, self.flat, self.structure = tree, flat, structure_of(tree)
+        self.single = isinstance(self.structure, int)
+        self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
+        self._paths = [path for path, _ in leaves(tree)]
+        self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
+
+    @cached_property
+    def watch(self) -> Watch:
+        """What notices arrays that were changed or exchanged."""
+        watched = list(map(Watched, self.arrays, self.names, self._facts))
+        if self.flat:
+            name = self._containers[0].label.removesuffix(".tree")
+            watched.append(Watched(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
+        return Watch([*self._containers, *self._others], watched)
+
+    def public(self) -> Tree:
+        """The tree in containers that the caller may edit, which is noticed from now on."""
+        if self.flat or self.single:
+            return self.tree
+        if self._public is None:
+            self._public = mapped(lambda leaf: leaf, self.tree)
+            self.follow(Container(self._public, "opt.params", Snapshot(self.tree)))
+        return self._public
+
+    def follow(self, container: Container) -> None:
+        """Notice what becomes of a container that was handed out."""
+        if all(each.given is not container.given for each in self._others):
+            self._others.append(container)
+            vars(self).pop("watch", None)
+
+    @property
+    def nbytes(self) -> list[int]:
+        """How many bytes each array has."""
+        return [array.nbytes for array in self.arrays]
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return sum(array.size for array in self.arrays)
+
+    def flat_like(self, buffer: Any) -> Flat:
+        """A Flat of the structure and shapes of the parameters over a buffer of their size."""
+        return Flat(self.structure, [array.shape for array in self.arrays], buffer)
+
+    def called(self, name: str) -> list[str]:
+        """What the arrays of a tree of this structure are called: grads['w'], mask[0]."""
+        return [indexed(name, path) for path in self._paths]
+
+    def matched(self, grads: Any, name: str = "grads") -> Any:
+        """The gradients in the order of the arrays; only the structure is looked at."""
+        if self.single and not (self.flat and _one_dimensional(grads)):
+            return (grads.tree,) if isinstance(grads, Flat) else (grads,)
+        if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
+            return grads
+        if isinstance(grads, Flat):
+            grads = grads.tree
+        elif self.flat is not None and _one_dimensional(grads):
+            return self._slices(grads, name)
+        try:
+            return matched(self.structure, grads, name)
+        except ValueError as error:
+            if self.alone:
+                raise
+            raise ValueError(
+                f"{error}; with groups, {name} is one flat list over all groups, in their order"
+            ) from None
+
+    def _slices(self, buffer: Any, name: str) -> list[Any]:
+        """The arrays in one array over all elements of a Flat."""
+        assert self.flat is not None
+        given, buffer = buffer, as_array(buffer)
+        last, slices = self._last_buffers.get(name, (None, []))
+        if last is not given:
+            if buffer.shape != self.flat.buffer.shape:
+                raise ValueError(
+                    f"{name} is one array of shape {buffer.shape}, but the parameters are a Flat "
+                    f"of {self.flat.buffer.size} elements; give as many, or the structure of params"
+                )
+            checks.check_contiguous(buffer, name)
+            slices = self.flat.over(buffer).leaves
+            self._last_buffers[name] = given, slices
+        return slices
+
+
+def _gathered(given: Tree, label: str) -> Gathered:
+    """The arrays of a tree, which may be anything yet."""
+    flat = given if isinstance(given, Flat) else None
+    if flat:
+        flat.views(f"{label}.tree")
+    tree = flat.tree if flat else listed(given)
+    found = list(leaves(tree))
+    if not found:
+        raise ValueError(f"{label} holds no array; give at least one parameter")
+    arrays, names = [as_array(leaf) for _, leaf in found], [indexed(label, p) for p, _ in found]
+    paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
+    own = tree if flat else mapped(lambda leaf: leaf, tree)
+    container = flat.container(label) if flat else Container(given, label, Snapshot(own))
+    return Gathered(own, flat, arrays, names, paths, container)
+
+
+def _spans(gathered: Gathered) -> Iterator[checks.Span]:
+    """The memory of arrays."""
+    for array, name, facts in zip(*gathered[2:4], gathered.facts, strict=False):
+        yield checks.Span(facts.address, facts.address + array.nbytes, name)
+
+
+def _references(array: Any) -> Iterator[Any]:
+    """Weak references to an array and those of whose memory it is a part."""
+    while isinstance(array, np.ndarray):
+        yield ref(array)
+        array = array.base
+
+
+def _one_dimensional(array: Any) -> bool:
+    return (isinstance(array, np.ndarray) or is_device(array)) and len(array.shape) == 1

@@ -1,0 +1,298 @@
+"""What stays the same from step to step: the launches, and where their numbers lie."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import add
+from typing import Any, Protocol
+
+from ..cuda.conditional_step import Gate, capturing
+from ..cuda.graph_step import GraphStep
+from ..kernels.commit import Operation, commit, counter, put
+from ..kernels.cpu import threads
+from ..kernels.factory import Kernel
+from ..kernels.formats import Formats
+from ..memory import checks
+from .accumulation import Accumulator
+from .gradients import Inputs, masks
+from .launch import Launch, alike, kept_for, kernel_for
+from .options import Options
+from .param_groups import ReadOnly, Values, checked
+from .parameters import Parameters
+from .preprocess import Ahead
+from .state import Carried, Ruled, State, spans
+
+
+class Author(Protocol):
+    """Gives constants for hyperparameters."""
+
+    def hyper(self, group: Values, step: int) -> Mapping[str, float]: ...
+
+    def carry(self, group: Values, step: int) -> Mapping[str, float]: ...
+
+
+class Plan:
+    """A launch for each rule variant and dtype, looked over again only where something changed.
+
+    Args:
+        gradients: finds and checks the gradients of the parameters.
+        formats: how each parameter, its gradient and its state are kept.
+        kept: what is written besides parameters and state: arrays, by the streams of kernels.
+        carried: the names of host numbers that parameters carry from step to step.
+        masked: whether steps come with masks.
+        scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
+        gated: whether a device may say by itself that a step does not count.
+
+    Attributes:
+        ahead: what is done before an update.
+        active: whether any parameter has a gradient.
+        gate: what takes steps whose verdict is that of a device, or None.
+        captured: which parameters a step moves that was captured for a graph; empty without one.
+        stale: whether the launches do not know yet where the state is.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Ruled],
+        parameters: Parameters,
+        gradients: Inputs,
+        formats: Sequence[Formats],
+        state: State,
+        carried: Sequence[str],
+        options: Options,
+        kept: Mapping[str, list[Any]],
+        accumulator: Accumulator | None,
+        masked: bool,
+        scaled: int,
+        gated: bool = True,
+    ) -> None:
+        state.settle()
+        self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
+        self._parameters, self._state, self.stale = parameters, state, True
+        self._with: list[Operation] = []  # what is committed with the step
+        arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
+        rules = [group.rule for group in groups for _ in group.params]
+        self._launches = [
+            Launch(
+                rule,
+                kernel_for(rule, inputs, names, arrays[0]),
+                arrays,
+                members,
+                tuple(kept_for(rule.state, inputs).values()),
+            )
+            for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
+        ]
+        self._small = all(launch.table.small for launch in self._launches)
+        self._serial: list[Operation] = []
+        if self._small:
+            self._serial = [launch.table.serial for launch in self._launches]
+        self._launches_of = [
+            [launch for launch in self._launches if launch.rule is group.rule] for group in groups
+        ]
+        self.gradients = gradients
+        self._placed: Sequence[int] = []  # where the launches know the gradients to be
+        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
+        self._restart = accumulator.restarted() if accumulator else []
+        self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
+        self.ahead = Ahead(
+            self._launches,
+            arrays,
+            formats,
+            options,
+            self._kept,
+            accumulator,
+            scaled,
+            [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
+        )
+        self.gate, self.captured = None, list[bool]()
+        if gated and Gate.serves(arrays, formats, options):
+            kind = GraphStep if capturing() else Gate
+            self.gate = kind(self, self._launches, self.ahead, state, arrays, formats, options)
+            self.ahead.follow(self.gate)
+        self._protect(state.arrays)
+        self._pair()
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """What a step launches."""
+        return [launch.kernel for launch in self._launches] + self.ahead.kernels
+
+    def look(self, arrays: Sequence[Any]) -> None:
+        """Check the gradients of a step, and point the launches at them."""
+        state, gradients = self._state, self.gradients
+        gradients.look(arrays)
+        if gradients.active != state.active:
+            state.regroup(state.steps, state.carried, gradients.active)
+            self.stale = True
+            self._pair()
+        if gradients.addresses != self._placed:
+            self._placed = gradients.addresses
+            for launch in self._launches:
+                launch.place("grad", self._placed)
+        self.ahead.look(gradients.addresses, gradients.active)
+
+    def repoint(self, arrays: Sequence[Any], places: Sequence[int]) -> None:
+        """Point the launches at parameters like those before, which are at these addresses now.
+
+        Raises:
+            ValueError: for memory that is there twice, before any launch is pointed there.
+        """
+        self._parameters.replace(arrays)
+        sizes, names = self._parameters.nbytes, self._parameters.names
+        self._keep_apart(map(checks.Span, places, map(add, places, sizes), names))
+        for launch in self._launches:
+            launch.place("param", places)
+
+    def repoint_kept(self) -> None:
+        """Point the launches at what is kept of the parameters, where it is now.
+
+        Raises:
+            ValueError: as `repoint`.
+        """
+        self._protect(self._state.arrays)
+        for launch in self._launches:
+            for name in self._kept.keys() & launch.table.streams:
+                launch.place(name, list(map(checks.address, self._kept[name])))
+        self.stale = True
+
+    def recount(self) -> None:
+        """Take over how many steps the parameters have taken, which somebody else said."""
+        self.stale = True
+        self._pair()
+
+    def look_at_masks(self, arrays: Sequence[Any]) -> None:
+        """Check the masks of a step, and point the launches at them."""
+        assert self._masks
+        if self._options.zero_grads:  # what clears gradients may not clear masks
+            self._masks.protect(sorted([*self._written, *self.gradients.spans()]))
+        if self._options.zero_grads or not self._masks.same(arrays):
+            self._masks.look(arrays)
+            for launch in self._launches:
+                launch.place("mask", self._masks.addresses)
+
+    def _pair(self) -> None:
+        """Which cohorts take the step, and which launches want their constants."""
+        grouping, self._numbers = self._state.grouping, self._state.grouping.carried
+        self.active = any(cohort.active for cohort in grouping.cohorts)
+        self._pairs = [
+            (
+                cohort.base + cohort.since,
+                number if self._carried else cohort.group,
+                launch.writer(number),
+            )
+            for number, cohort in enumerate(grouping.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active
+        ]
+        self._commitment: list[Operation] = []
+        if self.active:
+            self._commitment = [*self._serial, counter(self._state, "count")]
+
+    def write_records(
+        self,
+        author: Author,
+        values: Sequence[Values],
+        step: int,
+        numbers: Sequence[Carried] | None = None,
+    ) -> Sequence[Carried]:
+        """Keep the constants of each cohort that takes a step.
+
+        Args:
+            author: whose `hyper` and `carry` give them.
+            values: the hyperparameters of each group.
+            step: what the optimizer's count will be.
+            numbers: what each cohort carries before the step, if not what it carries now.
+
+        Returns:
+            What each cohort carries after it.
+
+        Raises:
+            TypeError, ValueError: if `hyper` or `carry` does not return a number for each name.
+        """
+        if self._carried:
+            before = self._state.grouping.carried if numbers is None else numbers
+            values, self._numbers = self._carry(author, values, step, before)
+        hyper = author.hyper
+        for base, place, write in self._pairs:
+            write(hyper(values[place], step - base))
+        return self._numbers
+
+    def _carry(
+        self, author: Author, values: Sequence[Values], step: int, numbers: Sequence[Carried]
+    ) -> tuple[list[Values], list[Carried]]:
+        """The hyperparameters of each cohort, with what it carries after the step among them; and
+        these numbers by themselves."""
+        groups, carried = list[Values](), list[Carried]()
+        for cohort, before in zip(self._state.cohorts, numbers, strict=True):
+            known = dict(zip(self._carried, before, strict=True))
+            group: Values = ReadOnly({**values[cohort.group], **known})
+            after = author.carry(group, cohort.steps(step - 1) + 1)
+            if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
+                raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
+            new = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
+            carried.append(tuple(new) if cohort.active else before)
+            groups.append(ReadOnly({**group, **after}))
+        return groups, carried
+
+    def draw(self, numbers: Any, late: Any) -> None:
+        """Let the noise of parameters follow these numbers, and steps by so many behind."""
+        for launch in self._launches:
+            places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
+            launch.draws, launch.late = numbers[places], late[places]
+
+    def run(self, *others: Operation) -> None:
+        """Launch, count, and whatever belongs to the step: all of it or nothing.
+
+        Args:
+            others: more operations that belong to it.
+        """
+        if self.gate:  # which may have counted meanwhile
+            self._commitment[-1:] = [counter(self._state, "count")]
+        if self._small and not (self._with or others or self._restart or self._carried):
+            commit(self._commitment)
+        elif self._small or not self.active:
+            commit(self._operations(False, others))
+        else:
+            threads.run(lambda threaded: self._operations(threaded, others))
+        self._with.clear()
+
+    def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
+        limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
+        if self.active:
+            launches = [launch.table.chosen(limit, threaded) for launch in self._launches]
+        if self._carried:
+            grouping = self._state.grouping._replace(carried=self._numbers)
+            carried = put(self._state, grouping=grouping)
+        counted = self._commitment[-1:]
+        return [*launches, *self._with, *self._restart, *carried, *others, *counted]
+
+    def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
+        """Create the state that is missing, and point the launches at it.
+
+        It becomes part of the optimizer's state when the step is committed.
+        """
+        state = self._state
+        wanted = [(launch, kept) for launch in self._launches for kept in launch.kept]
+        pairs = [(kept, launch.members) for launch, kept in wanted]
+        arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
+        for (launch, kept), lack in zip(wanted, lacks, strict=True):
+            launch.start(kept.stream.name, lack)
+        for launch in self._launches:
+            launch.write_rows(state.grouping, arrays)
+        self._with += put(state, arrays=arrays)
+        self._protect(arrays)
+        self.stale = False
+
+    def _protect(self, state: Mapping[str, Sequence[Any]]) -> None:
+        """Nothing that a step writes may be its gradient."""
+        self._spans_kept = [
+            checks.span(array, f"{name}[{k}]")
+            for name, arrays in self._kept.items()
+            for k, array in enumerate(arrays)
+        ]
+        self._spans_kept += spans(state)
+        self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))
+
+    def _keep_apart(self, params: Iterable[checks.Span]) -> None:
+        self._written = checks.check_apart([*params, *self._spans_kept])
+        self.gradients.protect(self._written)
+        if self._masks:
+            self._masks.protect(self._written)

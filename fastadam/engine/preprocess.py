@@ -1,0 +1,192 @@
+"""What goes ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..cuda.array import as_array, is_device
+from ..kernels.commit import commit, write
+from ..kernels.factory import Kernel
+from ..kernels.formats import Formats
+from ..kernels.transforms import STATE
+from ..memory import checks
+from .accumulation import Accumulator
+from .grad_norm import Clip, Norm
+from .launch import Launch
+from .options import FAR, Options, flag_of, unscale_of
+from .random_keys import Noise
+
+Verdict = Literal["update", "skip", "wait"]
+
+
+class Ahead:
+    """Finds out whether launches are to run, and tells them the numbers of their options.
+
+    Args:
+        launches: those of the update.
+        params: all parameters.
+        formats: how each of them is kept.
+        kept: arrays that options read and write, by the streams of kernels.
+        scaled: whether steps may come with a scale of their gradients.
+        alone: whether the gradient of each parameter is clipped by its own norm.
+
+    Attributes:
+        needed: whether there is anything to do at every step.
+        norm: what takes the norm of all gradients, if anything asks for it.
+        noise: what gives kernels the keys of random rounding at each step.
+        kernels: what is launched.
+    """
+
+    def __init__(
+        self,
+        launches: Sequence[Launch],
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        options: Options,
+        kept: Mapping[str, Sequence[Any]],
+        accumulator: Accumulator | None,
+        scaled: int,
+        alone: Sequence[bool],
+    ) -> None:
+        self._launches, self._options, self._accumulator = launches, options, accumulator
+        self._dtypes = {each.compute for each in formats}
+        threads, measures = options.threads, options.measures
+        self.norm = self._finite = Norm(params, formats, threads) if measures else None
+        if accumulator:
+            self._finite = self.norm if options.skip_nonfinite else None
+            reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
+            self.norm = Norm(params, formats, threads, reads) if measures else None
+            accumulator.expect(formats, scaled)
+        for launch in (*launches, *(self.norm.launches if self.norm else ())):
+            for name in kept.keys() & launch.table.streams:
+                launch.place(name, [checks.address(array) for array in kept[name]])
+        self._clip = self._clipping(formats, alone) if options.clips else None
+        parts = dict.fromkeys((self.norm, self._finite, accumulator))
+        self._parts = [part for part in parts if part]
+        clip = self._clip.kernels if self._clip else []
+        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.noise = Noise(launches, options.seed)
+        self._started = [
+            (launch, name)
+            for launch in launches
+            for name in launch.numbers
+            if name.startswith(STATE)
+        ]
+        always = accumulator or self.noise or options.ema_warmup or self._started
+        self.needed = bool(scaled or measures or always)
+        with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+            self.tell("clip_value", options.clip_value)
+        if options.ema_decay is not None:
+            self.tell("ema_comp", options.ema_comp(0))
+
+    def follow(self, part: Any) -> None:
+        """Let somebody else know, too, where the gradients are."""
+        self._parts.append(part)
+
+    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+        """Say where the gradients are, and which there are."""
+        for part in self._parts:
+            part.look(addresses, active)
+
+    def prepare(
+        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any, step: int
+    ) -> tuple[float | None, Verdict]:
+        """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
+
+        Args:
+            arrays: the gradients.
+            grad_scale: what the loss was multiplied by, or None.
+            found_inf: whether they are known to be of no use.
+            step: the count of this update, if it is one.
+
+        Raises:
+            TypeError, ValueError: for a bad scale or flag.
+        """
+        unscale, power = unscale_of(grad_scale, self._dtypes)
+        skip = found_inf is not False and flag_of(_fetched(found_inf))
+        accumulator, norm = self._accumulator, None
+        last = not accumulator or accumulator.last
+        if not skip:
+            norm = self._measured(unscale, power, last)
+            skip = self._options.skip_nonfinite and not self._all_finite(
+                norm, arrays, unscale * power, last
+            )
+        if skip:
+            if self._options.zero_grads:
+                given = [as_array(array) for array in arrays if array is not None]
+                commit([write(array, 0) for array in given])
+            return norm, "skip"
+        if accumulator and not last:
+            accumulator.add(unscale, power)
+            return None, "wait"
+        self.tell("unscale", unscale)
+        self.tell_step(step)
+        return norm, "update"
+
+    def tell_step(self, step: int) -> None:
+        """Give options the numbers that depend on the count of steps."""
+        if self.noise:
+            self.noise.renew(step)
+        for launch, name in self._started:
+            launch.tell(name, -0.0)
+        if self._options.ema_warmup:
+            self.tell("ema_comp", self._options.ema_comp(step))
+
+    def _measured(self, unscale: float, power: float, last: bool) -> Any:
+        """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
+        taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
+        if self._accumulator and last:
+            scale = whole = 1 / self._options.accumulate_steps
+            if taken:
+                taken.tell("unscale", unscale)
+                taken.tell("grad_power", power)
+        self.measure(taken, scale, whole, last)
+        self.tell("grad_power", power)
+        return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
+
+    def measure(self, taken: Norm | None, scale: float, whole: float, last: bool = True) -> None:
+        """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
+        power of two by which they are multiplied before."""
+        if taken:
+            taken.run()
+        if taken and self._clip and last:
+            self._clip.run(scale, whole)
+        else:
+            self.tell("grad_scale", scale)
+
+    def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
+        """Whether all gradients are finite: if their norm is, or else on a second look at those of
+        float64, whose squares may overflow."""
+        if math.isfinite(norm):
+            return True
+        taken, accumulator = (self.norm if last else self._finite), self._accumulator
+        assert taken
+        for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
+            grad = np.asarray(as_array(arrays[number]))
+            if accumulator and last:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    grad = np.asarray(accumulator.sums[number]) + grad * unscale
+            if grad.dtype != np.float64 or not np.isfinite(grad).all():
+                return False
+        return True
+
+    def tell(self, option: str, number: Any) -> None:
+        """Give an option its number, where kernels have it."""
+        for launch in self._launches:
+            if option in launch.numbers:
+                launch.tell(option, number)
+
+    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> Clip:
+        """What takes the factors of a clip, which the launches then read."""
+        assert self.norm
+        clip = Clip(self.norm, self._options, self._dtypes, alone)
+        for launch in self._launches:
+            launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
+        return clip
+
+
+def _fetched(number: Any) -> Any:
+    """A number, fetched from a device if it is there."""
+    return np.asarray(as_array(number)) if is_device(number) else number

@@ -1,0 +1,290 @@
+"""What an optimizer remembers of each parameter: its state, and how many steps it has taken."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from ..kernels.commit import Operation, put, write
+from ..kernels.transforms import STATE
+from ..memory.checks import Span, span
+from ..memory.dtypes import named
+from ..memory.flat import ALIGNMENT, aligned_zeros
+from ..rules import Rule
+from .launch import Kept, alike
+from .options import Options
+
+Carried = tuple[float, ...]
+
+
+class Ruled(Protocol):
+    """A group of parameters that one rule updates."""
+
+    rule: Rule
+    options: Options
+    params: Any
+
+
+class Cohort:
+    """Parameters of one group that have taken the same steps, and so have the same constants.
+
+    Attributes:
+        base: the optimizer's count of steps less the cohort's, constant while the cohort is active.
+        since: how many of its steps `hyper` does not count: those before its state began.
+    """
+
+    __slots__ = ("active", "base", "group", "since", "step")
+
+    def __init__(self, group: int, step: int, active: bool, since: int, count: int) -> None:
+        self.group, self.step, self.active, self.since = group, step, active, since
+        self.base = count - step
+
+    def steps(self, count: int) -> int:
+        """The steps it has taken when the optimizer has counted so many."""
+        return count - self.base if self.active else self.step
+
+
+class Grouping(NamedTuple):
+    """The cohorts of all parameters; immutable, so that it is replaced as a whole.
+
+    Attributes:
+        cohorts: the cohorts.
+        cohort_of: the number of its cohort for each parameter.
+        active: whether each parameter takes part in steps.
+        carried: for each cohort the host numbers that go from step to step: NAdam's product.
+    """
+
+    cohorts: Sequence[Cohort] = ()
+    cohort_of: Sequence[int] = ()
+    active: Sequence[bool] = ()
+    carried: Sequence[Carried] = ()
+
+
+def _lost(kept: Kept, values: Sequence[float]) -> list[float]:
+    """What numbers that state starts at lose where they are rounded.
+
+    Raises:
+        ValueError: if one is too large for the arithmetic.
+    """
+    lost, storage = list[float](), cast(Any, kept.stream.storage)
+    with np.errstate(all="ignore"):
+        for value in values:
+            number = np.dtype(storage.compute).type(value)
+            lost.append(float(number - storage.held(number)) if value else -0.0)
+            if not np.isfinite(lost[-1]):
+                name = kept.stream.name.removeprefix(STATE)
+                raise ValueError(f"initial(): {name}={value} is too large for float32")
+    return lost
+
+
+def spans(arrays: Mapping[str, Sequence[Any]]) -> list[Span]:
+    """The memory of arrays of state."""
+    return [
+        span(array, f"state[{name!r}][{number}]")
+        for name, column in arrays.items()
+        for number, array in enumerate(column)
+        if array is not None
+    ]
+
+
+class State:
+    """State arrays by name, one per parameter or None, and step counters, one per cohort.
+
+    What a step changes here is `count`, and `grouping` if numbers are carried; both are set by the
+    commitment that launches the step, so that neither can change without the other.
+
+    Attributes:
+        arrays: for each name of state an array, or None, per parameter.
+        grouping: the cohorts.
+        count: the steps of the optimizer in which any parameter was updated.
+        pending: steps of which only a device knows whether they count, if there are any.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, list[Any]] = {}
+        self.grouping = Grouping()
+        self.count = 0
+        self.pending: Any = None
+
+    @property
+    def cohorts(self) -> Sequence[Cohort]:
+        return self.grouping.cohorts
+
+    @property
+    def active(self) -> Sequence[bool]:
+        """Whether each parameter takes part in steps."""
+        return self.grouping.active
+
+    def extended(self, groups: Sequence[Ruled], carried: Carried) -> list[Operation]:
+        """The operations that add parameters of new groups, which have taken no step, and make
+        room for their state."""
+        old, sizes = self.grouping, [len(group.params) for group in groups]
+        first, group = len(old.cohorts), 1 + max((c.group for c in old.cohorts), default=-1)
+        fresh = [Cohort(group + k, 0, True, 0, self.count) for k, _ in enumerate(groups)]
+        grouping = Grouping(
+            [*old.cohorts, *fresh],
+            [*old.cohort_of, *(first + k for k, size in enumerate(sizes) for _ in range(size))],
+            [*old.active, *[True] * sum(sizes)],
+            [*old.carried, *[carried] * len(groups)],
+        )
+        known = self.with_names(name for group in groups for name in group.rule.state)
+        arrays = {name: [*each, *[None] * sum(sizes)] for name, each in known.items()}
+        return put(self, grouping=grouping, arrays=arrays)
+
+    def settle(self) -> None:
+        """Count all steps that were taken, and wait for a device that has not come so far."""
+        if self.pending:
+            self.pending.settle()
+
+    def know(self, names: Iterable[str]) -> list[Operation]:
+        """The operations that make room for state of these names."""
+        return put(self, arrays=self.with_names(names))
+
+    def with_names(self, names: Iterable[str]) -> dict[str, list[Any]]:
+        """The arrays, with a place for state of these names."""
+        arrays = dict(self.arrays)
+        for name in names:
+            if name not in arrays:
+                arrays[name] = [None] * len(self.grouping.cohort_of)
+        return arrays
+
+    @property
+    def steps(self) -> list[int]:
+        """How many steps each parameter has taken."""
+        self.settle()
+        each = [cohort.steps(self.count) for cohort in self.cohorts]
+        return [each[number] for number in self.grouping.cohort_of]
+
+    @property
+    def carried(self) -> list[Carried]:
+        """The host numbers of each parameter."""
+        self.settle()
+        return [self.grouping.carried[number] for number in self.grouping.cohort_of]
+
+    @property
+    def since(self) -> list[int]:
+        """The steps of each parameter before its state began."""
+        return [self.cohorts[number].since for number in self.grouping.cohort_of]
+
+    def begin(self, rules: Sequence[Rule]) -> None:
+        """Let steps count from now on for parameters whose rules have state yet to be created, as
+        for an optimizer of which PyTorch saves no step: whether there is state is all it knows."""
+        arrays = self.with_names(name for rule in rules for name in rule.state)
+        fresh = [
+            any(arrays[name][number] is None for name in rule.state)
+            for number, rule in enumerate(rules)
+        ]
+        if any(fresh):
+            both = zip(fresh, self.steps, self.since, strict=True)
+            since = [step if new else known for new, step, known in both]
+            self.regroup(self.steps, self.carried, self.active, since)
+
+    def regroup(
+        self,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        since: Sequence[int] | None = None,
+    ) -> None:
+        """Set how many steps each parameter has taken, what it carries, whether it takes part, and
+        how many of the steps `hyper` does not count, if that changes."""
+        self.grouping = self._grouping(steps, carried, active, since or self.since, self.count)
+
+    def _grouping(
+        self,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        since: Sequence[int],
+        count: int,
+    ) -> Grouping:
+        numbers: dict[tuple[int, int, Carried, bool, int], int] = {}
+        groups = [self.cohorts[number].group for number in self.grouping.cohort_of]
+        keys = zip(groups, steps, carried, active, since, strict=True)
+        cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
+        cohorts = [
+            Cohort(group, step, there, before, count) for group, step, _, there, before in numbers
+        ]
+        return Grouping(cohorts, cohort_of, list(active), [key[2] for key in numbers])
+
+    def created(
+        self,
+        wanted: Iterable[tuple[Kept, Sequence[int]]],
+        params: Sequence[Any],
+        initial: Sequence[Mapping[str, float]],
+    ) -> tuple[dict[str, list[Any]], list[dict[int, float]]]:
+        """The arrays of state with those that active parameters lack; and for each array that is
+        wanted what each new one lacks, where numbers are rounded, of the number it starts at, which
+        is `initial[group][name]`, or 0.
+
+        Args:
+            wanted: pairs of an array that is kept and the parameters that it is kept for.
+            params: all parameters.
+            initial: for each group.
+
+        Raises:
+            ValueError: if a start is too large for the arithmetic.
+        """
+        wanted = list(wanted)
+        arrays = self.with_names(kept.name for kept, _ in wanted)
+        cohorts = [self.cohorts[number] for number in self.grouping.cohort_of]
+        lacks = list[dict[int, float]]()
+        for kept, numbers in wanted:
+            column = arrays[kept.name] = [*arrays[kept.name]]
+            missing = [i for i in numbers if column[i] is None and cohorts[i].active]
+            name = kept.stream.name.removeprefix(STATE)
+            values = [initial[cohorts[i].group].get(name, 0) for i in missing]
+            lacks.append(dict(zip(missing, _lost(kept, values), strict=True)))
+            if missing:
+                for i, array in zip(missing, self.allocated(kept, params, missing), strict=True):
+                    column[i] = array
+                for i, value in zip(missing, values, strict=True):
+                    if value:
+                        start = kept.column.start
+                        column[i].fill(value if start is None else start)
+        return arrays, lacks
+
+    def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+        """Zeros for some parameters, each on a cache line of its own."""
+        dtype, per = named(kept.column.outside), kept.column.per
+        line = ALIGNMENT // dtype.itemsize
+        counts = [-(-params[i].size // per) for i in numbers]
+        starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
+        buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
+        views = [
+            buffer[start : start + count] for start, count in zip(starts, counts, strict=False)
+        ]
+        if per != 1:
+            return views
+        return [view.reshape(params[i].shape) for i, view in zip(numbers, views, strict=True)]
+
+    def restored(
+        self,
+        params: Sequence[Any],
+        entries: Sequence[Mapping[str, Any]],
+        kept: Sequence[Mapping[str, Kept]],
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        count: int,
+        names: Iterable[str],
+    ) -> list[Operation]:
+        """The operations that take over saved state, in the formats of what is kept for each
+        parameter, and make room for state of these names; the memory is allocated already."""
+        self.settle()
+        arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
+        operations = []
+        for name, column in arrays.items():
+            saved = [entry.get(name) for entry in entries]
+            live = [None if s is None else k for s, k in zip(saved, column, strict=True)]
+            new = [i for i, s in enumerate(saved) if s is not None and live[i] is None]
+            for array, places in alike(kept[i][name] for i in new).items():
+                numbers = [new[place] for place in places]
+                for i, zeros in zip(numbers, self.allocated(array, params, numbers), strict=True):
+                    live[i] = zeros
+            arrays[name] = live
+            pairs = zip(live, saved, strict=True)
+            operations += [write(array, values) for array, values in pairs if values is not None]
+        none = [0] * len(steps)
+        grouping = self._grouping(steps, carried, [True] * len(steps), none, count)
+        return operations + put(self, arrays=arrays, grouping=grouping, count=count)

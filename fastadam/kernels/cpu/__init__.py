@@ -1,0 +1,1 @@
+"""Kernels for the CPU: Numba's compiler, threads, floating-point mode."""

@@ -1,0 +1,235 @@
+"""What loops are made from on compiled targets: numbers by address, nothing else.
+
+Every stream is a scope of memory of its own. The host has checked that no streams overlap; loads
+and stores say so, and loops vectorise without checking at run time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from ..loops import enter, leave
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
+ALONE = (".scale", ".number", "table")  # whose numbers are not one of a group of neighbours
+
+
+def _scopes(module: Any, names: Sequence[str]) -> Any:
+    domain = module.add_metadata(["fastadam"])
+    return module.add_metadata([module.add_metadata([f"fastadam.{n}", domain]) for n in names])
+
+
+def _pointer(builder: Any, address: Any, data: Any, space: int) -> Any:
+    """An address as a pointer into an address space."""
+    pointer = builder.inttoptr(address, data.as_pointer())
+    return builder.addrspacecast(pointer, data.as_pointer(space)) if space else pointer
+
+
+def _way_out(kind: Any, value: Any) -> str:
+    """How a rule comes to return numbers of another kind, and what to write instead."""
+    if value == types.float64:
+        return (
+            "an int, or a number from outside, in its arithmetic makes double precision of it; "
+            "write a float literal (1.0 - x) or np.float32(1)"
+        )
+    if value == types.float32:
+        return (
+            "only np.float32 constants are in it; write them as float literals (0.5), or as floats "
+            "at module level, which take the dtype of the parameter"
+        )
+    return "return a float on every path, such as 0.0 or 1.0 if grad > 0.0 else 0.0"
+
+
+class Memory:
+    """Access to the numbers of the streams with the given names.
+
+    Args:
+        group: how many neighbours an access promises to be aligned together.
+
+    Attributes:
+        space: the address space of all memory but scratch.
+    """
+
+    space = 0
+    enter, leave = staticmethod(enter), staticmethod(leave)
+
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        self.group = group
+        self.scopes = [f"{n}{part}" for n in names for part in PARTS]
+        self.scopes.append("table")
+        self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def group_size(self, dtype: "np.dtype[Any]") -> int:
+        """The alignment, in bytes, that an access promises."""
+        return max(dtype.itemsize, min(16, self.group * dtype.itemsize))
+
+    def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
+        """`load(address, index)` and `store(address, index, value)` for numbers of one dtype."""
+        kind, size = numba.from_dtype(dtype), dtype.itemsize
+        others = tuple(name for name in self.scopes if name != scope)
+        space = 0 if scope.endswith(".scratch") else self.space
+        alone = scope.endswith(ALONE)  # not one of a group of neighbours
+        alignment = size if alone else self.group_size(dtype)
+
+        def place(context, builder, address, index):
+            data = context.get_data_type(kind)
+            return builder.gep(_pointer(builder, address, data, space), [index], inbounds=True)
+
+        def scoped(builder, instruction):
+            instruction.align = alignment
+            instruction.set_metadata("alias.scope", _scopes(builder.module, (scope,)))
+            instruction.set_metadata("noalias", _scopes(builder.module, others))
+            return instruction
+
+        @intrinsic
+        def load(typing, address, index):
+            def generate(context, builder, signature, arguments):
+                return scoped(builder, builder.load(place(context, builder, *arguments)))
+
+            return kind(types.int64, types.int64), generate
+
+        @intrinsic
+        def store(typing, address, index, value):
+            if value != kind:
+                raise TypingError(
+                    f"{scope} is kept as {kind}, but the rule returns {value} for it: "
+                    f"{_way_out(kind, value)}"
+                )
+
+            def generate(context, builder, signature, arguments):
+                where = place(context, builder, *arguments[:2])
+                scoped(builder, builder.store(arguments[2], where))
+                return context.get_dummy_value()
+
+            return types.void(types.int64, types.int64, kind), generate
+
+        return load, store
+
+    def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
+        """`take(address)`: a record in memory as a named tuple of scalars, which no store can seem
+        to change and no branch makes conditional."""
+        kinds = [numba.from_dtype(dtype[name]) for name in record._fields]
+        offsets = [dtype.fields[name][1] for name in record._fields] if dtype.fields else []
+        space = self.space
+
+        @intrinsic
+        def take(typing, address):
+            def generate(context, builder, signature, arguments):
+                values = []
+                for kind, offset in zip(kinds, offsets, strict=True):
+                    where = builder.add(arguments[0], ir.Constant(I64, offset))
+                    data = context.get_data_type(kind)
+                    values.append(builder.load(_pointer(builder, where, data, space)))
+                return context.make_tuple(builder, signature.return_type, values)
+
+            return types.NamedTuple(kinds, record)(types.int64), generate
+
+        return take
+
+    @staticmethod
+    def reserve(words: int) -> Any:
+        """`reserve()`: the address of that many 32-bit words on the caller's stack."""
+
+        @intrinsic
+        def reserve(typing):
+            def generate(context, builder, signature, arguments):
+                if not words:
+                    return ir.Constant(I64, 0)
+                room = cgutils.alloca_once(builder, ir.ArrayType(I32, words))
+                room.align = 64
+                return builder.ptrtoint(room, I64)
+
+            return types.int64(), generate
+
+        return reserve
+
+
+def shared(words: int) -> Any:
+    """`reserve()`: the address of that many 32-bit words that a thread block of CUDA shares."""
+
+    @intrinsic
+    def reserve(typing):
+        def generate(context, builder, signature, arguments):
+            kind, module = ir.ArrayType(I32, words), builder.module
+            name = module.get_unique_name("scratch")
+            room = cgutils.add_global_variable(module, kind, name, addrspace=3)
+            room.linkage, room.align = "internal", 16
+            room.initializer = ir.Constant(kind, ir.Undefined)
+            return builder.ptrtoint(builder.addrspacecast(room, kind.as_pointer()), I64)
+
+        return types.int64(), generate
+
+    return reserve
+
+
+@intrinsic
+def exchange(typing, number, apart):
+    """The number of the lane of a warp of CUDA whose own number differs in one bit."""
+    return _shuffled(number, BUTTERFLY)
+
+
+@intrinsic
+def fetch(typing, number, lane):
+    """The number of any lane of a warp of CUDA."""
+    return _shuffled(number, INDEXED)
+
+
+BUTTERFLY, INDEXED = 3, 0  # modes of a shuffle
+
+
+def _shuffled(number: Any, mode: int) -> Any:
+    """What takes 32 bits at a time from another lane."""
+
+    def generate(context, builder, signature, arguments):
+        value, lane = arguments
+        width, module, kind = number.bitwidth, builder.module, value.type
+        lane = builder.trunc(lane, I32)
+        answer = ir.LiteralStructType([I32, ir.IntType(1)])
+        form = ir.FunctionType(answer, [I32] * 5)
+        shuffle = cgutils.get_or_insert_function(module, form, "llvm.nvvm.shfl.sync.i32")
+
+        def taken(word):
+            words = [ir.Constant(I32, -1), ir.Constant(I32, mode), word, lane]
+            got = builder.call(shuffle, [*words, ir.Constant(I32, 31)])
+            return builder.extract_value(got, 0)
+
+        bits = builder.bitcast(value, ir.IntType(width))
+        if width == 32:
+            return builder.bitcast(taken(bits), kind)
+        high = builder.lshr(bits, ir.Constant(I64, 32))
+        low, high = (builder.zext(taken(builder.trunc(x, I32)), I64) for x in (bits, high))
+        return builder.bitcast(builder.or_(low, builder.shl(high, ir.Constant(I64, 32))), kind)
+
+    return number(number, types.int64), generate
+
+
+@intrinsic
+def call(typing, kernel, task):
+    """Call a compiled kernel by its address."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [I64])
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def ask(typing, function):
+    """Call a C function `int(void)` by its address."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(I32, [])
+        number = builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+        return builder.sext(number, I64)
+
+    return types.int64(types.int64), generate

@@ -1,0 +1,116 @@
+"""CPU: a kernel is a C function over a range of chunks; one runner shares chunks among threads."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from numba import cfunc, njit, prange, types
+from numba.core.errors import NumbaError
+
+from ...rules.functions import in_dtype
+from ...rules.linker import digest, linked, recipe
+from .. import compose, loops
+from ..loops import teams, wait
+from ..storage import elementwise
+from . import float_mode, llvm, openmp, threads
+from .llvm import ask, call
+from .openmp import address_of
+
+RECIPE = recipe(__spec__)  # how pieces are compiled is part of what a kernel is
+swap = in_dtype
+OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
+PIECES = (__name__, loops.__name__, compose.__name__, elementwise.__name__)
+
+
+def jit(function: Any, module: str) -> Any:
+    """Compile one callee, written in `module`.
+
+    Our own short pieces are inlined before typing, which halves the compile time. Those of blocks
+    are long, and a rule may be: they are compiled as they stand, but LLVM must inline them, since
+    calls do not vectorise. The update stays a function of its own.
+    """
+    ours = module in PIECES
+    update = ours and function.__name__.startswith("update_")
+    options = {"inline": "always"} if ours and not update else {"forceinline": not update}
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
+
+
+word = llvm.Memory(()).integer
+
+
+class Memory(llvm.Memory):
+    teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
+    enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
+    wide = warps = None
+
+
+def compiled(function: Callable[[int], None]) -> Any:
+    """A C function `void(int64)`; called through ctypes, which releases the GIL."""
+    signature, found = types.void(types.int64), with_file(function)
+    return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
+
+
+def with_file(function: Any) -> Any:
+    """A function, given a file if that of its code is not there, since only `.pyc` files or an
+    archive were installed: Numba caches nothing without the date of a file."""
+    code = function.__code__
+    if not Path(code.co_filename).exists() and ".zip" not in code.co_filename:
+        here = getattr(__spec__.loader, "archive", __file__)
+        function.__code__ = code.replace(co_filename=here)
+    return function
+
+
+def _cached(compile_with: Callable[[bool], Any]) -> Any:
+    """Compile with the disk cache, or without where it cannot be written or read."""
+    try:
+        return compile_with(True)
+    except NumbaError:
+        raise
+    except Exception:  # no writable folder, a full disk, a broken file
+        return compile_with(False)
+
+
+def run(kernel, tasks, size, count):
+    for task in prange(count):
+        call(kernel, tasks + task * size)
+
+
+def share(team):
+    """What a thread does of the tasks; `team` is where the words of `parallel` are."""
+    kernel, tasks, size, count = word(team, 0), word(team, 1), word(team, 2), word(team, 3)
+    number, threads = ask(word(team, 4)), ask(word(team, 5))
+    for task in range(number, count, threads):
+        call(kernel, tasks + task * size)
+
+
+@cache
+def _linked(function: Any) -> Any:
+    """A runner, compiled once for all kernels, so that threads do not multiply compilations."""
+    mark = digest(in_dtype, function, RECIPE)
+    return with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
+
+
+@cache
+def _runner() -> Any:
+    signature = types.void(*[types.int64] * 4)
+    options = {"parallel": True, "nogil": True, **OPTIONS}
+    runner = _cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
+    threads.start()
+    return runner
+
+
+@cache
+def _member() -> int:
+    return address_of(compiled(_linked(share)))
+
+
+def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
+    """Running a kernel on `count` tasks, `size` bytes apart, in threads: Numba's, or a pool's."""
+    words = address_of(kernel), tasks, size, count
+    return openmp.joined.runner(_member(), *words) if openmp.joined else partial(_runner(), *words)
+
+
+def warm(kernel: Any) -> None:
+    """Compile, or load, what `parallel` needs besides the kernel."""
+    parallel(kernel, 0, 0, 0)

@@ -1,0 +1,79 @@
+"""Plain Python: the same loops without a compiler.
+
+The oracle of the tests, and what runs under `NUMBA_DISABLE_JIT=1`, where a debugger can step
+through a rule.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..rules.plain import plain_value, uncompiled
+from .loops import enter, leave, teams, wait
+
+RECIPE = None
+swap, jit = plain_value, uncompiled
+
+
+def compiled(function: Callable[[int], None]) -> Callable[[int], None]:
+    def kernel(task: int) -> None:
+        with np.errstate(all="ignore"):
+            function(task)
+
+    return kernel
+
+
+class Memory:
+    """Access to numbers by address, as `primitives.Memory`."""
+
+    teams = staticmethod(teams)
+    share = staticmethod(range)
+    wait = staticmethod(wait)
+    enter, leave = staticmethod(enter), staticmethod(leave)
+    wide: Any = None
+    warps: Any = None
+
+    def __init__(self, names: Sequence[str], group: int = 1) -> None:
+        self.group = group
+        self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    def group_size(self, dtype: "np.dtype[Any]") -> int:
+        return max(dtype.itemsize, min(16, self.group * dtype.itemsize))
+
+    def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
+        number, size = np.ctypeslib.as_ctypes_type(dtype), dtype.itemsize
+
+        def load(address: int, index: int) -> Any:
+            return dtype.type(number.from_address(int(address + index * size)).value)
+
+        def store(address: int, index: int, value: Any) -> None:
+            number.from_address(int(address + index * size)).value = dtype.type(value).item()
+
+        return load, store
+
+    def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
+        fields = (
+            [(name, *dtype.fields[name][:2]) for name in record._fields] if dtype.fields else []
+        )
+        loads = [(self.access(kind, name)[0], offset) for name, kind, offset in fields]
+        return lambda address: record(*(load(address + offset, 0) for load, offset in loads))
+
+    @staticmethod
+    def reserve(words: int) -> Callable[[], int]:
+        room = np.empty(words, np.int32)
+        return lambda: room.ctypes.data
+
+
+def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
+    """Running a kernel on `count` tasks, `size` bytes apart, one after the other."""
+
+    def run() -> None:
+        for task in range(count):
+            kernel(tasks + task * size)
+
+    return run
+
+
+def warm(kernel: Any) -> None:
+    """Nothing to compile."""

@@ -1,0 +1,1 @@
+"""Storages: formats in which streams of numbers lie in memory."""

@@ -1,0 +1,186 @@
+"""Storages that work on blocks of elements."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...rules.functions import larger, smaller
+from ..scalar.stochastic import hashed
+from .elementwise import COLUMNS, SCRATCH, WHOLE, Coding, Column, Pieces
+from .packing import in_scratch
+
+u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
+
+_SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
+_INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
+_GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
+_0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
+_STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
+_SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
+
+
+class Steps(NamedTuple):
+    """How the codes of a block are to be read, from its scale; bits of float32 numbers.
+
+    Attributes:
+        lowest: what code 0 would stand for, if it were not zero.
+        mask: where the sign and the steps above `lowest` are in a code that was shifted to its
+            place.
+        tail: how much slower than above the first step chances fall below it, a power of two.
+    """
+
+    lowest: Any
+    mask: Any
+    tail: Any
+
+
+def steps_of(scale):
+    top, signed = u32(scale & _MAGNITUDE), scale >= _SIGN
+    levels = _SIGNED if signed else _UNSIGNED
+    lowest = u32(larger(top, levels) - levels)
+    tail = i32(0) if lowest < _TWO_OCTAVES else i32(4)
+    mask = u32(levels | (_SIGN if signed else _0))
+    known = top <= _INFINITY
+    return Steps(lowest if known else _NAN, mask if known else _0, tail if known else i32(0))
+
+
+def decoded(code, scale):
+    steps = steps_of(scale)
+    shifted = u32(u32(i32(np.int8(code))) << _20)  # all bits above the steps are the sign's
+    lowest = _0 if code == u8(0) else steps.lowest
+    return u32(u32(shifted & steps.mask) + lowest).view(np.float32)
+
+
+def encoded(bits, scale, noise):
+    """The code of a number; zero is code 0 and, in a block without signs, nothing else is.
+
+    `noise` is a whole step and a random part of another.
+    """
+    steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
+    beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
+    beyond = larger(beyond, i32(beyond >> steps.tail))
+    least = smaller(magnitude, _1 if steps.mask < _SIGN else _0)
+    level = u32(larger(i32(beyond + i32(noise)) >> i32(20), i32(least)))
+    code = u32(level | u32(u32(bits >> _24) & _SIGN_CODE))
+    return u8(code if level > _0 else _0)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """A byte per element and the largest magnitude of each block of 256, a float32.
+
+    A code counts steps of an eighth of an octave, linear in between, down from the block's largest
+    magnitude: 2**20 in the bits of a float32. A block with negative numbers, which the sign of its
+    scale tells, has 127 steps (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
+    zero; without negative numbers only zero itself becomes zero. Codes are rounded up or down by
+    chance, so that small changes are not lost and means are kept. With a sign, numbers two octaves
+    below the first step become zero: raised to it by chance, a first moment could be far larger
+    than what it is divided by.
+    """
+
+    compute: str = "float32"
+    tag = "q8"
+    block = 256
+    stored = (
+        Column("uint8", kept="int8", start=-1),  # all bits: the largest magnitude, with its sign
+        Column("uint32", 256, part="_scale", kept="float32"),
+        Column("uint32", WHOLE, part="dither"),
+    )
+
+    def held(self, value: Any) -> Any:
+        """What is read of a number that all elements of a block have."""
+        return np.dtype(self.compute).type(f32(value))
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        load, store = memory.access(np.dtype("uint8"), name)
+        load_scale, store_scale = memory.access(np.dtype("uint32"), name + ".scale")
+        load_dither, _ = memory.access(np.dtype("uint32"), name + ".number")
+        codes, scales, dither = COLUMNS + column, COLUMNS + column + 1, COLUMNS + column + 2
+        number = np.dtype(self.compute).type
+
+        def settle(at, joined):
+            above, below = joined
+            above = u32(larger(above, i32(0)))
+            scale = u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
+            random = hashed(scale, load_dither(at[dither], 0), _HASH)
+            return scale, u32(u32(random & _BELOW) | _STEP)
+
+        def encode(at, i, bits, settled):
+            scale, key = settled
+            noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
+            store(at[codes], i, encoded(bits, scale, noise))
+
+        coding = Coding(
+            "uint32",
+            lambda value: f32(value).view(np.uint32),
+            lambda bits: (i32(bits), bits),  # the largest above zero, the largest below
+            lambda one, other: (larger(one[0], other[0]), larger(one[1], other[1])),
+            settle,
+            2,
+            encode,
+            lambda at, settled: store_scale(at[scales], 0, settled[0]),
+        )
+
+        def read(at, i):
+            return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
+
+        return in_scratch(memory, name, read, coding, self.block, scratch)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sum of each block of elements in float64, added in a fixed tree: always the same bits,
+    and an error that hardly grows with the count. Only written."""
+
+    tag = "sums"
+    compute = "float64"
+    block = 1024
+    stored = (Column("float64", 1024),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
+        get, put = memory.access(np.dtype("float64"), name + ".scratch")
+        _, store = memory.access(np.dtype("float64"), name)
+        share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
+        zero = np.float64(0)
+
+        def two(terms, i, apart):
+            return get(terms, i) + get(terms, i + apart)
+
+        def four(terms, i, apart):
+            return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
+
+        def pack(at, count):
+            terms = at[SCRATCH] + offset
+            while count > 1:
+                wait()
+                eighth = (count + 7) // 8
+                for i in share(8 * eighth - count):
+                    put(terms, count + i, zero)
+                wait()
+                for i in share(eighth):
+                    put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
+                count = eighth
+            wait()
+            for _ in share(1):
+                store(at[slot], 0, get(terms, 0))
+            wait()
+
+        coding = Coding(
+            "float64",
+            lambda value: value,
+            lambda term: (term,),
+            lambda one, other: (one[0] + other[0],),
+            lambda at, joined: joined,
+            1,
+            None,
+            lambda at, settled: store(at[slot], 0, settled[0]),
+            ordered=True,
+        )
+        return Pieces(
+            lambda at, i: zero,
+            (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
+            (pack,),
+            scratch=2 * self.block,
+            coding=coding,
+        )

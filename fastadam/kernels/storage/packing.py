@@ -1,0 +1,73 @@
+"""Packing a block whose new numbers wait in scratch, as its `Coding` says."""
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from .elementwise import SCRATCH, Coding, Pieces
+
+
+def in_scratch(
+    memory: Any, name: str, read: Any, coding: Coding, block: int, scratch: int
+) -> Pieces:
+    """The pieces of a storage that works in blocks.
+
+    Args:
+        read: its own.
+        scratch: the first word of scratch that it may use.
+    """
+    dtype = np.dtype(coding.dtype)
+    get, put = memory.access(dtype, name + ".scratch")
+    share, wait, offset = memory.share, memory.wait, 4 * scratch
+    number, part, join, settle = coding.number, coding.part, coding.join, coding.settle
+    store, close, zero = coding.store, coding.close, dtype.type(0)
+    keep, kept = _kept(get, put, block, coding.settled)
+
+    def measure(at, count):
+        fresh = at[SCRATCH] + offset
+        for i in share(block - count):
+            put(fresh, count + i, zero)
+        wait()
+        for _ in share(1):
+            joined = part(get(fresh, 0))
+            for i in range(block):
+                joined = join(joined, part(get(fresh, i)))
+            keep(fresh, settle(at, joined))
+        wait()
+
+    def pack(at, count):
+        fresh = at[SCRATCH] + offset
+        settled = kept(fresh)
+        for i in share(count):
+            store(at, i, get(fresh, i), settled)
+        for _ in share(1):
+            close(at, settled)
+        wait()
+
+    words = (block + coding.settled) * dtype.itemsize // 4
+    return Pieces(
+        read,
+        (lambda at, i, value: put(at[SCRATCH] + offset, i, number(value)),),
+        (measure, pack),
+        scratch=-(-words // 16) * 16,
+        coding=coding,
+    )
+
+
+def _kept(get: Any, put: Any, first: int, count: int) -> tuple[Any, Any]:
+    """What keeps a tuple of so many numbers in scratch, and what returns it."""
+
+    def keep_one(rest, k):
+        def keep(fresh, numbers):
+            put(fresh, first + k, numbers[k])
+            rest(fresh, numbers)
+
+        return keep
+
+    def kept_one(rest, k):
+        return lambda fresh: (get(fresh, first + k),) + rest(fresh)
+
+    order = range(count)[::-1]
+    keep = reduce(keep_one, order, lambda fresh, numbers: None)
+    return keep, reduce(kept_one, order, lambda fresh: ())

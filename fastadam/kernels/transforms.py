@@ -1,0 +1,145 @@
+"""Options of a step, each a function from rule to rule: what is not asked for does not exist."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from ..rules import Rule
+from .compose import Stream
+from .formats import BOOL, ROUND, Formats, floats
+from .scalar import stochastic
+from .storage.elementwise import Noise, Single, Storage
+
+
+def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
+    """`change(grad, extra) -> grad`, ahead of the rule, with more state, named `extras`."""
+    function, split = inner.settled, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own, extra = state[:split], state[split:]
+        new, own = function(param, change(grad, extra), own, h)
+        return new, own + extra
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
+
+
+def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
+    """`change(old, new, extra) -> (new, extra)`, behind the rule, on the parameter and on more
+    state, named `extras`."""
+    function, split = inner.settled, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own, extra = state[:split], state[split:]
+        new, own = function(param, grad, own, h)
+        new, extra = change(param, new, extra)
+        return new, own + extra
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
+
+
+def scaled(grad, extra):
+    (factor,) = extra
+    return grad * factor
+
+
+def summed(grad, extra):
+    """Unscaled and added to those before it."""
+    total, unscale = extra
+    return total + grad * unscale
+
+
+def limited(grad, extra):
+    """`grad`, no further from zero than a bound; NaN stays."""
+    (bound,) = extra
+    return bound if grad > bound else -bound if grad < -bound else grad
+
+
+def chosen(old, new, extra):
+    """`new` for an element that is to move."""
+    (moves,) = extra
+    return new if moves else old, extra
+
+
+def averaged(old, new, extra):
+    average, comp = extra
+    return new, (average + comp * (new - average), comp)
+
+
+def copied(old, new, extra):
+    return new, (new,)
+
+
+def rounded(cut):
+    """What keeps of a new parameter what its format holds, by chance."""
+
+    def change(old, new, extra):
+        (noise,) = extra
+        return cut(new, noise), extra
+
+    return change
+
+
+class Extra(NamedTuple):
+    """A stream that an option adds; without a storage, of the dtype of the arithmetic."""
+
+    storage: Storage | type[Single] | None = None
+    mode: Literal["rw", "r", "w", "rz"] = "r"
+
+
+class Option(NamedTuple):
+    """What a step does besides its rule."""
+
+    stage: Callable[[Rule, Callable[..., Any], tuple[str, ...]], Rule]
+    change: Callable[..., Any]
+    extras: dict[str, Extra]
+
+
+NUMBER = Extra(Single)  # one for each parameter
+NOISE = {"noise": Extra(Noise())}
+
+# In the order in which they wrap a rule: of two before it, the later one acts first.
+OPTIONS = {
+    "clip_value": Option(before, limited, {"clip_value": NUMBER}),
+    "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
+    "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
+    "grad_power": Option(before, scaled, {"grad_power": NUMBER}),
+    "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
+    "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
+    "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
+    "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
+    ROUND + "bfloat16": Option(after, rounded(stochastic.to_bfloat16), NOISE),
+    ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
+    ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),
+}
+STATE = "state:"  # before the names that a rule gives, which may be those of options
+ZERO_GRADS = "zero_grads"  # needs no stage: what is read is cleared
+
+
+def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
+    if asked is None:
+        return floats(compute, compute)
+    return Single(compute) if isinstance(asked, type) else asked
+
+
+def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
+    """The rule with these options, made once."""
+    known, wrapped = rule.staged, tuple(name for name in OPTIONS if name in options)
+    if wrapped and wrapped not in known:
+        inner, option = staged(rule, wrapped[:-1]), OPTIONS[wrapped[-1]]
+        known[wrapped] = option.stage(inner, option.change, tuple(option.extras))
+    return known[wrapped] if wrapped else rule
+
+
+def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
+    """What a rule with options reads and writes."""
+    compute = formats.compute
+    extras = [
+        Stream(name, _storage(storage, compute), mode)
+        for key, option in OPTIONS.items()
+        if key in options
+        for name, (storage, mode) in option.extras.items()
+    ]
+    states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
+    grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
+    return (Stream("param", formats.param_storage), grad, *states, *extras)

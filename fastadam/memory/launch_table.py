@@ -1,0 +1,113 @@
+"""Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
+
+from collections.abc import Callable, Sequence
+from ctypes import addressof, create_string_buffer
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..kernels.commit import Operation
+from ..kernels.cpu import openmp, threads
+from ..kernels.factory import Kernel
+from .checks import address
+from .flat import aligned_zeros
+
+SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
+
+
+def chunk_length(elements: int) -> int:
+    """Enough chunks for many threads, each long enough to be worth its start, in whole blocks."""
+    return min(max(elements // 64 // 1024 * 1024, 4096), 65536)
+
+
+def chunk_table(sizes: Sequence[int], length: int) -> Any:
+    """Rows (parameter, start, stop) in order, as 64-bit integers; no chunk spans two parameters."""
+    size = np.asarray(sizes, np.int64)
+    count = -(-size // length)
+    row = np.repeat(np.arange(len(size)), count)
+    start = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)) * length
+    stop = np.minimum(start + length, size[row])
+    return np.ascontiguousarray(np.stack([row, start, stop], axis=1), np.int64)
+
+
+def balanced(chunks: Any, tasks: int) -> Any:
+    """Where each task begins in the chunk table, so that all have about as many elements."""
+    ends = np.cumsum(chunks[:, 2] - chunks[:, 1])
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = [total * task // tasks for task in range(tasks)]
+    middles = ends - (chunks[:, 2] - chunks[:, 1]) // 2
+    return np.append(np.searchsorted(middles, cuts), len(chunks)).astype(np.int64)
+
+
+class Table:
+    """The memory of one kernel: rows of addresses, chunks of rows, records of constants.
+
+    Small arrays; what they point to stays where it is, and is kept alive by who placed it.
+
+    Attributes:
+        rows: for each parameter the number of its record or SKIPPED, then addresses.
+        pack: `pack(offset, *constants)` writes a record.
+        serial: launches the kernel in this thread.
+        small: whether threads would cost more than they gain.
+    """
+
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
+        self.kernel, elements = kernel, sum(sizes)
+        self._columns: dict[tuple[str, int], int] = {}
+        for stream in kernel.streams:
+            for part, _ in enumerate(stream.storage.stored):
+                self._columns[stream.name, part] = 1 + len(self._columns)
+        self.streams = {stream.name for stream in kernel.streams}
+        self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
+        self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
+        self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
+        self._parallel: dict[Any, Callable[[], None]] = {}
+        self._kept: list[Any] = []  # what launches hold the addresses of
+        self.small = elements < threads.SERIAL_BELOW
+        self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
+
+    def length_of_chunks(self, elements: int) -> int:
+        return chunk_length(elements)
+
+    def _write_records_into(self, room: Any) -> None:
+        self.records, self.pack = room, partial(self.kernel.record.pack_into, room)
+
+    def room(self, dtype: str, count: int) -> tuple[Any, Any]:
+        """A number for each parameter, which the host writes, and where kernels find them."""
+        numbers = aligned_zeros(count, dtype)
+        return numbers, address(numbers) + numbers.itemsize * np.arange(count)
+
+    def place(self, stream: str, addresses: Any, part: int = 0) -> None:
+        """Say where the arrays of a stream begin, one for each row."""
+        self.rows[:, self._columns[stream, part]] = addresses
+
+    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+        """The C function that launches the kernel over all chunks, on at most so many threads."""
+        count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
+        return self.serial if self.small or count == 1 else self.parallel(count)
+
+    def runner(self, limit: int | None) -> Callable[[], None]:
+        """A function that launches the kernel over all chunks, on at most so many threads."""
+        if self.small:
+            return self.serial
+        return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
+
+    def parallel(self, count: int) -> Callable[[], None]:
+        """What launches the kernel in so many tasks."""
+        key = count, openmp.joined
+        if key not in self._parallel:
+            tasks = self._tasks(count)
+            self._parallel[key] = self.kernel.target.parallel(
+                self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
+            )
+        return self._parallel[key]
+
+    def _tasks(self, count: int) -> Any:
+        """A row per task: where the tables are, first chunk, last chunk."""
+        tasks = np.empty((count, 5), np.int64)
+        tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
+        cuts = balanced(self.chunks, count)
+        tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
+        self._kept.append(tasks)
+        return tasks

@@ -1,0 +1,115 @@
+"""Parameters that were looked at: what a caller changes about them later is noticed."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from . import checks
+from .array_headers import Marks, joined
+from .containers import Container
+
+UNMARKED = Marks()
+UNMARKED.header = None  # as nothing is
+
+
+class Facts(NamedTuple):
+    """What a plan relies on about an array."""
+
+    dtype: Any
+    shape: tuple[int, ...]
+    address: int
+
+    @classmethod
+    def of(cls, array: Any) -> "Facts":
+        return cls(array.dtype, array.shape, checks.address(array))
+
+
+class Watched(NamedTuple):
+    """An array, what it is called, and what it was when it was looked at."""
+
+    array: Any
+    name: str
+    facts: Facts
+
+
+class Watch:
+    """Whether parameters are what they were, in the containers in which they were given.
+
+    Args:
+        containers: they hold the arrays.
+        arrays: the arrays.
+    """
+
+    def __init__(self, containers: Sequence[Container], arrays: Sequence[Watched]) -> None:
+        self._containers = [each for each in containers if each.plain or each.live]
+        self._arrays = [each for each in arrays if isinstance(each.array, np.ndarray)]
+        self._live = [k for k, each in enumerate(self._containers) if each.live]
+        self._trees = [each.now() for each in self._containers]
+        self._then = [each.then.containers for each in self._containers]
+        self._marks = UNMARKED  # until the arrays have been looked at
+
+    def hold(self) -> bool:
+        """Whether nothing has changed, as far as one comparison tells."""
+        for k in self._live:
+            self._trees[k] = self._containers[k].now()
+        marks = self._marks
+        try:
+            return (
+                joined(marks.headers) == marks.header
+                and joined(marks.lengths) == marks.length
+                and self._then == self._trees
+            )
+        except Exception:  # arrays that differ have no truth value
+            return False
+
+    def check_containers(self) -> None:
+        """Refuse containers in which an array was exchanged, put in or taken out.
+
+        Raises:
+            ValueError: with the place, and the way out.
+        """
+        for each in self._containers:
+            change = each.then.change(each.now())
+            if change is None:
+                continue
+            where = each.label + change.where
+            if change.kind == "exchanged":
+                raise ValueError(
+                    f"{where} is another array than the one that the optimizer updates, which is "
+                    f"in {each.home}; put that one back, and write values into it: "
+                    f"{where}[...] = value"
+                )
+            raise ValueError(
+                f"{where} was {change.kind} after the optimizer was made, which does not see it; "
+                "use add_param_group for more arrays, or make a new optimizer"
+            )
+
+    def check_arrays(self, written: Sequence[bool]) -> None:
+        """Refuse arrays that are no longer what they were.
+
+        Args:
+            written: whether a step writes to each parameter.
+
+        Raises:
+            ValueError: naming the array.
+        """
+        each_or_any = [*written, any(written)]  # the last for a buffer that holds them all
+        for (array, name, facts), needed in zip(self._arrays, each_or_any, strict=False):
+            if (now := Facts.of(array)) != facts:
+                changed = next(k for k in range(3) if now[k] != facts[k])
+                raise ValueError(
+                    f"{name} was changed in place, its {Facts._fields[changed]} from "
+                    f"{facts[changed]} to {now[changed]}; undo that, or make a new optimizer"
+                )
+            if needed and not array.flags.writeable:
+                _refuse_read_only(name, several=len(written) > 1)
+        if all(each.array.flags.writeable for each in self._arrays):
+            self._marks = Marks([each.array for each in self._arrays])
+
+
+def _refuse_read_only(name: str, several: bool) -> NoReturn:
+    spared = ", or None as its gradient to leave it alone" if several else ""
+    raise ValueError(
+        f"{name} is read-only now, and a step writes to it; set its flags.writeable = True{spared}"
+    )

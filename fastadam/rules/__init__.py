@@ -1,0 +1,6 @@
+"""The mathematics: scalar rules, and the algorithms that give them their constants."""
+
+from .functions import decayed, lerp, sign
+from .rule import Rule, rule, variants
+
+__all__ = ["Rule", "decayed", "lerp", "rule", "sign", "variants"]

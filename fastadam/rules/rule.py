@@ -1,0 +1,150 @@
+"""What a rule is: the mathematics of one optimizer step for one element."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, wraps
+from inspect import signature
+from keyword import iskeyword
+from typing import Any, cast
+
+Function = Callable[..., tuple[Any, tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A scalar update with named state and named per-step constants; made by [rule][fastadam.rule].
+
+    Calling it evaluates the update in plain Python with the dtype of its arguments, as the
+    compiled kernel does: `math.sqrt` keeps float32, a division by zero gives an infinity.
+    """
+
+    function: Function
+    state: tuple[str, ...]
+    hyper: tuple[str, ...]
+    exact: bool = False
+    staged: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
+    _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
+        import numpy as np
+
+        compute = param.dtype.name if isinstance(param, np.floating) else ""
+        with np.errstate(all="ignore"):
+            if compute not in self._plain:
+                self._plain[compute] = self._linked(compute)
+            return self._plain[compute](param, grad, state, h)
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @cached_property
+    def settled(self) -> Function:
+        """The function with all that it refers to as it is at its first use: whatever a module
+        changes later, every kernel of the rule and `__call__` compute the same.
+
+        Raises:
+            TypeError: for what no kernel can be made from.
+        """
+        from .linker import check_paths, linked
+
+        def checked(function: Any, module: str = "") -> Any:
+            check_paths(function)
+            return function
+
+        return cast(
+            Function, checked(linked(self.function, self.name, "", checked, lambda value: value))
+        )
+
+    def _linked(self, compute: str) -> Function:
+        """The function with numbers of one dtype, or of Python's own."""
+        from .linker import linked
+        from .plain import plain_value, uncompiled
+
+        def swap(value: Any) -> Any:
+            return plain_value(value, compute)
+
+        return cast(Function, linked(self.settled, self.name, "", uncompiled, swap))
+
+
+def rule(
+    *bare: Any, state: Sequence[str] = (), hyper: Sequence[str] = (), exact: bool = False
+) -> Callable[[Function], Rule]:
+    """Mark a scalar function as the rule of an optimizer.
+
+    The function is `rule(param, grad, state, h) -> (param, state)`: the new parameter and the new
+    state of one element, from the old ones, its gradient and the constants of this step. It sees
+    numbers only, and may use `+ - * /`, comparisons, `a if c else b`, `abs`, `min`, `max`,
+    `math.sqrt`, helper functions of the same kind, and constants. A float literal, or a float at
+    module level, takes the dtype of the parameter; an int in arithmetic is refused
+    (write `1.0 - x`).
+
+    Args:
+        state: names of the numbers kept per element, in the order of the tuple `state`.
+        hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
+            step)` returns one float64 for each; the kernel sees it in the parameter's dtype.
+        exact: whether state may not be rounded, since the rule takes a difference of states;
+            `state_dtype="int8"` and `"bfloat16"` are refused then. Default False.
+
+    Raises:
+        TypeError: if a name is not a string, or `state` or `hyper` is one string, or there are no
+            parentheses.
+        ValueError: if a name is not an identifier, is reserved, or occurs twice.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> @fa.rule(state=("exp_avg",), hyper=("lr", "beta", "beta_comp"))
+        ... def heavy_ball(param, grad, state, h):
+        ...     (exp_avg,) = state
+        ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
+        ...     return param - h.lr * exp_avg, (exp_avg,)
+    """
+    if bare:
+        name = getattr(bare[0], "__name__", repr(bare[0]))
+        raise TypeError(
+            f"rule: {name} is decorated with @fastadam.rule alone; say what it has: "
+            "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if nothing"
+        )
+    _check_names("state", state, reserved=("param", "grad", "step", "compensation", "codes_order"))
+    _check_names("hyper", hyper, reserved=())
+    if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
+        raise ValueError(
+            f"rule: state name {scales[0]!r} is that of the scales of another, kept in eight bits; "
+            "choose another"
+        )
+
+    def mark(function: Function) -> Rule:
+        if not hasattr(function, "__code__"):
+            raise TypeError(f"rule: {function!r} is not a plain Python function")
+        return Rule(function, tuple(state), tuple(hyper), bool(exact))
+
+    return mark
+
+
+def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
+    """A rule by what is compiled into it: the flags are the arguments of `make`, each made once.
+
+    What is returned takes them by name, all False unless given, and passes over other names: it can
+    be called with all the hyperparameters of a group.
+    """
+    made, flags = cache(make), tuple(signature(make).parameters)
+
+    @wraps(make)
+    def variant(**group: Any) -> Rule:
+        return made(*(bool(group.get(flag)) for flag in flags))
+
+    return variant
+
+
+def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:
+    if isinstance(names, str):
+        raise TypeError(f"rule: {argument}={names!r} is one string; write {argument}=({names!r},)")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"rule: {argument} holds {name!r}, which is not a string")
+        if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+            raise ValueError(f"rule: {argument} name {name!r} is not a public identifier")
+        if name in reserved:
+            raise ValueError(f"rule: {argument} name {name!r} is reserved; choose another")
+    if len(set(names)) != len(names):
+        raise ValueError(f"rule: {argument}={tuple(names)!r} names something twice")

@@ -1,0 +1,153 @@
+"""Saved state as it was saved: PyTorch would cast it to the dtypes of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..checkpoint.validate import numbers_of
+from ..engine.convert import ORDER, SCALE
+from ..engine.options import OWN
+from ..engine.param_groups import Values
+from .counters import gather
+from .numbered import check_numbers
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+class Sealed:
+    """A tensor that PyTorch hands on without a look at it."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def opened(self, device: Any) -> Any:
+        """A copy of the tensor on a device."""
+        return self._tensor.detach().to(device or self._tensor.device, copy=True)
+
+
+def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state_dict with its tensors sealed; a hook of `load_state_dict`.
+
+    Raises:
+        TypeError, ValueError: for what is no state_dict, or has codes where numbers should be.
+    """
+    _check(state_dict)
+    if _of_core(state_dict):
+        state_dict = _from_core(optimizer, state_dict)
+    for number, entry in state_dict["state"].items():
+        if isinstance(entry, Mapping):
+            check_numbers(entry, f"state_dict: state[{number!r}]")
+    state = {
+        key: {name: _seal(value) for name, value in entry.items()}
+        if isinstance(entry, dict)
+        else entry
+        for key, entry in state_dict["state"].items()
+    }
+    groups = _with_own_options(optimizer.param_groups, state_dict["param_groups"])
+    return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:
+    """Saved groups with the options of an optimizer's groups in place of those they have."""
+    if len(saved) != len(groups):
+        return saved
+    return [
+        {name: value for name, value in theirs.items() if name not in OWN}
+        | {name: mine[name] for name in OWN if name in mine}
+        for theirs, mine in zip(saved, groups, strict=True)
+    ]
+
+
+def _check(state_dict: Mapping[str, Any]) -> None:
+    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
+        if key not in state_dict:
+            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
+        if not isinstance(state_dict[key], kind):
+            raise TypeError(f"state_dict: {key}={state_dict[key]!r} must be a dict or a list")
+    for group in state_dict["param_groups"]:
+        if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
+            raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
+
+
+def _seal(value: Any) -> Any:
+    return Sealed(value) if isinstance(value, torch.Tensor) else value
+
+
+def open_all(state: MutableMapping[Any, Any]) -> None:
+    """Put copies of the tensors where they were sealed in."""
+    opened: dict[int, Any] = {}
+    for param, entry in state.items():
+        device = getattr(param, "device", None)
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(value, Sealed):
+                entry[name] = value.opened("cpu" if name in ("step", ORDER) else device)
+                opened[id(entry)] = entry
+    gather([*opened.values()], "step")
+
+
+# State of the core
+
+
+def _of_core(state_dict: Mapping[str, Any]) -> bool:
+    """Whether a state_dict is one of fastadam's own optimizers, with NumPy arrays."""
+    entries = (entry for entry in state_dict["state"].values() if isinstance(entry, Mapping))
+    values = (value for entry in entries for value in entry.values())
+    arrays = any(isinstance(value, np.ndarray | np.generic) for value in values)
+    return arrays or bool({"ema", "accumulated"} & state_dict.keys())
+
+
+def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state_dict of the core with tensors, and as PyTorch's are laid out.
+
+    Raises:
+        ValueError: for the sums of micro-batches, an average that nobody asked for, other names.
+    """
+    if "accumulated" in state_dict:
+        raise ValueError(
+            "state_dict has the gradients of micro-batches, which fastadam.torch leaves in .grad; "
+            "save after a step that updates, or delete the entry: del state_dict['accumulated']"
+        )
+    averages = state_dict.get("ema") or {}
+    if averages and optimizer._options.ema_decay is None:
+        raise ValueError(
+            "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
+            "the entry: del state_dict['ema']"
+        )
+    state = {}
+    for number, saved in state_dict["state"].items():
+        entry = state[number] = {name: _tensor(value) for name, value in saved.items()}
+        if number in averages:  # without steps, a parameter is its own average
+            entry["ema"] = _tensor(averages[number])
+        coded = [name for name in entry if name + SCALE in entry]
+        if coded:
+            entry.setdefault(ORDER, torch.arange(entry[coded[0]].dim()))
+    groups = state_dict["param_groups"]
+    if len(groups) == len(optimizer.param_groups):
+        groups = [
+            _in_order(live, saved, f"param_groups[{number}]: " if len(groups) > 1 else "")
+            for number, (live, saved) in enumerate(zip(optimizer.param_groups, groups, strict=True))
+        ]
+    return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _in_order(live: Values, saved: Values, where: str) -> Values:
+    """A saved group in the order of a live one: by the names of parameters, if both have them."""
+    group = {**saved, "params": numbers_of(live, saved, where)}
+    if "param_names" in live:
+        group["param_names"] = live["param_names"]
+    return group
+
+
+def _tensor(value: Any) -> Any:
+    """A tensor with the numbers of an array, of the same dtype; anything else as it is."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return value
+    array = np.ascontiguousarray(value).reshape(np.shape(value))
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16, also as npz has it
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=True))
