@@ -226,6 +226,10 @@ def check_norm(text):
     check_rounding(text)
 
 
+# Eight elements in float64, and what waits of them, are more than 128 registers hold.
+SPILLED = ["AdamW in double, int8 state"]
+
+
 @pytest.mark.ptx
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel(name):
@@ -240,7 +244,7 @@ def test_every_kernel(name):
     code = code_of(run)
     found = row(name, code)
     assert not code.count("BAR", within=code.hot), "threads wait for each other in the loop"
-    assert found["spills"] == "0", "registers in memory"
+    assert name in SPILLED or found["spills"] == "0", "registers in memory"
     assert code.registers <= 128, "two blocks of 256 threads would not fit"
     compilers, rows = table()
     if compilers == versions():
@@ -252,6 +256,7 @@ def test_the_table_of_machine_code():
     """It has a row for each kernel, and holds what is asked of them."""
     _, rows = table()
     assert [*rows] == [*KERNELS]
+    assert [name for name, each in rows.items() if each["spills"] != "0"] == SPILLED
     assert float(rows["AdamW in int8 state"]["per element"]) <= 130
     assert float(rows["norm of float32"]["per element"]) <= 25
 
@@ -332,7 +337,7 @@ def with_fastmath(run, monkeypatch):
 def test_a_kernel_compiled_otherwise_is_refused(change, found, monkeypatch):
     """What numba-cuda makes is looked at, before it is loaded."""
     run, _ = made(fa.AdamW.rule, streams(fa.AdamW.rule, (), SINGLE))
-    with pytest.raises(RuntimeError, match=f"{found}.* bits of the CPU's; install numba-cuda=="):
+    with pytest.raises(RuntimeError, match=f"{found}.* bits of the CPU's; (install|report)"):
         cuda.ptx(change(run, monkeypatch), CAPABILITY)
 
 

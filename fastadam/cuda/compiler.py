@@ -21,7 +21,7 @@ from .context import SIMULATED
 
 # What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
 OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
-TRIED = "0.30.4"  # the version of numba-cuda
+TRIED = "0.30.4"  # the version of numba-cuda that this one was tried with
 _INEXACT = re.compile(r"\bfma\.|\bmad\.f|\b(?:add|sub|mul|div|sqrt)\.f(?:32|64)\b|\.approx|\.ftz")
 
 if not SIMULATED:
@@ -43,10 +43,11 @@ def assembled(function: Any) -> Any:
     """
     made, used = _made(function)
     if wrong := [*_contractions(made, used)]:
+        found = _version("numba-cuda")
+        way_out = "report it" if found == TRIED else f"install numba-cuda=={TRIED}"
         raise RuntimeError(
-            f"numba-cuda {_version('numba-cuda')} compiled a kernel with {', '.join(wrong)}: its "
-            "results would not have the bits of the CPU's; install numba-cuda=="
-            f"{TRIED}, which this release was tried with"
+            f"numba-cuda {found} compiled a kernel with {', '.join(wrong)}: its results would not "
+            f"have the bits of the CPU's; {way_out}"
         )
     return made
 
