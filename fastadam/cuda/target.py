@@ -14,6 +14,7 @@ from numba import cuda, types
 from numba.core.typing.templates import fold_arguments
 
 from ..kernels.warps import Lanes
+from ..rules.functions import in_dtype
 from ..rules.linker import recipe
 from . import compiler
 from .code_cache import code_for
@@ -33,6 +34,7 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
+    from ..rules.plain import plain_value as swap
     from .simulator import exchange, fetch, meet
 
     WARP = 2
@@ -43,6 +45,8 @@ if SIMULATED and not TYPE_CHECKING:
 else:
     from ..kernels.cpu.llvm import Memory as Addressed
     from ..kernels.cpu.llvm import exchange, fetch, shared
+
+    swap = in_dtype
 
     def meet() -> None:
         cuda.syncwarp()
