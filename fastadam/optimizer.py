@@ -11,7 +11,7 @@ from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.convert import master
 from .engine.options import NAMES, Options, reach_of
-from .engine.param_groups import CARRIED, ParamGroup, Values
+from .engine.param_groups import CARRIED, ParamGroup, initial_state
 from .engine.state_view import ArraysView, StateView
 from .engine.step_info import StepInfo, late_info, new_info
 from .engine.walk import Walk
@@ -19,8 +19,7 @@ from .kernels.formats import COMPENSATION
 from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
-from .rules.algorithm import check_class
-from .rules.signature import signature_of
+from .rules.algorithm import Values, check_class, signature_of
 from .validation import check_known
 
 
@@ -114,12 +113,12 @@ class Optimizer(Walk):
         check_class(type(self))
         if refused:
             raise TypeError(
-                f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
-                "more; give the others by name"
+                f"{type(self).__name__}() takes params and lr as positional arguments, not "
+                f"{len(refused)} more; give the others by name"
             )
         keywords |= {} if lr is ... else {"lr": lr}
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
-        check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
+        check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -314,7 +313,9 @@ class Optimizer(Walk):
                         return new_info((self._state.count, rate, norm, verdict == "skip", False))
                 if plan.stale:
                     rules = (group.rule for group in self._groups)
-                    plan.write_rows(list(map(self._start, rules, values)))
+                    plan.write_rows(
+                        [initial_state(self, *each) for each in zip(rules, values, strict=True)]
+                    )
                 plan.run()
                 info = late_info if callable(norm) else new_info
                 return info((self._state.count, rate, norm, False, plan.active))
@@ -389,12 +390,12 @@ class Optimizer(Walk):
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.chosen.items())
         lines = [*map(repr, self._groups), *([f"options: {options}"] if options else [])]
-        return f"{self._name}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
+        return f"{type(self).__name__}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def __copy__(self) -> NoReturn:
         raise TypeError(
-            f"copy.copy would make a second {self._name} that updates the same arrays; take "
-            "copy.deepcopy(opt), which copies them, or give the same arrays to a new optimizer"
+            f"copy.copy would make a second {type(self).__name__} that updates the same arrays; "
+            "take copy.deepcopy(opt), which copies them, or give the same arrays to a new optimizer"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -10,9 +10,10 @@ import numpy as np
 from ..engine.convert import SCALE, code_names, dequantized, fitted, state_names
 from ..engine.launch import kept_for
 from ..engine.options import NAMES
-from ..engine.param_groups import CARRIED, Group, ParamGroup, Values
+from ..engine.param_groups import CARRIED, Group, ParamGroup, settled
 from ..kernels.commit import commit, put, updated
 from ..kernels.formats import COMPENSATION, compute_of
+from ..rules.algorithm import Values
 from ..validation import count as whole
 from .validate import (
     apart,
@@ -151,7 +152,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
         raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
     try:
         groups = [
-            opt._settled(_merged(raw, saved), group.params, group.where, count + 1)
+            settled(opt, opt._options, _merged(raw, saved), group.params, group.where, count + 1)
             for raw, group, saved in zip(opt.param_groups, opt._groups, saved_groups, strict=True)
         ]
     except (TypeError, ValueError) as error:

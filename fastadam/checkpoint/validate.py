@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.convert import ORDER, SCALE, code_names, is_order
-from ..engine.param_groups import Values
 from ..kernels.formats import COMPENSATION, PAIRS, Formats
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import SUPPORTED, check_kind
 from ..memory.dtypes import named
+from ..rules.algorithm import Values
 
 if TYPE_CHECKING:
     from ..optimizer import Optimizer

@@ -104,8 +104,9 @@ class Captures:
                 "hyperparameters that are functions of the step cannot be captured in a CUDA "
                 "graph; give numbers, and capture again when they change"
             )
-        if not type(owner).hyper.__module__.startswith("fastadam.optimizers."):
+        if not owner.hyper_depends_on_step_only:
             raise RuntimeError(
-                f"hyper() of {name} is a function of its own, which a CUDA graph cannot call; only "
-                "steps of fastadam's own optimizers can be captured"
+                f"hyper() of {name} may depend on more than its group and the step, and a CUDA "
+                "graph does not call it again; if it does not, set hyper_depends_on_step_only = "
+                "True in the class"
             )

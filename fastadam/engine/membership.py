@@ -10,12 +10,12 @@ from ..kernels.commit import Operation, commit, put
 from ..kernels.forks import watch
 from ..memory.dtypes import name_of
 from ..memory.flat import Flat
-from ..rules.algorithm import Algorithm
+from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import Copies
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .options import LOW, Options
-from .param_groups import Edits, Group, ParamGroup, ParamGroups, Values
+from .param_groups import Edits, Group, ParamGroup, ParamGroups, settled
 from .parameters import Parameters
 from .plan import Plan
 from .state import State, spans
@@ -38,7 +38,9 @@ class Membership(Algorithm):
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
-        self._settled(ParamGroup(defaults, params=()), (), "")  # ahead of any look at parameters
+        settled(
+            self, options, ParamGroup(defaults, params=()), (), ""
+        )  # ahead of any look at parameters
         params = once(params)
         self._lock = lock_for(first_array(params), lambda: self._parameters.arrays, self)
         with self._lock:
@@ -72,7 +74,7 @@ class Membership(Algorithm):
             unique = len({*each.paths}) == len(each.arrays)
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self._defaults | raw | {"params": tuple(each.arrays)})
-            group = self._settled(own, own["params"], where and f"{where}: ", step)
+            group = settled(self, self._options, own, own["params"], where and f"{where}: ", step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
             group.raw.edits = self._edits
@@ -120,7 +122,9 @@ class Membership(Algorithm):
                 "it, use add_param_group, or make a new optimizer"
             )
         step = self._state.count + 1
-        groups = [self._settled(g.raw, g.params, g.where, step) for g in self._groups]
+        groups = [
+            settled(self, self._options, g.raw, g.params, g.where, step) for g in self._groups
+        ]
         for old, new in zip(self._groups, groups, strict=True):
             old.options.check_kept(new.options, new.where)
         names = [name for group in groups for name in group.rule.state]

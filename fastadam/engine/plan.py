@@ -11,11 +11,12 @@ from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..memory import checks
+from ..rules.algorithm import Values
 from .accumulation import Accumulator
 from .gradients import Inputs, masks
+from .hyperparameters import ReadOnly, checked
 from .launch import Launch, alike, kept_for, kernel_for
 from .options import Options
-from .param_groups import ReadOnly, Values, checked
 from .parameters import Parameters
 from .preprocess import Ahead
 from .state import Carried, Ruled, State, spans

@@ -8,9 +8,11 @@ from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
 from ..memory.tree import listed
+from ..rules.algorithm import Values
 from .gradients import OtherDtypesError, gradients
+from .hyperparameters import checked
 from .membership import Membership
-from .param_groups import Values, checked
+from .param_groups import rule_for
 from .plan import Plan
 
 
@@ -49,7 +51,7 @@ class Walk(Membership):
         """The hyperparameters of a step, by default the next one, schedules evaluated."""
         if lr is not None:
             if "lr" not in self.defaults:
-                raise TypeError(f"step() got lr={lr!r}, but {self._name} has no lr")
+                raise TypeError(f"step() got lr={lr!r}, but {type(self).__name__} has no lr")
             lr = checked("lr", lr, 0.0, "step(): ")
         if self._state.pending and any(group.switched for group in self._groups):
             self._state.settle()  # what there is to compute depends on the count
@@ -71,7 +73,7 @@ class Walk(Membership):
     def _follow(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         for group, value in zip(self._groups, values, strict=True):
-            rule = self._rule_for(value, group.options)
+            rule = rule_for(self, value, group.options)
             if rule is not group.rule:
                 self._plan, group.rule = None, rule
         object.__setattr__(self, "rule", self._groups[0].rule)
@@ -109,7 +111,7 @@ class Walk(Membership):
             own.formats(param, name_of(dtype))
             for own, param, dtype in zip(options, arrays, dtypes, strict=True)
         ]
-        return [each.starting() for each in formats] if self._starts else formats
+        return [each.starting() for each in formats] if not self.starts_at_zero else formats
 
     def _looked(self, plan: Plan, arrays: Sequence[Any]) -> Plan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

@@ -13,6 +13,7 @@ import torch
 
 from ..engine.convert import ORDER, SCALE
 from ..engine.options import LOW, Options
+from ..engine.param_groups import initial_state
 from ..engine.parameters import Gathered, Parameters
 from ..engine.plan import Plan
 from ..engine.state import Carried
@@ -90,7 +91,7 @@ class Walk:
         each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
         parts = zip(each, self._members.places, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
-        if self._core._starts:
+        if not self._core.starts_at_zero:
             self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
@@ -323,7 +324,9 @@ class Walk:
             norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, count + 1)
         if plan.stale and (verdict == "update" or self._counted):
             groups = (self._groups[number] for number in self._used)
-            plan.write_rows([self._core._start(group.rule, group.values) for group in groups])
+            plan.write_rows(
+                [initial_state(self._core, group.rule, group.values) for group in groups]
+            )
             self._drafted = True
         others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:
