@@ -52,7 +52,7 @@ def measured(opt, grads):
     """The bytes of the arrays that there are."""
     compensation = opt.state.get("compensation", [])
     state = [arrays for name, arrays in opt.state.items() if name != "compensation"]
-    has = opt._options
+    has = opt._engine.options
     return {
         "params": nbytes(opt.params),
         "grads": nbytes(grads),
@@ -60,7 +60,7 @@ def measured(opt, grads):
         "compensation": nbytes(compensation),
         "ema": opt.ema.buffer.nbytes if has.ema_decay else 0,
         "shadow": opt.shadow.buffer.nbytes if has.shadow_dtype else 0,
-        "sums": nbytes(opt._accumulator.sums) if has.accumulates else 0,
+        "sums": nbytes(opt._engine.accumulator.sums) if has.accumulates else 0,
     }
 
 
