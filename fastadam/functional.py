@@ -18,17 +18,18 @@ from . import optimizers
 from .cuda.array import as_array, is_device, lock_for, places_of, refuse
 from .engine.gradients import fast_addresses
 from .engine.launch import Launch, kernel_for
-from .engine.param_groups import Group, ParamGroup, Values
+from .engine.param_groups import Group, ParamGroup
 from .kernels.cpu.threads import check_threads
 from .kernels.formats import Formats
 from .memory import checks
 from .memory.array_headers import Known
 from .optimizer import Optimizer
 from .rules import Rule
-from .rules.algorithm import check_class
+from .rules.algorithm import Values
 from .validation import alike, check_known, count, lasts
 
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
+NAMES = tuple(name.lower() for name in optimizers.__all__)
 
 
 class _Settings(NamedTuple):
@@ -140,18 +141,17 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         raise TypeError(
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
-    check_class(optimizer)
-    walk = optimizer.__new__(optimizer)  # hyper and variant want an instance, not its arrays
+    author = optimizer.without_arrays()
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:
         check_known(given, defaults, f"{name}()")
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
         values = group.at(step)
-        walk.check(values)
+        author.check(values)
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
-        settings = _Settings(kept, group, walk.variant(values))
+        settings = _Settings(kept, group, author.variant(values))
         memory.settings = None if group.switched else settings
         return settings
 
@@ -184,7 +184,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         desk = memory.desks.get((id(param), settings.rule))
         if desk is None or not desk.same(arrays):
             desk = desk_for(arrays, settings.rule)
-        desk.write(walk.hyper(settings.group.at(step), step))
+        desk.write(author.hyper(settings.group.at(step), step))
         if stream is not None:
             desk.run_in(stream)
         else:
@@ -256,19 +256,14 @@ def _signature(optimizer: type[Optimizer]) -> inspect.Signature:
     return inspect.Signature([kind(n, kind.POSITIONAL_ONLY) for n in positional] + keywords)
 
 
-_classes: dict[str, type[Optimizer]] = {
-    name.lower(): getattr(optimizers, name) for name in optimizers.__all__
-}
-
-
 def __getattr__(name: str) -> Callable[..., None]:
-    if name not in _classes:
+    if name not in NAMES:
         raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; it has bare, {', '.join(_classes)}"
+            f"module {__name__!r} has no attribute {name!r}; it has bare, {', '.join(NAMES)}"
         )
-    function = globals()[name] = bare(_classes[name])
+    function = globals()[name] = bare(optimizers.by_name(name))
     return function
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_classes]
+    return [*globals(), *NAMES]

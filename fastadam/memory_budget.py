@@ -14,7 +14,7 @@ from .engine.accumulation import add, options_of_sums
 from .engine.averages import Copies
 from .engine.grad_norm import norm_streams
 from .engine.options import NAMES, Options
-from .engine.unbound import named, unbound
+from .engine.param_groups import values_of
 from .kernels.compose import Stream
 from .kernels.formats import COMPENSATION, FLOAT, Formats
 from .kernels.storage.elementwise import WHOLE, Column
@@ -167,10 +167,12 @@ def plan(
         >>> fa.plan(7e9, "lion").per_param
         12.0
     """
+    from .optimizers import by_name
+
     size = count("plan(): n_params", n_params, hint="give a count of elements, such as 7e9")
     if size >= 1 << 63:
         raise ValueError(f"plan(): n_params={n_params!r} must be below 2**63")
-    found = named(optimizer) if isinstance(optimizer, str) else optimizer
+    found = by_name(optimizer) if isinstance(optimizer, str) else optimizer
     if not (isinstance(found, type) and issubclass(found, Algorithm) and hasattr(found, "rule")):
         raise TypeError(f"plan(): {optimizer!r} is no optimizer; give its name or its class")
     params = choice("plan(): params", dtype_name(params), FLOAT)
@@ -179,7 +181,8 @@ def plan(
         raise ValueError(f"plan(): grads='float64' is for float64 parameters; these are {params}")
     check_known(keywords, [*found.defaults, *NAMES], f"plan(): {found.__name__}")
     options = Options(**{name: keywords.pop(name) for name in NAMES if name in keywords})
-    made, values = unbound(found, keywords, "plan(): ")
+    made = found.without_arrays()
+    values = values_of(made, keywords, "plan(): ")
     options.check_rule(made.variant(values))
     options.check_params([params])
     Copies(options).check([params])

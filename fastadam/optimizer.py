@@ -1,30 +1,29 @@
-"""An optimizer as its users see it; `membership.py` and `walk.py` are what is behind it."""
+"""Base class of all optimizers: the public methods, over an engine that holds the arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import numpy as np
-
-from .checkpoint import state_dict as saved
+from .checkpoint.load import load
+from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.convert import master
-from .engine.options import NAMES, Options, reach_of
-from .engine.param_groups import CARRIED, ParamGroup, Values
+from .engine.engine import Engine
+from .engine.options import NAMES, Options
+from .engine.param_groups import CARRIED, ParamGroup
 from .engine.state_view import ArraysView, StateView
 from .engine.step_info import StepInfo, late_info, new_info
-from .engine.walk import Walk
+from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
-from .memory.flat import Flat, aligned_zeros
+from .memory.flat import Flat
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
-from .rules.algorithm import check_class
-from .rules.signature import signature_of
+from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .validation import check_known
 
 
-class Optimizer(Walk):
+class Optimizer(Algorithm):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
@@ -100,6 +99,8 @@ class Optimizer(Walk):
         array([0.5, 1.5])
     """
 
+    _engine: Engine
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_class(cls)
@@ -114,13 +115,17 @@ class Optimizer(Walk):
         check_class(type(self))
         if refused:
             raise TypeError(
-                f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
-                "more; give the others by name"
+                f"{type(self).__name__}() takes params and lr as positional arguments, not "
+                f"{len(refused)} more; give the others by name"
             )
         keywords |= {} if lr is ... else {"lr": lr}
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
-        check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
+        check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
+
+    def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
+        self._engine = Engine(self, defaults, options)
+        self._engine.begin(params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -130,12 +135,12 @@ class Optimizer(Walk):
     @property
     def param_groups(self) -> list[ParamGroup]:
         """A dict per group, as in PyTorch; edit them, and the next step sees it."""
-        return self._raws
+        return self._engine.param_groups
 
     @property
     def params(self) -> Tree:
         """The arrays, in the structure in which they were given; a list if there are groups."""
-        return self._parameters.public()
+        return self._engine.parameters.public()
 
     @property
     def grads(self) -> Flat:
@@ -146,17 +151,7 @@ class Optimizer(Walk):
         Raises:
             TypeError: if the parameters have several dtypes.
         """
-        if self._grads is None:
-            arrays = self._parameters.arrays
-            dtypes = sorted({str(array.dtype) for array in arrays})
-            if len(dtypes) > 1:
-                raise TypeError(
-                    f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
-                    "pass the gradients to step() instead"
-                )
-            buffer = aligned_zeros(self._parameters.size, arrays[0].dtype, arrays[0])
-            self._grads = self._parameters.flat_like(buffer)
-        return self._grads
+        return self._engine.own_grads()
 
     @property
     def ema(self) -> Flat:
@@ -167,7 +162,7 @@ class Optimizer(Walk):
         Raises:
             AttributeError: without `ema_decay`.
         """
-        return self._handed_out(self._copies.ema, "ema", "ema_decay=0.999")
+        return self._handed_out(self._engine.copies.ema, "ema", "ema_decay=0.999")
 
     @property
     def shadow(self) -> Flat:
@@ -176,11 +171,11 @@ class Optimizer(Walk):
         Raises:
             AttributeError: without `shadow_dtype`.
         """
-        return self._handed_out(self._copies.shadow, "shadow", "shadow_dtype='bfloat16'")
+        return self._handed_out(self._engine.copies.shadow, "shadow", "shadow_dtype='bfloat16'")
 
     def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
         there = _there(flat, name, option)
-        self._parameters.follow(there.container(f"opt.{name}"))
+        self._engine.parameters.follow(there.container(f"opt.{name}"))
         return there
 
     @contextmanager
@@ -196,11 +191,11 @@ class Optimizer(Walk):
         exchange: Exchange | None = None
         try:
             try:
-                with self._lock:
-                    self._refresh()
-                    _there(self._copies.ema, "ema", "ema_decay=0.999")
-                    self._edits.pending = True  # so that whatever comes next looks
-                    exchange = self._copies.exchange()
+                with self._engine.lock:
+                    self._engine.refresh()
+                    _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
+                    self._engine.note_edits()  # so that whatever comes next is refused
+                    exchange = self._engine.copies.exchange()
                     exchange.make()
                 yield
             finally:
@@ -209,7 +204,7 @@ class Optimizer(Walk):
             self._put_back(exchange)  # in case an interrupt came in between
 
     def _put_back(self, exchange: Exchange | None) -> None:
-        with self._lock:
+        with self._engine.lock:
             if exchange:
                 exchange.undo()
 
@@ -219,12 +214,14 @@ class Optimizer(Walk):
 
         The arrays can be written to, the containers cannot.
         """
-        return StateView({name: ArraysView(each) for name, each in self._state.arrays.items()})
+        return StateView(
+            {name: ArraysView(each) for name, each in self._engine.state.arrays.items()}
+        )
 
     def zero_grad(self) -> None:
         """Set `grads` to zero."""
-        if self._grads is not None:
-            self._grads.buffer.fill(0)
+        if self._engine.grads is not None:
+            self._engine.grads.buffer.fill(0)
 
     def add_param_group(self, param_group: Values) -> None:
         """Add parameters with hyperparameters of their own.
@@ -238,10 +235,10 @@ class Optimizer(Walk):
         Raises:
             TypeError, ValueError: as the constructor, before anything is added.
         """
-        with self._lock:
-            self._refuse_captured("add_param_group()")
-            self._refresh()
-            self._add([param_group])
+        with self._engine.lock:
+            self._engine.refuse_captured("add_param_group()")
+            self._engine.refresh()
+            self._engine.add([param_group])
 
     def step(
         self,
@@ -278,48 +275,23 @@ class Optimizer(Walk):
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
         """
-        with self._lock if stream is None else self._on(stream):
+        engine = self._engine
+        with engine.lock if stream is None else engine.on(stream):
             try:
-                if self._edits.pending:
-                    self._refresh()
-                if not self._parameters.watch.hold():
-                    grads = self._look_again(grads)
-                values = self._steady
-                if lr is not None or values is None:
-                    values = self._values(lr)
-                plan = self._plan
-                if plan is None or mask is not None or plan.masked or grad_scale is not None:
-                    plan = self._plan_for(mask is not None, reach_of(grad_scale))
-                if self._single and type(grads) is np.ndarray:
-                    arrays: Any = (grads,)
-                else:
-                    arrays = self._gradients(grads)
-                if self._accumulator and self._accumulator.last:
-                    arrays = self._accumulator.completed(arrays, self._grad_dtypes)
-                if not plan.gradients.same(arrays):
-                    plan = self._looked(plan, arrays)
-                if mask is not None:
-                    plan.look_at_masks(self._parameters.matched(mask, "mask"))
-                count = self._state.count + 1
-                plan.write_records(self, values, count)
-                norm, rate = None, values[0].get("lr")
-                if plan.ahead.needed or found_inf is not False:
-                    if plan.gate:
-                        if plan.gate.takes(found_inf):
-                            return plan.gate.step(self, lr, grad_scale, found_inf)
-                        rate = self._settle(plan, values, lr)
-                        count = self._state.count + 1
-                    norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
-                    if verdict != "update":
-                        return new_info((self._state.count, rate, norm, verdict == "skip", False))
-                if plan.stale:
-                    rules = (group.rule for group in self._groups)
-                    plan.write_rows(list(map(self._start, rules, values)))
-                plan.run()
+                plan, arrays, values = engine.bind(grads, lr, mask, grad_scale)
+                if plan.gate:
+                    if plan.gate.takes(found_inf):
+                        return plan.gate.step(engine, lr, grad_scale, found_inf)
+                    values = engine.settled_values(values, lr)
+                norm, verdict = plan.prepare(self, values, arrays, grad_scale, found_inf)
+                if updated := verdict == "update":
+                    plan.run()
+                    updated = plan.active
                 info = late_info if callable(norm) else new_info
-                return info((self._state.count, rate, norm, False, plan.active))
+                rate = values[0].get("lr")
+                return info((engine.state.count, rate, norm, verdict == "skip", updated))
             except BaseException:  # an interrupt among them
-                self._plan = None  # which may know something that its tables do not
+                engine.invalidate()
                 raise
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
@@ -332,16 +304,16 @@ class Optimizer(Walk):
             `{"state": {number: {"step": ..., name: array}}, "param_groups": [...]}`. A schedule is
             saved as its present value; parameters in dicts are saved with their names.
         """
-        with self._lock:
-            self._refresh()
-            return saved.save(self, copy)
+        with self._engine.lock:
+            self._engine.refresh()
+            return save(self._engine, copy)
 
     def dequantized_state(self) -> dict[str, Any]:
         """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for an
         optimizer of PyTorch; what `compensation` keeps is not in it."""
-        with self._lock:
-            self._refresh()
-            return saved.dequantize(self)
+        with self._engine.lock:
+            self._engine.refresh()
+            return dequantize(self._engine)
 
     def master(self) -> Tree:
         """The parameters in the dtype of the arithmetic: new arrays, structured as `params`.
@@ -351,12 +323,12 @@ class Optimizer(Walk):
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
-        with self._lock:
-            self._refresh()
-            arrays = self._parameters.arrays
-            rests = self._state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            weights = list(map(master, arrays, rests, self._formats()))
-            return filled(self._parameters.structure, weights)
+        with self._engine.lock:
+            self._engine.refresh()
+            arrays = self._engine.parameters.arrays
+            rests = self._engine.state.arrays.get(COMPENSATION) or [None] * len(arrays)
+            weights = list(map(master, arrays, rests, self._engine.formats()))
+            return filled(self._engine.parameters.structure, weights)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and what else is kept, beside those of plain
@@ -365,11 +337,14 @@ class Optimizer(Walk):
 
         [plan][fastadam.plan] says the same of parameters that are not there yet.
         """
-        with self._lock:
-            self._refresh()
-            rules = (group.rule for group in self._groups for _ in group.params)
-            sizes = (array.size for array in self._parameters.arrays)
-            return budget_of(zip(rules, self._formats(), sizes, strict=True), self._options)
+        engine = self._engine
+        with engine.lock:
+            engine.refresh()
+            rules = (group.rule for group in self._engine.groups for _ in group.params)
+            sizes = (array.size for array in self._engine.parameters.arrays)
+            return budget_of(
+                zip(rules, self._engine.formats(), sizes, strict=True), self._engine.options
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
@@ -381,24 +356,59 @@ class Optimizer(Walk):
         Raises:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.
         """
-        with self._lock:
-            self._refuse_captured("load_state_dict()")
-            self._refresh()
-            saved.load(self, state_dict)
+        with self._engine.lock:
+            self._engine.refuse_captured("load_state_dict()")
+            self._engine.refresh()
+            load(self._engine, state_dict)
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self._options.chosen.items())
-        lines = [*map(repr, self._groups), *([f"options: {options}"] if options else [])]
-        return f"{self._name}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
+        options = ", ".join(
+            f"{name}={value!r}" for name, value in self._engine.options.chosen.items()
+        )
+        lines = [*map(repr, self._engine.groups), *([f"options: {options}"] if options else [])]
+        return f"{type(self).__name__}(\n" + "".join(f"  {line}\n" for line in lines) + ")"
 
     def __copy__(self) -> NoReturn:
         raise TypeError(
-            f"copy.copy would make a second {self._name} that updates the same arrays; take "
-            "copy.deepcopy(opt), which copies them, or give the same arrays to a new optimizer"
+            f"copy.copy would make a second {type(self).__name__} that updates the same arrays; "
+            "take copy.deepcopy(opt), which copies them, or give the same arrays to a new optimizer"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return saved.restored, (type(self), *saved.parts(self))
+        engine, state = self._engine, self.state_dict()
+        raws = [{k: v for k, v in raw.items() if k != "params"} for raw in self.param_groups]
+        params: Any = engine.parameters.flat or engine.parameters.tree
+        if not engine.parameters.alone:
+            params = [
+                {k: v for k, v in raw.items() if k in NAMES} | {"params": list(raw["params"])}
+                for raw in self.param_groups
+            ]
+        own = {k: v for k, v in vars(self).items() if k not in ("_engine", "rule")}
+        settings = (params, engine.defaults, engine.options)
+        return _restored, (type(self), settings, raws, state, engine.grads, own)
+
+    def _kernels(self) -> list[Kernel]:
+        """The kernels that the next step will launch."""
+        return self._engine.kernels()
+
+
+def _restored(
+    cls: type[Optimizer],
+    settings: tuple[Any, ...],
+    raws: Sequence[Values],
+    state: dict[str, Any],
+    grads: Any,
+    own: Values,
+) -> Optimizer:
+    """The optimizer of which `__reduce__` returned the parts."""
+    opt = cls.without_arrays()
+    vars(opt).update(own)
+    opt._set_up(*settings)
+    for raw, kept in zip(opt.param_groups, raws, strict=True):
+        raw.update(kept)
+    opt.load_state_dict(state)
+    opt._engine.grads = grads
+    return opt
 
 
 def _there(flat: Flat | None, name: str, option: str) -> Flat:

@@ -127,7 +127,7 @@ class Twins:
         for name, state in self.opt.state.items():
             same(state, map(np.asarray, self.twin.state[name]))
         for copy in ("ema", "shadow"):
-            if getattr(self.opt._copies, copy):
+            if getattr(self.opt._engine.copies, copy):
                 one, other = getattr(self.opt, copy), getattr(self.twin, copy)
                 np.testing.assert_array_equal(one.buffer, np.asarray(other.buffer))
         for one, other, grads, there, _ in self.infos:

@@ -52,7 +52,7 @@ def measured(opt, grads):
     """The bytes of the arrays that there are."""
     compensation = opt.state.get("compensation", [])
     state = [arrays for name, arrays in opt.state.items() if name != "compensation"]
-    has = opt._options
+    has = opt._engine.options
     return {
         "params": nbytes(opt.params),
         "grads": nbytes(grads),
@@ -60,7 +60,7 @@ def measured(opt, grads):
         "compensation": nbytes(compensation),
         "ema": opt.ema.buffer.nbytes if has.ema_decay else 0,
         "shadow": opt.shadow.buffer.nbytes if has.shadow_dtype else 0,
-        "sums": nbytes(opt._accumulator.sums) if has.accumulates else 0,
+        "sums": nbytes(opt._engine.accumulator.sums) if has.accumulates else 0,
     }
 
 
@@ -146,7 +146,7 @@ def test_an_adamw_step_moves_28_bytes():
         (("many",), {}, "n_params='many'"),
         ((float("nan"),), {}, "n_params=nan"),
         ((10**400,), {}, "must be below"),
-        ((1e9, "adamwz"), {}, "'adamwz' is no optimizer; give one of SGD"),
+        ((1e9, "adamwz"), {}, "unknown optimizer 'adamwz'; did you mean AdamW"),
         ((1e9, None), {}, "None is no optimizer; give its name or its class"),
         ((1e9,), {"params": "int8"}, "params='int8' must be 'float32'"),
         ((1e9,), {"grads": "half"}, "grads='half'"),

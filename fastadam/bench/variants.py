@@ -5,7 +5,6 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -108,15 +107,8 @@ def parsed(text: str, *more: str) -> tuple[str, dict[str, Any]]:
         ValueError: for a name that does not exist, or a text of another form.
     """
     name, _, keywords = text.partition(":")
-    known = {each.lower(): each for each in optimizers.__all__}
-    if name.lower() not in known:
-        close = get_close_matches(name.lower(), [*known, *more], n=5, cutoff=0.7)
-        close = sorted(close, key=lambda each: each[0] != name[0].lower())[:2]
-        meant = " or ".join(known.get(each, each) for each in close)
-        advice = f"; did you mean {meant}? There are" if close else "; choose from"
-        choices = ", ".join((*optimizers.__all__, *map(repr, more)))
-        raise ValueError(f"unknown optimizer {name!r}{advice} {choices}")
-    return known[name.lower()], dict(map(keyword, _split(keywords)))
+    found = optimizers.by_name(name, *more)
+    return found.__name__, dict(map(keyword, _split(keywords)))
 
 
 def keyword(text: str) -> tuple[str, Any]:

@@ -1,30 +1,26 @@
-"""What is read from a saved state: looked at before anything changes."""
-
-from __future__ import annotations
+"""Checks of a saved state, made before anything changes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..engine.convert import ORDER, SCALE, code_names, is_order
-from ..engine.param_groups import Values
 from ..kernels.formats import COMPENSATION, PAIRS, Formats
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import SUPPORTED, check_kind
 from ..memory.dtypes import named
-
-if TYPE_CHECKING:
-    from ..optimizer import Optimizer
+from ..rules.algorithm import Values
+from .engine_state import EngineState
 
 
 def numeric(array: Any) -> bool:
-    """Whether an array holds numbers; those of ml_dtypes are no kind of NumPy's."""
+    """True for an array of numbers; ml_dtypes' are of no kind that NumPy has."""
     return array.dtype.kind in "fiu" or array.dtype.name in SUPPORTED
 
 
 def matching(
-    opt: Optimizer,
+    engine: EngineState,
     saved: Mapping[Any, Any],
     numbers: Sequence[Any],
     name: str,
@@ -37,7 +33,7 @@ def matching(
     given = [saved.get(number) for number in numbers]
     arrays = [None if value is None else array_of(value, name) for value in given]
     for array, param, label in zip(
-        arrays, opt._parameters.arrays, opt._parameters.names, strict=True
+        arrays, engine.parameters.arrays, engine.parameters.names, strict=True
     ):
         if array is None and not optional:
             raise ValueError(f"state_dict: {name} lacks {label}")
@@ -68,11 +64,11 @@ def check_numbers(state_dict: Mapping[str, Any]) -> None:
 
 
 def averages_apart(
-    opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+    engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> Mapping[str, Any]:
     """A state_dict of `fastadam.torch`, which has averages among the state of each parameter, as
     one of the core; any other as it is."""
-    apart = {"ema", "shadow"} - {name for group in opt._groups for name in group.rule.state}
+    apart = {"ema", "shadow"} - {name for group in engine.groups for name in group.rule.state}
     saved = state_dict["state"]
     if not any(apart & entry.keys() for entry in saved.values()):
         return state_dict
@@ -82,7 +78,7 @@ def averages_apart(
     }
     result = {**state_dict, "state": state}
     if any("ema" in entry for entry in saved.values()):
-        pairs = zip(numbers, opt._parameters.arrays, strict=True)
+        pairs = zip(numbers, engine.parameters.arrays, strict=True)
         result["ema"] = {  # without steps, a parameter is its own average
             number: saved.get(number, {}).get("ema", param) for number, param in pairs
         }
@@ -122,7 +118,7 @@ def array_of(value: Any, name: str = "a value") -> Any:
 
 
 def owners_of(arrays: Iterable[Any]) -> set[int]:
-    """What arrays have their memory from, by identity."""
+    """The identities of the objects that own the memory of arrays."""
     return {id(_owner(array)) for array in arrays if array is not None}
 
 
@@ -137,14 +133,14 @@ def _owner(array: Any) -> Any:
     return array
 
 
-def entry_of(saved: Mapping[str, Any], opt: Optimizer) -> dict[str, Any]:
+def entry_of(saved: Mapping[str, Any], engine: EngineState) -> dict[str, Any]:
     """The saved state of a parameter as NumPy arrays."""
     entry = {name: array_of(value, name) for name, value in saved.items() if value is not None}
-    return {"step": np.array(1), **entry} if entry and opt.uncounted else entry
+    return {"step": np.array(1), **entry} if entry and engine.algorithm.uncounted else entry
 
 
 def taken_step(entry: dict[str, Any], label: str) -> int:
-    """Takes the count of steps out of an entry; 0 for a parameter that has taken none."""
+    """Take the count of steps out of an entry; 0 for a parameter that has taken none."""
     if not entry:
         return 0
     if "step" not in entry:

@@ -25,8 +25,8 @@ from .command_buffer import Program, flag_for, page_of
 from .pending_steps import MOST, Outcome, Pending, info_of
 
 if TYPE_CHECKING:
-    from ..engine.plan import Plan
-    from ..engine.walk import Walk
+    from ..engine.engine import Engine
+    from ..engine.plan import StepPlan
 
 
 @rule()
@@ -48,7 +48,7 @@ class Gate:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: StepPlan,
         launches: Sequence[Launch],
         ahead: Ahead,
         state: State,
@@ -106,7 +106,7 @@ class Gate:
         wanted = self._options.skip_nonfinite or is_device(found_inf)
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
-    def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, engine: Engine, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step, without waiting for what it comes to."""
         (unscale, power), flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
         program = self._program or self._begin()
@@ -117,10 +117,10 @@ class Gate:
             if not flag.forced:
                 self._ahead.measure(norm, unscale, unscale * power)
                 self._ahead.tell("grad_power", power)
-            carried, rates = self._prepare(program, walk, lr)
+            carried, rates = self._prepare(program, engine, lr)
             if not pending.agrees(self._state.count, carried):
                 pending.settle()
-                carried, rates = self._prepare(program, walk, lr)
+                carried, rates = self._prepare(program, engine, lr)
             base, pages = self._state.count, len(pending) + 1
             place = program.run(base, pages, pages == 1, flag)
             event = self._events[place]
@@ -146,18 +146,18 @@ class Gate:
         return made
 
     def _prepare(
-        self, program: Program, walk: Walk, lr: float | None
+        self, program: Program, engine: Engine, lr: float | None
     ) -> tuple[list[Sequence[Carried]], list[float | None]]:
         """Write a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state
         numbers, rates = [state.grouping.carried], list[float | None]()
         first = state.count + 1
         for step, page in enumerate(program.pages[: len(state.pending) + 1], first):
-            values = walk._values(lr, step)
-            if walk._plan is not plan:
+            values = engine.values(lr, step)
+            if engine.plan is not plan:
                 raise RuntimeError("the learning rate may not switch what a rule computes")
             rates.append(values[0].get("lr"))
-            numbers.append(plan.write_records(walk, values, step, numbers[-1]))
+            numbers.append(plan.write_records(engine.algorithm, values, step, numbers[-1]))
             self._ahead.tell_step(step)
             page[:] = page_of(self._launches)
         return numbers[1:], rates

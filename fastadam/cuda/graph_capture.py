@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.plan import Plan
+from ..engine.plan import StepPlan
 from .array import zeros
 
 if TYPE_CHECKING:
-    from ..optimizer import Optimizer
+    from ..engine.engine import Engine
 
 
 class Captures:
@@ -28,8 +28,8 @@ class Captures:
 
     active: Sequence[bool]
 
-    def __init__(self, owner: Optimizer) -> None:
-        self._owner, self._plans = owner, list[Plan]()
+    def __init__(self, owner: Engine) -> None:
+        self._owner, self._plans = owner, list[StepPlan]()
         self._count: Any = None
         self._begun = False
 
@@ -40,9 +40,9 @@ class Captures:
         """A turn of the optimizer begins."""
         owner = self._owner
         if turn.captures:
-            owner._refresh()
+            owner.refresh()
             self._check()
-            self._begun, self._eager, owner._plan = True, owner._plan, None
+            self._begun, self._eager = True, owner.exchange_plan(None)
         elif self._plans:
             self._catch_up()
             self._begun = True
@@ -53,19 +53,19 @@ class Captures:
         if not begun:
             return
         if turn.captures:
-            if owner._plan and owner._plan.captured:
-                self._plans.append(owner._plan)
-                self.active = owner._plan.captured
-            owner._plan = self._eager
+            made = owner.exchange_plan(self._eager)
+            if made and made.captured:
+                self._plans.append(made)
+                self.active = made.captured
         else:
-            owner._state.settle()
-            self._count[...] = np.int64(owner._state.count)
+            owner.state.settle()
+            self._count[...] = np.int64(owner.state.count)
 
     def count(self) -> Any:
         """Where the device counts, for all graphs."""
         if self._count is None:
             self._count = zeros(1, np.int64)
-            self._count[...] = np.int64(self._owner._state.count)
+            self._count[...] = np.int64(self._owner.state.count)
         return self._count
 
     def check_active(self, active: Sequence[bool]) -> None:
@@ -86,7 +86,7 @@ class Captures:
 
     def _catch_up(self) -> None:
         """Count the steps that were replayed."""
-        state = self._owner._state
+        state = self._owner.state
         state.count = int(np.asarray(self._count)[0])
 
     def _check(self) -> None:
@@ -95,17 +95,20 @@ class Captures:
         Raises:
             RuntimeError: with the reason.
         """
-        owner = self._owner
-        name = type(owner).__name__
-        if owner.carried:
-            raise RuntimeError(f"{name} carries {sorted(owner.carried)} on the host; not captured")
-        if any(group.scheduled for group in owner._groups):
+        owner, algorithm = self._owner, self._owner.algorithm
+        name = type(algorithm).__name__
+        if algorithm.carried:
+            raise RuntimeError(
+                f"{name} carries {sorted(algorithm.carried)} on the host; not captured"
+            )
+        if any(group.scheduled for group in owner.groups):
             raise RuntimeError(
                 "hyperparameters that are functions of the step cannot be captured in a CUDA "
                 "graph; give numbers, and capture again when they change"
             )
-        if not type(owner).hyper.__module__.startswith("fastadam.optimizers."):
+        if not algorithm.hyper_depends_on_step_only:
             raise RuntimeError(
-                f"hyper() of {name} is a function of its own, which a CUDA graph cannot call; only "
-                "steps of fastadam's own optimizers can be captured"
+                f"hyper() of {name} may depend on more than its group and the step, and a CUDA "
+                "graph does not call it again; if it does not, set hyper_depends_on_step_only = "
+                "True in the class"
             )

@@ -13,8 +13,8 @@ from .conditional_step import Gate
 from .pending_steps import Replayed, info_of
 
 if TYPE_CHECKING:
-    from ..engine.plan import Plan
-    from ..engine.walk import Walk
+    from ..engine.engine import Engine
+    from ..engine.plan import StepPlan
 
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 
@@ -22,14 +22,16 @@ PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the sa
 class GraphStep(Gate):
     """Takes the one step of a plan, which is captured; `capture.py` counts its replays."""
 
-    def __init__(self, plan: Plan, launches: Sequence[Launch], ahead: Ahead, *others: Any) -> None:
+    def __init__(
+        self, plan: StepPlan, launches: Sequence[Launch], ahead: Ahead, *others: Any
+    ) -> None:
         super().__init__(plan, launches, ahead, *others)
         ahead.needed = True
 
     def takes(self, found_inf: Any) -> bool:
         return True
 
-    def step(self, walk: Walk, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, engine: Engine, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Put a step into the graph that is being captured."""
         flag = flag_for(found_inf)
         if self._ahead.noise:
@@ -41,7 +43,7 @@ class GraphStep(Gate):
             )
         self._place_state()
         self._ahead.measure(self._ahead.norm, 1.0, 1.0)
-        rate, pages = self._settled_pages(walk, lr)
+        rate, pages = self._settled_pages(engine, lr)
         program = self._set_up(len(pages), self._work.turn.captured.count())
         program.pages[:], program.outcomes[:] = pages, -1
         place = program.run(self._state.count, len(pages), False, flag)
@@ -60,13 +62,13 @@ class GraphStep(Gate):
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
 
-    def _settled_pages(self, walk: Walk, lr: float | None) -> tuple[float | None, list[Any]]:
+    def _settled_pages(self, engine: Engine, lr: float | None) -> tuple[float | None, list[Any]]:
         """The learning rate, and a page for each count to come, up to where they stay the same."""
         plan, first = self._plan, self._state.count + 1
-        values = walk._values(lr, first)
+        values = engine.values(lr, first)
 
         def page(later: int) -> Any:
-            plan.write_records(walk, values, first + later)
+            plan.write_records(engine.algorithm, values, first + later)
             self._ahead.tell_step(first + later)
             return page_of(self._launches)
 

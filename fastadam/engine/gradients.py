@@ -92,6 +92,8 @@ class Inputs:
         self._foreign = any(dtype.kind == "V" for dtype in self._dtypes)
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
         self._known = Known()
+        if type(self).same is Inputs.same:
+            self.same = self._known.same  # type: ignore[method-assign]  # without a call between
         self.active, self.addresses = [], []
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
@@ -105,6 +107,10 @@ class Inputs:
         """Whether these are the very arrays of the last call of `look`, all of them there, and
         none changed in place."""
         return self._known.same(arrays)
+
+    def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        """The arrays for those who read them besides the launches."""
+        return arrays
 
     def look(self, arrays: Sequence[Any]) -> None:
         """Check arrays, one or None per parameter, then note their addresses.

@@ -1,78 +1,25 @@
-"""Hyperparameters: what a group of parameters may say, checked and resolved for one step."""
+"""Parameter groups: the dicts of the user, checked, and their schedules evaluated for a step."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from operator import is_
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from ..rules import Rule
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, check_known, flag, number, parts_of
+from ..rules.algorithm import Algorithm, Values
+from ..validation import check_known, parts_of
+from .hyperparameters import ReadOnly, checked
 from .options import NAMES, OWN, Options
 
-Values = dict[str, Any]
 Noted = TypeVar("Noted")
 
-RANGES = dict.fromkeys(
-    ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
-    + ("initial_accumulator_value", "l1"),
-    NOT_NEGATIVE,
-) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
 PLAIN = Options()
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 HINT = "give a number, or a function of the step"
 
 
-class ReadOnly(Values):
-    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
-
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(
-            "the group that hyper(), carry(), initial(), variant() and check() get is read-only; "
-            "return what follows from it, or take a copy: dict(group)"
-        )
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    update = setdefault = pop = popitem = clear = _refuse
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(self),)
-
-
-def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
-    """A hyperparameter as a plain Python value of the default's kind.
-
-    Raises:
-        TypeError: if it is of another kind.
-        ValueError: if it is NaN, infinite, or outside what the name allows.
-    """
-    within = RANGES.get(name, ANY)
-    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
-        return value
-    label = f"{where}{name}"
-    if isinstance(default, bool):
-        return flag(label, value)
-    if isinstance(default, tuple):
-        parts = parts_of(value)
-        if parts is None or len(parts) != len(default):
-            raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
-        try:
-            return tuple(
-                number(f"{name}[{k}]", part, within, hint=hint) for k, part in enumerate(parts)
-            )
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{label}={value!r}: {error}") from None
-    if isinstance(default, str):
-        if not isinstance(value, str):
-            raise TypeError(f"{label}={value!r} must be a string like {default!r}")
-        return value
-    if default is None and value is None:
-        return None
-    return number(label, value, within, hint=hint)
-
-
 class Edits:
-    """Whether a user edited the groups since the optimizer last looked at them."""
+    """A flag: True once a user edited the groups since the optimizer last read them."""
 
     pending = True
 
@@ -237,3 +184,56 @@ def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
         raise TypeError(
             f"{name}={schedule!r} must be a function of one argument, the step: {error}"
         ) from None
+
+
+def settled(
+    algorithm: Algorithm, options: Options, raw: ParamGroup, params: Any, where: str, step: int = 1
+) -> Group:
+    """A group whose hyperparameters at a step go together, with the rule that follows from them.
+
+    Raises:
+        TypeError, ValueError: as [Group][fastadam.engine.param_groups.Group], and as `check`.
+    """
+    group = Group(raw, params, algorithm.defaults, where, options)
+    group.rule = rule_for(algorithm, group.at(step), group.options)
+    return group
+
+
+def rule_for(algorithm: Algorithm, values: Values, options: Options) -> Rule:
+    """The rule for hyperparameters that go together, and with the options.
+
+    Raises:
+        TypeError, ValueError: if they do not, or if `variant` returns no rule.
+    """
+    algorithm.check(values)
+    rule = algorithm.variant(values)
+    if not isinstance(rule, Rule):
+        raise TypeError(f"variant() returned {rule!r}; give a function marked with @fastadam.rule")
+    options.check_rule(rule)
+    return rule
+
+
+def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str, float]:
+    """The numbers at which the state of a group starts.
+
+    Raises:
+        TypeError, ValueError: if `initial` does not return a number for names of the rule.
+    """
+    start = algorithm.initial(values)
+    if not isinstance(start, dict) or start.keys() - {*rule.state}:
+        raise ValueError(f"initial() returned {start!r}; give a dict with names of {rule.state}")
+    return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
+
+
+def values_of(algorithm: Algorithm, given: Values, where: str = "") -> Values:
+    """Hyperparameters of an algorithm: those given, checked, and its defaults.
+
+    Raises:
+        TypeError, ValueError: for hyperparameters that it does not take; messages begin with
+            `where`.
+    """
+    check_known(given, algorithm.defaults, f"{where}{type(algorithm).__name__}")
+    raw: Any = ParamGroup(algorithm.defaults | given, params=())
+    values = Group(raw, (), algorithm.defaults, where).at(1)
+    algorithm.check(values)
+    return values

@@ -1,8 +1,8 @@
-"""What stays the same from step to step: the launches, and where their numbers lie."""
+"""Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import add
-from typing import Any, Protocol
+from typing import Any
 
 from ..cuda.conditional_step import Gate, capturing
 from ..cuda.graph_step import GraphStep
@@ -11,26 +11,25 @@ from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..memory import checks
+from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .gradients import Inputs, masks
+from .hyperparameters import ReadOnly, checked
 from .launch import Launch, alike, kept_for, kernel_for
 from .options import Options
-from .param_groups import ReadOnly, Values, checked
+from .param_groups import initial_state
 from .parameters import Parameters
-from .preprocess import Ahead
+from .preprocess import Ahead, Verdict
 from .state import Carried, Ruled, State, spans
 
-
-class Author(Protocol):
-    """Gives constants for hyperparameters."""
-
-    def hyper(self, group: Values, step: int) -> Mapping[str, float]: ...
-
-    def carry(self, group: Values, step: int) -> Mapping[str, float]: ...
+UPDATE: Verdict = "update"
 
 
-class Plan:
-    """A launch for each rule variant and dtype, looked over again only where something changed.
+class StepPlan:
+    """The launches of a step, one per rule variant and formats; made anew when either changes.
+
+    A step is `bind`, `prepare` and `run`, in this order. Whoever uses a plan drops it if one of
+    them raises, since its tables may then hold only a part of what it takes them to hold.
 
     Args:
         gradients: finds and checks the gradients of the parameters.
@@ -46,7 +45,10 @@ class Plan:
         active: whether any parameter has a gradient.
         gate: what takes steps whose verdict is that of a device, or None.
         captured: which parameters a step moves that was captured for a graph; empty without one.
-        stale: whether the launches do not know yet where the state is.
+        stale: True until the addresses of the state have been written to the tables.
+        numbers: for each cohort the host numbers it carries after the step that was prepared.
+        unchanged: `unchanged(arrays)` is True if these are the gradients of the last step, which
+            then need not be bound again.
     """
 
     def __init__(
@@ -87,7 +89,8 @@ class Plan:
         self._launches_of = [
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
-        self.gradients = gradients
+        self._rules = [group.rule for group in groups]
+        self.gradients, self.unchanged = gradients, gradients.same
         self._placed: Sequence[int] = []  # where the launches know the gradients to be
         self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
         self._restart = accumulator.restarted() if accumulator else []
@@ -112,11 +115,18 @@ class Plan:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """What a step launches."""
+        """The kernels that a step launches."""
         return [launch.kernel for launch in self._launches] + self.ahead.kernels
 
-    def look(self, arrays: Sequence[Any]) -> None:
-        """Check the gradients of a step, and point the launches at them."""
+    # The order of a step
+
+    def bind(self, arrays: Sequence[Any]) -> None:
+        """Check the gradients of a step, and point the launches at them.
+
+        Raises:
+            TypeError, ValueError: for arrays that are not gradients of the parameters.
+            OtherDtypesError: for gradients that need another plan.
+        """
         state, gradients = self._state, self.gradients
         gradients.look(arrays)
         if gradients.active != state.active:
@@ -128,6 +138,52 @@ class Plan:
             for launch in self._launches:
                 launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
+
+    def prepare(
+        self,
+        author: Algorithm,
+        values: Sequence[Values],
+        arrays: Sequence[Any],
+        grad_scale: Any = None,
+        found_inf: Any = False,
+        always: bool = False,
+    ) -> tuple[Any, Verdict]:
+        """Do everything that a step does between its gradients and its commitment.
+
+        First the constants, then what goes ahead of the update and decides whether there is one,
+        then the state that is missing.
+
+        Args:
+            author: whose `hyper`, `carry` and `initial` are called.
+            values: the hyperparameters of each group.
+            arrays: the gradients.
+            grad_scale: what the loss was multiplied by, or None.
+            found_inf: whether the gradients are known not to be finite.
+            always: whether state is created for a step that is skipped, too.
+
+        Returns:
+            The norm of the gradients, or None if it was not measured; and the verdict.
+
+        Raises:
+            TypeError, ValueError: before any element changes.
+        """
+        step = self._state.count + 1
+        if self._carried:
+            self.write_records(author, values, step)
+        else:  # what `write_records` does, without its call
+            hyper = author.hyper
+            for base, place, write in self._pairs:
+                write(hyper(values[place], step - base))
+        norm, verdict = None, UPDATE
+        if self.ahead.needed or found_inf is not False:
+            seen = self.gradients.seen(arrays)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+        if self.stale and (verdict == UPDATE or always):
+            starts = zip(self._rules, values, strict=True)
+            self.write_rows([initial_state(author, *each) for each in starts])
+        return norm, verdict
+
+    # Everything else
 
     def repoint(self, arrays: Sequence[Any], places: Sequence[int]) -> None:
         """Point the launches at parameters like those before, which are at these addresses now.
@@ -158,7 +214,7 @@ class Plan:
         self.stale = True
         self._pair()
 
-    def look_at_masks(self, arrays: Sequence[Any]) -> None:
+    def bind_masks(self, arrays: Sequence[Any]) -> None:
         """Check the masks of a step, and point the launches at them."""
         assert self._masks
         if self._options.zero_grads:  # what clears gradients may not clear masks
@@ -169,8 +225,8 @@ class Plan:
                 launch.place("mask", self._masks.addresses)
 
     def _pair(self) -> None:
-        """Which cohorts take the step, and which launches want their constants."""
-        grouping, self._numbers = self._state.grouping, self._state.grouping.carried
+        """Find the cohorts that take the step, and the launches that take their constants."""
+        grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
         self._pairs = [
             (
@@ -188,7 +244,7 @@ class Plan:
 
     def write_records(
         self,
-        author: Author,
+        author: Algorithm,
         values: Sequence[Values],
         step: int,
         numbers: Sequence[Carried] | None = None,
@@ -209,14 +265,14 @@ class Plan:
         """
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
-            values, self._numbers = self._carry(author, values, step, before)
+            values, self.numbers = self._carry(author, values, step, before)
         hyper = author.hyper
         for base, place, write in self._pairs:
             write(hyper(values[place], step - base))
-        return self._numbers
+        return self.numbers
 
     def _carry(
-        self, author: Author, values: Sequence[Values], step: int, numbers: Sequence[Carried]
+        self, author: Algorithm, values: Sequence[Values], step: int, numbers: Sequence[Carried]
     ) -> tuple[list[Values], list[Carried]]:
         """The hyperparameters of each cohort, with what it carries after the step among them; and
         these numbers by themselves."""
@@ -259,7 +315,7 @@ class Plan:
         if self.active:
             launches = [launch.table.chosen(limit, threaded) for launch in self._launches]
         if self._carried:
-            grouping = self._state.grouping._replace(carried=self._numbers)
+            grouping = self._state.grouping._replace(carried=self.numbers)
             carried = put(self._state, grouping=grouping)
         counted = self._commitment[-1:]
         return [*launches, *self._with, *self._restart, *carried, *others, *counted]

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 happened = False  # whether this process is a forked child
 
-_locked: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_locked: WeakValueDictionary[tuple[int, str], Any] = WeakValueDictionary()
 
 
 def register(**hooks: Callable[[], Any]) -> None:
@@ -16,9 +16,10 @@ def register(**hooks: Callable[[], Any]) -> None:
         os.register_at_fork(**hooks)
 
 
-def watch(owner: Any) -> None:
-    """Let a forked child know if another thread held `owner._lock`, which nobody will release."""
-    _locked[id(owner)] = owner
+def watch(owner: Any, attribute: str = "_lock") -> None:
+    """Let a forked child know if another thread held the lock in an attribute of an object, which
+    nobody will release."""
+    _locked[id(owner), attribute] = owner
 
 
 class Abandoned:
@@ -38,13 +39,14 @@ class Abandoned:
 def _after() -> None:
     global happened
     happened = True
-    for owner in list(_locked.values()):
-        if not hasattr(owner._lock, "acquire"):
+    for (_, attribute), owner in list(_locked.items()):
+        lock = getattr(owner, attribute)
+        if not hasattr(lock, "acquire"):
             continue
-        if owner._lock.acquire(blocking=False):
-            owner._lock.release()
+        if lock.acquire(blocking=False):
+            lock.release()
         else:
-            owner._lock = Abandoned()
+            setattr(owner, attribute, Abandoned())
 
 
 register(after_in_child=_after)

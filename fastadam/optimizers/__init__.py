@@ -1,5 +1,8 @@
-"""The mathematics: one file per algorithm, its equation, its source, its rule, its class."""
+"""Optimizers, one file per algorithm: its equation, its source, its rule, its class."""
 
+from difflib import get_close_matches
+
+from ..optimizer import Optimizer
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -23,3 +26,26 @@ __all__ = [
     "RAdam",
     "RMSprop",
 ]
+
+
+def by_name(name: str, *more: str) -> type[Optimizer]:
+    """The optimizer class of a name, in any case.
+
+    Args:
+        name: the name.
+        more: other words that the message about an unknown name lists.
+
+    Raises:
+        ValueError: for a name that does not exist.
+    """
+    known = {each.lower(): each for each in __all__}
+    if name.lower() not in known:
+        close = get_close_matches(name.lower(), [*known, *more], n=5, cutoff=0.7)
+        close = sorted(close, key=lambda each: each[0] != name[0].lower())[:2]
+        meant = " or ".join(known.get(each, each) for each in close)
+        advice = f"; did you mean {meant}? There are" if close else "; choose from"
+        raise ValueError(
+            f"unknown optimizer {name!r}{advice} {', '.join((*__all__, *map(repr, more)))}"
+        )
+    found: type[Optimizer] = globals()[known[name.lower()]]
+    return found

@@ -56,6 +56,7 @@ class Adadelta(Optimizer):
 
     rule = adadelta()
     defaults = {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return adadelta(**group)

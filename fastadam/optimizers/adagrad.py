@@ -53,6 +53,7 @@ class Adagrad(Optimizer):
     rule = adagrad()
     defaults = {"lr": 1e-2, "lr_decay": 0.0, "weight_decay": 0.0}
     defaults |= {"initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return adagrad(**group)

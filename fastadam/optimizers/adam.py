@@ -72,6 +72,7 @@ class Adam(Optimizer):
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"l1": 0.0, "amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
     defaults |= {"bias_correction": True, "eps_mode": "torch"}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return adam(**group)

@@ -58,6 +58,7 @@ class Adamax(Optimizer):
     rule = adamax()
     defaults = {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return adamax(**group)

@@ -51,6 +51,7 @@ class Lion(Optimizer):
 
     rule = lion()
     defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, "maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return lion(**group)

@@ -61,6 +61,7 @@ class NAdam(Optimizer):
     defaults = {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"momentum_decay": 4e-3, "decoupled_weight_decay": False, "maximize": False}
     carried = {"mu_product": 1.0}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return nadam(**group)

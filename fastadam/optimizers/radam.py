@@ -64,6 +64,7 @@ class RAdam(Optimizer):
     rule = radam()
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"decoupled_weight_decay": False, "maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return radam(**group)

@@ -74,6 +74,7 @@ class RMSprop(Optimizer):
     rule = rmsprop()
     defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0}
     defaults |= {"centered": False, "maximize": False}
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return rmsprop(**group)

@@ -71,6 +71,7 @@ class SGD(Optimizer):
     defaults = {"lr": 1e-3, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0}
     defaults |= {"l1": 0.0, "nesterov": False, "maximize": False}
     uncounted = True
+    hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return sgd(**group)

@@ -1,10 +1,13 @@
-"""What the author of an optimizer says: a rule, hyperparameters, constants. No arrays here."""
+"""Algorithms: a rule, its hyperparameters and the constants of a step. No arrays here."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, TypeVar
 
-from ..engine.options import Options
-from ..engine.param_groups import Group, ParamGroup, Values, checked
 from .rule import Rule
+
+Values = dict[str, Any]
+Kind = TypeVar("Kind", bound="Algorithm")
 
 
 def check_class(cls: Any) -> None:
@@ -25,7 +28,7 @@ def check_class(cls: Any) -> None:
 
 
 class Algorithm:
-    """The mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
+    """Mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
 
     Attributes:
         rule: what one element does in one step.
@@ -33,13 +36,33 @@ class Algorithm:
         carried: float64 host numbers kept for each parameter, and what they start at.
         uncounted: whether PyTorch saves no step for it, so that any loaded state is past the first,
             and `hyper` counts steps from the first one whose rule has state.
+        hyper_depends_on_step_only: whether `hyper` computes the same from the same group and step,
+            whenever it is called, so that a CUDA graph may replay steps; False for a class with a
+            `hyper` of its own that does not say so.
     """
 
     rule: Rule
     defaults: ClassVar[Values] = {}
     carried: ClassVar[dict[str, float]] = {}
     uncounted: ClassVar[bool] = False
-    _options = Options()
+    hyper_depends_on_step_only: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "hyper" in vars(cls) and "hyper_depends_on_step_only" not in vars(cls):
+            cls.hyper_depends_on_step_only = False
+
+    @classmethod
+    def without_arrays(cls: type[Kind]) -> Kind:
+        """Return an instance without parameters, of which the methods below can be called.
+
+        `__init__` is not called.
+
+        Raises:
+            TypeError: if the class lacks a rule, or hyperparameters by name.
+        """
+        check_class(cls)
+        return object.__new__(cls)
 
     def hyper(self, group: Values, step: int) -> dict[str, float]:
         """The constants of one step, computed in float64 on the host.
@@ -51,7 +74,7 @@ class Algorithm:
         Returns:
             A number for every name in `rule.hyper`.
         """
-        raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
+        raise NotImplementedError(f"{type(self).__name__} defines no hyper(group, step)")
 
     def variant(self, group: Values) -> Rule:
         """The rule for a group, where a flag changes which state there is or what is computed."""
@@ -68,40 +91,27 @@ class Algorithm:
         return {}
 
     def initial(self, group: Values) -> dict[str, float]:
-        """What state starts at, by name; 0 for names left out."""
+        """Numbers that state starts at, by name; 0 for names left out."""
         return {}
 
     @property
-    def _starts(self) -> bool:
-        """Whether its state may start at numbers other than zero."""
-        return type(self).initial is not Algorithm.initial
+    def starts_at_zero(self) -> bool:
+        """True if no state starts at another number than zero."""
+        return type(self).initial is Algorithm.initial
 
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
-    def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
-        """A group whose hyperparameters at a step go together, with the rule that follows."""
-        group = Group(raw, params, self.defaults, where, self._options)
-        group.rule = self._rule_for(group.at(step), group.options)
-        return group
+def signature_of(placed: Iterable[str], defaults: Mapping[str, Any]) -> Signature:
+    """The signature `(params, ...)` with these defaults, for `help()` and editors.
 
-    def _rule_for(self, values: Values, options: Options) -> Rule:
-        """The rule for hyperparameters that go together, and with the options."""
-        self.check(values)
-        rule = self.variant(values)
-        if not isinstance(rule, Rule):
-            raise TypeError(
-                f"variant() returned {rule!r}; give a function marked with @fastadam.rule"
-            )
-        options.check_rule(rule)
-        return rule
-
-    def _start(self, rule: Rule, values: Values) -> dict[str, float]:
-        """What the state of a group starts at, if a rule moves it."""
-        start = self.initial(values)
-        if not isinstance(start, dict) or start.keys() - {*rule.state}:
-            raise ValueError(
-                f"initial() returned {start!r}; give a dict with names of {rule.state}"
-            )
-        return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
+    Args:
+        placed: the names that may be given by position.
+        defaults: the default of each name.
+    """
+    inline, keyword = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
+    names = dict.fromkeys(placed)
+    rest = [name for name in defaults if name not in names]
+    return Signature(
+        [Parameter("params", inline)]
+        + [Parameter(name, inline, default=defaults[name]) for name in names]
+        + [Parameter(name, keyword, default=defaults[name]) for name in rest]
+    )

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from .. import optimizers
-from ..engine.param_groups import Values
 from ..optimizer import Optimizer
+from ..rules.algorithm import Values
 from ..validation import parts_of
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}

@@ -11,7 +11,7 @@ import torch
 from ..checkpoint.validate import numbers_of
 from ..engine.convert import ORDER, SCALE
 from ..engine.options import OWN
-from ..engine.param_groups import Values
+from ..rules.algorithm import Values
 from .counters import gather
 from .numbered import check_numbers
 

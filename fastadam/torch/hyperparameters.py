@@ -5,9 +5,10 @@ from itertools import chain
 from operator import is_
 from typing import Any
 
+from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
-from ..engine.param_groups import ReadOnly, Values, checked
-from ..rules.algorithm import Algorithm
+from ..engine.param_groups import rule_for
+from ..rules.algorithm import Algorithm, Values
 from ..validation import alike, lasts
 from .arguments import in_words_of_torch, plain
 from .state import dtypes
@@ -57,7 +58,7 @@ class Settled:
         }
         self.given, self.options = given, options
         self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
-        self.rule = core._rule_for(self.values, options)
+        self.rule = rule_for(core, self.values, options)
         looked_at = before is not None and before.rule is self.rule
         if not looked_at and (taken := dtypes(options).keys() & {*self.rule.state}):
             raise ValueError(
@@ -75,8 +76,8 @@ def lr_of(groups: Sequence[Settled]) -> float | None:
 class Hyperparameters:
     """What `param_groups` said when it was last looked at."""
 
-    def __init__(self, core: Algorithm) -> None:
-        self._core = core
+    def __init__(self, core: Algorithm, options: Options) -> None:
+        self._core, self._base = core, options
         self._names, self._defaults = [*core.defaults], [*core.defaults.values()]
         self._keys = [*self._names, *OWN]
         self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
@@ -122,7 +123,7 @@ class Hyperparameters:
     def _options(self, group: Values, where: str) -> Options:
         if "accumulate_steps" in group:
             raise ValueError(f"{where}accumulate_steps: {NO_SUM}")
-        return self._core._options.within(group, where)
+        return self._base.within(group, where)
 
     def _settle(self, groups: Sequence[Values], given: Sequence[list[Any]]) -> list[Settled]:
         """The groups as they are now, checked where they have changed."""

@@ -14,14 +14,13 @@ from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
-from ..engine.param_groups import Values
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
 from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
-from ..rules.signature import signature_of
+from ..rules.algorithm import Values, signature_of
 from ..validation import check_known
 from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
@@ -139,9 +138,8 @@ class Optimizer(torch.optim.Optimizer):
         if "_lock" not in vars(self):
             self._lock = RLock()
             forks.watch(self)
-        self._core = object.__new__(self.core)
-        self._core._options = self._options
-        self._hyperparameters = Hyperparameters(self._core)
+        self._core = self.core.without_arrays()
+        self._hyperparameters = Hyperparameters(self._core, self._options)
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch; hyperparameters that are wrong are refused first.

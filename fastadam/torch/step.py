@@ -14,8 +14,7 @@ import torch
 from ..engine.convert import ORDER, SCALE
 from ..engine.options import LOW, Options
 from ..engine.parameters import Gathered, Parameters
-from ..engine.plan import Plan
-from ..engine.state import Carried
+from ..engine.plan import StepPlan
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION, Formats
@@ -90,7 +89,7 @@ class Walk:
         each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
         parts = zip(each, self._members.places, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
-        if self._core._starts:
+        if not self._core.starts_at_zero:
             self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last._members.device == self._members.device
         self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
@@ -178,13 +177,13 @@ class Walk:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
 
-    def _planned(self, groups: Sequence[Settled]) -> Plan:
+    def _planned(self, groups: Sequence[Settled]) -> StepPlan:
         arrays = self._members.arrays
         gathered = Gathered(arrays, None, arrays, self._members.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
-        return Plan(
+        return StepPlan(
             [groups[number] for number in self._used],
             parameters,
             self._gradients,
@@ -312,19 +311,15 @@ class Walk:
         plan, count = self._plan, self._state.count
         grads = self._members.of(grads)
         parts, self._parts = self._parts or self._members.parts(grads), None
-        plan.look(parts)
-        numbers = plan.write_records(self._core, self._values, count + 1)
-        norm, verdict = None, "update"
-        if plan.ahead.needed or found_inf:
-            if self._noisy and self._drawn is not self._state.grouping:
-                plan.draw(self._draws, count - np.array(self._state.steps))
-                self._drawn = self._state.grouping
-            seen = self._gradients.seen(parts)
-            norm, verdict = plan.ahead.prepare(seen, grad_scale, found_inf, count + 1)
-        if plan.stale and (verdict == "update" or self._counted):
-            groups = (self._groups[number] for number in self._used)
-            plan.write_rows([self._core._start(group.rule, group.values) for group in groups])
-            self._drafted = True
+        plan.bind(parts)
+        if self._noisy and self._drawn is not self._state.grouping:
+            plan.draw(self._draws, count - np.array(self._state.steps))
+            self._drawn = self._state.grouping
+        stale = plan.stale
+        norm, verdict = plan.prepare(
+            self._core, self._values, parts, grad_scale, found_inf, self._counted
+        )
+        self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:
             others += [*self._gradients.cleared(), *self._members.cleared(grads, parts)]
@@ -333,15 +328,15 @@ class Walk:
         info = (late_info if callable(norm) else new_info)(fields)
         others += put(owner, info=info, _walk=self)
         if updated:
-            self._run(numbers, others)
+            self._run(others)
         else:
             commit(others)
 
-    def _run(self, numbers: Sequence[Carried], others: Sequence[Operation]) -> None:
+    def _run(self, others: Sequence[Operation]) -> None:
         """Launch, count, and whatever belongs to the step: all of it or nothing."""
         active, of = self._gradients.active, self._state.grouping.cohort_of
         carried = {
-            name: [numbers[cohort][position] for cohort in of]
+            name: [self._plan.numbers[cohort][position] for cohort in of]
             for position, name in enumerate(self._core.carried)
         }
         put_back = [operation for place in self._members.gapped for operation in place.put_back()]

@@ -210,10 +210,12 @@ class _Variant(NamedTuple):
 
 
 def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
-    from ...engine.unbound import named, unbound
+    from ...engine.param_groups import values_of
+    from ...optimizers import by_name
 
-    cls = named(optimizer)
-    made, values = unbound(cls, given)
+    cls = by_name(optimizer)
+    made = cls.without_arrays()
+    values = values_of(made, given)
     defaults = cls.defaults
     flags = [
         name

@@ -1,0 +1,55 @@
+"""Interface between checkpoints and the engine whose state they save and load."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..engine.accumulation import Accumulator
+from ..engine.averages import Copies
+from ..engine.options import Options
+from ..engine.param_groups import Group, ParamGroup
+from ..engine.parameters import Parameters
+from ..engine.state import State
+from ..kernels.commit import Operation
+from ..rules.algorithm import Algorithm
+
+
+class EngineState(Protocol):
+    """Everything that a checkpoint reads of an engine, and how it hands over what it loaded."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The optimizer: names of hyperparameters and of carried numbers, `initial`."""
+
+    @property
+    def options(self) -> Options:
+        """The options of all groups."""
+
+    @property
+    def param_groups(self) -> Sequence[ParamGroup]:
+        """The dicts that the user sees and edits."""
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The same, checked: rule, options, schedules."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """The arrays, their names and their structure."""
+
+    @property
+    def state(self) -> State:
+        """The state of each array, and the counts of steps."""
+
+    @property
+    def copies(self) -> Copies:
+        """The average and the shadow of the parameters."""
+
+    @property
+    def accumulator(self) -> Accumulator | None:
+        """The sums of micro-batches."""
+
+    def adopted(self, groups: list[Group]) -> list[Operation]:
+        """The operations that go on with other hyperparameters of the groups."""
+
+    def invalidated(self) -> list[Operation]:
+        """The operations that void the plan."""

@@ -1,0 +1,170 @@
+"""Loading: a state_dict, this library's or PyTorch's, checked and taken over as a whole."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.convert import fitted, state_names
+from ..engine.launch import kept_for
+from ..engine.options import NAMES
+from ..engine.param_groups import ParamGroup, settled
+from ..kernels.commit import commit, updated
+from ..rules.algorithm import Values
+from ..validation import count as whole
+from .engine_state import EngineState
+from .validate import (
+    apart,
+    averages_apart,
+    check_compensation,
+    check_entry,
+    check_numbers,
+    count_of,
+    entry_of,
+    matching,
+    numbers_of,
+    owners_of,
+    taken_step,
+)
+
+# Options of PyTorch's optimizers that change how a step is run, but not its result.
+IGNORED = ("foreach", "fused", "capturable", "differentiable")
+
+
+def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
+    """Take up a saved state, or change nothing.
+
+    Raises:
+        TypeError, ValueError: if groups, names or shapes do not fit.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict={state_dict!r} is not a dict")
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
+    saved_groups = state_dict["param_groups"]
+    if not isinstance(state_dict["state"], Mapping):
+        raise TypeError(f"state_dict: state={state_dict['state']!r} is not a dict")
+    if not isinstance(saved_groups, list | tuple):
+        raise TypeError(f"state_dict: param_groups={saved_groups!r} is not a list")
+    if len(saved_groups) != len(engine.param_groups):
+        raise ValueError(
+            f"state_dict has {len(saved_groups)} param_groups, the optimizer "
+            f"{len(engine.param_groups)}; give it the same groups first"
+        )
+    check_numbers(state_dict)
+    numbers = [
+        number
+        for raw, group, saved in zip(engine.param_groups, engine.groups, saved_groups, strict=True)
+        for number in numbers_of(raw, saved, group.where)
+    ]
+    state_dict = averages_apart(engine, state_dict, numbers)
+    entries = [entry_of(state_dict["state"].get(number, {}), engine) for number in numbers]
+    labels = [f"state of {name}" for name in engine.parameters.names]
+    steps = [taken_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
+    count = count_of(state_dict.get("step", max(steps)), "state_dict")
+    if count < max(steps):
+        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
+    algorithm = engine.algorithm
+    merged = map(_merged, engine.param_groups, saved_groups)
+    try:
+        groups = [
+            settled(algorithm, engine.options, raw, group.params, group.where, count + 1)
+            for raw, group in zip(merged, engine.groups, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"state_dict, its param_groups: {error}") from None
+    owners = [group for group in groups for _ in group.params]
+    for step, entry, group, param, label in zip(
+        steps, entries, owners, engine.parameters.arrays, labels, strict=True
+    ):
+        if step or entry:
+            free = group.switched or algorithm.uncounted
+            wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.state})
+            check_entry(entry, wanted, {*algorithm.carried}, param, label)
+            check_compensation(entry, group.options.formats(param), label)
+    carried = [
+        tuple(float(entry.pop(name, start)) for name, start in algorithm.carried.items())
+        for entry in entries
+    ]
+    formats = [
+        owner.options.formats(param)
+        for owner, param in zip(owners, engine.parameters.arrays, strict=True)
+    ]
+    ema = _averages(engine, state_dict, numbers)
+    accumulated, sums = _accumulated(engine, state_dict, numbers)
+
+    with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+        live = owners_of(array for arrays in engine.state.arrays.values() for array in arrays)
+        entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
+        entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
+        kept = [
+            kept_for(tuple(sorted(state_names(entry))), each)
+            for entry, each in zip(entries, formats, strict=True)
+        ]
+        edited = [
+            updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)
+        ]
+        for raw, group in zip(engine.param_groups, groups, strict=True):
+            group.raw = raw
+        arrays = engine.parameters.arrays
+        names = [name for group in groups for name in group.rule.state]
+        commit(
+            [
+                *edited,
+                *engine.invalidated(),
+                *engine.adopted(groups),
+                *engine.state.restored(arrays, entries, kept, steps, carried, count, names),
+                *engine.copies.restored(ema),
+                *(engine.accumulator.restored(accumulated, sums) if engine.accumulator else ()),
+            ]
+        )
+
+
+def _averages(
+    engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+) -> list[Any]:
+    """The saved averages in the order of the parameters; none if there are none."""
+    saved = state_dict.get("ema")
+    if saved is None:
+        return []
+    if engine.copies.ema is None:
+        raise ValueError(
+            "state_dict has an 'ema', but the optimizer has no ema_decay; give it one, or delete "
+            "the entry: del state_dict['ema']"
+        )
+    return apart(matching(engine, saved, numbers, "ema"), owners_of(engine.copies.ema.leaves))
+
+
+def _accumulated(
+    engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
+) -> tuple[int, list[Any]]:
+    """How many micro-batches are in the saved sums; the sums, None where there was no gradient."""
+    saved = state_dict.get("accumulated")
+    if saved is None:
+        return 0, []
+    if not isinstance(saved, Mapping) or saved.keys() != {"count", "grads"}:
+        raise ValueError(f"state_dict: accumulated={saved!r} is not a dict of count and grads")
+    count = whole("state_dict: accumulated count", saved["count"])
+    steps = engine.options.accumulate_steps
+    if not 0 < count < steps:
+        raise ValueError(
+            f"state_dict has the gradients of {count} micro-batches, but the optimizer has "
+            f"accumulate_steps={steps}; give it more, or delete the entry: "
+            "del state_dict['accumulated']"
+        )
+    sums = matching(engine, saved["grads"], numbers, "accumulated grads", optional=True)
+    return count, apart(sums, owners_of(engine.accumulator.sums if engine.accumulator else []))
+
+
+def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
+    """The live group with the saved hyperparameters; a live schedule is not replaced."""
+    merged = ParamGroup(raw)
+    for name, value in saved.items():
+        if name in IGNORED or name in NAMES or name in ("params", "param_names"):
+            continue
+        live = raw.get(name)
+        parts = live if isinstance(live, tuple | list) else [live]
+        if not any(map(callable, parts)):
+            merged[name] = value
+    return merged

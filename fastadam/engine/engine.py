@@ -1,0 +1,382 @@
+"""Engine of one optimizer: its arrays, groups, state and plan, and the parts of a step."""
+
+from collections.abc import Sequence
+from functools import partial
+from operator import is_
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ..cuda.array import lock_for, refuse
+from ..kernels.commit import Operation, commit, put
+from ..kernels.factory import Kernel
+from ..kernels.forks import watch
+from ..kernels.formats import Formats
+from ..memory.dtypes import name_of
+from ..memory.flat import Flat, aligned_zeros
+from ..memory.tree import listed
+from ..rules.algorithm import Algorithm, Values
+from .accumulation import Accumulator
+from .averages import Copies
+from .gradients import OtherDtypesError, gradients
+from .group_arguments import are_groups, check_group, check_tree, first_array, once
+from .hyperparameters import checked
+from .options import LOW, Options, reach_of
+from .param_groups import Edits, Group, ParamGroup, ParamGroups, rule_for, settled
+from .parameters import Parameters
+from .plan import StepPlan
+from .state import State, spans
+
+
+class Engine:
+    """Everything that an [Optimizer][fastadam.Optimizer] has besides its mathematics.
+
+    The optimizer has an engine; the engine refers to the optimizer weakly, so that the memory of
+    both is freed as soon as the optimizer is not used any more.
+
+    Args:
+        algorithm: the optimizer, whose `hyper`, `variant` and so on are called.
+        defaults: the hyperparameters of groups that do not have them themselves.
+        options: the options of all groups.
+
+    Attributes:
+        param_groups: the dicts that the user sees and edits.
+        groups: the same as they were read last, checked.
+        parameters: the arrays, their names and their structure.
+        state: the state of each array, and the counts of steps.
+        copies: the average and the shadow of the parameters.
+        accumulator: the sums of micro-batches, or None.
+        grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
+        plan: the launches of a step, or None if they have to be made anew.
+        lock: one thread at a time; on a GPU also the stream of the work.
+    """
+
+    lock: Any
+
+    def __init__(self, algorithm: Algorithm, defaults: Values, options: Options) -> None:
+        self._algorithm = ref(algorithm)
+        self.defaults, self.options = defaults, options
+        self.param_groups, self._edits = ParamGroups(), Edits()
+        self.param_groups.edits = self._edits
+        self.groups: list[Group] = []
+        self.parameters, self.state = Parameters(), State()
+        self.copies = Copies(options)
+        self.accumulator = Accumulator(options) if options.accumulates else None
+        self.grads: Flat | None = None
+        self.plan: StepPlan | None = None
+        self._single = False  # whether the parameters are one array
+        self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
+        self._grad_dtypes: list[Any] = []
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The optimizer."""
+        found = self._algorithm()
+        assert found is not None
+        return found
+
+    # Parameter groups
+
+    def begin(self, params: Any) -> None:
+        """Take the first parameters.
+
+        Raises:
+            TypeError, ValueError: if anything about them or the hyperparameters is wrong.
+        """
+        raw = ParamGroup(self.defaults, params=())
+        settled(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
+        params = once(params)
+        self.lock = lock_for(first_array(params), lambda: self.parameters.arrays, self)
+        with self.lock:
+            if are_groups(params):
+                self.add(params)
+            else:
+                check_tree(params, self.algorithm.defaults)
+                self.add([{"params": params}], alone=True)
+            for name in LOW:
+                groups = [group for group in self.groups if name not in group.raw]
+                dtypes = [name_of(array.dtype) for group in groups for array in group.params]
+                self.options.check_params(dtypes, [name])
+        watch(self, "lock")
+
+    def add(self, raws: Sequence[Any], alone: bool = False) -> None:
+        """Add groups, or none if anything about one is wrong."""
+        algorithm, first = self.algorithm, len(self.groups)
+        labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
+        for raw, where in zip(raws, labels, strict=True):
+            check_group(raw, where)
+        trees = [
+            (raw["params"], "params" if alone else f"{where}['params']")
+            for raw, where in zip(raws, labels, strict=True)
+        ]
+        gathered = self.parameters.checked(trees, spans(self.state.arrays))
+        parameters = self.parameters.with_groups(gathered, alone)
+        self.copies.check(name_of(array.dtype) for array in parameters.arrays)
+        step, groups = self.state.count + 1, list[Group]()
+        for raw, each, where in zip(raws, gathered, labels, strict=True):
+            unique = len({*each.paths}) == len(each.arrays)
+            names = {"param_names": each.paths} if unique else {}
+            own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
+            label = where and f"{where}: "
+            group = settled(algorithm, self.options, own, own["params"], label, step)
+            dtypes = [name_of(array.dtype) for array in each.arrays]
+            group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+            group.raw.edits = self._edits
+            groups.append(group)
+        new = [array for group in groups for array in group.params]
+        commit(
+            [
+                *self.state.extended(groups, tuple(algorithm.carried.values())),
+                *(self.accumulator.extended(new) if self.accumulator else ()),
+                *self.copies.followed(parameters),
+                *put(
+                    self,
+                    parameters=parameters,
+                    _single=parameters.single and not parameters.flat,
+                    _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
+                    grads=None,
+                ),
+                partial(list.extend, self.param_groups, [group.raw for group in groups]),
+                *self.adopted([*self.groups, *groups]),
+            ]
+        )
+
+    def adopted(self, groups: list[Group]) -> list[Operation]:
+        """The operations that go on with these groups, and void the plan if other rules or arrays
+        follow from them."""
+        scheduled = any(group.scheduled for group in groups)
+        steady = None if scheduled else [group.at(1) for group in groups]
+        operations = put(self, _steady=steady, groups=groups)
+        if [group.rule for group in groups] != [group.rule for group in self.groups]:
+            operations += [*self.invalidated(), *put(self.algorithm, rule=groups[0].rule)]
+        return operations + put(self._edits, pending=False)
+
+    def note_edits(self) -> None:
+        """Let the next operation read `param_groups`, as after an edit."""
+        self._edits.pending = True
+
+    def refresh(self) -> None:
+        """Read `param_groups` if the user edited it.
+
+        Raises:
+            TypeError, ValueError: for edits that are wrong.
+            RuntimeError: inside `swap_ema()`.
+        """
+        if not self._edits.pending:
+            return
+        if self.copies.swapped:
+            raise RuntimeError(
+                "the parameters are exchanged with their average; leave swap_ema() first"
+            )
+        raws = [group.raw for group in self.groups]
+        if len(self.param_groups) != len(raws) or not all(map(is_, self.param_groups, raws)):
+            raise ValueError(
+                "param_groups has other groups than the optimizer was given; edit the dicts in "
+                "it, use add_param_group, or make a new optimizer"
+            )
+        known = ((group.raw, group.params, group.where) for group in self.groups)
+        step = self.state.count + 1
+        groups = [settled(self.algorithm, self.options, *each, step) for each in known]
+        for old, new in zip(self.groups, groups, strict=True):
+            old.options.check_kept(new.options, new.where)
+        names = [name for group in groups for name in group.rule.state]
+        commit([*self.adopted(groups), *self.state.know(names)])
+
+    def refuse_captured(self, what: str) -> None:
+        """Refuse an operation that would invalidate steps captured in CUDA graphs."""
+        if captured := getattr(self.lock, "captured", None):
+            captured.refuse(what)
+
+    # The plan
+
+    def invalidate(self) -> None:
+        """Void the plan: its tables may not hold what it takes them to hold."""
+        self.plan = None
+
+    def invalidated(self) -> list[Operation]:
+        """The operations that do the same as part of a commitment."""
+        return put(self, plan=None)
+
+    def exchange_plan(self, plan: StepPlan | None) -> StepPlan | None:
+        """Go on with another plan; returns the one so far."""
+        self.plan, before = plan, self.plan
+        return before
+
+    def plan_for(self, masked: bool, scaled: int) -> StepPlan:
+        """The plan, or a new one if it is not for such steps.
+
+        Args:
+            masked: whether there are masks.
+            scaled: how far a scale of the gradients may be from 1: 0, NEAR or FAR.
+        """
+        plan = self.plan
+        if plan and plan.masked is masked and plan.scaled >= scaled:
+            return plan
+        scaled = max(scaled, plan.scaled if plan else 0)
+        parameters, dtypes, options = self.parameters, self._grad_dtypes, self.options
+        arrays, called = parameters.arrays, parameters.called("grads")
+        if self.algorithm.uncounted:
+            self.state.begin([group.rule for group in self.groups for _ in group.params])
+        self.plan = StepPlan(
+            self.groups,
+            parameters,
+            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
+            self.formats(),
+            self.state,
+            tuple(self.algorithm.carried),
+            options,
+            self.copies.streams,
+            self.accumulator,
+            masked,
+            scaled,
+        )
+        return self.plan
+
+    def formats(self) -> list[Formats]:
+        """The storage of each parameter, its gradient and its state."""
+        arrays, dtypes = self.parameters.arrays, self._grad_dtypes
+        options = (group.options for group in self.groups for _ in group.params)
+        formats = [
+            own.formats(param, name_of(dtype))
+            for own, param, dtype in zip(options, arrays, dtypes, strict=True)
+        ]
+        if self.algorithm.starts_at_zero:
+            return formats
+        return [each.starting() for each in formats]
+
+    def kernels(self) -> list[Kernel]:
+        """The kernels that the next step will launch."""
+        with self.lock:
+            self.refresh()
+            return (self.plan or self.plan_for(False, 0)).kernels
+
+    # A step
+
+    def on(self, stream: Any) -> Any:
+        """The lock, with a stream of a device to which work goes meanwhile."""
+        return self.lock.on(stream) if hasattr(self.lock, "on") else refuse(stream)
+
+    def bind(
+        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any
+    ) -> tuple[StepPlan, Sequence[Any], list[Values]]:
+        """Check the arguments of a step, and find the plan for them.
+
+        Returns:
+            The plan, its launches pointed at the gradients; the gradients, one per parameter; and
+            the hyperparameters of each group, schedules evaluated.
+
+        Raises:
+            TypeError, ValueError: for arguments, edits or arrays that are wrong.
+        """
+        if self._edits.pending:
+            self.refresh()
+        if not self.parameters.watch.hold():
+            grads = self._check_parameters(grads)
+        values = self._steady
+        if lr is not None or values is None:
+            values = self.values(lr)
+        plan = self.plan
+        if plan is None or mask is not None or plan.masked or grad_scale is not None:
+            plan = self.plan_for(mask is not None, reach_of(grad_scale))
+        if self._single and type(grads) is np.ndarray:
+            arrays: Any = (grads,)
+        else:
+            arrays = self._gradients(grads)
+        if self.accumulator and self.accumulator.last:
+            arrays = self.accumulator.completed(arrays, self._grad_dtypes)
+        if not plan.unchanged(arrays):
+            plan = self._bound(plan, arrays)
+        if mask is not None:
+            plan.bind_masks(self.parameters.matched(mask, "mask"))
+        return plan, arrays, values
+
+    def _check_parameters(self, grads: Any) -> Any:
+        """Check that parameters are still what they were; returns the gradients, which may be
+        iterated only once.
+
+        Raises:
+            ValueError: naming the array or the container that was changed.
+        """
+        changes, grads = self.parameters.watch, listed(grads)
+        changes.check_containers()
+        written = [grad is not None for grad in self._gradients(grads)]
+        changes.check_arrays([True] * len(written) if self.accumulator else written)
+        return grads
+
+    def _gradients(self, grads: Any) -> Any:
+        """The gradients, one per parameter."""
+        if grads is not None:
+            return self.parameters.matched(grads)
+        if self.grads is None:
+            raise ValueError(
+                "step() without gradients uses opt.grads, which was never touched; "
+                "fill opt.grads.tree, or pass the gradients"
+            )
+        return self.grads.views("opt.grads.tree")
+
+    def _bound(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
+        """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
+        try:
+            plan.bind(arrays)
+        except OtherDtypesError as other:
+            self.invalidate()
+            self._grad_dtypes = list(other.dtypes)
+            plan = self.plan_for(plan.masked, plan.scaled)
+            plan.bind(arrays)
+        return plan
+
+    def values(self, lr: Any, step: int | None = None) -> list[Values]:
+        """The hyperparameters of a step, by default the next one, schedules evaluated.
+
+        Raises:
+            TypeError, ValueError: for an `lr`, or a value of a schedule, that is wrong.
+        """
+        if lr is not None:
+            if "lr" not in self.algorithm.defaults:
+                name = type(self.algorithm).__name__
+                raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
+            lr = checked("lr", lr, 0.0, "step(): ")
+        if self.state.pending and any(group.switched for group in self.groups):
+            self.state.settle()  # what there is to compute depends on the count
+        step = self.state.count + 1 if step is None else step
+        values = [group.at(step, lr) for group in self.groups]
+        if self._steady is None:
+            self._adopt_rules(values)
+        return values
+
+    def _adopt_rules(self, values: list[Values]) -> None:
+        """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
+        for group, value in zip(self.groups, values, strict=True):
+            rule = rule_for(self.algorithm, value, group.options)
+            if rule is not group.rule:
+                self.invalidate()
+                group.rule = rule
+        object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+
+    def settled_values(self, values: list[Values], lr: float | None) -> list[Values]:
+        """The hyperparameters of the next step, once a device has said which steps count."""
+        if self.state.pending is None:
+            return values
+        self.state.settle()
+        return self.values(lr)
+
+    # Gradients of the optimizer's own
+
+    def own_grads(self) -> Flat:
+        """The gradients that `step()` without arguments uses, made at the first call.
+
+        Raises:
+            TypeError: if the parameters have several dtypes.
+        """
+        if self.grads is None:
+            arrays = self.parameters.arrays
+            dtypes = sorted({str(array.dtype) for array in arrays})
+            if len(dtypes) > 1:
+                raise TypeError(
+                    f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
+                    "pass the gradients to step() instead"
+                )
+            buffer = aligned_zeros(self.parameters.size, arrays[0].dtype, arrays[0])
+            self.grads = self.parameters.flat_like(buffer)
+        return self.grads

@@ -1,0 +1,61 @@
+"""Hyperparameters: the range of each name, and the check of a value."""
+
+import math
+from typing import Any, NoReturn
+
+from ..rules.algorithm import Values
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, flag, number, parts_of
+
+RANGES = dict.fromkeys(
+    ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
+    + ("initial_accumulator_value", "l1"),
+    NOT_NEGATIVE,
+) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
+
+
+class ReadOnly(Values):
+    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "the group that hyper(), carry(), initial(), variant() and check() get is read-only; "
+            "return what follows from it, or take a copy: dict(group)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
+def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
+    """A hyperparameter as a plain Python value of the default's kind.
+
+    Raises:
+        TypeError: if it is of another kind.
+        ValueError: if it is NaN, infinite, or outside what the name allows.
+    """
+    within = RANGES.get(name, ANY)
+    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
+        return value
+    label = f"{where}{name}"
+    if isinstance(default, bool):
+        return flag(label, value)
+    if isinstance(default, tuple):
+        parts = parts_of(value)
+        if parts is None or len(parts) != len(default):
+            raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
+        try:
+            return tuple(
+                number(f"{name}[{k}]", part, within, hint=hint) for k, part in enumerate(parts)
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{label}={value!r}: {error}") from None
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise TypeError(f"{label}={value!r} must be a string like {default!r}")
+        return value
+    if default is None and value is None:
+        return None
+    return number(label, value, within, hint=hint)
