@@ -9,14 +9,15 @@ import numpy as np
 from .checkpoint import state_dict as saved
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
+from .engine.backend import backend_of
 from .engine.convert import master
+from .engine.flat import Flat
 from .engine.options import NAMES, Options, reach_of
 from .engine.param_groups import CARRIED, ParamGroup, Values
 from .engine.state_view import ArraysView, StateView
 from .engine.step_info import StepInfo, late_info, new_info
 from .engine.walk import Walk
 from .kernels.formats import COMPENSATION
-from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
 from .rules.algorithm import check_class
@@ -154,7 +155,7 @@ class Optimizer(Walk):
                     f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
                     "pass the gradients to step() instead"
                 )
-            buffer = aligned_zeros(self._parameters.size, arrays[0].dtype, arrays[0])
+            buffer = backend_of(arrays[0]).zeros(self._parameters.size, arrays[0].dtype)
             self._grads = self._parameters.flat_like(buffer)
         return self._grads
 

@@ -7,16 +7,29 @@ host waits for the device and takes over the count; afterwards it gives it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..engine.param_groups import Group, Values
 from ..engine.plan import Plan
+from ..engine.state import State
 from .array import zeros
 
-if TYPE_CHECKING:
-    from ..optimizer import Optimizer
+
+class Owner(Protocol):
+    """An optimizer, as far as captured steps depend on it."""
+
+    carried: Mapping[str, float]
+    _plan: Plan | None
+    _state: State
+    _groups: list[Group]
+
+    def hyper(self, group: Values, step: int) -> Mapping[str, float]: ...
+
+    def _refresh(self) -> None:
+        """Take over what was edited in `param_groups`."""
 
 
 class Captures:
@@ -28,7 +41,7 @@ class Captures:
 
     active: Sequence[bool]
 
-    def __init__(self, owner: Optimizer) -> None:
+    def __init__(self, owner: Owner) -> None:
         self._owner, self._plans = owner, list[Plan]()
         self._count: Any = None
         self._begun = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda, types
+from numba.core.errors import NumbaError
 from numba.core.typing.templates import fold_arguments
 
 from ..kernels.warps import Lanes
@@ -25,6 +26,7 @@ from .context import SIMULATED as SIMULATED
 from .context import driver, work
 
 RECIPE = None if SIMULATED else (recipe(__spec__), recipe(compiler.__spec__))  # of kernels
+REFUSALS = (NumbaError,)
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
@@ -35,9 +37,7 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
     from ..rules.plain import plain_value as swap
-    from .simulator import exchange, fetch, meet
-
-    WARP = 2
+    from .simulator import WARP, exchange, fetch, meet
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data

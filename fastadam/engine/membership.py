@@ -5,14 +5,14 @@ from functools import partial
 from operator import is_
 from typing import Any
 
-from ..cuda.array import lock_for
 from ..kernels.commit import Operation, commit, put
 from ..kernels.forks import watch
 from ..memory.dtypes import name_of
-from ..memory.flat import Flat
 from ..rules.algorithm import Algorithm
 from .accumulation import Accumulator
 from .averages import Copies
+from .backend import backend_of
+from .flat import Flat
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .options import LOW, Options
 from .param_groups import Edits, Group, ParamGroup, ParamGroups, Values
@@ -40,7 +40,7 @@ class Membership(Algorithm):
         self._raws.edits = self._edits
         self._settled(ParamGroup(defaults, params=()), (), "")  # ahead of any look at parameters
         params = once(params)
-        self._lock = lock_for(first_array(params), lambda: self._parameters.arrays, self)
+        self._lock = backend_of(first_array(params)).lock(lambda: self._parameters.arrays, self)
         with self._lock:
             if are_groups(params):
                 self._add(params)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..cuda.array import refuse
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
 from ..memory.tree import listed
-from .gradients import OtherDtypesError, gradients
+from .backend import backend_of
+from .gradients import OtherDtypesError
 from .membership import Membership
 from .param_groups import Values, checked
 from .plan import Plan
@@ -19,7 +19,7 @@ class Walk(Membership):
 
     def _on(self, stream: Any) -> Any:
         """The lock, and a stream of a device that work goes to meanwhile."""
-        return self._lock.on(stream) if hasattr(self._lock, "on") else refuse(stream)
+        return self._lock.on(stream)
 
     def _look_again(self, grads: Any) -> Any:
         """Look whether parameters are still what they were; returns the gradients, which may be
@@ -89,7 +89,9 @@ class Walk(Membership):
         self._plan = Plan(
             self._groups,
             parameters,
-            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
+            backend_of(arrays[0]).gradients(
+                arrays, parameters.names, called, dtypes, options.zero_grads
+            ),
             self._formats(),
             self._state,
             tuple(self.carried),
