@@ -9,7 +9,7 @@ from numba import prange
 
 import fastadam as fa
 from fastadam.bench.timing import measure
-from fastadam.memory.flat import aligned_zeros
+from fastadam.memory.aligned import aligned_zeros
 
 SIZES = (10**5, 10**6, 10**7, 10**8)
 LR, BETA = 1e-3, 0.9

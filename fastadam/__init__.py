@@ -13,35 +13,35 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import functional as functional
     from . import schedules as schedules
-    from .engine.launch import warmup as warmup
+    from .engine.flat import Flat as Flat
+    from .engine.flat import flatten as flatten
     from .engine.step_info import StepInfo as StepInfo
     from .kernels.cpu.threads import get_threads as get_threads
     from .kernels.cpu.threads import set_threads as set_threads
     from .loss_scaler import LossScaler as LossScaler
-    from .memory.flat import Flat as Flat
-    from .memory.flat import flatten as flatten
     from .memory_budget import Budget as Budget
     from .memory_budget import plan as plan
     from .optimizer import Optimizer as Optimizer
     from .optimizers import *  # noqa: F403
+    from .optimizers.warmup import warmup as warmup
     from .rules import Rule as Rule
     from .rules import rule as rule
 
 _HOMES = {
     "Budget": "memory_budget",
-    "Flat": "memory.flat",
+    "Flat": "engine.flat",
     "LossScaler": "loss_scaler",
     "Optimizer": "optimizer",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
-    "flatten": "memory.flat",
+    "flatten": "engine.flat",
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
     "plan": "memory_budget",
     "rule": "rules",
     "schedules": "schedules",
     "set_threads": "kernels.cpu.threads",
-    "warmup": "engine.launch",
+    "warmup": "optimizers.warmup",
 }
 
 

@@ -15,7 +15,8 @@ from weakref import ref
 import numpy as np
 
 from . import optimizers
-from .cuda.array import as_array, is_device, lock_for, places_of, refuse
+from .cuda.addresses import places_of
+from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
 from .engine.launch import Launch, kernel_for
 from .engine.param_groups import Group, ParamGroup
@@ -74,7 +75,7 @@ class _DeviceDesk(_Desk):
     def __init__(
         self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
     ) -> None:
-        self._turn = lock_for(param)
+        self._turn: Any = backend_of(param).lock()
         with self._turn:
             super().__init__(rule, param, grad_dtype, forget)
             self._start = super().runner(None)
@@ -161,7 +162,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         desks, key = memory.desks, (id(arrays[0]), rule)
         grad_dtype = as_array(arrays[1]).dtype.name
         if key not in desks or desks[key].grad_dtype != grad_dtype:
-            kind = _DeviceDesk if is_device(arrays[0]) else _Desk
+            kind = _Desk if backend_of(arrays[0]) is HOST else _DeviceDesk
             desks[key] = kind(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
         desks[key].place(arrays, addresses)
         return desks[key]

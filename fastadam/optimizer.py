@@ -10,13 +10,13 @@ from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.convert import master
 from .engine.engine import Engine
+from .engine.flat import Flat
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
 from .engine.state_view import ArraysView, StateView
 from .engine.step_info import StepInfo, late_info, new_info
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
-from .memory.flat import Flat
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
 from .rules.algorithm import Algorithm, Values, check_class, signature_of

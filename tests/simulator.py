@@ -12,6 +12,7 @@ import pytest
 from cases import CASES, DEFAULTS, FORMATS, Case
 from columns import contents
 
+from fastadam.cuda import simulator
 from fastadam.cuda import target as cuda
 from fastadam.engine.grad_norm import square
 from fastadam.kernels import factory
@@ -188,6 +189,7 @@ def test_warps_of_a_device(monkeypatch):
     lanes = cuda.Memory.warps._replace(width=32)
     for module, name, value in (
         (cuda, "WARP", 32),
+        (simulator, "WARP", 32),
         (cuda, "THREADS", 64),
         (cuda.Memory, "warps", lanes),
         (sys.modules[__name__], "THREADS", 64),

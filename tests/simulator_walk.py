@@ -17,7 +17,8 @@ from numba import cuda as numba_cuda
 import fastadam as fa
 from fastadam.cuda import target as cuda
 from fastadam.cuda import transfer as cuda_memory
-from fastadam.cuda.array import DeviceArray, Late, new_turn, zeros
+from fastadam.cuda.array import DeferredScalar, DeviceArray, zeros
+from fastadam.cuda.backend import CUDA
 from fastadam.kernels import factory
 
 # np.errstate does not reach the threads of the simulator
@@ -244,7 +245,7 @@ def test_bad_parameters_are_refused():
 
 
 def test_a_norm_is_fetched_when_it_is_looked_at(monkeypatch):
-    monkeypatch.setattr(Late, "PLACES", 4)
+    monkeypatch.setattr(DeferredScalar, "PLACES", 4)
     opt = fa.SGD(Foreign(np.zeros(2)), clip_norm=math.inf)
     infos = [opt.step(Foreign(np.array([3.0 * k, 4.0 * k]))) for k in range(10)]
     assert [info.grad_norm for info in infos] == [5.0 * k for k in range(10)]
@@ -326,7 +327,7 @@ def test_a_step_gives_no_memory_back(monkeypatch):
     dropped = weakref.ref(rooms[0])
     monkeypatch.setattr(cuda_memory, "_allocated", lambda nbytes: (0, rooms.pop(0)))
     (_, owner), (_, other) = (cuda_memory.allocate(24) for _ in range(2))
-    with new_turn():
+    with CUDA.lock():
         del owner
         assert dropped() is not None
     assert dropped() is not None

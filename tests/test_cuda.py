@@ -25,6 +25,7 @@ import fastadam as fa
 from fastadam.cuda import code_cache as cuda_cache
 from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import driver as cuda_driver
+from fastadam.cuda import numba_compat
 from fastadam.cuda import prologue_kernel as gate
 from fastadam.cuda import target as cuda
 from fastadam.engine.grad_norm import factor
@@ -317,7 +318,8 @@ def with_fma(run, monkeypatch):
         used.append({})
         yield
 
-    monkeypatch.setattr(cuda_compiler, "_as_written", untold)
+    numba_compat.verify()
+    monkeypatch.setattr(numba_compat, "rounding_once", untold)
     return cuda_compiler.declared(run.py_func)
 
 
@@ -342,10 +344,20 @@ def test_a_kernel_compiled_otherwise_is_refused(change, found, monkeypatch):
 
 
 @pytest.mark.ptx
+def test_numba_that_joins_products_and_sums_is_refused(monkeypatch):
+    """Before any kernel is compiled."""
+    run, _ = made(fa.SGD.rule, streams(fa.SGD.rule, (), SINGLE))
+    monkeypatch.setattr(numba_compat, "rounding_once", lambda used: nullcontext())
+    numba_compat.verify.cache_clear()
+    with pytest.raises(RuntimeError, match="without rounding the product"):
+        cuda.ptx(run, (7, 5))
+
+
+@pytest.mark.ptx
 def test_what_does_not_go_with_numpy_is_named():
     code = """
         import numpy; numpy.__dict__.pop("row_stack"); numpy.__version__ = "2.5.0"
-        from fastadam.kernels import cuda
+        from fastadam.cuda import target as cuda
         print(cuda.missing())
     """
     code = "; ".join(line.strip() for line in code.strip().splitlines())

@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from ..kernels.cpu.threads import SERIAL_BELOW
-from ..memory.flat import aligned_zeros
+from ..memory.aligned import aligned_zeros
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Contender, Memory
 
 Kernel = Callable[..., None]

@@ -13,8 +13,8 @@ from typing import Any
 import fastadam as fa
 
 from ..kernels.cpu.threads import SERIAL_BELOW
+from ..memory.aligned import aligned_zeros
 from ..memory.dtypes import named
-from ..memory.flat import aligned_zeros
 from ..memory_budget import moved_by
 from . import charts, tables, validation
 from .console import say

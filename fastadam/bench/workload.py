@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..memory.flat import aligned_zeros
+from ..memory.aligned import aligned_zeros
 from .measurement import OURS, Report
 from .tables import Table
 from .variants import ADAMW, Variant

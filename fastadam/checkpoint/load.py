@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.columns import columns_for
 from ..engine.convert import fitted, state_names
-from ..engine.launch import kept_for
 from ..engine.options import NAMES
 from ..engine.param_groups import ParamGroup, settled
 from ..kernels.commit import commit, updated
@@ -99,7 +99,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
         kept = [
-            kept_for(tuple(sorted(state_names(entry))), each)
+            columns_for(tuple(sorted(state_names(entry))), each)
             for entry, each in zip(entries, formats, strict=True)
         ]
         edited = [

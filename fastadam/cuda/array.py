@@ -4,31 +4,23 @@ Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as 
 copy; in Numba's simulator its arrays are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ctypes import c_int64
 from functools import cache
 from itertools import accumulate
 from math import prod
-from operator import attrgetter, methodcaller, mul
-from threading import RLock
+from operator import mul
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from ..memory.arrays import DeviceMemory, is_device
 from ..memory.dtypes import named
 
 
-def is_device(array: Any) -> bool:
-    """Whether an array lies on a GPU, or in the simulator of one."""
-    return isinstance(array, DeviceArray) or (
-        not isinstance(array, np.ndarray)
-        and (hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"))
-    )
-
-
-class DeviceArray:
+class DeviceArray(DeviceMemory):
     """Numbers in the memory of a GPU.
 
     It shares its memory with CuPy, PyTorch, JAX and Numba through `__cuda_array_interface__`;
@@ -185,33 +177,6 @@ def as_array(array: Any) -> Any:
     return DeviceArray(address, shape, dtype, array, read_only, strides, source=array)
 
 
-def place_of(array: Any) -> int:
-    """Where an array of a device begins now; faster than `as_array`."""
-    kind: Any = type(array)
-    return int(_reader(kind)(array))
-
-
-def places_of(arrays: Sequence[Any]) -> list[int]:
-    """Where arrays of a device begin now."""
-    kinds: Any = {*map(type, arrays)}
-    return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Any], Any]:
-    if issubclass(kind, DeviceArray):
-        return attrgetter("address")
-    if hasattr(kind, "data_ptr"):  # PyTorch's
-        return methodcaller("data_ptr")
-    if kind.__module__.startswith("cupy"):
-        return attrgetter("data.ptr")
-    if hasattr(kind, "device_ctypes_pointer"):  # Numba's
-        return attrgetter("device_ctypes_pointer.value")
-    if not hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "__cuda_ndarray__"):
-        return lambda array: array._ary.__array_interface__["data"][0]
-    return lambda array: array.__cuda_array_interface__["data"][0]
-
-
 def _dtype(code: str) -> Any:
     """The dtype of a code of the interface; bfloat16, which has none of its own, is two bytes."""
     return named("bfloat16") if code.endswith("V2") else np.dtype(code)
@@ -224,7 +189,7 @@ def _from_host(values: Any) -> DeviceArray:
     return array
 
 
-class Late:
+class DeferredScalar:
     """Numbers of a device that are fetched when somebody asks, or before their place is needed."""
 
     PLACES = 256
@@ -270,28 +235,6 @@ def integers(memory: Any, count: int) -> Any:
     return np.frombuffer(numbers, np.int64)
 
 
-def lock_for(array: Any, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Any:
-    """The lock of what works on arrays that lie where this one does.
-
-    Args:
-        params: returns those that say in which stream.
-        owner: the optimizer whose lock it is.
-    """
-    if not is_device(array):
-        return RLock()  # hyper() may ask its own optimizer
-    turn = _streams().Turn(params)
-    if owner:
-        from .graph_capture import Captures
-
-        turn.captured = Captures(owner)
-    return turn
-
-
-def new_turn() -> Any:
-    """A lock for work on a device in a stream that is given to it each time."""
-    return _streams().Turn(list)
-
-
 def number_of_device() -> int:
     """Which device the calling thread works on.
 
@@ -299,11 +242,6 @@ def number_of_device() -> int:
         RuntimeError: if there is none.
     """
     return int(_memory().number())
-
-
-def refuse(stream: Any) -> NoReturn:
-    """Where there is no device."""
-    raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")
 
 
 def _memory() -> Any:

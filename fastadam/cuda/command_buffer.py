@@ -8,7 +8,8 @@ import numpy as np
 from ..engine.grad_norm import Norm
 from ..engine.launch import Launch
 from ..engine.options import flag_of
-from .array import as_array, integers, is_device, ring, zeros
+from ..memory.arrays import is_device
+from .array import as_array, integers, ring, zeros
 from .launch_table import DeviceTable
 from .pending_steps import MOST
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,14 @@ from numba import cuda, types
 from .code_cache import Code
 from .context import SIMULATED
 
-# What the assembler gets is to be what the compiler of kernels makes, not made once more behind it.
-OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
 TRIED = "0.30.4"  # the version of numba-cuda that this one was tried with
 _INEXACT = re.compile(r"\bfma\.|\bmad\.f|\b(?:add|sub|mul|div|sqrt)\.f(?:32|64)\b|\.approx|\.ftz")
 
-if not SIMULATED:
-    from numba.cuda import codegen, dispatcher
-    from numba.cuda.cudadrv import nvvm
+if SIMULATED:  # nothing is compiled
+    OPTIONS: dict[str, Any] = {}
+else:
+    from . import numba_compat
+    from .numba_compat import OPTIONS
 
 
 def declared(function: Any, **options: Any) -> Any:
@@ -41,7 +40,9 @@ def assembled(function: Any) -> Any:
     Raises:
         RuntimeError: if the compiler did something else.
     """
-    made, used = _made(function)
+    with _together():
+        numba_compat.verify()
+        made, used = numba_compat.made(function, (types.int64,))
     if wrong := [*_contractions(made, used)]:
         found = _version("numba-cuda")
         way_out = "report it" if found == TRIED else f"install numba-cuda=={TRIED}"
@@ -50,13 +51,6 @@ def assembled(function: Any) -> Any:
             f"have the bits of the CPU's; {way_out}"
         )
     return made
-
-
-def _made(function: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """A compiled kernel, and the options with which its pieces were compiled."""
-    used: list[dict[str, Any]] = []
-    with _together(), _as_written(used):
-        return dispatcher._Kernel(function.py_func, (types.int64,), **function.targetoptions), used
 
 
 def _contractions(made: Any, used: list[dict[str, Any]]) -> Iterator[str]:
@@ -100,44 +94,8 @@ def _linked(library: Any, capability: tuple[int, int] | None) -> Code:
 @lru_cache(maxsize=1)
 def _library(function: Any, capability: tuple[int, int]) -> Any:
     """A kernel as text and as machine code, each made when it is asked for."""
-    with _without_device(capability):
+    with numba_compat.for_capability(capability):
         return assembled(function)._codelibrary
-
-
-@contextmanager
-def _as_written(used: list[dict[str, Any]]) -> Iterator[None]:
-    """Let every operation round once, as on the CPU: the compiler of CUDA would join a product and
-    a sum, and Numba has no switch for it. The options of each compilation are noted."""
-    with dispatcher.global_compiler_lock:
-        compile_ir = nvvm.compile_ir
-
-        def compile_exactly(text: Any, **options: Any) -> Any:
-            used.append({"fma": False, **options})
-            return compile_ir(text, **used[-1])
-
-        nvvm.compile_ir = compile_exactly
-        try:
-            yield
-        finally:
-            nvvm.compile_ir = compile_ir
-
-
-@contextmanager
-def _without_device(capability: tuple[int, int]) -> Iterator[None]:
-    """Tell the compiler a capability; by itself it would ask a device."""
-    device, library = dispatcher.get_current_device, codegen.CUDACodeLibrary
-    asked = library._ensure_cc
-    dispatcher.get_current_device = lambda: _Device(capability)
-    library._ensure_cc = lambda self, cc: cc or capability
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device, library._ensure_cc = device, asked
-
-
-class _Device:
-    def __init__(self, capability: tuple[int, int]) -> None:
-        self.compute_capability = capability
 
 
 def missing() -> str:

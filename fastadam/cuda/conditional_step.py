@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..engine.launch import Launch, alike, target_of
+from ..engine.backend import backend_of
+from ..engine.columns import alike
+from ..engine.launch import Launch
 from ..engine.options import Options, unscale_of
 from ..engine.preprocess import Ahead
 from ..engine.state import Carried, State
@@ -18,9 +20,10 @@ from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.elementwise import Single
+from ..memory.arrays import is_device
 from ..memory.launch_table import SKIPPED
 from ..rules import rule
-from .array import DeviceArray, is_device, zeros
+from .array import zeros
 from .command_buffer import Program, flag_for, page_of
 from .pending_steps import MOST, Outcome, Pending, info_of
 
@@ -76,8 +79,8 @@ class Gate:
         return [launch.kernel for launch in self._clearing]
 
     @staticmethod
-    def serves(params: Sequence[Any], formats: Sequence[Formats], options: Options) -> bool:
-        """Whether steps over these parameters may be skipped by the device alone.
+    def serves(formats: Sequence[Formats], options: Options) -> bool:
+        """True where steps may be skipped by the device alone.
 
         Not while micro-batches are counted, nor where finite gradients may have no finite norm.
 
@@ -85,8 +88,6 @@ class Gate:
             RuntimeError: if such a step would be captured.
         """
         wide = any("float64" in (each.param, each.grad) for each in formats)
-        if not isinstance(params[0], DeviceArray):
-            return False
         served = not options.accumulates and not (options.skip_nonfinite and wide)
         if not served and capturing():
             raise RuntimeError(
@@ -174,4 +175,4 @@ def capturing() -> bool:
 def _blank_kernel(formats: Formats, like: Any) -> Kernel:
     """The kernel that writes zeros to gradients, which lie where `like` does."""
     streams = (Stream("param", formats.grad_storage, "w"), Stream("grad", Single("float32"), "r"))
-    return kernel(blank, streams, target_of(like))
+    return kernel(blank, streams, backend_of(like).target)

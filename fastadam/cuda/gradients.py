@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine.gradients import Inputs
-from .array import places_of
+from .addresses import places_of
 from .context import work
 from .streams import orders_of
 
@@ -22,6 +22,15 @@ class DeviceInputs(Inputs):
 
     def look(self, arrays: Sequence[Any]) -> None:
         work.turn.join(orders_of(arrays))
-        if self._optional:
-            work.turn.captured.check_active([array is not None for array in arrays])
+        super().look(arrays)
+
+    def _fast(self, arrays: Sequence[Any]) -> None:
+        """No fast way: memory of a device has no buffer protocol."""
+
+
+class DeviceGradients(DeviceInputs):
+    """Gradients on a device, which are of the same parameters as those of captured steps."""
+
+    def look(self, arrays: Sequence[Any]) -> None:
+        work.turn.captured.check_active([array is not None for array in arrays])
         super().look(arrays)

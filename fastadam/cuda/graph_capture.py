@@ -8,15 +8,13 @@ host waits for the device and takes over the count; afterwards it gives it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..engine.engine import Engine
 from ..engine.plan import StepPlan
 from .array import zeros
-
-if TYPE_CHECKING:
-    from ..engine.engine import Engine
 
 
 class Captures:

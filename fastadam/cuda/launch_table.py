@@ -1,12 +1,13 @@
 """The table of a kernel on a device: a copy there, renewed where the host's has changed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..kernels.factory import Kernel
 from ..kernels.storage.elementwise import WHOLE
+from ..kernels.target import GridTarget
 from ..memory.launch_table import Table
 from . import array as device
 
@@ -48,9 +49,13 @@ class DeviceTable(Table):
         self._sent = (b"", b"")
         self.small, self.serial = True, self.runner(None)
 
+    @property
+    def _target(self) -> GridTarget:
+        return cast(GridTarget, self.kernel.target)
+
     def length_of_chunks(self, elements: int) -> int:
         """At least a block of elements for each warp."""
-        target, blocks = self.kernel.target, (s.storage.block for s in self.kernel.streams)
+        target, blocks = self._target, (s.storage.block for s in self.kernel.streams)
         least, warps = min(blocks), target.THREADS // target.WARP
         return max(chunk_length(elements), least * warps if least < WHOLE else 0)
 
@@ -71,7 +76,7 @@ class DeviceTable(Table):
         grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
-        start = self.kernel.target.launcher(self.kernel.run, grid, self._task.address)
+        start = self._target.launcher(self.kernel.run, grid, self._task.address)
 
         def run() -> None:
             self.send()
@@ -88,7 +93,7 @@ class DeviceTable(Table):
         if not self.chunks.size:
             return task, lambda: None
         grid = min(len(self.chunks), BLOCKS)
-        start = self.kernel.target.launcher(self.kernel.run, grid, task.address)
+        start = self._target.launcher(self.kernel.run, grid, task.address)
 
         def run() -> None:
             self._sent = b"", self._sent[1]

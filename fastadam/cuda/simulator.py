@@ -10,6 +10,8 @@ import numpy as np
 
 from .driver import Event, Pinned
 
+WARP = 2  # threads, of which each can have numbers of the others' registers
+
 
 class Simulated:
     """What `Driver` does, without a device; streams are numbers that mean nothing."""
@@ -96,12 +98,10 @@ class Warp:
     @classmethod
     def mine(cls) -> tuple["Warp", int]:
         """The warp of this thread, and which of its lanes it is."""
-        from . import target as cuda
-
         thread: Any = current_thread()
-        number, lane = divmod(thread.threadIdx.x, cuda.WARP)
+        number, lane = divmod(thread.threadIdx.x, WARP)
         warps = vars(thread._manager).setdefault("warps", {})
-        warp = warps.get(number) or warps.setdefault(number, cls(cuda.WARP))
+        warp = warps.get(number) or warps.setdefault(number, cls(WARP))
         return warp, lane
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from .array import places_of
+from .addresses import places_of
 from .context import driver, work
 from .driver import LEGACY, PER_THREAD
 

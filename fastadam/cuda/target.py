@@ -1,7 +1,7 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-This file, compiler.py, cuda_driver.py, cuda_memory.py and primitives.py are all that another
-CUDA compiler for Python would have to replace.
+Another CUDA compiler for Python would replace this file, compiler.py, numba_compat.py, driver.py,
+transfer.py and kernels/cpu/llvm.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import cuda, types
-from numba.core.typing.templates import fold_arguments
+from numba import cuda
+from numba.core.errors import NumbaError
 
 from ..kernels.warps import Lanes
 from ..rules.functions import in_dtype
@@ -24,7 +24,7 @@ from .compiler import ptx as ptx
 from .context import SIMULATED as SIMULATED
 from .context import driver, work
 
-RECIPE = None if SIMULATED else (recipe(__spec__), recipe(compiler.__spec__))  # of kernels
+REFUSALS = (NumbaError,)
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
 GROUP = 4  # elements that a thread moves at once
 RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
@@ -35,9 +35,9 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
     from ..rules.plain import plain_value as swap
-    from .simulator import exchange, fetch, meet
+    from .simulator import WARP, exchange, fetch, meet
 
-    WARP = 2
+    RECIPE = None
 
     def shared(words: int) -> Callable[[], int]:
         return lambda: cuda.shared.array(words, np.int32).ctypes.data
@@ -45,7 +45,10 @@ if SIMULATED and not TYPE_CHECKING:
 else:
     from ..kernels.cpu.llvm import Memory as Addressed
     from ..kernels.cpu.llvm import exchange, fetch, shared
+    from . import numba_compat
+    from .numba_compat import with_defaults
 
+    RECIPE = recipe(__spec__), recipe(compiler.__spec__), recipe(numba_compat.__spec__)
     swap = in_dtype
 
     def meet() -> None:
@@ -54,23 +57,7 @@ else:
 
 def jit(function: Any, module: str) -> Any:
     callee = declared(function, device=True)
-    return callee if SIMULATED or not function.__defaults__ else _filling(callee)
-
-
-def _filling(callee: Any) -> Any:
-    """A device function whose default arguments may be left out, as Numba's own CUDA forgets."""
-    typed, parameters = callee.get_call_template, signature(callee.py_func)
-
-    def given(index: int, parameter: Any, value: Any) -> Any:
-        return value
-
-    def left_out(index: int, parameter: Any, default: Any) -> Any:
-        return types.Omitted(default)
-
-    callee.get_call_template = lambda args, kws: typed(
-        fold_arguments(parameters, args, kws, given, left_out, given), {}
-    )
-    return callee
+    return callee if SIMULATED or not function.__defaults__ else with_defaults(callee)
 
 
 def lane() -> int:

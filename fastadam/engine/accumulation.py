@@ -7,10 +7,11 @@ from ..kernels.commit import Operation, commit, put, write
 from ..kernels.cpu import threads
 from ..kernels.formats import Formats, compute_of
 from ..kernels.transforms import ZERO_GRADS
-from ..memory.flat import aligned_zeros
 from ..memory.launch_table import SKIPPED
 from ..rules import rule
-from .launch import Launch, alike, kernel_for
+from .backend import backend_of
+from .columns import alike
+from .launch import Launch, kernel_for
 from .options import FAR, NEAR, Options
 
 
@@ -65,7 +66,9 @@ class Accumulator:
 
     def extended(self, params: Sequence[Any]) -> list[Operation]:
         """The operations that make room for more parameters."""
-        sums = [aligned_zeros(p.size, compute_of(p.dtype.name), p).reshape(p.shape) for p in params]
+        backend, dtypes = backend_of(params[0]), [compute_of(p.dtype.name) for p in params]
+        pairs = zip(params, dtypes, strict=True)
+        sums = [backend.zeros(p.size, dtype).reshape(p.shape) for p, dtype in pairs]
         window = Window(self.count, [*self.seen, *[False] * len(params)])
         return put(self, sums=[*self.sums, *sums], window=window)
 
@@ -108,7 +111,7 @@ class Accumulator:
         if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
             return grads
         return [
-            aligned_zeros(total.size, dtype, total).reshape(total.shape)
+            backend_of(total).zeros(total.size, dtype).reshape(total.shape)
             if seen and grad is None
             else grad
             for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)

@@ -8,7 +8,8 @@ import numpy as np
 from ..kernels.commit import Operation, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
-from ..memory.flat import Flat, aligned_zeros
+from .backend import backend_of
+from .flat import Flat
 from .options import Options
 from .parameters import Parameters
 
@@ -53,14 +54,15 @@ class Copies:
     def followed(self, parameters: Parameters) -> list[Operation]:
         """The operations that keep copies of these parameters; averages that there are go on."""
         params, ema, shadow = parameters.arrays, None, None
+        backend = backend_of(params[0])
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            ema = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
+            ema = parameters.flat_like(backend.zeros(parameters.size, dtype))
             commit(_writes(ema, [*known, *params[len(known) :]]))
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            shadow = parameters.flat_like(aligned_zeros(parameters.size, dtype, params[0]))
+            shadow = parameters.flat_like(backend.zeros(parameters.size, dtype))
             with np.errstate(all="ignore"):
                 commit(_writes(shadow, params))
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)

@@ -12,9 +12,9 @@ from ..kernels.storage.elementwise import WHOLE, Storage
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import address
 from ..memory.dtypes import named
-from ..memory.flat import aligned_zeros
 from ..rules import rule
-from .launch import Launch, target_of
+from .backend import backend_of
+from .launch import Launch
 
 SCALE = "_scale"  # behind the name of state that is kept as codes
 ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks follow the memory
@@ -28,12 +28,10 @@ def same(param, grad, state, h):  # type: ignore[no-untyped-def]
 def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int) -> list[Any]:
     """One-dimensional arrays that hold in one storage what `arrays` hold in another."""
     columns = [column for column in target.stored if column.per < WHOLE]
-    results = [
-        aligned_zeros(-(-size // column.per), named(column.outside), arrays[0])
-        for column in columns
-    ]
+    backend = backend_of(arrays[0])
+    results = [backend.zeros(-(-size // c.per), named(c.outside)) for c in columns]
     streams = (Stream("param", target, "w"), Stream("grad", source, "r"))
-    launch = Launch(same, kernel(same, streams, target_of(arrays[0])), results, [0])
+    launch = Launch(same, kernel(same, streams, backend.target), results, [0])
     for name, parts in (("param", results), ("grad", arrays)):
         for part, array in enumerate(parts):
             launch.table.place(name, [address(array)], part)

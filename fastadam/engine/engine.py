@@ -8,18 +8,18 @@ from weakref import ref
 
 import numpy as np
 
-from ..cuda.array import lock_for, refuse
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
-from ..memory.flat import Flat, aligned_zeros
 from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import Copies
-from .gradients import OtherDtypesError, gradients
+from .backend import backend_of
+from .flat import Flat
+from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .hyperparameters import checked
 from .options import LOW, Options, reach_of
@@ -87,7 +87,7 @@ class Engine:
         raw = ParamGroup(self.defaults, params=())
         settled(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
         params = once(params)
-        self.lock = lock_for(first_array(params), lambda: self.parameters.arrays, self)
+        self.lock = backend_of(first_array(params)).lock(lambda: self.parameters.arrays, self)
         with self.lock:
             if are_groups(params):
                 self.add(params)
@@ -185,8 +185,8 @@ class Engine:
 
     def refuse_captured(self, what: str) -> None:
         """Refuse an operation that would invalidate steps captured in CUDA graphs."""
-        if captured := getattr(self.lock, "captured", None):
-            captured.refuse(what)
+        if self.lock.captured:
+            self.lock.captured.refuse(what)
 
     # The plan
 
@@ -221,7 +221,9 @@ class Engine:
         self.plan = StepPlan(
             self.groups,
             parameters,
-            gradients(arrays, parameters.names, called, dtypes, options.zero_grads),
+            backend_of(arrays[0]).gradients(
+                arrays, parameters.names, called, dtypes, options.zero_grads
+            ),
             self.formats(),
             self.state,
             tuple(self.algorithm.carried),
@@ -255,7 +257,7 @@ class Engine:
 
     def on(self, stream: Any) -> Any:
         """The lock, with a stream of a device to which work goes meanwhile."""
-        return self.lock.on(stream) if hasattr(self.lock, "on") else refuse(stream)
+        return self.lock.on(stream)
 
     def bind(
         self, grads: Any, lr: float | None, mask: Any, grad_scale: Any
@@ -377,6 +379,6 @@ class Engine:
                     f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
                     "pass the gradients to step() instead"
                 )
-            buffer = aligned_zeros(self.parameters.size, arrays[0].dtype, arrays[0])
+            buffer = backend_of(arrays[0]).zeros(self.parameters.size, arrays[0].dtype)
             self.grads = self.parameters.flat_like(buffer)
         return self.grads

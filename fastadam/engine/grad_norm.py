@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..cuda.array import DeviceArray, Late
 from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.int8 import Sums
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
-from ..memory.flat import aligned_zeros
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
+from .backend import backend_of
+from .columns import alike
 from .convert import same
-from .launch import Launch, alike, target_of
+from .launch import Launch
 from .options import Options
 
 DOUBLE = FLOAT["float64"]
@@ -45,7 +45,8 @@ def norm_kernel(
 ) -> Kernel:
     """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
     gradients that lie where `like` does."""
-    return kernel(staged(term, options), norm_streams(formats, options, term), target_of(like))
+    target = backend_of(like).target
+    return kernel(staged(term, options), norm_streams(formats, options, term), target)
 
 
 @rule(hyper=("max_norm", "scale", "whole"))
@@ -70,7 +71,8 @@ class Norm:
         options: tuple[str, ...] = (),
     ) -> None:
         counts = _blocks([param.size for param in params])
-        self._sums = aligned_zeros(sum(counts), "float64", params[0])
+        backend = self._backend = backend_of(params[0])
+        self._sums = backend.zeros(sum(counts), "float64")
         self._kept = [self._sums]  # launches know addresses only
         self.launches = [
             _launch(
@@ -87,8 +89,7 @@ class Norm:
         self.squares = self._kept[-1]
         self._folds += self._folded([len(params)])
         self.total = self._kept[-1]
-        if isinstance(self.total, DeviceArray):
-            self._late = Late()
+        self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
         self._add((*self.launches, *self._folds))
@@ -101,7 +102,7 @@ class Norm:
     def total_of(self, numbers: Sequence[int]) -> Any:
         """Where from now on the squares of some gradients are added up, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
-        self._kept.append(aligned_zeros(len(numbers), "float64", self.squares))
+        self._kept.append(self._backend.zeros(len(numbers), "float64"))
         kernel = norm_kernel(Formats.alike("float64"), (), same, self.squares)
         gathered = _launch(same, kernel, parts, range(len(parts)), counts, self._kept[-1])
         folds = [gathered, *self._folded([len(numbers)])]
@@ -116,7 +117,7 @@ class Norm:
             stops = np.cumsum([0, *counts]).tolist()
             runs = [sums[start:stop] for start, stop in pairwise(stops)]
             counts = _blocks(counts)
-            self._kept.append(aligned_zeros(sum(counts), "float64", sums))
+            self._kept.append(self._backend.zeros(sum(counts), "float64"))
             kernel = norm_kernel(Formats.alike("float64"), (), same, sums)
             yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
@@ -141,9 +142,9 @@ class Norm:
     def norm(self, scale: float, wait: bool) -> Any:
         """The norm of all gradients together, times `scale`; from a device, unless it is to be
         waited for, a function that fetches it."""
-        if wait or not isinstance(self.total, DeviceArray):
+        if wait or self._deferred is None:
             return math.sqrt(np.asarray(self.total)[0]) * scale
-        return self._late.put(self.total, lambda total: math.sqrt(total) * scale)
+        return self._deferred.put(self.total, lambda total: math.sqrt(total) * scale)
 
 
 class Clip:
@@ -177,9 +178,10 @@ class Clip:
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """Where the factors will be that follow from squares of norms."""
-        factors = aligned_zeros(squares.size, dtype, squares)
+        backend = backend_of(squares)
+        factors = backend.zeros(squares.size, dtype)
         inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
-        launch = Launch(factor, kernel(factor, inputs, target_of(squares)), [factors], [0])
+        launch = Launch(factor, kernel(factor, inputs, backend.target), [factors], [0])
         launch.place("grad", [address(squares)])
         self._launches.append(launch)
         self._kept.append(factors)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..cuda.array import DeviceArray, as_array
 from ..memory import checks
 from ..memory.array_headers import Known
 
@@ -66,6 +65,7 @@ class Inputs:
         param_names, names: what they and the arrays are called in messages.
         dtypes: of the arrays.
         check: `check(array, name, param, param_name)` raises if an array is not what it should be.
+        convert: returns an array of whatever library as fastadam sees it.
         optional: whether None may stand for an array.
         cleared: whether the step writes zeros to them, so that none may share memory.
     """
@@ -80,13 +80,13 @@ class Inputs:
         names: Sequence[str],
         dtypes: Sequence[Any],
         check: Callable[[Any, str, Any, str], None],
+        convert: Callable[[Any], Any],
         optional: bool,
         cleared: bool = False,
     ) -> None:
         self._params, self._param_names, self._names = params, param_names, names
-        self._dtypes, self._check = list(dtypes), check
+        self._dtypes, self._check, self._convert = list(dtypes), check, convert
         self._optional, self._cleared = optional, cleared
-        self._on_host = not isinstance(params[0], DeviceArray)
         self._shapes = [param.shape for param in params]
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._foreign = any(dtype.kind == "V" for dtype in self._dtypes)
@@ -123,7 +123,7 @@ class Inputs:
         again = self._known.forget(arrays)
         self.active = [array is not None for array in arrays]
         complete = all(self.active)
-        fast = complete and self._on_host and self._fast(arrays)
+        fast = complete and self._fast(arrays)
         self.addresses = fast or self._slow(arrays)
         if self._cleared:
             checks.check_apart(self.spans())
@@ -155,7 +155,7 @@ class Inputs:
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
-        arrays = list(map(as_array, arrays))
+        arrays = list(map(self._convert, arrays))
         dtypes = [
             expected if array is None else getattr(array, "dtype", None)
             for array, expected in zip(arrays, self._dtypes, strict=True)
@@ -176,29 +176,3 @@ class Inputs:
         if dtypes != self._dtypes:
             raise OtherDtypesError(dtypes)
         return addresses
-
-
-def gradients(
-    params: Sequence[Any],
-    param_names: Sequence[str],
-    names: Sequence[str],
-    dtypes: Sequence[Any],
-    cleared: bool,
-) -> Inputs:
-    """The gradients of some parameters, of these dtypes; None leaves one out."""
-    check = checks.check_cleared if cleared else checks.check_gradient
-    return _kind(params)(params, param_names, names, dtypes, check, True, cleared)
-
-
-def masks(params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]) -> Inputs:
-    """Which elements of some parameters move."""
-    dtypes = [np.dtype(bool)] * len(params)
-    return _kind(params)(params, param_names, names, dtypes, checks.check_mask, False)
-
-
-def _kind(params: Sequence[Any]) -> type[Inputs]:
-    if not isinstance(params[0], DeviceArray):
-        return Inputs
-    from ..cuda.gradients import DeviceInputs
-
-    return DeviceInputs

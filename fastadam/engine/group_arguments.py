@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..memory.checks import short
-from ..memory.flat import Flat
 from ..memory.tree import leaves, listed
+from .flat import Flat
 from .param_groups import CARRIED
 
 MISSPELT = ("param", "parameters")  # for `params`

@@ -1,26 +1,23 @@
 """One launch: all parameters of one rule variant and dtype, with their kernel and their table."""
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from operator import itemgetter
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..cuda.array import DeviceArray
-from ..cuda.launch_table import DeviceTable
-from ..kernels.compose import Stream
-from ..kernels.factory import Kernel, default_target, kernel
-from ..kernels.formats import FLOAT, Formats
-from ..kernels.storage.elementwise import WHOLE, Column
-from ..kernels.transforms import STATE, staged, streams
+from ..kernels.factory import Kernel, kernel
+from ..kernels.formats import Formats
+from ..kernels.storage.elementwise import WHOLE
+from ..kernels.transforms import staged, streams
 from ..memory.checks import address
-from ..memory.launch_table import SKIPPED, Table
+from ..memory.launch_table import SKIPPED
 from ..rules import Rule
-from ..validation import dtype_name
+from .backend import backend_of
+from .columns import StateColumn
 
 if TYPE_CHECKING:
     from .state import Grouping
@@ -35,113 +32,7 @@ def kernel_for(
         TypeError: for a rule that cannot be compiled.
     """
     names = options + formats.options
-    return kernel(staged(rule, names), streams(rule, names, formats), target_of(like))
-
-
-def target_of(array: Any) -> ModuleType:
-    """Where kernels for an array run."""
-    if not isinstance(array, DeviceArray):
-        return default_target()
-    from ..cuda import target as cuda
-
-    return cuda
-
-
-def _target_for(device: str | None) -> ModuleType:
-    if device not in (None, "cpu", "cuda"):
-        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda'")
-    if device != "cuda":
-        return default_target()
-    from ..cuda import target as cuda
-    from ..cuda import transfer as cuda_memory
-
-    cuda_memory.number()  # refuses where there is none
-    return cuda
-
-
-def alike(keys: Iterable[Any]) -> dict[Any, list[int]]:
-    """The places of each key."""
-    places: dict[Any, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return places
-
-
-class Kept(NamedTuple):
-    """An array that is kept for each parameter: a column of a stream of a kernel.
-
-    Attributes:
-        name: in `state` and in checkpoints.
-        part: which column of the stream it is.
-    """
-
-    name: str
-    stream: Stream
-    part: int
-
-    @property
-    def column(self) -> Column:
-        return self.stream.storage.stored[self.part]
-
-
-@cache
-def kept_for(names: tuple[str, ...], formats: Formats) -> dict[str, Kept]:
-    """What is kept for a parameter besides itself, if it has state of these names."""
-    param = Stream("param", formats.param_storage)
-    arrays = [Kept(c.part, param, k) for k, c in enumerate(param.storage.stored) if k]
-    for name in names:
-        stream = Stream(STATE + name, formats.state_storage)
-        arrays += [
-            Kept(name + column.part, stream, part)
-            for part, column in enumerate(stream.storage.stored)
-            if column.per < WHOLE
-        ]
-    return {array.name: array for array in arrays}
-
-
-def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) -> None:
-    """Compile ahead, or load from the disk cache, what a first step would.
-
-    Args:
-        optimizers: classes, compiled for `dtype` with their default flags, or instances, compiled
-            for the parameters they hold; default Adam and AdamW.
-        dtype: of parameters and gradients, for classes: "float32" (default), "float64", "bfloat16"
-            or "float16".
-        device: where classes are to run: "cpu" (default) or "cuda".
-
-    Raises:
-        TypeError: for another dtype, and for what is no optimizer.
-        ValueError: for another device, or one where an instance does not run.
-        RuntimeError: if there is no such device.
-
-    Examples:
-        >>> import fastadam as fa
-        >>> fa.warmup(fa.AdamW)
-    """
-    from .. import optimizers as family
-
-    name = dtype_name(dtype)
-    if not isinstance(name, str) or name not in FLOAT:
-        raise TypeError(f"warmup(): dtype={name} is not supported; give {' or '.join(FLOAT)}")
-    target = _target_for(device)
-    for optimizer in optimizers or (family.Adam, family.AdamW):
-        rule = getattr(optimizer, "rule", None)
-        if not isinstance(rule, Rule):
-            raise TypeError(
-                f"warmup(): {optimizer!r} is no optimizer of fastadam; give a class, such as "
-                "fastadam.AdamW, or one that holds arrays"
-            )
-        if isinstance(optimizer, type):
-            kernels = [kernel(rule, streams(rule, (), Formats.alike(name)), target)]
-        else:
-            kernels = optimizer._kernels()
-            if device and any(made.target is not target for made in kernels):
-                raise ValueError(
-                    f"device={device!r} is not where this {type(optimizer).__name__} runs; leave "
-                    "device out"
-                )
-        for made in kernels:
-            made.target.warm(made.run)
+    return kernel(staged(rule, names), streams(rule, names, formats), backend_of(like).target)
 
 
 class Launch:
@@ -161,14 +52,13 @@ class Launch:
         kernel: Kernel,
         params: Sequence[Any],
         members: Sequence[int],
-        kept: Sequence[Kept] = (),
+        kept: Sequence[StateColumn] = (),
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
-        table = DeviceTable if isinstance(mine[0], DeviceArray) else Table
-        self.table = table(kernel, [p.size for p in mine], len(params))
+        self.table = backend_of(mine[0]).table(kernel, [p.size for p in mine], len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers: dict[str, Any] = {}
         rooms: dict[str, tuple[Any, Any]] = {}

@@ -7,12 +7,12 @@ from weakref import ref
 
 import numpy as np
 
-from ..cuda.array import as_array, is_device
 from ..memory import checks
 from ..memory.containers import Container, Snapshot
-from ..memory.flat import Flat
 from ..memory.parameter_changes import Facts, Watch, Watched
 from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
+from .backend import as_array, is_array
+from .flat import Flat
 
 
 class Gathered(NamedTuple):
@@ -202,4 +202,4 @@ def _references(array: Any) -> Iterator[Any]:
 
 
 def _one_dimensional(array: Any) -> bool:
-    return (isinstance(array, np.ndarray) or is_device(array)) and len(array.shape) == 1
+    return is_array(array) and len(array.shape) == 1

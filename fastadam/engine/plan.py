@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any
 
-from ..cuda.conditional_step import Gate, capturing
-from ..cuda.graph_step import GraphStep
 from ..kernels.commit import Operation, commit, counter, put
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
@@ -13,9 +11,11 @@ from ..kernels.formats import Formats
 from ..memory import checks
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
-from .gradients import Inputs, masks
+from .backend import backend_of
+from .columns import alike, columns_for
+from .gradients import Inputs
 from .hyperparameters import ReadOnly, checked
-from .launch import Launch, alike, kept_for, kernel_for
+from .launch import Launch, kernel_for
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
@@ -78,7 +78,7 @@ class StepPlan:
                 kernel_for(rule, inputs, names, arrays[0]),
                 arrays,
                 members,
-                tuple(kept_for(rule.state, inputs).values()),
+                tuple(columns_for(rule.state, inputs).values()),
             )
             for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
         ]
@@ -92,7 +92,9 @@ class StepPlan:
         self._rules = [group.rule for group in groups]
         self.gradients, self.unchanged = gradients, gradients.same
         self._placed: Sequence[int] = []  # where the launches know the gradients to be
-        self._masks = masks(arrays, parameters.names, parameters.called("mask")) if masked else None
+        backend, self._masks = backend_of(arrays[0]), None
+        if masked:
+            self._masks = backend.masks(arrays, parameters.names, parameters.called("mask"))
         self._restart = accumulator.restarted() if accumulator else []
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = Ahead(
@@ -106,9 +108,11 @@ class StepPlan:
             [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
         )
         self.gate, self.captured = None, list[bool]()
-        if gated and Gate.serves(arrays, formats, options):
-            kind = GraphStep if capturing() else Gate
-            self.gate = kind(self, self._launches, self.ahead, state, arrays, formats, options)
+        if gated:
+            self.gate = backend.conditional_step(
+                self, self._launches, self.ahead, state, arrays, formats, options
+            )
+        if self.gate:
             self.ahead.follow(self.gate)
         self._protect(state.arrays)
         self._pair()

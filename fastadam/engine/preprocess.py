@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..cuda.array import as_array, is_device
 from ..kernels.commit import commit, write
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..kernels.transforms import STATE
 from ..memory import checks
 from .accumulation import Accumulator
+from .backend import as_array, backend_of
 from .grad_norm import Clip, Norm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
@@ -105,7 +105,7 @@ class Ahead:
             TypeError, ValueError: for a bad scale or flag.
         """
         unscale, power = unscale_of(grad_scale, self._dtypes)
-        skip = found_inf is not False and flag_of(_fetched(found_inf))
+        skip = found_inf is not False and flag_of(backend_of(found_inf).to_host(found_inf))
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
@@ -185,8 +185,3 @@ class Ahead:
         for launch in self._launches:
             launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip
-
-
-def _fetched(number: Any) -> Any:
-    """A number, fetched from a device if it is there."""
-    return np.asarray(as_array(number)) if is_device(number) else number

@@ -8,11 +8,12 @@ import numpy as np
 
 from ..kernels.commit import Operation, put, write
 from ..kernels.transforms import STATE
+from ..memory.aligned import ALIGNMENT
 from ..memory.checks import Span, span
 from ..memory.dtypes import named
-from ..memory.flat import ALIGNMENT, aligned_zeros
 from ..rules import Rule
-from .launch import Kept, alike
+from .backend import backend_of
+from .columns import StateColumn, alike
 from .options import Options
 
 Carried = tuple[float, ...]
@@ -61,7 +62,7 @@ class Grouping(NamedTuple):
     carried: Sequence[Carried] = ()
 
 
-def _lost(kept: Kept, values: Sequence[float]) -> list[float]:
+def _lost(kept: StateColumn, values: Sequence[float]) -> list[float]:
     """What numbers that state starts at lose where they are rounded.
 
     Raises:
@@ -210,7 +211,7 @@ class State:
 
     def created(
         self,
-        wanted: Iterable[tuple[Kept, Sequence[int]]],
+        wanted: Iterable[tuple[StateColumn, Sequence[int]]],
         params: Sequence[Any],
         initial: Sequence[Mapping[str, float]],
     ) -> tuple[dict[str, list[Any]], list[dict[int, float]]]:
@@ -245,13 +246,15 @@ class State:
                         column[i].fill(value if start is None else start)
         return arrays, lacks
 
-    def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+    def allocated(
+        self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
+    ) -> list[Any]:
         """Zeros for some parameters, each on a cache line of its own."""
         dtype, per = named(kept.column.outside), kept.column.per
         line = ALIGNMENT // dtype.itemsize
         counts = [-(-params[i].size // per) for i in numbers]
         starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
-        buffer = aligned_zeros(starts[-1], dtype, params[numbers[0]])
+        buffer = backend_of(params[numbers[0]]).zeros(starts[-1], dtype)
         views = [
             buffer[start : start + count] for start, count in zip(starts, counts, strict=False)
         ]
@@ -263,7 +266,7 @@ class State:
         self,
         params: Sequence[Any],
         entries: Sequence[Mapping[str, Any]],
-        kept: Sequence[Mapping[str, Kept]],
+        kept: Sequence[Mapping[str, StateColumn]],
         steps: Sequence[int],
         carried: Sequence[Carried],
         count: int,

@@ -7,8 +7,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import RLock
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,6 +17,13 @@ from ..rules.linker import digest, linked
 from . import forks, loops, mistakes
 from .compose import Stream, record_of, update_of
 from .imports import whole
+from .target import HostTarget, Target
+
+if TYPE_CHECKING:  # every target fulfils the protocol
+    from . import plain_python
+    from .cpu import target as compiled
+
+    HOST_TARGETS: tuple[HostTarget, ...] = (plain_python, compiled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +33,7 @@ class Kernel:
     name: str
     streams: tuple[Stream, ...]
     record: struct.Struct
-    target: ModuleType
+    target: Target
     run: Callable[[int], None]
 
 
@@ -55,13 +61,15 @@ def _resume() -> None:
 forks.register(before=_halt, after_in_parent=_resume, after_in_child=_resume)
 
 
-def default_target() -> ModuleType:
-    """Compiled code, or plain Python under `NUMBA_DISABLE_JIT=1`."""
+def default_target() -> HostTarget:
+    """The target on the host: compiled code, or plain Python under `NUMBA_DISABLE_JIT=1`."""
     disabled = whole("numba").config.DISABLE_JIT
-    return whole(f"{__package__}.{'plain_python' if disabled else 'cpu.target'}")
+    found: Any = whole(f"{__package__}.{'plain_python' if disabled else 'cpu.target'}")
+    host: HostTarget = found
+    return host
 
 
-def kernel(rule: Rule, streams: tuple[Stream, ...], target: ModuleType | None = None) -> Kernel:
+def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None) -> Kernel:
     """The kernel of a rule over its streams (param, grad, then its states in order).
 
     Raises:
@@ -89,7 +97,7 @@ def _swapped(compute: str, value: Any) -> Any:
     return np.dtype(compute).type(value) if type(value) is float else value
 
 
-def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel:
+def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
     compute = streams[0].storage.compute
     _probe(rule, streams)
 
@@ -108,7 +116,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: ModuleType) -> Kernel
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
     try:
         run = target.compiled(linked(loops.kernel, name, mark, target.jit, swap, **slots))
-    except Exception as error:
+    except target.REFUSALS as error:
         raise mistakes.in_compiling(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))

@@ -31,12 +31,8 @@ def in_plain_python(rule: Rule, error: Exception, h: Any) -> Exception:
     return type(error)(f"rule {rule.name}: {text}")
 
 
-def in_compiling(rule: Rule, compute: str, error: Exception) -> Exception:
-    """The reason in a compiler's long message."""
-    from numba.core.errors import NumbaError
-
-    if not isinstance(error, NumbaError):
-        return error
+def in_compiling(rule: Rule, compute: str, error: Exception) -> TypeError:
+    """The reason in the long message of a compiler that refused a rule."""
     text = re.sub(r"\x1b\[[0-9;]*m|<iv=None>", "", str(error))
     lines = [line for line in map(str.strip, text.splitlines()) if line]
     kept = next((line for line in lines if " is kept as " in line), "")

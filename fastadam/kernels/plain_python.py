@@ -13,6 +13,7 @@ from ..rules.plain import plain_value, uncompiled
 from .loops import enter, leave, teams, wait
 
 RECIPE = None
+REFUSALS = ()
 swap, jit = plain_value, uncompiled
 
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cuda.array import DeviceArray
 from ..kernels.formats import compute_of
+from .arrays import ARRAYS, DeviceMemory
+from .arrays import address as address
 from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
@@ -33,7 +34,7 @@ def check_array(array: Any, name: str, written: bool, updated: bool = False) -> 
         TypeError: if it is not an array of floats in native byte order, or of a subclass.
         ValueError: if it is not contiguous, not aligned, or read-only although it is written.
     """
-    if not isinstance(array, np.ndarray | DeviceArray):
+    if not isinstance(array, ARRAYS):
         raise TypeError(
             f"{name} is {short(array)} of type {_full_name(type(array))}, not a NumPy array; "
             f"{_array_from(array, updated)}"
@@ -117,9 +118,13 @@ def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
     Raises:
         TypeError: naming both.
     """
-    if isinstance(array, DeviceArray) is not isinstance(other, DeviceArray):
-        one, two = ("on a device", "on the host")[:: 1 if isinstance(array, DeviceArray) else -1]
+    one, two = _place(array), _place(other)
+    if one != two:
         raise TypeError(f"{name} lies {one}, but {other_name} {two}; bring both to one place")
+
+
+def _place(array: Any) -> str:
+    return "on a device" if isinstance(array, DeviceMemory) else "on the host"
 
 
 def check_state(array: Any, name: str, param: Any, param_name: str) -> None:
@@ -173,7 +178,7 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
         TypeError: if it is not an array of bool.
         ValueError: if it has another shape, or is not contiguous.
     """
-    if not isinstance(mask, np.ndarray | DeviceArray) or mask.dtype != bool:
+    if not isinstance(mask, ARRAYS) or mask.dtype != bool:
         raise TypeError(
             f"{name} is {short(mask)}, not an array of bool; "
             f"give np.asarray(a, bool), or np.full({param.shape}, True) to move every element"
@@ -190,13 +195,6 @@ class Span(NamedTuple):
     start: int
     stop: int
     name: str
-
-
-def address(array: Any) -> int:
-    """Where the elements of an array begin."""
-    if isinstance(array, DeviceArray):
-        return array.address
-    return int(array.__array_interface__["data"][0])
 
 
 def span(array: Any, name: str) -> Span:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..kernels.commit import Operation
 from ..kernels.cpu import openmp, threads
 from ..kernels.factory import Kernel
-from .checks import address
-from .flat import aligned_zeros
+from ..kernels.target import HostTarget
+from .aligned import aligned_zeros
+from .arrays import address
 
 SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
 
@@ -98,7 +99,8 @@ class Table:
         key = count, openmp.joined
         if key not in self._parallel:
             tasks = self._tasks(count)
-            self._parallel[key] = self.kernel.target.parallel(
+            target = cast(HostTarget, self.kernel.target)
+            self._parallel[key] = target.parallel(
                 self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
             )
         return self._parallel[key]

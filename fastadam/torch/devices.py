@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ..cuda.array import new_turn, number_of_device
+from ..cuda.array import number_of_device
+from ..cuda.backend import CUDA
 
 Turns = Callable[[], AbstractContextManager[Any]]
 
@@ -31,7 +32,7 @@ def turns_on(tensor: Any) -> Turns:
     device = tensor.device
     with torch.cuda.device(device):
         _check_number(device)
-        turn = new_turn()
+        turn = CUDA.lock()
 
     @contextmanager
     def take() -> Iterator[None]:

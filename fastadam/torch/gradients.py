@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..engine.backend import as_array
 from ..engine.gradients import Inputs, OtherDtypesError
 from ..kernels.commit import Operation, called
 from ..memory import checks
@@ -46,7 +47,8 @@ class Gradients(Inputs):
         arrays, names = [place.array for place in places], [place.name for place in places]
         called = [f"the gradient of {name}" for name in names]
         dtypes = _dtypes(tensors, [array.dtype for array in arrays])
-        super().__init__(arrays, names, called, dtypes, checks.check_gradient, True, cleared)
+        check = checks.check_gradient
+        super().__init__(arrays, names, called, dtypes, check, as_array, True, cleared)
         self._places, self._owner = places, owner
         self._layouts: Layouts | None = None  # of those that needed no copy
         self._every = [True] * len(places)

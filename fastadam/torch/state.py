@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..engine.launch import Kept, kept_for
+from ..engine.columns import StateColumn, columns_for
 from ..engine.options import Options
 from ..engine.state import State
 from ..kernels.commit import Operation, updated
@@ -81,13 +81,15 @@ class TensorState(State):
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
         """Take over what there is of state of these names, in the formats of each parameter."""
         names = tuple(names)
-        self.arrays = self.with_names(name for each in {*formats} for name in kept_for(names, each))
+        self.arrays = self.with_names(
+            name for each in {*formats} for name in columns_for(names, each)
+        )
         parts = zip(self._places, self._drafts, formats, strict=True)
         for i, (place, entry, each) in enumerate(parts):
             if self.arrays.keys().isdisjoint(entry):
                 continue
             fit(place, entry, names, each)
-            kept = kept_for(names, each)
+            kept = columns_for(names, each)
             for name in kept.keys() & entry.keys():
                 self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
 
@@ -98,7 +100,9 @@ class TensorState(State):
                 if array is not None:
                     arrays[i] = flat(self._drafts[i][name])
 
-    def allocated(self, kept: Kept, params: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+    def allocated(
+        self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
+    ) -> list[Any]:
         arrays = []
         for i in numbers:
             place, column = self._places[i], kept.column

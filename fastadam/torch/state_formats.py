@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from ..checkpoint.validate import check_compensation
+from ..engine.columns import columns_for
 from ..engine.convert import ORDER, SCALE, converted, is_order, same_order
 from ..engine.convert import dequantized as numbers_of
 from ..engine.convert import master as weights_of
-from ..engine.launch import kept_for
 from ..engine.options import Options
 from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
 from ..kernels.storage.elementwise import Column
@@ -28,7 +28,7 @@ def fit(place: Place, entry: Entry, names: Sequence[str], formats: Formats) -> N
         ValueError: for another shape, codes without their scales, and low bits of a parameter that
             the optimizer would lose.
     """
-    columns = {name: kept.column for name, kept in kept_for(tuple(names), formats).items()}
+    columns = {name: kept.column for name, kept in columns_for(tuple(names), formats).items()}
     if (names and ORDER in entry) or any(name + SCALE in entry for name in names):
         _keep_order(place, entry)
     for name in names:

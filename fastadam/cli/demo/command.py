@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...bench.digits import Clock, Epoch, Images
-    from ...memory.flat import Flat
+    from ...engine.flat import Flat
     from ...optimizer import Optimizer
     from ...schedules.base import Schedule
 
@@ -139,8 +139,8 @@ def _optimizer(
     """The optimizer, and the weights that it updates, in one buffer."""
     from ... import optimizers
     from ...bench.digits import layers
+    from ...engine.flat import flatten
     from ...memory.dtypes import named
-    from ...memory.flat import flatten
 
     params = flatten(layers(rng, named(arguments.params or "float32")))
     make, keywords = getattr(optimizers, arguments.optimizer.name), _keywords(arguments)
@@ -207,7 +207,7 @@ def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
 
 def _prepare(console: "Console", opt: "Optimizer") -> None:
     """Compile, or load what an earlier run has compiled, with a word about the wait."""
-    from ...engine.launch import warmup
+    from ...optimizers.warmup import warmup
 
     console.print("Preparing the kernel (compiled once, a second or so; then cached) ...", end=" ")
     start = perf_counter()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import optimizers
-from ...memory.flat import Flat, flatten
+from ...engine.flat import Flat, flatten
 from ...optimizer import Optimizer
 
 VALIDATED, TIMED = 10, 1000  # steps

@@ -18,6 +18,7 @@ from .llvm import ask, call
 from .openmp import address_of
 
 RECIPE = recipe(__spec__)  # how pieces are compiled is part of what a kernel is
+REFUSALS = (NumbaError,)
 swap = in_dtype
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = (__name__, loops.__name__, compose.__name__, elementwise.__name__)

@@ -4,24 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from ..cuda.array import DeviceArray, as_array
-from ..cuda.array import zeros as device_zeros
-from . import checks
-from .containers import Container, Snapshot
-from .tree import Tree, filled, indexed, listed, structure_of
-from .tree import leaves as leaves_of
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
-
-
-def aligned_zeros(size: int, dtype: Any, like: Any = None) -> Any:
-    """A one-dimensional array of zeros that starts on a cache line, where `like` lies."""
-    if isinstance(like, DeviceArray):
-        return device_zeros(size, dtype)
-    nbytes = size * np.dtype(dtype).itemsize
-    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype)
+from ..memory import checks
+from ..memory.arrays import ARRAYS
+from ..memory.containers import Container, Snapshot
+from ..memory.tree import Tree, filled, indexed, listed, structure_of
+from ..memory.tree import leaves as leaves_of
+from .backend import HOST, as_array, backend_named, backend_of
 
 
 class Flat:
@@ -82,7 +70,7 @@ class Flat:
             ValueError: if it is not contiguous, or has not as many elements.
         """
         array = as_array(buffer)
-        if not isinstance(array, np.ndarray | DeviceArray):
+        if not isinstance(array, ARRAYS):
             raise TypeError(f"Flat.over(): {buffer!r} is not an array; give one of one dimension")
         checks.check_kind(array, "Flat.over(): buffer")
         if tuple(array.shape) != tuple(self.buffer.shape):
@@ -98,7 +86,7 @@ class Flat:
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
-        return self._over(aligned_zeros(self.buffer.size, self.buffer.dtype, self.buffer))
+        return self._over(backend_of(self.buffer).zeros(self.buffer.size, self.buffer.dtype))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._structure, self._shapes, self.buffer[:])
@@ -108,7 +96,7 @@ class Flat:
 
 
 def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:
-    buffer = aligned_zeros(values.size, values.dtype, values)
+    buffer = backend_of(values).zeros(values.size, values.dtype)
     buffer[:] = values
     return Flat(structure, shapes, buffer)
 
@@ -155,14 +143,14 @@ def flatten(tree: Tree, *, device: str | None = None) -> Flat:
                 "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
             )
     _check_untied(named)
-    if device not in (None, "cpu", "cuda"):
+    backend = backend_of(first) if device is None else backend_named(device)
+    if backend is None:
         raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
     size = sum(leaf.size for _, leaf in named)
-    on_device = isinstance(first, DeviceArray) if device is None else device == "cuda"
-    buffer = device_zeros(size, first.dtype) if on_device else aligned_zeros(size, first.dtype)
+    buffer = backend.zeros(size, first.dtype)
     flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer)
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
-        view[...] = leaf if on_device else np.asarray(leaf)
+        view[...] = np.asarray(leaf) if backend is HOST else leaf
     return flat
 
 

@@ -1,0 +1,35 @@
+"""Addresses of arrays on a device, of whatever library."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from operator import attrgetter, methodcaller
+from typing import Any
+
+from ..memory.arrays import DeviceMemory
+
+
+def place_of(array: Any) -> int:
+    """The address of an array of a device at the moment; faster than `as_array`."""
+    kind: Any = type(array)
+    return int(_reader(kind)(array))
+
+
+def places_of(arrays: Sequence[Any]) -> list[int]:
+    """The addresses of arrays of a device at the moment."""
+    kinds: Any = {*map(type, arrays)}
+    return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    if issubclass(kind, DeviceMemory):
+        return attrgetter("address")
+    if hasattr(kind, "data_ptr"):  # PyTorch's
+        return methodcaller("data_ptr")
+    if kind.__module__.startswith("cupy"):
+        return attrgetter("data.ptr")
+    if hasattr(kind, "device_ctypes_pointer"):  # Numba's
+        return attrgetter("device_ctypes_pointer.value")
+    if not hasattr(kind, "__cuda_array_interface__") and hasattr(kind, "__cuda_ndarray__"):
+        return lambda array: array._ary.__array_interface__["data"][0]
+    return lambda array: array.__cuda_array_interface__["data"][0]

@@ -1,0 +1,113 @@
+"""The backend of arrays on a GPU, or in Numba's simulator of one.
+
+What needs Numba's CUDA is imported when it is first used: an array of a GPU can be refused without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..memory import checks
+from . import array as arrays
+from .array import DeferredScalar
+
+if TYPE_CHECKING:
+    from ..engine.launch import Launch
+    from ..engine.options import Options
+    from ..engine.plan import StepPlan
+    from ..engine.preprocess import Ahead
+    from ..engine.state import State
+    from ..kernels.factory import Kernel
+    from ..kernels.formats import Formats
+    from ..kernels.target import GridTarget
+    from .conditional_step import Gate
+    from .gradients import DeviceInputs
+    from .launch_table import DeviceTable
+    from .streams import Turn
+
+
+class CudaBackend:
+    """Arrays in the memory of a GPU."""
+
+    name = "cuda"
+
+    @property
+    def target(self) -> GridTarget:
+        from . import target
+
+        return target
+
+    def check_available(self) -> None:
+        arrays.number_of_device()
+
+    def as_array(self, array: Any) -> Any:
+        return arrays.as_array(array)
+
+    def to_host(self, number: Any) -> Any:
+        return np.asarray(arrays.as_array(number))
+
+    def zeros(self, size: int, dtype: Any) -> Any:
+        return arrays.zeros(size, dtype)
+
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceTable:
+        from .launch_table import DeviceTable
+
+        return DeviceTable(kernel, sizes, records)
+
+    def gradients(
+        self,
+        params: Sequence[Any],
+        param_names: Sequence[str],
+        names: Sequence[str],
+        dtypes: Sequence[Any],
+        cleared: bool,
+    ) -> DeviceInputs:
+        from .gradients import DeviceGradients
+
+        check = checks.check_cleared if cleared else checks.check_gradient
+        convert = arrays.as_array
+        return DeviceGradients(params, param_names, names, dtypes, check, convert, True, cleared)
+
+    def masks(
+        self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
+    ) -> DeviceInputs:
+        from .gradients import DeviceInputs
+
+        dtypes, check = [np.dtype(bool)] * len(params), checks.check_mask
+        return DeviceInputs(params, param_names, names, dtypes, check, arrays.as_array, False)
+
+    def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Turn:
+        from .graph_capture import Captures
+        from .streams import Turn
+
+        turn = Turn(params)
+        if owner:
+            turn.captured = Captures(owner)
+        return turn
+
+    def deferred_scalar(self) -> DeferredScalar:
+        return DeferredScalar()
+
+    def conditional_step(
+        self,
+        plan: StepPlan,
+        launches: Sequence[Launch],
+        ahead: Ahead,
+        state: State,
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        options: Options,
+    ) -> Gate | None:
+        from .conditional_step import Gate, capturing
+        from .graph_step import GraphStep
+
+        if not Gate.serves(formats, options):
+            return None
+        kind = GraphStep if capturing() else Gate
+        return kind(plan, launches, ahead, state, params, formats, options)
+
+
+CUDA = CudaBackend()

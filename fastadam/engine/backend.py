@@ -1,0 +1,230 @@
+"""Backends: everything that depends on where the arrays of an optimizer lie, host or device.
+
+`backend_of` is the only place that asks. The backend of a device is imported when the first array
+on one is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import numpy as np
+
+from ..kernels.factory import Kernel, default_target
+from ..kernels.target import Target
+from ..memory import checks
+from ..memory.aligned import aligned_zeros
+from ..memory.arrays import ARRAYS, is_device
+from ..memory.launch_table import Table
+from .gradients import Inputs
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from .step_info import StepInfo
+
+
+class Lock(Protocol):
+    """The lock of an optimizer; on a device it also selects the stream of the work.
+
+    Attributes:
+        captured: the steps that were captured in CUDA graphs; None where there are no graphs.
+    """
+
+    captured: Any
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def on(self, stream: Any) -> AbstractContextManager[Any]:
+        """The lock, with the work in a given stream.
+
+        Raises:
+            ValueError: on the host, which has no streams.
+        """
+
+
+class DeferredScalar(Protocol):
+    """Numbers that are computed on a device and fetched when they are read."""
+
+    def put(self, number: Any, meaning: Callable[[float], float]) -> Callable[[], float]:
+        """Keep a number; the function returned fetches it and applies `meaning`."""
+
+
+class ConditionalStep(Protocol):
+    """Steps that a device may skip by itself: the host does not wait for their outcome."""
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels launched besides those of the update."""
+
+    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+        """Set the addresses of the gradients, and which parameters have one."""
+
+    def takes(self, found_inf: Any) -> bool:
+        """True if the next step is to be taken here."""
+
+    def step(self, walk: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+        """Take a step without waiting for its outcome."""
+
+
+class Backend(Protocol):
+    """Operations on arrays that lie in one place.
+
+    Attributes:
+        name: "cpu" or "cuda", as in the argument `device`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> Target:
+        """The target for which kernels are compiled."""
+
+    def check_available(self) -> None:
+        """Raise RuntimeError if there is no such device."""
+
+    def as_array(self, array: Any) -> Any:
+        """An array without a copy: a NumPy array as it is, one of a device as `DeviceArray`."""
+
+    def to_host(self, number: Any) -> Any:
+        """A NumPy copy of an array of a device; anything of the host as it is."""
+
+    def zeros(self, size: int, dtype: Any) -> Any:
+        """A new one-dimensional array of zeros, aligned to a cache line."""
+
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
+        """The table of addresses and constants of a kernel."""
+
+    def gradients(
+        self,
+        params: Sequence[Any],
+        param_names: Sequence[str],
+        names: Sequence[str],
+        dtypes: Sequence[Any],
+        cleared: bool,
+    ) -> Inputs:
+        """The gradients of some parameters, of these dtypes; None leaves one out."""
+
+    def masks(
+        self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
+    ) -> Inputs:
+        """Masks that say which elements of some parameters are updated."""
+
+    def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
+        """A new lock for work on arrays that lie here.
+
+        Args:
+            params: returns the arrays that say in which stream.
+            owner: the optimizer whose lock it is, None without one.
+        """
+
+    def deferred_scalar(self) -> DeferredScalar | None:
+        """Room for numbers fetched later; None where reading a number costs nothing."""
+
+    def conditional_step(self, *arguments: Any, **keywords: Any) -> ConditionalStep | None:
+        """The part of a plan that takes steps which the device may skip; None without any.
+
+        The arguments are those of `cuda.conditional_step.Gate`.
+
+        Raises:
+            RuntimeError: if the step is being captured in a CUDA graph and cannot be.
+        """
+
+
+class HostLock(RLock().__class__):  # type: ignore[misc] # its class has no name
+    """A reentrant lock: `hyper()` may use its own optimizer."""
+
+    captured = None
+
+    def on(self, stream: Any) -> NoReturn:
+        refuse(stream)
+
+
+class HostBackend:
+    """Arrays in the memory of the host."""
+
+    name = "cpu"
+
+    @property
+    def target(self) -> Target:
+        return default_target()
+
+    def check_available(self) -> None:
+        """Do nothing: the host is always there."""
+
+    def as_array(self, array: Any) -> Any:
+        return array
+
+    def to_host(self, number: Any) -> Any:
+        return number
+
+    def zeros(self, size: int, dtype: Any) -> Any:
+        return aligned_zeros(size, dtype)
+
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
+        return Table(kernel, sizes, records)
+
+    def gradients(
+        self,
+        params: Sequence[Any],
+        param_names: Sequence[str],
+        names: Sequence[str],
+        dtypes: Sequence[Any],
+        cleared: bool,
+    ) -> Inputs:
+        check = checks.check_cleared if cleared else checks.check_gradient
+        return Inputs(params, param_names, names, dtypes, check, as_array, True, cleared)
+
+    def masks(
+        self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
+    ) -> Inputs:
+        dtypes = [np.dtype(bool)] * len(params)
+        return Inputs(params, param_names, names, dtypes, checks.check_mask, as_array, False)
+
+    def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
+        return HostLock()
+
+    def deferred_scalar(self) -> None:
+        return None
+
+    def conditional_step(self, *arguments: Any, **keywords: Any) -> None:
+        return None
+
+
+HOST = HostBackend()
+
+
+def backend_of(array: Any) -> Backend:
+    """The backend of the place where an array lies; of anything else that of the host."""
+    return _cuda() if is_device(array) else HOST
+
+
+def backend_named(device: str) -> Backend | None:
+    """The backend of a device by its name, None for any other name."""
+    return {"cpu": lambda: HOST, "cuda": _cuda}.get(device, lambda: None)()
+
+
+def _cuda() -> Backend:
+    from ..cuda.backend import CUDA
+
+    return CUDA
+
+
+def as_array(array: Any) -> Any:
+    """An array as fastadam sees it: those of a device as `DeviceArray`, all others as they are."""
+    return array if isinstance(array, ARRAYS) else backend_of(array).as_array(array)
+
+
+def is_array(array: Any) -> bool:
+    """True for NumPy arrays and for arrays of a device, of whatever library."""
+    return isinstance(array, np.ndarray) or is_device(array)
+
+
+def refuse(stream: Any) -> NoReturn:
+    """Refuse a stream for arrays of the host."""
+    raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")

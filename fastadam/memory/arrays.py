@@ -1,0 +1,40 @@
+"""Arrays as fastadam sees them: NumPy's, and those in the memory of a device."""
+
+from abc import ABC
+from typing import Any
+
+import numpy as np
+
+
+class DeviceMemory(ABC):
+    """Base class of arrays in the memory of a device; the backend of the device defines them.
+
+    Attributes:
+        address: of the first element.
+        shape, dtype, itemsize, nbytes, flags: as of a NumPy array.
+    """
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: Any
+    itemsize: int
+    nbytes: int
+    flags: Any
+
+
+ARRAYS = (np.ndarray, DeviceMemory)
+
+
+def is_device(array: Any) -> bool:
+    """True for an array on a GPU, of whatever library, or in the simulator of one."""
+    return isinstance(array, DeviceMemory) or (
+        not isinstance(array, np.ndarray)
+        and (hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"))
+    )
+
+
+def address(array: Any) -> int:
+    """The address of the first element of an array."""
+    if isinstance(array, DeviceMemory):
+        return array.address
+    return int(array.__array_interface__["data"][0])

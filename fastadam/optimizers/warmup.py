@@ -1,0 +1,58 @@
+"""Compilation ahead of the first step."""
+
+from typing import Any
+
+from ..engine.backend import backend_named
+from ..kernels.factory import kernel
+from ..kernels.formats import FLOAT, Formats
+from ..kernels.transforms import streams
+from ..rules import Rule
+from ..validation import dtype_name
+from .adam import Adam
+from .adamw import AdamW
+
+
+def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) -> None:
+    """Compile ahead, or load from the disk cache, what a first step would.
+
+    Args:
+        optimizers: classes, compiled for `dtype` with their default flags, or instances, compiled
+            for the parameters they hold; default Adam and AdamW.
+        dtype: of parameters and gradients, for classes: "float32" (default), "float64", "bfloat16"
+            or "float16".
+        device: where classes are to run: "cpu" (default) or "cuda".
+
+    Raises:
+        TypeError: for another dtype, and for what is no optimizer.
+        ValueError: for another device, or one where an instance does not run.
+        RuntimeError: if there is no such device.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> fa.warmup(fa.AdamW)
+    """
+    name = dtype_name(dtype)
+    if not isinstance(name, str) or name not in FLOAT:
+        raise TypeError(f"warmup(): dtype={name} is not supported; give {' or '.join(FLOAT)}")
+    backend = backend_named("cpu" if device is None else device)
+    if backend is None:
+        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda'")
+    backend.check_available()
+    target = backend.target
+    for optimizer in optimizers or (Adam, AdamW):
+        rule = getattr(optimizer, "rule", None)
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"warmup(): {optimizer!r} is no optimizer of fastadam; give a class, such as "
+                "fastadam.AdamW, or one that holds arrays"
+            )
+        if isinstance(optimizer, type):
+            kernels = [kernel(rule, streams(rule, (), Formats.alike(name)), target)]
+        else:
+            kernels = optimizer._kernels()
+            if device and any(made.target is not target for made in kernels):
+                raise ValueError(
+                    f"device={device!r} is not where this {optimizer._name} runs; leave device out"
+                )
+        for made in kernels:
+            made.target.warm(made.run)
