@@ -55,11 +55,12 @@ FILES = (DOCS.parent / "README.md", PAGES / "index.md")
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages behind their index."""
+    """Put the pages behind their index, wherever the navigation has it."""
     pages = [f"optimizers/{p.name}" for p in sorted(PAGES.glob("*.md")) if p.stem != "index"]
-    for entry in config.nav:
-        if "Optimizers" in entry:
-            entry["Optimizers"] = ["optimizers/index.md", *pages]
+    for entries in (section for entry in config.nav for section in entry.values()):
+        for entry in entries if isinstance(entries, list) else ():
+            if "Optimizers" in entry:
+                entry["Optimizers"] = ["optimizers/index.md", *pages]
     return config
 
 
