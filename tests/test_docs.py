@@ -181,8 +181,8 @@ FIGURES = [
     ("torch-adapter", "1000 arrays of 1000", "torch default"),
     ("torch-adapter", "gpt2", "torch fused"),
     ("torch-adapter", "1000 arrays of 1000", "torch fused"),
-    ("bench", "1e6", "numpy"),
     ("bench", "1e8", "numpy"),
+    ("bench", "1e6", "numpy"),
 ]
 
 
