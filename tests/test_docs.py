@@ -176,6 +176,13 @@ def test_the_folder_tree_is_that_of_the_package():
     assert [path for path in sorted(folders | public) if path not in shown] == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    named = re.findall(r"`((?:fastadam|tests|bench|docs|examples)/[\w./-]+)`", page.read_text())
+    own = {"docs/optimizers/signum.md"}  # of an example
+    assert [name for name in named if name not in own and not (ROOT / name).exists()] == []
+
+
 FIGURES = [
     ("torch-adapter", "gpt2", "torch default"),
     ("torch-adapter", "1000 arrays of 1000", "torch default"),
