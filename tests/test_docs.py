@@ -183,6 +183,17 @@ def test_files_that_are_named_exist(page):
     assert [name for name in named if name not in own and not (ROOT / name).exists()] == []
 
 
+SEARCHED = ["gradient clipping", "gradient accumulation", "EMA", "loss scaling", "mixed precision"]
+SEARCHED += ["checkpoint", "resume", "learning rate", "8-bit", "NaN", "torch.optim", "bitsandbytes"]
+
+
+@pytest.mark.parametrize("words", SEARCHED)
+def test_words_that_readers_search_for_are_in_a_heading(words):
+    texts = (FENCE.sub("", page.read_text()) for page in DOCS.rglob("*.md"))
+    headings = [heading.lower() for text in texts for heading in HEADING.findall(text)]
+    assert any(words.lower() in heading for heading in headings)
+
+
 FIGURES = [
     ("torch-adapter", "gpt2", "torch default"),
     ("torch-adapter", "1000 arrays of 1000", "torch default"),
