@@ -1,3 +1,5 @@
+SITE ?= site
+
 .PHONY: test faults lint bench gpu docs
 
 test:
@@ -26,4 +28,4 @@ gpu:
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py
 	python docs/assets/schedules.py
-	mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir $(SITE)

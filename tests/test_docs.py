@@ -16,6 +16,9 @@ import pytest
 
 import fastadam as fa
 from fastadam import optimizers, schedules
+from fastadam.bench.csv_io import read_report
+from fastadam.bench.measurement import OURS
+from fastadam.bench.tables import times
 from fastadam.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +27,8 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NEEDS = re.compile(r"<!-- needs: (\w+(?: \w+)*) -->\s*\Z")
 DEFAULT = re.compile(r"^\| `(\w+)` \| (.+?) \|", re.M)
-LINK = re.compile(r"\]\(([^)#\s]+)")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.M)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -84,10 +88,20 @@ def test_every_python_block_is_found(page):
     assert len(fences) == len([*blocks(text)])
 
 
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether there is such a file, with such a heading; names of the API are mkdocs' to check."""
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    if not anchor or anchor.startswith("fastadam."):
+        return target.exists()
+    headings = HEADING.findall(FENCE.sub("", target.read_text()))
+    return anchor in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]
-    assert [link for link in targets if not (page.parent / link).exists()] == []
+    assert [link for link in targets if not leads_somewhere(page, link)] == []
 
 
 def modules() -> Iterator[str]:
@@ -142,6 +156,60 @@ def test_every_schedule_is_documented_and_drawn():
     for name in schedules.__all__:
         assert f"::: fastadam.schedules.{name}\n" in api
         assert f"| `{name}(" in page
+
+
+def tree_of(page: Path) -> Iterator[Path]:
+    """The paths of the folder tree that a page shows, indented by two blanks a level."""
+    (tree,) = re.findall(r"^```text\n(fastadam/\n.*?)^```$", page.read_text(), re.M | re.S)
+    folders: list[str] = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        folders[(len(line) - len(line.lstrip())) // 2 :] = [name]
+        yield ROOT.joinpath(*folders)
+
+
+def test_the_folder_tree_is_that_of_the_package():
+    shown = {*tree_of(DOCS / "how-a-step-works.md")}
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    public = {path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
+    assert [path for path in sorted(shown) if not path.exists()] == []
+    assert [path for path in sorted(folders | public) if path not in shown] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    named = re.findall(r"`((?:fastadam|tests|bench|docs|examples)/[\w./-]+)`", page.read_text())
+    own = {"docs/optimizers/signum.md"}  # of an example
+    assert [name for name in named if name not in own and not (ROOT / name).exists()] == []
+
+
+SEARCHED = ["gradient clipping", "gradient accumulation", "EMA", "loss scaling", "mixed precision"]
+SEARCHED += ["checkpoint", "resume", "learning rate", "8-bit", "NaN", "torch.optim", "bitsandbytes"]
+
+
+@pytest.mark.parametrize("words", SEARCHED)
+def test_words_that_readers_search_for_are_in_a_heading(words):
+    texts = (FENCE.sub("", page.read_text()) for page in DOCS.rglob("*.md"))
+    headings = [heading.lower() for text in texts for heading in HEADING.findall(text)]
+    assert any(words.lower() in heading for heading in headings)
+
+
+FIGURES = [
+    ("torch-adapter", "gpt2", "torch default"),
+    ("torch-adapter", "1000 arrays of 1000", "torch default"),
+    ("torch-adapter", "gpt2", "torch fused"),
+    ("torch-adapter", "1000 arrays of 1000", "torch fused"),
+    ("bench", "1e8", "numpy"),
+    ("bench", "1e6", "numpy"),
+]
+
+
+def test_figures_of_the_readme_are_those_of_the_reports():
+    shown = re.findall(r"\d[\d.]*x", (ROOT / "README.md").read_text())
+    for (name, case, contender), figure in zip(FIGURES, shown, strict=True):
+        report = read_report(ROOT / "bench" / "results" / f"{name}.csv")
+        (row,) = [row for row in report.of(contender) if row.case == case]
+        assert figure == times(report.ratio(row, OURS))
 
 
 def test_contributing_is_short():

@@ -1,7 +1,7 @@
-"""What the documentation says of every optimizer: read from the package, not written twice.
+"""The table of all optimizers in the documentation, read from the package.
 
-`python docs/assets/optimizers.py` fills the tables in README.md and docs/optimizers/index.md. As a
-hook of mkdocs it puts the page of each optimizer into the navigation.
+`python docs/assets/optimizers.py` fills the table in docs/optimizers/index.md. As a hook of mkdocs
+it adds the page of each optimizer to the navigation.
 """
 
 import re
@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[1]
 PAGES = DOCS / "optimizers"
 TABLE = re.compile(r"(<!-- optimizers -->\n).*?(<!-- /optimizers -->)", re.S)
 HEAD = """\
-| optimizer | origin | state | bytes of state | bytes moved |
+| optimizer | source | state | bytes of state | bytes read and written |
 |---|---|---|---|---|
 """
 
@@ -44,22 +44,20 @@ def filled(path: Path) -> str:
     """The text of a page with its table as it should be."""
     from fastadam import optimizers
 
-    folder = "" if path.parent == PAGES else "docs/optimizers/"
-    rows = [
-        row(getattr(optimizers, name), f"{folder}{name.lower()}.md") for name in optimizers.__all__
-    ]
+    rows = [row(getattr(optimizers, name), f"{name.lower()}.md") for name in optimizers.__all__]
     return TABLE.sub(rf"\g<1>{HEAD}" + "".join(f"{r}\n" for r in rows) + r"\g<2>", path.read_text())
 
 
-FILES = (DOCS.parent / "README.md", PAGES / "index.md")
+FILES = (PAGES / "index.md",)
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages behind their index."""
+    """Put the pages behind their index, wherever the navigation has it."""
     pages = [f"optimizers/{p.name}" for p in sorted(PAGES.glob("*.md")) if p.stem != "index"]
-    for entry in config.nav:
-        if "Optimizers" in entry:
-            entry["Optimizers"] = ["optimizers/index.md", *pages]
+    for entries in (section for entry in config.nav for section in entry.values()):
+        for entry in entries if isinstance(entries, list) else ():
+            if "Optimizers" in entry:
+                entry["Optimizers"] = ["optimizers/index.md", *pages]
     return config
 
 

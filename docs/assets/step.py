@@ -1,6 +1,6 @@
-"""Draws docs/assets/step.svg: the way of the data through one step. `python docs/assets/step.py`
+"""Draw docs/assets/step.svg, the data flow of one step: `python docs/assets/step.py`.
 
-The numbers in it are those of a real optimizer, so that the picture cannot grow old unseen.
+The numbers in the picture are those of a real optimizer, so that it is never out of date.
 """
 
 from html import escape
@@ -42,7 +42,7 @@ STYLE = """
 
 LABEL = (
     "How a step works: the constants of the step and the addresses of the arrays go into three "
-    "small tables; one kernel call walks through all arrays in chunks, shared among threads."
+    "small tables; one kernel call processes all arrays in chunks, divided among threads."
 )
 
 
@@ -115,7 +115,7 @@ def drawing() -> str:
 
 
 def host():
-    """What Python does in every step."""
+    """The part of Python in every step."""
     return [
         text(30, 34, "ON THE HOST, IN EVERY STEP", "band"),
         *titled(30, 48, 180, "param_groups", "lr, betas, eps, ...:", "numbers or schedules"),
@@ -139,7 +139,7 @@ def host():
 
 
 def tables(record, chunks, owner):
-    """Where the numbers of a step lie."""
+    """The three tables of a step."""
     constants = [[name, f"{value:.4g}"] for name, value in record.items()]
     runs = [["", *(str(n) for n in chunk)] for chunk in chunks]
     rows = [[name, "0", *["0x..."] * len(STREAMS)] for name in SHAPES]
@@ -162,7 +162,7 @@ def tables(record, chunks, owner):
             ["", "row", "start", "stop"],
             runs,
             [24, 44, 60, 60],
-            "cut once; no run of elements",
+            "computed once; no chunk",
             "spans two parameters",
             kinds=[f"t{k}" for k in owner],
         ),
@@ -174,7 +174,7 @@ def tables(record, chunks, owner):
             rows,
             [20, 62, 78, 78, 88, 110],
             "one for each parameter: its record, -1 without a gradient,",
-            "and the address of each of its arrays, which stay where they are",
+            "and the address of each of its arrays, which are not copied",
         ),
         *titled(
             522,
@@ -205,12 +205,12 @@ def kernel():
         box(30, 450, 420, 178),
         *[text(46 + 30 * d, 477 + 20 * k, line, "mono") for k, (d, line) in enumerate(lines)],
         text(30, 650, "The rule is a Python function, compiled into the loop.", "soft"),
-        text(30, 666, "What a step does not ask for is not in the code.", "soft"),
+        text(30, 666, "Options that are off are not in the compiled code.", "soft"),
     ]
 
 
 def memory(sizes, chunks, owner):
-    """The arrays, cut in chunks, and one element on its way."""
+    """The arrays, divided into chunks, and one element."""
     left, top, height, pitch = 590, 470, 20, 27
     scale = 330 / sizes[0]
     ends = {0: (left, scale), 1: (left + 350, 0.16)}  # b would be too narrow to see

@@ -51,12 +51,14 @@ class Optimizer(torch.optim.Optimizer):
         lr: the learning rate, a number or a tensor of one element, read anew at each step.
         fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
         foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
-        threads, clip_norm, clip_norm_per, clip_value, skip_nonfinite, ema_decay, ema_warmup,
-            shadow_dtype, zero_grads, state_dtype, min_quantized_size, rounding, compensation, seed:
-            as for [fastadam.Optimizer][fastadam.Optimizer]; `ema`, `shadow`, `compensation`, codes
-            and scales are tensors in `state`. Groups may have `state_dtype`,
-            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` of their own. The
-            limit of `threads` is `torch.get_num_threads()`.
+        threads: the most threads of a step; `torch.get_num_threads()` is a limit as well.
+        clip_norm, clip_norm_per, clip_value, skip_nonfinite, zero_grads: as for
+            [fastadam.Optimizer][fastadam.Optimizer]; a group may set its own `clip_norm_per`.
+        ema_decay, ema_warmup, shadow_dtype: as for [fastadam.Optimizer][fastadam.Optimizer]; the
+            tensors are in `state`, under `ema` and `shadow`.
+        state_dtype, min_quantized_size, rounding, compensation, seed: as for
+            [fastadam.Optimizer][fastadam.Optimizer]; codes, their scales and `compensation` are
+            tensors in `state`. A group may set its own, except `seed`.
 
     Attributes:
         core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
