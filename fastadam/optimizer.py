@@ -12,7 +12,7 @@ from .engine.averages import Exchange
 from .engine.convert import master
 from .engine.options import NAMES, Options, reach_of
 from .engine.param_groups import CARRIED, ParamGroup, Values
-from .engine.state_view import ArraysView, StateView
+from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, late_info, new_info
 from .engine.walk import Walk
 from .kernels.formats import COMPENSATION
@@ -217,9 +217,24 @@ class Optimizer(Walk):
     def state(self) -> dict[str, list[Any]]:
         """The state: for each name an array per parameter, None before its first gradient.
 
-        The arrays can be written to, the containers cannot.
+        `opt.state["exp_avg"][0]` is that of the first parameter. Names work as well: the keys of
+        `params` if it is a dict, and the names of checkpoints, such as `"layers.0.weight"`. The
+        arrays can be written to, the containers cannot.
         """
-        return StateView({name: ArraysView(each) for name, each in self._state.arrays.items()})
+        structure, numbers = self._parameters.structure, numbers_of(self._raws)
+        arrays = self._state.arrays
+        return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
+
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        self._state.settle()
+        return self._state.count
+
+    @property
+    def info(self) -> StepInfo | None:
+        """What the last call of `step` returned; None before the first, and in a copy."""
+        return self._info
 
     def zero_grad(self) -> None:
         """Set `grads` to zero."""
@@ -306,18 +321,24 @@ class Optimizer(Walk):
                 if plan.ahead.needed or found_inf is not False:
                     if plan.gate:
                         if plan.gate.takes(found_inf):
-                            return plan.gate.step(self, lr, grad_scale, found_inf)
+                            info = plan.gate.step(self, lr, grad_scale, found_inf)
+                            self.__dict__["_info"] = info
+                            return info
                         rate = self._settle(plan, values, lr)
                         count = self._state.count + 1
                     norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                     if verdict != "update":
-                        return new_info((self._state.count, rate, norm, verdict == "skip", False))
+                        info = new_info((self._state.count, rate, norm, verdict == "skip", False))
+                        self.__dict__["_info"] = info
+                        return info
                 if plan.stale:
                     rules = (group.rule for group in self._groups)
                     plan.write_rows(list(map(self._start, rules, values)))
                 plan.run()
-                info = late_info if callable(norm) else new_info
-                return info((self._state.count, rate, norm, False, plan.active))
+                made = late_info if callable(norm) else new_info
+                info = made((self._state.count, rate, norm, False, plan.active))
+                self.__dict__["_info"] = info
+                return info
             except BaseException:  # an interrupt among them
                 self._plan = None  # which may know something that its tables do not
                 raise

@@ -19,6 +19,7 @@ from .param_groups import Edits, Group, ParamGroup, ParamGroups, Values
 from .parameters import Parameters
 from .plan import Plan
 from .state import State, spans
+from .step_info import StepInfo
 
 
 class Membership(Algorithm):
@@ -35,6 +36,7 @@ class Membership(Algorithm):
         self._plan: Plan | None = None
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grads: Flat | None = None
+        self._info: StepInfo | None = None
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
