@@ -1,4 +1,4 @@
-.PHONY: test faults lint bench gpu docs
+.PHONY: test faults lint stubs bench gpu docs
 
 test:
 	pytest -n 2
@@ -8,6 +8,9 @@ faults:
 
 lint:
 	ruff check . && ruff format --check . && mypy
+
+stubs:
+	python tools/stubs.py
 
 bench:
 	fastadam bench --csv bench/results/bench.csv

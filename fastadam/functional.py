@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from threading import local
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -26,7 +26,10 @@ from .memory.array_headers import Known
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import check_class
-from .validation import alike, check_known, count, lasts
+from .validation import alike, check_known, count, lasts, missing
+
+if TYPE_CHECKING:
+    from ._functional import *  # noqa: F403
 
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 
@@ -261,14 +264,16 @@ _classes: dict[str, type[Optimizer]] = {
 }
 
 
-def __getattr__(name: str) -> Callable[..., None]:
+def _attribute(name: str) -> Callable[..., None]:
     if name not in _classes:
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; it has bare, {', '.join(_classes)}"
-        )
+        raise missing(__name__, name, __dir__())
     function = globals()[name] = bare(_classes[name])
     return function
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_classes]
+    return ["bare", *_classes]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute

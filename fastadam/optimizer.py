@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .memory_budget import Budget, budget_of
 from .rules.algorithm import check_class
 from .rules.signature import signature_of
 from .validation import check_known
+
+if TYPE_CHECKING:
+    from .typing import Params, Scheduled
 
 
 class Optimizer(Walk):
@@ -110,14 +113,16 @@ class Optimizer(Walk):
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+    def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
-        if refused:
+        if len(positional) > 1:
             raise TypeError(
-                f"{self._name}() takes params and lr as positional arguments, not {len(refused)} "
-                "more; give the others by name"
+                f"{self._name}() takes params and lr as positional arguments, not "
+                f"{len(positional) - 1} more; give the others by name"
             )
-        keywords |= {} if lr is ... else {"lr": lr}
+        if positional and "lr" in keywords:
+            raise TypeError(f"{self._name}() got lr twice; give it once")
+        keywords |= dict(zip(("lr",), positional, strict=False))
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{self._name}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
@@ -214,7 +219,7 @@ class Optimizer(Walk):
                 exchange.undo()
 
     @property
-    def state(self) -> dict[str, list[Any]]:
+    def state(self) -> StateView:
         """The state: for each name an array per parameter, None before its first gradient.
 
         `opt.state["exp_avg"][0]` is that of the first parameter. Names work as well: the keys of

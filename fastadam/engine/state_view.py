@@ -30,7 +30,7 @@ def _refusing(*names: str) -> Callable[[type[Refusing]], type[Refusing]]:
 
 @_refusing("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "pop", "popitem")
 @_refusing("clear")
-class StateView(dict[str, list[Any]]):
+class StateView(dict[str, "ArraysView"]):
     """The state by name; a copy is a plain dict."""
 
     def __missing__(self, name: Any) -> NoReturn:

@@ -22,7 +22,7 @@ Examples:
     tensor([0.7500, 0.7500])
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     import torch
@@ -33,7 +33,11 @@ except ModuleNotFoundError as error:
 
 from .. import optimizers
 from ..kernels.cpu import openmp
+from ..validation import missing
 from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from ._optimizers import *  # noqa: F403
 
 __all__ = ["Optimizer", *optimizers.__all__]
 
@@ -50,5 +54,13 @@ def _made(name: str) -> type[Optimizer]:
 globals().update({name: _made(name) for name in optimizers.__all__})
 
 
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+def _attribute(name: str) -> Any:
+    raise missing(__name__, name, __all__)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute
