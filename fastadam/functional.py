@@ -26,11 +26,20 @@ from .memory.array_headers import Known
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import check_class
+from .rules.docstrings import entries, explained
 from .validation import alike, check_known, count, lasts, missing
 
 if TYPE_CHECKING:
     from ._functional import *  # noqa: F403
 
+ARGUMENTS = {
+    "param": "the parameters, updated in place.",
+    "grad": "their gradients.",
+    "step": "the number of this step, counted from 1.",
+    "threads": "how many threads a step may use; default None: that of `fastadam.set_threads`.",
+    "stream": "as for `Optimizer.step`: where on a GPU the step goes; default None: where the "
+    "library of the arrays works.",
+}
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 
 
@@ -242,10 +251,13 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
 
 
 def _documentation(optimizer: type[Optimizer]) -> str:
-    states = ", ".join(optimizer.rule.state)
+    states = dict.fromkeys(optimizer.rule.state, "the state, updated in place.")
+    names = [*ARGUMENTS][:2] + [*states, "step", *optimizer.defaults, "threads", "stream"]
+    known = entries(optimizer.__doc__) | states | ARGUMENTS
+    section = explained({name: optimizer.defaults.get(name) for name in names}, known)
     return (
-        f"One step of {optimizer.__name__} over bare buffers: param, grad, {states}.\n\n"
-        "See `fastadam.functional.bare`, and the class for its keywords."
+        f"One step of {optimizer.__name__} over bare buffers.\n\n"
+        f"See `fastadam.functional.bare`, and `fastadam.{optimizer.__name__}`.\n\n{section}"
     )
 
 

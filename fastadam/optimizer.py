@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .memory.flat import Flat, aligned_zeros
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
 from .rules.algorithm import check_class
+from .rules.docstrings import completed, entries, explained, without_links
 from .rules.signature import signature_of
 from .validation import check_known
 
@@ -103,6 +104,8 @@ class Optimizer(Walk):
         array([0.5, 1.5])
     """
 
+    _text: ClassVar[str | None]  # the docstring as it was written
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_class(cls)
@@ -112,6 +115,8 @@ class Optimizer(Walk):
             placed = cls.defaults.keys() & {"lr"}
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
+        if vars(cls).get("__doc__"):
+            _explain(cls)
 
     def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
@@ -293,7 +298,7 @@ class Optimizer(Walk):
                 Left out, it is the current stream of the library that the parameters are from.
 
         Returns:
-            The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
+            The count of steps, the learning rate and more; see `fastadam.StepInfo`.
 
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
@@ -389,7 +394,7 @@ class Optimizer(Walk):
         float32; gradients are taken to have the dtypes of those last given, at first those of the
         parameters.
 
-        [plan][fastadam.plan] says the same of parameters that are not there yet.
+        `fastadam.plan` says the same of parameters that are not there yet.
         """
         with self._lock:
             self._refresh()
@@ -425,6 +430,21 @@ class Optimizer(Walk):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return saved.restored, (type(self), *saved.parts(self))
+
+
+def _explain(cls: type[Optimizer]) -> None:
+    """Let the docstring of a class explain all arguments."""
+    known = dict[str, str]()
+    for each in reversed(cls.__mro__):
+        known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
+    known |= {"params": _PARAMS}
+    cls._text = cls.__doc__
+    names = {"params": ..., **cls.defaults, **vars(Options())}
+    cls.__doc__ = completed(cls.__doc__, explained(names, known))
+
+
+_PARAMS = entries(Optimizer.__doc__).get("params", "")
+Optimizer.__doc__ = without_links(Optimizer.__doc__)
 
 
 def _there(flat: Flat | None, name: str, option: str) -> Flat:

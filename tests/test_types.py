@@ -1,7 +1,9 @@
-"""Types of the public names: checkers accept what works, and find what does not."""
+"""Types and `help()` of the public names: checkers accept what works, and find what does not."""
 
 import importlib.util
+import inspect
 import json
+import pydoc
 import re
 import runpy
 import shutil
@@ -10,6 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import fastadam as fa
+from fastadam import optimizers
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = Path(__file__).with_name("typed_program.py")
@@ -67,3 +72,71 @@ def test_stubs_are_up_to_date():
     pytest.importorskip("torch")
     for path, written in runpy.run_path(str(ROOT / "tools" / "stubs.py"))["FILES"].items():
         assert path.read_text() == written(), "run `make stubs`"
+
+
+def explained(target):
+    """The arguments that a docstring explains, by more than their default."""
+    lines = re.findall(r"^    ([a-z]\w*(?:, \w+)*): (?!default)", target.__doc__, re.M)
+    return {name for line in lines for name in line.split(", ")}
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+def test_help_explains_all_arguments(name):
+    targets = [getattr(fa, name), getattr(fa.functional, name.lower())]
+    if importlib.util.find_spec("torch"):
+        targets.append(getattr(importlib.import_module("fastadam.torch"), name))
+    for target in targets:
+        assert {*inspect.signature(target).parameters} - explained(target) == set()
+        assert not re.search(r"\$|\\|\]\[fastadam", target.__doc__)
+        assert "][fastadam" not in pydoc.render_doc(target)
+
+
+def test_help_of_an_optimizer_of_ones_own():
+    class Mine(fa.AdamW):
+        """Mine.
+
+        Args:
+            rate: a rate of mine,
+                explained on two lines.
+            lr: as for [AdamW][fastadam.AdamW].
+
+        Raises:
+            ValueError: never.
+        """
+
+        defaults = fa.AdamW.defaults | {"rate": 0.5, "other": 2.0}
+
+    text = Mine.__doc__
+    assert text.startswith("Mine.\n\nArgs:\n    params: a tree of arrays (one array, a Flat, or")
+    assert "    rate: a rate of mine, explained on two lines.\n    other: default 2.0.\n" in text
+    assert text.index("    lr: step size") < text.index("    rate") < text.index("    seed: ")
+    assert text.rstrip().endswith("\n\nRaises:\n    ValueError: never.")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "meant"),
+    [
+        ("fastadam", "AdamWW", "'AdamW'"),
+        ("fastadam", "adamw", "'AdamW'"),
+        ("fastadam", "sgd", "'SGD'"),
+        ("fastadam", "flaten", "'flatten'"),
+        ("fastadam.functional", "AdamW", "'adamw'"),
+        ("fastadam.functional", "adamww", "'adamw'"),
+        ("fastadam.schedules", "cosin", "'cosine'"),
+        ("fastadam.torch", "adamw", "'AdamW'"),
+    ],
+)
+def test_a_misspelt_name_of_a_module(module, name, meant):
+    if module == "fastadam.torch":
+        pytest.importorskip("torch")
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'; did you mean {meant}"):
+        getattr(importlib.import_module(module), name)
+
+
+def test_dir_lists_public_names():
+    assert dir(fa.functional) == sorted(["bare", *map(str.lower, optimizers.__all__)])
+    assert dir(fa.schedules) == sorted(fa.schedules.__all__)
+    assert "cosine" in dir(fa.schedules)
+    if importlib.util.find_spec("torch"):
+        torch = importlib.import_module("fastadam.torch")
+        assert dir(torch) == sorted(["Optimizer", *optimizers.__all__])

@@ -25,7 +25,7 @@ def check_class(cls: Any) -> None:
 
 
 class Algorithm:
-    """The mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
+    """The mathematics of an optimizer, base of `fastadam.Optimizer`.
 
     Attributes:
         rule: what one element does in one step.

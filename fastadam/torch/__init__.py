@@ -47,8 +47,14 @@ openmp.join(torch._C.__file__)  # its threads
 def _made(name: str) -> type[Optimizer]:
     """The class for PyTorch of one of fastadam's."""
     core = getattr(optimizers, name)
-    text = f"{name} for PyTorch; see [fastadam.{name}][fastadam.{name}] and `Optimizer`."
-    return type(name, (Optimizer,), {"core": core, "__module__": __name__, "__doc__": text})
+    attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
+    return type(name, (Optimizer,), attributes)
+
+
+def _text(name: str, text: str | None) -> str:
+    """The docstring of the core up to its arguments."""
+    about = (text or "").partition("\nArgs:\n")[0].strip()
+    return f"{name} for PyTorch, in place of the class of that name in `torch.optim`.\n\n{about}"
 
 
 globals().update({name: _made(name) for name in optimizers.__all__})
