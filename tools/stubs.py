@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import fastadam.torch
@@ -69,9 +70,9 @@ def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bo
     return lines
 
 
-def method(head: str, lines: Iterable[str], indent: str) -> str:
-    body = "".join(f"{indent}    {line},\n" for line in lines)
-    return f"{indent}def {head}(\n{body}{indent}) -> None: ...\n"
+def method(head: str, lines: Iterable[str], margin: str) -> str:
+    body = "".join(f"{margin}    {line},\n" for line in lines)
+    return f"{margin}def {head}(\n{body}{margin}) -> None: ...\n"
 
 
 def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -> str:
@@ -109,7 +110,8 @@ def core() -> str:
     for cls in sorted(classes, key=lambda cls: len(cls.__mro__)):  # bases first
         lines = ["self", *arguments(cls, {"params": "Params"}, scheduled=True)]
         head = f"class {cls.__name__}({cls.__bases__[0].__name__}):\n"
-        parts.append(head + method("__init__", lines, "    "))
+        text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
+        parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
     modules = {"typing": "Literal", "..optimizer": "Optimizer", "..typing": TYPES}
     return stub("Optimizers for NumPy arrays", modules, NAMES, "\n".join(parts))
 
