@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .memory.flat import flatten as flatten
     from .memory_budget import Budget as Budget
     from .memory_budget import plan as plan
+    from .minimization import MinimizeResult as MinimizeResult
+    from .minimization import minimize as minimize
     from .optimizer import Optimizer as Optimizer
     from .optimizers import *  # noqa: F403
     from .rules import Rule as Rule
@@ -31,12 +33,14 @@ _HOMES = {
     "Budget": "memory_budget",
     "Flat": "memory.flat",
     "LossScaler": "loss_scaler",
+    "MinimizeResult": "minimization",
     "Optimizer": "optimizer",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
     "flatten": "memory.flat",
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
+    "minimize": "minimization",
     "plan": "memory_budget",
     "rule": "rules",
     "schedules": "schedules",

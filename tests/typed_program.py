@@ -109,6 +109,16 @@ def trained(params: Params, lr: Scheduled = 1e-3) -> fa.Optimizer:
     return fa.NAdam(params, lr, momentum_decay=0.1)
 
 
+def sphere(x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    return float((x**2).sum()), 2 * x
+
+
+found: fa.MinimizeResult = fa.minimize(sphere, w, "AdamW", lr=0.1, steps=10, tol=1e-3)
+fa.minimize(sphere, [1.0, 2.0], fa.SGD, callback=lambda result: result.nit == 3)
+fa.minimize(w, sphere)  # wrong
+fa.minimize(sphere, w, steps="ten")  # wrong
+fa.minimize(sphere, w, optimizer=fa.SGD(w))  # wrong
+
 # PyTorch
 net = torch.nn.Linear(3, 1)
 fastadam.torch.AdamW(net.parameters(), lr=1e-3, fused=True, clip_norm=1.0)

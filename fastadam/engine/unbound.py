@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..rules.algorithm import check_class
-from ..validation import check_known
+from ..validation import check_known, meant_by
 from .param_groups import Group, ParamGroup, Values
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ def named(name: str) -> "type[Optimizer]":
 
     known = {each.lower(): each for each in optimizers.__all__}
     if name.lower() not in known:
-        raise ValueError(f"{name!r} is no optimizer; give one of {', '.join(optimizers.__all__)}")
+        meant = meant_by(name, optimizers.__all__)
+        close = f"did you mean {meant!r}? " if meant else ""
+        raise ValueError(
+            f"{name!r} is no optimizer; {close}There are {', '.join(optimizers.__all__)}"
+        )
     found: type[Optimizer] = getattr(optimizers, known[name.lower()])
     return found
 
