@@ -83,7 +83,7 @@ def minimize(
         ...     return (x**2).sum(), 2 * x
         >>> result = fa.minimize(sphere, [1.0, -2.0], "SGD", lr=0.25, tol=1e-6)
         >>> result.success, result.nit, result.x.round(6)
-        (True, 22, array([ 0., -0.]))
+        (True, 23, array([ 0., -0.]))
     """
     made = _class_of(optimizer)
     limit = count("minimize(): steps", steps, 0)
