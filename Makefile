@@ -1,6 +1,6 @@
 SITE ?= site
 
-.PHONY: test faults lint bench gpu docs
+.PHONY: test faults lint stubs bench gpu docs
 
 test:
 	pytest -n 2
@@ -10,6 +10,9 @@ faults:
 
 lint:
 	ruff check . && ruff format --check . && mypy
+
+stubs:
+	python tests/stubs.py
 
 bench:
 	fastadam bench --csv bench/results/bench.csv

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .loss_scaler import LossScaler as LossScaler
     from .memory_budget import Budget as Budget
     from .memory_budget import plan as plan
+    from .minimization import MinimizeResult as MinimizeResult
+    from .minimization import minimize as minimize
     from .optimizer import Optimizer as Optimizer
     from .optimizers import *  # noqa: F403
     from .optimizers.warmup import warmup as warmup
@@ -31,12 +33,14 @@ _HOMES = {
     "Budget": "memory_budget",
     "Flat": "engine.flat",
     "LossScaler": "loss_scaler",
+    "MinimizeResult": "minimization",
     "Optimizer": "optimizer",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
     "flatten": "engine.flat",
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
+    "minimize": "minimization",
     "plan": "memory_budget",
     "rule": "rules",
     "schedules": "schedules",
@@ -45,23 +49,27 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def _attribute(name: str) -> Any:
     if name in _HOMES:
         module = import_module(f".{_HOMES[name]}", __name__)
         value: Any = getattr(module, name, module)
     elif name == "__all__":
         value = sorted([*_HOMES, *import_module(".optimizers", __name__).__all__])
-    elif name[0].isupper() and name in __getattr__("__all__"):
+    elif name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    elif name[0].isupper() and name in _attribute("__all__"):
         value = getattr(import_module(".optimizers", __name__), name)
     else:
-        way_out = "; import fastadam.torch" if name == "torch" else ""
-        message = f"module {__name__!r} has no attribute {name!r}{way_out}"
-        raise AttributeError(
-            message, name=name, obj=import_module(__name__)
-        )  # for a "did you mean"
+        hint = "import fastadam.torch" if name == "torch" else ""
+        missing = import_module(".validation", __name__).missing
+        raise missing(__name__, name, [*_attribute("__all__"), "torch"], hint)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*__getattr__("__all__"), "__version__"]
+    return [*_attribute("__all__"), "__version__"]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute

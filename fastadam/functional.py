@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from threading import local
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -27,8 +27,20 @@ from .memory.array_headers import Known
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import Values
-from .validation import alike, check_known, count, lasts
+from .rules.docstrings import entries, explained
+from .validation import alike, check_known, count, lasts, missing
 
+if TYPE_CHECKING:
+    from ._functional import *  # noqa: F403
+
+ARGUMENTS = {
+    "param": "the parameters, updated in place.",
+    "grad": "their gradients.",
+    "step": "the number of this step, counted from 1.",
+    "threads": "how many threads a step may use; default None: that of `fastadam.set_threads`.",
+    "stream": "as for `Optimizer.step`: where on a GPU the step goes; default None: where the "
+    "library of the arrays works.",
+}
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 NAMES = tuple(name.lower() for name in optimizers.__all__)
 
@@ -240,10 +252,13 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
 
 
 def _documentation(optimizer: type[Optimizer]) -> str:
-    states = ", ".join(optimizer.rule.state)
+    states = dict.fromkeys(optimizer.rule.state, "the state, updated in place.")
+    names = [*ARGUMENTS][:2] + [*states, "step", *optimizer.defaults, "threads", "stream"]
+    known = entries(optimizer.__doc__) | states | ARGUMENTS
+    section = explained({name: optimizer.defaults.get(name) for name in names}, known)
     return (
-        f"One step of {optimizer.__name__} over bare buffers: param, grad, {states}.\n\n"
-        "See `fastadam.functional.bare`, and the class for its keywords."
+        f"One step of {optimizer.__name__} over bare buffers.\n\n"
+        f"See `fastadam.functional.bare`, and `fastadam.{optimizer.__name__}`.\n\n{section}"
     )
 
 
@@ -257,14 +272,16 @@ def _signature(optimizer: type[Optimizer]) -> inspect.Signature:
     return inspect.Signature([kind(n, kind.POSITIONAL_ONLY) for n in positional] + keywords)
 
 
-def __getattr__(name: str) -> Callable[..., None]:
+def _attribute(name: str) -> Callable[..., None]:
     if name not in NAMES:
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; it has bare, {', '.join(NAMES)}"
-        )
+        raise missing(__name__, name, __dir__())
     function = globals()[name] = bare(optimizers.by_name(name))
     return function
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *NAMES]
+    return ["bare", *NAMES]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute

@@ -14,10 +14,10 @@ LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # to which it falls and grows 
 
 
 class LossScaler:
-    r"""A loss scale that grows while gradients are finite, and falls when they are not.
+    """A loss scale that grows while gradients are finite, and falls when they are not.
 
-    After `growth_interval` good steps in a row \(s \leftarrow s \cdot\) `growth_factor`; after a
-    bad one \(s \leftarrow s \cdot\) `backoff_factor`, within 2**-126 and 2**127. Names, defaults
+    After `growth_interval` good steps in a row it is multiplied by `growth_factor`, after a bad one
+    by `backoff_factor`; it stays between 2**-126 and 2**127. Names, defaults
     and saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
     optimizer checks and unscales, on the way, with `skip_nonfinite=True` and
     `step(grad_scale=...)`.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
@@ -13,14 +13,18 @@ from .engine.engine import Engine
 from .engine.flat import Flat
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
-from .engine.state_view import ArraysView, StateView
+from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, late_info, new_info
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
 from .memory_budget import Budget, budget_of
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
+from .rules.docstrings import completed, entries, explained, without_links
 from .validation import check_known
+
+if TYPE_CHECKING:
+    from .typing import Params, Scheduled
 
 
 class Optimizer(Algorithm):
@@ -100,6 +104,7 @@ class Optimizer(Algorithm):
     """
 
     _engine: Engine
+    _text: ClassVar[str | None]  # the docstring as it was written
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -110,15 +115,19 @@ class Optimizer(Algorithm):
             placed = cls.defaults.keys() & {"lr"}
             made = signature_of(placed, cls.defaults | vars(Options()))
             cls.__signature__ = made  # type: ignore[attr-defined]
+        if vars(cls).get("__doc__"):
+            _explain(cls)
 
-    def __init__(self, params: Any, lr: Any = ..., *refused: Any, **keywords: Any) -> None:
+    def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
-        if refused:
+        if len(positional) > 1:
             raise TypeError(
                 f"{type(self).__name__}() takes params and lr as positional arguments, not "
-                f"{len(refused)} more; give the others by name"
+                f"{len(positional) - 1} more; give the others by name"
             )
-        keywords |= {} if lr is ... else {"lr": lr}
+        if positional and "lr" in keywords:
+            raise TypeError(f"{type(self).__name__}() got lr twice; give it once")
+        keywords |= dict(zip(("lr",), positional, strict=False))
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
         self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
@@ -209,14 +218,28 @@ class Optimizer(Algorithm):
                 exchange.undo()
 
     @property
-    def state(self) -> dict[str, list[Any]]:
+    def state(self) -> StateView:
         """The state: for each name an array per parameter, None before its first gradient.
 
-        The arrays can be written to, the containers cannot.
+        `opt.state["exp_avg"][0]` is that of the first parameter. Names work as well: the keys of
+        `params` if it is a dict, and the names of checkpoints, such as `"layers.0.weight"`. The
+        arrays can be written to, the containers cannot.
         """
-        return StateView(
-            {name: ArraysView(each) for name, each in self._engine.state.arrays.items()}
-        )
+        engine = self._engine
+        structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
+        arrays = engine.state.arrays
+        return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
+
+    @property
+    def steps(self) -> int:
+        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        self._engine.state.settle()
+        return self._engine.state.count
+
+    @property
+    def info(self) -> StepInfo | None:
+        """The result of the last call of `step`; None before the first, and in a copy."""
+        return self._engine.info
 
     def zero_grad(self) -> None:
         """Set `grads` to zero."""
@@ -270,7 +293,7 @@ class Optimizer(Algorithm):
                 Left out, it is the current stream of the library that the parameters are from.
 
         Returns:
-            The count of steps, the learning rate and more; see [StepInfo][fastadam.StepInfo].
+            The count of steps, the learning rate and more; see `fastadam.StepInfo`.
 
         Raises:
             TypeError, ValueError: before any element changes; the message says the way out.
@@ -281,15 +304,19 @@ class Optimizer(Algorithm):
                 plan, arrays, values = engine.bind(grads, lr, mask, grad_scale)
                 if plan.gate:
                     if plan.gate.takes(found_inf):
-                        return plan.gate.step(engine, lr, grad_scale, found_inf)
+                        info = plan.gate.step(engine, lr, grad_scale, found_inf)
+                        engine.info = info
+                        return info
                     values = engine.settled_values(values, lr)
                 norm, verdict = plan.prepare(self, values, arrays, grad_scale, found_inf)
                 if updated := verdict == "update":
                     plan.run()
                     updated = plan.active
-                info = late_info if callable(norm) else new_info
+                made = late_info if callable(norm) else new_info
                 rate = values[0].get("lr")
-                return info((engine.state.count, rate, norm, verdict == "skip", updated))
+                info = made((engine.state.count, rate, norm, verdict == "skip", updated))
+                engine.info = info
+                return info
             except BaseException:  # an interrupt among them
                 engine.invalidate()
                 raise
@@ -335,7 +362,7 @@ class Optimizer(Algorithm):
         float32; gradients are taken to have the dtypes of those last given, at first those of the
         parameters.
 
-        [plan][fastadam.plan] says the same of parameters that are not there yet.
+        `fastadam.plan` says the same of parameters that are not there yet.
         """
         engine = self._engine
         with engine.lock:
@@ -409,6 +436,21 @@ def _restored(
     opt.load_state_dict(state)
     opt._engine.grads = grads
     return opt
+
+
+def _explain(cls: type[Optimizer]) -> None:
+    """Let the docstring of a class explain all arguments."""
+    known = dict[str, str]()
+    for each in reversed(cls.__mro__):
+        known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
+    known |= {"params": _PARAMS}
+    cls._text = cls.__doc__
+    names = {"params": ..., **cls.defaults, **vars(Options())}
+    cls.__doc__ = completed(cls.__doc__, explained(names, known))
+
+
+_PARAMS = entries(Optimizer.__doc__).get("params", "")
+Optimizer.__doc__ = without_links(Optimizer.__doc__)
 
 
 def _there(flat: Flat | None, name: str, option: str) -> Flat:

@@ -182,8 +182,23 @@ def meant_by(name: Any, known: Collection[str]) -> str | None:
         return None
     usual = OTHER_NAMES.get(name)
     short = [each for each in known if name in (_initials(each), each) or each == _initials(name)]
-    close = get_close_matches(name, known, n=1)
+    lower = {each.lower(): each for each in known}  # adamw is AdamW
+    close = [lower[each] for each in get_close_matches(name.lower(), lower, n=1)]
     return usual if usual in known else next(iter([*short, *close]), None)
+
+
+def missing(module: str, name: str, known: Collection[str], hint: str = "") -> AttributeError:
+    """The error for a name that a module does not have.
+
+    Args:
+        module: the name of the module.
+        name: what was looked for.
+        known: the names there are.
+        hint: what to do, if that is clear already.
+    """
+    meant = None if name.startswith("_") else meant_by(name, known)
+    end = hint or (f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}")
+    return AttributeError(f"module {module!r} has no attribute {name!r}; {end}", name=name)
 
 
 def _initials(name: str) -> str:

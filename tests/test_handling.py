@@ -62,6 +62,8 @@ def test_gradients_in_the_form_of_groups(grads):
         ("grads", r"to step\(\)"),
         ("ema", "write into"),
         ("state", "load_state_dict"),
+        ("steps", "load_state_dict sets it"),
+        ("info", "the last step returned"),
         ("rule", "make a subclass"),
     ],
 )
@@ -98,6 +100,44 @@ def test_assignments_to_the_state():
     for again in (copy.deepcopy(opt.state), pickle.loads(pickle.dumps(opt.state))):
         again["exp_avg"][0] = again["exp_avg"][0].tolist()
         assert again["exp_avg"] == [[7, 7]]
+
+
+def test_the_state_by_the_names_of_parameters():
+    opt = fa.AdamW({"w": w(), "layers": [{"b": w()}]})
+    assert opt.state["exp_avg"]["w"] is None
+    opt.step({"w": w(), "layers": [{"b": w()}]})
+    average = opt.state["exp_avg"]
+    assert average["w"] is average[0]
+    assert average["layers.0.b"] is average[1] is average[-1]
+    assert average["layers"][0]["b"] is average[1]
+    assert average[:1][0] is average[0]
+    for change in (
+        lambda: average["layers"].append(w()),
+        lambda: average["layers"][0].update(b=w()),
+    ):
+        with pytest.raises(AttributeError):
+            change()
+    for name, key, message in (
+        ("exp_avg", "v", r"no 'v'.*It has \['w', 'layers'\]"),
+        ("exp_avgs", 0, "did you mean 'exp_avg'"),
+    ):
+        with pytest.raises(KeyError, match=message):
+            opt.state[name][key]
+    groups = fa.AdamW([{"params": {"w": w(), "v": w()}}, {"params": {"w": w(), "b": w()}}])
+    groups.step([w()] * 4)
+    assert groups.state["exp_avg"]["b"] is groups.state["exp_avg"][3]
+    with pytest.raises(KeyError):
+        groups.state["exp_avg"]["w"]
+
+
+def test_the_count_of_steps_and_what_the_last_one_reported():
+    opt = fa.SGD(w(), skip_nonfinite=True)
+    assert (opt.steps, opt.info) == (0, None)
+    for grad in (w(), w() * np.nan):
+        assert opt.step(grad) is opt.info
+    assert (opt.steps, opt.info.step, opt.info.skipped) == (1, 1, True)
+    again = copy.deepcopy(opt)
+    assert (again.steps, again.info) == (1, None)
 
 
 def test_a_copy_over_the_same_arrays():

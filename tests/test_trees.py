@@ -127,6 +127,34 @@ def _coarser(one, other):
     )
 
 
+def test_a_flat_is_a_container_of_its_arrays():
+    flat = fa.flatten({"w": np.ones((2, 2)), "b": [np.zeros(2), np.zeros(1)]})
+    assert len(flat) == 3
+    assert all(a is b for a, b in zip(flat, flat.leaves, strict=True))
+    assert flat["w"] is flat[0] is flat[-3]
+    assert flat["b"] is flat.tree["b"]
+    assert flat[1:] == flat.leaves[1:]
+    assert "w" in flat
+    assert "x" not in flat
+    flat["w"] += 1  # which writes to the view
+    np.testing.assert_array_equal(np.asarray(flat), [2, 2, 2, 2, 0, 0, 0])
+    assert np.shares_memory(np.asarray(flat), flat.buffer)
+    assert not np.shares_memory(np.array(flat), flat.buffer)
+    assert np.asarray(flat, np.float32).dtype == np.float32
+    assert fa.flatten(np.ones(2))[0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="only as a copy"):
+        np.asarray(flat, np.float32, copy=False)
+    with pytest.raises(TypeError, match=r"flat\['w'\]\[\.\.\.\] = value"):
+        flat["w"] = np.ones((2, 2))
+    with pytest.raises(KeyError, match=r"no 'ww'; did you mean 'w'\?"):
+        flat["ww"]
+    with pytest.raises(IndexError, match="3 arrays"):
+        flat[3]
+    for tree in ([flat], {"a": flat}):
+        with pytest.raises(TypeError, match=r"give its tree: flat\.tree"):
+            fa.SGD(tree)
+
+
 def test_a_flat_survives_pickle_and_copy():
     import copy
     import pickle

@@ -12,6 +12,8 @@ PROPERTIES = {
     "ema": "write into its arrays",
     "shadow": "it follows the parameters",
     "state": "write into its arrays, or use load_state_dict",
+    "steps": "load_state_dict sets it",
+    "info": "it is what the last step returned",
     "rule": "it is that of the class and its hyperparameters; make a subclass with another",
 }
 

@@ -27,6 +27,7 @@ from .param_groups import Edits, Group, ParamGroup, ParamGroups, rule_for, settl
 from .parameters import Parameters
 from .plan import StepPlan
 from .state import State, spans
+from .step_info import StepInfo
 
 
 class Engine:
@@ -48,6 +49,7 @@ class Engine:
         copies: the average and the shadow of the parameters.
         accumulator: the sums of micro-batches, or None.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
+        info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
         lock: one thread at a time; on a GPU also the stream of the work.
     """
@@ -65,6 +67,7 @@ class Engine:
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None
+        self.info: StepInfo | None = None
         self._single = False  # whether the parameters are one array
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grad_dtypes: list[Any] = []

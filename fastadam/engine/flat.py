@@ -1,5 +1,6 @@
 """One buffer for a whole tree of arrays."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from ..memory import checks
 from ..memory.arrays import ARRAYS
 from ..memory.containers import Container, Snapshot
-from ..memory.tree import Tree, filled, indexed, listed, structure_of
+from ..memory.tree import Tree, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
 from .backend import HOST, as_array, backend_named, backend_of
 
@@ -19,6 +20,18 @@ class Flat:
         buffer: the one-dimensional array that holds every element, leaf after leaf, without gaps.
         tree: the tree, its arrays views into `buffer`.
         leaves: the same views as a list, in the order of the buffer.
+
+    `flat["w"]` is the entry of a tree that is a dict, `flat[0]` the first array. Iteration gives
+    the arrays in order, `len(flat)` their number, `np.asarray(flat)` the buffer.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> flat = fa.flatten({"w": np.ones((2, 2)), "b": np.zeros(2)})
+        >>> flat["b"][...] = 3
+        >>> len(flat), [array.shape for array in flat]
+        (2, [(2, 2), (2,)])
+        >>> np.asarray(flat)
+        array([1., 1., 1., 1., 3., 3.])
     """
 
     buffer: Any
@@ -62,6 +75,35 @@ class Flat:
                 "arrays, such as flat.buffer[...] = value"
             )
 
+    def __getitem__(self, key: Any) -> Any:
+        return entry_of(self.tree, self.leaves, key, "flat")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if value is not self[key]:  # as after flat["w"] += 1
+            raise TypeError(
+                f"flat[{key!r}] cannot be exchanged, since it is a view into the buffer; write "
+                f"into it: flat[{key!r}][...] = value"
+            )
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.leaves)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a tree that is a dict has this key."""
+        return isinstance(self.tree, Mapping) and key in self.tree
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = np.asarray(self.buffer)
+        if copy is False and (array is not self.buffer or dtype not in (None, array.dtype)):
+            raise ValueError("the buffer can be given in another dtype or place only as a copy")
+        return array.astype(dtype or array.dtype, copy=bool(copy))
+
     def over(self, buffer: Any) -> "Flat":
         """The same layout over another one-dimensional array.
 
@@ -92,7 +134,8 @@ class Flat:
         return _restored, (self._structure, self._shapes, self.buffer[:])
 
     def __repr__(self) -> str:
-        return f"Flat({self.buffer.size} x {self.buffer.dtype}, {len(self.leaves)} arrays)"
+        arrays = "1 array" if len(self) == 1 else f"{len(self)} arrays"
+        return f"Flat({self.buffer.size} x {self.buffer.dtype}, {arrays})"
 
 
 def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:

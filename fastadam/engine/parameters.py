@@ -138,7 +138,7 @@ class Parameters:
 
     def matched(self, grads: Any, name: str = "grads") -> Any:
         """The gradients in the order of the arrays; only the structure is looked at."""
-        if self.single and not (self.flat and _one_dimensional(grads)):
+        if self.single and not (self.flat is not None and _one_dimensional(grads)):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads

@@ -231,6 +231,8 @@ def _array_from(value: Any, updated: bool) -> str:
             "take the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
             "memory of a tensor on the CPU"
         )
+    if _full_name(type(value)).endswith(".Flat"):
+        return "give its tree: flat.tree"
     if hasattr(value, "__array__") and not np.isscalar(value):
         return _made("give", "np.array({})" if updated else "np.asarray({})", updated)
     if hasattr(value, "__dlpack__"):

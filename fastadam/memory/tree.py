@@ -4,9 +4,12 @@ The structure of a tree is the same tree with the number of each leaf in its pla
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+from ..validation import meant_by
 
 Tree = Any
 Leaf = tuple[tuple[str | int, ...], Any]
@@ -75,6 +78,27 @@ def structure_of(tree: Tree) -> Tree:
 def filled(structure: Tree, values: Sequence[Any]) -> Tree:
     """The tree of that structure with these leaves."""
     return mapped(lambda number: values[number], structure)
+
+
+def entry_of(tree: Tree, leaves: Sequence[Any], key: Any, name: str) -> Any:
+    """The entry of a tree that is a dict, or the leaf of a number, or those of a slice.
+
+    Raises:
+        KeyError: with the key that was probably meant; `name` is what the tree is called.
+        IndexError: for a number that is too large.
+    """
+    if isinstance(key, slice):
+        return leaves[key]
+    if isinstance(tree, Mapping) and key in tree:
+        return tree[key]
+    if not isinstance(key, Integral) or isinstance(key, bool):
+        keys = [*tree] if isinstance(tree, Mapping) else []
+        meant = meant_by(key, [each for each in keys if isinstance(each, str)])
+        close = f"; did you mean {meant!r}?" if meant else ""
+        raise KeyError(f"{name} has no {key!r}{close} It has {keys or 'no names'} and numbers")
+    if not -len(leaves) <= int(key) < len(leaves):
+        raise IndexError(f"{name}[{key}]: {name} has {len(leaves)} arrays")
+    return leaves[int(key)]
 
 
 def matched(structure: Tree, tree: Tree, name: str) -> list[Any]:

@@ -26,20 +26,20 @@ def adadelta(maximize=False):
 
 
 class Adadelta(Optimizer):
-    r"""Adadelta, as PyTorch computes it.
+    """Adadelta, as PyTorch computes it.
 
-    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+    With the gradient g, to which `weight_decay` times the parameter is added:
 
-    $$v_t = \rho v_{t-1} + (1-\rho) g_t^2, \qquad
-      d_t = \frac{\sqrt{u_{t-1} + \mathrm{eps}}}{\sqrt{v_t + \mathrm{eps}}}\, g_t$$
+        v = rho * v + (1 - rho) * g**2
+        d = g * sqrt(u + eps) / sqrt(v + eps)
+        u = rho * u + (1 - rho) * d**2
+        p = p - lr * d
 
-    $$u_t = \rho u_{t-1} + (1-\rho) d_t^2, \qquad p_t = p_{t-1} - \mathrm{lr}\, d_t$$
-
-    State: `square_avg` and `acc_delta`, 8 bytes per float32 parameter. A step moves 28 bytes per
-    float32 element.
+    State: `square_avg` (v) and `acc_delta` (u), 8 bytes per float32 parameter. A step transfers 28
+    bytes per float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: factor on the step, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
         eps: inside both roots, default 1e-6.

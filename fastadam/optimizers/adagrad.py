@@ -23,18 +23,18 @@ def adagrad(maximize=False):
 
 
 class Adagrad(Optimizer):
-    r"""Adagrad, as PyTorch computes it.
+    """Adagrad, as PyTorch computes it.
 
-    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+    With the gradient g, to which `weight_decay` times the parameter is added:
 
-    $$s_t = s_{t-1} + g_t^2, \qquad p_t = p_{t-1}
-      - \frac{\mathrm{lr}}{1 + (t-1)\,\mathrm{lr\_decay}} \frac{g_t}{\sqrt{s_t} + \mathrm{eps}}$$
+        s = s + g**2
+        p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
     eps is outside the root (Keras and optax have it inside, and start the sum at 0.1). State:
-    `sum`, 4 bytes per float32 parameter. A step moves 20 bytes per float32 element.
+    `sum` (s), 4 bytes per float32 parameter. A step transfers 20 bytes per float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: how fast the step size falls with the step, default 0.
         weight_decay: coupled (L2) decay, default 0.

@@ -38,26 +38,26 @@ def adam(amsgrad=False, maximize=False, decoupled_weight_decay=False, l1=False):
 
 
 class Adam(Optimizer):
-    r"""Adam, as PyTorch computes it.
+    """Adam, as PyTorch computes it.
 
-    $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2$$
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p = p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    $$p_t = p_{t-1} - \mathrm{lr}\,
-      \frac{m_t / (1-\beta_1^t)}{\sqrt{v_t / (1-\beta_2^t)} + \mathrm{eps}}$$
-
-    State: 8 bytes per float32 parameter (amsgrad 12); a step moves 28 bytes of each (36).
+    State: `exp_avg` (m) and `exp_avg_sq` (v), 8 bytes per float32 parameter (amsgrad 12); a step
+    transfers 28 bytes of each (36).
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
-        amsgrad: divide by the root of the largest raw \(v\) (optax: corrected), default False.
+        amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: climb instead of descending, default False.
         decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
-        bias_correction: False leaves out both \(1-\beta^t\), default True.
+        bias_correction: False leaves out both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
     Examples:

@@ -27,20 +27,19 @@ def adamax(maximize=False):
 
 
 class Adamax(Optimizer):
-    r"""Adamax, Adam with the infinity norm, as PyTorch computes it (section 7.1 of the paper).
+    """Adamax, Adam with the infinity norm, as PyTorch computes it (section 7.1 of the paper).
 
-    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+    With the gradient g, to which `weight_decay` times the parameter is added:
 
-    $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad
-      u_t = \max(\beta_2 u_{t-1},\, |g_t| + \mathrm{eps})$$
+        m = beta1 * m + (1 - beta1) * g
+        u = max(beta2 * u, abs(g) + eps)
+        p = p - lr / (1 - beta1**t) * m / u
 
-    $$p_t = p_{t-1} - \frac{\mathrm{lr}}{1-\beta_1^t} \frac{m_t}{u_t}$$
-
-    State: `exp_avg` and `exp_inf`, 8 bytes per float32 parameter. A step moves 28 bytes per float32
-    element.
+    State: `exp_avg` (m) and `exp_inf` (u), 8 bytes per float32 parameter. A step transfers 28 bytes
+    per float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
         eps: added to the size of the gradient, default 1e-8.

@@ -6,25 +6,25 @@ from .adam import Adam, adam
 
 
 class AdamW(Adam):
-    r"""Adam with decoupled weight decay, as PyTorch computes it.
+    """Adam with decoupled weight decay, as PyTorch computes it.
 
-    $$p_t = p_{t-1} - \mathrm{lr} \cdot \mathrm{weight\_decay} \cdot p_{t-1}
-      - \mathrm{lr}\, \frac{\hat m_t}{\sqrt{\hat v_t} + \mathrm{eps}}$$
+        p = p - lr * weight_decay * p - lr * m_hat / (sqrt(v_hat) + eps)
 
-    with the corrected moments of [Adam][fastadam.Adam]. The decay takes the old parameter and does
-    not pass through the moments. (bitsandbytes' CUDA kernel decays after the update.) PyTorch
-    rounds \(1 - \mathrm{lr} \cdot \mathrm{weight\_decay}\) to the dtype; here the product is
-    rounded, which keeps the digits of a small decay.
+    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay takes the old
+    parameter and does not pass through the moments. (bitsandbytes' CUDA kernel decays after the
+    update.) PyTorch rounds `1 - lr * weight_decay` to the dtype; here the product is rounded, which
+    keeps the digits of a small decay.
 
-    State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step moves 28 bytes per
+    State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step transfers 28 bytes per
     float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer].
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
+        decoupled_weight_decay: cannot be False, that would be Adam; default True.
         l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:

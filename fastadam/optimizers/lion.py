@@ -23,19 +23,18 @@ def lion(maximize=False):
 
 
 class Lion(Optimizer):
-    r"""Lion: the sign of an interpolated momentum, with decoupled weight decay.
+    """Lion: the sign of an interpolated momentum, with decoupled weight decay.
 
-    $$c_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad m_t = \beta_2 m_{t-1} + (1-\beta_2) g_t$$
+        c = beta1 * m + (1 - beta1) * g
+        m = beta2 * m + (1 - beta2) * g
+        p = p - lr * weight_decay * p - lr * sign(c)
 
-    $$p_t = p_{t-1} - \mathrm{lr} \cdot \mathrm{weight\_decay} \cdot p_{t-1}
-      - \mathrm{lr} \cdot \mathrm{sign}(c_t)$$
-
-    The sign of zero is zero: an element without gradient and momentum does not move (DeepSpeed's
-    CPU kernel moves it). State: `exp_avg`, 4 bytes per float32 parameter. A step moves 20 bytes per
-    float32 element.
+    The sign of zero is zero: an element without gradient and momentum is not changed (DeepSpeed's
+    CPU kernel changes it). State: `exp_avg` (m), 4 bytes per float32 parameter. A step transfers 20
+    bytes per float32 element.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-4: every element moves by it; take a third to a tenth of AdamW's.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).

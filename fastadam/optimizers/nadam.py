@@ -31,23 +31,26 @@ def nadam(maximize=False, decoupled_weight_decay=False):
 
 
 class NAdam(Optimizer):
-    r"""Adam with Nesterov momentum, as PyTorch computes it.
+    """Adam with Nesterov momentum, as PyTorch computes it.
 
-    With the moments of [Adam][fastadam.Adam] and \(\mu_t = \beta_1 (1 - \frac12
-    0.96^{t \cdot \mathrm{momentum\_decay}})\):
+    With the moments m and v of [Adam][fastadam.Adam] and mu(t), which is
+    `beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `product(t)` being mu(1) * ... * mu(t):
 
-    $$p_t = p_{t-1} - \frac{\mathrm{lr}}{\sqrt{v_t/(1-\beta_2^t)} + \mathrm{eps}} \left(
-      \frac{(1-\mu_t)\, g_t}{1 - \prod_{i \le t} \mu_i} +
-      \frac{\mu_{t+1}\, m_t}{1 - \prod_{i \le t+1} \mu_i} \right)$$
+        now = (1 - mu(t)) * g / (1 - product(t))
+        ahead = mu(t + 1) * m / (1 - product(t + 1))
+        p = p - lr * (now + ahead) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    (Keras has no momentum_decay.) State: 8 bytes per float32 parameter; a step moves 28 of each.
+    (Keras has no momentum_decay.) State: 8 bytes per float32 parameter; a step transfers 28.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 2e-3; a number >= 0 or a function of the step.
-        betas, eps, weight_decay: as for [Adam][fastadam.Adam], with the same defaults.
-        momentum_decay: how fast \(\mu\) grows to \(\beta_1\), default 4e-3.
-        decoupled_weight_decay, maximize: as for [Adam][fastadam.Adam], default False.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: coupled (L2) decay, default 0.
+        momentum_decay: how fast mu grows to beta1, default 4e-3.
+        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
+        maximize: climb instead of descending, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -32,20 +32,19 @@ def radam(maximize=False, decoupled_weight_decay=False):
 
 
 class RAdam(Optimizer):
-    r"""Rectified Adam, as PyTorch computes it.
+    """Rectified Adam, as PyTorch computes it.
 
-    With the corrected mean \(\hat m_t\) and the second moment \(v_t\) of [Adam][fastadam.Adam],
-    \(\rho_\infty = 2/(1-\beta_2) - 1\) and \(\rho_t = \rho_\infty - 2t\beta_2^t/(1-\beta_2^t)\):
+    With the corrected mean m_hat and the second moment v of [Adam][fastadam.Adam], with
+    `rho = 2 / (1 - beta2) - 1` and `rho_t = rho - 2 * t * beta2**t / (1 - beta2**t)`:
 
-    $$p_t = p_{t-1} - \mathrm{lr}\, \hat m_t\, r_t
-      \frac{\sqrt{1-\beta_2^t}}{\sqrt{v_t} + \mathrm{eps}}, \qquad r_t = \sqrt{\frac
-      {(\rho_t-4)(\rho_t-2)\rho_\infty}{(\rho_\infty-4)(\rho_\infty-2)\rho_t}}$$
+        r = sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
+        p = p - lr * m_hat * r * sqrt(1 - beta2**t) / (sqrt(v) + eps)
 
-    if \(\rho_t > 5\), and \(p_t = p_{t-1} - \mathrm{lr}\, \hat m_t\) before, in the first steps.
-    State: 8 bytes per float32 parameter; a step moves 28 bytes of each.
+    if rho_t > 5, and `p = p - lr * m_hat` before, in the first steps. State: 8 bytes per float32
+    parameter; a step transfers 28 bytes of each.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.

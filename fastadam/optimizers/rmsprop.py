@@ -39,21 +39,21 @@ def rmsprop(centered=False, momentum=False, maximize=False):
 
 
 class RMSprop(Optimizer):
-    r"""RMSprop, as PyTorch computes it.
+    """RMSprop, as PyTorch computes it.
 
-    With the gradient \(g_t\), to which `weight_decay` times the parameter is added:
+    With the gradient g, to which `weight_decay` times the parameter is added:
 
-    $$v_t = \alpha v_{t-1} + (1-\alpha) g_t^2, \qquad
-      p_t = p_{t-1} - \mathrm{lr}\, \frac{g_t}{\sqrt{v_t} + \mathrm{eps}}$$
+        v = alpha * v + (1 - alpha) * g**2
+        p = p - lr * g / (sqrt(v) + eps)
 
-    Centered, \(v_t\) loses the square of the mean gradient; with momentum the quotient goes through
-    a buffer, \(b_t = \mathrm{momentum}\, b_{t-1} + g_t/(\sqrt{v_t}+\mathrm{eps})\). eps is outside
-    the root (Keras and optax have it inside). State: `square_avg`, 4 bytes per float32 parameter,
-    and 4 more for each of `grad_avg` and `momentum_buffer`. A step moves 20 bytes per float32
-    element, and 8 more for each.
+    Centered, v loses the square of the mean gradient; with momentum the quotient goes through a
+    buffer, `b = momentum * b + g / (sqrt(v) + eps)`. eps is outside the root (Keras and optax have
+    it inside). State: `square_avg` (v), 4 bytes per float32 parameter, and 4 more for each of
+    `grad_avg` and `momentum_buffer`. A step transfers 20 bytes per float32 element, and 8 more for
+    each.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.

@@ -34,23 +34,20 @@ def sgd(momentum=False, nesterov=False, maximize=False, l1=False):
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent, with momentum if asked for, as PyTorch computes it.
+    """Stochastic gradient descent, with momentum if asked for, as PyTorch computes it.
 
-    With the gradient \(g_t\), to which \(\mathrm{weight\_decay}\, p + \mathrm{l1}\,
-    \mathrm{sign}(p)\) is added:
+    With the gradient g, to which `weight_decay * p + l1 * sign(p)` is added:
 
-    $$b_1 = g_1, \qquad b_t = \mathrm{momentum}\, b_{t-1} + (1 - \mathrm{dampening})\, g_t$$
+        b = momentum * b + (1 - dampening) * g    (b = g at the first step)
+        p = p - lr * b                            (nesterov: p - lr * (g + momentum * b))
 
-    $$p_t = p_{t-1} - \mathrm{lr}\, b_t \qquad
-      (\text{Nesterov: } p_{t-1} - \mathrm{lr}\,(g_t + \mathrm{momentum}\, b_t))$$
-
-    Without momentum \(b_t = g_t\); momentum that is switched on later starts from the gradient of
-    that step. (Keras keeps lr in the buffer, which differs once lr changes.)
-    State: none; with momentum `momentum_buffer`, 4 bytes per float32 parameter. A step moves 12
-    bytes per float32 element, 20 with momentum.
+    Without momentum b is g; momentum that is switched on later starts from the gradient of that
+    step. (Keras keeps lr in the buffer, which differs once lr changes.)
+    State: none; with momentum `momentum_buffer` (b), 4 bytes per float32 parameter. A step
+    transfers 12 bytes per float32 element, 20 with momentum.
 
     Args:
-        params: the arrays to move; see [Optimizer][fastadam.Optimizer], also for what is raised.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
         lr: step size, default 1e-3; a number >= 0 or a function of the step.
         momentum: how much of the buffer stays, default 0: no buffer.
         dampening: how much of a gradient stays out of the buffer after the first step, default 0.

@@ -28,7 +28,7 @@ def check_class(cls: Any) -> None:
 
 
 class Algorithm:
-    """Mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
+    """Mathematics of an optimizer, base of `fastadam.Optimizer`.
 
     Attributes:
         rule: what one element does in one step.

@@ -20,6 +20,9 @@ Examples:
     (0.05, 0.1)
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from ..validation import missing
 from .annealing import cosine, linear, one_cycle, polynomial, wsd
 from .decay import constant, cosine_restarts, exponential, inverse_time, piecewise, step_decay
 from .join import join
@@ -40,3 +43,15 @@ __all__ = [
     "step_decay",
     "wsd",
 ]
+
+
+def _attribute(name: str) -> NoReturn:
+    raise missing(__name__, name, __all__)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute

@@ -22,7 +22,7 @@ Examples:
     tensor([0.7500, 0.7500])
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     import torch
@@ -33,7 +33,11 @@ except ModuleNotFoundError as error:
 
 from .. import optimizers
 from ..kernels.cpu import openmp
+from ..validation import missing
 from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from ._optimizers import *  # noqa: F403
 
 __all__ = ["Optimizer", *optimizers.__all__]
 
@@ -43,12 +47,26 @@ openmp.join(torch._C.__file__)  # its threads
 def _made(name: str) -> type[Optimizer]:
     """The class for PyTorch of one of fastadam's."""
     core = getattr(optimizers, name)
-    text = f"{name} for PyTorch; see [fastadam.{name}][fastadam.{name}] and `Optimizer`."
-    return type(name, (Optimizer,), {"core": core, "__module__": __name__, "__doc__": text})
+    attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
+    return type(name, (Optimizer,), attributes)
+
+
+def _text(name: str, text: str | None) -> str:
+    """The docstring of the core up to its arguments."""
+    about = (text or "").partition("\nArgs:\n")[0].strip()
+    return f"{name} for PyTorch, in place of the class of that name in `torch.optim`.\n\n{about}"
 
 
 globals().update({name: _made(name) for name in optimizers.__all__})
 
 
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+def _attribute(name: str) -> Any:
+    raise missing(__name__, name, __all__)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _attribute

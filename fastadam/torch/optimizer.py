@@ -21,6 +21,7 @@ from ..kernels.formats import compute_of
 from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
+from ..rules.docstrings import completed, entries, explained, without_links
 from ..validation import check_known
 from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
@@ -51,14 +52,13 @@ class Optimizer(torch.optim.Optimizer):
         lr: the learning rate, a number or a tensor of one element, read anew at each step.
         fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
         foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
-        threads: the most threads of a step; `torch.get_num_threads()` is a limit as well.
-        clip_norm, clip_norm_per, clip_value, skip_nonfinite, zero_grads: as for
-            [fastadam.Optimizer][fastadam.Optimizer]; a group may set its own `clip_norm_per`.
-        ema_decay, ema_warmup, shadow_dtype: as for [fastadam.Optimizer][fastadam.Optimizer]; the
-            tensors are in `state`, under `ema` and `shadow`.
-        state_dtype, min_quantized_size, rounding, compensation, seed: as for
-            [fastadam.Optimizer][fastadam.Optimizer]; codes, their scales and `compensation` are
-            tensors in `state`. A group may set its own, except `seed`.
+        **keywords: the other hyperparameters, and these options of
+            [fastadam.Optimizer][fastadam.Optimizer]: threads, clip_norm, clip_norm_per, clip_value,
+            skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads, state_dtype,
+            min_quantized_size, rounding, compensation, seed. `ema`, `shadow`, `compensation`, codes
+            and scales are tensors in `state`. Groups may have `state_dtype`,
+            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` of their own. The
+            limit of `threads` is `torch.get_num_threads()`.
 
     Attributes:
         core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
@@ -106,6 +106,11 @@ class Optimizer(torch.optim.Optimizer):
         options = {name: getattr(Options(), name) for name in NAMES_HERE}
         made = signature_of(cls._positional, cls._known | options)
         cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
+        if vars(cls).get("__doc__"):
+            names = {"params": ..., **dict.fromkeys(cls._positional), **cls._known, **options}
+            texts = [CoreOptimizer.__doc__, cls.core.__doc__, Optimizer.__doc__, cls.__doc__]
+            meanings = dict(chain.from_iterable(entries(text).items() for text in texts))
+            cls.__doc__ = completed(cls.__doc__, explained(names, meanings))
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
@@ -383,7 +388,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and what else is kept in this process, as
-        [Optimizer.memory][fastadam.Optimizer.memory] counts them.
+        `fastadam.Optimizer.memory` counts them.
 
         Gradients that are not there are taken to have the dtypes of their parameters.
         """
@@ -438,3 +443,6 @@ class Optimizer(torch.optim.Optimizer):
     def _check_not_swapped(self) -> None:
         if self._averages.swapped:
             raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
+
+
+Optimizer.__doc__ = without_links(Optimizer.__doc__)

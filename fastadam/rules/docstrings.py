@@ -1,0 +1,64 @@
+"""Docstrings of optimizers for `help()`: all arguments explained, each text written once.
+
+What an argument means is in the docstring of the class that brings it in: hyperparameters in that
+of the algorithm, options in that of the base class. The docstring of a class is put together from
+these when the class is made.
+"""
+
+import re
+from collections.abc import Mapping
+from inspect import cleandoc
+from textwrap import fill
+from typing import Any
+
+LINK = re.compile(r"\[([\w.]+)\]\[fastadam[\w.]*\]")  # of the documentation: [Adam][fastadam.Adam]
+SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)*)", re.M)
+ELSEWHERE = re.compile(r"as for (\[|fastadam\.)")
+ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
+
+
+def without_links(text: str | None) -> str:
+    """A docstring without the links of the documentation."""
+    return LINK.sub(r"\1", cleandoc(text or ""))
+
+
+def entries(text: str | None) -> dict[str, str]:
+    """The explanations in the section `Args:` of a docstring, by argument."""
+    section = SECTION.search(cleandoc(text or "") + "\n")
+    found = dict[str, str]()
+    for names, meaning in ENTRY.findall(section[1] if section else ""):
+        if not ELSEWHERE.match(meaning):
+            found |= dict.fromkeys(re.findall(r"\w+", names), " ".join(meaning.split()))
+    return found
+
+
+def explained(defaults: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """A section `Args:`.
+
+    Args:
+        defaults: of all arguments, in order.
+        known: explanations by argument.
+    """
+    lines = list[tuple[str, str]]()
+    for name, default in defaults.items():
+        meaning = known.get(name, f"default {default!r}.")
+        if lines and lines[-1][1] == meaning and name in known:
+            lines[-1] = (f"{lines[-1][0]}, {name}", meaning)
+        else:
+            lines.append((name, meaning))
+    each = (without_links(f"{name}: {meaning}") for name, meaning in lines)
+    return "Args:\n" + "".join(
+        fill(entry, 98, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
+        + "\n"
+        for entry in each
+    )
+
+
+def completed(text: str | None, arguments: str) -> str:
+    """A docstring with this section `Args:` in place of its own, or at the end if it has none."""
+    own = cleandoc(text or "") + "\n"
+    section = SECTION.search(own)
+    if not section:
+        return without_links(f"{own}\n{arguments}")
+    gap = "\n" if own[section.end() :] else ""
+    return without_links(own[: section.start()] + arguments + gap + own[section.end() :])
