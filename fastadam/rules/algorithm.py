@@ -1,4 +1,4 @@
-"""What the author of an optimizer says: a rule, hyperparameters, constants. No arrays here."""
+"""The part of an optimizer that its author writes: rule, hyperparameters, constants; no arrays."""
 
 from typing import Any, ClassVar
 
@@ -8,15 +8,15 @@ from .rule import Rule
 
 
 def check_class(cls: Any) -> None:
-    """Refuse an optimizer class that lacks a rule, or hyperparameters by name.
+    """Check that an optimizer class has a rule, and dicts of hyperparameters.
 
     Raises:
-        TypeError: naming the attribute, and what it has to be.
+        TypeError: if an attribute is missing or has the wrong type; the message names it.
     """
     if not isinstance(getattr(cls, "rule", None), Rule):
         raise TypeError(
             f"{cls.__name__}.rule must be a function marked with @fastadam.rule; "
-            f"{cls.__name__} is no optimizer by itself"
+            f"{cls.__name__} defines none"
         )
     for name in ("defaults", "carried"):
         value = getattr(cls, name)
@@ -28,11 +28,12 @@ class Algorithm:
     """The mathematics of an optimizer, base of [Optimizer][fastadam.Optimizer].
 
     Attributes:
-        rule: what one element does in one step.
-        defaults: the hyperparameters, and what they are unless given.
-        carried: float64 host numbers kept for each parameter, and what they start at.
-        uncounted: whether PyTorch saves no step for it, so that any loaded state is past the first,
-            and `hyper` counts steps from the first one whose rule has state.
+        rule: the update of one element in one step.
+        defaults: the names of the hyperparameters and their default values.
+        carried: float64 numbers stored on the host for each parameter, with their initial values.
+        uncounted: True if PyTorch saves no step count for this optimizer. Any loaded state is then
+            taken to be past the first step, and `hyper` counts steps from the first one whose rule
+            has state.
     """
 
     rule: Rule
@@ -46,7 +47,7 @@ class Algorithm:
 
         Args:
             group: the hyperparameters of the group, schedules already evaluated; read-only.
-            step: how many steps the parameter has taken, this one included; counted from 1.
+            step: the number of steps of the parameter, this one included; the first is 1.
 
         Returns:
             A number for every name in `rule.hyper`.
@@ -54,26 +55,29 @@ class Algorithm:
         raise NotImplementedError(f"{self._name} defines no hyper(group, step)")
 
     def variant(self, group: Values) -> Rule:
-        """The rule for a group, where a flag changes which state there is or what is computed."""
+        """The rule for a group; override it if a flag changes the state or the formula."""
         return type(self).rule
 
     def check(self, group: Values) -> None:
-        """Refuse hyperparameters that do not go together; each is checked by itself already."""
+        """Raise ValueError for a bad combination of hyperparameters.
+
+        Each value has already been checked on its own.
+        """
 
     def carry(self, group: Values, step: int) -> dict[str, float]:
-        """The host numbers in `carried` after a step, from those before it, which `group` holds.
+        """The host numbers in `carried` after a step, computed from those before it.
 
-        `hyper` then finds them in its `group`.
+        `group` holds the numbers before the step; `hyper` is called with the new ones.
         """
         return {}
 
     def initial(self, group: Values) -> dict[str, float]:
-        """What state starts at, by name; 0 for names left out."""
+        """Initial values of state by name; names that are left out start at 0."""
         return {}
 
     @property
     def _starts(self) -> bool:
-        """Whether its state may start at numbers other than zero."""
+        """True if state may start at numbers other than zero."""
         return type(self).initial is not Algorithm.initial
 
     @property
@@ -81,13 +85,13 @@ class Algorithm:
         return type(self).__name__
 
     def _settled(self, raw: ParamGroup, params: Any, where: str, step: int = 1) -> Group:
-        """A group whose hyperparameters at a step go together, with the rule that follows."""
+        """A validated group, with the rule for its hyperparameters at a step."""
         group = Group(raw, params, self.defaults, where, self._options)
         group.rule = self._rule_for(group.at(step), group.options)
         return group
 
     def _rule_for(self, values: Values, options: Options) -> Rule:
-        """The rule for hyperparameters that go together, and with the options."""
+        """The rule for these hyperparameters, after checking them together with the options."""
         self.check(values)
         rule = self.variant(values)
         if not isinstance(rule, Rule):
@@ -98,7 +102,7 @@ class Algorithm:
         return rule
 
     def _start(self, rule: Rule, values: Values) -> dict[str, float]:
-        """What the state of a group starts at, if a rule moves it."""
+        """Checked initial values of the state of a group under a rule."""
         start = self.initial(values)
         if not isinstance(start, dict) or start.keys() - {*rule.state}:
             raise ValueError(

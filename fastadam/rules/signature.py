@@ -6,7 +6,7 @@ from typing import Any
 
 
 def signature_of(placed: Iterable[str], defaults: Mapping[str, Any]) -> Signature:
-    """`(params, ...)` with these defaults; the names `placed` may be given by position."""
+    """The signature `(params, ...)`; the names in `placed` may be given by position."""
     inline, keyword = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
     names = dict.fromkeys(placed)
     rest = [name for name in defaults if name not in names]
