@@ -37,7 +37,7 @@ from .optimizer import Optimizer
 
 __all__ = ["Optimizer", *optimizers.__all__]
 
-openmp.join(torch._C.__file__)  # its threads
+openmp.use_threads_of(torch._C.__file__)  # its threads
 
 
 def _made(name: str) -> type[Optimizer]:
