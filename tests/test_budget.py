@@ -147,7 +147,7 @@ def test_an_adamw_step_moves_28_bytes():
         ((float("nan"),), {}, "n_params=nan"),
         ((10**400,), {}, "must be below"),
         ((1e9, "adamwz"), {}, "'adamwz' is no optimizer; give one of SGD"),
-        ((1e9, None), {}, "None is no optimizer; give its name or its class"),
+        ((1e9, None), {}, "None is not an optimizer; give its name or its class"),
         ((1e9,), {"params": "int8"}, "params='int8' must be 'float32'"),
         ((1e9,), {"grads": "half"}, "grads='half'"),
         ((1e9,), {"grads": "float64"}, "for float64 parameters"),
