@@ -118,7 +118,7 @@ def _aligned(one: Any, rest: Any) -> Any:
 
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
     """The function that updates the elements of a block."""
-    element, share = _element(rule.settled), memory.share
+    element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, share)
     if memory.wide is None:
@@ -178,7 +178,7 @@ def _run_by_warps(
         if part.coding and first.coding
     ]
     written = [part._replace(writes=()) if part.coding else part for part in parts]
-    element, read, write = _element(rule.settled), _reading(parts), _writing(written)
+    element, read, write = _element(rule.snapshot), _reading(parts), _writing(written)
     access = _access(streams, written, read, write, element, memory)
     return by_warps(access, waits, addresses, block, memory.warps)
 

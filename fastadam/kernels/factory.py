@@ -94,7 +94,7 @@ def _mark(rule: Rule, streams: Sequence[Stream]) -> str:
     """
     marks, compute = _marks.setdefault(rule, {}), streams[0].storage.compute
     if compute not in marks:
-        marks[compute] = digest(partial(_swapped, compute), rule.settled)
+        marks[compute] = digest(partial(_swapped, compute), rule.snapshot)
     return marks[compute]
 
 

@@ -15,7 +15,7 @@ from .storage.elementwise import Noise, Single, Storage
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """Apply `change(grad, extra) -> grad` before the rule, with additional state `extras`."""
-    function, split = inner.settled, len(inner.state)
+    function, split = inner.snapshot, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]
@@ -29,7 +29,7 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """Apply `change(old, new, extra) -> (new, extra)` to the parameter after the rule, with
     additional state `extras`."""
-    function, split = inner.settled, len(inner.state)
+    function, split = inner.snapshot, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]

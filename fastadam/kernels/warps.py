@@ -195,7 +195,7 @@ def _settling(wait: Waiting, groups: int, lanes: Lanes) -> Any:
 
 
 def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -> Any:
-    """The function that updates a block in two passes: one reduces, the other computes and stores."""
+    """The function that updates a block in two passes: reduce, then compute again and store."""
     read, write, element = access.read, access.write, access.element
     mine, meet, width = lanes.mine, lanes.meet, lanes.width
 

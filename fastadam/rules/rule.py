@@ -39,7 +39,7 @@ class Rule:
         return self.function.__name__
 
     @cached_property
-    def settled(self) -> Function:
+    def snapshot(self) -> Function:
         """Snapshot of the function and everything it references, taken at its first use.
 
         Later changes to module globals therefore change neither a kernel of the rule nor
@@ -66,7 +66,7 @@ class Rule:
         def swap(value: Any) -> Any:
             return plain_value(value, compute)
 
-        return cast(Function, linked(self.settled, self.name, "", uncompiled, swap))
+        return cast(Function, linked(self.snapshot, self.name, "", uncompiled, swap))
 
 
 def rule(

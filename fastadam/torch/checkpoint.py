@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-class Sealed:
+class OpaqueTensor:
     """A tensor that PyTorch hands on without a look at it."""
 
     def __init__(self, tensor: Any) -> None:
         self._tensor = tensor
 
-    def opened(self, device: Any) -> Any:
+    def copy_to(self, device: Any) -> Any:
         """A copy of the tensor on a device."""
         return self._tensor.detach().to(device or self._tensor.device, copy=True)
 
 
-def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def wrap_tensors(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """A state_dict with its tensors sealed; a hook of `load_state_dict`.
 
     Raises:
@@ -43,7 +43,7 @@ def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any
         if isinstance(entry, Mapping):
             check_numbers(entry, f"state_dict: state[{number!r}]")
     state = {
-        key: {name: _seal(value) for name, value in entry.items()}
+        key: {name: _wrap(value) for name, value in entry.items()}
         if isinstance(entry, dict)
         else entry
         for key, entry in state_dict["state"].items()
@@ -74,20 +74,20 @@ def _check(state_dict: Mapping[str, Any]) -> None:
             raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
 
 
-def _seal(value: Any) -> Any:
-    return Sealed(value) if isinstance(value, torch.Tensor) else value
+def _wrap(value: Any) -> Any:
+    return OpaqueTensor(value) if isinstance(value, torch.Tensor) else value
 
 
-def open_all(state: MutableMapping[Any, Any]) -> None:
+def unwrap_tensors(state: MutableMapping[Any, Any]) -> None:
     """Put copies of the tensors where they were sealed in."""
-    opened: dict[int, Any] = {}
+    copy_to: dict[int, Any] = {}
     for param, entry in state.items():
         device = getattr(param, "device", None)
         for name, value in entry.items() if isinstance(entry, dict) else ():
-            if isinstance(value, Sealed):
-                entry[name] = value.opened("cpu" if name in ("step", ORDER) else device)
-                opened[id(entry)] = entry
-    gather([*opened.values()], "step")
+            if isinstance(value, OpaqueTensor):
+                entry[name] = value.copy_to("cpu" if name in ("step", ORDER) else device)
+                copy_to[id(entry)] = entry
+    gather([*copy_to.values()], "step")
 
 
 # State of the core

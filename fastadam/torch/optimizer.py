@@ -23,16 +23,25 @@ from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.signature import signature_of
 from ..validation import check_known
-from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
 from .budget import budget
-from .checkpoint import open_all, sealed
+from .checkpoint import unwrap_tensors, wrap_tensors
 from .devices import turns_on
-from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
+from .hyperparameters import (
+    FLAGS,
+    NAMES_HERE,
+    NO_SUM,
+    CheckedGroup,
+    Hyperparameters,
+    check_flags,
+    lr_of,
+    plain,
+    twin_of,
+)
 from .shards import unwrapped
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
-from .step import Walk
+from .step import TensorStep
 from .tensors import name_of
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
@@ -84,7 +93,7 @@ class Optimizer(torch.optim.Optimizer):
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
-    _walk: Walk | None = None
+    _tensor_step: TensorStep | None = None
     _hyperparameters: Hyperparameters
     _handed_out = False  # whether others may have written to `state`
     _averages: Averages  # shared with what wraps an optimizer as its class
@@ -202,16 +211,16 @@ class Optimizer(torch.optim.Optimizer):
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._walk, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
-        if last is not None and last.holds(self, groups, params, scaled, threads):
+        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
+        if last is not None and last.is_valid(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            Walk(self, groups, params, grads, scaled, threads, last).step(*given)
+            TensorStep(self, groups, params, grads, scaled, threads, last).step(*given)
 
-    def _settled(self) -> list[Settled]:
+    def _checked_groups(self) -> list[CheckedGroup]:
         """The groups as they are now."""
         return self._hyperparameters.now(self.param_groups)
 
@@ -278,7 +287,7 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as state_dict() returns it")
         with self._lock:
             self._check_not_swapped()
-            hook = self.register_load_state_dict_pre_hook(sealed)
+            hook = self.register_load_state_dict_pre_hook(wrap_tensors)
             try:
                 super().load_state_dict(state_dict)
             finally:
@@ -296,7 +305,7 @@ class Optimizer(torch.optim.Optimizer):
         return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
-        open_all(state["state"])
+        unwrap_tensors(state["state"])
         defaults = {**self._kept, **(state.get("defaults") or self.defaults)}
         for group in state["param_groups"]:
             for name in self._known:
@@ -354,7 +363,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         self._check_not_swapped()
         state, params = self.state, self._params()
-        groups = zip(self._settled(), self._sizes(), strict=True)
+        groups = zip(self._checked_groups(), self._sizes(), strict=True)
         each = [settled.options for settled, size in groups for _ in range(size)]
         with self._lock, self._turn():
             return [
@@ -371,7 +380,7 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: for codes that do not go with their parameters.
         """
         saved = self.state_dict()
-        names = {name for group in self._settled() for name in group.rule.state}
+        names = {name for group in self._checked_groups() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._lock, self._turn():
