@@ -1,1 +1,1 @@
-"""Saved state in PyTorch's layout: writing it, checking it, taking it over."""
+"""Checkpoints in PyTorch's layout: saving, checking and loading them."""

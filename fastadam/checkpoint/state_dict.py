@@ -1,4 +1,4 @@
-"""What is saved of an optimizer, in PyTorch's layout, and how it is taken up again."""
+"""Saving and loading of an optimizer's state, in PyTorch's layout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .validate import (
 if TYPE_CHECKING:
     from ..optimizer import Optimizer
 
-# How PyTorch goes about a step; nothing that changes its result.
+# PyTorch's choices of an implementation, which do not change results.
 IGNORED = ("foreach", "fused", "capturable", "differentiable")
 
 
@@ -44,7 +44,7 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in opt._state.arrays.items()}
-            needed = () if opt.uncounted else group.rule.state  # which may begin at any step
+            needed = () if opt.uncounted else group.rule.state  # uncounted state may be missing
             wanted = [name for name in needed if name in opt._state.arrays]
             arrays |= {name: _live(opt, group, name, number) for name in wanted}
             known = {name: array for name, array in arrays.items() if array is not None}
@@ -52,7 +52,7 @@ def save(opt: Optimizer, copy: bool) -> dict[str, Any]:
             host = {k: np.array(v) for k, v in zip(opt.carried, carried[number], strict=True)}
             state[number] = {"step": _counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(opt)}
-    if opt._state.count != max(steps):  # several parameters took turns
+    if opt._state.count != max(steps):  # no parameter was updated in all steps
         saved["step"] = _counter(opt._state.count)
     if opt._copies.ema:
         saved["ema"] = _numbered(opt._copies.ema.leaves, copy)
@@ -84,7 +84,7 @@ def _numbered(arrays: Sequence[Any], copy: bool) -> dict[int, Any]:
 
 
 def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
-    """State of a parameter; where a flag wants it since the last step, what it will start at."""
+    """State of a parameter; its initial value if it is needed only since a flag was changed."""
     array = opt._state.arrays[name][number]
     if array is None:
         start = opt.initial(group.at(opt._state.count)).get(name, 0)
@@ -94,13 +94,13 @@ def _live(opt: Optimizer, group: Group, name: str, number: int) -> Any:
 
 
 def _counter(step: int) -> Any:
-    """A step count as PyTorch keeps it, in a wider type where that could not tell it exactly."""
+    """A step count as PyTorch stores it, or in a wider type if float32 is not exact."""
     dtypes = {1 << 24: np.float32, 1 << 53: np.float64}
     return np.array(step, next((dtype for top, dtype in dtypes.items() if step <= top), np.int64))
 
 
 def _groups(opt: Optimizer) -> list[Values]:
-    """The groups with the numbers of their parameters; a schedule as its present value."""
+    """The groups with the indices of their parameters; a schedule is saved as its current value."""
     groups, first = [], 0
     for raw, group in zip(opt.param_groups, opt._groups, strict=True):
         present = group.at(max(1, opt._state.count))
@@ -116,10 +116,11 @@ def _copied(value: Any) -> Any:
 
 
 def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Take up a saved state, or change nothing.
+    """Load a saved state.
 
     Raises:
-        TypeError, ValueError: if groups, names or shapes do not fit.
+        TypeError, ValueError: if groups, names or shapes do not match; raised before anything
+            changes.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict={state_dict!r} is not a dict")
@@ -134,7 +135,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     if len(saved_groups) != len(opt.param_groups):
         raise ValueError(
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
-            f"{len(opt.param_groups)}; give it the same groups first"
+            f"{len(opt.param_groups)}; create the optimizer with the same groups"
         )
     check_numbers(state_dict)
     numbers = [
@@ -176,7 +177,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
     ema = _averages(opt, state_dict, numbers)
     accumulated, sums = _accumulated(opt, state_dict, numbers)
 
-    with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+    with np.errstate(all="ignore"):  # overflow becomes infinite
         live = owners_of(array for arrays in opt._state.arrays.values() for array in arrays)
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
@@ -204,7 +205,7 @@ def load(opt: Optimizer, state_dict: Mapping[str, Any]) -> None:
 
 
 def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]) -> list[Any]:
-    """The saved averages in the order of the parameters; none if there are none."""
+    """The saved averages in the order of the parameters; empty if there are none."""
     saved = state_dict.get("ema")
     if saved is None:
         return []
@@ -219,7 +220,7 @@ def _averages(opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[A
 def _accumulated(
     opt: Optimizer, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> tuple[int, list[Any]]:
-    """How many micro-batches are in the saved sums; the sums, None where there was no gradient."""
+    """The number of accumulated micro-batches, and the sums; None for missing gradients."""
     saved = state_dict.get("accumulated")
     if saved is None:
         return 0, []
@@ -230,7 +231,7 @@ def _accumulated(
     if not 0 < count < steps:
         raise ValueError(
             f"state_dict has the gradients of {count} micro-batches, but the optimizer has "
-            f"accumulate_steps={steps}; give it more, or delete the entry: "
+            f"accumulate_steps={steps}; give it a larger one, or delete the entry: "
             "del state_dict['accumulated']"
         )
     sums = matching(opt, saved["grads"], numbers, "accumulated grads", optional=True)
@@ -251,7 +252,7 @@ def _merged(raw: ParamGroup, saved: Values) -> ParamGroup:
 
 
 def parts(opt: Optimizer) -> tuple[Any, ...]:
-    """What `restored` needs besides the class, for copy and pickle."""
+    """The arguments of `restored` besides the class, for copy and pickle."""
     state = opt.state_dict()
     raws = [{k: v for k, v in raw.items() if k != "params"} for raw in opt.param_groups]
     params: Any = opt._parameters.flat or opt._parameters.tree
@@ -273,7 +274,7 @@ def restored(
     grads: Any,
     own: Values,
 ) -> Optimizer:
-    """An optimizer from its parts."""
+    """Create an optimizer from its parts."""
     opt = cls.__new__(cls)
     vars(opt).update(own)
     opt._set_up(*settings)
