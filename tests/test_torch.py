@@ -410,7 +410,11 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
         ("AdamW", lambda entry: entry.pop("step"), r"lacks \['step'\], it has \['exp_avg', "),
         ("AdamW", lambda entry: entry.update(exp_avg_sq=None), r"lacks \['exp_avg_sq'\]"),
         ("NAdam", lambda entry: entry.pop("mu_product"), r"lacks \['mu_product'\]"),
-        ("AdamW", lambda entry: entry["step"].fill_(2.5), "step=2.5, which is no count"),
+        (
+            "AdamW",
+            lambda entry: entry["step"].fill_(2.5),
+            "step=2.5; a step must be",
+        ),
         ("Lion", lambda entry: entry.update(step=torch.tensor(-1.0)), "step=-1.0"),
         ("Adagrad", lambda entry: entry.update(step=torch.tensor(np.nan)), "step=nan"),
     ],
@@ -674,7 +678,7 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
         ),
         ({"unknown": 1}, "unexpected keyword 'unknown'"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
-        ({"accumulate_steps": 2}, "gradients add up in .grad"),
+        ({"accumulate_steps": 2}, "accumulates gradients in .grad"),
         ({"decoupled_weight_decay": False}, "is Adam"),
     ],
 )

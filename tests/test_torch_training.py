@@ -204,7 +204,7 @@ def test_copies_follow_an_exchange(dtype):
 def test_what_is_not_asked_for_is_not_there():
     opt = ft.AdamW(net().parameters())
     for name in ("ema", "shadow"):
-        with pytest.raises(AttributeError, match=f"there is no {name}"):
+        with pytest.raises(AttributeError, match=f"{name} is not available"):
             getattr(opt, name)
 
 

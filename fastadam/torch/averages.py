@@ -26,7 +26,7 @@ class Averages:
 
 @torch.no_grad()
 def exchange_of(optimizer: Optimizer, holder: Averages) -> Exchange:
-    """Prepare the exchange of parameters and their averages; low-precision copies are updated too."""
+    """Prepare the exchange of parameters and averages; low-precision copies are updated too."""
     params, averages, state = optimizer._params(), optimizer.ema, optimizer.state
     there, back = list[Operation](), list[Operation]()
     for param, average in zip(params, averages, strict=True):

@@ -1,4 +1,7 @@
-"""Whether parameters and what is kept of them are what and where they were at the last step."""
+"""Detection of tensors that were replaced, resized or reallocated since the last step.
+
+Metadata and addresses of many tensors are compared in one C++ call (PyTorch's TensorGuards).
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -14,7 +17,7 @@ ADDRESS = torch.Tensor.data_ptr
 
 
 def _guards() -> Any:
-    """What guards compiled code in PyTorch; its import does not bring the compiler."""
+    """The class that guards compiled code in PyTorch; importing it does not import the compiler."""
     try:
         from torch._C._dynamo.guards import TensorGuards
     except ImportError:
@@ -26,14 +29,14 @@ GUARDS = _guards()
 
 
 def addresses(tensors: Sequence[Any]) -> list[int]:
-    """Where tensors begin."""
+    """The addresses of tensors."""
     return list(map(ADDRESS, tensors))
 
 
 class TensorLayouts:
-    """Remembers of tensors all but where they are: type, dtype, device, shape, strides, sign.
+    """Metadata of tensors: type, dtype, device, shape, strides, negative bit.
 
-    PyTorch's guards compare all that several times as fast as its attributes can be read.
+    PyTorch's guards compare them several times as fast as Python reads the attributes.
     """
 
     def __init__(self, tensors: Sequence[Any]) -> None:
@@ -44,7 +47,7 @@ class TensorLayouts:
         )
 
     def match(self, others: Sequence[Any]) -> bool:
-        """Whether as many others, of which none is there twice, are such tensors."""
+        """True if as many other tensors, all of them distinct, have the same metadata."""
         return bool(self._same(*others))
 
 
@@ -61,17 +64,17 @@ def _attributes(tensor: Any) -> tuple[Any, ...]:
 
 
 class Snapshot:
-    """Remembers tensors: what they are, and where."""
+    """Metadata and addresses of tensors."""
 
     def __init__(self, tensors: Sequence[Any]) -> None:
         self._layouts, self._addresses = TensorLayouts(tensors), addresses(tensors)
 
     def unchanged(self, tensors: Sequence[Any]) -> bool:
-        """Whether as many tensors are like these, in the same places."""
+        """True if as many tensors have the same metadata and addresses."""
         return self._layouts.match(tensors) and addresses(tensors) == self._addresses
 
     def alike(self, tensors: Sequence[Any]) -> bool:
-        """Whether as many tensors are like these, wherever they have their memory."""
+        """True if as many tensors have the same metadata, at any address."""
         if not self._layouts.match(tensors):
             return False
         return all(
@@ -79,19 +82,19 @@ class Snapshot:
         )
 
     def update(self, tensors: Sequence[Any]) -> None:
-        """Remember where they are now."""
+        """Record the current addresses."""
         self._addresses = addresses(tensors)
 
 
 class ChangeDetector:
-    """Watches parameters and the optimizer's `state`.
+    """Detects changes of parameters and of the optimizer's `state`.
 
     Args:
-        params: the parameters that move.
+        params: the active parameters.
         state: the optimizer's `state`.
-        entries: the dict of each of the parameters in it.
-        names: of the tensors in these that a step writes.
-        counters: the 0-dim tensors in these, by name.
+        entries: the entry of each of the parameters in it.
+        names: the names of the tensors in entries that a step writes.
+        counters: the 0-dim tensors in the entries, by name.
     """
 
     def __init__(
@@ -103,22 +106,12 @@ class ChangeDetector:
         counters: Mapping[str, Sequence[Any]],
     ) -> None:
         self._params, self._state, self._entries = params, state, entries
-        self._names, self._counters = names, counters
+        self._counters = counters
         self._wrapped = any(local(param) is not param for param in params)
         self._params_snapshot = Snapshot(self._parts(params))
-        self._counted = -1
-        self.note()
-
-    def note(self) -> None:
-        """Remember what there is of state now, if it has become more."""
-        self._all_entries = list(self._state.values())
-        count = sum(map(len, self._entries))
-        if count == self._counted:
-            return
-        self._counted = count
+        self._all_entries = list(state.values())
         self._holders = [
-            (itemgetter(name), [entry for entry in self._entries if name in entry])
-            for name in self._names
+            (itemgetter(name), [entry for entry in entries if name in entry]) for name in names
         ]
         self._state_snapshot = Snapshot(self._state_now())
 
@@ -130,11 +123,11 @@ class ChangeDetector:
         return self._parts(list(chain.from_iterable(tensors)))
 
     def params_unchanged(self) -> bool:
-        """Whether the parameters are as they were, in their places."""
+        """True if the parameters have the same metadata and addresses as at the last step."""
         return self._params_snapshot.unchanged(self._parts(self._params))
 
     def state_unchanged(self) -> bool:
-        """Whether all state is in tensors as those in which it was, and these in their places."""
+        """True if all tensors of state have the same metadata and addresses as at the last step."""
         try:
             return (
                 self._entries_unchanged()
@@ -152,8 +145,7 @@ class ChangeDetector:
         return len(entries) == len(self._all_entries) and all(map(is_, entries, self._all_entries))
 
     def alike(self, moved: bool, exchanged: bool) -> bool:
-        """Whether parameters and state are tensors like those before, of those that are not the
-        same."""
+        """True if the changed ones of parameters and state have the same metadata as before."""
         if moved and not self._params_snapshot.alike(self._parts(self._params)):
             return False
         try:
@@ -166,10 +158,5 @@ class ChangeDetector:
             return False
 
     def update_params(self) -> None:
-        """Remember where the parameters are now."""
+        """Record the current addresses of the parameters."""
         self._params_snapshot.update(self._parts(self._params))
-
-    def update_state(self, counters: Mapping[str, Sequence[Any]]) -> None:
-        """Remember where the state is now, and what its counters are."""
-        self._state_snapshot.update(self._state_now())
-        self._counters = counters

@@ -54,7 +54,7 @@ class Gradients(Inputs):
         self.copies: list[tuple[Any, Any]] = []
 
     def rebind(self) -> None:
-        """See the parameters where they are now, which are like those before."""
+        """Use the current memory of the parameters, which have the same layouts as before."""
         self._params = [memory.array for memory in self._places]
         self.addresses = []  # any of which may be a parameter's now
 

@@ -1,4 +1,7 @@
-"""The hyperparameters of `param_groups`: read at each step, checked where they have changed."""
+"""Hyperparameters of `param_groups`, read at each step and checked if they changed.
+
+The arguments of constructors, with PyTorch's flags and messages, are here as well.
+"""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -19,29 +22,29 @@ from .state import dtypes
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 NAMES_HERE = tuple(name for name in NAMES if name != "accumulate_steps")
 NO_SUM = (
-    "in PyTorch gradients add up in .grad; call step() and zero_grad() after every so many "
+    "PyTorch accumulates gradients in .grad; call step() and zero_grad() once after several "
     "backward passes"
 )
-ROUNDING = 1e-12  # schedulers that end at zero miss it by less: LinearLR(end_factor=0)
+ROUNDING = 1e-12  # bounds the rounding error of schedulers that end at 0: LinearLR(end_factor=0)
 _CHANGED = object()
 
 
 class CheckedGroup:
-    """The hyperparameters of a group, checked, and what follows from them.
+    """The checked hyperparameters and options of a group, with the rule for them.
 
     Args:
-        core: says which there are, and which rule follows.
-        given: a value for each of them.
-        options: those of the group.
-        where: how messages begin.
-        before: the same group as it was, of which only what has changed is checked again.
+        core: the algorithm, with the names of the hyperparameters and the choice of the rule.
+        given: a value for each hyperparameter.
+        options: the options of the group.
+        where: the prefix of messages.
+        before: the group of the last step; values that equal its own are not checked again.
 
     Attributes:
-        given: what was given.
-        values: the same as plain numbers, by name.
+        given: the values as given.
+        values: the values as plain numbers, by name.
         options: the options of the group.
-        rule: what moves the parameters.
-        params: which parameters those are.
+        rule: the rule that updates the parameters.
+        params: the indices of the active parameters of the group.
     """
 
     given: list[Any]
@@ -63,11 +66,11 @@ class CheckedGroup:
         self.given, self.options = given, options
         self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
         self.rule = core._rule_for(self.values, options)
-        looked_at = before is not None and before.rule is self.rule
-        if not looked_at and (taken := dtypes(options).keys() & {*self.rule.state}):
+        known_rule = before is not None and before.rule is self.rule
+        if not known_rule and (taken := dtypes(options).keys() & {*self.rule.state}):
             raise ValueError(
-                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, under which "
-                "ema_decay and shadow_dtype keep their copies; rename the state"
+                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, the names of "
+                "the copies of ema_decay and shadow_dtype; rename the state"
             )
         self.params: Sequence[int] = ()
 
@@ -78,7 +81,7 @@ def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
 
 
 class Hyperparameters:
-    """What `param_groups` said when it was last looked at."""
+    """The checked content of `param_groups`, cached from step to step."""
 
     def __init__(self, core: Algorithm) -> None:
         self._core = core
@@ -87,10 +90,10 @@ class Hyperparameters:
         self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
         self._seen: list[Any] = []
         self._groups: list[CheckedGroup] = []
-        self._lasting = False  # whether all that was seen would be exchanged, not edited
+        self._lasting = False  # True if all values are immutable, so that identity tells equality
 
     def check(self, group: Values, where: str) -> None:
-        """Refuse a group that says something wrong.
+        """Check the hyperparameters and options of a group.
 
         Raises:
             TypeError, ValueError: naming the hyperparameter.
@@ -98,7 +101,7 @@ class Hyperparameters:
         CheckedGroup(self._core, self._given(group), self._options(group, where), where)
 
     def now(self, groups: Sequence[Values]) -> list[CheckedGroup]:
-        """Each group as it is now; the list of the last call if they all are as they were."""
+        """The current groups, checked; the same list as in the last call if nothing changed."""
         seen = list(chain.from_iterable(map(self._read, groups)))
         if self._lasting and len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):
             return self._groups
@@ -113,7 +116,7 @@ class Hyperparameters:
         return self._groups
 
     def _read(self, group: Values) -> Any:
-        """All that may be edited; the length tells of names that are new."""
+        """All values that may be edited, and the number of names, which detects new ones."""
         return chain(map(group.get, self._keys, self._unless), (len(group),))
 
     def _values(self, group: Values) -> Any:
@@ -134,7 +137,7 @@ class Hyperparameters:
     def _check_groups(
         self, groups: Sequence[Values], given: Sequence[list[Any]]
     ) -> list[CheckedGroup]:
-        """The groups as they are now, checked where they have changed."""
+        """The current groups; only changed ones are checked again."""
         several = len(groups) > 1
         before = self._groups if len(self._groups) == len(groups) else [None] * len(groups)
         checked_groups = []
@@ -165,14 +168,15 @@ def _checked(name: str, value: Any, default: Any, where: str) -> Any:
 
 
 def twin_of(core: type[Optimizer]) -> Any:
-    """The optimizer of PyTorch that one of fastadam's takes the place of, or None."""
+    """The optimizer of PyTorch that corresponds to one of fastadam's, or None."""
     name = core.__name__
     return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
 
 
 def plain(name: str, value: Any, default: Any) -> Any:
-    """A hyperparameter as a Python value: tensors of one element as numbers, any sequence in place
-    of a tuple as a tuple.
+    """A hyperparameter as a Python value.
+
+    One-element tensors become numbers; any sequence becomes a tuple if the default is one.
 
     Raises:
         TypeError: for an array of several elements.
@@ -195,7 +199,7 @@ def plain(name: str, value: Any, default: Any) -> Any:
 
 
 def in_words_of_torch(name: str, value: Any) -> str:
-    """What PyTorch says of a hyperparameter that is out of range."""
+    """PyTorch's message for a hyperparameter that is out of range."""
     if isinstance(value, tuple):
         k, wrong = next((k, part) for k, part in enumerate(value) if not 0 <= part < 1)
         return f"Invalid beta parameter at index {k}: {wrong}"
@@ -204,7 +208,7 @@ def in_words_of_torch(name: str, value: Any) -> str:
 
 
 def check_flags(flags: Values, owner: str) -> None:
-    """Refuse what PyTorch refuses, in its words; `owner` is the name of the optimizer."""
+    """Raise PyTorch's errors for flags; `owner` is the name of the optimizer."""
     if flags.get("fused") and flags.get("foreach"):
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     if flags.get("differentiable"):
@@ -213,13 +217,13 @@ def check_flags(flags: Values, owner: str) -> None:
     if flags.get("capturable"):
         raise ValueError(
             "If capturable=True, params and state_steps must be on supported devices: "
-            "['cuda', 'xpu', 'hpu']; leave it out, on a GPU too: steps of fastadam.torch are not "
+            "['cuda', 'xpu', 'hpu']; leave it out, on a GPU too: steps of fastadam.torch cannot be "
             "captured in CUDA graphs"
         )
     if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
         raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
     tensors = [isinstance(each, torch.Tensor) for each in parts_of(flags.get("betas")) or ()]
-    if any(tensors) and "fused" in flags:  # PyTorch's other optimizers take both
+    if any(tensors) and "fused" in flags:  # PyTorch's other optimizers accept a mixture
         if not all(tensors):
             raise ValueError("betas must be either both floats or both Tensors")
         if flags.get("foreach"):

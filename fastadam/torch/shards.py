@@ -113,6 +113,6 @@ def shard_of(param: Any) -> int:
 
 
 def _split(param: Any) -> Iterator[tuple[int, int | None]]:
-    """For each dimension of the mesh, its length and the dimension of the DTensor that it shards."""
+    """For each dimension of the mesh, its length and the dimension of the DTensor it shards."""
     for length, placement in zip(param.device_mesh.shape, param.placements, strict=True):
         yield length, getattr(placement, "dim", None)

@@ -190,7 +190,7 @@ def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
 
 
 def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
-    """The named state as floats of the arithmetic; other state unchanged, without `compensation`."""
+    """The named state as floats of the arithmetic, other state unchanged; no `compensation`."""
     wanted = getattr(torch, compute_of(name_of(param)))
     left_out = {COMPENSATION, ORDER, *(name + SCALE for name in names)}
     result = {name: value for name, value in entry.items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""A step over tensors where they are: the core's plan, kept until something moves."""
+"""The step over tensors: a plan of the core, cached until parameters or state change."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
 
 
 class TensorStep:
-    """A plan for the parameters that have had a gradient, and what would make it void.
+    """A plan for the active parameters, with the conditions under which it is valid.
 
     Args:
-        groups: a settled group for each of the optimizer's `param_groups`.
+        owner: the optimizer.
+        groups: a checked group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        scaled: whether gradients come with a scale, and one FAR from 1.
-        threads: how many threads a step may use.
-        last: the walk before this one.
+        scaled: 0 without a gradient scale, else the level for its magnitude, as for the core.
+        threads: the number of threads that a step may use.
+        last: the step before this one.
     """
 
     _active: ActiveParameters
@@ -52,10 +53,10 @@ class TensorStep:
     _state: TensorState
     _copies: TensorCopies
     _turns: Turns
-    _detector: ChangeDetector | None = None  # none while a step is on
-    _drawn: Any = None  # the cohorts for which launches know what their noise follows
-    _drafted = True  # whether state was made of which the entries know nothing yet
-    _lost = False  # whether the plan may point at tensors that are gone
+    _detector: ChangeDetector | None = None  # None during a step
+    _drawn: Any = None  # the cohorts for which the random streams of launches are set
+    _drafted = True  # True if drafts have state that is not in the entries yet
+    _lost = False  # True if the plan may have addresses of tensors that no longer exist
 
     def __init__(
         self,
@@ -121,14 +122,14 @@ class TensorStep:
             self._options.check_params(rest, [name])
         if self._active.sharded and self._options.measures:
             raise RuntimeError(
-                "clip_norm and skip_nonfinite look at the shards of this process only; call "
+                "clip_norm and skip_nonfinite would use the shards of this process only; call "
                 "torch.nn.utils.clip_grad_norm_ before the step instead"
             )
 
     def _set_up_state(
         self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
     ) -> None:
-        """Take over what there is in the optimizer's `state`, and make room for the rest."""
+        """Use the existing tensors in the optimizer's `state`, and prepare the missing ones."""
         members, live = self._active, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
@@ -154,7 +155,7 @@ class TensorStep:
         state.adopt([*names], self._formats)
 
     def _count(self) -> None:
-        """Take over the counts that there are in the entries."""
+        """Read the step counts and other host numbers from the entries."""
         state, carried, entries = self._state, self._core.carried, self._drafts.drafts
         for entry, name in zip(entries, self._active.names, strict=True):
             check_step(entry, name)
@@ -167,14 +168,14 @@ class TensorStep:
         state.regroup(steps, each, state.active)
 
     def _needed(self) -> set[str]:
-        """What any state that there is has: what flags switch on is not in it."""
+        """The names that every existing state must have; not those that depend on flags."""
         if self._core.uncounted:
             return set()
         always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
         return always | {"step", *self._core.carried}
 
     def _steps_of(self, entry: Entry) -> int:
-        """How many steps a parameter has taken; at least one where PyTorch saves no count."""
+        """The number of steps of a parameter; 1 if it has state of which PyTorch saves no count."""
         if self._core.uncounted and "step" not in entry:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
@@ -201,11 +202,11 @@ class TensorStep:
         )
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
-        """Take the hyperparameters of the next steps, under which the rules are the same."""
+        """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
 
-    # Whether it still holds
+    # Validity of the plan
 
     def is_valid(
         self,
@@ -215,7 +216,7 @@ class TensorStep:
         scaled: int,
         threads: int,
     ) -> bool:
-        """Whether parameters, state and rules are those of the last step, where they were."""
+        """True if parameters, state and rules are those of the last step, at known addresses."""
         if groups is not self._groups:
             if [group.rule for group in groups] != self._rules:
                 return False
@@ -234,7 +235,7 @@ class TensorStep:
         )
 
     def _tensors_unchanged(self, handed_out: bool) -> bool:
-        """Whether tensors are where they were, or were found where they are now."""
+        """True if all tensors are unchanged, or were reallocated and the plan could be updated."""
         detector = self._detector
         if detector is None:
             return False
@@ -245,10 +246,10 @@ class TensorStep:
         return True
 
     def _rebind(self, detector: ChangeDetector, moved: bool, exchanged: bool) -> bool:
-        """Go on with tensors like those before that are elsewhere, if this is all that changed."""
+        """Update the addresses in the plan, if only addresses changed; returns True on success."""
         if self._lost or self._active.gapped or not detector.alike(moved, exchanged):
             return False
-        self._lost = True  # unless all of this comes to its end
+        self._lost = True  # until everything below has succeeded
         with self._turns():
             try:
                 self._drafts.refresh()
@@ -264,7 +265,7 @@ class TensorStep:
                     self._plan.recount()
                     self._drafted = True
             except (TypeError, ValueError):
-                return False  # a new walk says what is wrong
+                return False  # creating a new step raises the error
         self._lost = False
         return True
 
@@ -285,7 +286,7 @@ class TensorStep:
         grad_scale: Any,
         found_inf: bool,
     ) -> None:
-        """Update the parameters that have a gradient; `lr` is what to report."""
+        """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         detector, self._detector = (
             self._detector,
             None,
@@ -296,7 +297,7 @@ class TensorStep:
         self._drafted = False
 
     def _new_detector(self) -> ChangeDetector:
-        """What sees whether parameters and state stay what and where they are."""
+        """A detector of changes to the current parameters and state."""
         return ChangeDetector(
             self._active.params,
             self._all_state,
@@ -342,7 +343,7 @@ class TensorStep:
             commit(others)
 
     def _run(self, numbers: Sequence[Carried], others: Sequence[Operation]) -> None:
-        """Launch, count, and whatever belongs to the step: all of it or nothing."""
+        """Launch the kernels, count the step and commit its other changes: all or nothing."""
         active, of = self._gradients.active, self._state.grouping.cohort_of
         carried = {
             name: [numbers[cohort][position] for cohort in of]

@@ -147,7 +147,7 @@ def _apart(tensor: Any) -> bool:
         last += stride * (length - 1)
     else:
         return True
-    memories = torch.zeros(1, dtype=torch.int64)  # dims interleave, as of no usual view
+    memories = torch.zeros(1, dtype=torch.int64)  # interleaved dims, which are unusual
     for stride, length in dims:
         memories = (memories[:, None] + stride * torch.arange(length)).reshape(-1)
     return len(memories.unique()) == len(memories)
