@@ -1,4 +1,4 @@
-"""The mathematics: one file per algorithm, its equation, its source, its rule, its class."""
+"""The algorithms: one file each, with its equation, its source, its rule and its class."""
 
 from .adadelta import Adadelta
 from .adagrad import Adagrad
