@@ -90,7 +90,9 @@ class Hyperparameters:
         self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
         self._seen: list[Any] = []
         self._groups: list[CheckedGroup] = []
-        self._lasting = False  # True if all values are immutable, so that identity tells equality
+        self._lasting = (
+            False  # True if all values are immutable: the same objects then have the same values
+        )
 
     def check(self, group: Values, where: str) -> None:
         """Check the hyperparameters and options of a group.

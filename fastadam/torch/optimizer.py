@@ -319,7 +319,7 @@ class Optimizer(torch.optim.Optimizer):
                     group.setdefault(name, defaults[name])
             group.update(self._fixed)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
-        now = {"_walk": None, "_handed_out": False, "defaults": defaults}
+        now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
         super().__setstate__(
             {**fresh, **now, **state, "defaults": defaults}
         )  # one dict update, which cannot be interrupted

@@ -287,10 +287,8 @@ class TensorStep:
         found_inf: bool,
     ) -> None:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
-        detector, self._detector = (
-            self._detector,
-            None,
-        )  # an interrupted step leaves a walk that is void
+        # If the step is interrupted, the detector stays None, and the plan is not used again.
+        detector, self._detector = self._detector, None
         with self._turns():
             self._step(owner, grads, lr, grad_scale, found_inf)
         self._detector = detector if detector and not self._drafted else self._new_detector()
