@@ -183,7 +183,7 @@ def measured(arguments: argparse.Namespace) -> "Report":
 
 
 def suite_for(arguments: argparse.Namespace) -> "Suite":
-    """The suite that the arguments ask for."""
+    """The suite selected by the arguments."""
     from ..bench import options, precision, steps
 
     if arguments.tail or arguments.low_precision:
@@ -289,7 +289,7 @@ def check_drawable(reports: "Mapping[str, Report]") -> None:
 
     for report in reports.values():
         if suite_of(report).draw is None:
-            raise ValueError(f"--plot: there is no chart for the suite {report.suite!r}")
+            raise ValueError(f"--plot: the suite {report.suite!r} has no chart")
 
 
 def draw_files(reports: "Mapping[str, Report]", path: Path) -> None:

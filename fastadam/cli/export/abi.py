@@ -17,7 +17,7 @@ launch   a grid of any size in x, blocks of exactly {threads} threads, no dynami
 takes    one .u64: the address of a task
 
 task     five int64: the addresses of rows, chunks and records; the first chunk, the last + 1
-chunk    three int64: row, start, stop; one block moves the elements start to stop - 1 of that row
+chunk    three int64: row, start, stop; one block updates the elements start to stop - 1 of a row
 """
 NOTES = """
 All addresses are the device's. A parameter has one row and any number of chunks: a few thousand
