@@ -90,8 +90,7 @@ class Hyperparameters:
         self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
         self._seen: list[Any] = []
         self._groups: list[CheckedGroup] = []
-        self._lasting = (
-            False  # True if all values are immutable: the same objects then have the same values
+        self._lasting = False  # True if all values are immutable
         )
 
     def check(self, group: Values, where: str) -> None:
