@@ -91,7 +91,6 @@ class Hyperparameters:
         self._seen: list[Any] = []
         self._groups: list[CheckedGroup] = []
         self._lasting = False  # True if all values are immutable
-        )
 
     def check(self, group: Values, where: str) -> None:
         """Check the hyperparameters and options of a group.
