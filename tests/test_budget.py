@@ -1,4 +1,4 @@
-"""What is said of memory, against the arrays that there are."""
+"""Memory budgets, compared with the arrays that exist."""
 
 import re
 from itertools import chain

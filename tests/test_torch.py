@@ -539,7 +539,7 @@ def test_copies_that_share_their_state_take_turns():
 
 
 def test_single_numbers_of_others_are_counted_in():
-    """Those of A3C's SharedAdam, which other processes write to as well."""
+    """Step counts as in A3C's SharedAdam, which other processes write to as well."""
     for start in (torch.zeros(()), torch.zeros(1), torch.zeros((), dtype=torch.int64)):
         params = parameters()
         opt = ft.Adam(params, lr=0.1)
@@ -831,7 +831,7 @@ def test_memory_that_two_parameters_share_is_refused():
 
 
 def test_elements_that_two_parameters_share_are_refused():
-    """Those of parameters with gaps, which may lie between each other's."""
+    """Parameters with gaps may interleave in memory."""
     for others, refused in (
         (lambda base: [base[1::2]], False),
         (lambda base: [base[1::4], base[3::4], torch.empty(0)], False),

@@ -1,4 +1,4 @@
-"""What each process of a distributed test does; started by `torch.multiprocessing`."""
+"""The functions of each process of a distributed test; started by `torch.multiprocessing`."""
 
 import copy
 import gc
