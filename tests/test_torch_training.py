@@ -152,7 +152,7 @@ def test_averages_and_their_exchange():
             lambda: copy.deepcopy(opt),
             lambda: opt.swap_ema().__enter__(),
         ):
-            with pytest.raises(RuntimeError, match="exchanged with their average; leave swap_ema"):
+            with pytest.raises(RuntimeError, match="averages are exchanged; leave swap_ema"):
                 refused()
         for param, kept in zip(model.parameters(), averages, strict=True):
             assert torch.equal(param, kept)
