@@ -10,7 +10,7 @@ import torch
 from ..kernels.commit import Operation, put, write
 from .change_detection import addresses
 from .state_formats import Entry
-from .tensors import flat
+from .tensors import on_host
 
 Run = tuple[Any, slice]  # numbers adjacent in memory, and the indices of their parameters
 FLOAT32_COUNTS = 1 << 24  # float32 cannot represent the next integer
@@ -111,7 +111,7 @@ def _runs(tensors: Sequence[Any]) -> Iterator[Run]:
             or memories[stop] != memories[stop - 1] + size
             or kinds[stop] != kinds[stop - 1]
         ):
-            yield flat(tensors[start].as_strided((stop - start,), (1,))), slice(start, stop)
+            yield on_host(tensors[start].as_strided((stop - start,), (1,))), slice(start, stop)
             start, size = stop, tensors[min(stop, len(tensors) - 1)].element_size()
 
 

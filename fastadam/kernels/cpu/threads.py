@@ -18,6 +18,7 @@ from typing import SupportsIndex
 from ...validation import count
 from .. import forks
 from ..commit import Operation, commit
+from ..imports import whole
 from . import openmp
 
 SERIAL_BELOW = 20_000  # elements; below, starting threads costs more than it gains
@@ -91,9 +92,7 @@ def get_threads() -> int:
 
 @cache
 def _default() -> int:
-    import numba
-
-    started = int(numba.config.NUMBA_NUM_THREADS)
+    started = int(whole("numba").config.NUMBA_NUM_THREADS)
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(started, int(asked)) if asked.isdecimal() and int(asked) else started
 
@@ -129,9 +128,7 @@ def start() -> None:
         ValueError: if NUMBA_THREADING_LAYER names a layer that is not available.
     """
     global _layer
-    import numba
-
-    numba.get_num_threads()  # starts them
+    whole("numba").get_num_threads()  # starts them
     _layer = threading_layer()
     _undo_nesting()
 
@@ -149,9 +146,7 @@ def _undo_nesting() -> None:
 
 def threading_layer() -> str | None:
     """The threading layer that Numba has chosen, or None before the first parallel launch."""
-    import numba
-
     try:
-        return str(numba.threading_layer())
+        return str(whole("numba").threading_layer())
     except ValueError:
         return None
