@@ -3,8 +3,8 @@
 fastadam's optimizers compute in float32; after every step the state that they leave is encoded and
 decoded. The codes are in codes_books.py and codes_shift.py, the trials in codes_trials.py.
 
-bench/results/codes.csv keeps what came of it; the chart docs/assets/codes.png is drawn from it, and
-the table in docs/low-precision.md is taken from it. The same seeds give the same numbers.
+The results are in bench/results/codes.csv, from which the chart docs/assets/codes.png is drawn and
+the table in docs/low-precision.md is made. The same seeds give the same numbers.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def row(name: str, found: Found, exact: Found) -> str:
 
 
 def times(value: float, digits: int = 2) -> str:
-    """Few digits; a power of ten for what has exploded."""
+    """A ratio with few digits; a power of ten if it is very large."""
     if not math.isfinite(value):
         return "diverges"
     if value >= WORST:
@@ -212,7 +212,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Try and draw, or do what is asked for instead; return the exit status."""
+    """Run the trials and draw, or follow the options; return the exit status."""
     options = parsed(arguments)
     table, chart = root / "bench/results/codes.csv", root / "docs/assets/codes.png"
     page = root / "docs/low-precision.md"

@@ -1,7 +1,7 @@
 """Blocks of 256 values, a row for each, in which all codes store optimizer state.
 
-A block without negative values is coded without a sign: it is a second moment, or may be taken for
-one. A negative scale says that the block has signs.
+A block without negative values is coded without a sign, as a second moment. A negative scale marks
+a block with signs.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Stored(NamedTuple):
 
 
 class Code(Protocol):
-    """float32 blocks to what is kept, at a step, and back."""
+    """A code: encodes float32 blocks at a step, and decodes them."""
 
     def encode(self, values: Any, step: int) -> Stored: ...
 
@@ -33,12 +33,12 @@ def bits(values: Any) -> Any:
 
 
 def floats(numbers: Any) -> Any:
-    """The other way round."""
+    """The inverse of `bits`."""
     return numbers.astype(np.int32).view(np.float32)
 
 
 def signed(values: Any) -> Any:
-    """For each block, whether it has a negative value."""
+    """True for each block with a negative value."""
     return (bits(values) < 0).any(axis=1, keepdims=True)
 
 
@@ -64,7 +64,7 @@ def store(code: Code, array: Any, step: int) -> Stored:
 
 
 def replace(code: Code, array: Any, step: int) -> None:
-    """Put what the code makes of an array in its place."""
+    """Replace an array by its encoded and decoded values."""
     found = code.decode(store(code, array, step))
     array[...] = found.reshape(-1)[: array.size].reshape(array.shape)
 

@@ -62,13 +62,13 @@ class Books:
 
 
 def book(positive: Any, negative: Any = ()) -> Book:
-    """From the magnitudes; zero is one of the entries."""
+    """The book with these magnitudes, and zero."""
     ascending = sorted([0.0, *positive, *(-number for number in negative)])
     return Book(np.array(ascending + [1.0] * (BLOCK - len(ascending)), np.float32))
 
 
 def even(numbers: Any) -> Book:
-    """With the same entries on both sides."""
+    """The book with the same positive and negative entries."""
     return book(numbers, numbers)
 
 

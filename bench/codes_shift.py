@@ -30,9 +30,8 @@ class Shift:
     """The bits of a magnitude below those of the block's largest, in steps of 2^shift: with 20, an
     eighth of an octave. One scale. Code 0 is zero.
 
-    `random` says whether blocks with signs, and those without, are rounded stochastically. `tail`
-    says what becomes of magnitudes below code 1 in blocks with signs; without signs they are raised
-    to it.
+    `random` selects stochastic rounding, for blocks with and without signs. `tail` selects the
+    treatment of magnitudes below code 1 in blocks with signs; without signs they are raised to it.
     """
 
     random: tuple[bool, bool] = (True, True)

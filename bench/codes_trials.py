@@ -96,7 +96,7 @@ def drift(code: Code, effort: Effort) -> Found:
 
 
 def kept(opt: fa.Optimizer, code: Code, step: int) -> None:
-    """After a step, which has seen the new state exactly: what the code makes of the state."""
+    """Encode and decode the state after a step."""
     for arrays in opt.state.values():
         for array in arrays:
             replace(code, array, step)

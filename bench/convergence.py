@@ -4,7 +4,7 @@ All optimizers, with their other defaults, try the same learning rates on the sa
 decides the first weights, the order of the images and dropout. The chart shows the learning rate
 with the least validation loss after the last epoch, in the mean over the seeds.
 
-bench/results/convergence.csv keeps every epoch of those, and the last epoch of every other run;
+bench/results/convergence.csv has every epoch of those runs, and the last epoch of every other run;
 the chart docs/assets/convergence.png is drawn from it. The same seeds give the same numbers.
 """
 
@@ -180,7 +180,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Train and draw, or do what is asked for instead; return the exit status."""
+    """Train and draw, or follow the options; return the exit status."""
     options = parsed(arguments)
     table, chart = root / "bench/results/convergence.csv", root / "docs/assets/convergence.png"
     if not (options.draw or options.check):

@@ -1,4 +1,4 @@
-"""Times one AdamW step on a GPU, done in several ways:
+"""Times one AdamW step on a GPU, in several implementations:
 
   numba unfused   one numba.cuda kernel per operation
   torch foreach   torch.optim.AdamW on tensors of the GPU, if PyTorch sees it

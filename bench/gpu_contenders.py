@@ -1,4 +1,4 @@
-"""The contenders on a GPU: one AdamW step, done in several ways on memory of the device.
+"""The contenders on a GPU: one AdamW step, in several implementations on device memory.
 
 All of them launch in the default stream, so one pair of events times each. Contenders of a case
 exist at the same time, to be timed in turns. `fastadam`, `numba unfused` and PyTorch have arrays of
@@ -51,7 +51,7 @@ def gpt2() -> Case:
 
 
 def validated() -> list[Case]:
-    """Small cases that take every way through the contenders."""
+    """Small cases for every branch of the contenders."""
     sizes = (5, 70) if SIMULATED else (1003, 70_001)
     several = (17, 40, 1) if SIMULATED else (17, 10_000, 1)
     return [*map(one_array, sizes), Case("3 arrays", several)]

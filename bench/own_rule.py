@@ -1,4 +1,4 @@
-"""An optimizer of one's own against the same formula in a loop written by hand for Numba.
+"""A user-defined optimizer against the same formula in a hand-written Numba loop.
 
 `python bench/own_rule.py` checks that both compute the same bits, then times them in turns.
 """

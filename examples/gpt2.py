@@ -1,4 +1,4 @@
-"""A GPT with random weights on random tokens: how long a step takes with fastadam and with PyTorch.
+"""A GPT with random weights on random tokens: time per step with fastadam and with PyTorch.
 
 pip install "fastadam[torch]" && python examples/gpt2.py --size gpt2
 """

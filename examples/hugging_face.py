@@ -13,7 +13,7 @@ from fastadam.torch import AdamW
 
 
 def rows(count: int, length: int = 32) -> list[dict[str, torch.Tensor]]:
-    """Tokens that count up, from a random one: there is something to learn."""
+    """Sequences of consecutive tokens with a random start, which a model can learn."""
     starts = torch.randint(0, 64, (count, 1))
     tokens = (starts + torch.arange(length)) % 64
     return [{"input_ids": row, "labels": row} for row in tokens]

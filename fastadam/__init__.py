@@ -1,6 +1,10 @@
-"""Fused optimizers: one compiled pass over flat parameter buffers.
+"""Fused optimizers for NumPy and PyTorch: one compiled pass over memory for each step.
 
-Nothing is imported before its first use, so that `import fastadam` takes milliseconds.
+Submodules are imported at their first use, so that `import fastadam` takes milliseconds.
+
+State of the process, shared by all optimizers: compiled kernels, the number of threads
+(`set_threads`), the threading layer, and the OpenMP threads in use, which `import fastadam.torch`
+changes.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Dynamic loss scaling: keep gradients of low precision away from underflow.
+"""Dynamic loss scaling, which keeps low-precision gradients from underflowing.
 
 P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 """
@@ -10,16 +10,16 @@ from .engine.options import flag_of
 from .engine.step_info import StepInfo
 from .validation import ABOVE_ONE, POSITIVE, SHARE, Range, count, number
 
-LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # to which it falls and grows by itself
+LEAST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # bounds of the automatic changes
 
 
 class LossScaler:
     """A loss scale that grows while gradients are finite, and falls when they are not.
 
-    After `growth_interval` good steps in a row it is multiplied by `growth_factor`, after a bad one
-    by `backoff_factor`; it stays between 2**-126 and 2**127. Names, defaults
-    and saved state are those of `torch.amp.GradScaler`; but here `scale` is the number, and the
-    optimizer checks and unscales, on the way, with `skip_nonfinite=True` and
+    After `growth_interval` finite steps in a row it is multiplied by `growth_factor`, after a
+    non-finite one by `backoff_factor`; it stays between 2**-126 and 2**127. Names, defaults
+    and saved state are those of `torch.amp.GradScaler`; but here `scale` is a number, and the
+    optimizer unscales and checks the gradients within the step, with `skip_nonfinite=True` and
     `step(grad_scale=...)`.
 
     Args:
@@ -29,10 +29,10 @@ class LossScaler:
         growth_interval: a count of steps, default 2000.
 
     Attributes:
-        scale: what to multiply the loss, or the gradient of the loss, by.
+        scale: the factor for the loss, or for the gradient of the loss.
 
     Raises:
-        TypeError, ValueError: for what is no number, or out of range.
+        TypeError, ValueError: for an argument that is not a number, or is out of range.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -72,8 +72,8 @@ class LossScaler:
         """Adapt the scale to a step.
 
         Args:
-            found_inf: what the step returned, or whether its gradients were not finite. A step
-                that only accumulated gradients changes nothing.
+            found_inf: the StepInfo that the step returned, or True if its gradients were not
+                finite. A step that only accumulated gradients changes nothing.
         """
         if isinstance(found_inf, StepInfo):
             if not (found_inf.updated or found_inf.skipped):
@@ -91,7 +91,7 @@ class LossScaler:
             self._good_steps = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on, as PyTorch's GradScaler has it."""
+        """The state to resume from, in the layout of PyTorch's GradScaler."""
         return {
             "scale": self.scale,
             "growth_factor": self._growth_factor,
@@ -101,10 +101,11 @@ class LossScaler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state, this class's or that of PyTorch's GradScaler.
+        """Resume from a saved state, this class's or that of PyTorch's GradScaler.
 
         Raises:
-            TypeError, ValueError: if something is missing or out of range; nothing is changed then.
+            TypeError, ValueError: if something is missing or out of range; raised before anything
+                changes.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"LossScaler: state_dict={state_dict!r} is not a dict")

@@ -1,4 +1,4 @@
-"""What training keeps in memory and what an update moves, counted from the streams of its kernels.
+"""Memory budgets: bytes of training and traffic of a step, computed from the kernels' streams.
 
 Nothing is compiled or allocated for it.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Streams = tuple[Stream, ...]
 
-PASSES = {"rw": 2, "rz": 2, "r": 1, "w": 1}  # over the memory of a stream, by its mode
+PASSES = {"rw": 2, "rz": 2, "r": 1, "w": 1}  # accesses to the memory of a stream, by its mode
 PARTS = {
     "param": "params",
     "grad": "grads",
@@ -41,25 +41,25 @@ EXTRAS = (COMPENSATION, "ema", "shadow", "sums")
 
 @dataclass(frozen=True, repr=False)
 class Budget:
-    """The bytes that training keeps in memory, once every parameter has had a gradient.
+    """The bytes that training needs in memory, once every parameter has had a gradient.
 
-    Printed, it is a table. What is counted is the arrays: not the few numbers that there are for
-    each array, and not what the user's program keeps besides.
+    `print` shows a table. It counts the bytes of arrays, neither per-array bookkeeping nor the
+    memory of the user's own program.
 
     Attributes:
-        n_params: how many elements the parameters have.
+        n_params: the number of elements of the parameters.
         params: bytes of the parameters.
         grads: bytes of their gradients.
         state: bytes of the state of the optimizer, scales included.
-        compensation: bytes of what the parameters lack.
-        ema: bytes of their average.
+        compensation: bytes of the low bits of the parameters.
+        ema: bytes of their exponential moving average.
         shadow: bytes of their copy in low precision.
-        sums: bytes of the gradients added up so far, if several micro-batches make an update.
-        moved: bytes that an update reads and writes, with what goes ahead of it: the norm of the
-            gradients, and the sums of micro-batches.
-        dtypes: of the arrays, for each of these parts.
-        plain: the same for the optimizer in float32 and without options, to compare with; None for
-            that itself.
+        sums: bytes of accumulated gradients, if an update takes several micro-batches.
+        moved: bytes that an update reads and writes, including those of the gradient norm and of
+            gradient accumulation.
+        dtypes: the dtypes of the arrays of each part.
+        plain: the baseline: the budget of the same optimizer in float32 without options; None for
+            the baseline itself.
     """
 
     n_params: int
@@ -76,7 +76,7 @@ class Budget:
 
     @property
     def extras(self) -> int:
-        """Bytes of what is kept besides parameters, gradients and state."""
+        """Bytes of everything but parameters, gradients and state."""
         return sum(getattr(self, name) for name in EXTRAS)
 
     @property
@@ -118,7 +118,7 @@ class Budget:
 
 
 def shown(nbytes: float) -> str:
-    """Bytes as a person would write them."""
+    """Bytes with a decimal prefix, such as 14.22 GB."""
     units = ("B", "kB", "MB", "GB", "TB", "PB")
     power = 0
     while nbytes >= 1000 and power < len(units) - 1:
@@ -134,24 +134,25 @@ def plan(
     grads: Any = None,
     **keywords: Any,
 ) -> Budget:
-    """The bytes that training so many parameters would keep in memory, before there are any.
+    """The bytes that training a given number of parameters would need in memory.
 
-    Nothing is allocated or compiled. The parameters are taken for one array; of several, those
-    shorter than `min_quantized_size` would not have `int8` state.
-    [Optimizer.memory][fastadam.Optimizer.memory] says the same of arrays that are there.
+    Nothing is allocated or compiled. The parameters are assumed to be one array; arrays shorter
+    than `min_quantized_size` would not have `int8` state.
+    [Optimizer.memory][fastadam.Optimizer.memory] returns the same for an existing optimizer.
 
     Args:
-        n_params: how many elements; 7e9 will do for an int.
-        optimizer: its name, in any case, or a class; default "AdamW".
-        params: their dtype: "float32" (default), "float64", "bfloat16" or "float16".
-        grads: that of their gradients; default None: the same.
-        keywords: of the optimizer: options such as `state_dtype`, `compensation`, `shadow_dtype`,
-            `ema_decay`, `accumulate_steps` or `clip_norm`, which
-            [Optimizer][fastadam.Optimizer] explains, and hyperparameters such as `amsgrad=True`
-            or `momentum=0.9`, some of which need more state.
+        n_params: the number of elements; a float such as 7e9 is accepted.
+        optimizer: the name of an optimizer, in any case, or a class; default "AdamW".
+        params: the dtype of the parameters: "float32" (default), "float64", "bfloat16" or
+            "float16".
+        grads: the dtype of the gradients; default None: that of the parameters.
+        keywords: options of the optimizer such as `state_dtype`, `compensation`, `shadow_dtype`,
+            `ema_decay`, `accumulate_steps` or `clip_norm`, described at
+            [Optimizer][fastadam.Optimizer], and hyperparameters such as `amsgrad=True` or
+            `momentum=0.9`, some of which need more state.
 
     Raises:
-        TypeError, ValueError: as the optimizer would, and for a count or a name that is none.
+        TypeError, ValueError: as the optimizer does, and for an invalid count or name.
 
     Examples:
         >>> import fastadam as fa
@@ -174,7 +175,7 @@ def plan(
         raise ValueError(f"plan(): n_params={n_params!r} must be below 2**63")
     found = by_name(optimizer) if isinstance(optimizer, str) else optimizer
     if not (isinstance(found, type) and issubclass(found, Algorithm) and hasattr(found, "rule")):
-        raise TypeError(f"plan(): {optimizer!r} is no optimizer; give its name or its class")
+        raise TypeError(f"plan(): {optimizer!r} is not an optimizer; give its name or its class")
     params = choice("plan(): params", dtype_name(params), FLOAT)
     grads = choice("plan(): grads", params if grads is None else dtype_name(grads), FLOAT)
     if grads == "float64" != params:
@@ -192,8 +193,7 @@ def plan(
 
 
 def budget_of(members: Iterable[tuple[Rule, Formats, int]], options: Options) -> Budget:
-    """The budget of parameters, given by their rules, their formats and how many elements each has,
-    beside what it would be in float32 without options."""
+    """The budget of parameters given as (rule, formats, number of elements), with its baseline."""
     members = list(members)
     plain = [(rule, Formats.alike("float32"), size) for rule, _, size in members]
     return _summed(members, options, plain=_summed(plain, Options()))
@@ -220,7 +220,7 @@ def _summed(
 
 
 def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
-    """The arrays that go with a parameter, and the part of a budget that each belongs to."""
+    """The stored columns of an update, each with the part of a budget that it belongs to."""
     for stream in update:
         for column in stream.storage.stored:
             if column.part == COMPENSATION:
@@ -234,13 +234,13 @@ def _label(column: Column) -> str:
 
 
 def updated(rule: Rule, formats: Formats, options: Options) -> Streams:
-    """What an update reads and writes."""
+    """The streams that an update reads and writes."""
     names = options.in_kernel(masked=False, scaled=False) + formats.options
     return streams(rule, names, formats)
 
 
 def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int, Streams]]:
-    """What each pass over memory reads and writes, and how many of these an update takes."""
+    """The streams of each pass over memory, with the number of such passes per update."""
     inputs = Formats(formats.compute, formats.grad)
     micro_batches = options.accumulate_steps - 1  # before the last
     yield 1, updated(rule, formats, options)
@@ -252,7 +252,7 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
 
 
 def moved_by(streams: Streams) -> float:
-    """Bytes per element that a pass reads and writes."""
+    """Bytes per element that one pass reads and writes."""
     return sum(
         PASSES[stream.mode] * np.dtype(column.dtype).itemsize / column.per
         for stream in streams

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NO_NUMBERS = ("c", "S", "U", "M", "m")  # kinds of NumPy's that float() takes all the same
+NO_NUMBERS = ("c", "S", "U", "M", "m")  # kinds of dtypes that float() would accept
 LASTING = {float, int, bool, str, type(None)}
 OTHER_NAMES = {
     "b1": "betas",
@@ -28,11 +28,11 @@ OTHER_NAMES = {
     "T_0": "period",
     "T_max": "steps",
     "T_mult": "mult",
-}  # of what other libraries call by names that are spelt in another way
+}  # names in other libraries, with ours
 
 
 class Range(NamedTuple):
-    """Numbers that are allowed, and how messages say so."""
+    """A range of allowed numbers, with its text for messages."""
 
     text: str
     holds: Callable[[float], bool]
@@ -52,10 +52,10 @@ def number(
     """A float from a number of any kind, also from an array of no dimension.
 
     Args:
-        name: what it is called in messages.
-        within: what it may be.
-        finite: whether infinities and NaN are refused.
-        hint: what to give in place of what is no number.
+        name: the name of the argument in messages.
+        within: the allowed range.
+        finite: True to reject infinities and NaN.
+        hint: the fix to suggest if the value is not a number.
 
     Raises:
         TypeError: if it is not a number.
@@ -108,10 +108,10 @@ def flag(name: str, value: Any) -> bool:
 
 
 def choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
-    """A value that is one of a few strings, or None.
+    """Check that a value is one of the given choices.
 
     Raises:
-        ValueError: with those that there are.
+        ValueError: listing the choices.
     """
     if not (value is None or isinstance(value, str)) or value not in choices:
         *some, last = map(repr, choices)
@@ -120,7 +120,7 @@ def choice(name: str, value: Any, choices: Collection[str | None]) -> Any:
 
 
 def dtype_name(value: Any) -> Any:
-    """The name of a dtype of NumPy, ml_dtypes, PyTorch or JAX; anything else as it is."""
+    """The name of a dtype of NumPy, ml_dtypes, PyTorch or JAX; other values are unchanged."""
     if value is None or isinstance(value, str):
         return value
     if str(value).startswith("torch."):
@@ -134,7 +134,7 @@ def dtype_name(value: Any) -> Any:
 
 
 def parts_of(value: Any) -> tuple[Any, ...] | None:
-    """The elements of a list, a tuple, a vector or another sequence; None if it is none."""
+    """The elements of a list, a tuple, a vector or another sequence; None for anything else."""
     if isinstance(value, tuple | list):
         return tuple(value)
     if isinstance(value, str | bytes) or hasattr(value, "keys") or getattr(value, "ndim", 1) != 1:
@@ -145,7 +145,7 @@ def parts_of(value: Any) -> tuple[Any, ...] | None:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two settings are equal and of the same types: True is not 1, nor 1.0."""
+    """True if two settings are equal and of the same types: True differs from 1 and from 1.0."""
     if one is other:
         return True
     if type(one) is not type(other) or one != other:
@@ -154,7 +154,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def lasts(value: Any) -> bool:
-    """Whether nobody can change a value in place."""
+    """True if a value is immutable."""
     kind = type(value)
     if kind is tuple:
         return all(map(lasts, value))
@@ -162,10 +162,10 @@ def lasts(value: Any) -> bool:
 
 
 def check_known(names: Iterable[str], known: Collection[str], where: str) -> None:
-    """Refuse a name that is none of those known.
+    """Check that all names are known.
 
     Raises:
-        TypeError: with the name that was probably meant, and all those known.
+        TypeError: suggesting the closest known name, and listing all of them.
     """
     for name in names:
         if name not in known:
@@ -177,7 +177,8 @@ def check_known(names: Iterable[str], known: Collection[str], where: str) -> Non
 
 
 def meant_by(name: Any, known: Collection[str]) -> str | None:
-    """The known name that is most like one: written out, abbreviated, or misspelt."""
+    """The known name closest to a given one, which may be abbreviated, misspelt or another
+    library's."""
     if not isinstance(name, str):
         return None
     usual = OTHER_NAMES.get(name)
@@ -206,7 +207,7 @@ def _initials(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The number that an array of no dimension holds; None for one that holds something else."""
+    """The number in a zero-dimensional array; None if it holds anything else."""
     if getattr(value, "ndim", 0) or (
         getattr(getattr(value, "dtype", None), "kind", None) in NO_NUMBERS
     ):

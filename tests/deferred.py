@@ -37,7 +37,7 @@ class Deferred(Simulated):
         return stream in self.graphs
 
     def copy_in(self, target, source, nbytes, stream):
-        """What is pinned is read when the copy happens, anything else at once."""
+        """Pinned memory is read when the copy happens, other memory at once."""
         assert stream not in self.graphs, "only launches are the same whenever they are replayed"
         if any(start <= source < stop for start, stop in self.pinned_at):
             self.queue(stream, lambda: memmove(target, source, nbytes))

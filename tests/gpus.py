@@ -1,4 +1,4 @@
-"""Whether there is a GPU."""
+"""Detection of a GPU."""
 
 import os
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 
 @cache
 def usable() -> bool:
-    """Whether Numba finds a GPU, or is told to simulate one."""
+    """True if Numba finds a GPU, or simulates one."""
     try:
         from numba import cuda
 
@@ -16,5 +16,5 @@ def usable() -> bool:
 
 
 def real() -> bool:
-    """Whether Numba finds a GPU."""
+    """True if Numba finds a GPU."""
     return usable() and os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "0"

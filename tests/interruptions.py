@@ -108,7 +108,7 @@ def failures(scenario: Scenario, samples: int | None = None) -> Iterator[str]:
 
 
 def points(scenario: Scenario) -> int:
-    """How many lines there are where a scenario can be interrupted."""
+    """The number of lines where a scenario can be interrupted."""
     scenario.make().act()
     return interrupted_at(0, scenario.make().act, lambda: None)
 
@@ -166,7 +166,7 @@ def core(
     dtypes: tuple[Any, ...] = (F, F),
     **options: Any,
 ) -> Callable[[], Any]:
-    """What makes a case: an optimizer that has taken steps, and an operation, or one more step."""
+    """A factory of cases: an optimizer after some steps, and an operation, or one more step."""
 
     def make() -> Any:
         params = arrays(size, 0, dtypes)

@@ -34,7 +34,7 @@ ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO
 
 
 class Update(NamedTuple):
-    """What an optimizer launches."""
+    """The kernel of an update."""
 
     rule: fa.rule
     options: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Update(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """What takes the norm of gradients of a dtype."""
+    """The kernel of the norm of gradients of a dtype."""
 
     dtype: str
 
@@ -98,7 +98,7 @@ def code_of(run) -> Code:
 
 
 def row(name: str, code: Code) -> dict[str, str]:
-    """What a kernel comes to; in its hottest loop, for each element."""
+    """The instruction counts of a kernel, per element of its hottest loop."""
     block = min(stream.storage.block for stream in KERNELS[name].parts[1])
     elements = cuda.GROUP if block == WHOLE else block // cuda.WARP
     found = {

@@ -1,4 +1,4 @@
-"""What each optimizer computes, in float64 NumPy, written from its paper.
+"""The oracles: each optimizer in float64 NumPy, written from its paper.
 
 Nothing here is imported from fastadam. An oracle takes the parameter, its gradients step by step
 and the hyperparameters by name, and returns the last parameter and the last state by name.

@@ -31,7 +31,7 @@ def run(
 
 
 def output(code: str, *, cwd: Path | None = None, **env: str) -> str:
-    """What it prints; it must succeed."""
+    """The output of the process, which must succeed."""
     done = python(code, cwd=cwd, **env)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -19,7 +19,7 @@ _LABEL = re.compile(r"^(\.L_\w+):")
 
 @cache
 def tool(name: str) -> str | None:
-    """Where a program of the toolkit is."""
+    """The path of a program of the toolkit."""
     found = find_spec("nvidia")
     for root in found.submodule_search_locations or () if found else ():
         for path in sorted(Path(root).glob(f"*/bin/{name}")):
@@ -41,7 +41,7 @@ class Code:
     loops: tuple[tuple[int, int], ...]
 
     def count(self, *names: str, within: tuple[int, int] | None = None) -> int:
-        """How many instructions there are of some names, or of all."""
+        """The number of instructions of the given names, or of all."""
         first, last = within or (0, len(self.names) - 1)
         part = self.names[first : last + 1]
         return sum(name in names for name in part) if names else len(part)

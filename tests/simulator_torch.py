@@ -213,7 +213,7 @@ def test_parameters_of_several_devices_are_refused(gpu, monkeypatch):
     params = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(0, device="meta"))]
     for param in params:
         param.grad = torch.ones_like(param)
-    with pytest.raises(RuntimeError, match=r"\[0\] lies on cpu, but .*\[1\] on meta; make an opt"):
+    with pytest.raises(RuntimeError, match=r"\[0\] is on cpu, but .*\[1\] on meta; create one opt"):
         fastadam.torch.AdamW(params).step()
     assert (params[0] == 1).all()
 
@@ -221,5 +221,5 @@ def test_parameters_of_several_devices_are_refused(gpu, monkeypatch):
 def test_another_gpu_than_that_of_the_thread_is_refused(gpu, monkeypatch):
     gpu.on, params = True, parameters()
     monkeypatch.setattr(devices, "number_of_device", lambda: 1)
-    with pytest.raises(RuntimeError, match="began to work on cuda:1; call"):
+    with pytest.raises(RuntimeError, match="has already used cuda:1; call"):
         train(fastadam.torch.AdamW(params), params, [1])

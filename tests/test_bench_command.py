@@ -152,7 +152,7 @@ def test_nothing_fits(monkeypatch):
         (["--from", "other.csv"], "other.csv is not a benchmark CSV"),
         (["--from", str(RESULTS / "bench.csv"), "--sizes", "1e3"], "--sizes is for a measurement"),
         (["--from", str(RESULTS / "bench.csv"), "--csv", "a.csv"], "--csv is for a measurement"),
-        (["--from", str(RESULTS / "torch-adapter.csv"), "--plot", "a.png"], "there is no chart"),
+        (["--from", str(RESULTS / "torch-adapter.csv"), "--plot", "a.png"], "has no chart"),
         (
             ["--from", *(str(RESULTS / f"{name}.csv") for name in ("bench", "tail"))],
             "bench of steps, tail of options",

@@ -75,7 +75,7 @@ def test_another_file_is_refused(text, message, tmp_path):
 
 def test_a_report_of_an_unknown_suite_is_refused(sample):
     rows = [replace(row, suite="moon") for row in sample.rows]
-    with pytest.raises(ValueError, match="unknown suite 'moon'; there are steps, options"):
+    with pytest.raises(ValueError, match="unknown suite 'moon'; choose from steps, options"):
         suites.suite_of(replace(sample, rows=rows))
 
 

@@ -1,5 +1,6 @@
-"""What is said of memory, against the arrays that there are."""
+"""Memory budgets, compared with the arrays that exist."""
 
+import re
 from itertools import chain
 
 import numba
@@ -9,6 +10,7 @@ from cases import CASES, FORMATS
 from processes import output
 
 import fastadam as fa
+from fastadam import optimizers
 from fastadam.memory.dtypes import named
 from fastadam.memory_budget import EXTRAS, moved_by, shown
 
@@ -147,7 +149,7 @@ def test_an_adamw_step_moves_28_bytes():
         ((float("nan"),), {}, "n_params=nan"),
         ((10**400,), {}, "must be below"),
         ((1e9, "adamwz"), {}, "unknown optimizer 'adamwz'; did you mean AdamW"),
-        ((1e9, None), {}, "None is no optimizer; give its name or its class"),
+        ((1e9, None), {}, "None is not an optimizer; give its name or its class"),
         ((1e9,), {"params": "int8"}, "params='int8' must be 'float32'"),
         ((1e9,), {"grads": "half"}, "grads='half'"),
         ((1e9,), {"grads": "float64"}, "for float64 parameters"),
@@ -194,3 +196,19 @@ def test_planning_needs_no_compiler_and_no_bfloat16():
         "print({'numba', 'ml_dtypes', 'torch'} & {*sys.modules})"
     )
     assert output(code) == "set()"
+
+
+STATED = re.compile(r"Per float32 element: (\d+) bytes of state, (\d+) bytes of traffic per step")
+WITH = re.compile(r"(\d+) and (\d+) with `(\w+)`")
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+def test_docstrings_state_the_bytes_of_a_plan(name):
+    """State and traffic in the docstring of each optimizer, with the flags that add state."""
+    text = " ".join(getattr(fa, name).__doc__.split())
+    stated = [({}, *STATED.search(text).groups())]
+    for *numbers, flag in WITH.findall(text):
+        stated.append(({flag: 0.9 if flag == "momentum" else True}, *numbers))
+    for keywords, state, traffic in stated:
+        budget = fa.plan(1000, name, **keywords)
+        assert (budget.state, budget.moved) == (1000 * int(state), 1000 * int(traffic))

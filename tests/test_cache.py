@@ -113,7 +113,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
 
 
 def test_a_read_only_install_works(tmp_path):
-    """Where no cache folder can be written, Numba refuses to cache: compile in memory."""
+    """If no cache folder can be written, kernels are compiled in memory."""
     code = (
         "import numba.core.caching as caching\n"
         "for each in vars(caching).values():  # as if none of its folders were writable\n"

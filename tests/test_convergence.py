@@ -1,4 +1,4 @@
-"""What optimizers learn: compared fairly, the same every time, drawn from the data."""
+"""The comparison of convergence: fair, reproducible, drawn from the data."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is kept of the parameters besides them: average and copy."""
+"""Copies of the parameters: exponential moving average and shadow."""
 
 import copy
 import pickle

@@ -166,7 +166,7 @@ def made(rule, streams):
 
 
 def check(text, arrays):
-    """What holds for every kernel; `arrays` are the sizes of a number of each."""
+    """Check the properties of every kernel; `arrays` are the sizes of a number of each."""
     head, body = text.split("{", 1)
     assert head.count(".param") == 1
     assert not re.search(r"\bcall|\.extern|[.]local\b", text), "calls, or registers in memory"
@@ -177,8 +177,10 @@ def check(text, arrays):
 
 
 def check_rounding(text):
-    """That every operation rounds once, by itself, to nearest, as on the CPU: what says so is not
-    joined to anything else by the assembler either."""
+    """Check that every operation rounds once, to nearest, as on the CPU.
+
+    An explicit rounding mode also prevents the assembler from fusing operations.
+    """
     assert not re.search(r"\bfma\b|\bmad\.f", text)
     assert not re.search(r"\b(add|sub|mul|div|sqrt)\.f(32|64)\b", text)
 
@@ -337,7 +339,7 @@ def with_fastmath(run, monkeypatch):
     ],
 )
 def test_a_kernel_compiled_otherwise_is_refused(change, found, monkeypatch):
-    """What numba-cuda makes is looked at, before it is loaded."""
+    """The PTX of numba-cuda is checked before it is loaded."""
     run, _ = made(fa.AdamW.rule, streams(fa.AdamW.rule, (), SINGLE))
     with pytest.raises(RuntimeError, match=f"{found}.* bits of the CPU's; (install|report)"):
         cuda.ptx(change(run, monkeypatch), CAPABILITY)

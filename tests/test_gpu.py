@@ -1,4 +1,4 @@
-"""What holds on a GPU: `pytest -m gpu`. Without one, in Numba's simulator, with tiny sizes:
+"""Tests on a GPU: `pytest -m gpu`. Without one, in Numba's simulator, with tiny sizes:
 `NUMBA_ENABLE_CUDASIM=1 pytest -m gpu`.
 
 Results are those of the CPU, bit for bit: the same operations in the same order, each rounded once
@@ -85,7 +85,7 @@ class Pair:
         return self.cpu.step(grads, **masks, **more), self.gpu.step(there, **theirs, **more)
 
     def check(self):
-        """That both are where they should be, in place."""
+        """Check that both are correct, and in place."""
         for got, want in zip(self.device_params, self.params, strict=True):
             same(host(got), want)
         assert self.gpu.state.keys() == self.cpu.state.keys()
@@ -97,7 +97,7 @@ class Pair:
 
 
 def same(got, want):
-    """That two arrays have the same dtype and numbers."""
+    """Check that two arrays have the same dtype and numbers."""
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
 

@@ -207,7 +207,7 @@ def test_an_average_too_large_for_float16_is_infinite():
 
 
 def stalling(dtype, lr=1e-3, steps=400, **options):
-    """How far parameters of 1 have come by updates of less than half their last bit."""
+    """The change of parameters of 1 after updates of less than half their last bit."""
     param = np.ones(4096, dtype)
     opt = fa.SGD(param, lr=lr, **options)
     for _ in range(steps):
@@ -325,7 +325,7 @@ def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
 
 
 def excess(params_dtype=F32, steps=400, lr=0.01, **options):
-    """What is left of a quadratic with scales over four decades, under noise of its own size."""
+    """The final loss of a quadratic with scales over four decades, with noise of the same size."""
     rng, total = np.random.default_rng(0), 0.0
     scales = 10 ** rng.uniform(-4, 0, 8192)
     param = rng.standard_normal(8192).astype(BF16).astype(params_dtype)

@@ -1,4 +1,4 @@
-"""What a step does besides its rule: clipping, norms, masks."""
+"""Options of a step: clipping, norms, masks."""
 
 import math
 import pickle

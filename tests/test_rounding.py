@@ -81,7 +81,7 @@ def test_a_second_bfloat16_keeps_at_least_sixteen_bits():
 
 
 def test_a_second_bfloat16_leaves_in_place_what_does_not_move():
-    """Where it is rounded up to half a last bit of the first, the sum is a tie."""
+    """If it is rounded up to half a last bit of the first, the sum is a tie."""
     main, rest = as_pair(everything(), "kahan")
     again, rest_again = as_pair(from_pair(main, rest, "kahan"), "kahan")
     real = ~np.isnan(main)
@@ -180,7 +180,7 @@ def coded(values):
 
 
 def meaning(codes, scales):
-    """What codes stand for, from their definition."""
+    """The numbers that codes represent, from their definition."""
     scale = np.repeat(scales, BLOCK)[: codes.size]
     code, signed = codes.view(np.uint8).astype(np.int64), np.signbit(scale)
     levels = np.where(signed, 127, 255)

@@ -278,11 +278,11 @@ MISTAKES = {
     "state by name": (lambda p, g, state, h: (p, (state.a,)), r"declared: \('a',\)"),
     "method": (
         lambda p, g, state, h: (p - g.clip(0.0, 1.0), state),
-        r"'clip' of type float64 \(line \d+ of test_rules\.py\); a rule computes with numbers",
+        r"'clip' of type float64 \(line \d+ of test_rules\.py\); a rule may use",
     ),
     "call": (
         lambda p, g, state, h: (p, tuple([p, g][1:])),
-        r"there is no tuple\(list\(float64\)\) \(line",
+        r"Numba cannot compile tuple\(list\(float64\)\) \(line",
     ),
     "only float32": (lambda p, g, state, h: (p - g, (HALVES,)), "as floats at module level"),
     "bool": (lambda p, g, state, h: (p - g, (g > 0.0,)), "returns bool for it: return a float"),
@@ -306,7 +306,9 @@ def test_a_mistake_in_a_rule_is_said_in_two_lines(function, message):
 
 
 def test_a_rule_without_parentheses():
-    with pytest.raises(TypeError, match=r"two_states is decorated with @fastadam\.rule alone; say"):
+    with pytest.raises(
+        TypeError, match=r"two_states is decorated with @fastadam\.rule alone; declare"
+    ):
         fa.rule(two_states)
 
 
@@ -353,7 +355,7 @@ def test_recursion_is_refused():
         ({"state": ("a b",)}, ValueError, "identifier"),
         ({"state": ("step",)}, ValueError, "reserved"),
         ({"state": ("compensation",)}, ValueError, "reserved"),
-        ({"state": ("x_scale", "x")}, ValueError, "'x_scale' is that of the scales"),
+        ({"state": ("x_scale", "x")}, ValueError, "'x_scale' is reserved for the scales"),
         ({"hyper": ("lambda",)}, ValueError, "identifier"),
         ({"hyper": ("lr", "lr")}, ValueError, "twice"),
     ],

@@ -1,4 +1,4 @@
-"""What a tail leaves in a checkpoint."""
+"""Checkpoints of optimizers with options."""
 
 import copy
 import pickle

@@ -113,9 +113,9 @@ def bad_states():
         "text": (change(["state", 1, "exp_avg"], np.array(["a"] * 4)), "<U1"),
         "a part": (change(["state", 0, "exp_avg_sq"], None), "lacks.*exp_avg_sq"),
         "no step": (change(["state", 0, "step"], None), "lacks.*step"),
-        "half a step": (change(["state", 0, "step"], 1.5), "no count"),
-        "a step before the first": (change(["state", 0, "step"], -1), "no count"),
-        "endless steps": (change(["state", 0, "step"], np.inf), "no count"),
+        "half a step": (change(["state", 0, "step"], 1.5), "whole number"),
+        "a step before the first": (change(["state", 0, "step"], -1), "whole number"),
+        "endless steps": (change(["state", 0, "step"], np.inf), "whole number"),
         "an entry that is none": (change(["state", 0], 5), r"state\[0\]=5"),
         "a bad number": (change(["param_groups", 0, "lr"], -1.0), "lr=-1.0"),
         "a foreign number": (change(["param_groups", 0, "momentum"], 0.9), "momentum"),
@@ -126,7 +126,7 @@ def bad_states():
         "parameters that are no list": (change(["param_groups", 0, "params"], 2), "no list"),
         "groups that are no list": (change(["param_groups"], 2), "param_groups=2 is not a list"),
         "state that is a list": (change(["state"], [1]), "not a dict"),
-        "an endless count": (change(["step"], np.inf), "step=inf is no count"),
+        "an endless count": (change(["step"], np.inf), "step=inf must be a whole number"),
         "too small a count": (change(["step"], 1), "less than 3"),
         "Adam": (change(["param_groups", 0, "decoupled_weight_decay"], False), "fastadam.Adam"),
     }
@@ -209,7 +209,7 @@ def test_long_counts_are_exact(count):
         opt.step({"w": np.ones(3)})
         saved = opt.state_dict()
     saved["state"][0]["step"] = np.array(2.0**63)
-    with pytest.raises(ValueError, match="is no count"):
+    with pytest.raises(ValueError, match="must be a whole number"):
         opt.load_state_dict(saved)
 
 

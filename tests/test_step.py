@@ -1,4 +1,4 @@
-"""What a user sees of a step: gradients in many shapes, groups, schedules, what is returned."""
+"""The interface of a step: gradients in many shapes, groups, schedules, return values."""
 
 import copy
 import gc
@@ -160,7 +160,7 @@ def test_groups_are_read_again_at_every_step():
 
 
 def late_momentum(grads, on, dampening):
-    """What PyTorch makes of ones: the buffer starts from the first gradient that finds none."""
+    """PyTorch's result for ones: the buffer starts with the first gradient under momentum."""
     param, buffer = np.ones(2), None
     for step, grad in enumerate(grads, start=1):
         if grad is None:

@@ -13,15 +13,14 @@ from numba import njit
 from processes import output, python
 
 import fastadam as fa
-from fastadam.kernels.cpu import float_mode, threads
-from fastadam.kernels.cpu import openmp as pool
+from fastadam.kernels.cpu import float_mode, openmp, threads
 
 BIG = 50_000
 entered, switch = njit(lambda: float_mode.enter()), njit(lambda mode: float_mode.leave(mode))
 CONCURRENT = """
 import threading
 import numpy as np, fastadam as fa
-from fastadam.kernels import pool, threads
+from fastadam.kernels.cpu import openmp, threads
 n, workers = 50_000, 4
 fa.set_threads(2)
 params = [np.ones(n, np.float32) for _ in range(workers)]
@@ -127,7 +126,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), opt.state_dict()["stat
 POOL = """
 import os, threading
 import numpy as np, torch, fastadam as fa, fastadam.torch
-from fastadam.kernels import pool, threads
+from fastadam.kernels.cpu import openmp, threads
 n, grad = 50_000, np.linspace(-1, 1, 50_000, dtype=np.float32)
 def stepped(count):
     param = np.ones(n, np.float32)
@@ -142,7 +141,7 @@ other = threading.Thread(target=lambda: several.append(stepped(2)))
 other.start()
 other.join()
 assert len(several) == 5 and all((param == alone).all() for param in several)
-print(pool.joined is not None, threads.threading_layer())
+print(openmp.team is not None, threads.threading_layer())
 """
 
 
@@ -217,11 +216,11 @@ def test_a_forked_child_leaves_the_threads_of_pytorch_alone():
 
 
 def test_threads_that_cannot_be_joined_are_left_alone(monkeypatch):
-    monkeypatch.setattr(pool, "joined", None)
+    monkeypatch.setattr(openmp, "team", None)
     monkeypatch.delenv("NUMBA_THREADING_LAYER", raising=False)
-    pool.join("/no/such/module")
-    pool.join(_ctypes.__file__)
-    assert pool.joined is None
+    openmp.use_threads_of("/no/such/module")
+    openmp.use_threads_of(_ctypes.__file__)
+    assert openmp.team is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP is Linux's")
@@ -301,7 +300,7 @@ def test_there_are_no_more_tasks_than_chunks():
 
 
 def test_an_unsafe_layer_is_never_entered_twice(monkeypatch):
-    monkeypatch.setattr(pool, "joined", None)
+    monkeypatch.setattr(openmp, "team", None)
     monkeypatch.setattr(threads, "_layer", "workqueue")
     ran = []
 

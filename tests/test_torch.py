@@ -145,7 +145,7 @@ def test_arguments_by_position_as_in_torch():
     params = parameters()
     assert ft.AdamW(params, 0.1, (0.5, 0.6)).param_groups[0]["betas"] == (0.5, 0.6)
     assert ft.SGD(params, 0.1, 0.9).param_groups[0]["momentum"] == 0.9
-    with pytest.raises(TypeError, match="twice"):
+    with pytest.raises(TypeError, match="by position and by keyword"):
         ft.AdamW(params, 0.1, lr=0.1)
     with pytest.raises(TypeError, match="not 7 more"):
         ft.AdamW(params, 1, 2, 3, 4, 5, 6, 7)
@@ -411,7 +411,11 @@ def test_old_dicts_without_new_flags_and_with_plain_steps():
         ("AdamW", lambda entry: entry.pop("step"), r"lacks \['step'\], it has \['exp_avg', "),
         ("AdamW", lambda entry: entry.update(exp_avg_sq=None), r"lacks \['exp_avg_sq'\]"),
         ("NAdam", lambda entry: entry.pop("mu_product"), r"lacks \['mu_product'\]"),
-        ("AdamW", lambda entry: entry["step"].fill_(2.5), "step=2.5, which is no count"),
+        (
+            "AdamW",
+            lambda entry: entry["step"].fill_(2.5),
+            "step=2.5; a step must be",
+        ),
         ("Lion", lambda entry: entry.update(step=torch.tensor(-1.0)), "step=-1.0"),
         ("Adagrad", lambda entry: entry.update(step=torch.tensor(np.nan)), "step=nan"),
     ],
@@ -536,7 +540,7 @@ def test_copies_that_share_their_state_take_turns():
 
 
 def test_single_numbers_of_others_are_counted_in():
-    """Those of A3C's SharedAdam, which other processes write to as well."""
+    """Step counts as in A3C's SharedAdam, which other processes write to as well."""
     for start in (torch.zeros(()), torch.zeros(1), torch.zeros((), dtype=torch.int64)):
         params = parameters()
         opt = ft.Adam(params, lr=0.1)
@@ -639,12 +643,12 @@ def test_what_others_keep_in_state_stays():
     opt = ft.AdamW(params)
     steps(opt, params, range(2))
     opt.state[params[0]].update(mine=torch.ones(2), text="kept")
-    walk = opt._walk
+    walk = opt._tensor_step
     steps(opt, params, range(2))
-    assert opt._walk is walk
+    assert opt._tensor_step is walk
     params[0].data = torch.empty(1, 5).repeat(7, 2)[:, ::2].copy_(params[0].data)  # with gaps
     steps(opt, params, range(2))
-    assert opt._walk is not walk
+    assert opt._tensor_step is not walk
     assert opt.state[params[0]]["text"] == "kept"
     assert opt.state_dict()["state"][0]["mine"].tolist() == [1, 1]
 
@@ -682,7 +686,7 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
         ),
         ({"unknown": 1}, "unexpected keyword 'unknown'"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
-        ({"accumulate_steps": 2}, "gradients add up in .grad"),
+        ({"accumulate_steps": 2}, "accumulates gradients in .grad"),
         ({"decoupled_weight_decay": False}, "is Adam"),
     ],
 )
@@ -763,7 +767,7 @@ def test_what_is_no_parameter_and_no_optimizer_is_refused():
         with pytest.raises(TypeError, match=r"'params'|NoneType"):
             opt.add_param_group(group)
     assert len(opt.param_groups) == 1
-    with pytest.raises(TypeError, match="take a subclass"):
+    with pytest.raises(TypeError, match="use a subclass"):
         ft.Optimizer(parameters())
     with pytest.raises(TypeError, match="core is None"):
         type("Mine", (ft.Optimizer,), {})
@@ -835,7 +839,7 @@ def test_memory_that_two_parameters_share_is_refused():
 
 
 def test_elements_that_two_parameters_share_are_refused():
-    """Those of parameters with gaps, which may lie between each other's."""
+    """Parameters with gaps may interleave in memory."""
     for others, refused in (
         (lambda base: [base[1::2]], False),
         (lambda base: [base[1::4], base[3::4], torch.empty(0)], False),
@@ -927,7 +931,7 @@ def test_threads_follow_torch():
         for threads in (1, 2):
             torch.set_num_threads(threads)
             opt.step()
-            assert opt._walk._threads == min(threads, fa.get_threads())
+            assert opt._tensor_step._threads == min(threads, fa.get_threads())
     finally:
         torch.set_num_threads(before)
 
@@ -944,15 +948,15 @@ def test_state_is_looked_over_once_it_was_handed_out():
     opt.load_state_dict(saved)
     assert not opt._handed_out
     steps(opt, params, range(2))
-    walk = opt._walk
+    walk = opt._tensor_step
     steps(opt, params, range(2))
-    assert opt._walk is walk
+    assert opt._tensor_step is walk
     entry = opt.state[params[0]]
     steps(opt, params, range(2))
-    assert opt._walk is walk
+    assert opt._tensor_step is walk
     entry["exp_avg"] = torch.zeros_like(params[0])
     steps(opt, params, range(1))
-    assert opt._walk is walk
+    assert opt._tensor_step is walk
     assert entry["exp_avg"].any()
 
 

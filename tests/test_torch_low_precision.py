@@ -306,13 +306,16 @@ def test_noise_differs_where_a_parameter_stands_still():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda entry: entry.pop("exp_avg_scale"), "has codes, but there is no 'exp_avg_scale'"),
+        (
+            lambda entry: entry.pop("exp_avg_scale"),
+            "scales 'exp_avg_scale' are missing",
+        ),
         (lambda entry: entry.update(exp_avg_scale=torch.ones(3)), r"\(3,\), expected \(20,\)"),
         (
             lambda entry: entry.update(exp_avg_scale=entry["exp_avg_scale"].bfloat16()),
-            "something cast them",
+            "without casting it",
         ),
-        (lambda entry: entry.update(exp_avg=entry["exp_avg"].float()), "something cast them"),
+        (lambda entry: entry.update(exp_avg=entry["exp_avg"].float()), "without casting it"),
         (lambda entry: entry.update(exp_avg=entry["exp_avg"].t()), r"\(100, 50\)"),
         (
             lambda entry: entry.update(compensation=torch.ones(50, 100, dtype=torch.int16)),
@@ -425,7 +428,7 @@ def test_codes_know_the_order_of_their_blocks(saved_as, before, after):
     ("order", "message"),
     [
         (None, "no 'codes_order' to say"),
-        ([0, 1, 2], "no order of the dims"),
+        ([0, 1, 2], "not an order of the dimensions"),
         ([0, 2, 2, 1], "no ord"),
     ],
 )
@@ -509,7 +512,7 @@ def test_names_of_the_core_find_their_parameters():
     opt.load_state_dict(core.state_dict())
     assert [opt.state[p]["exp_avg"].shape for _, p in named] == [(2,), (3,)]
     assert opt.param_groups[0]["param_names"] == ["b", "a"]
-    with pytest.raises(ValueError, match="other names"):
+    with pytest.raises(ValueError, match="other param_names"):
         ft.AdamW([("x", named[0][1]), named[1]]).load_state_dict(core.state_dict())
     summed = fa.AdamW(np.ones(3, np.float32), accumulate_steps=2)
     summed.step(np.ones(3, np.float32))

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
-from fastadam.torch import layouts  # noqa: E402
+from fastadam.torch import change_detection  # noqa: E402
 
 
 def channels_last(x):
@@ -75,8 +75,8 @@ def test_every_layout_with_every_other(layout, grad_layout):
 def test_no_copies_where_all_share_a_layout(layout):
     _, opt = trained(ft.AdamW, layout, [layout] * 2)
     dense = "gapped" not in layout and layout not in ("column", "row")
-    assert len(opt._walk._gradients.copies) == (not dense)
-    assert len(opt._walk._members.gapped) == (not dense)
+    assert len(opt._tensor_step._gradients.copies) == (not dense)
+    assert len(opt._tensor_step._active.gapped) == (not dense)
 
 
 @each_layout
@@ -220,12 +220,12 @@ def test_gradients_like_those_before_are_not_looked_at_one_by_one(monkeypatch):
         opt.step()
 
     step()
-    monkeypatch.setattr(type(opt._walk._gradients), "_careful", None)
+    monkeypatch.setattr(type(opt._tensor_step._gradients), "_careful", None)
     step()
     assert not any(param.any() for param in params)
 
 
-@pytest.mark.parametrize("guards", [layouts.GUARDS, None])
+@pytest.mark.parametrize("guards", [change_detection.GUARDS, None])
 @pytest.mark.parametrize(
     "change",
     [
@@ -242,12 +242,12 @@ def test_gradients_like_those_before_are_not_looked_at_one_by_one(monkeypatch):
     ],
 )
 def test_what_no_longer_fits_a_layout(monkeypatch, guards, change):
-    monkeypatch.setattr(layouts, "GUARDS", guards)
+    monkeypatch.setattr(change_detection, "GUARDS", guards)
     tensors = [torch.ones(3, 3), torch.ones(())]
-    known = layouts.Layouts(tensors)
-    assert known.fit(tensors)
-    assert known.fit([torch.zeros(3, 3), torch.zeros(())])
-    assert not known.fit([change(tensors[0]), tensors[1]])
+    known = change_detection.TensorLayouts(tensors)
+    assert known.match(tensors)
+    assert known.match([torch.zeros(3, 3), torch.zeros(())])
+    assert not known.match([change(tensors[0]), tensors[1]])
 
 
 def test_state_that_changes_its_strides_in_place():
@@ -466,9 +466,9 @@ def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
             if number:
                 change(params, [opt.state[p] for p in params])
                 if planned:
-                    opt._walk = None
+                    opt._tensor_step = None
                 else:
-                    monkeypatch.setattr(ft.optimizer, "Walk", None)
+                    monkeypatch.setattr(ft.optimizer, "TensorStep", None)
             opt.step()
         monkeypatch.undo()
         made.append([*params, *(v for e in opt.state.values() for v in e.values())])
@@ -607,9 +607,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("guards", [layouts.GUARDS, None])
+@pytest.mark.parametrize("guards", [change_detection.GUARDS, None])
 def test_changes_between_steps_in_any_order(monkeypatch, guards):
-    monkeypatch.setattr(layouts, "GUARDS", guards)
+    monkeypatch.setattr(change_detection, "GUARDS", guards)
     made = []
     for cls in (ft.AdamW, torch.optim.AdamW):
         torch.manual_seed(0)

@@ -152,7 +152,7 @@ def test_averages_and_their_exchange():
             lambda: copy.deepcopy(opt),
             lambda: opt.swap_ema().__enter__(),
         ):
-            with pytest.raises(RuntimeError, match="exchanged with their average; leave swap_ema"):
+            with pytest.raises(RuntimeError, match="averages are exchanged; leave swap_ema"):
                 refused()
         for param, kept in zip(model.parameters(), averages, strict=True):
             assert torch.equal(param, kept)
@@ -204,7 +204,7 @@ def test_copies_follow_an_exchange(dtype):
 def test_what_is_not_asked_for_is_not_there():
     opt = ft.AdamW(net().parameters())
     for name in ("ema", "shadow"):
-        with pytest.raises(AttributeError, match=f"there is no {name}"):
+        with pytest.raises(AttributeError, match=f"{name} is not available"):
             getattr(opt, name)
 
 

@@ -111,7 +111,7 @@ def test_only_trees_of_one_structure_match(one, other):
 
 
 def _coarser(one, other):
-    """Whether every leaf of one stands where other has a leaf or a branch."""
+    """True if the other tree has a leaf or a branch at every leaf of one."""
     if isinstance(one, int):
         return True
     if isinstance(one, dict):

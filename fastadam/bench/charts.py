@@ -49,7 +49,7 @@ def canvas(
     """A figure to draw on, saved as PNG or SVG, by the ending of the path, with a note below it and
     a warning above it.
 
-    The digest of the data is stored in the file, to tell later which data it was drawn from.
+    The digest of the data is stored in the file, to identify the data later.
 
     Raises:
         ModuleNotFoundError: if matplotlib is not installed.
@@ -122,7 +122,7 @@ def draw_times(axes: Any, report: Report) -> None:
 def draw_line(
     axes: Any, points: Mapping[int, float], main: bool, colour: str, dashed: bool = False
 ) -> None:
-    """A line with markers, thicker if it is the one to look at."""
+    """A line with markers, thicker if it is the main one."""
     axes.plot(
         [*points],
         [*points.values()],

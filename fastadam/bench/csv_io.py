@@ -26,7 +26,7 @@ def to_csv(machine: Mapping[str, str], records: Sequence[Any], kind: type[Any]) 
 
 
 def _text(value: Any) -> Any:
-    """Six digits of a float: more than a measurement knows."""
+    """Six digits of a float, more than the accuracy of a measurement."""
     return f"{value:.6g}" if isinstance(value, float) else value
 
 

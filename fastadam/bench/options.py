@@ -1,10 +1,10 @@
-"""Suite of options: an AdamW step with what a training loop does around it.
+"""Suite of options: an AdamW step with unscaling, gradient clipping, EMA and other options.
 
-Gradients are unscaled, clipped, checked, cleared or added up before the update; parameters are
-averaged and copied after it. fastadam does all of it in at most two passes over memory, PyTorch has
-a call for each. Contenders of fastadam share parameters and gradients, those of PyTorch another set
-of both; state, averages and copies are their own. Every step gets fresh gradients, since some steps
-clear theirs: moments of gradients that stay zero become subnormal, and slow.
+Gradients are unscaled, clipped, checked, cleared or accumulated before the update; parameters are
+averaged and copied after it. fastadam does all of this in at most two passes over memory, PyTorch
+needs one call for each. Contenders of fastadam share parameters and gradients, those of PyTorch
+share another set; each has its own state, averages and copies. Every step gets new gradients, since
+some steps clear theirs: with gradients of zero, moments would become subnormal, and slow.
 """
 
 from collections.abc import Callable, Sequence

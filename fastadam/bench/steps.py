@@ -1,4 +1,4 @@
-"""Suite of steps: one float32 step of an optimizer, done in several ways.
+"""Suite of steps: one float32 step of an optimizer, in several implementations.
 
 Contenders on NumPy arrays share one set of parameters and gradients, those of PyTorch another,
 which PyTorch allocates. `fastadam` and each of PyTorch's have state of their own; the others share

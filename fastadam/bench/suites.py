@@ -1,4 +1,4 @@
-"""The suites there are; running one, and telling what it measured."""
+"""The list of suites; runs them, and shows their results."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -123,7 +123,7 @@ def suite_of(report: Report) -> Suite:
         ValueError: if there is none of that name.
     """
     if report.suite not in SUITES:
-        raise ValueError(f"unknown suite {report.suite!r}; there are {', '.join(SUITES)}")
+        raise ValueError(f"unknown suite {report.suite!r}; choose from {', '.join(SUITES)}")
     return SUITES[report.suite]
 
 
@@ -181,7 +181,7 @@ def check_alike(reports: Mapping[str, Report]) -> None:
     kinds = {name: suite_of(report).name for name, report in reports.items()}
     if len({*kinds.values()}) > 1:
         told = ", ".join(f"{name} of {kind}" for name, kind in kinds.items())
-        raise ValueError(f"one table compares reports of one suite, and these are {told}")
+        raise ValueError(f"one table compares reports of one suite, but these are {told}")
 
 
 def write_comparison(reports: Mapping[str, Report], path: Path) -> None:

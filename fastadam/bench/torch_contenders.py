@@ -18,14 +18,14 @@ import numpy as np
 from .workload import HYPER, Contender, Memory
 
 READ_AND_WRITTEN = ("param", "exp_avg", "exp_avg_sq")
-INEXACT_8_BIT = 2.0**-5  # root mean square of rounding by chance to an eighth of an octave
+INEXACT_8_BIT = 2.0**-5  # root mean square of stochastic rounding to an eighth of an octave
 
 
 def load_torch() -> bool:
-    """Import PyTorch if it is installed, and tell whether it is; call it before Numba's threads.
+    """Import PyTorch, and return True if it is installed; call this before Numba starts threads.
 
-    Otherwise both share one OpenMP library, in which Numba has allowed nested parallelism, and
-    PyTorch's small operations take milliseconds: every one of its threads starts others.
+    Otherwise both share one OpenMP library in which Numba has enabled nested parallelism, and
+    PyTorch's small operations take milliseconds, since each of its threads starts others.
     """
     if find_spec("torch") is None:
         return False
@@ -61,8 +61,8 @@ class Loop:
 
     Attributes:
         next_grads: the gradients of each micro-batch after the first, if there are any.
-        ema: the average of the parameters, if the options ask for one.
-        shadow: their copy in bfloat16, if the options ask for one.
+        ema: the average of the parameters, if the options enable it.
+        shadow: their copy in bfloat16, if the options enable it.
     """
 
     def __init__(self, options: Mapping[str, Any], tensors: Sequence[Any]) -> None:

@@ -18,7 +18,7 @@ from .variants import ADAMW, Variant
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Array, Case, Contender, one_array
 
 STEPS = 7  # RAdam's rule takes its other branch from the sixth on
-SPOILT = 4  # this step gets an infinite gradient, if such steps are to be skipped
+SPOILT = 4  # this step gets an infinite gradient, if the contender skips such steps
 Trail = list[Array]  # an array before the first step and after each
 Reference = Callable[[Array, Sequence[Array]], Trail]
 
@@ -65,9 +65,9 @@ def check_each(contender: Contender, outcomes: Sequence[Outcome], steps: int) ->
 def check_mean_square(contender: Contender, outcomes: Sequence[Outcome], steps: int) -> None:
     """Compare the root mean square of the error with that of the update, over all elements.
 
-    Numbers of a few bits are off by chance, element by element. A step rounds a parameter and each
-    of its states; the errors of steps are independent. Four roundings for the square root of the
-    steps bound them.
+    Numbers of few bits have random errors in each element. A step rounds a parameter and each of
+    its states; the errors of steps are independent. Four roundings times the square root of the
+    number of steps bound them.
 
     Raises:
         RuntimeError: if the error is larger.

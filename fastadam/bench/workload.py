@@ -184,7 +184,7 @@ class Plan(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The benchmark that a user asks for.
+    """The benchmark requested by the user.
 
     Attributes:
         sizes: elements per array.

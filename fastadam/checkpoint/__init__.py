@@ -1,1 +1,1 @@
-"""Checkpoints in PyTorch's layout: saving, checking, loading."""
+"""Checkpoints in PyTorch's layout: saving, checking and loading them."""

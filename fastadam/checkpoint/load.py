@@ -1,4 +1,4 @@
-"""Loading: a state_dict, this library's or PyTorch's, checked and taken over as a whole."""
+"""Loading of a state_dict, this library's or PyTorch's, as a whole."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,15 +27,16 @@ from .validate import (
     taken_step,
 )
 
-# Options of PyTorch's optimizers that change how a step is run, but not its result.
+# PyTorch's choices of an implementation, which do not change results.
 IGNORED = ("foreach", "fused", "capturable", "differentiable")
 
 
 def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
-    """Take up a saved state, or change nothing.
+    """Load a saved state.
 
     Raises:
-        TypeError, ValueError: if groups, names or shapes do not fit.
+        TypeError, ValueError: if groups, names or shapes do not match; raised before anything
+            changes.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict={state_dict!r} is not a dict")
@@ -50,7 +51,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
     if len(saved_groups) != len(engine.param_groups):
         raise ValueError(
             f"state_dict has {len(saved_groups)} param_groups, the optimizer "
-            f"{len(engine.param_groups)}; give it the same groups first"
+            f"{len(engine.param_groups)}; create the optimizer with the same groups"
         )
     check_numbers(state_dict)
     numbers = [
@@ -94,7 +95,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
     ema = _averages(engine, state_dict, numbers)
     accumulated, sums = _accumulated(engine, state_dict, numbers)
 
-    with np.errstate(all="ignore"):  # what is too large for a dtype becomes infinite
+    with np.errstate(all="ignore"):  # overflow becomes infinite
         live = owners_of(array for arrays in engine.state.arrays.values() for array in arrays)
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
@@ -124,7 +125,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
 def _averages(
     engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> list[Any]:
-    """The saved averages in the order of the parameters; none if there are none."""
+    """The saved averages in the order of the parameters; empty if there are none."""
     saved = state_dict.get("ema")
     if saved is None:
         return []
@@ -139,7 +140,7 @@ def _averages(
 def _accumulated(
     engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> tuple[int, list[Any]]:
-    """How many micro-batches are in the saved sums; the sums, None where there was no gradient."""
+    """The number of accumulated micro-batches, and the sums; None for missing gradients."""
     saved = state_dict.get("accumulated")
     if saved is None:
         return 0, []
@@ -150,7 +151,7 @@ def _accumulated(
     if not 0 < count < steps:
         raise ValueError(
             f"state_dict has the gradients of {count} micro-batches, but the optimizer has "
-            f"accumulate_steps={steps}; give it more, or delete the entry: "
+            f"accumulate_steps={steps}; give it a larger one, or delete the entry: "
             "del state_dict['accumulated']"
         )
     sums = matching(engine, saved["grads"], numbers, "accumulated grads", optional=True)

@@ -26,7 +26,9 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in engine.state.arrays.items()}
-            needed = () if algorithm.uncounted else group.rule.state  # which may begin at any step
+            needed = (
+                () if algorithm.uncounted else group.rule.state
+            )  # uncounted state may be missing
             wanted = [name for name in needed if name in engine.state.arrays]
             arrays |= {name: _live(engine, group, name, number) for name in wanted}
             known = {name: array for name, array in arrays.items() if array is not None}
@@ -35,7 +37,7 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
             host = {name: np.array(value) for name, value in pairs}
             state[number] = {"step": _counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(engine)}
-    if engine.state.count != max(steps):  # several parameters took turns
+    if engine.state.count != max(steps):  # no parameter was updated in all steps
         saved["step"] = _counter(engine.state.count)
     if engine.copies.ema:
         saved["ema"] = _numbered(engine.copies.ema.leaves, copy)
@@ -67,7 +69,7 @@ def _numbered(arrays: Sequence[Any], copy: bool) -> dict[int, Any]:
 
 
 def _live(engine: EngineState, group: Group, name: str, number: int) -> Any:
-    """State of a parameter; where a flag wants it since the last step, what it will start at."""
+    """State of a parameter; its initial value if it is needed only since a flag was changed."""
     array = engine.state.arrays[name][number]
     if array is None:
         start = engine.algorithm.initial(group.at(engine.state.count)).get(name, 0)
@@ -77,13 +79,13 @@ def _live(engine: EngineState, group: Group, name: str, number: int) -> Any:
 
 
 def _counter(step: int) -> Any:
-    """A step count as PyTorch keeps it, in a wider type where that could not tell it exactly."""
+    """A step count as PyTorch stores it, or in a wider type if float32 is not exact."""
     dtypes = {1 << 24: np.float32, 1 << 53: np.float64}
     return np.array(step, next((dtype for top, dtype in dtypes.items() if step <= top), np.int64))
 
 
 def _groups(engine: EngineState) -> list[Values]:
-    """The groups with the numbers of their parameters; a schedule as its present value."""
+    """The groups with the indices of their parameters; a schedule is saved as its current value."""
     groups, first = [], 0
     for raw, group in zip(engine.param_groups, engine.groups, strict=True):
         present = group.at(max(1, engine.state.count))

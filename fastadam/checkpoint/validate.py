@@ -1,4 +1,4 @@
-"""Checks of a saved state, made before anything changes."""
+"""Validation of saved state, before anything changes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from .engine_state import EngineState
 
 
 def numeric(array: Any) -> bool:
-    """True for an array of numbers; ml_dtypes' are of no kind that NumPy has."""
+    """True if an array holds real numbers, those of ml_dtypes included."""
     return array.dtype.kind in "fiu" or array.dtype.name in SUPPORTED
 
 
@@ -26,10 +26,11 @@ def matching(
     name: str,
     optional: bool = False,
 ) -> list[Any]:
-    """Saved arrays in the order of the parameters, of whose shapes they are."""
-    if not isinstance(saved, Mapping) or saved.keys() - {*numbers}:
-        known = f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
-        raise ValueError(f"state_dict: {name} is not a dict with arrays for {known}")
+    """Saved arrays in the order of the parameters, after checking their shapes."""
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"state_dict: {name}={saved!r} must be a dict of arrays")
+    if unknown := saved.keys() - {*numbers}:
+        raise ValueError(f"state_dict: {name} has {_unknown(unknown, numbers)}")
     given = [saved.get(number) for number in numbers]
     arrays = [None if value is None else array_of(value, name) for value in given]
     for array, param, label in zip(
@@ -47,27 +48,36 @@ def matching(
 
 
 def check_numbers(state_dict: Mapping[str, Any]) -> None:
-    """Refuse state that belongs to no parameter, and groups that are none."""
+    """Check that the groups are groups, and that all state belongs to their parameters."""
     numbers = set()
     for group in state_dict["param_groups"]:
         if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
             raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
         numbers |= {*group["params"]}
-    if strangers := state_dict["state"].keys() - numbers:
-        raise ValueError(
-            f"state_dict: state has the keys {sorted(map(repr, strangers))}, but the groups have "
-            f"the parameters {sorted(map(repr, numbers))}; keys are ints, not strings"
-        )
+    if unknown := state_dict["state"].keys() - numbers:
+        raise ValueError(f"state_dict: state has {_unknown(unknown, numbers)}")
     for number, entry in state_dict["state"].items():
         if not isinstance(entry, Mapping):
             raise TypeError(f"state_dict: state[{number!r}]={entry!r} is not a dict")
 
 
+def _unknown(keys: Iterable[Any], numbers: Iterable[Any]) -> str:
+    """The text for keys that belong to no parameter, with advice if they are strings of ints."""
+    text = (
+        f"the keys {sorted(map(repr, keys))}, but the groups have the parameters "
+        f"{sorted(map(repr, numbers))}"
+    )
+    strings = {str(number) for number in numbers if isinstance(number, int)}
+    return f"{text}; keys must be ints, not strings" if strings.issuperset(keys) else text
+
+
 def averages_apart(
     engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> Mapping[str, Any]:
-    """A state_dict of `fastadam.torch`, which has averages among the state of each parameter, as
-    one of the core; any other as it is."""
+    """Convert a state_dict of `fastadam.torch`, which has averages in the state of each parameter.
+
+    Any other state_dict is returned unchanged.
+    """
     apart = {"ema", "shadow"} - {name for group in engine.groups for name in group.rule.state}
     saved = state_dict["state"]
     if not any(apart & entry.keys() for entry in saved.values()):
@@ -79,14 +89,14 @@ def averages_apart(
     result = {**state_dict, "state": state}
     if any("ema" in entry for entry in saved.values()):
         pairs = zip(numbers, engine.parameters.arrays, strict=True)
-        result["ema"] = {  # without steps, a parameter is its own average
+        result["ema"] = {  # without steps, a parameter equals its average
             number: saved.get(number, {}).get("ema", param) for number, param in pairs
         }
     return result
 
 
 def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
-    """The saved number of each live parameter of a group: by name, or else by order."""
+    """The saved index of each parameter of a live group: by name, or else by order."""
     numbers = list(saved["params"])
     if len(numbers) != len(raw["params"]):
         raise ValueError(
@@ -97,20 +107,22 @@ def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
         return numbers
     if {*names} != {*saved_names}:
         raise ValueError(
-            f"{where}state_dict has other names: missing {sorted({*names} - {*saved_names})}, "
-            f"unknown {sorted({*saved_names} - {*names})}"
+            f"{where}state_dict has other param_names: missing "
+            f"{sorted({*names} - {*saved_names})}, unknown {sorted({*saved_names} - {*names})}"
         )
     by_name = dict(zip(saved_names, numbers, strict=True))
     return [by_name[name] for name in names]
 
 
 def array_of(value: Any, name: str = "a value") -> Any:
-    """A saved number, array or tensor as a plain NumPy array; files lose the name of bfloat16.
+    """A saved number, array or tensor as a plain NumPy array.
+
+    Arrays of 2-byte void, as which files store bfloat16, become bfloat16 again.
 
     Raises:
         TypeError: for a masked array and the like.
     """
-    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy does not know
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # NumPy has no bfloat16
         return np.asarray(value.float()).astype(named("bfloat16"))
     check_kind(value, f"state_dict: {name}")
     array = np.asarray(value)
@@ -118,12 +130,12 @@ def array_of(value: Any, name: str = "a value") -> Any:
 
 
 def owners_of(arrays: Iterable[Any]) -> set[int]:
-    """The identities of the objects that own the memory of arrays."""
+    """The ids of the objects that own the memory of arrays."""
     return {id(_owner(array)) for array in arrays if array is not None}
 
 
 def apart(arrays: Sequence[Any], owners: set[int]) -> list[Any]:
-    """Saved arrays, or copies of those in the memory of these owners, which loading writes to."""
+    """Saved arrays; those in the memory of these owners, which loading writes to, are copied."""
     return [a.copy() if a is not None and id(_owner(a)) in owners else a for a in arrays]
 
 
@@ -140,7 +152,7 @@ def entry_of(saved: Mapping[str, Any], engine: EngineState) -> dict[str, Any]:
 
 
 def taken_step(entry: dict[str, Any], label: str) -> int:
-    """Take the count of steps out of an entry; 0 for a parameter that has taken none."""
+    """Remove the step count from an entry and return it; 0 for a parameter without state."""
     if not entry:
         return 0
     if "step" not in entry:
@@ -149,19 +161,19 @@ def taken_step(entry: dict[str, Any], label: str) -> int:
 
 
 def count_of(step: Any, label: str) -> int:
-    """A saved count of steps as an int."""
+    """A saved step count as an int."""
     step = np.asarray(step)
     if step.shape != ():
         raise ValueError(f"{label}: step has shape {step.shape}, expected ()")
     if step.dtype.kind not in "fiu" or not 0 <= step < 1 << 63 or step % 1:
-        raise ValueError(f"{label}: step={step} is no count")
+        raise ValueError(f"{label}: step={step} must be a whole number >= 0")
     return int(step)
 
 
 def check_entry(
     entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
 ) -> None:
-    """Refuse saved state of a parameter that lacks names, or has arrays of other shapes."""
+    """Check the names, shapes and dtypes of the saved state of a parameter."""
     codes = code_names(entry)
     if missing := (wanted | {name + SCALE for name in codes}) - entry.keys():
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
@@ -176,11 +188,13 @@ def check_entry(
         if not numeric(array):
             raise TypeError(f"{label}: {name} has dtype {array.dtype}, expected numbers")
     if ORDER in entry and not is_order(entry[ORDER].tolist(), param.shape):
-        raise ValueError(f"{label}: {ORDER}={entry[ORDER].tolist()} is no order of its dims")
+        raise ValueError(
+            f"{label}: {ORDER}={entry[ORDER].tolist()} is not an order of its dimensions"
+        )
 
 
 def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -> None:
-    """Refuse the low bits of a parameter that the optimizer would lose or misread.
+    """Check that saved low bits of a parameter have the format that the optimizer uses.
 
     Raises:
         ValueError: naming the option that they were saved with.
@@ -191,7 +205,7 @@ def check_compensation(entry: Mapping[str, Any], formats: Formats, label: str) -
     rests = {pair.rest.outside: name for name, pair in PAIRS.items()}
     if rests.get(saved, saved) != formats.compensation:
         raise ValueError(
-            f"{label} has the compensation of compensation={rests.get(saved, saved)!r}, but the "
-            f"optimizer has compensation={formats.compensation!r} for it; give it the same, or "
-            "continue from the master weights of the saved run"
+            f"{label} was saved with compensation={rests.get(saved, saved)!r}, but the optimizer "
+            f"has compensation={formats.compensation!r} for it; use the same, or resume from the "
+            "master weights of the saved run"
         )

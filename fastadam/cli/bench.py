@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HELP = "time a step against NumPy, unfused Numba, PyTorch and the memory's limit"
 
 DESCRIPTION = """\
-Times one float32 step of an optimizer, AdamW unless another is named, done in several ways on
-arrays of the same sizes:
+Times one float32 step of an optimizer (default: AdamW) in several implementations, on arrays of the
+same sizes:
 
   numpy           one NumPy operation per line, with temporaries (AdamW)
   numba unfused   one compiled pass per operation (AdamW)
@@ -27,9 +27,9 @@ arrays of the same sizes:
   limit           the same reads and writes as fastadam, and no arithmetic
 
 Every contender is compared with a float64 reference first; a wrong one is not timed. All are timed
-in turns, so that a disturbance of the machine affects all of them. Close other programs all the
-same: if another one keeps a core busy, steps with threads wait for it. With glibc, freed memory is
-kept, so that temporaries of numpy and torch cost no page faults: that is their best case. The table
+in turns, so that a disturbance of the machine affects all of them. Close other programs anyway: if
+one of them keeps a core busy, steps with several threads wait for it. With glibc, freed memory is
+reused, so that temporaries of numpy and torch cause no page faults: their best case. The table
 shows quantiles of the time of a step, the memory traffic (that of fastadam, counted for all), the
 share of the limit's speed, and the time relative to fastadam.
 
@@ -37,10 +37,10 @@ If several optimizers are named, each is timed against its own limit and against
 table has a row for each. The more state an optimizer keeps per element, the more bytes a step reads
 and writes: 12 with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW.
 
-With --tail, AdamW is timed with what surrounds a step in training: gradients are unscaled, clipped
-by their norm, checked for infinity and cleared, parameters are averaged and copied in bfloat16.
-fastadam does all of it in two passes over memory; torch has a call for each. The table has a row
-for each of these options, one for four micro-batches to a step, and one for all but these.
+With --tail, AdamW is timed with options of a training step: gradients are unscaled, clipped by
+their norm, checked for infinity and cleared; parameters are averaged and copied in bfloat16.
+fastadam does all of this in two passes over memory; torch needs one call for each. The table has a
+row for each option, one for four micro-batches per step, and one for all options but the latter.
 
 With --low-precision, AdamW is timed with parameters, gradients and state in bfloat16 and int8. The
 table has a row for each configuration, and for the 8-bit optimizers of bitsandbytes and torchao
@@ -59,7 +59,7 @@ examples:
   fastadam bench --optimizer lion                   another optimizer
   fastadam bench --optimizer all --sizes 1e7        a row for each
   fastadam bench --optimizer sgd sgd:momentum=0.9,nesterov=True adam:amsgrad=True
-  fastadam bench --tail                             with clipping, averages and the like
+  fastadam bench --tail                             with gradient clipping, EMA and other options
   fastadam bench --low-precision                    in bfloat16 and int8
   fastadam bench --from laptop.csv --plot again.svg show and draw earlier numbers
   fastadam bench --from laptop.csv server.csv --plot both.png
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"one or more, in any case, or all; {SPELLING} (default: AdamW)",
     )
-    what.add_argument("--tail", action="store_true", help="AdamW with what surrounds a step")
+    what.add_argument("--tail", action="store_true", help="AdamW with options of a step")
     what.add_argument("--low-precision", action="store_true", help="AdamW in bfloat16 and int8")
     what.add_argument(
         "--from",
@@ -183,7 +183,7 @@ def measured(arguments: argparse.Namespace) -> "Report":
 
 
 def suite_for(arguments: argparse.Namespace) -> "Suite":
-    """The suite that the arguments ask for."""
+    """The suite selected by the arguments."""
     from ..bench import options, precision, steps
 
     if arguments.tail or arguments.low_precision:
@@ -289,7 +289,7 @@ def check_drawable(reports: "Mapping[str, Report]") -> None:
 
     for report in reports.values():
         if suite_of(report).draw is None:
-            raise ValueError(f"--plot: there is no chart for the suite {report.suite!r}")
+            raise ValueError(f"--plot: the suite {report.suite!r} has no chart")
 
 
 def draw_files(reports: "Mapping[str, Report]", path: Path) -> None:

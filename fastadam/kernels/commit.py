@@ -1,9 +1,8 @@
-"""Commitment: changes that belong together, made where no exception can come between them.
+"""Atomic changes: sequences of operations that no exception can interrupt.
 
-Python handles signals, and so raises KeyboardInterrupt or calls the handlers of a user, between two
-byte codes only. A sequence of operations that are all implemented in C, run by one call, has no
-byte code in it: a signal that arrives meanwhile is handled before the first of them or after the
-last one.
+Python handles signals, and so raises KeyboardInterrupt or calls the user's handlers, between two
+byte codes only. A sequence of operations that are all implemented in C, run by one call, contains
+no byte code: a signal that arrives meanwhile is handled before the first or after the last of them.
 """
 
 import operator
@@ -18,7 +17,7 @@ call = getattr(operator, "call", operator.methodcaller("__call__"))  # Python 3.
 
 
 def commit(operations: Iterable[Operation]) -> None:
-    """Run operations one after the other, with nothing of Python's in between.
+    """Run operations in order, without Python byte code in between.
 
     Args:
         operations: functions implemented in C, such as partials of C functions and of built-in
@@ -38,16 +37,16 @@ def write(array: Any, values: Any) -> Operation:
 
 
 def called(function: Callable[[Any], Any], argument: Any) -> Operation:
-    """The operation that calls a C function, whatever it returns; it can be run once."""
+    """The operation that calls a C function and ignores its result; it can be run once."""
     return partial(deque[Any](maxlen=0).extend, map(function, [argument]))
 
 
 def counter(target: Any, attribute: str) -> Operation:
-    """The operation that adds one to an attribute, as long as nobody else sets it."""
+    """The operation that adds one to an attribute, which nothing else may set meanwhile."""
     first = getattr(target, attribute) + 1
     return map(partial(object.__setattr__, target, attribute), count(first)).__next__
 
 
 def updated(mapping: dict[Any, Any], values: Mapping[Any, Any]) -> Operation:
-    """The operation that updates a dict, subclass or not, without its own methods."""
+    """The operation that updates a dict, ignoring methods of a subclass."""
     return partial(dict.update, mapping, values)

@@ -1,4 +1,4 @@
-"""From a rule and its streams to the pieces of one loop. No loop and no formula here."""
+"""Composition: a rule and the pieces of its streams become the body of a loop."""
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from .warps import Access, Waiting, by_warps, fits
 
 
 class Stream(NamedTuple):
-    """A named stream of numbers, and what a step does to it.
+    """A named stream of numbers, with its storage and its mode of access.
 
     The mode is "rw", "r" (only read), "w" (only written) or "rz" (read, then set to zero).
     """
@@ -53,7 +53,7 @@ def _write(one: Any, rest: Any) -> Any:
     position, write = one
 
     def both(at, i, values):
-        rest(at, i, values)  # the states, then the parameter: kinder to the store buffer
+        rest(at, i, values)  # the states, then the parameter: better for the store buffer
         write(at, i, values[position])
 
     return both
@@ -68,7 +68,7 @@ def _pack(one: Any, rest: Any) -> Any:
 
 
 def _packing(parts: Sequence[Pieces]) -> Any:
-    """Packs a block of every stream: the first step of all of them, then the second."""
+    """Packs a block of every stream: phase 1 of all streams, then phase 2."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
     return _fold(_pack, [step for step in steps if step], lambda at, count: None)
 
@@ -83,7 +83,7 @@ def _reading(parts: Sequence[Pieces]) -> Any:
 
 
 def _writing(parts: Sequence[Pieces]) -> Any:
-    """Writes such a tuple."""
+    """Writes an element of every stream, from a tuple."""
     writes = [(k, write) for k, part in enumerate(parts) for write in part.writes]
     return _fold(_write, writes, lambda at, i, values: None)
 
@@ -97,7 +97,7 @@ def _element(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _write_four(one: Any, rest: Any) -> Any:
-    """Four neighbours of a stream, then those of the next: accesses that belong together."""
+    """Writes four neighbours of a stream, then those of the next, so that accesses are merged."""
     position, first, write = one
 
     def four(at, i, values):
@@ -118,7 +118,7 @@ def _aligned(one: Any, rest: Any) -> Any:
 
 def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
     """The function that updates the elements of a block."""
-    element, share = _element(rule.settled), memory.share
+    element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, share)
     if memory.wide is None:
@@ -135,7 +135,7 @@ def _access(
     element: Any,
     memory: Any,
 ) -> Access:
-    """How a target that moves groups of neighbours at once reaches the elements of a block."""
+    """Access to the elements of a block for a target with vector loads and stores."""
     firsts = _firsts(streams, memory)
     writes = [
         (k, *pair)
@@ -159,7 +159,7 @@ def _access(
 
 
 def _firsts(streams: Sequence[Stream], memory: Any) -> list[Pieces]:
-    """The pieces of each stream where the first of an aligned group is promised."""
+    """The pieces of each stream for the first element of an aligned group."""
     return [part for part, _ in _laid_out(streams, memory.wide)]
 
 
@@ -178,13 +178,13 @@ def _run_by_warps(
         if part.coding and first.coding
     ]
     written = [part._replace(writes=()) if part.coding else part for part in parts]
-    element, read, write = _element(rule.settled), _reading(parts), _writing(written)
+    element, read, write = _element(rule.snapshot), _reading(parts), _writing(written)
     access = _access(streams, written, read, write, element, memory)
     return by_warps(access, waits, addresses, block, memory.warps)
 
 
 def _laid_out(streams: Sequence[Stream], memory: Any) -> Iterator[tuple[Pieces, int]]:
-    """The pieces of each stream, and how much scratch there is with them."""
+    """The pieces of each stream, and the scratch used up to and including it."""
     column = scratch = 0
     for stream in streams:
         pieces = stream.pieces(memory, column, scratch)
@@ -219,5 +219,5 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..
 
 
 def record_of(rule: Rule, compute: str) -> "np.dtype[np.void]":
-    """The constants of one step in memory."""
+    """The memory layout of the constants of one step."""
     return np.dtype([(name, compute) for name in rule.hyper])

@@ -1,4 +1,7 @@
-"""What an optimizer asks for: a kernel for a rule over streams of numbers."""
+"""The kernel factory: compiles, or returns from its cache, the kernel of a rule over streams.
+
+The cache belongs to the process, as do its locks, which are held while the process forks.
+"""
 
 import struct
 import sys
@@ -28,7 +31,15 @@ if TYPE_CHECKING:  # every target fulfils the protocol
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A compiled kernel, and what it expects in memory."""
+    """A compiled kernel, with the streams and the record of constants that it takes.
+
+    Attributes:
+        name: the rule, the storages and the digest.
+        streams: the streams of the kernel, in the order of a table row.
+        record: the packed constants of one step.
+        target: the module that compiled it.
+        run: runs one task, given by its address.
+    """
 
     name: str
     streams: tuple[Stream, ...]
@@ -37,14 +48,14 @@ class Kernel:
     run: Callable[[int], None]
 
 
-_made: dict[Any, Kernel] = {}  # by what rules are made of; LLVM never frees what it compiled
+_made: dict[Any, Kernel] = {}  # by the content of rules; LLVM never frees compiled code
 _marks: MutableMapping[Rule, dict[str, str]] = WeakKeyDictionary()
 _making = RLock()
-_halted: list[Any] = []  # the lock of Numba's compiler, where a fork has waited for it
+_halted: list[Any] = []  # the lock of Numba's compiler, while held for a fork
 
 
 def _halt() -> None:
-    """Let no thread compile while the process is forked: a child would wait for it forever."""
+    """Block compilation in all threads during a fork: a child would inherit locks held forever."""
     _making.acquire()
     lock = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
     if lock:
@@ -77,7 +88,7 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None
     """
     target = target or default_target()
     with _making:
-        with np.errstate(over="ignore"):  # a literal beyond all numbers of a dtype is infinite
+        with np.errstate(over="ignore"):  # a literal out of range of the dtype becomes infinite
             key = rule.name, rule.state, rule.hyper, _mark(rule, streams), streams, target
             if key not in _made:
                 _made[key] = _make(rule, streams, target)
@@ -85,11 +96,13 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None
 
 
 def _mark(rule: Rule, streams: Sequence[Stream]) -> str:
-    """The digest of a rule in the arithmetic of its streams: the same for one that is made again,
-    as in a cell of a notebook."""
+    """The digest of a rule in the arithmetic of its streams.
+
+    It is equal for a rule that is defined again, as in a notebook cell.
+    """
     marks, compute = _marks.setdefault(rule, {}), streams[0].storage.compute
     if compute not in marks:
-        marks[compute] = digest(partial(_swapped, compute), rule.settled)
+        marks[compute] = digest(partial(_swapped, compute), rule.snapshot)
     return marks[compute]
 
 
@@ -124,7 +137,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
-    """Evaluate a rule once, for mistakes that a compiler would explain badly or not see."""
+    """Evaluate a rule once in plain Python, to report mistakes better than a compiler does."""
     one, grad, *states = (np.dtype(stream.storage.compute).type(1) for stream in streams)
     h = namedtuple("h", rule.hyper)(*[one for _ in rule.hyper])
     try:
@@ -137,10 +150,10 @@ def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
     except TypeError:
         raise TypeError(
             f"rule {rule.name} returns {result!r}; it must return (param, state), "
-            "state a tuple even of one"
+            "with state a tuple, even of one element"
         ) from None
     if not isinstance(state, tuple) or count != len(rule.state):
         raise TypeError(
-            f"rule {rule.name} returns {state!r} as state; it declares the {len(rule.state)} "
-            f"names {rule.state!r}"
+            f"rule {rule.name} returns {state!r} as state; it must return {len(rule.state)} "
+            f"values, for the names {rule.state!r}"
         )

@@ -1,24 +1,29 @@
-"""What a fork leaves behind: a child has one thread, and the locks that others held stay locked."""
+"""Forked processes: the child has one thread, and inherits locks that other threads held."""
 
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
-happened = False  # whether this process is a forked child
+happened = False  # True in a forked child process
 
 _locked: WeakValueDictionary[tuple[int, str], Any] = WeakValueDictionary()
 
 
 def register(**hooks: Callable[[], Any]) -> None:
-    """`os.register_at_fork`, where there are forks."""
+    """Register hooks by `os.register_at_fork`, where the system has it."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(**hooks)
 
 
 def watch(owner: Any, attribute: str = "_lock") -> None:
-    """Let a forked child know if another thread held the lock in an attribute of an object, which
-    nobody will release."""
+    """Replace a lock of an object in a forked child by an `Abandoned` one, if another thread held
+    it.
+
+    Args:
+        owner: the object.
+        attribute: the attribute that holds the lock.
+    """
     _locked[id(owner), attribute] = owner
 
 
@@ -28,12 +33,12 @@ class Abandoned:
     def __enter__(self) -> NoReturn:
         raise RuntimeError(
             "the process was forked while another thread was in a step of this optimizer: in this "
-            "child its parameters and state may be half updated; make a new optimizer from a "
+            "child its parameters and state may be half updated; create a new optimizer from a "
             "checkpoint, or fork between steps"
         )
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was taken."""
+        """Do nothing, since no lock was acquired."""
 
 
 def _after() -> None:

@@ -1,4 +1,4 @@
-"""Formats of numbers by name; those of a parameter, its gradient and its state."""
+"""Formats: the storages of parameters, gradients and state, by the names of dtypes."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,14 +10,14 @@ from .scalar import float16
 from .storage.elementwise import Column, Elementwise, Pair, Started, Storage
 from .storage.int8 import Int8
 
-ROUND = "round:"  # before the format to which a kernel rounds by chance
+ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
 BOOL = Elementwise("bool", "uint8", "uint8")
 TAGS = {"float32": "f32", "float64": "f64", "bfloat16": "bf16", "float16": "f16"}
 NARROW = {
     "bfloat16": (float16.bfloat16_to_float32, float16.float32_to_bfloat16),
     "float16": (float16.float16_to_float32, float16.float32_to_float16),
 }
-COMPENSATION = "compensation"  # the name of what a parameter lacks
+COMPENSATION = "compensation"  # the name of the array of the low bits of a parameter
 _HIGH = Column("uint16", kept="bfloat16")
 PAIRS = {
     "kahan": Pair(
@@ -54,7 +54,7 @@ def compute_of(dtype: str) -> str:
 
 @cache
 def floats(dtype: str, compute: str) -> Storage:
-    """Floats of a dtype, handed to rules in another."""
+    """The storage of floats of one dtype, converted to another for the rule."""
     if dtype in NARROW:
         decode, encode = NARROW[dtype]
         if compute != "float32":
@@ -75,13 +75,15 @@ FLOAT = {name: floats(name, compute_of(name)) for name in TAGS}
 
 @dataclass(frozen=True)
 class Formats:
-    """How a parameter and what goes with it are kept; names of dtypes.
+    """The dtypes, by name, in which a parameter, its gradient and its state are stored.
 
     Attributes:
-        state: of its state; None for that of the arithmetic.
-        compensation: what keeps the bits that a bfloat16 parameter lacks, or None.
+        param: the dtype of the parameter.
+        grad: the dtype of its gradient.
+        state: the dtype of its state; None for that of the arithmetic.
+        compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
-        started: whether state may start at numbers that its dtype cannot hold.
+        started: True if state may start at numbers that its dtype cannot represent.
     """
 
     param: str
@@ -93,7 +95,7 @@ class Formats:
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
-        """All of one dtype; state of that of the arithmetic."""
+        """Parameter and gradient of one dtype, state of the dtype of the arithmetic."""
         return cls(dtype, dtype)
 
     @property
@@ -102,7 +104,7 @@ class Formats:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What a kernel does because of them."""
+        """The options of a kernel that these formats imply."""
         rounded = self.rounding == "stochastic" and self.param in NARROW
         return (ROUND + (self.compensation or self.param),) if rounded else ()
 
@@ -123,6 +125,6 @@ class Formats:
         return Started(kept) if self.started else kept
 
     def starting(self) -> "Formats":
-        """The same for rules whose state starts at numbers other than zero."""
+        """The formats for rules whose state starts at numbers other than zero."""
         exact = {None, self.compute} | ({"int8"} if self.compute == "float32" else set())
         return self if self.state in exact else replace(self, started=True)

@@ -1,4 +1,4 @@
-"""Imports that no interrupt can cut in two."""
+"""Imports that KeyboardInterrupt cannot leave half done."""
 
 import sys
 from importlib import import_module
@@ -7,11 +7,11 @@ from types import ModuleType
 
 
 def whole(name: str) -> ModuleType:
-    """Import a module, all of it even if the caller is interrupted meanwhile.
+    """Import a module completely, even if the caller is interrupted meanwhile.
 
-    An import of Numba takes some tenths of a second. One that KeyboardInterrupt ends leaves a
-    package that cannot be imported again in the process. Interrupts are raised in the main thread
-    only, so another one imports it; after an interrupt it goes on.
+    Importing Numba takes tenths of a second. If KeyboardInterrupt ends the import, the package
+    cannot be imported again in the process. Interrupts are raised in the main thread only, so
+    another thread imports the module, and continues after an interrupt.
     """
     if name not in sys.modules:
         failed = list[BaseException]()
@@ -27,4 +27,4 @@ def whole(name: str) -> ModuleType:
         thread.join()
         if failed:
             raise failed[0]
-    return import_module(name)  # waits for a thread that is at it
+    return import_module(name)  # waits for a thread that is importing it

@@ -1,6 +1,7 @@
-"""The loops, all there are: over chunks, over blocks, over elements.
+"""The loops of all kernels: over chunks, over blocks, over elements.
 
-They serve every rule, storage, option and device; what differs is put in by name.
+They are shared by every rule, storage, option and device; the linker replaces the functions that
+differ, by name.
 """
 
 from collections.abc import Callable
@@ -8,35 +9,35 @@ from typing import Any
 
 
 def teams(first: int, last: int) -> range:
-    """The chunks of this caller; a target puts its own in place."""
+    """The chunks of the calling team; replaced by the target."""
     return range(first, last)
 
 
 def wait() -> None:
-    """Where the threads of a team meet; a target with teams of several puts its own in place."""
+    """Barrier of the threads of a team; replaced by a target whose teams have several threads."""
 
 
 def enter() -> int:
-    """Begins a task; a target whose threads have modes puts its own in place."""
+    """Begin a task; replaced by a target whose threads have floating-point modes."""
     return 0
 
 
 def leave(mode: int) -> None:
-    """Ends a task, with what `enter` returned."""
+    """End a task; `mode` is what `enter` returned."""
 
 
 def update(table: int, chunks: int, records: int, chunk: int) -> None:
-    """Stands for the function that `update_with` composes."""
+    """Placeholder of the function that `update_with` composes."""
     raise NotImplementedError
 
 
 def integer(address: int, index: int) -> int:
-    """Stands for the target's load of a 64-bit integer."""
+    """Placeholder of the target's load of a 64-bit integer."""
     raise NotImplementedError
 
 
 def kernel(task: int) -> None:
-    """A task is five integers: where table, chunks and records are, its first chunk, its last."""
+    """Run a task: the addresses of table, chunks and records, its first and its last chunk."""
     table, chunks, records = integer(task, 0), integer(task, 1), integer(task, 2)
     mode = enter()
     for chunk in teams(integer(task, 3), integer(task, 4)):
@@ -55,10 +56,10 @@ def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[...,
 
 
 def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
-    """The same by groups of four neighbours, for a device that moves sixteen bytes at once.
+    """The function that updates a block in groups of four, for a device with 16-byte accesses.
 
-    `read_first` and the first access of `write_four` promise that a whole group is aligned. What is
-    not, and the last few, are left to `single`.
+    `read_first` and the first access of `write_four` assume that the whole group is aligned.
+    Unaligned blocks and the last elements are left to `single`.
     """
     aligned, read_first, read, write_four, _, element = access
 
@@ -92,10 +93,10 @@ def block_by_block(
 def update_with(
     run: Any, integer: Any, registers: Any, row_size: int, record_size: int
 ) -> Callable[..., None]:
-    """The function that updates one run of elements of one parameter, composed from its pieces.
+    """Compose the function that updates one chunk: a run of elements of one parameter.
 
-    A chunk is (row, start, stop). A row is the number of its record, or -1 when the parameter has
-    no gradient, then the address of each of its arrays. A record is the constants of the step.
+    A chunk is (row, start, stop). A row holds the index of its record, or -1 if the parameter has
+    no gradient, then the address of each of its arrays. A record holds the constants of the step.
     """
 
     def update(table, chunks, records, chunk):

@@ -1,7 +1,7 @@
-"""Plain Python: the same loops without a compiler.
+"""The target without a compiler: the same loops in plain Python.
 
-The oracle of the tests, and what runs under `NUMBA_DISABLE_JIT=1`, where a debugger can step
-through a rule.
+It is an oracle of the tests. Under `NUMBA_DISABLE_JIT=1` it runs every step, so that a debugger can
+step through a rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def compiled(function: Callable[[int], None]) -> Callable[[int], None]:
 
 
 class Memory:
-    """Access to numbers by address, as `primitives.Memory`."""
+    """Access to numbers by address, as in `cpu/llvm.py`."""
 
     teams = staticmethod(teams)
     share = staticmethod(range)
@@ -67,7 +67,7 @@ class Memory:
 
 
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
-    """Running a kernel on `count` tasks, `size` bytes apart, one after the other."""
+    """A function that runs a kernel on `count` tasks, `size` bytes apart, one after the other."""
 
     def run() -> None:
         for task in range(count):
@@ -77,4 +77,4 @@ def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], Non
 
 
 def warm(kernel: Any) -> None:
-    """Nothing to compile."""
+    """Do nothing: there is nothing to compile."""

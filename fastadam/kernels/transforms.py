@@ -1,4 +1,7 @@
-"""Options of a step, each a function from rule to rule: what is not asked for does not exist."""
+"""Transforms: each option of a step is a function from rule to rule, with its extra streams.
+
+A kernel contains the code of the options in use only.
+"""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -11,8 +14,8 @@ from .storage.elementwise import Noise, Single, Storage
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
-    """`change(grad, extra) -> grad`, ahead of the rule, with more state, named `extras`."""
-    function, split = inner.settled, len(inner.state)
+    """Apply `change(grad, extra) -> grad` before the rule, with additional state `extras`."""
+    function, split = inner.snapshot, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]
@@ -24,9 +27,9 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
 
 
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
-    """`change(old, new, extra) -> (new, extra)`, behind the rule, on the parameter and on more
-    state, named `extras`."""
-    function, split = inner.settled, len(inner.state)
+    """Apply `change(old, new, extra) -> (new, extra)` to the parameter after the rule, with
+    additional state `extras`."""
+    function, split = inner.snapshot, len(inner.state)
 
     def staged(param, grad, state, h):
         own, extra = state[:split], state[split:]
@@ -44,21 +47,21 @@ def scaled(grad, extra):
 
 
 def summed(grad, extra):
-    """Unscaled and added to those before it."""
+    """The unscaled gradient added to the sum of those before it."""
     total, unscale = extra
     return total + grad * unscale
 
 
 def limited(grad, extra):
-    """`grad`, no further from zero than a bound; NaN stays."""
+    """`grad` clipped to [-bound, bound]; NaN stays NaN."""
     (bound,) = extra
     return bound if grad > bound else -bound if grad < -bound else grad
 
 
 def chosen(old, new, extra):
-    """`new` for an element that is to move."""
-    (moves,) = extra
-    return new if moves else old, extra
+    """`new` for an element that the mask selects, else `old`."""
+    (selected,) = extra
+    return new if selected else old, extra
 
 
 def averaged(old, new, extra):
@@ -71,7 +74,7 @@ def copied(old, new, extra):
 
 
 def rounded(cut):
-    """What keeps of a new parameter what its format holds, by chance."""
+    """The transform that rounds a new parameter to its format stochastically, by `cut`."""
 
     def change(old, new, extra):
         (noise,) = extra
@@ -81,14 +84,20 @@ def rounded(cut):
 
 
 class Extra(NamedTuple):
-    """A stream that an option adds; without a storage, of the dtype of the arithmetic."""
+    """A stream that an option adds; storage None means the dtype of the arithmetic."""
 
     storage: Storage | type[Single] | None = None
     mode: Literal["rw", "r", "w", "rz"] = "r"
 
 
 class Option(NamedTuple):
-    """What a step does besides its rule."""
+    """An option of a step.
+
+    Attributes:
+        stage: `before` or `after`, which wraps the rule.
+        change: the function applied before or after the rule.
+        extras: the streams that `change` takes, by name.
+    """
 
     stage: Callable[[Rule, Callable[..., Any], tuple[str, ...]], Rule]
     change: Callable[..., Any]
@@ -98,7 +107,7 @@ class Option(NamedTuple):
 NUMBER = Extra(Single)  # one for each parameter
 NOISE = {"noise": Extra(Noise())}
 
-# In the order in which they wrap a rule: of two before it, the later one acts first.
+# In the order in which they wrap a rule: of two `before` it, the later one is applied first.
 OPTIONS = {
     "clip_value": Option(before, limited, {"clip_value": NUMBER}),
     "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
@@ -112,8 +121,8 @@ OPTIONS = {
     ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
     ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),
 }
-STATE = "state:"  # before the names that a rule gives, which may be those of options
-ZERO_GRADS = "zero_grads"  # needs no stage: what is read is cleared
+STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
+ZERO_GRADS = "zero_grads"  # needs no stage: the gradient's stream has mode "rz"
 
 
 def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
@@ -123,7 +132,7 @@ def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
 
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
-    """The rule with these options, made once."""
+    """The rule wrapped by these options, cached in the rule."""
     known, wrapped = rule.staged, tuple(name for name in OPTIONS if name in options)
     if wrapped and wrapped not in known:
         inner, option = staged(rule, wrapped[:-1]), OPTIONS[wrapped[-1]]
@@ -132,7 +141,7 @@ def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
 
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
-    """What a rule with options reads and writes."""
+    """The streams of a rule with options: param, grad, state, then those of the options."""
     compute = formats.compute
     extras = [
         Stream(name, _storage(storage, compute), mode)

@@ -1,9 +1,9 @@
-"""Blocks that warps pack: new numbers wait in registers, and lanes exchange what they join.
+"""Packing of blocks by CUDA warps: new numbers stay in registers, lanes reduce by shuffles.
 
-A warp takes a block. Its lanes take groups of four neighbours, one after the other, so that the
-position of an element in its block is (group, lane, place in the group). Elements are joined in
-halves of the block, quarters, and so on: first groups, then lanes, then places. No thread waits for
-those of other warps.
+One warp processes a block. Its lanes process groups of four neighbours in turn, so that the
+position of an element in its block is (group, lane, place in the group). The reduction joins halves
+of the block, then quarters, and so on: first groups, then lanes, then places. Threads do not wait
+for those of other warps.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,19 +14,20 @@ import numpy as np
 
 from .storage.elementwise import Coding, Pieces
 
-FOUR, MOST = 4, 1024  # elements of a group; of a block, so that registers suffice
+FOUR, MOST = 4, 1024  # elements of a group; the largest block whose numbers fit into registers
 
 
 class Lanes(NamedTuple):
-    """What a target with warps gives.
+    """The operations of a target with warps.
 
     Attributes:
-        width: how many lanes there are.
-        mine: returns the number of this one.
-        exchange: `exchange(number, apart)`: that of the lane whose number differs in one bit.
-        fetch: `fetch(number, lane)`: that of any lane.
-        meet: where the lanes of a warp wait for each other.
-        blocks: `blocks(start, stop, length)`: where the blocks of this warp begin.
+        width: the number of lanes of a warp.
+        mine: returns the index of the calling lane.
+        exchange: `exchange(number, apart)` returns the number of the lane whose index differs in
+            one bit.
+        fetch: `fetch(number, lane)` returns the number of a given lane.
+        meet: barrier of the lanes of a warp.
+        blocks: `blocks(start, stop, length)` returns the first elements of the blocks of this warp.
     """
 
     width: int
@@ -38,10 +39,13 @@ class Lanes(NamedTuple):
 
 
 class Access(NamedTuple):
-    """How elements are read, computed and written, apart from what waits; as `compose.py` has it.
+    """The functions that read, compute and write elements, from `compose.py`.
+
+    Numbers of streams with a `Coding` are not written by these, but by their coding.
 
     Attributes:
-        read_first, write_four: for a whole group that is aligned.
+        aligned: returns True if groups of a block are aligned.
+        read_first, write_four: for the first element of an aligned group, and for the group.
     """
 
     aligned: Callable[..., bool]
@@ -53,8 +57,13 @@ class Access(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A stream whose numbers wait: its place among the values of an element, and its coding;
-    `first` is that for the first of a group that is aligned."""
+    """A stream whose new numbers are held in registers until its block is complete.
+
+    Attributes:
+        position: its index among the values of an element.
+        coding: its coding.
+        first: its coding for the first element of an aligned group.
+    """
 
     position: int
     coding: Coding
@@ -62,12 +71,12 @@ class Waiting(NamedTuple):
 
     @property
     def parts(self) -> int:
-        """How many numbers a part of a block has."""
+        """The number of values in a reduced tuple."""
         return len(self.coding.part(np.dtype(self.coding.dtype).type(0)))
 
 
 def fits(parts: Sequence[Pieces], block: int, lanes: Lanes | None) -> bool:
-    """Whether warps can pack these streams."""
+    """True if warps can pack these streams."""
     if lanes is None or not any(part.coding for part in parts):
         return False
     whole = block & (block - 1) == 0 and FOUR * lanes.width <= block <= MOST
@@ -77,8 +86,7 @@ def fits(parts: Sequence[Pieces], block: int, lanes: Lanes | None) -> bool:
 def by_warps(
     access: Access, waits: Sequence[Waiting], addresses: Any, block: int, lanes: Lanes
 ) -> Callable[..., None]:
-    """The function that updates a run of elements: blocks that are whole, where groups are aligned,
-    then the rest."""
+    """The function that updates a run of elements: complete aligned blocks first, then the rest."""
     whole, aligned, blocks = _whole(access, waits, block, lanes), access.aligned, lanes.blocks
     ordered = any(wait.coding.ordered for wait in waits)
     part = (_joined_in_order if ordered else _in_strides)(access, waits, block, lanes)
@@ -96,7 +104,7 @@ def by_warps(
 
 
 def _whole(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -> Any:
-    """What updates a whole block: all is read, then computed, then joined, then stored."""
+    """The function that updates a complete block: loads all, computes, reduces, stores."""
     _, read_first, read, write_four, _, element = access
     mine, width = lanes.mine, FOUR * lanes.width
 
@@ -154,7 +162,7 @@ def _whole(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -
 
 
 def _settling(wait: Waiting, groups: int, lanes: Lanes) -> Any:
-    """What joins a stream of a whole block and settles it."""
+    """The function that reduces a stream over a complete block, and calls its `settle`."""
     p, (_, number, part, join, settle, *_) = wait.position, wait.coding
     across, ordered = _across(wait, lanes), wait.coding.ordered
 
@@ -187,7 +195,7 @@ def _settling(wait: Waiting, groups: int, lanes: Lanes) -> Any:
 
 
 def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -> Any:
-    """What updates the elements of a block one by one: once to join them, once more to store."""
+    """The function that updates a block in two passes: reduce, then compute again and store."""
     read, write, element = access.read, access.write, access.element
     mine, meet, width = lanes.mine, lanes.meet, lanes.width
 
@@ -230,8 +238,10 @@ def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lan
 
 
 def _joined_in_order(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -> Any:
-    """What joins the elements of a block that is not whole: those an eighth of it apart, then those
-    of an eighth of what is left, and so on, as `Sums` does."""
+    """The function that reduces an incomplete block in the order of `Sums`.
+
+    Elements an eighth of the block apart are joined, then those an eighth of the rest, and so on.
+    """
     (wait,) = waits
     p, (_, number, part, join, settle, *_) = wait.position, wait.coding
     zero = part(np.dtype(wait.coding.dtype).type(0))
@@ -265,7 +275,7 @@ def _joined_in_order(access: Access, waits: Sequence[Waiting], block: int, lanes
 
 
 def _eighth(inner: Any, size: Any, join: Any, zero: Any) -> tuple[Any, Any]:
-    """What joins eight items of so many, and how many such there are."""
+    """The function that joins eight items of `size`, and the function of their number."""
 
     def left(count):
         return (size(count) + 7) // 8
@@ -282,7 +292,10 @@ def _eighth(inner: Any, size: Any, join: Any, zero: Any) -> tuple[Any, Any]:
 
 
 def _eight(pick: Any, join: Any, zero: Any) -> Any:
-    """What joins eight items: those four apart, then two, then one; no more than four wait."""
+    """The function that joins eight items: those four apart, then two, then one.
+
+    The order of its loop holds at most four items at a time.
+    """
 
     def joined(a, b, c, d):
         pair = four = half = whole = zero
@@ -302,7 +315,7 @@ def _eight(pick: Any, join: Any, zero: Any) -> Any:
 
 
 def _across(wait: Waiting, lanes: Lanes) -> Any:
-    """What joins a part with those of all lanes."""
+    """The function that reduces a tuple over all lanes."""
     join, exchanged = wait.coding.join, _exchanged(lanes.exchange, wait.parts)
 
     def step(apart, rest):
@@ -312,7 +325,7 @@ def _across(wait: Waiting, lanes: Lanes) -> Any:
 
 
 def _exchanged(how: Any, parts: int) -> Any:
-    """What exchanges a tuple of numbers."""
+    """The function that shuffles a tuple of numbers."""
 
     def one(k, rest):
         return lambda part, other: (how(part[k], other),) + rest(part, other)
@@ -335,7 +348,7 @@ def _closing(waits: Sequence[Waiting]) -> Any:
 
 
 def _stored(stores: Sequence[Any]) -> Any:
-    """What stores the codes of all streams, of each with what it has settled."""
+    """The function that stores the codes of all streams, each with its settled numbers."""
 
     def one(each, rest):
         k, store = each
@@ -358,7 +371,7 @@ def _chain(join: Callable[[Any, Any], Any], items: Iterable[Any], end: Any) -> A
 
 
 def _halves(join: Any, count: int) -> Any:
-    """What joins the items of a tuple: those half of it apart, then a quarter, and so on."""
+    """The function that joins the items of a tuple: those half of it apart, then a quarter, ..."""
     if count == 1:
         return lambda items: items[0]
     half = count // 2
@@ -371,7 +384,7 @@ def _halves(join: Any, count: int) -> Any:
 
 
 def _each(functions: Iterable[Any], arguments: int) -> Any:
-    """What calls functions with the same arguments, and returns a tuple of what they return."""
+    """The function that calls all functions with the same arguments, and returns their results."""
     ways = (
         (lambda: (), lambda f, rest: lambda: (f(),) + rest()),
         (lambda a: (), lambda f, rest: lambda a: (f(a),) + rest(a)),
@@ -382,7 +395,7 @@ def _each(functions: Iterable[Any], arguments: int) -> Any:
 
 
 def _all(functions: Iterable[Any], arguments: int) -> Any:
-    """What calls functions that return nothing."""
+    """The function that calls all functions, which return nothing."""
 
     def three(function, rest):
         def both(a, b, c):

@@ -96,7 +96,7 @@ class Table:
 
     def parallel(self, count: int) -> Callable[[], None]:
         """What launches the kernel in so many tasks."""
-        key = count, openmp.joined
+        key = count, openmp.team
         if key not in self._parallel:
             tasks = self._tasks(count)
             target = cast(HostTarget, self.kernel.target)

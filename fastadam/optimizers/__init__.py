@@ -1,4 +1,4 @@
-"""Optimizers, one file per algorithm: its equation, its source, its rule, its class."""
+"""The algorithms: one file each, with its equation, its source, its rule and its class."""
 
 from difflib import get_close_matches
 

@@ -19,27 +19,28 @@ __all__ = [
 ]
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked for, as PyTorch computes it.
+    """Stochastic gradient descent, optionally with momentum, as PyTorch computes it.
 
     With the gradient g, to which `weight_decay * p + l1 * sign(p)` is added:
 
         b = momentum * b + (1 - dampening) * g    (b = g at the first step)
         p = p - lr * b                            (nesterov: p - lr * (g + momentum * b))
 
-    Without momentum b is g; momentum that is switched on later starts from the gradient of that
-    step. (Keras keeps lr in the buffer, which differs once lr changes.)
-    State: none; with momentum `momentum_buffer` (b), 4 bytes per float32 parameter. A step
-    transfers 12 bytes per float32 element, 20 with momentum.
+    Without momentum b is g; if momentum is enabled later, its buffer starts with the gradient of
+    that step. (Keras includes lr in the buffer, which differs once lr changes.)
+
+    State: none. Per float32 element: 0 bytes of state, 12 bytes of traffic per step; 4 and 20 with
+    `momentum`, which adds `momentum_buffer` (b).
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
-        momentum: how much of the buffer stays, default 0: no buffer.
-        dampening: how much of a gradient stays out of the buffer after the first step, default 0.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        momentum: momentum factor, default 0: no buffer.
+        dampening: dampening of the gradient in the buffer after the first step, default 0.
         weight_decay: coupled (L2) decay, default 0.
-        l1: L1 penalty; its slope at zero is zero, default 0.
-        nesterov: look ahead; needs momentum and no dampening, default False.
-        maximize: climb instead of descending, default False.
+        l1: L1 penalty; its subgradient at zero is zero, default 0.
+        nesterov: Nesterov momentum; needs momentum and no dampening, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -87,16 +88,16 @@ class Adadelta(Optimizer):
         u = rho * u + (1 - rho) * d**2
         p = p - lr * d
 
-    State: `square_avg` (v) and `acc_delta` (u), 8 bytes per float32 parameter. A step transfers 28
-    bytes per float32 element.
+    State: `square_avg` (v) and `acc_delta` (u). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: factor on the step, default 1.0, as in the paper (Keras 1e-3).
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: factor on the update, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
-        eps: inside both roots, default 1e-6.
+        eps: added inside both roots, default 1e-6.
         weight_decay: coupled (L2) decay, default 0.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -140,17 +141,17 @@ class Adagrad(Optimizer):
         s = s + g**2
         p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
-    eps is outside the root (Keras and optax have it inside, and start the sum at 0.1). State:
-    `sum` (s), 4 bytes per float32 parameter. A step transfers 20 bytes per float32 element.
+    eps is added outside the root (Keras and optax: inside, and the sum starts at 0.1). State:
+    `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-2; a number >= 0 or a function of the step.
-        lr_decay: how fast the step size falls with the step, default 0.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
+        lr_decay: decay rate of the learning rate, default 0.
         weight_decay: coupled (L2) decay, default 0.
-        initial_accumulator_value: where the sum starts, default 0.
+        initial_accumulator_value: initial value of the sum, default 0.
         eps: added to the root, default 1e-10.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -194,20 +195,20 @@ class Adam(Optimizer):
         v = beta2 * v + (1 - beta2) * g**2
         p = p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    State: `exp_avg` (m) and `exp_avg_sq` (v), 8 bytes per float32 parameter (amsgrad 12); a step
-    transfers 28 bytes of each (36).
+    State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
-        maximize: climb instead of descending, default False.
-        decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
-        bias_correction: False leaves out both divisions by 1 - beta**t, default True.
+        maximize: maximize the objective, default False.
+        decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
     Examples:
@@ -258,16 +259,16 @@ class Adamax(Optimizer):
         u = max(beta2 * u, abs(g) + eps)
         p = p - lr / (1 - beta1**t) * m / u
 
-    State: `exp_avg` (m) and `exp_inf` (u), 8 bytes per float32 parameter. A step transfers 28 bytes
-    per float32 element.
+    State: `exp_avg` (m) and `exp_inf` (u). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 2e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
-        eps: added to the size of the gradient, default 1e-8.
+        eps: added to the absolute value of the gradient, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -310,16 +311,17 @@ class Lion(Optimizer):
         m = beta2 * m + (1 - beta2) * g
         p = p - lr * weight_decay * p - lr * sign(c)
 
-    The sign of zero is zero: an element without gradient and momentum is not changed (DeepSpeed's
-    CPU kernel changes it). State: `exp_avg` (m), 4 bytes per float32 parameter. A step transfers 20
-    bytes per float32 element.
+    The sign of zero is zero: an element with zero gradient and momentum is not changed (DeepSpeed's
+    CPU kernel changes it). State: `exp_avg` (m). Per float32 element: 4 bytes of state, 20 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-4: every element moves by it; take a third to a tenth of AdamW's.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, the size of each element's update, default 1e-4; a third to a tenth of
+            AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -364,17 +366,18 @@ class NAdam(Optimizer):
         ahead = mu(t + 1) * m / (1 - product(t + 1))
         p = p - lr * (now + ahead) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    (Keras has no momentum_decay.) State: 8 bytes per float32 parameter; a step transfers 28.
+    (Keras has no momentum_decay.) State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes
+    of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 2e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        momentum_decay: how fast mu grows to beta1, default 4e-3.
+        momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -421,17 +424,17 @@ class RAdam(Optimizer):
         r = sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
         p = p - lr * m_hat * r * sqrt(1 - beta2**t) / (sqrt(v) + eps)
 
-    if rho_t > 5, and `p = p - lr * m_hat` before, in the first steps. State: 8 bytes per float32
-    parameter; a step transfers 28 bytes of each.
+    if rho_t > 5, and `p = p - lr * m_hat` before, in the first steps. State: `exp_avg` (m) and
+    `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        maximize: climb instead of descending, default False.
+        decoupled_weight_decay: weight decay as in AdamW, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -476,22 +479,24 @@ class RMSprop(Optimizer):
         v = alpha * v + (1 - alpha) * g**2
         p = p - lr * g / (sqrt(v) + eps)
 
-    Centered, v loses the square of the mean gradient; with momentum the quotient goes through a
-    buffer, `b = momentum * b + g / (sqrt(v) + eps)`. eps is outside the root (Keras and optax have
-    it inside). State: `square_avg` (v), 4 bytes per float32 parameter, and 4 more for each of
-    `grad_avg` and `momentum_buffer`. A step transfers 20 bytes per float32 element, and 8 more for
-    each.
+    With `centered`, the square of the mean gradient is subtracted from v. With `momentum`, the
+    quotient enters a buffer, `b = momentum * b + g / (sqrt(v) + eps)`, and the update is `lr * b`.
+    eps is added outside the root (Keras and optax: inside).
+
+    State: `square_avg` (v). Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 8
+    and 28 with `centered`, which adds `grad_avg`; 8 and 28 with `momentum`, which adds
+    `momentum_buffer`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-2; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        momentum: how much of the buffer stays, default 0: no buffer.
-        centered: divide by the deviation instead of the root mean square, default False; refused
-            with state in low precision, since the variance is a difference of states.
-        maximize: climb instead of descending, default False.
+        momentum: momentum factor, default 0: no buffer.
+        centered: divide by the standard deviation instead of the root mean square, default False;
+            an error with state in low precision, since the variance is a difference of states.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -534,17 +539,17 @@ class AdamW(Adam):
 
         p = p - lr * weight_decay * p - lr * m_hat / (sqrt(v_hat) + eps)
 
-    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay takes the old
-    parameter and does not pass through the moments. (bitsandbytes' CUDA kernel decays after the
+    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay is computed from
+    the old parameter and does not enter the moments. (bitsandbytes' CUDA kernel decays after the
     update.) PyTorch rounds `1 - lr * weight_decay` to the dtype; here the product is rounded, which
-    keeps the digits of a small decay.
+    preserves the digits of a small decay.
 
-    State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step transfers 28 bytes per
-    float32 element.
+    State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes of state, 28 bytes of traffic
+    per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
@@ -552,8 +557,8 @@ class AdamW(Adam):
         l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:
-        TypeError: for an unknown argument or one of the wrong kind.
-        ValueError: for a number out of range, or arrays that cannot move in place.
+        TypeError: for an unknown argument or one of the wrong type.
+        ValueError: for a number out of range, or arrays that cannot be updated in place.
 
     Examples:
         >>> import numpy as np, fastadam as fa

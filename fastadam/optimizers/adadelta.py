@@ -9,7 +9,7 @@ from ..rules import Rule, decayed, rule, variants
 
 @variants
 def adadelta(maximize=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("square_avg", "acc_delta"), hyper=("lr", "rho", "rho_comp", "eps", "weight_decay"))
     def adadelta(param, grad, state, h):
@@ -35,16 +35,16 @@ class Adadelta(Optimizer):
         u = rho * u + (1 - rho) * d**2
         p = p - lr * d
 
-    State: `square_avg` (v) and `acc_delta` (u), 8 bytes per float32 parameter. A step transfers 28
-    bytes per float32 element.
+    State: `square_avg` (v) and `acc_delta` (u). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: factor on the step, default 1.0, as in the paper (Keras 1e-3).
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: factor on the update, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
-        eps: inside both roots, default 1e-6.
+        eps: added inside both roots, default 1e-6.
         weight_decay: coupled (L2) decay, default 0.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -9,7 +9,7 @@ from ..rules import Rule, decayed, rule, variants
 
 @variants
 def adagrad(maximize=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("sum",), hyper=("step_size", "eps", "weight_decay"))
     def adagrad(param, grad, state, h):
@@ -30,17 +30,17 @@ class Adagrad(Optimizer):
         s = s + g**2
         p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
-    eps is outside the root (Keras and optax have it inside, and start the sum at 0.1). State:
-    `sum` (s), 4 bytes per float32 parameter. A step transfers 20 bytes per float32 element.
+    eps is added outside the root (Keras and optax: inside, and the sum starts at 0.1). State:
+    `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-2; a number >= 0 or a function of the step.
-        lr_decay: how fast the step size falls with the step, default 0.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
+        lr_decay: decay rate of the learning rate, default 0.
         weight_decay: coupled (L2) decay, default 0.
-        initial_accumulator_value: where the sum starts, default 0.
+        initial_accumulator_value: initial value of the sum, default 0.
         eps: added to the root, default 1e-10.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -14,7 +14,7 @@ CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "ep
 
 @variants
 def adam(amsgrad=False, maximize=False, decoupled_weight_decay=False, l1=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad, hyper=CONSTANTS)
     def adam(param, grad, state, h):
@@ -44,20 +44,20 @@ class Adam(Optimizer):
         v = beta2 * v + (1 - beta2) * g**2
         p = p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    State: `exp_avg` (m) and `exp_avg_sq` (v), 8 bytes per float32 parameter (amsgrad 12); a step
-    transfers 28 bytes of each (36).
+    State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
-        maximize: climb instead of descending, default False.
-        decoupled_weight_decay: decay as [AdamW][fastadam.AdamW] does, default False.
-        bias_correction: False leaves out both divisions by 1 - beta**t, default True.
+        maximize: maximize the objective, default False.
+        decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
     Examples:

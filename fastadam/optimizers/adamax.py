@@ -8,7 +8,7 @@ from ..rules import Rule, decayed, lerp, rule, variants
 
 @variants
 def adamax(maximize=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(
         state=("exp_avg", "exp_inf"),
@@ -35,16 +35,16 @@ class Adamax(Optimizer):
         u = max(beta2 * u, abs(g) + eps)
         p = p - lr / (1 - beta1**t) * m / u
 
-    State: `exp_avg` (m) and `exp_inf` (u), 8 bytes per float32 parameter. A step transfers 28 bytes
-    per float32 element.
+    State: `exp_avg` (m) and `exp_inf` (u). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 2e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
-        eps: added to the size of the gradient, default 1e-8.
+        eps: added to the absolute value of the gradient, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -10,17 +10,17 @@ class AdamW(Adam):
 
         p = p - lr * weight_decay * p - lr * m_hat / (sqrt(v_hat) + eps)
 
-    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay takes the old
-    parameter and does not pass through the moments. (bitsandbytes' CUDA kernel decays after the
+    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay is computed from
+    the old parameter and does not enter the moments. (bitsandbytes' CUDA kernel decays after the
     update.) PyTorch rounds `1 - lr * weight_decay` to the dtype; here the product is rounded, which
-    keeps the digits of a small decay.
+    preserves the digits of a small decay.
 
-    State: `exp_avg` and `exp_avg_sq`, 8 bytes per float32 parameter. A step transfers 28 bytes per
-    float32 element.
+    State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes of state, 28 bytes of traffic
+    per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
@@ -28,8 +28,8 @@ class AdamW(Adam):
         l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:
-        TypeError: for an unknown argument or one of the wrong kind.
-        ValueError: for a number out of range, or arrays that cannot move in place.
+        TypeError: for an unknown argument or one of the wrong type.
+        ValueError: for a number out of range, or arrays that cannot be updated in place.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -8,7 +8,7 @@ from ..rules import Rule, decayed, lerp, rule, sign, variants
 
 @variants
 def lion(maximize=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("exp_avg",), hyper=("lr", "beta1_comp", "beta2_comp", "decay"))
     def lion(param, grad, state, h):
@@ -29,16 +29,17 @@ class Lion(Optimizer):
         m = beta2 * m + (1 - beta2) * g
         p = p - lr * weight_decay * p - lr * sign(c)
 
-    The sign of zero is zero: an element without gradient and momentum is not changed (DeepSpeed's
-    CPU kernel changes it). State: `exp_avg` (m), 4 bytes per float32 parameter. A step transfers 20
-    bytes per float32 element.
+    The sign of zero is zero: an element with zero gradient and momentum is not changed (DeepSpeed's
+    CPU kernel changes it). State: `exp_avg` (m). Per float32 element: 4 bytes of state, 20 bytes of
+    traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-4: every element moves by it; take a third to a tenth of AdamW's.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, the size of each element's update, default 1e-4; a third to a tenth of
+            AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

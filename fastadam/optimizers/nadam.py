@@ -11,7 +11,7 @@ CONSTANTS = ("grad_size", "avg_size", "beta1_comp", "beta2", "beta2_comp")
 
 @variants
 def nadam(maximize=False, decoupled_weight_decay=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=(*CONSTANTS, "root_scale", "eps", "decay"))
     def nadam(param, grad, state, h):
@@ -40,17 +40,18 @@ class NAdam(Optimizer):
         ahead = mu(t + 1) * m / (1 - product(t + 1))
         p = p - lr * (now + ahead) / (sqrt(v / (1 - beta2**t)) + eps)
 
-    (Keras has no momentum_decay.) State: 8 bytes per float32 parameter; a step transfers 28.
+    (Keras has no momentum_decay.) State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes
+    of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 2e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        momentum_decay: how fast mu grows to beta1, default 4e-3.
+        momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        maximize: climb instead of descending, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -93,7 +94,7 @@ def _mu(group: dict[str, Any], step: int) -> float:
 
 
 def _product(group: dict[str, Any], step: int) -> float:
-    """What `carry` would have come to, as far as it still changes 1 - product."""
+    """The result of `carry` after these steps, accurate as far as it changes 1 - product."""
     product = 1.0
     for t in range(1, step + 1):
         product *= _mu(group, t)

@@ -11,7 +11,7 @@ CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "
 
 @variants
 def radam(maximize=False, decoupled_weight_decay=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=CONSTANTS)
     def radam(param, grad, state, h):
@@ -40,17 +40,17 @@ class RAdam(Optimizer):
         r = sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
         p = p - lr * m_hat * r * sqrt(1 - beta2**t) / (sqrt(v) + eps)
 
-    if rho_t > 5, and `p = p - lr * m_hat` before, in the first steps. State: 8 bytes per float32
-    parameter; a step transfers 28 bytes of each.
+    if rho_t > 5, and `p = p - lr * m_hat` before, in the first steps. State: `exp_avg` (m) and
+    `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        maximize: climb instead of descending, default False.
+        decoupled_weight_decay: weight decay as in AdamW, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -14,7 +14,7 @@ CONSTANTS = ("lr", "alpha", "alpha_comp", "eps", "weight_decay", "momentum")
 
 @variants
 def rmsprop(centered=False, momentum=False, maximize=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
     more = ("grad_avg",) * centered + ("momentum_buffer",) * momentum
 
     @rule(state=("square_avg",) + more, hyper=CONSTANTS, exact=centered)
@@ -46,22 +46,24 @@ class RMSprop(Optimizer):
         v = alpha * v + (1 - alpha) * g**2
         p = p - lr * g / (sqrt(v) + eps)
 
-    Centered, v loses the square of the mean gradient; with momentum the quotient goes through a
-    buffer, `b = momentum * b + g / (sqrt(v) + eps)`. eps is outside the root (Keras and optax have
-    it inside). State: `square_avg` (v), 4 bytes per float32 parameter, and 4 more for each of
-    `grad_avg` and `momentum_buffer`. A step transfers 20 bytes per float32 element, and 8 more for
-    each.
+    With `centered`, the square of the mean gradient is subtracted from v. With `momentum`, the
+    quotient enters a buffer, `b = momentum * b + g / (sqrt(v) + eps)`, and the update is `lr * b`.
+    eps is added outside the root (Keras and optax: inside).
+
+    State: `square_avg` (v). Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 8
+    and 28 with `centered`, which adds `grad_avg`; 8 and 28 with `momentum`, which adds
+    `momentum_buffer`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-2; a number >= 0 or a function of the step.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
-        momentum: how much of the buffer stays, default 0: no buffer.
-        centered: divide by the deviation instead of the root mean square, default False; refused
-            with state in low precision, since the variance is a difference of states.
-        maximize: climb instead of descending, default False.
+        momentum: momentum factor, default 0: no buffer.
+        centered: divide by the standard deviation instead of the root mean square, default False;
+            an error with state in low precision, since the variance is a difference of states.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -12,7 +12,7 @@ from ..rules import Rule, decayed, rule, sign, variants
 
 @variants
 def sgd(momentum=False, nesterov=False, maximize=False, l1=False):
-    """The rule, by what is compiled into it."""
+    """The rule for these flags."""
 
     @rule(
         state=("momentum_buffer",) * momentum,
@@ -34,27 +34,28 @@ def sgd(momentum=False, nesterov=False, maximize=False, l1=False):
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked for, as PyTorch computes it.
+    """Stochastic gradient descent, optionally with momentum, as PyTorch computes it.
 
     With the gradient g, to which `weight_decay * p + l1 * sign(p)` is added:
 
         b = momentum * b + (1 - dampening) * g    (b = g at the first step)
         p = p - lr * b                            (nesterov: p - lr * (g + momentum * b))
 
-    Without momentum b is g; momentum that is switched on later starts from the gradient of that
-    step. (Keras keeps lr in the buffer, which differs once lr changes.)
-    State: none; with momentum `momentum_buffer` (b), 4 bytes per float32 parameter. A step
-    transfers 12 bytes per float32 element, 20 with momentum.
+    Without momentum b is g; if momentum is enabled later, its buffer starts with the gradient of
+    that step. (Keras includes lr in the buffer, which differs once lr changes.)
+
+    State: none. Per float32 element: 0 bytes of state, 12 bytes of traffic per step; 4 and 20 with
+    `momentum`, which adds `momentum_buffer` (b).
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for what is raised.
-        lr: step size, default 1e-3; a number >= 0 or a function of the step.
-        momentum: how much of the buffer stays, default 0: no buffer.
-        dampening: how much of a gradient stays out of the buffer after the first step, default 0.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        momentum: momentum factor, default 0: no buffer.
+        dampening: dampening of the gradient in the buffer after the first step, default 0.
         weight_decay: coupled (L2) decay, default 0.
-        l1: L1 penalty; its slope at zero is zero, default 0.
-        nesterov: look ahead; needs momentum and no dampening, default False.
-        maximize: climb instead of descending, default False.
+        l1: L1 penalty; its subgradient at zero is zero, default 0.
+        nesterov: Nesterov momentum; needs momentum and no dampening, default False.
+        maximize: maximize the objective, default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa

@@ -1,4 +1,4 @@
-"""The mathematics: scalar rules, and the algorithms that give them their constants."""
+"""The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
 from .functions import decayed, lerp, sign
 from .rule import Rule, rule, variants

@@ -1,4 +1,4 @@
-"""Algorithms: a rule, its hyperparameters and the constants of a step. No arrays here."""
+"""The part of an optimizer that its author writes: rule, hyperparameters, constants; no arrays."""
 
 from collections.abc import Iterable, Mapping
 from inspect import Parameter, Signature
@@ -11,15 +11,15 @@ Kind = TypeVar("Kind", bound="Algorithm")
 
 
 def check_class(cls: Any) -> None:
-    """Refuse an optimizer class that lacks a rule, or hyperparameters by name.
+    """Check that an optimizer class has a rule, and dicts of hyperparameters.
 
     Raises:
-        TypeError: naming the attribute, and what it has to be.
+        TypeError: if an attribute is missing or has the wrong type; the message names it.
     """
     if not isinstance(getattr(cls, "rule", None), Rule):
         raise TypeError(
             f"{cls.__name__}.rule must be a function marked with @fastadam.rule; "
-            f"{cls.__name__} is no optimizer by itself"
+            f"{cls.__name__} defines none"
         )
     for name in ("defaults", "carried"):
         value = getattr(cls, name)
@@ -31,12 +31,13 @@ class Algorithm:
     """Mathematics of an optimizer, base of `fastadam.Optimizer`.
 
     Attributes:
-        rule: what one element does in one step.
-        defaults: the hyperparameters, and what they are unless given.
-        carried: float64 host numbers kept for each parameter, and what they start at.
-        uncounted: whether PyTorch saves no step for it, so that any loaded state is past the first,
-            and `hyper` counts steps from the first one whose rule has state.
-        hyper_depends_on_step_only: whether `hyper` computes the same from the same group and step,
+        rule: the update of one element in one step.
+        defaults: the names of the hyperparameters and their default values.
+        carried: float64 numbers stored on the host for each parameter, with their initial values.
+        uncounted: True if PyTorch saves no step count for this optimizer. Any loaded state is then
+            taken to be past the first step, and `hyper` counts steps from the first one whose rule
+            has state.
+        hyper_depends_on_step_only: True if `hyper` computes the same from the same group and step,
             whenever it is called, so that a CUDA graph may replay steps; False for a class with a
             `hyper` of its own that does not say so.
     """
@@ -69,7 +70,7 @@ class Algorithm:
 
         Args:
             group: the hyperparameters of the group, schedules already evaluated; read-only.
-            step: how many steps the parameter has taken, this one included; counted from 1.
+            step: the number of steps of the parameter, this one included; the first is 1.
 
         Returns:
             A number for every name in `rule.hyper`.
@@ -77,26 +78,29 @@ class Algorithm:
         raise NotImplementedError(f"{type(self).__name__} defines no hyper(group, step)")
 
     def variant(self, group: Values) -> Rule:
-        """The rule for a group, where a flag changes which state there is or what is computed."""
+        """The rule for a group; override it if a flag changes the state or the formula."""
         return type(self).rule
 
     def check(self, group: Values) -> None:
-        """Refuse hyperparameters that do not go together; each is checked by itself already."""
+        """Raise ValueError for a bad combination of hyperparameters.
+
+        Each value has already been checked on its own.
+        """
 
     def carry(self, group: Values, step: int) -> dict[str, float]:
-        """The host numbers in `carried` after a step, from those before it, which `group` holds.
+        """The host numbers in `carried` after a step, computed from those before it.
 
-        `hyper` then finds them in its `group`.
+        `group` holds the numbers before the step; `hyper` is called with the new ones.
         """
         return {}
 
     def initial(self, group: Values) -> dict[str, float]:
-        """Numbers that state starts at, by name; 0 for names left out."""
+        """Initial values of state by name; names that are left out start at 0."""
         return {}
 
     @property
     def starts_at_zero(self) -> bool:
-        """True if no state starts at another number than zero."""
+        """True if no state starts at a number other than zero."""
         return type(self).initial is Algorithm.initial
 
 

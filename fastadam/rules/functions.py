@@ -6,8 +6,10 @@ import numpy as np
 
 
 def in_dtype(value: Any, compute: str = "float64") -> Any:
-    """The value that a compiled rule has for one that it refers to: a float in the dtype of the
-    arithmetic, functions of this module for those of Python."""
+    """Convert a value that a rule refers to into the one that is compiled.
+
+    Floats take the dtype of the arithmetic; `max` and `min` become functions of this module.
+    """
     if type(value) is float:
         return np.dtype(compute).type(value)
     if type(value) is tuple:
@@ -16,7 +18,7 @@ def in_dtype(value: Any, compute: str = "float64") -> Any:
 
 
 def larger(a: Any, b: Any, c: Any = None) -> Any:
-    """`max` of two or three, with CPython's choice for NaN; Numba's own differs from it."""
+    """`max` of two or three numbers. Treats NaN as CPython does; Numba's own `max` does not."""
     top = b if b > a else a
     if c is None:
         return top
@@ -24,7 +26,7 @@ def larger(a: Any, b: Any, c: Any = None) -> Any:
 
 
 def smaller(a: Any, b: Any, c: Any = None) -> Any:
-    """`min` of two or three, with CPython's choice for NaN; Numba's own differs from it."""
+    """`min` of two or three numbers. Treats NaN as CPython does; Numba's own `min` does not."""
     least = b if b < a else a
     if c is None:
         return least
@@ -32,17 +34,17 @@ def smaller(a: Any, b: Any, c: Any = None) -> Any:
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
-    """`start` moved towards `end` by `weight`, for rules: as `torch.lerp`, exact at both ends."""
+    """Linear interpolation for rules: as `torch.lerp`, exact at weights 0 and 1."""
     if weight < 0.5:
         return start + weight * (end - start)
     return end - (1.0 - weight) * (end - start)
 
 
 def decayed(change: Any, param: Any, decay: Any) -> Any:
-    """A gradient or an update with weight decay, for rules; without any, left as it is."""
+    """Add weight decay to a gradient or an update, for rules; unchanged if `decay` is zero."""
     return change + decay * param if decay > 0.0 else change
 
 
 def sign(value: Any) -> Any:
-    """-1, 0 or 1, for rules; that of zero is zero, that of NaN is NaN."""
+    """-1, 0 or 1, for rules; the sign of zero is zero, that of NaN is NaN."""
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value

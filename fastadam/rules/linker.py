@@ -1,4 +1,4 @@
-"""Plain functions put together: compile what a function refers to, and say what it is made of."""
+"""The linker: copies a function together with all its callees, and computes its digest."""
 
 import builtins
 import dis
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# Modules whose content is taken as given; of any other, nothing could tell when it changed.
+# Modules whose content is assumed constant; a change in any other could not be detected.
 LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
 
 Swap = Callable[[Any], Any]
@@ -25,7 +25,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a function refers to by name: (globals in use, closure)."""
+    """The values that a function refers to by name: (globals in use, closure)."""
     code = function.__code__
     names = {
         instruction.argval
@@ -42,15 +42,15 @@ def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]
 def linked(
     function: Any, name: str, mark: str, jit: Callable[[Any, str], Any], swap: Swap, **slots: Any
 ) -> Any:
-    """A copy of `function`, called `name`, whose plain Python callees are compiled by
-    `jit(callee, module)`, all the way down.
+    """Copy `function` under the name `name`, with its Python callees compiled recursively.
 
-    A name in `slots` takes the place of a global; `swap` replaces any value met.
+    `jit(callee, module)` compiles a callee. The values in `slots` replace globals of these names;
+    `swap` replaces any referenced value.
     Every callee's name ends in `mark`, if any, the digest of the whole. Numba finds the functions
-    inside a kernel that comes from its disk cache by name and argument types alone: two callees of
-    one name but different content would silently run one for the other.
+    inside a kernel from its disk cache by name and argument types alone: of two callees with the
+    same name and different content, one would silently run in place of the other.
     """
-    done: dict[FunctionType, Any] = {function: None}  # None while its own callees are looked for
+    done: dict[FunctionType, Any] = {function: None}  # None while its own callees are collected
     suffix = f"_{mark}" if mark else ""
 
     def ready(value: Any) -> Any:
@@ -75,8 +75,8 @@ def linked(
             tuple(map(ready, function.__defaults__ or ())) or None,
             tuple(CellType(ready(value)) for value in cells.values()) or None,
         )
-        # A cached kernel imports the module of its functions, and who loads it may not have the
-        # module where the same rule stood when it was compiled: let it be this one.
+        # A cached kernel imports the module of its functions, and the module in which the rule
+        # was defined at compile time may be missing when it is loaded: name this one instead.
         copy.__qualname__, copy.__module__ = name, __name__
         copy.__kwdefaults__ = {n: ready(v) for n, v in (function.__kwdefaults__ or {}).items()}
         return copy
@@ -85,34 +85,34 @@ def linked(
 
 
 def _swapped(code: CodeType, swap: Swap) -> CodeType:
-    """The code with its constants replaced, those of functions inside it as well."""
+    """The code with its constants replaced, including those of nested functions."""
     constants = (_swapped(c, swap) if isinstance(c, CodeType) else swap(c) for c in code.co_consts)
     return code.replace(co_consts=tuple(constants))
 
 
 def check_paths(function: FunctionType) -> None:
-    """Refuse what would end a kernel in the middle of an array, where nobody could be told.
+    """Reject functions that could fail inside a kernel, which cannot report errors.
 
     Raises:
         TypeError: if the function raises an exception, returns nothing on one of its paths, or
-            refers to what no kernel has.
+            refers to a list, dict, set or class.
     """
     for name, value in chain.from_iterable(each.items() for each in _references(function)):
         if isinstance(value, list | dict | set):
             raise TypeError(
                 f"{function.__name__} uses {name}, a {type(value).__name__}, which may change; a "
-                "kernel keeps numbers: write a tuple, or a name for each number"
+                "kernel compiles constants: use a tuple, or a name for each number"
             )
         if isinstance(value, type) and not _known(value):
             raise TypeError(
-                f"{function.__name__} uses the class {name}; a kernel reads no attribute of one: "
-                f"give the number a name of its own at module level, such as BETA = {name}.beta"
+                f"{function.__name__} uses the class {name}; a kernel cannot read its attributes: "
+                f"define the number at module level, such as BETA = {name}.beta"
             )
     for code in _codes(function.__code__):
         if any(each.opname == "RAISE_VARARGS" for each in dis.get_instructions(code)):
             raise TypeError(
                 f"{function.__name__} raises an exception or asserts, which a rule cannot; "
-                "return a number that shows"
+                "return NaN instead"
             )
         if {*_returns(code)} == {True, False}:
             raise TypeError(
@@ -121,13 +121,13 @@ def check_paths(function: FunctionType) -> None:
 
 
 def _known(kind: type) -> bool:
-    """Whether a kernel may use a type: of numbers, or of named tuples."""
+    """True if a kernel may use a type: a type of numbers, or a named tuple."""
     root = kind.__module__.split(".")[0]
     return root in LIBRARIES | {"builtins"} or hasattr(kind, "_fields")
 
 
 def _returns(code: CodeType) -> Iterator[bool]:
-    """For each return whether it returns something."""
+    """For each return statement, True if it returns a value."""
     last = None
     for instruction in dis.get_instructions(code):
         if instruction.opname == "RETURN_CONST":
@@ -138,14 +138,16 @@ def _returns(code: CodeType) -> Iterator[bool]:
 
 
 def digest(swap: Swap, *values: Any) -> str:
-    """Sixteen digits that change with any function or constant reached from `values`."""
+    """Sixteen hexadecimal digits of everything reachable from `values`."""
     text = _described(values, swap, {})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def recipe(module: ModuleSpec | None) -> CodeType | None:
-    """The code of a module, which is part of what it makes; there is code also where there is no
-    source, in a zip file or with `.pyc` files only."""
+    """The code of a module, as part of the digest of the functions that it makes.
+
+    It is available without source files too: in a zip file, or with `.pyc` files only.
+    """
     assert module
     loader: Any = module.loader
     code: CodeType | None = loader.get_code(module.name)
@@ -153,7 +155,7 @@ def recipe(module: ModuleSpec | None) -> CodeType | None:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The plain function inside a Numba dispatcher, which is compiled anew under its own name."""
+    """The plain function inside a Numba dispatcher, to be compiled again under its own name."""
     return getattr(value, "py_func", value)
 
 

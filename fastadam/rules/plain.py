@@ -1,4 +1,4 @@
-"""Rules in plain Python: numbers keep their dtype, as they do in a compiled kernel."""
+"""Evaluation of rules in plain Python; numbers keep their dtype, as in a compiled kernel."""
 
 import math
 from types import SimpleNamespace
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-# math.sqrt would turn float32 into a double; NumPy's functions keep the dtype, as a kernel does
+# math.sqrt would convert float32 to double precision; NumPy's functions keep the dtype
 _MATH = SimpleNamespace(**{name: getattr(np, name, f) for name, f in vars(math).items()})
 _SWAPS = {id(math): _MATH, id(math.sqrt): np.sqrt}
 
 
 def plain_value(value: Any, compute: str = "") -> Any:
-    """The value for one that a rule refers to: a float in the dtype of the arithmetic."""
+    """Convert a value that a rule refers to; floats take the dtype of the arithmetic."""
     if compute and type(value) is float:
         return np.dtype(compute).type(value)
     if type(value) is tuple:
@@ -21,5 +21,5 @@ def plain_value(value: Any, compute: str = "") -> Any:
 
 
 def uncompiled(function: Any, module: str) -> Any:
-    """The function as it is, in place of a compiled one."""
+    """Return the function itself, in place of a compiled one."""
     return function

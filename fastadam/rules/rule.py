@@ -1,4 +1,4 @@
-"""What a rule is: the mathematics of one optimizer step for one element."""
+"""Rules: the mathematics of one optimizer step for one element."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A scalar update with named state and named per-step constants; made by [rule][fastadam.rule].
+    """A scalar update with named state and named per-step constants; see [rule][fastadam.rule].
 
-    Calling it evaluates the update in plain Python with the dtype of its arguments, as the
-    compiled kernel does: `math.sqrt` keeps float32, a division by zero gives an infinity.
+    Calling it evaluates the update in plain Python in the dtype of its arguments, with the results
+    of the compiled kernel: `math.sqrt` keeps float32, a division by zero gives an infinity.
     """
 
     function: Function
@@ -39,12 +39,14 @@ class Rule:
         return self.function.__name__
 
     @cached_property
-    def settled(self) -> Function:
-        """The function with all that it refers to as it is at its first use: whatever a module
-        changes later, every kernel of the rule and `__call__` compute the same.
+    def snapshot(self) -> Function:
+        """Snapshot of the function and everything it references, taken at its first use.
+
+        Later changes to module globals therefore change neither a kernel of the rule nor
+        `__call__`.
 
         Raises:
-            TypeError: for what no kernel can be made from.
+            TypeError: if a kernel cannot be compiled from the function.
         """
         from .linker import check_paths, linked
 
@@ -57,14 +59,14 @@ class Rule:
         )
 
     def _linked(self, compute: str) -> Function:
-        """The function with numbers of one dtype, or of Python's own."""
+        """The function with its constants in one dtype, or as Python floats."""
         from .linker import linked
         from .plain import plain_value, uncompiled
 
         def swap(value: Any) -> Any:
             return plain_value(value, compute)
 
-        return cast(Function, linked(self.settled, self.name, "", uncompiled, swap))
+        return cast(Function, linked(self.snapshot, self.name, "", uncompiled, swap))
 
 
 def rule(
@@ -72,19 +74,19 @@ def rule(
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
-    The function is `rule(param, grad, state, h) -> (param, state)`: the new parameter and the new
-    state of one element, from the old ones, its gradient and the constants of this step. It sees
-    numbers only, and may use `+ - * /`, comparisons, `a if c else b`, `abs`, `min`, `max`,
-    `math.sqrt`, helper functions of the same kind, and constants. A float literal, or a float at
-    module level, takes the dtype of the parameter; an int in arithmetic is refused
-    (write `1.0 - x`).
+    The function is `rule(param, grad, state, h) -> (param, state)`: it computes the new parameter
+    and the new state of one element from the old ones, its gradient and the constants of this
+    step. Its arguments are scalars. It may use `+ - * /`, comparisons, `a if c else b`, `abs`,
+    `min`, `max`, `math.sqrt`, helper functions of the same kind, and constants. A float literal,
+    or a float at module level, takes the dtype of the parameter; an int in arithmetic raises an
+    error (write `1.0 - x`).
 
     Args:
-        state: names of the numbers kept per element, in the order of the tuple `state`.
+        state: names of the numbers stored per element, in the order of the tuple `state`.
         hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
-            step)` returns one float64 for each; the kernel sees it in the parameter's dtype.
-        exact: whether state may not be rounded, since the rule takes a difference of states;
-            `state_dtype="int8"` and `"bfloat16"` are refused then. Default False.
+            step)` returns one float64 for each; the kernel receives it in the parameter's dtype.
+        exact: True if state must not be rounded, for example because the rule takes a difference
+            of states; `state_dtype="int8"` and `"bfloat16"` then raise an error. Default False.
 
     Raises:
         TypeError: if a name is not a string, or `state` or `hyper` is one string, or there are no
@@ -102,14 +104,14 @@ def rule(
     if bare:
         name = getattr(bare[0], "__name__", repr(bare[0]))
         raise TypeError(
-            f"rule: {name} is decorated with @fastadam.rule alone; say what it has: "
-            "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if nothing"
+            f"rule: {name} is decorated with @fastadam.rule alone; declare its names: "
+            "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if it has none"
         )
     _check_names("state", state, reserved=("param", "grad", "step", "compensation", "codes_order"))
     _check_names("hyper", hyper, reserved=())
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
-            f"rule: state name {scales[0]!r} is that of the scales of another, kept in eight bits; "
+            f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
             "choose another"
         )
 
@@ -122,10 +124,10 @@ def rule(
 
 
 def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
-    """A rule by what is compiled into it: the flags are the arguments of `make`, each made once.
+    """Cache the rules that `make` returns for each combination of its flags.
 
-    What is returned takes them by name, all False unless given, and passes over other names: it can
-    be called with all the hyperparameters of a group.
+    The returned function takes the flags by name, all False by default, and ignores other names:
+    it can be called with all the hyperparameters of a group.
     """
     made, flags = cache(make), tuple(signature(make).parameters)
 

@@ -1,12 +1,13 @@
 """Schedules: hyperparameters as functions of the step, counted from 1.
 
-A schedule can be given wherever an optimizer takes a number, and called by hand. It is a value:
-frozen, compared by its arguments, pickled with them, printed as the call that makes it again. Only
-a [Plateau][fastadam.schedules.Plateau] changes, when it is told how the training goes.
+A schedule can be given wherever an optimizer takes a number, and can be called directly. It is
+immutable, compared and pickled by its arguments, and its repr is the call that creates it. Only a
+[Plateau][fastadam.schedules.Plateau] changes, through its `update(metric)`.
 
-At step k a schedule is what PyTorch's scheduler of the same formula sets after k - 1 calls of its
-`step()`. Past its end it holds its last value. Arguments are checked when it is made, the step when
-it is called: TypeError and ValueError name the argument, its value and the way out.
+At step k a schedule has the value that PyTorch's scheduler of the same formula sets after k - 1
+calls of its `step()`. Past its end it holds its last value. Arguments are checked when it is
+created, the step when it is called: TypeError and ValueError name the argument, its value and the
+fix.
 
 Examples:
     >>> import numpy as np, fastadam as fa
@@ -23,8 +24,8 @@ Examples:
 from typing import TYPE_CHECKING, NoReturn
 
 from ..validation import missing
-from .annealing import cosine, linear, one_cycle, polynomial, wsd
-from .decay import constant, cosine_restarts, exponential, inverse_time, piecewise, step_decay
+from .annealing import cosine, cosine_restarts, linear, one_cycle, polynomial, wsd
+from .decay import constant, exponential, inverse_time, piecewise, step_decay
 from .join import join
 from .plateau import Plateau
 

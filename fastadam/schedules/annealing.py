@@ -1,10 +1,10 @@
-"""Schedules of a given length, which then hold their last value."""
+"""Annealing schedules: from a first value to a last one, in a given number of steps."""
 
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
-from .base import Finite, between
+from .base import Finite, Schedule, between
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +82,8 @@ class cosine(Finite):
 
     \(n\) is `steps - warmup`; `end` is reached at step `steps + 1`.
 
-    PyTorch: CosineAnnealingLR with `T_max=steps`, `eta_min=end`, which climbs again past its
-    end, where this one holds. Keras: CosineDecay with `alpha=end / lr`.
+    PyTorch: CosineAnnealingLR with `T_max=steps`, `eta_min=end`, which rises again past its end;
+    this one holds its last value. Keras: CosineDecay with `alpha=end / lr`.
 
     Args:
         lr: the value at first, a number >= 0.
@@ -110,6 +110,52 @@ class cosine(Finite):
 
 
 @dataclass(frozen=True, repr=False)
+class cosine_restarts(Schedule):
+    r"""Half cosines from `lr` to `end`, repeated, each `mult` times as long as the one before.
+
+    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})\,
+      \frac{1 + \cos(\pi\, t_{\mathrm{cur}} / T_{\mathrm{cur}})}{2}$$
+
+    The current period began \(t_{\mathrm{cur}}\) steps ago and lasts \(T_{\mathrm{cur}}\) steps.
+
+    PyTorch: CosineAnnealingWarmRestarts with `T_0=period`, `T_mult=mult`, `eta_min=end`.
+    Keras: CosineDecayRestarts.
+
+    Args:
+        lr: the first value of each period, a number >= 0.
+        period: steps of the first period.
+        mult: the length of a period divided by that of the one before, an int, default 1.
+        end: the value that each period approaches, a number >= 0, default 0; the next period
+            begins when it would be reached.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR
+    2017, equation 5.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.cosine_restarts(1, period=2, mult=2)
+        >>> [round(schedule(step), 3) for step in range(1, 8)]
+        [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
+    """
+
+    lr: float
+    _: KW_ONLY
+    period: int
+    mult: int = 1
+    end: float = 0.0
+
+    def _at(self, t: int) -> float:
+        length = self.period
+        if self.mult == 1:
+            t %= length
+        while t >= length:
+            t -= length
+            length *= self.mult
+        return between(self.end, self.lr, (1 + math.cos(math.pi * t / length)) / 2)
+
+
+@dataclass(frozen=True, repr=False)
 class wsd(Finite):
     r"""Warm-up, stable, decay: `lr`, then a straight line to 0 over the last `decay` steps.
 
@@ -123,7 +169,7 @@ class wsd(Finite):
     Args:
         lr: the value before the decay, a number >= 0.
         steps: all steps, those of the warm-up and of the decay among them.
-        decay: how many steps at the end decay; at most `steps - warmup`.
+        decay: the number of steps of the decay at the end; at most `steps - warmup`.
         warmup: steps of linear warm-up before it, default 0.
 
     Source: S. Hu et al., MiniCPM: Unveiling the Potential of Small Language Models with Scalable
@@ -154,24 +200,24 @@ class wsd(Finite):
 
 @dataclass(frozen=True, repr=False)
 class one_cycle(Finite):
-    r"""Up to `lr` and down again, below where it began.
+    r"""One cycle: rise to `lr`, then fall below the first value.
 
-    It begins at `lr / div_factor`, reaches `lr` after the share `pct_start` of its steps, and ends
-    at `lr / div_factor / final_div_factor`, at its last step. With `three_phase` it falls as
-    slowly as it rose, to where it began, and goes to its end from there.
+    The first value is `lr / div_factor`. It reaches `lr` after the share `pct_start` of its steps,
+    and `lr / div_factor / final_div_factor` at its last step. With `three_phase` it falls back to
+    the first value in as many steps as it rose, and from there to the last value.
 
-    PyTorch: OneCycleLR with `max_lr=lr`, `total_steps=steps`, `cycle_momentum=False`; past the
-    end, where that raises, this one holds. It rises by itself and seldom wants a `warmup`, which
-    leads to its first value, `lr / div_factor`.
+    PyTorch: OneCycleLR with `max_lr=lr`, `total_steps=steps`, `cycle_momentum=False`, which raises
+    an error past the end; this one holds its last value. A `warmup`, which leads to the first
+    value, is seldom needed.
 
     Args:
         lr: the highest value, a number >= 0.
         steps: all steps, those of the warm-up among them.
-        pct_start: the share of its steps in which it rises, 0 to 1, default 0.3.
+        pct_start: the share of the steps in which it rises, 0 to 1, default 0.3.
         anneal_strategy: the shape of each phase, "cos" (default) or "linear".
         div_factor: `lr` over the first value, default 25.
         final_div_factor: the first value over the last, default 1e4.
-        three_phase: whether it falls in two phases, default False.
+        three_phase: fall in two phases, default False.
         warmup: steps of linear warm-up before it, default 0.
 
     Source: L. N. Smith and N. Topin, Super-Convergence: Very Fast Training of Neural Networks Using

@@ -1,4 +1,4 @@
-"""What schedules share: the count of steps, warm-up, the hold at the end, checks, how they print.
+"""The base classes of schedules: step count, warm-up, hold at the end, checks, repr.
 
 Warm-up: P. Goyal et al., Accurate, Large Minibatch SGD, arXiv 2017, section 2.2.
 """
@@ -10,17 +10,17 @@ from typing import Any, Literal, get_args, get_origin
 from ..validation import NOT_NEGATIVE, POSITIVE, check_known, choice, count, flag, number
 
 FROM_ZERO = {"warmup", "patience", "cooldown"}  # counts that may be 0
-NOT_ZERO = {"div_factor", "final_div_factor"}  # numbers that may not
+NOT_ZERO = {"div_factor", "final_div_factor"}  # numbers that must not be 0
 
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    r"""A function of the step, which counts from 1: a climb to its first value, then its formula.
+    r"""A function of the step, counted from 1: a linear warm-up, then the formula.
 
     $$s_k = \begin{cases} f(0)\, k / w & k \le w \\ f(k - w - 1) & k > w \end{cases}$$
 
-    A subclass is a dataclass with the formula \(f\). The annotation of a field says what it may
-    be: a float is finite and at least 0, an int counts something.
+    A subclass is a dataclass with the formula \(f\). The annotation of a field sets its range: a
+    float is finite and at least 0, an int is a count.
 
     Args:
         warmup: steps of linear warm-up \(w\), default 0: the schedule begins after them.
@@ -55,7 +55,7 @@ class Schedule:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        """The call that makes it again; `warmup` comes last, defaults are left out."""
+        """The call that creates an equal schedule; `warmup` comes last, defaults are omitted."""
         parts = []
         for each in sorted(fields(self), key=lambda each: (each.kw_only, each.name == "warmup")):
             value = getattr(self, each.name)
@@ -79,7 +79,7 @@ class Finite(Schedule):
         super().__post_init__()
         if self.warmup >= self.steps:
             raise ValueError(
-                f"warmup={self.warmup} leaves nothing of steps={self.steps}, which count the "
+                f"warmup={self.warmup} must be less than steps={self.steps}, which include the "
                 "warm-up; give a smaller warmup"
             )
 
@@ -98,7 +98,7 @@ def between(end: float, start: float, share: float) -> float:
 
 
 def grown(start: float, factor: float, times: int) -> float:
-    """`start * factor**times`, infinite where Python has no number for it."""
+    """`start * factor**times`, infinite on overflow."""
     try:
         return start * factor**times
     except OverflowError:
@@ -106,7 +106,7 @@ def grown(start: float, factor: float, times: int) -> float:
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
-    """An argument as a plain Python value, where its kind is a simple one."""
+    """Check an argument; returns numbers and strings as plain Python values."""
     if kind is int:
         return count(name, value, 0 if name in FROM_ZERO else 1)
     if kind is float:

@@ -1,11 +1,11 @@
-"""Schedules without an end."""
+"""Decay schedules: formulas that continue for any number of steps."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from ..validation import NOT_NEGATIVE, count, number
-from .base import Schedule, between, grown
+from .base import Schedule, grown
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +35,7 @@ class constant(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class step_decay(Schedule):
-    r"""A factor after every so many steps.
+    r"""Multiplied by a factor after every `every` steps.
 
     $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^{\lfloor t / \mathrm{every} \rfloor}$$
 
@@ -43,7 +43,7 @@ class step_decay(Schedule):
 
     Args:
         lr: the value at first, a number >= 0.
-        every: how many steps a value lasts.
+        every: the number of steps between two reductions.
         gamma: the factor, a number >= 0, default 0.1.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -65,7 +65,7 @@ class step_decay(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class exponential(Schedule):
-    r"""A factor after every step.
+    r"""Multiplied by a factor after every step.
 
     $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^t$$
 
@@ -93,15 +93,15 @@ class exponential(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class inverse_time(Schedule):
-    r"""As the inverse of the steps taken.
+    r"""Inversely proportional to the number of steps.
 
     $$f(t) = \frac{\mathrm{lr}}{1 + \mathrm{decay} \cdot t}$$
 
-    Keras: InverseTimeDecay with `decay_steps=1`. PyTorch has it as `lr_decay` of Adagrad only.
+    Keras: InverseTimeDecay with `decay_steps=1`. PyTorch: only as `lr_decay` of Adagrad.
 
     Args:
         lr: the value at first, a number >= 0.
-        decay: how fast it falls, a number >= 0: half of `lr` is left after 1 / `decay` steps.
+        decay: the rate, a number >= 0: the value is half of `lr` after 1 / `decay` steps.
         warmup: steps of linear warm-up before it, default 0.
 
     Source: H. Robbins and S. Monro, A Stochastic Approximation Method, Ann. Math. Statist. 1951.
@@ -123,11 +123,11 @@ class inverse_time(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class piecewise(Schedule):
-    r"""Factors that multiply in after given steps.
+    r"""Multiplied by given factors after given steps.
 
     $$f(t) = \mathrm{lr} \prod_{\mathrm{after} \le t} \mathrm{factor}_{\mathrm{after}}$$
 
-    PyTorch: MultiStepLR, where all factors are alike. Keras: PiecewiseConstantDecay, with values
+    PyTorch: MultiStepLR, where all factors are equal. Keras: PiecewiseConstantDecay, with values
     in place of factors and `after - 1` as boundaries.
 
     Args:
@@ -163,48 +163,3 @@ class piecewise(Schedule):
 
     def _at(self, t: int) -> float:
         return self.lr * math.prod([v for after, v in self.factors.items() if after <= t])
-
-
-@dataclass(frozen=True, repr=False)
-class cosine_restarts(Schedule):
-    r"""Half cosines from `lr` down to `end`, one after the other, each `mult` times as long.
-
-    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})\,
-      \frac{1 + \cos(\pi\, t_{\mathrm{cur}} / T_{\mathrm{cur}})}{2}$$
-
-    The current one began \(t_{\mathrm{cur}}\) steps ago and lasts \(T_{\mathrm{cur}}\).
-
-    PyTorch: CosineAnnealingWarmRestarts with `T_0=period`, `T_mult=mult`, `eta_min=end`.
-    Keras: CosineDecayRestarts.
-
-    Args:
-        lr: where each begins, a number >= 0.
-        period: steps of the first.
-        mult: how many times as long the next one is, an int, default 1.
-        end: where each would end, a number >= 0, default 0; the next one begins there.
-        warmup: steps of linear warm-up before it, default 0.
-
-    Source: I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR
-    2017, equation 5.
-
-    Examples:
-        >>> import fastadam as fa
-        >>> schedule = fa.schedules.cosine_restarts(1, period=2, mult=2)
-        >>> [round(schedule(step), 3) for step in range(1, 8)]
-        [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
-    """
-
-    lr: float
-    _: KW_ONLY
-    period: int
-    mult: int = 1
-    end: float = 0.0
-
-    def _at(self, t: int) -> float:
-        length = self.period
-        if self.mult == 1:
-            t %= length
-        while t >= length:
-            t -= length
-            length *= self.mult
-        return between(self.end, self.lr, (1 + math.cos(math.pi * t / length)) / 2)

@@ -1,4 +1,4 @@
-"""Several schedules in a row."""
+"""A sequence of schedules."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -11,18 +11,18 @@ from .base import Schedule
 
 @dataclass(frozen=True, repr=False)
 class join(Schedule):
-    r"""Schedules one after the other; each counts its own steps from 1.
+    r"""A sequence of schedules; each counts its own steps from 1.
 
     $$f(t) = s_i(t - b_i + 1), \qquad b_i \le t < b_{i+1}$$
 
-    The first of the \(b_i\) is 0, the others are the boundaries.
+    \(b_0 = 0\); the other \(b_i\) are the boundaries.
 
     PyTorch: SequentialLR with `milestones=boundaries`. optax: join_schedules.
 
     Args:
         schedules: the schedules, any functions of the step.
-        boundaries: the last step of each but the last one, ascending: after 10 the next schedule
-            begins at step 11. They count from the end of the warm-up of the whole.
+        boundaries: the last step of each schedule except the last one, ascending: after 10 the
+            next schedule begins at step 11. They count from the end of the warm-up.
         warmup: steps of linear warm-up to the first value, default 0.
 
     Examples:

@@ -1,4 +1,4 @@
-"""A schedule that listens: less where the metric has stopped improving."""
+"""A schedule that reduces its value when a metric has stopped improving."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from .base import Schedule
 
 
 class Progress(NamedTuple):
-    """What a plateau remembers, under PyTorch's names, besides `lr`: its present value."""
+    """The state of a plateau besides its current value `lr`, under PyTorch's names."""
 
     lr: float
     best: float
@@ -23,21 +23,21 @@ class Plateau(Schedule):
     """A value that is reduced when a metric has stopped improving, as PyTorch's ReduceLROnPlateau.
 
     After more than `patience` updates in a row without an improvement the value is multiplied by
-    `factor`. A metric that is NaN is no improvement. A warm-up leads to the present value.
+    `factor`. A metric that is NaN is not an improvement. A warm-up leads to the current value.
 
-    The step does not change it, so a new optimizer does not know how far it was: save its
-    `state_dict()` beside the optimizer's, or pickle it.
+    Its value does not depend on the step, so the optimizer's checkpoint does not restore it: save
+    its `state_dict()` with the optimizer's, or pickle it.
 
     Args:
         lr: the value at first, a number >= 0.
-        factor: what it is multiplied by, in [0, 1), default 0.1.
-        patience: how many updates without improvement are put up with, default 10.
-        threshold: how much better counts as an improvement, default 1e-4.
-        threshold_mode: "rel": a share of the best metric so far (default), or "abs".
-        cooldown: updates after a reduction in which nothing is counted, default 0.
-        min_lr: the value is not reduced below it, default 0.
-        eps: a reduction by no more than this is left out, default 1e-8.
-        mode: "min" for a metric that should fall (default), "max" for one that should rise.
+        factor: the factor of a reduction, in [0, 1), default 0.1.
+        patience: the number of updates without improvement that are tolerated, default 10.
+        threshold: the least change that counts as an improvement, default 1e-4.
+        threshold_mode: "rel" (default), relative to the best metric so far, or "abs".
+        cooldown: the number of updates after a reduction that are not counted, default 0.
+        min_lr: the lower bound of the value, default 0.
+        eps: smaller reductions are not applied, default 1e-8.
+        mode: "min" for a metric to be minimized (default), "max" for one to be maximized.
         warmup: steps of linear warm-up before it, default 0.
 
     Raises:
@@ -72,7 +72,7 @@ class Plateau(Schedule):
         self._set("_progress", Progress(self.lr, -math.inf if self.mode == "max" else math.inf))
 
     def update(self, metric: SupportsFloat) -> None:
-        """Take note of the metric, after a validation.
+        """Record the metric, after a validation, and reduce the value if it is time.
 
         Raises:
             TypeError: if it is not a number.
@@ -87,14 +87,14 @@ class Plateau(Schedule):
         self._set("_progress", Progress(lr, best, bad, cooldown))
 
     def state_dict(self) -> dict[str, Any]:
-        """The present value, the best metric, and the counters, to go on from later."""
+        """The current value, the best metric, and the counters, to resume from later."""
         return self._progress._asdict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned; the arguments stay those of this object.
+        """Resume from what `state_dict` returned; the arguments stay those of this object.
 
         Raises:
-            TypeError, ValueError: if it is something else; nothing is changed then.
+            TypeError, ValueError: if it is anything else; raised before anything changes.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} is not a dict")

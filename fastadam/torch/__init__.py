@@ -1,7 +1,10 @@
-"""Optimizers for PyTorch: subclasses of `torch.optim.Optimizer` that take the place of its own.
+"""Optimizers for PyTorch: drop-in replacements for the classes of `torch.optim`.
 
-Each class is made from the class of the same name in fastadam: its rule, its defaults, its
-constants. One of your own comes about in the same way:
+Each class takes its rule, defaults and constants from the class of the same name in fastadam. An
+optimizer of your own is defined in the same way.
+
+State of the process: importing this module lets all later launches, those of NumPy arrays as well,
+run in PyTorch's OpenMP threads, unless NUMBA_THREADING_LAYER is set.
 
 Examples:
     >>> import torch, fastadam as fa, fastadam.torch
@@ -41,11 +44,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimizer", *optimizers.__all__]
 
-openmp.join(torch._C.__file__)  # its threads
+openmp.use_threads_of(torch._C.__file__)
 
 
 def _made(name: str) -> type[Optimizer]:
-    """The class for PyTorch of one of fastadam's."""
+    """The PyTorch class for the fastadam class of this name."""
     core = getattr(optimizers, name)
     attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
     return type(name, (Optimizer,), attributes)

@@ -1,4 +1,4 @@
-"""Parameters that change places with their averages, for evaluation."""
+"""Exchange of parameters and their averages, for evaluation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Averages:
-    """Where the averages of an optimizer are: in its state, or in the place of its parameters.
+    """The state of the exchange: averages in the optimizer's state, or in its parameters.
 
     Attributes:
-        swapped: the exchange in force.
+        swapped: the exchange in force, None outside `swap_ema()`.
     """
 
     swapped: Exchange | None = None
@@ -26,22 +26,19 @@ class Averages:
 
 @torch.no_grad()
 def exchange_of(optimizer: Optimizer, holder: Averages) -> Exchange:
-    """An exchange of parameters and their averages, ready to be made.
-
-    The copies in low precision follow.
-    """
+    """Prepare the exchange of parameters and averages; low-precision copies are updated too."""
     params, averages, state = optimizer._params(), optimizer.ema, optimizer.state
     there, back = list[Operation](), list[Operation]()
     for param, average in zip(params, averages, strict=True):
         if "ema" not in state.get(param, ()):
-            continue  # it is its own average
+            continue  # without steps, the parameter equals its average
         part, other = _part(param), _part(average)
         if part.dtype == other.dtype:
             aside = torch.empty_like(part)
             swaps = [write(aside, part), write(part, other), write(other, aside)]
             there += swaps
             back += swaps
-        else:  # sixteen bits could not give the average back
+        else:  # a 16-bit parameter could not hold the average exactly
             there.append(write(part, other))
             back.append(write(part, part.clone()))
     refreshed = list[Operation]()

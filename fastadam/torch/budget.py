@@ -1,17 +1,17 @@
-"""The bytes that training keeps in memory, counted from tensors as the core counts arrays."""
+"""Memory budgets of tensors."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ..engine.options import Options
 from ..memory_budget import Budget, budget_of
-from .hyperparameters import Settled
+from .hyperparameters import CheckedGroup
 from .shards import local
 from .tensors import name_of
 
 
-def budget(params: Sequence[Any], groups: Sequence[Settled], options: Options) -> Budget:
-    """The budget of parameters, given the group of each, for what of them is in this process."""
+def budget(params: Sequence[Any], groups: Sequence[CheckedGroup], options: Options) -> Budget:
+    """The budget of the parameters, or of their shards, in this process; `groups` has one each."""
     members = []
     for param, group in zip(params, groups, strict=True):
         size, grad = local(param).numel(), param.grad

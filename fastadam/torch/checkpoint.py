@@ -1,4 +1,7 @@
-"""Saved state as it was saved: PyTorch would cast it to the dtypes of the parameters."""
+"""Loading of state_dicts: keeps the dtypes of state, and reads state_dicts of the core.
+
+PyTorch's `load_state_dict` would cast state to the dtypes of the parameters.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +22,22 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-class Sealed:
-    """A tensor that PyTorch hands on without a look at it."""
+class OpaqueTensor:
+    """A wrapper of a tensor, which PyTorch's `load_state_dict` passes on unchanged."""
 
     def __init__(self, tensor: Any) -> None:
         self._tensor = tensor
 
-    def opened(self, device: Any) -> Any:
+    def copy_to(self, device: Any) -> Any:
         """A copy of the tensor on a device."""
         return self._tensor.detach().to(device or self._tensor.device, copy=True)
 
 
-def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state_dict with its tensors sealed; a hook of `load_state_dict`.
+def wrap_tensors(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state_dict with its tensors wrapped; a pre-hook of `load_state_dict`.
 
     Raises:
-        TypeError, ValueError: for what is no state_dict, or has codes where numbers should be.
+        TypeError, ValueError: if it is not a state_dict, or has codes instead of numbers.
     """
     _check(state_dict)
     if _of_core(state_dict):
@@ -43,7 +46,7 @@ def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any
         if isinstance(entry, Mapping):
             check_numbers(entry, f"state_dict: state[{number!r}]")
     state = {
-        key: {name: _seal(value) for name, value in entry.items()}
+        key: {name: _wrap(value) for name, value in entry.items()}
         if isinstance(entry, dict)
         else entry
         for key, entry in state_dict["state"].items()
@@ -53,7 +56,7 @@ def sealed(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any
 
 
 def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:
-    """Saved groups with the options of an optimizer's groups in place of those they have."""
+    """Saved groups, with their options replaced by those of the optimizer's groups."""
     if len(saved) != len(groups):
         return saved
     return [
@@ -74,27 +77,27 @@ def _check(state_dict: Mapping[str, Any]) -> None:
             raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
 
 
-def _seal(value: Any) -> Any:
-    return Sealed(value) if isinstance(value, torch.Tensor) else value
+def _wrap(value: Any) -> Any:
+    return OpaqueTensor(value) if isinstance(value, torch.Tensor) else value
 
 
-def open_all(state: MutableMapping[Any, Any]) -> None:
-    """Put copies of the tensors where they were sealed in."""
-    opened: dict[int, Any] = {}
+def unwrap_tensors(state: MutableMapping[Any, Any]) -> None:
+    """Replace the wrapped tensors in a state by copies of the tensors."""
+    copy_to: dict[int, Any] = {}
     for param, entry in state.items():
         device = getattr(param, "device", None)
         for name, value in entry.items() if isinstance(entry, dict) else ():
-            if isinstance(value, Sealed):
-                entry[name] = value.opened("cpu" if name in ("step", ORDER) else device)
-                opened[id(entry)] = entry
-    gather([*opened.values()], "step")
+            if isinstance(value, OpaqueTensor):
+                entry[name] = value.copy_to("cpu" if name in ("step", ORDER) else device)
+                copy_to[id(entry)] = entry
+    gather([*copy_to.values()], "step")
 
 
 # State of the core
 
 
 def _of_core(state_dict: Mapping[str, Any]) -> bool:
-    """Whether a state_dict is one of fastadam's own optimizers, with NumPy arrays."""
+    """True if a state_dict comes from fastadam's NumPy optimizers."""
     entries = (entry for entry in state_dict["state"].values() if isinstance(entry, Mapping))
     values = (value for entry in entries for value in entry.values())
     arrays = any(isinstance(value, np.ndarray | np.generic) for value in values)
@@ -102,15 +105,15 @@ def _of_core(state_dict: Mapping[str, Any]) -> bool:
 
 
 def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state_dict of the core with tensors, and as PyTorch's are laid out.
+    """Convert a state_dict of the core to tensors in PyTorch's layout.
 
     Raises:
-        ValueError: for the sums of micro-batches, an average that nobody asked for, other names.
+        ValueError: for accumulated gradients, averages without `ema_decay`, or other names.
     """
     if "accumulated" in state_dict:
         raise ValueError(
-            "state_dict has the gradients of micro-batches, which fastadam.torch leaves in .grad; "
-            "save after a step that updates, or delete the entry: del state_dict['accumulated']"
+            "state_dict has accumulated gradients, which fastadam.torch cannot load; save after a "
+            "step that updates, or delete the entry: del state_dict['accumulated']"
         )
     averages = state_dict.get("ema") or {}
     if averages and optimizer._options.ema_decay is None:
@@ -121,7 +124,7 @@ def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str,
     state = {}
     for number, saved in state_dict["state"].items():
         entry = state[number] = {name: _tensor(value) for name, value in saved.items()}
-        if number in averages:  # without steps, a parameter is its own average
+        if number in averages:  # without steps, a parameter equals its average
             entry["ema"] = _tensor(averages[number])
         coded = [name for name in entry if name + SCALE in entry]
         if coded:
@@ -136,7 +139,7 @@ def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str,
 
 
 def _in_order(live: Values, saved: Values, where: str) -> Values:
-    """A saved group in the order of a live one: by the names of parameters, if both have them."""
+    """A saved group with the parameter order of a live one; matched by name if both have names."""
     group = {**saved, "params": numbers_of(live, saved, where)}
     if "param_names" in live:
         group["param_names"] = live["param_names"]
@@ -144,10 +147,10 @@ def _in_order(live: Values, saved: Values, where: str) -> Values:
 
 
 def _tensor(value: Any) -> Any:
-    """A tensor with the numbers of an array, of the same dtype; anything else as it is."""
+    """Convert an array to a tensor of the same dtype; other values are returned unchanged."""
     if not isinstance(value, np.ndarray | np.generic):
         return value
     array = np.ascontiguousarray(value).reshape(np.shape(value))
-    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16, also as npz has it
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16, also from an npz file
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=True))

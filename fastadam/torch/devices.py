@@ -1,4 +1,4 @@
-"""Where tensors lie: on the host, or on a GPU, where a step goes into PyTorch's current stream."""
+"""Devices of tensors; on a GPU a step is launched in PyTorch's current stream."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,14 +13,15 @@ Turns = Callable[[], AbstractContextManager[Any]]
 
 
 def on_gpu(tensor: Any) -> bool:
-    """Whether a tensor lies where kernels for CUDA run."""
+    """True if a tensor is on a GPU that CUDA kernels support."""
     return bool(tensor.is_cuda)
 
 
 def turns_on(tensor: Any) -> Turns:
-    """What gives turns in which there is work on tensors that lie where this one does.
+    """A factory of contexts for work on tensors on the device of this one.
 
-    On a GPU all of a turn goes into the stream that is PyTorch's current one when it begins.
+    On a GPU, all work inside a context is launched in the stream that is PyTorch's current one when
+    the context is entered.
 
     Raises:
         RuntimeError: if another GPU is in use, or a stream is being captured.
@@ -39,8 +40,8 @@ def turns_on(tensor: Any) -> Turns:
         with torch.cuda.device(device), turn.on(stream_of_torch(device.index)):
             if turn.captures:
                 raise RuntimeError(
-                    "a step of fastadam.torch cannot be captured in a CUDA graph; take it outside "
-                    "of the graph, or capture one of fastadam's own optimizers"
+                    "a step of fastadam.torch cannot be captured in a CUDA graph; call step() "
+                    "outside of the graph, or capture one of fastadam's own optimizers"
                 )
             yield
 
@@ -50,6 +51,6 @@ def turns_on(tensor: Any) -> Turns:
 def _check_number(device: Any) -> None:
     if device.index != (number := number_of_device()):
         raise RuntimeError(
-            f"the parameters lie on {device}, but this thread began to work on cuda:{number}; call "
+            f"the parameters are on {device}, but this thread has already used cuda:{number}; call "
             f"torch.cuda.set_device({device.index}) before anything else that uses the GPU"
         )

@@ -1,4 +1,4 @@
-"""The gradients of a step: found where they are, copied only where they lie in another order."""
+"""The gradients of a step: used in place, copied only if their memory order differs."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from ..engine.gradients import Inputs, OtherDtypesError
 from ..kernels.commit import Operation, called
 from ..memory import checks
 from ..memory.checks import SUPPORTED
-from .layouts import Layouts, addresses
-from .tensors import Place, check_memory, flat, in_numpy, in_order, name_of
+from .change_detection import TensorLayouts, addresses
+from .tensors import ParameterMemory, check_memory, flat, in_numpy, in_order, name_of
 
 
 class Views(Sequence[Any]):
-    """Dense tensors, or None, as arrays of the core; each is made when it is asked for."""
+    """Dense tensors, or None, as arrays of the core; each is created on access."""
 
     def __init__(self, tensors: Sequence[Any]) -> None:
         self._tensors = tensors
@@ -32,45 +32,45 @@ class Views(Sequence[Any]):
 
 
 class Gradients(Inputs):
-    """The gradients of a step: addresses by `data_ptr`, copies of those in another order.
+    """The gradients of a step: addresses by `data_ptr`, copies of those in another memory order.
 
     Attributes:
-        copies: pairs of a gradient and the tensor that stands in for it.
+        copies: pairs of a gradient and its copy.
     """
 
     def __init__(
-        self, places: Sequence[Place], owner: str, tensors: Sequence[Any], cleared: bool
+        self, memories: Sequence[ParameterMemory], owner: str, tensors: Sequence[Any], cleared: bool
     ) -> None:
-        for tensor, place in zip(tensors, places, strict=True):
+        for tensor, memory in zip(tensors, memories, strict=True):
             if tensor is not None:
-                check_tensor(tensor, place, owner)
-        arrays, names = [place.array for place in places], [place.name for place in places]
+                check_tensor(tensor, memory, owner)
+        arrays, names = [memory.array for memory in memories], [memory.name for memory in memories]
         called = [f"the gradient of {name}" for name in names]
         dtypes = _dtypes(tensors, [array.dtype for array in arrays])
         check = checks.check_gradient
         super().__init__(arrays, names, called, dtypes, check, as_array, True, cleared)
-        self._places, self._owner = places, owner
-        self._layouts: Layouts | None = None  # of those that needed no copy
-        self._every = [True] * len(places)
-        self._checked: Any = tensors  # until they were looked at
+        self._places, self._owner = memories, owner
+        self._seen_layouts: TensorLayouts | None = None  # of gradients that need no copies
+        self._every = [True] * len(memories)
+        self._checked: Any = tensors  # until the first check
         self.copies: list[tuple[Any, Any]] = []
 
-    def follow(self) -> None:
-        """See the parameters where they are now, which are like those before."""
-        self._params = [place.array for place in self._places]
+    def rebind(self) -> None:
+        """Use the current memory of the parameters, which have the same layouts as before."""
+        self._params = [memory.array for memory in self._places]
         self.addresses = []  # any of which may be a parameter's now
 
     @property
     def dtypes(self) -> list[Any]:
-        """Those that gradients are expected to have, as of NumPy."""
+        """The NumPy dtypes that gradients are expected to have."""
         return self._dtypes
 
     def look(self, tensors: Sequence[Any]) -> None:
         """Check the gradients, one or None per parameter, then note their addresses.
 
         Raises:
-            RuntimeError: for a sparse one, another dtype, or one without memory.
-            OtherDtypesError: if all is well but dtypes that gradients may have.
+            RuntimeError: for a sparse gradient, an unsupported dtype, or one without memory.
+            OtherDtypesError: if only the dtypes differ from those expected, and are supported.
         """
         self.active, self.copies = self._every, []
         self.addresses = self._swift(tensors) or self._careful(tensors)
@@ -78,21 +78,21 @@ class Gradients(Inputs):
             checks.check_apart(self.spans())
 
     def seen(self, tensors: Sequence[Any]) -> Views:
-        """The gradients for the core, copies in place of those that were copied."""
+        """The gradients as arrays of the core, or their copies."""
         copies = {id(tensor): copy for tensor, copy in self.copies}
         return Views([copies.get(id(tensor), tensor) for tensor in tensors] if copies else tensors)
 
     def cleared(self) -> list[Operation]:
-        """The operations that write zeros to those that were copied."""
+        """The operations that write zeros to the gradients that were copied."""
         return [called(torch.Tensor.zero_, tensor.detach()) for tensor, _ in self.copies]
 
     def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
-        """The addresses if all gradients are there, and laid out as those looked at before."""
-        if self._layouts is None or not self._layouts.fit(tensors):
+        """The addresses, if no gradient is missing and all have the layouts of the last step."""
+        if self._seen_layouts is None or not self._seen_layouts.match(tensors):
             return None
         found = addresses(tensors)
         if not all(found) and any(compress(self._sizes, map(not_, found))):
-            return None  # one that has elements, but no memory
+            return None  # a gradient with elements, but without memory
         if found == self.addresses:
             return self.addresses
         return found if self._apart(found) else None
@@ -109,44 +109,44 @@ class Gradients(Inputs):
             raise OtherDtypesError(dtypes)
         found = [0] * len(tensors)
         for number in there:
-            tensor, place = tensors[number], self._places[number]
+            tensor, memory = tensors[number], self._places[number]
             if tensor.is_neg() or not (
-                in_order(tensor, place.walked.stride()) and self._free(tensor, number)
+                in_order(tensor, memory.dense_part.stride()) and self._free(tensor, number)
             ):
-                copy = torch.empty_like(place.walked, dtype=tensor.dtype).copy_(tensor)
+                copy = torch.empty_like(memory.dense_part, dtype=tensor.dtype).copy_(tensor)
                 self.copies.append((tensor, copy))
                 tensor = copy
             found[number] = tensor.data_ptr()
         if all(self.active) and not self.copies:
-            self._layouts = Layouts(tensors)
+            self._seen_layouts = TensorLayouts(tensors)
         return found
 
     def _free(self, tensor: Any, number: int) -> bool:
-        """Whether a gradient lies in no memory that the step writes."""
+        """True if a gradient does not overlap memory that the step writes."""
         start = tensor.data_ptr()
         before = bisect_left(self._starts, start + self._sizes[number]) - 1
         return not tensor.numel() or bool(self._stops[before] <= start)
 
 
 def _dtypes(tensors: Sequence[Any], missing: Sequence[Any]) -> list[Any]:
-    """The dtypes of gradients, as of NumPy, and what stands for those that are missing."""
+    """The NumPy dtypes of gradients; those in `missing` where there is no gradient."""
     pairs = zip(tensors, missing, strict=True)
     return [dtype if tensor is None else in_numpy(tensor.dtype) for tensor, dtype in pairs]
 
 
-def check_tensor(tensor: Any, place: Place, owner: str) -> None:
-    """Refuse a gradient that does not go with its parameter.
+def check_tensor(tensor: Any, memory: ParameterMemory, owner: str) -> None:
+    """Check a gradient against its parameter.
 
     Raises:
-        RuntimeError: for a sparse one, another shape, another dtype than those that gradients may
-            have, or one without memory.
+        RuntimeError: for a sparse gradient, another shape, an unsupported dtype, or one without
+            memory.
     """
-    name = f"the gradient of {place.name}"
+    name = f"the gradient of {memory.name}"
     if tensor.layout != torch.strided:
         hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
         raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
-    part, dtype = place.part, name_of(tensor)
-    fits = dtype in SUPPORTED and (dtype != "float64" or place.compute == dtype)
+    part, dtype = memory.part, name_of(tensor)
+    fits = dtype in SUPPORTED and (dtype != "float64" or memory.compute == dtype)
     if not fits or tensor.shape != part.shape:
         raise RuntimeError(
             f"{name} is of {tensor.dtype} and shape {tuple(tensor.shape)}, but its parameter "
@@ -155,5 +155,5 @@ def check_tensor(tensor: Any, place: Place, owner: str) -> None:
     check_memory(tensor, name)
     if tensor.device != part.device:
         raise RuntimeError(
-            f"{name} lies on {tensor.device}, but its parameter on {part.device}; move it there"
+            f"{name} is on {tensor.device}, but its parameter on {part.device}; move it there"
         )

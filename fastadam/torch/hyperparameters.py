@@ -1,43 +1,51 @@
-"""The hyperparameters of `param_groups`: read at each step, checked where they have changed."""
+"""Hyperparameters of `param_groups`, read at each step and checked if they changed.
+
+The arguments of constructors, with PyTorch's flags and messages, are here as well.
+"""
 
 from collections.abc import Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
 
+import numpy as np
+import torch
+
+from .. import optimizers
 from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
 from ..engine.param_groups import rule_for
+from ..optimizer import Optimizer
 from ..rules.algorithm import Algorithm, Values
-from ..validation import alike, lasts
-from .arguments import in_words_of_torch, plain
+from ..validation import alike, lasts, parts_of
 from .state import dtypes
 
+FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
 NAMES_HERE = tuple(name for name in NAMES if name != "accumulate_steps")
 NO_SUM = (
-    "in PyTorch gradients add up in .grad; call step() and zero_grad() after every so many "
+    "PyTorch accumulates gradients in .grad; call step() and zero_grad() once after several "
     "backward passes"
 )
-ROUNDING = 1e-12  # schedulers that end at zero miss it by less: LinearLR(end_factor=0)
+ROUNDING = 1e-12  # bounds the rounding error of schedulers that end at 0: LinearLR(end_factor=0)
 _CHANGED = object()
 
 
-class Settled:
-    """The hyperparameters of a group, checked, and what follows from them.
+class CheckedGroup:
+    """The checked hyperparameters and options of a group, with the rule for them.
 
     Args:
-        core: says which there are, and which rule follows.
-        given: a value for each of them.
-        options: those of the group.
-        where: how messages begin.
-        before: the same group as it was, of which only what has changed is checked again.
+        core: the algorithm, with the names of the hyperparameters and the choice of the rule.
+        given: a value for each hyperparameter.
+        options: the options of the group.
+        where: the prefix of messages.
+        before: the group of the last step; values that equal its own are not checked again.
 
     Attributes:
-        given: what was given.
-        values: the same as plain numbers, by name.
+        given: the values as given.
+        values: the values as plain numbers, by name.
         options: the options of the group.
-        rule: what moves the parameters.
-        params: which parameters those are.
+        rule: the rule that updates the parameters.
+        params: the indices of the active parameters of the group.
     """
 
     given: list[Any]
@@ -48,7 +56,7 @@ class Settled:
         given: list[Any],
         options: Options,
         where: str,
-        before: "Settled | None" = None,
+        before: "CheckedGroup | None" = None,
     ) -> None:
         known = before.given if before else [_CHANGED] * len(given)
         changed = {
@@ -59,22 +67,22 @@ class Settled:
         self.given, self.options = given, options
         self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
         self.rule = rule_for(core, self.values, options)
-        looked_at = before is not None and before.rule is self.rule
-        if not looked_at and (taken := dtypes(options).keys() & {*self.rule.state}):
+        known_rule = before is not None and before.rule is self.rule
+        if not known_rule and (taken := dtypes(options).keys() & {*self.rule.state}):
             raise ValueError(
-                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, under which "
-                "ema_decay and shadow_dtype keep their copies; rename the state"
+                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, the names of "
+                "the copies of ema_decay and shadow_dtype; rename the state"
             )
         self.params: Sequence[int] = ()
 
 
-def lr_of(groups: Sequence[Settled]) -> float | None:
+def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
     """The learning rate to report: that of the first group."""
     return groups[0].values.get("lr") if groups else None
 
 
 class Hyperparameters:
-    """What `param_groups` said when it was last looked at."""
+    """The checked content of `param_groups`, cached from step to step."""
 
     def __init__(self, core: Algorithm, options: Options) -> None:
         self._core, self._base = core, options
@@ -82,32 +90,34 @@ class Hyperparameters:
         self._keys = [*self._names, *OWN]
         self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
         self._seen: list[Any] = []
-        self._settled: list[Settled] = []
-        self._lasting = False  # whether all that was seen would be exchanged, not edited
+        self._groups: list[CheckedGroup] = []
+        self._lasting = False  # True if all values are immutable
 
     def check(self, group: Values, where: str) -> None:
-        """Refuse a group that says something wrong.
+        """Check the hyperparameters and options of a group.
 
         Raises:
             TypeError, ValueError: naming the hyperparameter.
         """
-        Settled(self._core, self._given(group), self._options(group, where), where)
+        CheckedGroup(self._core, self._given(group), self._options(group, where), where)
 
-    def now(self, groups: Sequence[Values]) -> list[Settled]:
-        """Each group as it is now; the list of the last call if they all are as they were."""
+    def now(self, groups: Sequence[Values]) -> list[CheckedGroup]:
+        """The current groups, checked; the same list as in the last call if nothing changed."""
         seen = list(chain.from_iterable(map(self._read, groups)))
         if self._lasting and len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):
-            return self._settled
+            return self._groups
         given = list(map(self._given, groups))
-        settled = self._settle(groups, given)
-        if len(settled) != len(self._settled) or not all(map(is_, settled, self._settled)):
-            self._settled = settled
+        checked_groups = self._check_groups(groups, given)
+        if len(checked_groups) != len(self._groups) or not all(
+            map(is_, checked_groups, self._groups)
+        ):
+            self._groups = checked_groups
         values = chain.from_iterable(map(self._values, groups))
         self._seen, self._lasting = seen, all(map(is_, values, chain.from_iterable(given)))
-        return self._settled
+        return self._groups
 
     def _read(self, group: Values) -> Any:
-        """All that may be edited; the length tells of names that are new."""
+        """All values that may be edited, and the number of names, which detects new ones."""
         return chain(map(group.get, self._keys, self._unless), (len(group),))
 
     def _values(self, group: Values) -> Any:
@@ -125,19 +135,21 @@ class Hyperparameters:
             raise ValueError(f"{where}accumulate_steps: {NO_SUM}")
         return self._base.within(group, where)
 
-    def _settle(self, groups: Sequence[Values], given: Sequence[list[Any]]) -> list[Settled]:
-        """The groups as they are now, checked where they have changed."""
+    def _check_groups(
+        self, groups: Sequence[Values], given: Sequence[list[Any]]
+    ) -> list[CheckedGroup]:
+        """The current groups; only changed ones are checked again."""
         several = len(groups) > 1
-        before = self._settled if len(self._settled) == len(groups) else [None] * len(groups)
-        settled = []
+        before = self._groups if len(self._groups) == len(groups) else [None] * len(groups)
+        checked_groups = []
         for number, (old, new, group) in enumerate(zip(before, given, groups, strict=True)):
             where = f"param_groups[{number}]: " if several else ""
             options = self._options(group, where)
             same = old and (old.options is options or old.options == options)
             if not old or not same or not alike(old.given, new):
-                old = Settled(self._core, new, options, where, old)
-            settled.append(old)
-        return settled
+                old = CheckedGroup(self._core, new, options, where, old)
+            checked_groups.append(old)
+        return checked_groups
 
 
 def _checked(name: str, value: Any, default: Any, where: str) -> Any:
@@ -154,3 +166,68 @@ def _checked(name: str, value: Any, default: Any, where: str) -> Any:
         f"{where}{name}={value!r} is a function; give a number, and change it with "
         "torch.optim.lr_scheduler, such as LambdaLR"
     )
+
+
+def twin_of(core: type[Optimizer]) -> Any:
+    """The optimizer of PyTorch that corresponds to one of fastadam's, or None."""
+    name = core.__name__
+    return getattr(torch.optim, name, None) if vars(optimizers).get(name) is core else None
+
+
+def plain(name: str, value: Any, default: Any) -> Any:
+    """A hyperparameter as a Python value.
+
+    One-element tensors become numbers; any sequence becomes a tuple if the default is one.
+
+    Raises:
+        TypeError: for an array of several elements.
+        ValueError: for a tensor of several elements.
+    """
+    if isinstance(default, tuple):
+        parts = parts_of(value)
+        if parts is None:
+            return value
+        return tuple(plain(f"{name}[{k}]", part, None) for k, part in enumerate(parts))
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element, not of shape {tuple(value.shape)}")
+        return value.item()
+    if isinstance(value, np.ndarray):
+        if value.ndim:
+            raise TypeError(f"{name}={value!r} is an array; give a number")
+        return value.item()
+    return value
+
+
+def in_words_of_torch(name: str, value: Any) -> str:
+    """PyTorch's message for a hyperparameter that is out of range."""
+    if isinstance(value, tuple):
+        k, wrong = next((k, part) for k, part in enumerate(value) if not 0 <= part < 1)
+        return f"Invalid beta parameter at index {k}: {wrong}"
+    named = {"lr": "learning rate", "eps": "epsilon value"}.get(name, f"{name} value")
+    return f"Invalid {named}: {value}"
+
+
+def check_flags(flags: Values, owner: str) -> None:
+    """Raise PyTorch's errors for flags; `owner` is the name of the optimizer."""
+    if flags.get("fused") and flags.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if flags.get("differentiable"):
+        subject = "`fused`" if flags.get("fused") else owner
+        raise RuntimeError(f"{subject} does not support `differentiable`")
+    if flags.get("capturable"):
+        raise ValueError(
+            "If capturable=True, params and state_steps must be on supported devices: "
+            "['cuda', 'xpu', 'hpu']; leave it out, on a GPU too: steps of fastadam.torch cannot be "
+            "captured in CUDA graphs"
+        )
+    if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    tensors = [isinstance(each, torch.Tensor) for each in parts_of(flags.get("betas")) or ()]
+    if any(tensors) and "fused" in flags:  # PyTorch's other optimizers accept a mixture
+        if not all(tensors):
+            raise ValueError("betas must be either both floats or both Tensors")
+        if flags.get("foreach"):
+            raise ValueError(
+                "betas[0] as a Tensor is not supported for capturable=False and foreach=True"
+            )

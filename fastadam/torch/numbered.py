@@ -1,4 +1,4 @@
-"""Codes that were read as numbers, as by distributed checkpoints: known again by what they are."""
+"""Detection of int8 codes that were loaded as numbers, for example by distributed checkpoints."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,16 @@ from ..engine.convert import SCALE
 from ..kernels.storage.int8 import Int8
 from .shards import local
 
-SAMPLE = 4096  # elements that tell whether it is worth looking at all of them
+SAMPLE = 4096  # elements of a first, cheap check
 SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum"}  # never negative
-KINDS = 16  # values of codes that real state has at least
+KINDS = 16  # real state has at least as many distinct codes
 
 
 def check_numbers(entry: Mapping[str, Any], label: str) -> None:
-    """Refuse codes of `state_dtype="int8"` that were copied into floats, without their scales.
+    """Reject codes of `state_dtype="int8"` that were copied into floats, without their scales.
 
-    A distributed checkpoint does so if the optimizer that loads it keeps floats. Codes are whole
-    numbers, and each of their blocks has a largest one.
+    A distributed checkpoint does so if the optimizer that loads it has state in floats. Codes are
+    whole numbers, and each of their blocks contains the largest code.
 
     Raises:
         ValueError: naming the entry.
@@ -57,7 +57,7 @@ def _all_codes(values: Any) -> bool:
 
 
 def _has_largest(values: Any) -> bool:
-    """Whether each stretch that holds a whole block has its largest code, or zeros only."""
+    """True if each run that contains a whole block has the largest code, or zeros only."""
     size = min(2 * Int8.block, len(values))
     rows = values[: len(values) // size * size].view(-1, size)
     largest = ((rows == 127) | (rows == -1)).any(1)

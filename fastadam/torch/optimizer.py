@@ -1,4 +1,4 @@
-"""Optimizers of PyTorch whose step is one compiled pass over all parameters."""
+"""The base class of PyTorch optimizers whose step is one compiled pass over all parameters."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -23,51 +23,61 @@ from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
 from ..rules.docstrings import completed, entries, explained, without_links
 from ..validation import check_known
-from .arguments import FLAGS, check_flags, plain, twin_of
 from .averages import Averages, exchange_of
 from .budget import budget
-from .checkpoint import open_all, sealed
+from .checkpoint import unwrap_tensors, wrap_tensors
 from .devices import turns_on
-from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
+from .hyperparameters import (
+    FLAGS,
+    NAMES_HERE,
+    NO_SUM,
+    CheckedGroup,
+    Hyperparameters,
+    check_flags,
+    lr_of,
+    plain,
+    twin_of,
+)
 from .shards import unwrapped
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
-from .step import Walk
+from .step import TensorStep
 from .tensors import name_of
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
 
 
 class Optimizer(torch.optim.Optimizer):
-    """Base of the optimizers for PyTorch; `core` says which of fastadam's it is.
+    """Base class of the optimizers for PyTorch; `core` is the corresponding class of fastadam.
 
-    It takes the place of the class of the same name in `torch.optim`: parameter groups, hooks,
-    closures, schedulers, `torch.amp.GradScaler`, `state_dict` both ways, `DistributedDataParallel`,
-    `ZeroRedundancyOptimizer`, `fully_shard`. Tensors stay where they are.
+    A drop-in replacement for the class of the same name in `torch.optim`. It supports parameter
+    groups, hooks, closures, schedulers, `torch.amp.GradScaler`, loading and saving `state_dict`s
+    of `torch.optim`, `DistributedDataParallel`, `ZeroRedundancyOptimizer` and `fully_shard`.
+    Parameters are updated in place, and not copied.
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
             float64, bfloat16 or float16, all of them on the CPU or on one NVIDIA GPU, where a step
-            goes into PyTorch's current stream. DTensors are moved shard by shard.
-        lr: the learning rate, a number or a tensor of one element, read anew at each step.
-        fused: the step is always fused; True lets `torch.amp.GradScaler` leave unscaling to it.
-        foreach, capturable, differentiable: taken or refused as PyTorch's fused optimizers do.
+            is launched in PyTorch's current stream. DTensors are updated shard by shard.
+        lr: the learning rate, a number or a tensor of one element, read at each step.
+        fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
+        foreach, capturable, differentiable: accepted or rejected as by PyTorch's fused optimizers.
         **keywords: the other hyperparameters, and these options of
             [fastadam.Optimizer][fastadam.Optimizer]: threads, clip_norm, clip_norm_per, clip_value,
             skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads, state_dtype,
             min_quantized_size, rounding, compensation, seed. `ema`, `shadow`, `compensation`, codes
-            and scales are tensors in `state`. Groups may have `state_dtype`,
-            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` of their own. The
-            limit of `threads` is `torch.get_num_threads()`.
+            and scales are tensors in `state`. `state_dtype`, `min_quantized_size`, `rounding`,
+            `compensation` and `clip_norm_per` can be set per group. `threads` is limited by
+            `torch.get_num_threads()`.
 
     Attributes:
-        core: of a subclass, the class of fastadam whose rule and hyperparameters it has.
+        core: the class of fastadam with the rule and the hyperparameters; set by a subclass.
         info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
 
     Raises:
-        TypeError: for an unknown name, or a value of the wrong kind.
+        TypeError: for an unknown argument, or one of the wrong type.
         ValueError: for numbers out of range.
-        RuntimeError: at a step, for tensors that no kernel moves, and sparse gradients.
+        RuntimeError: at a step, for unsupported tensors, and sparse gradients.
 
     Examples:
         >>> import torch, fastadam.torch
@@ -82,13 +92,13 @@ class Optimizer(torch.optim.Optimizer):
     core: ClassVar[type[CoreOptimizer]]
     info: StepInfo | None
     _positional: ClassVar[list[str]]
-    _known: ClassVar[Values]  # what may stand in a group
-    _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
-    _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
-    _walk: Walk | None = None
+    _known: ClassVar[Values]  # keys that a param_group may have
+    _kept: ClassVar[Values]  # keys of every param_group: PyTorch's, so that checkpoints load
+    _fixed: ClassVar[Values]  # values that a saved group cannot change
+    _tensor_step: TensorStep | None = None
     _hyperparameters: Hyperparameters
-    _handed_out = False  # whether others may have written to `state`
-    _averages: Averages  # shared with what wraps an optimizer as its class
+    _handed_out = False  # True if the user has accessed `state` and may have written to it
+    _averages: Averages  # shared with wrappers that copy __dict__ and class of an optimizer
     _lock: AbstractContextManager[Any]  # one thread at a time; a hook may call back
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -115,12 +125,14 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
         name = type(self).__name__
         if not hasattr(self, "core"):
-            raise TypeError("fastadam.torch.Optimizer has no rule; take a subclass, such as AdamW")
+            raise TypeError("fastadam.torch.Optimizer has no rule; use a subclass, such as AdamW")
         if len(args) > len(self._positional):
-            raise TypeError(f"{name}() takes params and {self._positional}, not {len(args)} more")
+            raise TypeError(
+                f"{name}() takes params and {self._positional} by position, got {len(args)} more"
+            )
         placed = dict(zip(self._positional, args, strict=False))
         if twice := placed.keys() & keywords.keys():
-            raise TypeError(f"{name}() got {sorted(twice)} twice")
+            raise TypeError(f"{name}() got {sorted(twice)} by position and by keyword")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
         known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
@@ -130,9 +142,9 @@ class Optimizer(torch.optim.Optimizer):
         self.info, self._averages = None, Averages()
         if self._options.accumulates:
             raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
-        self._check({**self._kept, **keywords}, "")  # ahead of any look at parameters
+        self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
-        # As in PyTorch. Lightning refuses to clip gradients of those that have it.
+        # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
         self._step_supports_amp_scaling = bool(keywords.get("fused"))
         super().__init__(params, {**self._kept, **keywords})
 
@@ -141,7 +153,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__setattr__(name, value)
 
     def _set_up_core(self) -> None:
-        """Make the optimizer of fastadam without arrays: its rule and constants."""
+        """Create the fastadam optimizer without arrays, for its rule and constants."""
         if "_lock" not in vars(self):
             self._lock = RLock()
             forks.watch(self)
@@ -149,15 +161,15 @@ class Optimizer(torch.optim.Optimizer):
         self._hyperparameters = Hyperparameters(self._core, self._options)
 
     def add_param_group(self, param_group: Values) -> None:
-        """Add a group, as in PyTorch; hyperparameters that are wrong are refused first.
+        """Add a group, as in PyTorch, after checking its hyperparameters.
 
         Raises:
             TypeError, ValueError: as the constructor.
-            RuntimeError: inside `swap_ema()`, and for flags that do not go together.
+            RuntimeError: inside `swap_ema()`, and for incompatible flags.
         """
         where = f"param_groups[{len(self.param_groups)}]"
         if not isinstance(param_group, dict) or "params" not in param_group:
-            raise TypeError(f"{where} must be a dict with 'params', but it is {param_group!r}")
+            raise TypeError(f"{where} must be a dict with 'params', got {param_group!r}")
         self._check({**self.defaults, **param_group}, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
@@ -166,8 +178,8 @@ class Optimizer(torch.optim.Optimizer):
             super().add_param_group(param_group)
 
     def _make_plain(self, group: Values) -> None:
-        """Write tuples of numbers in place of other sequences, and names in place of dtypes, which
-        could not be saved."""
+        """Replace sequences by tuples of numbers, and dtypes by their names, so that they can be
+        saved."""
         own = self._options.within(group, "")
         group.update({name: getattr(own, name) for name in OWN if name in group})
         for name, default in self._core.defaults.items():
@@ -175,7 +187,7 @@ class Optimizer(torch.optim.Optimizer):
                 group[name] = plain(name, group[name], default)
 
     def _check(self, group: Values, where: str) -> None:
-        """Refuse flags, hyperparameters and options of a group that are wrong."""
+        """Check the flags, hyperparameters and options of a group."""
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
 
@@ -184,7 +196,8 @@ class Optimizer(torch.optim.Optimizer):
         """Update every parameter that has a gradient, in place.
 
         Args:
-            closure: evaluates the model again and returns the loss, which is then returned.
+            closure: a function that evaluates the model again and returns the loss, which `step`
+                then returns.
 
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
@@ -207,17 +220,17 @@ class Optimizer(torch.optim.Optimizer):
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._walk, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
-        if last is not None and last.holds(self, groups, params, scaled, threads):
+        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
+        if last is not None and last.is_valid(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            Walk(self, groups, params, grads, scaled, threads, last).step(*given)
+            TensorStep(self, groups, params, grads, scaled, threads, last).step(*given)
 
-    def _settled(self) -> list[Settled]:
-        """The groups as they are now."""
+    def _checked_groups(self) -> list[CheckedGroup]:
+        """The current groups, checked."""
         return self._hyperparameters.now(self.param_groups)
 
     def _threads(self) -> int:
@@ -225,11 +238,11 @@ class Optimizer(torch.optim.Optimizer):
         return min(self._options.threads or get_threads(), limit)
 
     def _sizes(self) -> list[int]:
-        """How many parameters each group has."""
+        """The number of parameters of each group."""
         return [len(group["params"]) for group in self.param_groups]
 
     def _names(self) -> list[str]:
-        """What the parameters are called in messages."""
+        """The names of the parameters in messages."""
         return [
             name
             for k, group in enumerate(self.param_groups)
@@ -237,16 +250,16 @@ class Optimizer(torch.optim.Optimizer):
             or [f"param_groups[{k}]['params'][{i}]" for i in range(len(group["params"]))]
         ]
 
-    # What is kept and saved
+    # State and checkpoints
 
     @property
     def state(self) -> Any:
         """The state of each parameter, as in PyTorch.
 
-        Once it has been handed out, every step looks whether something in it was exchanged.
+        After the first access, every step checks whether tensors in it were replaced.
         """
         if "state" not in vars(self):
-            raise AttributeError("state")  # what wraps an optimizer as its class then asks that one
+            raise AttributeError("state")  # a wrapper of the same class then asks its own optimizer
         self._handed_out = True
         return self._entries
 
@@ -259,7 +272,7 @@ class Optimizer(torch.optim.Optimizer):
         return self.__dict__["state"]
 
     def state_dict(self) -> Values:
-        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`.
+        """The state to resume from; see `torch.optim.Optimizer.state_dict`.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -270,20 +283,22 @@ class Optimizer(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: Values) -> None:
-        """Go on from a saved state: this class's, fastadam's or PyTorch's of the name.
+        """Resume from a saved state of this class, or of the same class of fastadam or PyTorch.
 
-        Tensors are copied, so that two optimizers may take up the same dict. They keep their
-        dtypes until the next step brings them into the formats that the optimizer wants.
+        Tensors are copied, so that several optimizers may load the same dict. They keep their
+        dtypes until the next step converts them to the formats of the optimizer.
 
         Raises:
-            TypeError, ValueError: for what is no state_dict, has other groups, or codes as floats.
+            TypeError, ValueError: if it is not a state_dict, has other groups, or codes as floats.
             RuntimeError: inside `swap_ema()`.
         """
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict={state_dict!r} must be a dict, as state_dict() returns it")
+            raise TypeError(
+                f"state_dict={state_dict!r} must be a dict, as returned by state_dict()"
+            )
         with self._lock:
             self._check_not_swapped()
-            hook = self.register_load_state_dict_pre_hook(sealed)
+            hook = self.register_load_state_dict_pre_hook(wrap_tensors)
             try:
                 super().load_state_dict(state_dict)
             finally:
@@ -301,7 +316,7 @@ class Optimizer(torch.optim.Optimizer):
         return {**own, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Values) -> None:
-        open_all(state["state"])
+        unwrap_tensors(state["state"])
         defaults = {**self._kept, **(state.get("defaults") or self.defaults)}
         for group in state["param_groups"]:
             for name in self._known:
@@ -309,20 +324,20 @@ class Optimizer(torch.optim.Optimizer):
                     group.setdefault(name, defaults[name])
             group.update(self._fixed)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
-        now = {"_walk": None, "_handed_out": False, "defaults": defaults}
+        now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
         super().__setstate__(
             {**fresh, **now, **state, "defaults": defaults}
-        )  # one update of a dict
+        )  # one dict update, which cannot be interrupted
         if "_core" not in self.__dict__:
             self._set_up_core()
 
-    # What is kept besides the parameters
+    # Averages, copies and master weights
 
     @property
     def ema(self) -> list[Any]:
-        """The averages that `ema_decay` asks for, one per parameter, in order.
+        """The averages of `ema_decay`, one per parameter, in order.
 
-        A parameter that has taken no step stands for its own average.
+        A parameter without steps is returned itself.
 
         Raises:
             AttributeError: without `ema_decay`.
@@ -331,7 +346,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @property
     def shadow(self) -> list[Any]:
-        """The copies that `shadow_dtype` asks for, one per parameter, in order.
+        """The copies of `shadow_dtype`, one per parameter, in order.
 
         Raises:
             AttributeError: without `shadow_dtype`.
@@ -340,7 +355,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _copies(self, name: str, option: str) -> list[Any]:
         if name not in (wanted := dtypes(self._options)):
-            raise AttributeError(f"there is no {name}; give the optimizer {option}")
+            raise AttributeError(f"{name} is not available; give the optimizer {option}")
         state = self.state
         return [
             state[p][name]
@@ -350,16 +365,16 @@ class Optimizer(torch.optim.Optimizer):
         ]
 
     def master(self) -> list[Any]:
-        """The parameters in float32 (float64 as they are), one tensor per parameter, in order.
+        """The master weights: parameters in float32 (float64 unchanged), one tensor each, in order.
 
-        With `compensation` they have the bits that the bfloat16 parameters lack.
+        With `compensation` they include the low bits of the bfloat16 parameters.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
         self._check_not_swapped()
         state, params = self.state, self._params()
-        groups = zip(self._settled(), self._sizes(), strict=True)
+        groups = zip(self._checked_groups(), self._sizes(), strict=True)
         each = [settled.options for settled, size in groups for _ in range(size)]
         with self._lock, self._turn():
             return [
@@ -368,15 +383,17 @@ class Optimizer(torch.optim.Optimizer):
             ]
 
     def dequantized_state(self) -> Values:
-        """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for
-        PyTorch's optimizer of the name; what `compensation` keeps is not in it.
+        """A state_dict with all state in the dtype of the arithmetic.
+
+        It can be inspected, or loaded by PyTorch's optimizer of the same name. It does not contain
+        the low bits of `compensation`.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
-            ValueError: for codes that do not go with their parameters.
+            ValueError: for codes that do not match their parameters.
         """
         saved = self.state_dict()
-        names = {name for group in self._settled() for name in group.rule.state}
+        names = {name for group in self._checked_groups() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._lock, self._turn():
@@ -387,10 +404,10 @@ class Optimizer(torch.optim.Optimizer):
         return {**saved, "state": state}
 
     def memory(self) -> Budget:
-        """The bytes of parameters, gradients, state and what else is kept in this process, as
+        """The bytes of parameters, gradients, state and extras in this process, as
         `fastadam.Optimizer.memory` counts them.
 
-        Gradients that are not there are taken to have the dtypes of their parameters.
+        Missing gradients are assumed to have the dtypes of their parameters.
         """
         groups = self._hyperparameters.now(self.param_groups)
         pairs = zip(groups, self._sizes(), strict=True)
@@ -398,7 +415,7 @@ class Optimizer(torch.optim.Optimizer):
         return budget(self._params(), each, self._options)
 
     def _turn(self) -> AbstractContextManager[Any]:
-        """What work on state is done in."""
+        """The context for work on tensors of the state."""
         return turns_on(self._params()[0])()
 
     def _params(self) -> list[Any]:
@@ -406,10 +423,10 @@ class Optimizer(torch.optim.Optimizer):
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:
-        """Let parameters and averages change places inside a `with` block, for evaluation.
+        """Exchange parameters and averages inside a `with` block, for evaluation.
 
-        The shadow follows. There is no step, no new group, and nothing to save, load or copy,
-        before they are back.
+        The shadow is updated too. Inside the block, steps, new groups, saving, loading and copying
+        raise errors.
 
         Raises:
             AttributeError: without `ema_decay`.
@@ -428,7 +445,7 @@ class Optimizer(torch.optim.Optimizer):
             finally:
                 self._put_back(exchange)
         finally:
-            self._put_back(exchange)  # in case an interrupt came in between
+            self._put_back(exchange)  # in case of an interrupt in between
 
     def _put_back(self, exchange: Exchange | None) -> None:
         if exchange:
@@ -437,12 +454,12 @@ class Optimizer(torch.optim.Optimizer):
             self._written()
 
     def _written(self) -> None:
-        """Let autograd know that the parameters were written to."""
+        """Increment autograd's version counters of the parameters."""
         torch.autograd.graph.increment_version(self._params())
 
     def _check_not_swapped(self) -> None:
         if self._averages.swapped:
-            raise RuntimeError("the parameters are exchanged with their average; leave swap_ema()")
+            raise RuntimeError("parameters and averages are exchanged; leave swap_ema() first")
 
 
 Optimizer.__doc__ = without_links(Optimizer.__doc__)

@@ -1,4 +1,4 @@
-"""Which parameters of an optimizer move, and where they are."""
+"""The active parameters of an optimizer: those that it updates, and their memory."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ import torch
 
 from ..kernels.commit import Operation
 from ..memory import checks
-from .overlap import check_gaps
+from .overlap import check_overlap
 from .shards import gradient_part, is_sharded, local, shard_of
-from .tensors import Place, walkable
+from .tensors import ParameterMemory, is_supported
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-class Members:
-    """Parameters with a gradient, and those that had one before.
+class ActiveParameters:
+    """The parameters that have a gradient, or had one in an earlier step.
 
     Args:
+        owner: the optimizer.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        keeps: for each group, whether anything is kept of its parameters.
-        last: the members before.
+        keeps: for each group, True if its parameters have state.
+        last: the active parameters of the last step.
 
     Attributes:
         everyone: all parameters of the optimizer.
-        sizes: how many of them each group has.
-        by_group: the numbers of the members of each group.
-        numbers: these, in one list.
-        params, names, places: of the members, what they are, are called, and where they are.
-        rest: the parameters that are no members.
-        gapped: the places that are copied together and back.
-        sharded: whether there are DTensors among them.
-        wrapped: whether there are these, or wrappers of other tensors.
+        sizes: the number of parameters of each group.
+        by_group: the indices of the active parameters of each group.
+        numbers: all of these indices, in one list.
+        params, names, memories: the active parameters, their names and their memory.
+        rest: the inactive parameters.
+        gapped: the memory of parameters with gaps, which are packed and unpacked.
+        sharded: True if there are DTensors among them.
+        wrapped: True if there are DTensors, or wrappers of other tensors.
     """
 
     def __init__(
@@ -47,11 +48,11 @@ class Members:
         params: Sequence[Any],
         grads: Sequence[Any],
         keeps: Sequence[bool],
-        last: Members | None,
+        last: ActiveParameters | None,
     ) -> None:
         self.everyone = params
-        before = {id(param) for param in last.params if walkable(param)} if last else set()
-        remembered = before & {*map(id, owner._entries)}  # not dropped by the user meanwhile
+        before = {id(param) for param in last.params if is_supported(param)} if last else set()
+        remembered = before & {*map(id, owner._entries)}  # whose state the user has not deleted
         self.sizes = owner._sizes()
         self.by_group: list[list[int]] = []
         first = 0
@@ -67,51 +68,53 @@ class Members:
         self.rest = [params[i] for i in {*range(first)} - {*self.numbers}]
         names = owner._names()
         self.names = [names[i] for i in self.numbers]
-        self.places = [Place(p, n) for p, n in zip(self.params, self.names, strict=True)]
-        self.gapped = [place for place in self.places if not place.dense]
+        self.memories = [
+            ParameterMemory(p, n) for p, n in zip(self.params, self.names, strict=True)
+        ]
+        self.gapped = [memory for memory in self.memories if not memory.dense]
         self.sharded = any(map(is_sharded, self.params))
         self.wrapped = any(local(param) is not param for param in self.params)
         self._check_together()
         checks.check_apart(map(checks.span, self.arrays, self.names))
         if self.gapped:
-            check_gaps(self.places)
+            check_overlap(self.memories)
 
     def _check_together(self) -> None:
-        """Refuse parameters of several devices: they have one table."""
-        first = self.places[0]
-        for place in self.places:
-            if place.part.device != first.part.device:
+        """Check that all parameters are on one device, since they share one table."""
+        first = self.memories[0]
+        for memory in self.memories:
+            if memory.part.device != first.part.device:
                 raise RuntimeError(
-                    f"{first.name} lies on {first.part.device}, but {place.name} on "
-                    f"{place.part.device}; make an optimizer for the parameters of each device"
+                    f"{first.name} is on {first.part.device}, but {memory.name} on "
+                    f"{memory.part.device}; create one optimizer per device"
                 )
 
     @property
     def draws(self) -> Any:
-        """What the noise of each follows: its number in the optimizer, and which shard it is."""
+        """The random stream of each parameter, from its index in the optimizer and its shard."""
         draws = [n + (shard_of(p) << 20) for n, p in zip(self.numbers, self.params, strict=True)]
         return np.array(draws, np.int64).astype(np.uint32)
 
     @property
     def arrays(self) -> list[Any]:
-        """The members as arrays of the core."""
-        return [place.array for place in self.places]
+        """The active parameters as arrays of the core."""
+        return [memory.array for memory in self.memories]
 
     @property
     def device(self) -> Any:
-        """Where they lie."""
-        return self.places[0].part.device
+        """The device of all of them."""
+        return self.memories[0].part.device
 
     def of(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """Those of the members, of one or None for every parameter."""
+        """The gradients of the active parameters, from those of all parameters."""
         if len(grads) > len(self.numbers):
             return [grads[i] for i in self.numbers]
         return grads
 
     def parts(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """The gradients of the members; of DTensors what goes with their shards.
+        """The gradients of the active parameters; for DTensors the parts of this process.
 
-        All processes take part, so it is called once for each step.
+        This may be a collective operation: it is called exactly once per step.
         """
         if not self.wrapped:
             return grads
@@ -119,7 +122,7 @@ class Members:
         return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
 
     def cleared(self, grads: Sequence[Any], parts: Sequence[Any]) -> list[Operation]:
-        """The operations that write zeros to those gradients of which `parts` has copies."""
+        """The operations that write zeros to the gradients of which `parts` has copies."""
         if not self.wrapped:
             return []
         pairs = zip(grads, parts, strict=True)

@@ -1,4 +1,4 @@
-"""What is kept by blocks of elements: a vector, or a row for each shard."""
+"""DTensors: the shard of this process, and state with one number per block of elements."""
 
 from collections.abc import Iterator
 from math import prod
@@ -10,14 +10,14 @@ PLAIN = {torch.Tensor, torch.nn.Parameter}
 
 
 def is_sharded(tensor: Any) -> bool:
-    """Whether a tensor is a DTensor."""
+    """True if a tensor is a DTensor."""
     return hasattr(tensor, "_local_tensor")
 
 
 def unwrapped(tensor: Any) -> Any:
-    """A tensor, or what a subclass has in its place: one inner tensor of its shape and dtype.
+    """Replace a tensor subclass by its inner tensor, if it has one of the same shape and dtype.
 
-    DTensors and what is still on its way between processes stay.
+    DTensors, and results of collectives that are not complete yet, are returned unchanged.
     """
     if type(tensor) in PLAIN:
         return tensor
@@ -36,15 +36,15 @@ def inner_names(tensor: Any) -> list[str]:
 
 
 def local(tensor: Any) -> Any:
-    """The part of a tensor that is in this process: of a DTensor its shard, without wrappers."""
+    """The part of a tensor in this process, without wrappers; for a DTensor its shard."""
     return tensor if type(tensor) in PLAIN else unwrapped(getattr(tensor, "_local_tensor", tensor))
 
 
 @torch.no_grad()
 def gradient_part(grad: Any, param: Any) -> Any:
-    """The part of a gradient that goes with that of its parameter in this process.
+    """The part of a gradient that belongs to the part of its parameter in this process.
 
-    A gradient in other places, such as the partial sums of tensor parallelism, is brought there.
+    A gradient with other placements, such as partial sums of tensor parallelism, is redistributed.
     """
     wanted = getattr(param, "placements", None)
     if wanted is not None and getattr(grad, "placements", wanted) != wanted:
@@ -54,12 +54,12 @@ def gradient_part(grad: Any, param: Any) -> Any:
 
 
 class BlockShape(NamedTuple):
-    """The shape of a tensor with a number for each block of elements.
+    """The shape of a tensor with one number for each block of elements.
 
     Attributes:
-        shape: its own; of a DTensor the counts of shards, and the blocks of the largest.
-        blocks: how many numbers are in this process.
-        placements: of a DTensor, where the shards are.
+        shape: the shape; for a DTensor the numbers of shards, then the blocks of the largest shard.
+        blocks: the number of blocks in this process.
+        placements: the placements of a DTensor.
     """
 
     shape: tuple[int, ...]
@@ -68,9 +68,10 @@ class BlockShape(NamedTuple):
 
 
 def block_shape(param: Any, per: int) -> BlockShape:
-    """The shape of what has a number for so many elements of a parameter.
+    """The shape of a tensor with one number per block of elements of a parameter.
 
-    Blocks are those of a shard. A checkpoint for other shards has another shape, and is refused.
+    Each shard has blocks of its own. A checkpoint for other shards has another shape, and raises
+    an error.
     """
     if not is_sharded(param):
         blocks = -(-param.numel() // per)
@@ -88,7 +89,7 @@ def block_shape(param: Any, per: int) -> BlockShape:
 
 
 def block_zeros(param: Any, per: int, dtype: Any) -> Any:
-    """Zeros, one for so many elements of a parameter."""
+    """Zeros, one per block of elements of a parameter."""
     (shape, blocks, placements), device = block_shape(param, per), local(param).device
     if placements is None:
         return torch.zeros(blocks, dtype=dtype, device=device)
@@ -102,7 +103,7 @@ def block_zeros(param: Any, per: int, dtype: Any) -> Any:
 
 
 def shard_of(param: Any) -> int:
-    """The number of the shard in this process; 0 of what is no DTensor. Replicas have the same."""
+    """The index of the shard in this process, equal for replicas; 0 for other tensors."""
     number = 0
     if is_sharded(param):
         places = param.device_mesh.get_coordinate() or ()
@@ -112,6 +113,6 @@ def shard_of(param: Any) -> int:
 
 
 def _split(param: Any) -> Iterator[tuple[int, int | None]]:
-    """For each dimension of the mesh its length, and which dimension of the DTensor it splits."""
+    """For each dimension of the mesh, its length and the dimension of the DTensor it shards."""
     for length, placement in zip(param.device_mesh.shape, param.placements, strict=True):
         yield length, getattr(placement, "dim", None)

@@ -1,4 +1,4 @@
-"""What is kept of each parameter, in the entries of an optimizer's `state`, as PyTorch keeps it."""
+"""State of the parameters, in the entries of an optimizer's `state`, with PyTorch's layout."""
 
 from collections.abc import Iterator, MutableMapping, Sequence, Set
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from ..engine.options import Options
 from ..engine.state import State
 from ..kernels.commit import Operation, updated
 from ..kernels.formats import Formats
-from .state_formats import Entry, fit, note_order
-from .tensors import Place, flat, name_of
+from .state_formats import Entry, note_order, to_format
+from .tensors import ParameterMemory, flat, name_of
 
 
 class Entries:
     """The entries of some parameters in an optimizer's `state`, and drafts of them.
 
-    What a step makes of them is written to the drafts; the operations of `publish`, committed with
-    the step, bring the entries up to date.
+    A step writes changes to the drafts; the operations of `publish`, committed with the step, copy
+    them to the entries.
 
     Attributes:
         drafts: a dict for each parameter.
@@ -31,13 +31,13 @@ class Entries:
         self._entries, self.drafts = entries, list(map(_draft, entries))
 
     def refresh(self) -> None:
-        """Make the drafts what the entries are."""
+        """Copy the entries to the drafts."""
         for draft, entry in zip(self.drafts, self._entries, strict=True):
             if not all(map(is_, draft.values(), entry.values())):
                 draft.update(_draft(entry))
 
     def publish(self) -> list[Operation]:
-        """The operations that make the entries what the drafts are."""
+        """The operations that copy the drafts to the entries."""
         operations = list[Operation]()
         for entry, draft in zip(self._entries, self.drafts, strict=True):
             if entry.keys() != draft.keys() or not all(map(is_, entry.values(), draft.values())):
@@ -46,8 +46,7 @@ class Entries:
 
 
 def _draft(entry: Any) -> Any:
-    """A copy of an entry, without what is None: older versions of PyTorch save a momentum so that
-    is not there."""
+    """A copy of an entry without None values, which older versions of PyTorch save for momentum."""
     if not isinstance(entry, dict):
         return entry
     return {name: value for name, value in entry.items() if value is not None}
@@ -55,7 +54,7 @@ def _draft(entry: Any) -> Any:
 
 @contextmanager
 def without_leftovers(state: MutableMapping[Any, Any]) -> Iterator[None]:
-    """Delete the empty entries that a step has made of a `state` if it raises."""
+    """Delete the empty entries that a step has added to a `state`, if it raises an exception."""
     before = {*state}
     try:
         yield
@@ -67,33 +66,33 @@ def without_leftovers(state: MutableMapping[Any, Any]) -> Iterator[None]:
 
 
 class TensorState(State):
-    """State in tensors like the parameters; the core sees them as NumPy arrays.
+    """State in tensors, accessed by the core as NumPy arrays.
 
     Args:
-        places: where the parameters are.
-        drafts: of the entry of each of them in `state`.
+        memories: the memory of each parameter.
+        drafts: the draft of each parameter's entry in `state`.
     """
 
-    def __init__(self, places: Sequence[Place], drafts: Sequence[Entry]) -> None:
+    def __init__(self, memories: Sequence[ParameterMemory], drafts: Sequence[Entry]) -> None:
         super().__init__()
-        self._places, self._drafts = places, drafts
+        self._places, self._drafts = memories, drafts
 
     def adopt(self, names: Sequence[str], formats: Sequence[Formats]) -> None:
-        """Take over what there is of state of these names, in the formats of each parameter."""
+        """Use the existing state of these names, converted to the formats of each parameter."""
         names = tuple(names)
         self.arrays = self.with_names(
             name for each in {*formats} for name in columns_for(names, each)
         )
         parts = zip(self._places, self._drafts, formats, strict=True)
-        for i, (place, entry, each) in enumerate(parts):
+        for i, (memory, entry, each) in enumerate(parts):
             if self.arrays.keys().isdisjoint(entry):
                 continue
-            fit(place, entry, names, each)
+            to_format(memory, entry, names, each)
             kept = columns_for(names, each)
             for name in kept.keys() & entry.keys():
-                self.arrays[name][i] = place.seen(entry[name], kept[name].column.per)
+                self.arrays[name][i] = memory.seen(entry[name], kept[name].column.per)
 
-    def follow(self) -> None:
+    def rebind(self) -> None:
         """See the tensors that are in the entries now, which are like those before."""
         for name, arrays in self.arrays.items():
             for i, array in enumerate(arrays):
@@ -105,35 +104,37 @@ class TensorState(State):
     ) -> list[Any]:
         arrays = []
         for i in numbers:
-            place, column = self._places[i], kept.column
-            tensor = self._drafts[i][kept.name] = place.zeros(column)
+            memory, column = self._places[i], kept.column
+            tensor = self._drafts[i][kept.name] = memory.zeros(column)
             if column.per > 1:
-                note_order(place, self._drafts[i])
+                note_order(memory, self._drafts[i])
             arrays.append(flat(tensor))
         return arrays
 
 
 class TensorCopies:
-    """Averages of the parameters, and copies in low precision, in tensors like them.
+    """Averages of the parameters, and copies in low precision, in tensors.
 
     Attributes:
-        streams: NumPy arrays over these tensors, by the streams of a kernel.
+        streams: NumPy arrays over these tensors, by the names of streams.
     """
 
-    def __init__(self, options: Options, places: Sequence[Place], entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, options: Options, memories: Sequence[ParameterMemory], entries: Sequence[Entry]
+    ) -> None:
         self.streams: dict[str, list[Any]] = {}
         for name, dtype in dtypes(options).items():
-            for place, entry in zip(places, entries, strict=True):
-                wanted = dtype or place.compute
+            for memory, entry in zip(memories, entries, strict=True):
+                wanted = dtype or memory.compute
                 if name not in entry:
-                    entry[name] = place.param.detach().to(getattr(torch, wanted), copy=True)
-                place.settle(entry, name, wanted)
+                    entry[name] = memory.param.detach().to(getattr(torch, wanted), copy=True)
+                memory.convert(entry, name, wanted)
             self.streams[name] = [
-                place.seen(entry[name]) for place, entry in zip(places, entries, strict=True)
+                memory.seen(entry[name]) for memory, entry in zip(memories, entries, strict=True)
             ]
         self._entries = entries
 
-    def follow(self) -> None:
+    def rebind(self) -> None:
         """See the tensors that are in the entries now, which are like those before."""
         for name, arrays in self.streams.items():
             arrays[:] = [flat(entry[name]) for entry in self._entries]
@@ -142,11 +143,11 @@ class TensorCopies:
 def check_entry(
     entry: Any, needed: Set[str], tensors: Set[str], numbers: Set[str], name: str
 ) -> None:
-    """Refuse state of a parameter of which something is missing or of the wrong kind.
+    """Check the state of a parameter for missing names and wrong types.
 
     Args:
-        needed: the names that are there if there is any state.
-        tensors, numbers: names that stand for tensors and for single numbers, if they are there.
+        needed: the names that are required if there is any state.
+        tensors, numbers: the names of tensors and of single numbers.
 
     Raises:
         TypeError, ValueError: naming the parameter and the entry.
@@ -159,32 +160,32 @@ def check_entry(
         _check_number(entry[key], f"state {key!r} of {name}")
     if entry and (missing := needed - entry.keys()):
         raise ValueError(
-            f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load all that was "
-            "saved, or clear it"
+            f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load the complete "
+            "state, or clear it"
         )
 
 
 def check_step(entry: Entry, name: str) -> None:
-    """Refuse steps that are no count.
+    """Check that a saved step is a count.
 
     Raises:
         ValueError: naming the parameter.
     """
     step = float(entry.get("step", 0))
     if not step >= 0 or step % 1:
-        raise ValueError(f"the state of {name} has step={step}, which is no count; write another")
+        raise ValueError(f"the state of {name} has step={step}; a step must be a whole number >= 0")
 
 
 def _check_tensor(value: Any, what: str) -> None:
     if not isinstance(value, torch.Tensor):
         raise TypeError(
-            f"{what} is {value!r:.60} of type {type(value).__name__}, not a tensor; put one in "
-            "its place, such as torch.zeros_like(param)"
+            f"{what} is {value!r:.60} of type {type(value).__name__}, not a tensor; replace it "
+            "by one, such as torch.zeros_like(param)"
         )
     if value.layout != torch.strided or value.dtype.is_complex or value.is_meta:
         raise TypeError(
-            f"{what} is a {value.layout} tensor of {value.dtype} on {value.device}; put a dense "
-            "tensor of real numbers in its place"
+            f"{what} is a {value.layout} tensor of {value.dtype} on {value.device}; replace it by "
+            "a dense tensor of real numbers"
         )
 
 
@@ -195,13 +196,13 @@ def _check_number(value: Any, what: str) -> None:
         raise TypeError(f"{what} is {value!r:.60}, not a number") from None
 
 
-def check_copies(options: Options, places: Sequence[Place]) -> None:
-    """Refuse a copy in low precision of parameters that are not float32.
+def check_copies(options: Options, memories: Sequence[ParameterMemory]) -> None:
+    """Check that parameters with a low-precision copy are float32.
 
     Raises:
         TypeError: naming the option.
     """
-    if options.shadow_dtype and any(name_of(place.part) != "float32" for place in places):
+    if options.shadow_dtype and any(name_of(memory.part) != "float32" for memory in memories):
         raise TypeError(
             f"shadow_dtype={options.shadow_dtype!r} is for float32 parameters; convert the model "
             "with .float()"
@@ -209,7 +210,7 @@ def check_copies(options: Options, places: Sequence[Place]) -> None:
 
 
 def dtypes(options: Options) -> dict[str, str | None]:
-    """The copies that options ask for, with their dtypes, None for that of the arithmetic."""
+    """The dtypes of the copies that options enable, by name; None for that of the arithmetic."""
     wanted: dict[str, str | None] = {} if options.ema_decay is None else {"ema": None}
     if options.shadow_dtype is not None:
         wanted["shadow"] = options.shadow_dtype

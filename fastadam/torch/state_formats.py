@@ -1,4 +1,4 @@
-"""State in the formats that an optimizer wants, whatever was loaded or written."""
+"""Conversion of state to the dtypes, codes and memory order that an optimizer uses."""
 
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -16,41 +16,43 @@ from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
 from ..kernels.storage.elementwise import Column
 from ..kernels.storage.int8 import Int8
 from .shards import block_shape, local, unwrapped
-from .tensors import Place, flat, in_numpy, name_of
+from .tensors import ParameterMemory, flat, in_numpy, name_of
 
 Entry = dict[str, Any]
 
 
-def fit(place: Place, entry: Entry, names: Sequence[str], formats: Formats) -> None:
-    """Bring the state of these names into its formats: codes into floats, floats into codes.
+def to_format(
+    memory: ParameterMemory, entry: Entry, names: Sequence[str], formats: Formats
+) -> None:
+    """Convert the named state in an entry to the given formats: codes to floats, floats to codes.
 
     Raises:
         ValueError: for another shape, codes without their scales, and low bits of a parameter that
-            the optimizer would lose.
+            the optimizer would discard.
     """
     columns = {name: kept.column for name, kept in columns_for(tuple(names), formats).items()}
     if (names and ORDER in entry) or any(name + SCALE in entry for name in names):
-        _keep_order(place, entry)
+        _keep_order(memory, entry)
     for name in names:
         if name not in entry:
             continue
         check_codes(entry, name)
         coded = formats.state == "int8"
-        if name + SCALE in entry and not (coded and _in_place(place, entry, name, columns)):
-            entry[name] = dequantized(place.param, entry, name)
+        if name + SCALE in entry and not (coded and _in_place(memory, entry, name, columns)):
+            entry[name] = dequantized(memory.param, entry, name)
             del entry[name + SCALE]
         if name + SCALE not in entry:
-            place.settle(entry, name, place.compute if coded else columns[name].outside)
+            memory.convert(entry, name, memory.compute if coded else columns[name].outside)
             if coded:
-                _quantize(place, entry, name, formats, columns)
+                _quantize(memory, entry, name, formats, columns)
     if COMPENSATION in entry:
         codes = np.empty(0, in_numpy(entry[COMPENSATION].dtype))
-        check_compensation({COMPENSATION: codes}, formats, f"state of {place.name}")
-        place.settle(entry, COMPENSATION, columns[COMPENSATION].outside)
+        check_compensation({COMPENSATION: codes}, formats, f"state of {memory.name}")
+        memory.convert(entry, COMPENSATION, columns[COMPENSATION].outside)
 
 
 def check_codes(entry: Mapping[str, Any], name: str) -> None:
-    """Refuse codes without their scales, and scales that somebody has cast.
+    """Check that codes have their scales, and that neither was cast to another dtype.
 
     Raises:
         ValueError: naming the entry.
@@ -58,46 +60,50 @@ def check_codes(entry: Mapping[str, Any], name: str) -> None:
     scale = entry.get(name + SCALE)
     if scale is None:
         if entry[name].dtype == torch.int8:
-            raise ValueError(f"state {name!r} has codes, but there is no {name + SCALE!r}")
+            raise ValueError(
+                f"state {name!r} has codes, but its scales {name + SCALE!r} are missing"
+            )
         return
     if entry[name].dtype != torch.int8 or scale.dtype != torch.float32:
         raise ValueError(
             f"state {name!r} has {entry[name].dtype} and {scale.dtype}, expected codes of "
-            "torch.int8 and scales of torch.float32; something cast them, which spoils both"
+            "torch.int8 and scales of torch.float32; load the state without casting it"
         )
 
 
-def _keep_order(place: Place, entry: Entry) -> None:
-    """Make floats of codes whose blocks follow another order than that of the parameter.
+def _keep_order(memory: ParameterMemory, entry: Entry) -> None:
+    """Convert codes to floats if their blocks have another memory order than the parameter.
 
     Raises:
-        ValueError: if it is not known which order they follow.
+        ValueError: if their order is unknown.
     """
     coded = [name for name in entry if name + SCALE in entry]
     for name in coded:
         check_codes(entry, name)
-    orders = [order_in(entry, name, place.part) for name in coded]
-    if orders and not same_order(orders[0], order_of(place.part), place.part.shape):
+    orders = [order_in(entry, name, memory.part) for name in coded]
+    if orders and not same_order(orders[0], order_of(memory.part), memory.part.shape):
         for name in coded:
-            entry[name] = dequantized(place.param, entry, name)
+            entry[name] = dequantized(memory.param, entry, name)
             del entry[name + SCALE]
         del entry[ORDER]
     elif orders:
-        note_order(place, entry)
+        note_order(memory, entry)
 
 
 def order_of(tensor: Any) -> list[int]:
-    """The dims of a tensor, outermost in memory first."""
+    """The dimensions of a tensor, outermost in memory first."""
     if tensor.is_contiguous():
         return [*range(tensor.dim())]
     return sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), dim))
 
 
 def order_in(entry: Mapping[str, Any], name: str, part: Any) -> list[int]:
-    """The order of dims that codes follow; that of rows, if they do not say and all is so.
+    """The order of dimensions of the blocks of codes.
+
+    If the entry does not record it, codes and parameter must be contiguous.
 
     Raises:
-        ValueError: if that is not known, or is no order.
+        ValueError: if the order is unknown or invalid.
     """
     codes = local(entry[name])
     rows = [*range(codes.dim())]
@@ -105,56 +111,61 @@ def order_in(entry: Mapping[str, Any], name: str, part: Any) -> list[int]:
         laid = order_of(part)
         if not codes.is_contiguous() or not same_order(laid, range(len(laid)), part.shape):
             raise ValueError(
-                f"state {name!r} has codes, but there is no {ORDER!r} to say which order of memory "
-                f"their blocks follow, and codes or parameter are not contiguous (strides "
-                f"{codes.stride()} and {part.stride()}); where they were trained, save "
-                "opt.dequantized_state()"
+                f"state {name!r} has codes, but {ORDER!r}, the memory order of their blocks, is "
+                f"missing, and codes or parameter are not contiguous (strides {codes.stride()} and "
+                f"{part.stride()}); save opt.dequantized_state() of the optimizer that trained them"
             )
         return rows
     order = entry[ORDER].tolist()
     if not is_order(order, rows):
-        raise ValueError(f"state {ORDER!r} is {order}, which is no order of the dims of {name!r}")
+        raise ValueError(f"state {ORDER!r} is {order}, not an order of the dimensions of {name!r}")
     return [int(dim) for dim in order]
 
 
-def note_order(place: Place, entry: Entry) -> None:
-    """Keep with the codes in an entry which order of dims they follow: that of the parameter."""
+def note_order(memory: ParameterMemory, entry: Entry) -> None:
+    """Record the memory order of the parameter, which its codes follow, in an entry with codes."""
     if ORDER not in entry:
-        entry[ORDER] = torch.tensor(order_of(place.part), dtype=torch.int64, device="cpu")
+        entry[ORDER] = torch.tensor(order_of(memory.part), dtype=torch.int64, device="cpu")
 
 
-def _in_place(place: Place, entry: Entry, name: str, columns: Mapping[str, Column]) -> bool:
-    """Whether codes and scales are where the kernel would have put them, or were brought there."""
+def _in_place(
+    memory: ParameterMemory, entry: Entry, name: str, columns: Mapping[str, Column]
+) -> bool:
+    """True if codes and scales have, after a copy if needed, the layout that kernels use."""
     codes, scales = entry[name], entry[name + SCALE]
-    shape = block_shape(place.param, columns[name + SCALE].per).shape
+    shape = block_shape(memory.param, columns[name + SCALE].per).shape
     if not (
         scales.shape == shape
         and local(scales).is_contiguous()
-        and local(scales).device == place.part.device
-        and local(codes).shape == place.part.shape
+        and local(scales).device == memory.part.device
+        and local(codes).shape == memory.part.shape
     ):
         return False
-    place.settle(entry, name, "int8")
+    memory.convert(entry, name, "int8")
     return True
 
 
 def _quantize(
-    place: Place, entry: Entry, name: str, formats: Formats, columns: Mapping[str, Column]
+    memory: ParameterMemory,
+    entry: Entry,
+    name: str,
+    formats: Formats,
+    columns: Mapping[str, Column],
 ) -> None:
     source = floats(formats.compute, formats.compute)
     values = flat(entry[name])
     parts = converted((values,), source, formats.state_storage, values.size)
     for part, array in zip((name, name + SCALE), parts, strict=True):
-        entry[part] = place.zeros(columns[part])
+        entry[part] = memory.zeros(columns[part])
         flat(entry[part])[: array.size] = array
-    note_order(place, entry)
+    note_order(memory, entry)
 
 
 def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
-    """The numbers that codes and the scales of their blocks stand for.
+    """The numbers that codes and the scales of their blocks represent.
 
     Raises:
-        ValueError: if they are not those of a parameter, or of other shards.
+        ValueError: if their shapes are not those of the parameter in this process.
     """
     codes, scales = entry[name], entry[name + SCALE]
     shape = block_shape(param, Int8.block).shape
@@ -165,8 +176,8 @@ def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
         )
     if scales.shape != shape:
         raise ValueError(
-            f"codes come with scales of shape {tuple(scales.shape)}, expected {shape}; those of "
-            "other shards do not fit: save opt.dequantized_state()"
+            f"codes have scales of shape {tuple(scales.shape)}, expected {shape}; codes cannot be "
+            "loaded with another number of shards: save opt.dequantized_state()"
         )
     order, compute = order_in(entry, name, local(param)), compute_of(name_of(param))
     laid = local(codes).detach().permute(order).contiguous()
@@ -179,8 +190,7 @@ def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
 
 
 def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
-    """The state of these names as floats of the arithmetic, all else as it is but for what
-    `compensation` keeps."""
+    """The named state as floats of the arithmetic, other state unchanged; no `compensation`."""
     wanted = getattr(torch, compute_of(name_of(param)))
     left_out = {COMPENSATION, ORDER, *(name + SCALE for name in names)}
     result = {name: value for name, value in entry.items() if name not in left_out}
@@ -193,14 +203,14 @@ def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
 
 
 def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
-    """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
+    """A parameter in the dtype of the arithmetic, including its stored low bits."""
     param, compute = unwrapped(param), getattr(torch, compute_of(name_of(param)))
     if COMPENSATION not in entry:
         return param.detach().to(compute, copy=True)
-    place = Place(param, name)
-    formats = options.formats(place.array)
-    fit(place, entry, (), formats)
-    place.fetch()
+    memory = ParameterMemory(param, name)
+    formats = options.formats(memory.array)
+    to_format(memory, entry, (), formats)
+    memory.pack()
     weights = torch.zeros_like(param, dtype=compute)
-    flat(weights)[...] = weights_of(place.array, flat(entry[COMPENSATION]), formats)
+    flat(weights)[...] = weights_of(memory.array, flat(entry[COMPENSATION]), formats)
     return weights

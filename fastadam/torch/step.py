@@ -1,4 +1,4 @@
-"""A step over tensors where they are: the core's plan, kept until something moves."""
+"""The step over tensors: a plan of the core, cached until parameters or state change."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION, Formats
 from ..memory.dtypes import name_of as name_of_dtype
-from .change_detection import Watch
+from .change_detection import ChangeDetector, addresses
 from .counters import Counters
 from .devices import Turns, turns_on
 from .gradients import Gradients
-from .hyperparameters import Settled
-from .layouts import addresses
-from .parameters import Members
+from .hyperparameters import CheckedGroup
+from .parameters import ActiveParameters
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
-from .tensors import Place, name_of
+from .tensors import ParameterMemory, name_of
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-class Walk:
-    """A plan for the parameters that have had a gradient, and what would make it void.
+class TensorStep:
+    """A plan for the active parameters, with the conditions under which it is valid.
 
     Args:
-        groups: a settled group for each of the optimizer's `param_groups`.
+        owner: the optimizer.
+        groups: a checked group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        scaled: whether gradients come with a scale, and one FAR from 1.
-        threads: how many threads a step may use.
-        last: the walk before this one.
+        scaled: 0 without a gradient scale, else the level for its magnitude, as for the core.
+        threads: the number of threads that a step may use.
+        last: the step before this one.
     """
 
-    _members: Members
+    _active: ActiveParameters
     _entries: list[Entry]
     _counters: Counters
     _state: TensorState
     _copies: TensorCopies
     _turns: Turns
-    _watch: Watch | None = None  # none while a step is on
-    _drawn: Any = None  # the cohorts for which launches know what their noise follows
-    _drafted = True  # whether state was made of which the entries know nothing yet
-    _lost = False  # whether the plan may point at tensors that are gone
+    _detector: ChangeDetector | None = None  # None during a step
+    _drawn: Any = None  # the cohorts for which the random streams of launches are set
+    _drafted = True  # True if drafts have state that is not in the entries yet
+    _lost = False  # True if the plan may have addresses of tensors that no longer exist
 
     def __init__(
         self,
         owner: Optimizer,
-        groups: Sequence[Settled],
+        groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         grads: Sequence[Any],
         scaled: int,
         threads: int,
-        last: Walk | None,
+        last: TensorStep | None,
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: int = max(scaled, last._scaled if last else 0)
@@ -80,34 +80,36 @@ class Walk:
         keeps = [
             besides or bool(group.rule.state or group.options.compensation) for group in groups
         ]
-        self._members = Members(owner, params, grads, keeps, last._members if last else None)
-        self._used = [number for number, some in enumerate(self._members.by_group) if some]
+        self._active = ActiveParameters(owner, params, grads, keeps, last._active if last else None)
+        self._used = [number for number, some in enumerate(self._active.by_group) if some]
         self._check_whole(owner)
-        self._parts: Sequence[Any] | None = self._members.parts(self._members.of(grads))
+        self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
         owned = type(owner).__name__, self._parts, self._options.zero_grads
-        self._gradients = Gradients(self._members.places, *owned)
-        each = (o for o, some in zip(self._own, self._members.by_group, strict=True) for _ in some)
-        parts = zip(each, self._members.places, self._gradients.dtypes, strict=True)
+        self._gradients = Gradients(self._active.memories, *owned)
+        each = (o for o, some in zip(self._own, self._active.by_group, strict=True) for _ in some)
+        parts = zip(each, self._active.memories, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
         if not self._core.starts_at_zero:
             self._formats = [each.starting() for each in self._formats]
-        same_place = last is not None and last._members.device == self._members.device
-        self._turns = last._turns if last and same_place else turns_on(self._members.places[0].part)
+        same_place = last is not None and last._active.device == self._active.device
+        self._turns = (
+            last._turns if last and same_place else turns_on(self._active.memories[0].part)
+        )
         with self._turns():
-            for group, numbers in zip(groups, self._members.by_group, strict=True):
+            for group, numbers in zip(groups, self._active.by_group, strict=True):
                 group.params = numbers
             self._set_up_state(groups, keeps, last)
-            self._plan, self._draws = self._planned(groups), self._members.draws
-        self.settle(groups)
+            self._plan, self._draws = self._planned(groups), self._active.draws
+        self.set_hyperparameters(groups)
 
-    def _formats_of(self, options: Options, place: Place, grad: Any) -> Formats:
-        key = options, place.array.dtype, grad, place.param.numel()
+    def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
+        key = options, memory.array.dtype, grad, memory.param.numel()
         if key not in self._known:
-            self._known[key] = options.formats(place.array, name_of_dtype(grad), key[-1])
+            self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
     def _check_whole(self, owner: Optimizer) -> None:
-        check_copies(self._options, self._members.places)
+        check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
             for k, (group, own) in enumerate(zip(owner.param_groups, self._own, strict=True)):
@@ -117,17 +119,17 @@ class Walk:
                 else:
                     rest += found
             self._options.check_params(rest, [name])
-        if self._members.sharded and self._options.measures:
+        if self._active.sharded and self._options.measures:
             raise RuntimeError(
-                "clip_norm and skip_nonfinite look at the shards of this process only; call "
+                "clip_norm and skip_nonfinite would use the shards of this process only; call "
                 "torch.nn.utils.clip_grad_norm_ before the step instead"
             )
 
     def _set_up_state(
-        self, groups: Sequence[Settled], keeps: Sequence[bool], last: Walk | None
+        self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
     ) -> None:
-        """Take over what there is in the optimizer's `state`, and make room for the rest."""
-        members, live = self._members, list[Entry]()
+        """Use the existing tensors in the optimizer's `state`, and prepare the missing ones."""
+        members, live = self._active, list[Entry]()
         for kept, numbers in zip(keeps, members.by_group, strict=True):
             live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
         needed = self._needed()
@@ -139,8 +141,8 @@ class Walk:
         entries = self._drafts.drafts
         for entry, name in zip(entries, members.names, strict=True):
             check_entry(entry, needed, tensors, single, name)
-        self._copies = TensorCopies(self._options, members.places, entries)
-        state = self._state = TensorState(members.places, entries)
+        self._copies = TensorCopies(self._options, members.memories, entries)
+        state = self._state = TensorState(members.memories, entries)
         commit(
             state.extended(
                 [groups[number] for number in self._used], tuple(self._core.carried.values())
@@ -152,9 +154,9 @@ class Walk:
         state.adopt([*names], self._formats)
 
     def _count(self) -> None:
-        """Take over the counts that there are in the entries."""
+        """Read the step counts and other host numbers from the entries."""
         state, carried, entries = self._state, self._core.carried, self._drafts.drafts
-        for entry, name in zip(entries, self._members.names, strict=True):
+        for entry, name in zip(entries, self._active.names, strict=True):
             check_step(entry, name)
         steps = list(map(self._steps_of, entries))
         start = {"step": 0.0} if self._counted else {}
@@ -165,21 +167,21 @@ class Walk:
         state.regroup(steps, each, state.active)
 
     def _needed(self) -> set[str]:
-        """What any state that there is has: what flags switch on is not in it."""
+        """The names that every existing state must have; not those that depend on flags."""
         if self._core.uncounted:
             return set()
         always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
         return always | {"step", *self._core.carried}
 
     def _steps_of(self, entry: Entry) -> int:
-        """How many steps a parameter has taken; at least one where PyTorch saves no count."""
+        """The number of steps of a parameter; 1 if it has state of which PyTorch saves no count."""
         if self._core.uncounted and "step" not in entry:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
 
-    def _planned(self, groups: Sequence[Settled]) -> StepPlan:
-        arrays = self._members.arrays
-        gathered = Gathered(arrays, None, arrays, self._members.names, [])
+    def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:
+        arrays = self._active.arrays
+        gathered = Gathered(arrays, None, arrays, self._active.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
@@ -198,80 +200,80 @@ class Walk:
             gated=False,
         )
 
-    def settle(self, groups: Sequence[Settled]) -> None:
-        """Take the hyperparameters of the next steps, under which the rules are the same."""
+    def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
+        """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
 
-    # Whether it still holds
+    # Validity of the plan
 
-    def holds(
+    def is_valid(
         self,
         owner: Optimizer,
-        groups: Sequence[Settled],
+        groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         scaled: int,
         threads: int,
     ) -> bool:
-        """Whether parameters, state and rules are those of the last step, where they were."""
+        """True if parameters, state and rules are those of the last step, at known addresses."""
         if groups is not self._groups:
             if [group.rule for group in groups] != self._rules:
                 return False
             if [group.options for group in groups] != self._own:
                 return False
-            self.settle(groups)
+            self.set_hyperparameters(groups)
         return (
             owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
-            and owner._sizes() == self._members.sizes
-            and all(map(is_, params, self._members.everyone))
-            and not any(param.grad is not None for param in self._members.rest)
+            and owner._sizes() == self._active.sizes
+            and all(map(is_, params, self._active.everyone))
+            and not any(param.grad is not None for param in self._active.rest)
             and self._state.count < self._counters.last
-            and self._stays(owner._handed_out)
+            and self._tensors_unchanged(owner._handed_out)
         )
 
-    def _stays(self, handed_out: bool) -> bool:
-        """Whether tensors are where they were, or were found where they are now."""
-        watch = self._watch
-        if watch is None:
+    def _tensors_unchanged(self, handed_out: bool) -> bool:
+        """True if all tensors are unchanged, or were reallocated and the plan could be updated."""
+        detector = self._detector
+        if detector is None:
             return False
-        moved = not watch.params_stay()
-        exchanged = handed_out and not watch.state_stays()
+        moved = not detector.params_unchanged()
+        exchanged = handed_out and not detector.state_unchanged()
         if self._lost or moved or exchanged or self._counters.touched:
-            return self._follows(watch, moved, exchanged)
+            return self._rebind(detector, moved, exchanged)
         return True
 
-    def _follows(self, watch: Watch, moved: bool, exchanged: bool) -> bool:
-        """Go on with tensors like those before that are elsewhere, if this is all that changed."""
-        if self._lost or self._members.gapped or not watch.alike(moved, exchanged):
+    def _rebind(self, detector: ChangeDetector, moved: bool, exchanged: bool) -> bool:
+        """Update the addresses in the plan, if only addresses changed; returns True on success."""
+        if self._lost or self._active.gapped or not detector.alike(moved, exchanged):
             return False
-        self._lost = True  # unless all of this comes to its end
+        self._lost = True  # until everything below has succeeded
         with self._turns():
             try:
                 self._drafts.refresh()
                 if moved:
-                    self._follow_params()
-                    watch.follow_params()
+                    self._rebind_params()
+                    detector.update_params()
                 if exchanged:
-                    self._state.follow()
-                    self._copies.follow()
+                    self._state.rebind()
+                    self._copies.rebind()
                     self._plan.repoint_kept()
                 if exchanged or self._counters.touched:
                     self._count()
                     self._plan.recount()
                     self._drafted = True
             except (TypeError, ValueError):
-                return False  # a new walk says what is wrong
+                return False  # creating a new step raises the error
         self._lost = False
         return True
 
-    def _follow_params(self) -> None:
-        for place in self._members.places:
-            place.follow()
-        self._gradients.follow()
-        arrays = self._members.arrays
-        self._plan.repoint(arrays, addresses([place.part for place in self._members.places]))
+    def _rebind_params(self) -> None:
+        for memory in self._active.memories:
+            memory.rebind()
+        self._gradients.rebind()
+        arrays = self._active.arrays
+        self._plan.repoint(arrays, addresses([memory.part for memory in self._active.memories]))
 
     # The step
 
@@ -283,17 +285,18 @@ class Walk:
         grad_scale: Any,
         found_inf: bool,
     ) -> None:
-        """Update the parameters that have a gradient; `lr` is what to report."""
-        watch, self._watch = self._watch, None  # an interrupted step leaves a walk that is void
+        """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
+        # If the step is interrupted, the detector stays None, and the plan is not used again.
+        detector, self._detector = self._detector, None
         with self._turns():
             self._step(owner, grads, lr, grad_scale, found_inf)
-        self._watch = watch if watch and not self._drafted else self._watched()
+        self._detector = detector if detector and not self._drafted else self._new_detector()
         self._drafted = False
 
-    def _watched(self) -> Watch:
-        """What sees whether parameters and state stay what and where they are."""
-        return Watch(
-            self._members.params,
+    def _new_detector(self) -> ChangeDetector:
+        """A detector of changes to the current parameters and state."""
+        return ChangeDetector(
+            self._active.params,
             self._all_state,
             self._entries,
             [*self._state.arrays, *self._copies.streams],
@@ -309,8 +312,8 @@ class Walk:
         found_inf: bool,
     ) -> None:
         plan, count = self._plan, self._state.count
-        grads = self._members.of(grads)
-        parts, self._parts = self._parts or self._members.parts(grads), None
+        grads = self._active.of(grads)
+        parts, self._parts = self._parts or self._active.parts(grads), None
         plan.bind(parts)
         if self._noisy and self._drawn is not self._state.grouping:
             plan.draw(self._draws, count - np.array(self._state.steps))
@@ -322,28 +325,28 @@ class Walk:
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:
-            others += [*self._gradients.cleared(), *self._members.cleared(grads, parts)]
+            others += [*self._gradients.cleared(), *self._active.cleared(grads, parts)]
         updated = verdict == "update"
         fields = count + updated, lr, norm, verdict == "skip", updated
         info = (late_info if callable(norm) else new_info)(fields)
-        others += put(owner, info=info, _walk=self)
+        others += put(owner, info=info, _tensor_step=self)
         if updated:
             self._run(others)
         else:
             commit(others)
 
     def _run(self, others: Sequence[Operation]) -> None:
-        """Launch, count, and whatever belongs to the step: all of it or nothing."""
+        """Launch the kernels, count the step and commit its other changes: all or nothing."""
         active, of = self._gradients.active, self._state.grouping.cohort_of
         carried = {
             name: [self._plan.numbers[cohort][position] for cohort in of]
             for position, name in enumerate(self._core.carried)
         }
-        put_back = [operation for place in self._members.gapped for operation in place.put_back()]
-        for place in self._members.gapped:
-            place.fetch()
-        self._plan.run(*put_back, *self._counters.followed(active, carried), *others)
-        written = self._members.params
+        unpack = [operation for memory in self._active.gapped for operation in memory.unpack()]
+        for memory in self._active.gapped:
+            memory.pack()
+        self._plan.run(*unpack, *self._counters.advance(active, carried), *others)
+        written = self._active.params
         torch.autograd.graph.increment_version(
             written if all(active) else list(compress(written, active))
         )

@@ -1,4 +1,4 @@
-"""Tensors as the kernels see them: one stretch of memory each, in the order of storage."""
+"""Memory of tensors, as kernels access it: contiguous, in the order of storage."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +19,7 @@ from .shards import block_zeros, inner_names, local, unwrapped
 TYPES = {
     "float32": "=f4",
     "float64": "=f8",
-    "bfloat16": "=u2",  # NumPy knows only its codes
+    "bfloat16": "=u2",  # NumPy has no bfloat16
     "float16": "=f2",
     "int8": "|i1",
     "int16": "=i2",
@@ -40,7 +40,7 @@ def _name(dtype: Any) -> str:
 
 @cache
 def in_numpy(dtype: Any) -> Any:
-    """The dtype of NumPy for one of PyTorch.
+    """The NumPy dtype for a PyTorch dtype.
 
     Raises:
         ImportError: if it is bfloat16, and ml_dtypes is missing.
@@ -49,9 +49,9 @@ def in_numpy(dtype: Any) -> Any:
 
 
 class _Memory:
-    """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would forbid its resizing.)"""
+    """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would make it non-resizable.)"""
 
-    __slots__ = ("_tensor",)  # kept alive
+    __slots__ = ("_tensor",)  # keeps the memory alive
 
     def __init__(self, tensor: Any) -> None:
         self._tensor = tensor
@@ -92,10 +92,10 @@ def on_host(tensor: Any) -> Any:
 
 
 def check_memory(tensor: Any, name: str) -> None:
-    """Refuse a tensor that has no elements in memory that kernels reach.
+    """Check that kernels can access the memory of a tensor.
 
     Raises:
-        RuntimeError: for a meta or fake tensor, another device, or a storage set free.
+        RuntimeError: for a meta or fake tensor, another device, or a freed storage.
     """
     if names := inner_names(tensor):
         raise RuntimeError(
@@ -115,7 +115,7 @@ def _reachable(tensor: Any) -> bool:
 
 
 def check_param(part: Any, name: str) -> None:
-    """Refuse a parameter that no kernel moves.
+    """Check that kernels can update a parameter.
 
     Raises:
         RuntimeError: for another dtype or device, and for elements that share memory.
@@ -126,13 +126,9 @@ def check_param(part: Any, name: str) -> None:
             f"{', '.join(SUPPORTED)}"
         )
     if name_of(part) not in SUPPORTED:
-        way_out = (
-            "convert the model with .float() or .bfloat16()"
-            if part.dtype.is_floating_point
-            else "leave it out"
-        )
         raise RuntimeError(
-            f"{name} has dtype {part.dtype}; {', '.join(SUPPORTED)} are supported: {way_out}"
+            f"{name} has dtype {part.dtype}; {', '.join(SUPPORTED)} are supported: "
+            "convert the model with .float() or .bfloat16()"
         )
     check_memory(part, name)
     if not (part.is_contiguous() or _apart(part)):
@@ -144,7 +140,7 @@ def check_param(part: Any, name: str) -> None:
 
 
 def _apart(tensor: Any) -> bool:
-    """Whether each element has memory of its own."""
+    """True if no two elements share memory."""
     pairs = zip(tensor.stride(), tensor.shape, strict=True)
     dims = sorted((stride, length) for stride, length in pairs if length > 1)
     if not tensor.numel():
@@ -156,21 +152,21 @@ def _apart(tensor: Any) -> bool:
         last += stride * (length - 1)
     else:
         return True
-    places = torch.zeros(1, dtype=torch.int64)  # dims interleave, as of no usual view
+    memories = torch.zeros(1, dtype=torch.int64)  # interleaved dims, which are unusual
     for stride, length in dims:
-        places = (places[:, None] + stride * torch.arange(length)).reshape(-1)
-    return len(places.unique()) == len(places)
+        memories = (memories[:, None] + stride * torch.arange(length)).reshape(-1)
+    return len(memories.unique()) == len(memories)
 
 
-def walkable(tensor: Any) -> bool:
-    """Whether a kernel could move a parameter as it is now."""
+def is_supported(tensor: Any) -> bool:
+    """True if kernels can update a parameter in its current dtype and memory."""
     part = local(tensor)
     there = _reachable(part) and name_of(part) in SUPPORTED
     return bool(there and (part.data_ptr() or not part.numel()))
 
 
 def in_order(tensor: Any, strides: Sequence[int]) -> bool:
-    """Whether the elements lie in the order of these strides; those of length 1 have none."""
+    """True if the strides are these, except for dimensions of length 1."""
     if tensor.stride() == strides:
         return True
     parts = zip(tensor.shape, tensor.stride(), strides, strict=True)
@@ -180,11 +176,14 @@ def in_order(tensor: Any, strides: Sequence[int]) -> bool:
 _dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
-class Place:
-    """Where the elements of a parameter are: its own memory, or a copy of what has gaps.
+class ParameterMemory:
+    """The dense memory of a parameter: its own, or that of a packed copy if it has gaps.
 
     Attributes:
-        walked: the dense tensor whose memory the kernel walks through.
+        param: the parameter without wrappers.
+        part: the part of it in this process.
+        dense: True if that part has no gaps.
+        dense_part: the dense tensor that kernels update.
         array: the same as an array of the core.
         compute: the name of the dtype of the arithmetic.
     """
@@ -194,34 +193,34 @@ class Place:
         self.part = local(param).detach()
         check_param(self.part, name)
         self.dense = self.part.is_contiguous() or _dense(self.part)
-        self.walked = self.part if self.dense else torch.empty_like(self.part)
-        self.array = _flat(self.walked)
+        self.dense_part = self.part if self.dense else torch.empty_like(self.part)
+        self.array = _flat(self.dense_part)
         self.compute = compute_of(name_of(self.part))
 
-    def follow(self) -> None:
-        """See the parameter where it is now, dense and like that before."""
+    def rebind(self) -> None:
+        """Use the current memory of the parameter, which has the same dense layout as before."""
         self.param = unwrapped(self._outer)
-        self.part = self.walked = local(self.param).detach()
+        self.part = self.dense_part = local(self.param).detach()
         self.array = _flat(self.part)
 
     def zeros(self, column: Column) -> Any:
-        """A tensor of zeros for what is kept of the parameter in a column."""
+        """A tensor of zeros for a column of state of the parameter."""
         dtype = getattr(torch, column.outside)
         if column.per == 1:
             return torch.zeros_like(self.param, dtype=dtype)
         return block_zeros(self.param, column.per, dtype)
 
-    def holds(self, tensor: Any) -> bool:
-        """Whether the elements of a tensor lie in the order of those of the parameter."""
+    def has_order_of(self, tensor: Any) -> bool:
+        """True if the elements of a tensor are in the memory order of those of the parameter."""
         part = local(tensor)
         return (
             part.device == self.part.device
             and part.shape == self.part.shape
-            and in_order(part, self.walked.stride())
+            and in_order(part, self.dense_part.stride())
         )
 
-    def settle(self, entry: dict[str, Any], name: str, dtype: str) -> None:
-        """Bring the state tensor of a name into the dtype and the order of the parameter.
+    def convert(self, entry: dict[str, Any], name: str, dtype: str) -> None:
+        """Convert a state tensor to a dtype, and to the memory order of the parameter.
 
         Raises:
             ValueError: if it has another shape.
@@ -232,28 +231,28 @@ class Place:
                 f"state {name!r} has shape {tuple(tensor.shape)}, but its parameter "
                 f"{self.name} has {tuple(self.param.shape)}"
             )
-        if name_of(tensor) != dtype or not self.holds(tensor):
+        if name_of(tensor) != dtype or not self.has_order_of(tensor):
             wanted = getattr(torch, dtype)
             entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
 
     def seen(self, tensor: Any, per: int = 1) -> Any:
-        """A state tensor with a number for so many elements as an array of the core.
+        """A state tensor as an array of the core; `per` elements share one of its numbers.
 
         Raises:
             RuntimeError: if its elements are not in the order of those of the parameter.
         """
-        if per == 1 and not self.holds(tensor):
+        if per == 1 and not self.has_order_of(tensor):
             raise RuntimeError(
-                f"state with strides {local(tensor).stride()} does not go with a parameter with "
+                f"state with strides {local(tensor).stride()} does not match a parameter with "
                 f"strides {self.part.stride()}; make the parameter contiguous"
             )
         return flat(tensor)
 
-    def fetch(self) -> None:
-        """Copy the elements of a parameter with gaps together."""
+    def pack(self) -> None:
+        """Copy a parameter with gaps into its dense copy."""
         if not self.dense:
-            self.walked.copy_(self.part)
+            self.dense_part.copy_(self.part)
 
-    def put_back(self) -> list[Operation]:
-        """The operations that copy them back where they belong."""
-        return [] if self.dense else [write(self.part, self.walked)]
+    def unpack(self) -> list[Operation]:
+        """The operations that copy the dense copy back to a parameter with gaps."""
+        return [] if self.dense else [write(self.part, self.dense_part)]

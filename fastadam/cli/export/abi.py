@@ -17,27 +17,27 @@ launch   a grid of any size in x, blocks of exactly {threads} threads, no dynami
 takes    one .u64: the address of a task
 
 task     five int64: the addresses of rows, chunks and records; the first chunk, the last + 1
-chunk    three int64: row, start, stop; one block moves the elements start to stop - 1 of that row
+chunk    three int64: row, start, stop; one block updates the elements start to stop - 1 of a row
 """
 NOTES = """
-All addresses are the device's. A parameter has one row and any number of chunks: a few thousand
-elements each, a multiple of {starts}, keep the device busy. Where all arrays of a row begin at
-multiples of 16 bytes, four elements move at once; elsewhere they move one by one.
+All addresses are device addresses. A parameter has one row and any number of chunks. Chunks of a
+few thousand elements, a multiple of {starts}, keep the device busy. If all arrays of a row begin
+at multiples of 16 bytes, four elements are loaded and stored at once, otherwise one.
 """
 BLOCKS = """
-A state of int8 is a code for each element and a scale for each {block} of them, the last block may
-be shorter; all begin as zeros. No chunk may begin inside a block. The scale is the largest
-magnitude in its block, and negative if there are negative numbers. A code c from 1 to 255 stands
-for the float32 with the bits
+An int8 state has a code for each element and a scale for each block of {block}; the last block may
+be shorter. Initialize both with zeros. No chunk may begin inside a block. The scale is the largest
+magnitude in its block, and negative if the block has negative numbers. A code c from 1 to 255
+represents the float32 with the bits
 
     max(bits(|scale|) - (255 << 20), 0) + (c << 20)
 
-and 0 for zero. Where the scale is negative, bit 7 of a code is its sign, the rest is c, and 127
-takes the place of 255. If the scale is NaN, all are. A dither is any 32 bits, others at each
-step.
+and code 0 represents zero. If the scale is negative, bit 7 of a code is the sign, the other bits
+are c, and 127 replaces 255. If the scale is NaN, all numbers are. A dither is any 32 bits,
+different at each step.
 """
 HALVES = """
-A parameter is a bfloat16, ready for use, and a compensation, which begins as zeros. An update
+A parameter is a bfloat16, used directly, and a compensation, initialized with zeros. An update
 changes {value}.
 """
 VALUES = {
@@ -46,7 +46,7 @@ VALUES = {
     "split16": "the float32 with the bits (param << 16) + compensation",
 }
 NOISE = """
-The noise is any 32 bits, others at each step and for each parameter; it decides the rounding.
+The noise is any 32 bits, different at each step and for each parameter; it decides the rounding.
 """
 
 
@@ -75,7 +75,7 @@ def described(
 
 
 def _columns(streams: "Sequence[Stream]") -> Iterator[tuple[str, str]]:
-    """The name and the kind of every array, and of every number that stands for all elements."""
+    """The name and the kind of every array, and of every number shared by all elements."""
     from ...kernels.formats import COMPENSATION
     from ...kernels.transforms import STATE
 

@@ -27,13 +27,13 @@ HELP = "print the kernel of an optimizer as PTX, to launch it from any program"
 
 DESCRIPTION = """\
 Compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
-driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to make it, and neither Python
+driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither Python
 nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and the
 layout of the tables that it reads.
 
-Hyperparameters are numbers in such a table, so one kernel serves them all. Only those that change
-the arithmetic or the state make another kernel: momentum=0.9 adds a buffer to sgd. The comment
-shows the constants that follow from them in step 1, and the meaning of int8 codes.
+Hyperparameters are numbers in such a table, so that one kernel supports all values. Only those that
+change the arithmetic or the state need another kernel: momentum=0.9 adds a buffer to sgd. The
+comment shows the constants of step 1 for them, and the meaning of int8 codes.
 """
 
 EXAMPLES = """\
@@ -52,11 +52,11 @@ OPTIONS = {
     "clip_value": "bounds each element of the gradient",
     "grad_scale": "multiplies the gradient",
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
-    "grad_power": "multiplies the gradient ahead of all else",
-    "mask": "updates only the elements that are marked",
-    "ema": "keeps an average of the parameters",
+    "grad_power": "multiplies the gradient before everything else",
+    "mask": "updates only the elements selected by a mask",
+    "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
-    "float16": "the same in float16",
+    "float16": "writes a copy of the parameters in float16",
     "zero_grads": "clears the gradient",
 }
 

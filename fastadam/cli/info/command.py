@@ -23,9 +23,9 @@ examples:
   fastadam info --plan 1e8 --optimizer sgd:momentum=0.9,ema_decay=0.999
 
 Without --plan, one small parallel step is run, which compiles its kernel if that is not in the
-cache yet. With it, nothing is run or allocated: the table shows bytes of parameters, gradients,
-state and copies, and in `moved` the bytes that an update reads and writes, beside the same
-optimizer in plain float32."""
+cache yet. With it, nothing is run or allocated: the table shows the bytes of parameters, gradients,
+state and copies, and in the row `moved` the bytes that an update reads and writes, next to the
+same optimizer in plain float32."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""The floating-point mode of a thread: a kernel computes in the default one, whoever calls it.
+"""The floating-point mode of a thread: kernels compute in the default mode and restore the old one.
 
-Rounding, and whether subnormal numbers are taken for zero, belong to a thread. Libraries change
-them (`torch.set_flush_denormal`, what is linked with `-ffast-math`), for some threads and not for
-others: results would depend on which thread computes an element.
+Rounding and flushing of subnormal numbers are settings of a thread. Libraries change them
+(`torch.set_flush_denormal`, code linked with `-ffast-math`) for some threads and not for others;
+results would then depend on the thread that computes an element.
 """
 
 import platform
@@ -15,10 +15,10 @@ from numba.extending import intrinsic
 I32, I64 = ir.IntType(32), ir.IntType(64)
 MACHINE = platform.machine().lower()
 X86, ARM = MACHINE in ("x86_64", "amd64"), MACHINE in ("aarch64", "arm64")
-# To nearest, subnormal numbers kept, no traps; of MXCSR without the flags of what has happened.
+# Round to nearest, keep subnormal numbers, no traps; the mask leaves out MXCSR's status flags.
 DEFAULT, MODE = (0x1F80, 0xFFC0) if X86 else (0, -1)
 binding.initialize_native_asmparser()
-CLOBBER = ",~{memory}"  # no load or store, and so no arithmetic between, passes it
+CLOBBER = ",~{memory}"  # a barrier for loads and stores, and so for the arithmetic in between
 
 
 def _asm(builder, result, text, constraint, *arguments):

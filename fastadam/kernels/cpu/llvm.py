@@ -1,7 +1,7 @@
-"""What loops are made from on compiled targets: numbers by address, nothing else.
+"""Memory access of compiled targets, in LLVM: loads and stores of numbers by address.
 
-Every stream is a scope of memory of its own. The host has checked that no streams overlap; loads
-and stores say so, and loops vectorise without checking at run time.
+Every stream is an alias scope of its own. The host has checked that no streams overlap; loads and
+stores declare it, so that loops vectorise without checks at run time.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ..loops import enter, leave
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
-ALONE = (".scale", ".number", "table")  # whose numbers are not one of a group of neighbours
+ALONE = (".scale", ".number", "table")  # scopes whose numbers are not accessed in groups
 
 
 def _scopes(module: Any, names: Sequence[str]) -> Any:
@@ -33,16 +33,16 @@ def _pointer(builder: Any, address: Any, data: Any, space: int) -> Any:
     return builder.addrspacecast(pointer, data.as_pointer(space)) if space else pointer
 
 
-def _way_out(kind: Any, value: Any) -> str:
-    """How a rule comes to return numbers of another kind, and what to write instead."""
+def _hint(kind: Any, value: Any) -> str:
+    """The likely cause of a wrong dtype in a rule, and the fix."""
     if value == types.float64:
         return (
-            "an int, or a number from outside, in its arithmetic makes double precision of it; "
+            "an int, or a float64 from elsewhere, makes its arithmetic double precision; "
             "write a float literal (1.0 - x) or np.float32(1)"
         )
     if value == types.float32:
         return (
-            "only np.float32 constants are in it; write them as float literals (0.5), or as floats "
+            "it consists of np.float32 constants; write them as float literals (0.5), or as floats "
             "at module level, which take the dtype of the parameter"
         )
     return "return a float on every path, such as 0.0 or 1.0 if grad > 0.0 else 0.0"
@@ -52,10 +52,10 @@ class Memory:
     """Access to the numbers of the streams with the given names.
 
     Args:
-        group: how many neighbours an access promises to be aligned together.
+        group: the number of neighbours that an access assumes to be aligned together.
 
     Attributes:
-        space: the address space of all memory but scratch.
+        space: the address space of all memory except scratch.
     """
 
     space = 0
@@ -68,7 +68,7 @@ class Memory:
         self.integer, _ = self.access(np.dtype(np.int64), "table")
 
     def group_size(self, dtype: "np.dtype[Any]") -> int:
-        """The alignment, in bytes, that an access promises."""
+        """The alignment, in bytes, that an access assumes."""
         return max(dtype.itemsize, min(16, self.group * dtype.itemsize))
 
     def access(self, dtype: "np.dtype[Any]", scope: str) -> tuple[Any, Any]:
@@ -76,7 +76,7 @@ class Memory:
         kind, size = numba.from_dtype(dtype), dtype.itemsize
         others = tuple(name for name in self.scopes if name != scope)
         space = 0 if scope.endswith(".scratch") else self.space
-        alone = scope.endswith(ALONE)  # not one of a group of neighbours
+        alone = scope.endswith(ALONE)
         alignment = size if alone else self.group_size(dtype)
 
         def place(context, builder, address, index):
@@ -100,8 +100,8 @@ class Memory:
         def store(typing, address, index, value):
             if value != kind:
                 raise TypingError(
-                    f"{scope} is kept as {kind}, but the rule returns {value} for it: "
-                    f"{_way_out(kind, value)}"
+                    f"{scope} is stored as {kind}, but the rule returns {value} for it: "
+                    f"{_hint(kind, value)}"
                 )
 
             def generate(context, builder, signature, arguments):
@@ -114,8 +114,10 @@ class Memory:
         return load, store
 
     def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
-        """`take(address)`: a record in memory as a named tuple of scalars, which no store can seem
-        to change and no branch makes conditional."""
+        """`take(address)`: loads a record into a named tuple of scalars.
+
+        Loading it once, before the loop, lets LLVM keep the constants in registers.
+        """
         kinds = [numba.from_dtype(dtype[name]) for name in record._fields]
         offsets = [dtype.fields[name][1] for name in record._fields] if dtype.fields else []
         space = self.space
@@ -172,13 +174,13 @@ def shared(words: int) -> Any:
 
 @intrinsic
 def exchange(typing, number, apart):
-    """The number of the lane of a warp of CUDA whose own number differs in one bit."""
+    """CUDA warp shuffle: the number of the lane whose index differs in one bit."""
     return _shuffled(number, BUTTERFLY)
 
 
 @intrinsic
 def fetch(typing, number, lane):
-    """The number of any lane of a warp of CUDA."""
+    """CUDA warp shuffle: the number of a given lane."""
     return _shuffled(number, INDEXED)
 
 
@@ -186,7 +188,7 @@ BUTTERFLY, INDEXED = 3, 0  # modes of a shuffle
 
 
 def _shuffled(number: Any, mode: int) -> Any:
-    """What takes 32 bits at a time from another lane."""
+    """The code generator of a warp shuffle, 32 bits at a time."""
 
     def generate(context, builder, signature, arguments):
         value, lane = arguments
@@ -212,7 +214,7 @@ def _shuffled(number: Any, mode: int) -> Any:
 
 
 @intrinsic
-def call(typing, kernel, task):
+def call_kernel(typing, kernel, task):
     """Call a compiled kernel by its address."""
 
     def generate(context, builder, signature, arguments):
@@ -224,7 +226,7 @@ def call(typing, kernel, task):
 
 
 @intrinsic
-def ask(typing, function):
+def call_int_function(typing, function):
     """Call a C function `int(void)` by its address."""
 
     def generate(context, builder, signature, arguments):

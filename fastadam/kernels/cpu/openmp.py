@@ -1,7 +1,10 @@
-"""Threads that are there already: those of another library's OpenMP.
+"""Launches in the OpenMP threads of another library, such as PyTorch's.
 
-OpenMP's threads spin for some milliseconds when their work is done, in case more comes. A pool of
-our own beside them would share the cores with that, and theirs with ours.
+OpenMP threads spin for some milliseconds after their work, in case more arrives. A second set of
+threads would compete with them for the cores.
+
+State of the process: `team`, set by `use_threads_of`, which `import fastadam.torch` calls. Later
+launches of the process run in that team, unless NUMBA_THREADING_LAYER is set.
 """
 
 import os
@@ -13,19 +16,19 @@ from typing import Any
 
 
 def address_of(function: Any) -> int:
-    """Where a C function begins."""
+    """The address of a C function."""
     return cast(function, c_void_p).value or 0
 
 
-class Pool:
-    """The threads of OpenMP that some extension module uses.
+class OpenMPTeam:
+    """The OpenMP threads of an extension module.
 
     Args:
-        library: the path of that module.
+        library: the path of the module.
 
     Raises:
-        AttributeError: if they have no entry for what GCC compiles.
-        OSError: if there is no such module.
+        AttributeError: if its OpenMP library has no entry points for code compiled by GCC.
+        OSError: if the module cannot be loaded.
     """
 
     def __init__(self, library: str) -> None:
@@ -36,24 +39,25 @@ class Pool:
         self._about = [*map(address_of, about)]
 
     def runner(self, member: int, *words: int) -> Callable[[], None]:
-        """What lets each thread call `member` once, a C function `void(int64)`.
+        """A function that lets each thread call `member` once, a C function `void(int64)`.
 
-        Its argument is where these words are, then functions that tell a thread its number and how
-        many there are: as many as the library that the threads belong to is set to use.
+        The argument of `member` is the address of these words, followed by the addresses of
+        `omp_get_thread_num` and `omp_get_num_threads`. The library's settings determine the number
+        of threads.
         """
         shared = (c_int64 * (len(words) + 2))(*words, *self._about)
         return partial(self._begin, member, shared, 0, 0)
 
 
-joined: Pool | None = None
+team: OpenMPTeam | None = None
 
 
-def join(library: str) -> None:
-    """Launch in the threads that an extension module uses, from now on, in the whole process.
+def use_threads_of(library: str) -> None:
+    """Launch in the OpenMP threads of an extension module from now on, in the whole process.
 
-    Nothing happens where that cannot be done, nor where NUMBA_THREADING_LAYER asks for others.
+    Does nothing if that is impossible, or if NUMBA_THREADING_LAYER is set.
     """
-    global joined
+    global team
     if "NUMBA_THREADING_LAYER" not in os.environ:
         with suppress(AttributeError, OSError):
-            joined = Pool(library)
+            team = OpenMPTeam(library)

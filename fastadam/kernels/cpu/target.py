@@ -1,4 +1,4 @@
-"""CPU: a kernel is a C function over a range of chunks; one runner shares chunks among threads."""
+"""The CPU target: a kernel is a C function over a range of chunks, run by one thread or several."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -14,10 +14,10 @@ from .. import compose, loops
 from ..loops import teams, wait
 from ..storage import elementwise
 from . import float_mode, llvm, openmp, threads
-from .llvm import ask, call
+from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
-RECIPE = recipe(__spec__)  # how pieces are compiled is part of what a kernel is
+RECIPE = recipe(__spec__)  # the compiler settings below are part of the digest of a kernel
 REFUSALS = (NumbaError,)
 swap = in_dtype
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
@@ -25,11 +25,11 @@ PIECES = (__name__, loops.__name__, compose.__name__, elementwise.__name__)
 
 
 def jit(function: Any, module: str) -> Any:
-    """Compile one callee, written in `module`.
+    """Compile one callee, defined in `module`.
 
-    Our own short pieces are inlined before typing, which halves the compile time. Those of blocks
-    are long, and a rule may be: they are compiled as they stand, but LLVM must inline them, since
-    calls do not vectorise. The update stays a function of its own.
+    The package's own short pieces are inlined before typing, which halves the compile time. Pieces
+    of blocks, and rules, may be long: they are compiled separately, and LLVM must inline them,
+    since calls do not vectorise. The update stays a separate function.
     """
     ours = module in PIECES
     update = ours and function.__name__.startswith("update_")
@@ -47,14 +47,16 @@ class Memory(llvm.Memory):
 
 
 def compiled(function: Callable[[int], None]) -> Any:
-    """A C function `void(int64)`; called through ctypes, which releases the GIL."""
+    """Compile a kernel to a C function `void(int64)`, called through ctypes without the GIL."""
     signature, found = types.void(types.int64), with_file(function)
     return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
 
 
 def with_file(function: Any) -> Any:
-    """A function, given a file if that of its code is not there, since only `.pyc` files or an
-    archive were installed: Numba caches nothing without the date of a file."""
+    """Give a function an existing source file, if only `.pyc` files or an archive are installed.
+
+    Numba's disk cache needs the date of the source file.
+    """
     code = function.__code__
     if not Path(code.co_filename).exists() and ".zip" not in code.co_filename:
         here = getattr(__spec__.loader, "archive", __file__)
@@ -63,7 +65,7 @@ def with_file(function: Any) -> Any:
 
 
 def _cached(compile_with: Callable[[bool], Any]) -> Any:
-    """Compile with the disk cache, or without where it cannot be written or read."""
+    """Compile with the disk cache, or without it if it cannot be written or read."""
     try:
         return compile_with(True)
     except NumbaError:
@@ -74,20 +76,20 @@ def _cached(compile_with: Callable[[bool], Any]) -> Any:
 
 def run(kernel, tasks, size, count):
     for task in prange(count):
-        call(kernel, tasks + task * size)
+        call_kernel(kernel, tasks + task * size)
 
 
 def share(team):
-    """What a thread does of the tasks; `team` is where the words of `parallel` are."""
+    """Run one thread's share of the tasks; `team` is the address of the words of `parallel`."""
     kernel, tasks, size, count = word(team, 0), word(team, 1), word(team, 2), word(team, 3)
-    number, threads = ask(word(team, 4)), ask(word(team, 5))
+    number, threads = call_int_function(word(team, 4)), call_int_function(word(team, 5))
     for task in range(number, count, threads):
-        call(kernel, tasks + task * size)
+        call_kernel(kernel, tasks + task * size)
 
 
 @cache
 def _linked(function: Any) -> Any:
-    """A runner, compiled once for all kernels, so that threads do not multiply compilations."""
+    """Link a runner, which is compiled once for all kernels to save compile time."""
     mark = digest(in_dtype, function, RECIPE)
     return with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
 
@@ -107,11 +109,14 @@ def _member() -> int:
 
 
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:
-    """Running a kernel on `count` tasks, `size` bytes apart, in threads: Numba's, or a pool's."""
+    """A function that runs a kernel on `count` tasks, `size` bytes apart, in several threads.
+
+    The threads are those of `openmp.team` if there is one, else Numba's.
+    """
     words = address_of(kernel), tasks, size, count
-    return openmp.joined.runner(_member(), *words) if openmp.joined else partial(_runner(), *words)
+    return openmp.team.runner(_member(), *words) if openmp.team else partial(_runner(), *words)
 
 
 def warm(kernel: Any) -> None:
-    """Compile, or load, what `parallel` needs besides the kernel."""
+    """Compile, or load from the cache, the runner that `parallel` needs besides the kernel."""
     parallel(kernel, 0, 0, 0)

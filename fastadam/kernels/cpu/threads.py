@@ -1,6 +1,8 @@
-"""How many threads a launch may use, and when it must do without.
+"""Threads of a launch: their number, and the conditions under which it runs serially.
 
-Results never depend on any of it: every element is computed by one thread, alone.
+Results do not depend on it: each element is computed by one thread.
+State of the process: the number set by `set_threads`, the threading layer, and the setting of
+nested OpenMP regions, which Numba's threads would change.
 """
 
 import os
@@ -19,12 +21,12 @@ from ..commit import Operation, commit
 from ..imports import whole
 from . import openmp
 
-SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
-SAFE_LAYERS = ("omp", "tbb")  # which can be entered by several Python threads at once
+SERIAL_BELOW = 20_000  # elements; below, starting threads costs more than it gains
+SAFE_LAYERS = ("omp", "tbb")  # layers that several Python threads may enter at once
 
 _chosen: int | None = None
 _layer: str | None = None
-_one_at_a_time = RLock()  # a thread may take it again after an interrupt left it taken
+_one_at_a_time = RLock()  # reentrant: an interrupt may leave it acquired by this thread
 
 
 def _after_fork() -> None:
@@ -36,8 +38,10 @@ forks.register(after_in_child=_after_fork)
 
 
 def _inherited() -> bool:
-    """Whether Numba's threads may be those of a parent, in a worker of multiprocessing that did not
-    get this module from it."""
+    """True if Numba's threads may be those of the parent process.
+
+    This is the case in a forked worker of multiprocessing that imports this module itself.
+    """
     pools = sys.modules.get("numba.np.ufunc.parallel")
     return getattr(pools, "_is_initialized", False) and parent_process() is not None
 
@@ -46,7 +50,7 @@ _alone = _inherited()
 
 
 def check_threads(n: SupportsIndex | None) -> int | None:
-    """A count of threads, or None for the default.
+    """Check a number of threads, or None for the default.
 
     Raises:
         TypeError: if it is not an int.
@@ -60,10 +64,10 @@ def set_threads(n: SupportsIndex | None) -> None:
     """Set how many threads a step may use, in the whole process.
 
     Args:
-        n: a count of at least 1; `None` returns to the default, which is `OMP_NUM_THREADS` where
-            it is set, and at most the number of threads that Numba was started with.
+        n: a number of at least 1; `None` restores the default, which is `OMP_NUM_THREADS` if it is
+            set, and at most the number of threads that Numba was started with.
 
-    Small steps stay serial whatever is set here, as does every step in a forked child.
+    Small steps, and all steps in a forked child, run serially regardless of this setting.
     Results do not depend on the number.
 
     Raises:
@@ -82,7 +86,7 @@ def set_threads(n: SupportsIndex | None) -> None:
 
 
 def get_threads() -> int:
-    """How many threads a large step may use; see [set_threads][fastadam.set_threads]."""
+    """The number of threads that a large step may use; see [set_threads][fastadam.set_threads]."""
     return _chosen or _default()
 
 
@@ -94,20 +98,20 @@ def _default() -> int:
 
 
 def tasks_for(limit: int | None) -> int:
-    """Into how many parts to cut a large launch."""
+    """The number of tasks into which a large launch is divided."""
     return 1 if _alone or forks.happened else limit or get_threads()
 
 
 def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
-    """Commit operations that start threads.
+    """Commit operations that start threads; serially while another Python thread uses them.
 
-    Numba's workqueue layer aborts the process when two Python threads enter it; OpenMP, TBB and a
-    pool never do.
+    Numba's workqueue layer aborts the process if two Python threads enter it at once; OpenMP and
+    TBB do not.
 
     Args:
-        operations: returns them; given False, without threads, as they are in use.
+        operations: returns the operations; its argument is True if they may use threads.
     """
-    if openmp.joined or _layer in SAFE_LAYERS:
+    if openmp.team or _layer in SAFE_LAYERS:
         return commit(operations(True))
     if not _one_at_a_time.acquire(blocking=False):
         return commit(operations(False))
@@ -118,10 +122,10 @@ def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
 
 
 def start() -> None:
-    """Start Numba's threads, so that no launch fails for want of a threading layer.
+    """Start Numba's threads, so that a missing threading layer is reported before any launch.
 
     Raises:
-        ValueError: if NUMBA_THREADING_LAYER asks for one that is not there.
+        ValueError: if NUMBA_THREADING_LAYER names a layer that is not available.
     """
     global _layer
     whole("numba").get_num_threads()  # starts them
@@ -130,10 +134,10 @@ def start() -> None:
 
 
 def _undo_nesting() -> None:
-    """Forbid OpenMP regions inside OpenMP regions again, unless the user asked for them.
+    """Disable nested OpenMP regions again, unless the user enabled them.
 
-    Numba's pool allows them for the whole process when it starts. A PyTorch that is imported later
-    shares the library, and then starts threads inside each of its own: 1000 times as slow.
+    Numba enables them for the whole process when it starts its threads. If PyTorch is imported
+    later and shares the library, each of its threads starts further threads: 1000 times as slow.
     """
     if _layer == "omp" and not {"OMP_NESTED", "OMP_MAX_ACTIVE_LEVELS"} & os.environ.keys():
         with suppress(OSError, AttributeError):  # another OpenMP library
@@ -141,7 +145,7 @@ def _undo_nesting() -> None:
 
 
 def threading_layer() -> str | None:
-    """The layer that Numba settled on, or None before the first parallel launch."""
+    """The threading layer that Numba has chosen, or None before the first parallel launch."""
     try:
         return str(whole("numba").threading_layer())
     except ValueError:

@@ -1,15 +1,15 @@
-"""Sixteen-bit floats as codes, in plain integer arithmetic: one text for every target.
+"""Conversions of 16-bit floats in plain integer arithmetic, the same code for every target.
 
-Encoding rounds to nearest, ties to even; NaN stays NaN, what is too large becomes infinite.
+Encoding rounds to nearest, ties to even; NaN stays NaN, overflow becomes infinity.
 """
 
 import numpy as np
 
-u16, u32, f32 = np.uint16, np.uint32, np.float32  # every step says its width: NumPy's rules differ
+u16, u32, f32 = np.uint16, np.uint32, np.float32  # explicit widths: NumPy's promotion differs
 
 _1, _13, _16 = u32(1), u32(13), u32(16)
 _SIGN, _MAGNITUDE, _INFINITY = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7F800000)
-_BELOW_HALF, _QUIET = u32(0x7FFF), u32(0x40)  # of the bits that bfloat16 drops; of a NaN in it
+_BELOW_HALF, _QUIET = u32(0x7FFF), u32(0x40)  # just below half a last bit; a quiet NaN's bit
 
 
 def bfloat16_to_float32(code):
@@ -31,7 +31,7 @@ _TOO_LARGE, _NORMAL = u32(0x47800000), u32(0x38800000)  # 2**16 and 2**-14 as fl
 _HALF_NORMAL = u32(0x400)  # 2**-14 as float16
 _SMALLEST = f32(0.5)  # its last bit has the weight of the last bit of a subnormal float16
 _SMALLEST_BITS = u32(0x3F000000)
-_DROP = u32(0xC8000FFF)  # moves the exponent by -112, adds just less than half a last bit
+_DROP = u32(0xC8000FFF)  # changes the exponent by -112, adds just less than half a last bit
 
 
 def float16_to_float32(code):
@@ -55,21 +55,21 @@ def float32_to_float16(value):
     return u16(u32(sign | (special if magnitude >= _TOO_LARGE else rounded)))
 
 
-# A float32 in two parts: a bfloat16, to be used as it is, and what it lacks. Where the rest has
-# sixteen bits nothing is lost, with eight a float of twenty-four bits is left.
+# A float32 in two parts: a bfloat16, used directly, and the remaining bits. With a rest of sixteen
+# bits nothing is lost; with eight bits, a float of twenty-four bits remains.
 
 _8, _HALF_8, _BELOW_8 = u32(8), u32(0x8000), u32(0x7F)
 _BYTE, _ALL_NAN = u32(0xFF), u32(0x7FC00000)
 
 
 def _plain_bits(value):
-    """The bits of a float32; of the many NaN only one."""
+    """The bits of a float32; every NaN becomes the same one."""
     value = f32(value)
     return u32(value.view(np.uint32) if value == value else _ALL_NAN)
 
 
 def _bits_of_24(value):
-    """Those of the nearest float with eight bits less."""
+    """The bits of the nearest float with eight bits less."""
     bits = _plain_bits(value)
     return u32(bits + u32(_BELOW_8 + u32(u32(bits >> _8) & _1)))
 
@@ -107,13 +107,14 @@ def sum_of_bfloat16(high, rest):
 
 
 def _rest(value):
-    """Nothing where the bfloat16 is all there is to say: infinity, NaN."""
+    """The remainder after rounding to bfloat16; zero for infinity and NaN."""
     rest = value - bfloat16_to_float32(float32_to_bfloat16(value))
     return float32_to_bfloat16(rest if rest - rest == f32(0) else f32(0))
 
 
 def _sum_kept(value):
-    """A rest that is rounded up to a tie moves the bfloat16: once, not when next it is written."""
+    """The sum of both parts; a remainder that is rounded up to a tie changes the bfloat16 now,
+    rather than when it is next written."""
     return sum_of_bfloat16(float32_to_bfloat16(value), _rest(value))
 
 

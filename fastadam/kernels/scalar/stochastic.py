@@ -1,14 +1,14 @@
-"""Random bits and what they decide, in plain integer arithmetic: one text for every target.
+"""Random bits and stochastic rounding in plain integer arithmetic, the same code for every target.
 
-The bits are hashes of a counter under a key: the same for any number of threads, any cut into
-chunks, and on any device.
+The bits are hashes of a counter under a key: the same for any number of threads, any division into
+chunks, and any device.
 """
 
 from typing import Any
 
 import numpy as np
 
-u32, f32 = np.uint32, np.float32  # every step says its width: NumPy's rules differ
+u32, f32 = np.uint32, np.float32  # explicit widths: NumPy's promotion differs
 
 _1, _8, _13, _15, _16, _19 = u32(1), u32(8), u32(13), u32(15), u32(16), u32(19)
 _LOW = 0xFFFFFFFF
@@ -18,8 +18,10 @@ _LARGEST_HALF, _LARGEST_BITS, _TOO_LARGE_FOR_HALF = f32(65504.0), u32(0x477FE000
 
 
 def hashed(counter: Any, key: Any, second_key: Any) -> Any:
-    """Thirty-two random bits; a permutation of the counters by C. Wellons (lowbias32), keyed at
-    its start and in its middle, since one key would only shift the counters."""
+    """Thirty-two random bits: C. Wellons' permutation lowbias32 of the counters, with two keys.
+
+    One key, at the start, would only shift the counters; the second one is applied in the middle.
+    """
     bits = u32(counter + key)
     bits = u32(u32(bits ^ u32(bits >> _16)) * u32(0x7FEB352D))
     bits = u32(bits ^ second_key)
@@ -34,9 +36,9 @@ def element_noise(key, first, i):
 
 
 def cut(value, noise, dropped):
-    """A float32 without its last bits, up or down by chance so that the mean is kept.
+    """A float32 without its last bits, rounded up or down at random without bias.
 
-    What has none of these bits, infinity and NaN stay.
+    Numbers without these bits, infinity and NaN are returned unchanged.
     """
     bits = f32(value).view(np.uint32)
     below = u32(u32(_1 << dropped) - _1)
@@ -54,8 +56,11 @@ def to_24_bits(value, noise):
 
 
 def to_float16(value, noise):
-    """Below 2**-14 the last bit of a float16 has the same weight for all, 2**-24. Infinite becomes
-    what is nearer to 2**16 than to the largest number."""
+    """Round a float32 to float16 stochastically.
+
+    Below 2**-14 the last bit of every float16 has the weight 2**-24. Numbers that are nearer to
+    2**16 than to the largest float16 become infinite.
+    """
     size = f32(abs(value))
     units = u32(f32(size * f32(2.0**24)) + f32(f32(u32(noise >> _19)) * f32(2.0**-13)))
     sign = u32(f32(value).view(np.uint32) & _SIGN)

@@ -1,19 +1,19 @@
-"""How a stream of numbers is kept in memory.
+"""Storages: the representation of a stream of numbers in memory.
 
-A storage says what it stores (`stored`: columns, each an array with one number for so many
-elements), the dtype in which it hands numbers to a rule (`compute`), how many elements it packs at
-once (`block`), and gives its pieces, plain functions from which the loop is composed:
+A storage declares its arrays (`stored`, a tuple of columns), the dtype of its numbers in a rule
+(`compute`) and the number of elements that it packs at once (`block`). Its `pieces` are plain
+functions from which the loop is composed:
 
-    read(at, i)           one element
-    write(at, i, value)   one of its stored numbers; there is one such function for each
-    pack(at, count)       after each block of elements; in steps, of which one stream takes the
-                          next when all have taken theirs: what waits for a result is not alone
+    read(at, i)           reads one element
+    write(at, i, value)   writes one of its stored numbers; there is one such function per column
+    pack(at, count)       runs after each block of elements, in phases; phase k of all streams runs
+                          before phase k + 1 of any, so that their latencies overlap
 
-A storage that works in blocks says what it needs by a `Coding`; `packing.py` makes its pieces.
+A storage that works in blocks declares a `Coding`; `packing.py` makes its pieces.
 
-`at` says where a block is: `at[FIRST]` is the position of its first element in the parameter,
-`at[SCRATCH]` the address of memory that stays in the first-level cache, and `at[COLUMNS + column]`
-the address of its first stored number. `i` counts from there.
+`at` locates a block: `at[FIRST]` is the position of its first element in the parameter,
+`at[SCRATCH]` the address of scratch memory, small enough for the first-level cache, and
+`at[COLUMNS + column]` the address of its first stored number. `i` counts from there.
 """
 
 from collections.abc import Callable
@@ -29,19 +29,23 @@ WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 
 
 class Coding(NamedTuple):
-    """What a block is packed from, as plain functions. Where its numbers wait meanwhile, and who
-    joins what, is the target's affair: scratch and a loop, or registers and the lanes of a warp.
+    """The encoding of a block, as plain functions.
+
+    The target decides where the numbers of a block are held before they are stored, and which
+    thread reduces them: scratch memory and a loop, or registers and the lanes of a warp.
 
     Attributes:
-        number: from a value of the rule to what waits; zero changes nothing in a block.
-        part: from such a number to what is joined, a tuple.
-        join: of two parts of a block.
-        settle: `settle(at, joined)`: what the codes of a block depend on, a tuple of numbers.
-        settled: how many these are.
-        store: `store(at, i, number, settled)` writes the code of an element, if there are any.
-        close: `close(at, settled)` writes what there is once in a block, when all has been read.
-        ordered: whether the bits of a result depend on the order of joining: then elements are
-            joined in halves, those that lie half a block apart, then a quarter, and so on.
+        dtype: the dtype of a held number.
+        number: converts a value of the rule to the number that is held; zero is neutral.
+        part: converts a held number to the tuple that is reduced.
+        join: reduces two such tuples to one.
+        settle: `settle(at, joined)` returns the numbers on which the codes of a block depend, such
+            as its scale, as a tuple.
+        settled: the length of that tuple.
+        store: `store(at, i, number, settled)` writes the code of an element, if there are codes.
+        close: `close(at, settled)` writes the numbers of the block itself, after all reads.
+        ordered: True if the bits of a result depend on the order of the reduction. Elements are
+            then reduced in halves: those half a block apart, then a quarter, and so on.
     """
 
     dtype: str
@@ -57,23 +61,23 @@ class Coding(NamedTuple):
 
 class Pieces(NamedTuple):
     read: Callable[..., Any]
-    writes: tuple[Callable[..., None], ...] = ()  # one for each column; none if it is only read
+    writes: tuple[Callable[..., None], ...] = ()  # one per column; none if the stream is read only
     packs: tuple[Callable[..., None], ...] = ()
-    scratch: int = 0  # how many 32-bit words of it are used
-    coding: Coding | None = None  # what the packs do, for a target that does it elsewhere
+    scratch: int = 0  # the number of 32-bit words of scratch in use
+    coding: Coding | None = None  # the content of `packs`, for a target that packs in registers
 
 
 class Column(NamedTuple):
     """An array of a stream.
 
     Attributes:
-        dtype: of its numbers in a kernel.
-        per: how many elements share a number.
-        part: what follows the name of the main array in its own; or its own name, if there is one
-            number for all elements of a parameter, which the host writes.
-        kept: the dtype outside, where it is not that of the kernel.
-        start: what it is filled with for elements that are all one number other than zero; None
-            stands for that number.
+        dtype: the dtype of its numbers in a kernel.
+        per: the number of elements that share a stored number.
+        part: the suffix of its name after that of the main array, such as "_scale"; or its full
+            name, if it holds one number per parameter, which the host writes.
+        kept: the dtype outside kernels, if it differs from `dtype`.
+        start: the stored value that encodes a constant initial state other than zero; None if that
+            is the constant itself.
     """
 
     dtype: str
@@ -105,7 +109,7 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """One stored number per element, converted by `decode` and `encode` on the way."""
+    """One stored number per element, converted by `decode` and `encode`."""
 
     tag: str
     dtype: str
@@ -116,7 +120,7 @@ class Elementwise:
     block = WHOLE
 
     def held(self, value: Any) -> Any:
-        """What is read of a number that was written."""
+        """The number that is read after `value` was written."""
         return self.decode(self.encode(value))
 
     @property
@@ -134,7 +138,7 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two stored numbers per element: one to be used elsewhere, and what it lacks of the value."""
+    """Two stored numbers per element: a low-precision value for general use, and its remainder."""
 
     tag: str
     main: Column
@@ -188,9 +192,10 @@ class Single:
 
 @dataclass(frozen=True)
 class Started:
-    """A storage to whose numbers the host adds what they lack of the value that state starts at.
+    """A storage whose state starts at a number that its dtype cannot represent.
 
-    It does so in the first step, which thus sees that value unrounded; else it adds -0.0, nothing.
+    A number written by the host is added to each value read: the rounding error of the initial
+    value in the first step, and -0.0, which changes nothing, in all others.
     """
 
     inner: Storage
@@ -224,7 +229,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Noise:
-    """Random bits for each element, from its position and from a key of the parameter."""
+    """Random bits for each element, a hash of its position and of a key of the parameter."""
 
     tag = "noise"
     compute = "uint32"

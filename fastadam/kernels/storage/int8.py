@@ -1,4 +1,4 @@
-"""Storages that work on blocks of elements."""
+"""Storages of blocks of elements: int8 codes, and sums."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,13 +21,13 @@ _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
 
 
 class Steps(NamedTuple):
-    """How the codes of a block are to be read, from its scale; bits of float32 numbers.
+    """The levels of the codes of a block, computed from its scale; bits of float32 numbers.
 
     Attributes:
-        lowest: what code 0 would stand for, if it were not zero.
-        mask: where the sign and the steps above `lowest` are in a code that was shifted to its
-            place.
-        tail: how much slower than above the first step chances fall below it, a power of two.
+        lowest: the number that code 0 would represent, if it did not represent zero.
+        mask: the bits of the sign and of the level above `lowest` in a shifted code.
+        tail: the slope of the rounding probability below the first level, relative to that above,
+            as a power of two.
     """
 
     lowest: Any
@@ -47,15 +47,15 @@ def steps_of(scale):
 
 def decoded(code, scale):
     steps = steps_of(scale)
-    shifted = u32(u32(i32(np.int8(code))) << _20)  # all bits above the steps are the sign's
+    shifted = u32(u32(i32(np.int8(code))) << _20)  # all bits above the level repeat the sign
     lowest = _0 if code == u8(0) else steps.lowest
     return u32(u32(shifted & steps.mask) + lowest).view(np.float32)
 
 
 def encoded(bits, scale, noise):
-    """The code of a number; zero is code 0 and, in a block without signs, nothing else is.
+    """The code of a number; zero has code 0 and, in a block without signs, nothing else has.
 
-    `noise` is a whole step and a random part of another.
+    `noise` is one level plus a random fraction of a level.
     """
     steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
     beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
@@ -70,26 +70,26 @@ def encoded(bits, scale, noise):
 class Int8:
     """A byte per element and the largest magnitude of each block of 256, a float32.
 
-    A code counts steps of an eighth of an octave, linear in between, down from the block's largest
-    magnitude: 2**20 in the bits of a float32. A block with negative numbers, which the sign of its
-    scale tells, has 127 steps (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
-    zero; without negative numbers only zero itself becomes zero. Codes are rounded up or down by
-    chance, so that small changes are not lost and means are kept. With a sign, numbers two octaves
-    below the first step become zero: raised to it by chance, a first moment could be far larger
-    than what it is divided by.
+    A code counts levels below the block's largest magnitude, eight per octave and linear in
+    between: 2**20 in the bits of a float32. A block with negative numbers, marked by the sign of
+    its scale, has 127 levels (4.7 decades) and a sign; others have 255 (9.6 decades). Code 0 is
+    zero; without negative numbers only zero itself becomes zero. Codes are rounded stochastically,
+    so that small changes are not lost and means are unbiased. With a sign, numbers two octaves
+    below the first level become zero: rounded up to it, a first moment could become far larger
+    than its divisor.
     """
 
     compute: str = "float32"
     tag = "q8"
     block = 256
     stored = (
-        Column("uint8", kept="int8", start=-1),  # all bits: the largest magnitude, with its sign
+        Column("uint8", kept="int8", start=-1),  # all bits set: the largest magnitude, and its sign
         Column("uint32", 256, part="_scale", kept="float32"),
         Column("uint32", WHOLE, part="dither"),
     )
 
     def held(self, value: Any) -> Any:
-        """What is read of a number that all elements of a block have."""
+        """The number that is read after all elements of a block were set to `value`."""
         return np.dtype(self.compute).type(f32(value))
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Pieces:
@@ -114,7 +114,7 @@ class Int8:
         coding = Coding(
             "uint32",
             lambda value: f32(value).view(np.uint32),
-            lambda bits: (i32(bits), bits),  # the largest above zero, the largest below
+            lambda bits: (i32(bits), bits),  # the largest positive number, the largest negative one
             lambda one, other: (larger(one[0], other[0]), larger(one[1], other[1])),
             settle,
             2,
@@ -130,8 +130,10 @@ class Int8:
 
 @dataclass(frozen=True)
 class Sums:
-    """The sum of each block of elements in float64, added in a fixed tree: always the same bits,
-    and an error that hardly grows with the count. Only written."""
+    """The sum of each block of elements in float64, added in a fixed tree; only written.
+
+    The tree makes results reproducible to the bit, and keeps the rounding error small.
+    """
 
     tag = "sums"
     compute = "float64"

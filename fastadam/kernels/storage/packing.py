@@ -1,4 +1,4 @@
-"""Packing a block whose new numbers wait in scratch, as its `Coding` says."""
+"""Packing of blocks through scratch memory, by a `Coding`."""
 
 from functools import reduce
 from typing import Any
@@ -14,7 +14,9 @@ def in_scratch(
     """The pieces of a storage that works in blocks.
 
     Args:
-        read: its own.
+        read: the function that reads one element.
+        coding: the encoding of a block.
+        block: the number of elements of a block.
         scratch: the first word of scratch that it may use.
     """
     dtype = np.dtype(coding.dtype)
@@ -56,7 +58,7 @@ def in_scratch(
 
 
 def _kept(get: Any, put: Any, first: int, count: int) -> tuple[Any, Any]:
-    """What keeps a tuple of so many numbers in scratch, and what returns it."""
+    """Two functions: one stores a tuple of `count` numbers in scratch, the other loads it."""
 
     def keep_one(rest, k):
         def keep(fresh, numbers):
