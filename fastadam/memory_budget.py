@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .engine.accumulation import add, options_of_sums
-from .engine.averages import Copies
+from .engine.averages import ParameterCopies
 from .engine.grad_norm import norm_streams
 from .engine.options import NAMES, Options
 from .engine.unbound import named, unbound
@@ -182,7 +182,7 @@ def plan(
     made, values = unbound(found, keywords, "plan(): ")
     options.check_rule(made.variant(values))
     options.check_params([params])
-    Copies(options).check([params])
+    ParameterCopies(options).check([params])
     return budget_of(
         [(made.variant(values), options.formats_of(params, grads, size), size)], options
     )

@@ -219,13 +219,13 @@ def zeros(size: int, dtype: Any) -> DeviceArray:
     dtype, turn = np.dtype(dtype), _streams().work.turn
     address, owner = _memory().allocate(max(1, size * dtype.itemsize))
     return DeviceArray(
-        address, (size,), dtype, owner, order=turn.order if turn else _streams().Order()
+        address, (size,), dtype, owner, order=turn.order if turn else _streams().StreamOrder()
     )
 
 
 def ring(nbytes: int) -> Any:
     """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
-    return _memory().Ring(nbytes)
+    return _memory().StagingRing(nbytes)
 
 
 def integers(memory: Any, count: int) -> Any:

@@ -13,7 +13,7 @@ from ..engine.backend import backend_of
 from ..engine.columns import alike
 from ..engine.launch import Launch
 from ..engine.options import Options, unscale_of
-from ..engine.preprocess import Ahead
+from ..engine.preprocess import GradientPreprocessor
 from ..engine.state import Carried, State
 from ..engine.step_info import StepInfo
 from ..kernels.compose import Stream
@@ -24,8 +24,8 @@ from ..memory.arrays import is_device
 from ..memory.launch_table import SKIPPED
 from ..rules import rule
 from .array import zeros
-from .command_buffer import Program, flag_for, page_of
-from .pending_steps import MOST, Outcome, Pending, info_of
+from .command_buffer import CommandBuffer, flag_for, page_of
+from .pending_steps import MAX_IN_FLIGHT, PendingStep, PendingSteps, info_of
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -38,7 +38,7 @@ def blank(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param, state
 
 
-class Gate:
+class ConditionalStep:
     """Takes the steps of a plan whose verdict is the device's.
 
     Args:
@@ -47,13 +47,13 @@ class Gate:
         params: all parameters.
     """
 
-    _program: Program | None = None
+    _program: CommandBuffer | None = None
 
     def __init__(
         self,
         plan: Plan,
         launches: Sequence[Launch],
-        ahead: Ahead,
+        ahead: GradientPreprocessor,
         state: State,
         params: Sequence[Any],
         formats: Sequence[Formats],
@@ -127,27 +127,27 @@ class Gate:
             event = self._events[place]
             self._driver.record(event, self._work.stream)
             words, scale = program.outcomes[place], unscale * power if norm else None
-            outcome = Outcome(pending, words, event, base, carried, rates, scale)
+            outcome = PendingStep(pending, words, event, base, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)
 
-    def _begin(self) -> Program:
+    def _begin(self) -> CommandBuffer:
         """From now on all steps come here, and a few may be under way."""
         self._ahead.needed = True
-        self._events = [self._driver.event() for _ in range(MOST)]
+        self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
         if self._state.pending is None:
-            self._state.pending = Pending(self._state)
-        return self._set_up(MOST, zeros(1, "int64"))
+            self._state.pending = PendingSteps(self._state)
+        return self._set_up(MAX_IN_FLIGHT, zeros(1, "int64"))
 
-    def _set_up(self, pages: int, count: Any) -> Program:
+    def _set_up(self, pages: int, count: Any) -> CommandBuffer:
         """Make room on the device for so many pages; `count` is where it counts."""
         judged, norm = self._options.skip_nonfinite, self._ahead.norm
-        made = Program(self._launches, self._clearing, norm, judged, pages, count)
+        made = CommandBuffer(self._launches, self._clearing, norm, judged, pages, count)
         self._program = made
         return made
 
     def _prepare(
-        self, program: Program, walk: Walk, lr: float | None
+        self, program: CommandBuffer, walk: Walk, lr: float | None
     ) -> tuple[list[Sequence[Carried]], list[float | None]]:
         """Write a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state

@@ -32,7 +32,7 @@ class Owner(Protocol):
         """Take over what was edited in `param_groups`."""
 
 
-class Captures:
+class CapturedSteps:
     """What an optimizer knows of its steps that graphs replay.
 
     Attributes:

@@ -101,7 +101,7 @@ def copy(target: Any, source: Any) -> None:
     _settle()
 
 
-class Ring:
+class StagingRing:
     """Pinned memory of the host through which small pieces go to a device, without waiting.
 
     A place is used again only when the device has taken what was in it.

@@ -16,7 +16,7 @@ from .parameters import Parameters
 CHUNK = 1 << 16  # elements exchanged at a time
 
 
-class Copies:
+class ParameterCopies:
     """The average and the copy that options ask for, made anew when parameters are added.
 
     Attributes:

@@ -54,7 +54,7 @@ class DeferredScalar(Protocol):
         """Keep a number; the function returned fetches it and applies `meaning`."""
 
 
-class ConditionalStep(Protocol):
+class SkippableSteps(Protocol):
     """Steps that a device may skip by itself: the host does not wait for their outcome."""
 
     @property
@@ -126,7 +126,7 @@ class Backend(Protocol):
     def deferred_scalar(self) -> DeferredScalar | None:
         """Room for numbers fetched later; None where reading a number costs nothing."""
 
-    def conditional_step(self, *arguments: Any, **keywords: Any) -> ConditionalStep | None:
+    def conditional_step(self, *arguments: Any, **keywords: Any) -> SkippableSteps | None:
         """The part of a plan that takes steps which the device may skip; None without any.
 
         The arguments are those of `cuda.conditional_step.Gate`.

@@ -21,7 +21,7 @@ ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks fo
 
 
 @rule()
-def same(param, grad, state, h):  # type: ignore[no-untyped-def]
+def identity(param, grad, state, h):  # type: ignore[no-untyped-def]
     return grad, state
 
 
@@ -31,7 +31,7 @@ def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int
     backend = backend_of(arrays[0])
     results = [backend.zeros(-(-size // c.per), named(c.outside)) for c in columns]
     streams = (Stream("param", target, "w"), Stream("grad", source, "r"))
-    launch = Launch(same, kernel(same, streams, backend.target), results, [0])
+    launch = Launch(identity, kernel(identity, streams, backend.target), results, [0])
     for name, parts in (("param", results), ("grad", arrays)):
         for part, array in enumerate(parts):
             launch.table.place(name, [address(array)], part)

@@ -17,7 +17,7 @@ from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
 from .backend import backend_of
 from .columns import alike
-from .convert import same
+from .convert import identity
 from .launch import Launch
 from .options import Options
 
@@ -56,7 +56,7 @@ def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
-class Norm:
+class GradNorm:
     """The norms of the gradients of some parameters, in float64.
 
     A tree: blocks of squares are added, then blocks of these sums, until there is one for each
@@ -103,8 +103,8 @@ class Norm:
         """Where from now on the squares of some gradients are added up, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
         self._kept.append(self._backend.zeros(len(numbers), "float64"))
-        kernel = norm_kernel(Formats.alike("float64"), (), same, self.squares)
-        gathered = _launch(same, kernel, parts, range(len(parts)), counts, self._kept[-1])
+        kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
+        gathered = _launch(identity, kernel, parts, range(len(parts)), counts, self._kept[-1])
         folds = [gathered, *self._folded([len(numbers)])]
         self._folds += folds
         self._add(folds)
@@ -118,8 +118,8 @@ class Norm:
             runs = [sums[start:stop] for start, stop in pairwise(stops)]
             counts = _blocks(counts)
             self._kept.append(self._backend.zeros(sum(counts), "float64"))
-            kernel = norm_kernel(Formats.alike("float64"), (), same, sums)
-            yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
+            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
+            yield _launch(identity, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -147,7 +147,7 @@ class Norm:
         return self._deferred.put(self.total, lambda total: math.sqrt(total) * scale)
 
 
-class Clip:
+class ClipFactor:
     """What the gradients of some parameters are multiplied by, one factor for all or for each.
 
     Args:
@@ -159,7 +159,7 @@ class Clip:
     """
 
     def __init__(
-        self, norm: Norm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
+        self, norm: GradNorm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
     ) -> None:
         self._max_norm = options.clip_norm
         together = [k for k, each in enumerate(alone) if not each]

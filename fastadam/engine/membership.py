@@ -10,7 +10,7 @@ from ..kernels.forks import watch
 from ..memory.dtypes import name_of
 from ..rules.algorithm import Algorithm
 from .accumulation import Accumulator
-from .averages import Copies
+from .averages import ParameterCopies
 from .backend import backend_of
 from .flat import Flat
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
@@ -29,7 +29,7 @@ class Membership(Algorithm):
         own = {*vars(self)}  # what a subclass keeps
         self._defaults, self._options = defaults, options
         self._parameters, self._state, self._single = Parameters(), State(), False
-        self._copies = Copies(options)
+        self._copies = ParameterCopies(options)
         self._accumulator = Accumulator(options) if options.accumulates else None
         self._groups: list[Group] = []
         self._plan: Plan | None = None

@@ -17,7 +17,7 @@ from .launch import Launch, kernel_for
 from .options import Options
 from .param_groups import ReadOnly, Values, checked
 from .parameters import Parameters
-from .preprocess import Ahead
+from .preprocess import GradientPreprocessor
 from .state import Carried, Ruled, State, spans
 
 
@@ -94,7 +94,7 @@ class Plan:
             self._masks = backend.masks(arrays, parameters.names, parameters.called("mask"))
         self._restart = accumulator.restarted() if accumulator else []
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
-        self.ahead = Ahead(
+        self.ahead = GradientPreprocessor(
             self._launches,
             arrays,
             formats,
