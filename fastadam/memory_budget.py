@@ -17,7 +17,7 @@ from .engine.options import NAMES, Options
 from .engine.unbound import named, unbound
 from .kernels.compose import Stream
 from .kernels.formats import COMPENSATION, FLOAT, Formats
-from .kernels.storage.elementwise import WHOLE, Column
+from .kernels.storage.base import WHOLE, Column
 from .kernels.transforms import STATE, streams
 from .rules import Rule
 from .rules.algorithm import Algorithm

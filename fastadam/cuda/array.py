@@ -72,7 +72,7 @@ class DeviceArray(DeviceMemory):
 
     @property
     def order(self) -> Any:
-        """What says when work on this memory may go on in another stream."""
+        """The order of work on this memory: when it may continue in another stream."""
         if self._order is None:
             self._order = _streams().order_of(self._owner)
         return self._order
@@ -224,7 +224,7 @@ def zeros(size: int, dtype: Any) -> DeviceArray:
 
 
 def ring(nbytes: int) -> Any:
-    """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
+    """A ring of pinned memory that sends up to so many bytes to the device without waiting."""
     return _memory().StagingRing(nbytes)
 
 

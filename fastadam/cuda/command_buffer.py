@@ -1,4 +1,5 @@
-"""What the gate of a device is told of a step, and where it writes what came of it."""
+"""The command buffer of the prologue kernel: constants for every possible step count in, outcome
+out."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from .pending_steps import MAX_IN_FLIGHT
 
 
 class Flag(NamedTuple):
-    """What says that gradients are of no use.
+    """A flag that says that gradients are not finite.
 
     Attributes:
         address: where it is on the device, 0 if it is not there.

@@ -75,7 +75,7 @@ class ConditionalStep:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """What is launched besides the update."""
+        """The kernels launched besides those of the update."""
         return [launch.kernel for launch in self._clearing]
 
     @staticmethod
@@ -103,7 +103,8 @@ class ConditionalStep:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def takes(self, found_inf: Any) -> bool:
-        """Whether a step is the device's affair; a first one is not, as there is no state yet."""
+        """True if the device decides about the next step; not the first one, as there is no state
+        yet."""
         wanted = self._options.skip_nonfinite or is_device(found_inf)
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
@@ -165,7 +166,7 @@ class ConditionalStep:
 
 
 def capturing() -> bool:
-    """Whether the step that is on goes into a CUDA graph."""
+    """True if the current step is captured in a CUDA graph."""
     from .context import work
 
     captures: bool = work.turn.captures

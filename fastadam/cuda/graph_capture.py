@@ -33,7 +33,7 @@ class Owner(Protocol):
 
 
 class CapturedSteps:
-    """What an optimizer knows of its steps that graphs replay.
+    """Bookkeeping for the steps of an optimizer that graphs replay.
 
     Attributes:
         active: which parameters they move.
@@ -75,7 +75,7 @@ class CapturedSteps:
             self._count[...] = np.int64(owner._state.count)
 
     def count(self) -> Any:
-        """Where the device counts, for all graphs."""
+        """The count of steps on the device, shared by all graphs."""
         if self._count is None:
             self._count = zeros(1, np.int64)
             self._count[...] = np.int64(self._owner._state.count)

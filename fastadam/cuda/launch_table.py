@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..kernels.factory import Kernel
-from ..kernels.storage.elementwise import WHOLE
+from ..kernels.storage.base import WHOLE
 from ..kernels.target import GridTarget
 from ..memory.launch_table import Table
 from . import array as device
@@ -60,7 +60,7 @@ class DeviceLaunchTable(Table):
         return max(chunk_length(elements), least * warps if least < WHOLE else 0)
 
     def _task_of(self, chunks: int) -> device.DeviceArray:
-        """What the kernel is told when it is to do so many chunks."""
+        """The arguments of the kernel for so many chunks."""
         task, page = device.zeros(5, np.int64), self._page.address
         task[...] = [page + self.head.nbytes, self._chunks.address, page, 0, chunks]
         return task
@@ -72,7 +72,7 @@ class DeviceLaunchTable(Table):
         return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
 
     def runner(self, limit: int | None) -> Callable[[], None]:
-        """What launches the kernel over all chunks, in the stream of the moment."""
+        """A function that launches the kernel over all chunks, in the current stream."""
         grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
@@ -109,7 +109,7 @@ class DeviceLaunchTable(Table):
 
     @property
     def home(self) -> int:
-        """Where the head is on the device."""
+        """The address of the head on the device."""
         return self._page.address
 
     def send(self) -> None:

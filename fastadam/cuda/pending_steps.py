@@ -1,4 +1,5 @@
-"""What steps came to of which a device says whether they count, once it has said so."""
+"""Results of steps whose skip decision is made on the GPU, resolved when the GPU has reached
+them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ MAX_IN_FLIGHT = 8  # steps that may be under way with nobody knowing whether the
 
 
 class PendingStep:
-    """What a step came to, once the device has said so.
+    """The result of a step, resolved when the device has reached it.
 
     Args:
         words: where the device writes it.
@@ -63,7 +64,7 @@ class PendingStep:
 
 
 class ReplayedStep:
-    """What a captured step came to when it was last replayed."""
+    """The result of the last replay of a captured step."""
 
     def __init__(
         self, driver: Any, words: Any, count: int, rate: float | None, norm_scale: float | None
@@ -128,7 +129,7 @@ class PendingSteps:
             self.settle(self._outcomes[0])
 
     def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
-        """Whether the steps under way leave behind what is assumed now, for each count."""
+        """True if the steps under way leave behind what is assumed now, for each count."""
         if not self._outcomes:
             return True
         last = self._outcomes[-1]

@@ -1,4 +1,4 @@
-"""What stands before the launches of a step on a device: it lets them run, or not, there.
+"""The prologue kernel, which precedes the launches of a step on a device and lets them run or not.
 
 Whether a step counts is known on the device only, and so is how many have counted before it. The
 host prepares the constants of every count that is possible, a page for each; the gate opens the
@@ -105,5 +105,5 @@ def warm() -> None:
 
 
 def launcher(program: int) -> Callable[[], None]:
-    """What launches the gate with a program, by its address."""
+    """A function that launches the prologue kernel with a command buffer, by its address."""
     return cuda.launcher(compiled(), 1, program)

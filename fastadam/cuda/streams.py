@@ -153,7 +153,7 @@ def _order_of_kind(kind: Any) -> ForeignStream | None:
 
 
 def order_of(array: Any) -> Any:
-    """When what is queued for an array may go on: its StreamOrder, or a ForeignStream."""
+    """The order of work on an array: its StreamOrder, or a ForeignStream."""
     kind: Any = type(array)
     known = getattr(array, "order", None) or _order_of_kind(kind)
     if known is not None:
@@ -197,7 +197,7 @@ def in_order(*arrays: Any) -> Iterator[None]:
 
 
 class StreamScope:
-    """What holds the lock of an optimizer on a device, and queues all its work in one stream.
+    """The lock of an optimizer on a device, which queues all its work in one stream.
 
     The stream is the one it is given; else the one that the parameters announce, or else the
     gradients; else the default stream.

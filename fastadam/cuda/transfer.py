@@ -143,6 +143,6 @@ def _setting_up() -> int:
 
 
 def _settle() -> None:
-    """What is written aside has to be there before a graph is replayed."""
+    """Wait for work queued aside, which must be done before a graph is replayed."""
     if work.aside is not None:
         driver.finish(work.aside)

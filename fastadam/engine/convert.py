@@ -8,7 +8,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.factory import kernel
 from ..kernels.formats import COMPENSATION, Formats, floats
-from ..kernels.storage.elementwise import WHOLE, Storage
+from ..kernels.storage.base import WHOLE, Storage
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import address
 from ..memory.dtypes import named
@@ -53,12 +53,12 @@ def code_names(entry: Mapping[str, Any]) -> set[str]:
 
 
 def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether these are the dims of a shape, each once."""
+    """True if these are the dims of a shape, each once."""
     return sorted(dims) == [*range(len(shape))]
 
 
 def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether elements follow each other alike in memory with the dims in either order."""
+    """True if either order of the dims puts elements in the same order in memory."""
     first, second = ([dim for dim in dims if shape[dim] > 1] for dims in (one, other))
     return first == second
 

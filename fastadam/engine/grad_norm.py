@@ -10,7 +10,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
-from ..kernels.storage.int8 import Sums
+from ..kernels.storage.block_sums import Sums
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
@@ -34,7 +34,7 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
 def norm_streams(
     formats: Formats, options: tuple[str, ...] = (), term: Rule = square
 ) -> tuple[Stream, ...]:
-    """What is read and written to add the terms of gradients."""
+    """The streams read and written to add the terms of gradients."""
     _, *inputs = streams(term, options, formats)
     only_read = (stream._replace(mode="r") for stream in inputs)
     return (Stream("param", Sums(), "w"), *only_read)
@@ -51,7 +51,7 @@ def norm_kernel(
 
 @rule(hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
+    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays."""
     bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
@@ -100,7 +100,7 @@ class GradNorm:
             self._runs.append(launch.table.runner(self._threads))
 
     def total_of(self, numbers: Sequence[int]) -> Any:
-        """Where from now on the squares of some gradients are added up, apart from the others."""
+        """A new place for the total of the squares of some gradients, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
         self._kept.append(self._backend.zeros(len(numbers), "float64"))
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
@@ -148,7 +148,7 @@ class GradNorm:
 
 
 class ClipFactor:
-    """What the gradients of some parameters are multiplied by, one factor for all or for each.
+    """The factor for the gradients of some parameters, one for all or one for each.
 
     Args:
         alone: whether the gradient of each parameter has a factor of its own, by its own norm;
@@ -177,7 +177,7 @@ class ClipFactor:
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
-        """Where the factors will be that follow from squares of norms."""
+        """The addresses of factors that follow from squares of norms."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
         inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
@@ -197,7 +197,7 @@ class ClipFactor:
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:
-    """How many sums there are for arrays of these sizes: one for each block, at least one."""
+    """The numbers of sums for arrays of these sizes: one for each block, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 

@@ -1,4 +1,4 @@
-"""What goes ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
+"""Work ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -159,7 +159,7 @@ class GradientPreprocessor:
             self.tell("grad_scale", scale)
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
-        """Whether all gradients are finite: if their norm is, or else on a second look at those of
+        """True if all gradients are finite: if their norm is, or else by a second look at those of
         float64, whose squares may overflow."""
         if math.isfinite(norm):
             return True
@@ -181,7 +181,7 @@ class GradientPreprocessor:
                 launch.tell(option, number)
 
     def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> ClipFactor:
-        """What takes the factors of a clip, which the launches then read."""
+        """The computation of clip factors, which the launches then read."""
         assert self.norm
         clip = ClipFactor(self.norm, self._options, self._dtypes, alone)
         for launch in self._launches:

@@ -14,7 +14,7 @@ STARTS = (0, 0x9E3779B9)
 
 
 def _in_integers(value: Any) -> Any:
-    """What stands in Python's own integers for what hashes refer to."""
+    """Python integers and functions in place of NumPy's, for the names that hashes refer to."""
     if value is np.uint32:
         return LOW.__and__
     return int(value) if isinstance(value, np.uint32) else value

@@ -1,4 +1,4 @@
-"""What an optimizer asks for: a kernel for a rule over streams of numbers."""
+"""The kernel of a rule over streams of numbers: made once, checked, cached."""
 
 import struct
 import sys

@@ -17,7 +17,7 @@ CAUSE = re.compile(r"(?:\w+Error: )(.*)")
 
 
 def in_plain_python(rule: Rule, error: Exception, h: Any) -> Exception:
-    """What a rule raised when it was evaluated with ones, with what it declares beside it."""
+    """The error that a rule raised when it was evaluated with ones, with what it declares."""
     text, missing = str(error), getattr(error, "name", None)
     if isinstance(error, AttributeError) and getattr(error, "obj", None) is h:
         text = (

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import SCRATCH, Coding, Pieces
+from ..target import MemoryAccess
+from .base import SCRATCH, Coding, Pieces
 
 
 def in_scratch(
-    memory: Any, name: str, read: Any, coding: Coding, block: int, scratch: int
+    memory: MemoryAccess, name: str, read: Any, coding: Coding, block: int, scratch: int
 ) -> Pieces:
     """The pieces of a storage that works in blocks.
 
@@ -56,7 +57,7 @@ def in_scratch(
 
 
 def _kept(get: Any, put: Any, first: int, count: int) -> tuple[Any, Any]:
-    """What keeps a tuple of so many numbers in scratch, and what returns it."""
+    """Functions that store a tuple of so many numbers in scratch, and load it."""
 
     def keep_one(rest, k):
         def keep(fresh, numbers):
