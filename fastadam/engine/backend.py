@@ -206,7 +206,9 @@ def backend_of(array: Any) -> Backend:
 
 def backend_named(device: str) -> Backend | None:
     """The backend of a device by its name, None for any other name."""
-    return {"cpu": lambda: HOST, "cuda": _cuda}.get(device, lambda: None)()
+    if device == "cuda":
+        return _cuda()
+    return HOST if device == "cpu" else None
 
 
 def _cuda() -> Backend:
