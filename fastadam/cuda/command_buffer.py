@@ -20,7 +20,7 @@ class Flag(NamedTuple):
 
     Attributes:
         address: where it is on the device, 0 if it is not there.
-        kind: of number it is, as the gate knows them.
+        kind: of number it is, as the prologue kernel numbers them.
         forced: whether the host knows it to be up.
     """
 
@@ -52,7 +52,7 @@ def flag_for(found_inf: Any) -> Flag:
 
 
 def page_of(launches: Sequence[Launch]) -> Any:
-    """The constants that these have at the moment, as the gate hands them out."""
+    """The constants that these have at the moment, as the prologue kernel copies them."""
     return np.concatenate([_table(launch).head for launch in launches])
 
 
@@ -62,7 +62,7 @@ class CommandBuffer:
     Args:
         updates: the launches of a step that counts.
         clearing: those of a step that is skipped.
-        norm: what the gate looks at, if any is taken.
+        norm: that the prologue kernel reads, if any is taken.
         judged: whether a step is skipped for a norm that is not finite.
         pages: how many of them there are.
         count: where the device counts steps.
@@ -117,7 +117,7 @@ class CommandBuffer:
         self._kept = tasks, count  # the device knows their addresses only
 
     def run(self, base: int, pages: int, certain: bool, flag: Flag) -> int:
-        """Launch the gate, and behind it what it opens; the number of the outcome.
+        """Launch the prologue kernel and the kernels behind it; returns the number of the outcome.
 
         Args:
             base: the count that the first page is for.

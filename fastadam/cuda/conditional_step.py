@@ -1,7 +1,8 @@
-"""Steps that a device skips by itself, and counts: the host neither waits nor knows, until later.
+"""Steps whose skip decision and step count live on the GPU, so that the host never synchronises.
 
-The constants of a step depend on how many have counted before it. While the device has not said
-so, several counts are possible: all are prepared, and the gate chooses (see `kernels/gate.py`).
+The constants of a step depend on how many have counted before it. While the host does not know
+that number, several are possible: constants are prepared for all of them, and the prologue kernel
+chooses (see prologue_kernel.py).
 """
 
 from __future__ import annotations

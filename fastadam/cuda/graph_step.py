@@ -20,7 +20,7 @@ PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the sa
 
 
 class GraphStep(ConditionalStep):
-    """Takes the one step of a plan, which is captured; `capture.py` counts its replays."""
+    """The one step of a plan, which is captured; graph_capture.py counts its replays."""
 
     def __init__(
         self, plan: Plan, launches: Sequence[Launch], ahead: GradientPreprocessor, *others: Any

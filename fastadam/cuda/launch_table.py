@@ -85,9 +85,9 @@ class DeviceLaunchTable(Table):
         return run
 
     def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
-        """A task that does nothing until a gate opens it, and what launches the kernel with it.
+        """A task that the prologue kernel opens, and a function that launches the kernel with it.
 
-        The gate says what the head is.
+        The prologue kernel writes the head.
         """
         task = self._task_of(0)
         if not self.chunks.size:
@@ -102,7 +102,7 @@ class DeviceLaunchTable(Table):
         return task, run
 
     def send_rows(self) -> None:
-        """Renew what a gate does not."""
+        """Send the rows to the device, if they changed; the prologue kernel writes the head."""
         rows = self.rows.tobytes()
         if rows != self._sent[1]:
             self.send()

@@ -1,7 +1,7 @@
 """The prologue kernel, which precedes the launches of a step on a device and lets them run or not.
 
 Whether a step counts is known on the device only, and so is how many have counted before it. The
-host prepares the constants of every count that is possible, a page for each; the gate opens the
+host prepares the constants of every count that is possible, a page for each; the kernel opens the
 tasks of the launches and gives them the page that it is.
 """
 
@@ -88,7 +88,7 @@ def gate_of(memory: Any) -> Callable[[int], None]:
 
 @cache
 def compiled() -> Any:
-    """The gate, ready to be loaded."""
+    """The prologue kernel, ready to be loaded."""
 
     def swap(value: Any) -> Any:
         return cuda.swap(value, "float64")

@@ -26,7 +26,7 @@ def compiled(function: Callable[[int], None]) -> Callable[[int], None]:
 
 
 class Memory:
-    """Access to numbers by address, as `primitives.Memory`."""
+    """Access to numbers by address, through ctypes."""
 
     teams = staticmethod(teams)
     share = staticmethod(range)
