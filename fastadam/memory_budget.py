@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .engine.accumulation import add, options_of_sums
-from .engine.averages import Copies
+from .engine.averages import ParameterCopies
 from .engine.grad_norm import norm_streams
 from .engine.options import NAMES, Options
 from .engine.param_groups import values_of
 from .kernels.compose import Stream
 from .kernels.formats import COMPENSATION, FLOAT, Formats
-from .kernels.storage.elementwise import WHOLE, Column
+from .kernels.storage.base import WHOLE, Column
 from .kernels.transforms import STATE, streams
 from .rules import Rule
 from .rules.algorithm import Algorithm
@@ -186,7 +186,7 @@ def plan(
     values = values_of(made, keywords, "plan(): ")
     options.check_rule(made.variant(values))
     options.check_params([params])
-    Copies(options).check([params])
+    ParameterCopies(options).check([params])
     return budget_of(
         [(made.variant(values), options.formats_of(params, grads, size), size)], options
     )

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastadam.kernels.storage.elementwise import COLUMNS, Coding, Column, Elementwise
+from fastadam.kernels.storage.base import COLUMNS, Coding, Column
+from fastadam.kernels.storage.elementwise import Elementwise
 from fastadam.kernels.storage.packing import in_scratch
 
 u16, u32, i8, f32 = np.uint16, np.uint32, np.int8, np.float32

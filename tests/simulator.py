@@ -20,8 +20,8 @@ from fastadam.kernels import plain_python as python
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.cpu.llvm import ALONE
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
-from fastadam.kernels.storage.int8 import Sums
 from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
 from fastadam.memory.launch_table import SKIPPED, Table, chunk_table
 

@@ -196,7 +196,7 @@ def test_warm_steps_do_not_wait():
         twins.step(k, None)
     driver.finish_all()
     before = driver.waits
-    for k in range(3, 3 + gate.MOST):
+    for k in range(3, 3 + gate.MAX_IN_FLIGHT):
         twins.step(k, np.nan if k == 4 else None)
     assert driver.waits == before
     assert driver.streams[OURS]

@@ -17,8 +17,8 @@ from fastadam.kernels import plain_python as python
 from fastadam.kernels.compose import Stream
 from fastadam.kernels.cpu import target as cpu
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
-from fastadam.kernels.storage.int8 import Sums
 from fastadam.kernels.transforms import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
 from fastadam.memory.launch_table import SKIPPED, Table, balanced, chunk_length, chunk_table
 

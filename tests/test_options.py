@@ -8,7 +8,7 @@ import pytest
 from cases import DEFAULTS, gradients, parameters
 
 import fastadam as fa
-from fastadam.engine.grad_norm import Norm
+from fastadam.engine.grad_norm import GradNorm
 from fastadam.kernels.formats import Formats
 
 each_default = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
@@ -51,7 +51,7 @@ def test_blocks_are_summed_alike_in_chunks_of_any_length():
     sums = []
     for parts in ([grad], [grad, np.ones(5_000_000, np.float32)]):  # longer chunks
         formats = [Formats.alike("float32")] * len(parts)
-        norm = Norm([np.empty_like(part) for part in parts], formats, None)
+        norm = GradNorm([np.empty_like(part) for part in parts], formats, None)
         norm.look([part.ctypes.data for part in parts], [True] * len(parts))
         norm.run()
         sums.append(norm.squares[0])

@@ -16,7 +16,7 @@ pytest.importorskip("ml_dtypes")
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
-from fastadam.engine.random_keys import Noise  # noqa: E402
+from fastadam.engine.random_keys import RoundingKeys  # noqa: E402
 from fastadam.torch import tensors  # noqa: E402
 
 BF16, F16, F32, F64 = torch.bfloat16, torch.float16, torch.float32, torch.float64
@@ -683,10 +683,10 @@ def test_state_that_may_not_be_rounded_is_refused():
 
 def test_noise_is_new_beyond_what_float32_can_count(monkeypatch):
     """PyTorch's float32 steps stay at 2**24; here they become wider, and noise follows them."""
-    drawn, renew = [], Noise.renew
+    drawn, advance = [], RoundingKeys.advance
 
     def noted(self, step):
-        renew(self, step)
+        advance(self, step)
         drawn.append(int(self._launches[0].numbers["noise"].flat[0]))
 
     params = [torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16)) for _ in range(2)]
@@ -698,7 +698,7 @@ def test_noise_is_new_beyond_what_float32_can_count(monkeypatch):
     for entry in saved["state"].values():
         entry["step"] = torch.tensor(2.0**24 - 2)
     opt.load_state_dict(saved)
-    monkeypatch.setattr(Noise, "renew", noted)
+    monkeypatch.setattr(RoundingKeys, "advance", noted)
     for step in range(6):
         params[1].grad = None if step == 1 else torch.ones_like(params[1])
         if step == 4:

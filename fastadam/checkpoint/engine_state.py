@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..engine.accumulation import Accumulator
-from ..engine.averages import Copies
+from ..engine.averages import ParameterCopies
 from ..engine.options import Options
 from ..engine.param_groups import Group, ParamGroup
 from ..engine.parameters import Parameters
@@ -41,7 +41,7 @@ class EngineState(Protocol):
         """The state of each array, and the counts of steps."""
 
     @property
-    def copies(self) -> Copies:
+    def copies(self) -> ParameterCopies:
         """The average and the shadow of the parameters."""
 
     @property

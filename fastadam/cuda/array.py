@@ -72,7 +72,7 @@ class DeviceArray(DeviceMemory):
 
     @property
     def order(self) -> Any:
-        """What says when work on this memory may go on in another stream."""
+        """The order of work on this memory: when it may continue in another stream."""
         if self._order is None:
             self._order = _streams().order_of(self._owner)
         return self._order
@@ -219,13 +219,13 @@ def zeros(size: int, dtype: Any) -> DeviceArray:
     dtype, turn = np.dtype(dtype), _streams().work.turn
     address, owner = _memory().allocate(max(1, size * dtype.itemsize))
     return DeviceArray(
-        address, (size,), dtype, owner, order=turn.order if turn else _streams().Order()
+        address, (size,), dtype, owner, order=turn.order if turn else _streams().StreamOrder()
     )
 
 
 def ring(nbytes: int) -> Any:
-    """What sends pieces of the host's memory, of so many bytes at most, without waiting."""
-    return _memory().Ring(nbytes)
+    """A ring of pinned memory that sends up to so many bytes to the device without waiting."""
+    return _memory().StagingRing(nbytes)
 
 
 def integers(memory: Any, count: int) -> Any:

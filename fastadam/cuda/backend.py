@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..engine.launch import Launch
     from ..engine.options import Options
     from ..engine.plan import StepPlan
-    from ..engine.preprocess import Ahead
+    from ..engine.preprocess import GradientPreprocessor
     from ..engine.state import State
     from ..kernels.factory import Kernel
     from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
-    from .conditional_step import Gate
+    from .conditional_step import ConditionalStep
     from .gradients import DeviceInputs
-    from .launch_table import DeviceTable
-    from .streams import Turn
+    from .launch_table import DeviceLaunchTable
+    from .streams import StreamScope
 
 
 class CudaBackend:
@@ -52,10 +52,10 @@ class CudaBackend:
     def zeros(self, size: int, dtype: Any) -> Any:
         return arrays.zeros(size, dtype)
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceTable:
-        from .launch_table import DeviceTable
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceLaunchTable:
+        from .launch_table import DeviceLaunchTable
 
-        return DeviceTable(kernel, sizes, records)
+        return DeviceLaunchTable(kernel, sizes, records)
 
     def gradients(
         self,
@@ -79,13 +79,13 @@ class CudaBackend:
         dtypes, check = [np.dtype(bool)] * len(params), checks.check_mask
         return DeviceInputs(params, param_names, names, dtypes, check, arrays.as_array, False)
 
-    def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Turn:
-        from .graph_capture import Captures
-        from .streams import Turn
+    def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> StreamScope:
+        from .graph_capture import CapturedSteps
+        from .streams import StreamScope
 
-        turn = Turn(params)
+        turn = StreamScope(params)
         if owner:
-            turn.captured = Captures(owner)
+            turn.captured = CapturedSteps(owner)
         return turn
 
     def deferred_scalar(self) -> DeferredScalar:
@@ -95,18 +95,18 @@ class CudaBackend:
         self,
         plan: StepPlan,
         launches: Sequence[Launch],
-        ahead: Ahead,
+        ahead: GradientPreprocessor,
         state: State,
         params: Sequence[Any],
         formats: Sequence[Formats],
         options: Options,
-    ) -> Gate | None:
-        from .conditional_step import Gate, capturing
+    ) -> ConditionalStep | None:
+        from .conditional_step import ConditionalStep, capturing
         from .graph_step import GraphStep
 
-        if not Gate.serves(formats, options):
+        if not ConditionalStep.serves(formats, options):
             return None
-        kind = GraphStep if capturing() else Gate
+        kind = GraphStep if capturing() else ConditionalStep
         return kind(plan, launches, ahead, state, params, formats, options)
 
 

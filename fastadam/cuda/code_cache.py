@@ -31,7 +31,7 @@ COMPILERS = (
 
 
 class Code(NamedTuple):
-    """What a device loads.
+    """Machine code that a device loads.
 
     Attributes:
         entry: the name of the kernel in it.
@@ -69,7 +69,7 @@ def _compilers() -> Iterator[str]:
 
 
 def _folders() -> Iterator[Path]:
-    """Where files may be: as Numba's, where it is told to, or beside this one, or of the user."""
+    """The folders for files: Numba's where it is set, beside this file, or the user's."""
     if config.CACHE_DIR:
         yield Path(config.CACHE_DIR, "fastadam-cuda")
         return
@@ -84,7 +84,7 @@ def _head(key: str, code: Code) -> bytes:
 
 
 def _read(path: Path, key: str) -> Code | None:
-    """What is in a file, if it is whole and holds what is asked for."""
+    """The content of a file, if it is whole and of the right kernel."""
     try:
         head, digest, entry, binary = path.read_bytes().split(b"\n", 3)
         code = Code(entry.decode(), binary)

@@ -1,25 +1,26 @@
-"""What the gate of a device is told of a step, and where it writes what came of it."""
+"""The command buffer of the prologue kernel: constants for every possible step count in, outcome
+out."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.grad_norm import Norm
+from ..engine.grad_norm import GradNorm
 from ..engine.launch import Launch
 from ..engine.options import flag_of
 from ..memory.arrays import is_device
 from .array import as_array, integers, ring, zeros
-from .launch_table import DeviceTable
-from .pending_steps import MOST
+from .launch_table import DeviceLaunchTable
+from .pending_steps import MAX_IN_FLIGHT
 
 
 class Flag(NamedTuple):
-    """What says that gradients are of no use.
+    """A flag that says that gradients are not finite.
 
     Attributes:
         address: where it is on the device, 0 if it is not there.
-        kind: of number it is, as the gate knows them.
+        kind: of number it is, as the prologue kernel numbers them.
         forced: whether the host knows it to be up.
     """
 
@@ -51,31 +52,31 @@ def flag_for(found_inf: Any) -> Flag:
 
 
 def page_of(launches: Sequence[Launch]) -> Any:
-    """The constants that these have at the moment, as the gate hands them out."""
+    """The constants that these have at the moment, as the prologue kernel copies them."""
     return np.concatenate([_table(launch).head for launch in launches])
 
 
-class Program:
+class CommandBuffer:
     """The memory of the prologue kernel: constants for every possible count in, outcomes out.
 
     Args:
         updates: the launches of a step that counts.
         clearing: those of a step that is skipped.
-        norm: what the gate looks at, if any is taken.
+        norm: that the prologue kernel reads, if any is taken.
         judged: whether a step is skipped for a norm that is not finite.
         pages: how many of them there are.
         count: where the device counts steps.
 
     Attributes:
         pages: on the host, the constants of the updates for each count that is possible.
-        outcomes: a row for each of the last `MOST` steps, for the device to write.
+        outcomes: a row for each of the last `MAX_IN_FLIGHT` steps, for the device to write.
     """
 
     def __init__(
         self,
         updates: Sequence[Launch],
         clearing: Sequence[Launch],
-        norm: Norm | None,
+        norm: GradNorm | None,
         judged: bool,
         pages: int,
         count: Any,
@@ -107,14 +108,16 @@ class Program:
         self.pages = self._words[fixed:].reshape(pages, words)
         self._there = zeros(self._words.size, np.int64)
         self._ring = ring(self._words.nbytes)
-        self._pinned = driver.pinned(8 * prologue.OUTCOME_WORDS * MOST)
-        self.outcomes = integers(self._pinned, MOST * prologue.OUTCOME_WORDS).reshape(MOST, -1)
+        self._pinned = driver.pinned(8 * prologue.OUTCOME_WORDS * MAX_IN_FLIGHT)
+        self.outcomes = integers(self._pinned, MAX_IN_FLIGHT * prologue.OUTCOME_WORDS).reshape(
+            MAX_IN_FLIGHT, -1
+        )
         self._runs = [prologue.launcher(self._there.address), *runs]
         self._norm, self._place = norm, 0
         self._kept = tasks, count  # the device knows their addresses only
 
     def run(self, base: int, pages: int, certain: bool, flag: Flag) -> int:
-        """Launch the gate, and behind it what it opens; the number of the outcome.
+        """Launch the prologue kernel and the kernels behind it; returns the number of the outcome.
 
         Args:
             base: the count that the first page is for.
@@ -124,7 +127,7 @@ class Program:
         """
         from . import prologue_kernel as prologue
 
-        place, self._place = self._place, (self._place + 1) % MOST
+        place, self._place = self._place, (self._place + 1) % MAX_IN_FLIGHT
         words, norm = self._words, self._norm
         words[prologue.KNOWN] = base if certain else -1
         words[prologue.BASE], words[prologue.LAST_PAGE] = base, pages - 1
@@ -140,6 +143,6 @@ class Program:
         return place
 
 
-def _table(launch: Launch) -> DeviceTable:
-    assert isinstance(launch.table, DeviceTable)
+def _table(launch: Launch) -> DeviceLaunchTable:
+    assert isinstance(launch.table, DeviceLaunchTable)
     return launch.table

@@ -54,7 +54,7 @@ def assembled(function: Any) -> Any:
 
 
 def _contractions(made: Any, used: list[dict[str, Any]]) -> Iterator[str]:
-    """What would join a product and a sum, or approximate."""
+    """Everything that would join a product and a sum, or approximate."""
     library = made._codelibrary
     if getattr(library, "_lto", False):
         yield "lto=True"

@@ -1,7 +1,8 @@
-"""Steps that a device skips by itself, and counts: the host neither waits nor knows, until later.
+"""Steps whose skip decision and step count live on the GPU, so that the host never synchronises.
 
-The constants of a step depend on how many have counted before it. While the device has not said
-so, several counts are possible: all are prepared, and the gate chooses (see `kernels/gate.py`).
+The constants of a step depend on how many have counted before it. While the host does not know
+that number, several are possible: constants are prepared for all of them, and the prologue kernel
+chooses (see prologue_kernel.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..engine.backend import backend_of
 from ..engine.columns import alike
 from ..engine.launch import Launch
 from ..engine.options import Options, unscale_of
-from ..engine.preprocess import Ahead
+from ..engine.preprocess import GradientPreprocessor
 from ..engine.state import Carried, State
 from ..engine.step_info import StepInfo
 from ..kernels.compose import Stream
@@ -24,8 +25,8 @@ from ..memory.arrays import is_device
 from ..memory.launch_table import SKIPPED
 from ..rules import rule
 from .array import zeros
-from .command_buffer import Program, flag_for, page_of
-from .pending_steps import MOST, Outcome, Pending, info_of
+from .command_buffer import CommandBuffer, flag_for, page_of
+from .pending_steps import MAX_IN_FLIGHT, PendingStep, PendingSteps, info_of
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -38,7 +39,7 @@ def blank(param, grad, state, h):  # type: ignore[no-untyped-def]
     return param, state
 
 
-class Gate:
+class ConditionalStep:
     """Takes the steps of a plan whose verdict is the device's.
 
     Args:
@@ -47,13 +48,13 @@ class Gate:
         params: all parameters.
     """
 
-    _program: Program | None = None
+    _program: CommandBuffer | None = None
 
     def __init__(
         self,
         plan: StepPlan,
         launches: Sequence[Launch],
-        ahead: Ahead,
+        ahead: GradientPreprocessor,
         state: State,
         params: Sequence[Any],
         formats: Sequence[Formats],
@@ -75,7 +76,7 @@ class Gate:
 
     @property
     def kernels(self) -> list[Kernel]:
-        """What is launched besides the update."""
+        """The kernels launched besides those of the update."""
         return [launch.kernel for launch in self._clearing]
 
     @staticmethod
@@ -103,7 +104,8 @@ class Gate:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def takes(self, found_inf: Any) -> bool:
-        """Whether a step is the device's affair; a first one is not, as there is no state yet."""
+        """True if the device decides about the next step; not the first one, as there is no state
+        yet."""
         wanted = self._options.skip_nonfinite or is_device(found_inf)
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
@@ -127,27 +129,27 @@ class Gate:
             event = self._events[place]
             self._driver.record(event, self._work.stream)
             words, scale = program.outcomes[place], unscale * power if norm else None
-            outcome = Outcome(pending, words, event, base, carried, rates, scale)
+            outcome = PendingStep(pending, words, event, base, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)
 
-    def _begin(self) -> Program:
+    def _begin(self) -> CommandBuffer:
         """From now on all steps come here, and a few may be under way."""
         self._ahead.needed = True
-        self._events = [self._driver.event() for _ in range(MOST)]
+        self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
         if self._state.pending is None:
-            self._state.pending = Pending(self._state)
-        return self._set_up(MOST, zeros(1, "int64"))
+            self._state.pending = PendingSteps(self._state)
+        return self._set_up(MAX_IN_FLIGHT, zeros(1, "int64"))
 
-    def _set_up(self, pages: int, count: Any) -> Program:
+    def _set_up(self, pages: int, count: Any) -> CommandBuffer:
         """Make room on the device for so many pages; `count` is where it counts."""
         judged, norm = self._options.skip_nonfinite, self._ahead.norm
-        made = Program(self._launches, self._clearing, norm, judged, pages, count)
+        made = CommandBuffer(self._launches, self._clearing, norm, judged, pages, count)
         self._program = made
         return made
 
     def _prepare(
-        self, program: Program, engine: Engine, lr: float | None
+        self, program: CommandBuffer, engine: Engine, lr: float | None
     ) -> tuple[list[Sequence[Carried]], list[float | None]]:
         """Write a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state
@@ -165,7 +167,7 @@ class Gate:
 
 
 def capturing() -> bool:
-    """Whether the step that is on goes into a CUDA graph."""
+    """True if the current step is captured in a CUDA graph."""
     from .context import work
 
     captures: bool = work.turn.captures

@@ -1,4 +1,4 @@
-"""Where work for a device goes: its driver, and the stream of the moment, for each thread."""
+"""Thread-local CUDA state: the driver, and the current stream."""
 
 from threading import local
 from typing import Any
@@ -13,7 +13,7 @@ driver: Any = Simulated() if SIMULATED else Driver()
 
 
 class Work(local):
-    """What a thread is at.
+    """The state of a thread.
 
     Attributes:
         stream: where kernels and copies are queued.

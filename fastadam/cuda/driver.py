@@ -1,4 +1,4 @@
-"""What a step needs of NVIDIA's driver, by address and handle.
+"""The functions of NVIDIA's driver that a step needs, by address and handle.
 
 Everything is queued in a stream and returns at once, except what is said to wait. Numba's own
 wrappers take objects, wait where no stream is given, and cost some microseconds each.
@@ -99,7 +99,8 @@ class Driver:
             self._bound.context = cuda.current_context()
 
     def describe(self) -> str:
-        """What machine code is made for: the device, and the driver, which may link it."""
+        """A description of what machine code depends on: the device, and the driver, which may link
+        it."""
         number = c_int()
         self._check(self._call.cuDriverGetVersion(byref(number)))
         major, minor = cuda.current_context().device.compute_capability
@@ -150,7 +151,7 @@ class Driver:
         self._check(self._call.cuCtxSynchronize())
 
     def capturing(self, stream: int) -> bool:
-        """Whether what is queued in a stream is recorded for a graph instead."""
+        """True if work queued in a stream is recorded for a graph instead."""
         status = c_int()
         self._check(self._call.cuStreamIsCapturing(stream, byref(status)))
         return status.value != 0
@@ -194,7 +195,7 @@ class Driver:
         self._check(self._call.cuStreamWaitEvent(stream, event.handle, 0))
 
     def reached(self, event: Event) -> bool:
-        """Whether the device has come to an event."""
+        """True if the device has reached an event."""
         code = self._call.cuEventQuery(event.handle)
         if code != NOT_READY:
             self._check(code)

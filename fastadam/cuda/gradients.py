@@ -1,4 +1,5 @@
-"""What a step on a device only reads: other libraries work on it in streams, and may move it."""
+"""Read-only inputs of a step on a device, which other libraries write in streams and may
+reallocate."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -17,8 +17,8 @@ from ..engine.plan import StepPlan
 from .array import zeros
 
 
-class Captures:
-    """What an optimizer knows of its steps that graphs replay.
+class CapturedSteps:
+    """Bookkeeping for the steps of an optimizer that graphs replay.
 
     Attributes:
         active: which parameters they move.
@@ -60,7 +60,7 @@ class Captures:
             self._count[...] = np.int64(owner.state.count)
 
     def count(self) -> Any:
-        """Where the device counts, for all graphs."""
+        """The count of steps on the device, shared by all graphs."""
         if self._count is None:
             self._count = zeros(1, np.int64)
             self._count[...] = np.int64(self._owner.state.count)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine.launch import Launch
-from ..engine.preprocess import Ahead
+from ..engine.preprocess import GradientPreprocessor
 from ..engine.step_info import StepInfo
 from .command_buffer import flag_for, page_of
-from .conditional_step import Gate
-from .pending_steps import Replayed, info_of
+from .conditional_step import ConditionalStep
+from .pending_steps import ReplayedStep, info_of
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 
 
-class GraphStep(Gate):
-    """Takes the one step of a plan, which is captured; `capture.py` counts its replays."""
+class GraphStep(ConditionalStep):
+    """The one step of a plan, which is captured; graph_capture.py counts its replays."""
 
     def __init__(
-        self, plan: StepPlan, launches: Sequence[Launch], ahead: Ahead, *others: Any
+        self, plan: StepPlan, launches: Sequence[Launch], ahead: GradientPreprocessor, *others: Any
     ) -> None:
         super().__init__(plan, launches, ahead, *others)
         ahead.needed = True
@@ -49,7 +49,7 @@ class GraphStep(Gate):
         place = program.run(self._state.count, len(pages), False, flag)
         self._plan.captured = list(self._state.active)
         scale, words = 1.0 if self._ahead.norm else None, program.outcomes[place]
-        return info_of(Replayed(self._driver, words, self._state.count, rate, scale))
+        return info_of(ReplayedStep(self._driver, words, self._state.count, rate, scale))
 
     def _place_state(self) -> None:
         """Point the launches at the state, all of which is there once a step was taken."""

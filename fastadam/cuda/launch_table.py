@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..kernels.factory import Kernel
-from ..kernels.storage.elementwise import WHOLE
+from ..kernels.storage.base import WHOLE
 from ..kernels.target import GridTarget
 from ..memory.launch_table import Table
 from . import array as device
@@ -21,7 +21,7 @@ def chunk_length(elements: int) -> int:
     return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
 
 
-class DeviceTable(Table):
+class DeviceLaunchTable(Table):
     """Rows, records and numbers in the memory of a device.
 
     All of them lie in one page, of which a copy on the host is written to. A launch sends what has
@@ -60,7 +60,7 @@ class DeviceTable(Table):
         return max(chunk_length(elements), least * warps if least < WHOLE else 0)
 
     def _task_of(self, chunks: int) -> device.DeviceArray:
-        """What the kernel is told when it is to do so many chunks."""
+        """The arguments of the kernel for so many chunks."""
         task, page = device.zeros(5, np.int64), self._page.address
         task[...] = [page + self.head.nbytes, self._chunks.address, page, 0, chunks]
         return task
@@ -72,7 +72,7 @@ class DeviceTable(Table):
         return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
 
     def runner(self, limit: int | None) -> Callable[[], None]:
-        """What launches the kernel over all chunks, in the stream of the moment."""
+        """A function that launches the kernel over all chunks, in the current stream."""
         grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
@@ -85,9 +85,9 @@ class DeviceTable(Table):
         return run
 
     def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
-        """A task that does nothing until a gate opens it, and what launches the kernel with it.
+        """A task that the prologue kernel opens, and a function that launches the kernel with it.
 
-        The gate says what the head is.
+        The prologue kernel writes the head.
         """
         task = self._task_of(0)
         if not self.chunks.size:
@@ -102,14 +102,14 @@ class DeviceTable(Table):
         return task, run
 
     def send_rows(self) -> None:
-        """Renew what a gate does not."""
+        """Send the rows to the device, if they changed; the prologue kernel writes the head."""
         rows = self.rows.tobytes()
         if rows != self._sent[1]:
             self.send()
 
     @property
     def home(self) -> int:
-        """Where the head is on the device."""
+        """The address of the head on the device."""
         return self._page.address
 
     def send(self) -> None:

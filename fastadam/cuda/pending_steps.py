@@ -1,4 +1,5 @@
-"""What steps came to of which a device says whether they count, once it has said so."""
+"""Results of steps whose skip decision is made on the GPU, resolved when the GPU has reached
+them."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from ..engine.state import Carried, State
 from ..engine.step_info import StepInfo, late_info
 from ..kernels.commit import commit, put
 
-MOST = 8  # steps that may be under way with nobody knowing whether they count
+MAX_IN_FLIGHT = 8  # steps that may be under way with nobody knowing whether they count
 
 
-class Outcome:
-    """What a step came to, once the device has said so.
+class PendingStep:
+    """The result of a step, resolved when the device has reached it.
 
     Args:
         words: where the device writes it.
@@ -33,7 +34,7 @@ class Outcome:
 
     def __init__(
         self,
-        pending: Pending,
+        pending: PendingSteps,
         words: Any,
         event: Any,
         base: int,
@@ -62,8 +63,8 @@ class Outcome:
         self.known = StepInfo(count, self._rates[place], norm, bool(skipped), not skipped)
 
 
-class Replayed:
-    """What a captured step came to when it was last replayed."""
+class ReplayedStep:
+    """The result of the last replay of a captured step."""
 
     def __init__(
         self, driver: Any, words: Any, count: int, rate: float | None, norm_scale: float | None
@@ -81,7 +82,7 @@ class Replayed:
         return StepInfo(count, self._rate, norm, bool(skipped), not skipped)[number]
 
 
-def info_of(outcome: Outcome | Replayed) -> StepInfo:
+def info_of(outcome: PendingStep | ReplayedStep) -> StepInfo:
     """A StepInfo that waits when it is looked at."""
     return late_info(partial(outcome.field, number) for number in range(5))
 
@@ -92,20 +93,20 @@ def _norm(words: Any, useless: int, scale: float | None) -> float | None:
     return math.sqrt(words[3:].view(np.float64)[0]) * scale
 
 
-class Pending:
+class PendingSteps:
     """The steps of which the host does not know yet whether they count, in order."""
 
     def __init__(self, state: State) -> None:
         from .context import driver
 
         self._state, self._driver = state, driver
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[PendingStep] = []
         self.lock = RLock()
 
     def __len__(self) -> int:
         return len(self._outcomes)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: PendingStep) -> None:
         self._outcomes.append(outcome)
 
     def look(self) -> None:
@@ -114,7 +115,7 @@ class Pending:
             while self._outcomes and self._driver.reached(self._outcomes[0].event):
                 self._outcomes.pop(0).conclude(self._state)
 
-    def settle(self, last: Outcome | None = None) -> None:
+    def settle(self, last: PendingStep | None = None) -> None:
         """Wait for a step and those before it; for all of them without one."""
         with self.lock:
             self._driver.bind()
@@ -124,11 +125,11 @@ class Pending:
 
     def make_room(self) -> None:
         """Wait until another step may be under way."""
-        while len(self._outcomes) >= MOST:
+        while len(self._outcomes) >= MAX_IN_FLIGHT:
             self.settle(self._outcomes[0])
 
     def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
-        """Whether the steps under way leave behind what is assumed now, for each count."""
+        """True if the steps under way leave behind what is assumed now, for each count."""
         if not self._outcomes:
             return True
         last = self._outcomes[-1]

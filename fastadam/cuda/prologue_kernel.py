@@ -1,7 +1,7 @@
-"""What stands before the launches of a step on a device: it lets them run, or not, there.
+"""The prologue kernel, which precedes the launches of a step on a device and lets them run or not.
 
 Whether a step counts is known on the device only, and so is how many have counted before it. The
-host prepares the constants of every count that is possible, a page for each; the gate opens the
+host prepares the constants of every count that is possible, a page for each; the kernel opens the
 tasks of the launches and gives them the page that it is.
 """
 
@@ -88,7 +88,7 @@ def gate_of(memory: Any) -> Callable[[int], None]:
 
 @cache
 def compiled() -> Any:
-    """The gate, ready to be loaded."""
+    """The prologue kernel, ready to be loaded."""
 
     def swap(value: Any) -> Any:
         return cuda.swap(value, "float64")
@@ -105,5 +105,5 @@ def warm() -> None:
 
 
 def launcher(program: int) -> Callable[[], None]:
-    """What launches the gate with a program, by its address."""
+    """A function that launches the prologue kernel with a command buffer, by its address."""
     return cuda.launcher(compiled(), 1, program)

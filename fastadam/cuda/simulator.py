@@ -14,7 +14,7 @@ WARP = 2  # threads, of which each can have numbers of the others' registers
 
 
 class Simulated:
-    """What `Driver` does, without a device; streams are numbers that mean nothing."""
+    """A stand-in for `Driver` without a device; streams are numbers without a meaning."""
 
     aside = 3
 
@@ -45,7 +45,7 @@ class Simulated:
         self.queue(stream, lambda: memset(target, 0, nbytes))
 
     def queue(self, stream: int, work: Any) -> None:
-        """Where everything goes; a test may put it off."""
+        """The one place that runs work; a test may defer it."""
         work()
 
     def finish(self, stream: int) -> None:
@@ -121,5 +121,5 @@ def exchange(number: Any, apart: int) -> Any:
 
 
 def meet() -> None:
-    """Where the lanes of a warp wait for each other."""
+    """A barrier of the lanes of a warp."""
     Warp.mine()[0].wait()

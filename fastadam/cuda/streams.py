@@ -46,7 +46,7 @@ def handle_of(stream: Any) -> int:
     return handle or LEGACY
 
 
-class Order:
+class StreamOrder:
     """Memory of fastadam's own, and the stream in which it was last worked on.
 
     Who works on it in another stream lets that wait first. Once a graph works on it, which nobody
@@ -90,7 +90,7 @@ class Order:
             driver.record(self._event, stream)
 
 
-class Foreign:
+class ForeignStream:
     """Memory of another library, which says in which stream it works on it.
 
     Args:
@@ -126,7 +126,7 @@ def _let_wait(stream: int, other: int) -> None:
     driver.follow(stream, event)
 
 
-NEVER = Foreign(lambda: None)  # there is nothing to wait for
+NEVER = ForeignStream(lambda: None)  # there is nothing to wait for
 
 
 def stream_of_torch(device: int | None = None) -> int:
@@ -139,28 +139,28 @@ def stream_of_torch(device: int | None = None) -> int:
 
 
 @cache
-def _order_of_kind(kind: Any) -> Foreign | None:
+def _order_of_kind(kind: Any) -> ForeignStream | None:
     """That of all arrays of a class, if it is one for all: the current stream of the thread.
 
     CuPy announces it with each array. PyTorch does not; it is what its users go by.
     """
     names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
     if ("torch", "Tensor") in names:
-        return Foreign(stream_of_torch)
+        return ForeignStream(stream_of_torch)
     if ("cupy", "ndarray") in names:
-        return Foreign(lambda: sys.modules["cupy"].cuda.get_current_stream().ptr or LEGACY)
+        return ForeignStream(lambda: sys.modules["cupy"].cuda.get_current_stream().ptr or LEGACY)
     return None
 
 
 def order_of(array: Any) -> Any:
-    """When what is queued for an array may go on: its Order, or a Foreign."""
+    """The order of work on an array: its StreamOrder, or a ForeignStream."""
     kind: Any = type(array)
     known = getattr(array, "order", None) or _order_of_kind(kind)
     if known is not None:
         return known
     if not getattr(array, "stream", 1) or not hasattr(array, "__cuda_array_interface__"):
         return NEVER  # one of Numba, or of its simulator
-    return Foreign(lambda: _announced(array))
+    return ForeignStream(lambda: _announced(array))
 
 
 def _announced(array: Any) -> int | None:
@@ -196,8 +196,8 @@ def in_order(*arrays: Any) -> Iterator[None]:
         order.leave(LEGACY, other)
 
 
-class Turn:
-    """What holds the lock of an optimizer on a device, and queues all its work in one stream.
+class StreamScope:
+    """The lock of an optimizer on a device, which queues all its work in one stream.
 
     The stream is the one it is given; else the one that the parameters announce, or else the
     gradients; else the default stream.
@@ -214,7 +214,7 @@ class Turn:
     captures = False
 
     def __init__(self, params: Callable[[], Sequence[Any]]) -> None:
-        self.order, self._lock, self._params = Order(), Lock(), params
+        self.order, self._lock, self._params = StreamOrder(), Lock(), params
         self.captured: Any = None
         self._joined: dict[Any, int | None] = {}  # with the streams that they announced
         self._known: tuple[Any, ...] = ((), {}, (), [])

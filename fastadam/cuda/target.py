@@ -65,7 +65,7 @@ def lane() -> int:
 
 
 def blocks(start: int, stop: int, length: int) -> range:
-    """Where the blocks of elements begin that a warp takes of those of a thread block."""
+    """The starts of the blocks of elements that a warp takes of those of a thread block."""
     first = start + length * (cuda.threadIdx.x // WARP)
     return range(first, stop, length * (THREADS // WARP))
 
@@ -106,7 +106,7 @@ def compiled(function: Callable[[int], None]) -> Any:
 
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
-    """What launches a kernel over so many blocks, in the stream of the moment."""
+    """A function that launches a kernel over so many blocks, in the current stream."""
     function, threads, arguments = loaded(kernel), THREADS, driver.arguments(task)
     return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
 

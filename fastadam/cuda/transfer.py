@@ -101,7 +101,7 @@ def copy(target: Any, source: Any) -> None:
     _settle()
 
 
-class Ring:
+class StagingRing:
     """Pinned memory of the host through which small pieces go to a device, without waiting.
 
     A place is used again only when the device has taken what was in it.
@@ -143,6 +143,6 @@ def _setting_up() -> int:
 
 
 def _settle() -> None:
-    """What is written aside has to be there before a graph is replayed."""
+    """Wait for work queued aside, which must be done before a graph is replayed."""
     if work.aside is not None:
         driver.finish(work.aside)

@@ -22,7 +22,7 @@ def add(param, grad, state, h):  # type: ignore[no-untyped-def]
 
 
 def options_of_sums(options: Options, scaled: int = NEAR) -> tuple[str, ...]:
-    """What adding a gradient does besides."""
+    """The options of the kernel that adds a gradient."""
     power = ("grad_power",) if scaled == FAR else ()
     return ("grad_scale", *power, *((ZERO_GRADS,) if options.zero_grads else ()))
 
@@ -53,7 +53,7 @@ class Accumulator:
 
     @property
     def last(self) -> bool:
-        """Whether the next micro-batch is the last before an update."""
+        """True if the next micro-batch is the last before an update."""
         return self.count + 1 == self._options.accumulate_steps
 
     @property

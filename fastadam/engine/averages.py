@@ -1,4 +1,4 @@
-"""What is kept of the parameters besides them: their average, and a copy in low precision."""
+"""Copies of the parameters: their average, and a copy in low precision."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from .parameters import Parameters
 CHUNK = 1 << 16  # elements exchanged at a time
 
 
-class Copies:
+class ParameterCopies:
     """The average and the copy that options ask for, made anew when parameters are added.
 
     Attributes:
@@ -111,7 +111,7 @@ class Copies:
 
 
 class Averages(Protocol):
-    """Where averages are, or the parameters in their place.
+    """The owner of averages, which may have exchanged them with the parameters.
 
     Attributes:
         swapped: the exchange in force.

@@ -54,7 +54,7 @@ class DeferredScalar(Protocol):
         """Keep a number; the function returned fetches it and applies `meaning`."""
 
 
-class ConditionalStep(Protocol):
+class SkippableSteps(Protocol):
     """Steps that a device may skip by itself: the host does not wait for their outcome."""
 
     @property
@@ -126,7 +126,7 @@ class Backend(Protocol):
     def deferred_scalar(self) -> DeferredScalar | None:
         """Room for numbers fetched later; None where reading a number costs nothing."""
 
-    def conditional_step(self, *arguments: Any, **keywords: Any) -> ConditionalStep | None:
+    def conditional_step(self, *arguments: Any, **keywords: Any) -> SkippableSteps | None:
         """The part of a plan that takes steps which the device may skip; None without any.
 
         The arguments are those of `cuda.conditional_step.Gate`.
@@ -206,7 +206,9 @@ def backend_of(array: Any) -> Backend:
 
 def backend_named(device: str) -> Backend | None:
     """The backend of a device by its name, None for any other name."""
-    return {"cpu": lambda: HOST, "cuda": _cuda}.get(device, lambda: None)()
+    if device == "cuda":
+        return _cuda()
+    return HOST if device == "cpu" else None
 
 
 def _cuda() -> Backend:

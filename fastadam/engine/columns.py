@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..kernels.compose import Stream
 from ..kernels.formats import Formats
-from ..kernels.storage.elementwise import WHOLE, Column
+from ..kernels.storage.base import WHOLE, Column
 from ..kernels.transforms import STATE
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.factory import kernel
 from ..kernels.formats import COMPENSATION, Formats, floats
-from ..kernels.storage.elementwise import WHOLE, Storage
+from ..kernels.storage.base import WHOLE, Storage
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import address
 from ..memory.dtypes import named
@@ -21,7 +21,7 @@ ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks fo
 
 
 @rule()
-def same(param, grad, state, h):  # type: ignore[no-untyped-def]
+def identity(param, grad, state, h):  # type: ignore[no-untyped-def]
     return grad, state
 
 
@@ -31,7 +31,7 @@ def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int
     backend = backend_of(arrays[0])
     results = [backend.zeros(-(-size // c.per), named(c.outside)) for c in columns]
     streams = (Stream("param", target, "w"), Stream("grad", source, "r"))
-    launch = Launch(same, kernel(same, streams, backend.target), results, [0])
+    launch = Launch(identity, kernel(identity, streams, backend.target), results, [0])
     for name, parts in (("param", results), ("grad", arrays)):
         for part, array in enumerate(parts):
             launch.table.place(name, [address(array)], part)
@@ -53,12 +53,12 @@ def code_names(entry: Mapping[str, Any]) -> set[str]:
 
 
 def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether these are the dims of a shape, each once."""
+    """True if these are the dims of a shape, each once."""
     return sorted(dims) == [*range(len(shape))]
 
 
 def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether elements follow each other alike in memory with the dims in either order."""
+    """True if either order of the dims puts elements in the same order in memory."""
     first, second = ([dim for dim in dims if shape[dim] > 1] for dims in (one, other))
     return first == second
 

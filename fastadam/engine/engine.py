@@ -16,7 +16,7 @@ from ..memory.dtypes import name_of
 from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
-from .averages import Copies
+from .averages import ParameterCopies
 from .backend import backend_of
 from .flat import Flat
 from .gradients import OtherDtypesError
@@ -63,7 +63,7 @@ class Engine:
         self.param_groups.edits = self._edits
         self.groups: list[Group] = []
         self.parameters, self.state = Parameters(), State()
-        self.copies = Copies(options)
+        self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None

@@ -10,14 +10,14 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
-from ..kernels.storage.int8 import Sums
+from ..kernels.storage.block_sums import Sums
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
 from .backend import backend_of
 from .columns import alike
-from .convert import same
+from .convert import identity
 from .launch import Launch
 from .options import Options
 
@@ -34,7 +34,7 @@ def square(param, grad, state, h):  # type: ignore[no-untyped-def]
 def norm_streams(
     formats: Formats, options: tuple[str, ...] = (), term: Rule = square
 ) -> tuple[Stream, ...]:
-    """What is read and written to add the terms of gradients."""
+    """The streams read and written to add the terms of gradients."""
     _, *inputs = streams(term, options, formats)
     only_read = (stream._replace(mode="r") for stream in inputs)
     return (Stream("param", Sums(), "w"), *only_read)
@@ -51,12 +51,12 @@ def norm_kernel(
 
 @rule(hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """What gradients are multiplied by, from the sum of their squares, as in PyTorch; NaN stays."""
+    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays."""
     bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
-class Norm:
+class GradNorm:
     """The norms of the gradients of some parameters, in float64.
 
     A tree: blocks of squares are added, then blocks of these sums, until there is one for each
@@ -100,11 +100,11 @@ class Norm:
             self._runs.append(launch.table.runner(self._threads))
 
     def total_of(self, numbers: Sequence[int]) -> Any:
-        """Where from now on the squares of some gradients are added up, apart from the others."""
+        """A new place for the total of the squares of some gradients, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
         self._kept.append(self._backend.zeros(len(numbers), "float64"))
-        kernel = norm_kernel(Formats.alike("float64"), (), same, self.squares)
-        gathered = _launch(same, kernel, parts, range(len(parts)), counts, self._kept[-1])
+        kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
+        gathered = _launch(identity, kernel, parts, range(len(parts)), counts, self._kept[-1])
         folds = [gathered, *self._folded([len(numbers)])]
         self._folds += folds
         self._add(folds)
@@ -118,8 +118,8 @@ class Norm:
             runs = [sums[start:stop] for start, stop in pairwise(stops)]
             counts = _blocks(counts)
             self._kept.append(self._backend.zeros(sum(counts), "float64"))
-            kernel = norm_kernel(Formats.alike("float64"), (), same, sums)
-            yield _launch(same, kernel, runs, range(len(runs)), counts, self._kept[-1])
+            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
+            yield _launch(identity, kernel, runs, range(len(runs)), counts, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -147,8 +147,8 @@ class Norm:
         return self._deferred.put(self.total, lambda total: math.sqrt(total) * scale)
 
 
-class Clip:
-    """What the gradients of some parameters are multiplied by, one factor for all or for each.
+class ClipFactor:
+    """The factor for the gradients of some parameters, one for all or one for each.
 
     Args:
         alone: whether the gradient of each parameter has a factor of its own, by its own norm;
@@ -159,7 +159,7 @@ class Clip:
     """
 
     def __init__(
-        self, norm: Norm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
+        self, norm: GradNorm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
     ) -> None:
         self._max_norm = options.clip_norm
         together = [k for k, each in enumerate(alone) if not each]
@@ -177,7 +177,7 @@ class Clip:
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
-        """Where the factors will be that follow from squares of norms."""
+        """The addresses of factors that follow from squares of norms."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
         inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
@@ -197,7 +197,7 @@ class Clip:
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:
-    """How many sums there are for arrays of these sizes: one for each block, at least one."""
+    """The numbers of sums for arrays of these sizes: one for each block, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 

@@ -1,4 +1,4 @@
-"""What a step only reads: looked at only when it is other arrays than those of the last step."""
+"""Read-only inputs of a step (gradients, masks); validated only when the array objects changed."""
 
 import ctypes
 from bisect import bisect_left
@@ -27,7 +27,7 @@ def fast_addresses(
     itemsize: int,
     foreign: bool = False,
 ) -> list[int] | None:
-    """Where contiguous, writable, aligned arrays begin; None if anything is not as expected.
+    """The addresses of contiguous, writable, aligned arrays; None if anything is not as expected.
 
     The buffer protocol tells this five times as fast as NumPy's own attributes. It knows nothing of
     `foreign` dtypes such as bfloat16.
@@ -104,8 +104,8 @@ class Inputs:
         self._vectors = tuple(map(np.array, (self._starts, self._stops, self._sizes)))
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        """Whether these are the very arrays of the last call of `look`, all of them there, and
-        none changed in place."""
+        """True if these are the very arrays of the last call of `look`, all of them there, and none
+        changed in place."""
         return self._known.same(arrays)
 
     def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
@@ -138,7 +138,7 @@ class Inputs:
         return addresses if addresses and self._apart(addresses) else None
 
     def _apart(self, addresses: list[int]) -> bool:
-        """Whether the last protected span that begins before an array's end ends before it."""
+        """True if the last protected span that begins before an array's end ends before it."""
         if len(addresses) < MANY:
             ends = map(add, addresses, self._sizes)
             before = [self._stops[k - 1] for k in map(bisect_left, repeat(self._starts), ends)]

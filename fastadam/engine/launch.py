@@ -11,7 +11,7 @@ import numpy as np
 
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
-from ..kernels.storage.elementwise import WHOLE
+from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
@@ -72,7 +72,7 @@ class Launch:
                     self.table.place(stream.name, places, part)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
-        """What keeps the constants that `hyper` returned as record `number`.
+        """A function that stores the constants that `hyper` returned as record `number`.
 
         It raises ValueError if a name is missing, there are others, or a number is too large, and
         TypeError if something is not a number.

@@ -96,7 +96,7 @@ class Parameters:
 
     @cached_property
     def watch(self) -> Watch:
-        """What notices arrays that were changed or exchanged."""
+        """A watch that notices arrays that were changed or exchanged."""
         watched = list(map(Watched, self.arrays, self.names, self._facts))
         if self.flat:
             name = self._containers[0].label.removesuffix(".tree")
@@ -120,12 +120,12 @@ class Parameters:
 
     @property
     def nbytes(self) -> list[int]:
-        """How many bytes each array has."""
+        """The number of bytes of each array."""
         return [array.nbytes for array in self.arrays]
 
     @property
     def size(self) -> int:
-        """How many elements there are."""
+        """The number of elements."""
         return sum(array.size for array in self.arrays)
 
     def flat_like(self, buffer: Any) -> Flat:
@@ -133,7 +133,7 @@ class Parameters:
         return Flat(self.structure, [array.shape for array in self.arrays], buffer)
 
     def called(self, name: str) -> list[str]:
-        """What the arrays of a tree of this structure are called: grads['w'], mask[0]."""
+        """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""
         return [indexed(name, path) for path in self._paths]
 
     def matched(self, grads: Any, name: str = "grads") -> Any:

@@ -19,7 +19,7 @@ from .launch import Launch, kernel_for
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
-from .preprocess import Ahead, Verdict
+from .preprocess import GradientPreprocessor, Verdict
 from .state import Carried, Ruled, State, spans
 
 UPDATE: Verdict = "update"
@@ -97,7 +97,7 @@ class StepPlan:
             self._masks = backend.masks(arrays, parameters.names, parameters.called("mask"))
         self._restart = accumulator.restarted() if accumulator else []
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
-        self.ahead = Ahead(
+        self.ahead = GradientPreprocessor(
             self._launches,
             arrays,
             formats,

@@ -1,4 +1,4 @@
-"""What goes ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
+"""Work ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from ..kernels.transforms import STATE
 from ..memory import checks
 from .accumulation import Accumulator
 from .backend import as_array, backend_of
-from .grad_norm import Clip, Norm
+from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
-from .random_keys import Noise
+from .random_keys import RoundingKeys
 
 Verdict = Literal["update", "skip", "wait"]
 
 
-class Ahead:
+class GradientPreprocessor:
     """Finds out whether launches are to run, and tells them the numbers of their options.
 
     Args:
@@ -53,11 +53,11 @@ class Ahead:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self.norm = self._finite = Norm(params, formats, threads) if measures else None
+        self.norm = self._finite = GradNorm(params, formats, threads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
-            self.norm = Norm(params, formats, threads, reads) if measures else None
+            self.norm = GradNorm(params, formats, threads, reads) if measures else None
             accumulator.expect(formats, scaled)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
@@ -67,7 +67,7 @@ class Ahead:
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
-        self.noise = Noise(launches, options.seed)
+        self.noise = RoundingKeys(launches, options.seed)
         self._started = [
             (launch, name)
             for launch in launches
@@ -128,7 +128,7 @@ class Ahead:
     def tell_step(self, step: int) -> None:
         """Give options the numbers that depend on the count of steps."""
         if self.noise:
-            self.noise.renew(step)
+            self.noise.advance(step)
         for launch, name in self._started:
             launch.tell(name, -0.0)
         if self._options.ema_warmup:
@@ -146,7 +146,9 @@ class Ahead:
         self.tell("grad_power", power)
         return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
 
-    def measure(self, taken: Norm | None, scale: float, whole: float, last: bool = True) -> None:
+    def measure(
+        self, taken: GradNorm | None, scale: float, whole: float, last: bool = True
+    ) -> None:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
         if taken:
@@ -157,7 +159,7 @@ class Ahead:
             self.tell("grad_scale", scale)
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
-        """Whether all gradients are finite: if their norm is, or else on a second look at those of
+        """True if all gradients are finite: if their norm is, or else by a second look at those of
         float64, whose squares may overflow."""
         if math.isfinite(norm):
             return True
@@ -178,10 +180,10 @@ class Ahead:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> Clip:
-        """What takes the factors of a clip, which the launches then read."""
+    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> ClipFactor:
+        """The computation of clip factors, which the launches then read."""
         assert self.norm
-        clip = Clip(self.norm, self._options, self._dtypes, alone)
+        clip = ClipFactor(self.norm, self._options, self._dtypes, alone)
         for launch in self._launches:
             launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip

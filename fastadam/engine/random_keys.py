@@ -14,7 +14,7 @@ STARTS = (0, 0x9E3779B9)
 
 
 def _in_integers(value: Any) -> Any:
-    """What stands in Python's own integers for what hashes refer to."""
+    """Python integers and functions in place of NumPy's, for the names that hashes refer to."""
     if value is np.uint32:
         return LOW.__and__
     return int(value) if isinstance(value, np.uint32) else value
@@ -23,7 +23,7 @@ def _in_integers(value: Any) -> Any:
 _hash_of_one = linked(hashed, "hash_of_one", "", lambda callee, _: callee, _in_integers)
 
 
-class Noise:
+class RoundingKeys:
     """Gives the launches that round by chance new keys at each step; true if there are any.
 
     `noise` differs from parameter to parameter. `dither`, for the codes of state, does not, and is
@@ -37,7 +37,7 @@ class Noise:
     def __bool__(self) -> bool:
         return bool(self._launches)
 
-    def renew(self, step: int) -> None:
+    def advance(self, step: int) -> None:
         """Give the keys of a step of the optimizer; those of a parameter follow its own count."""
         for launch in self._launches:
             count = step - launch.late

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..rules import Rule
 from .loops import block_by_block, four_by_four, one_by_one, update_with
-from .storage.elementwise import COLUMNS, Pieces, Storage
+from .storage.base import COLUMNS, Pieces, Storage
+from .target import MemoryAccess
 from .warps import Access, Waiting, by_warps, fits
 
 
@@ -24,7 +25,7 @@ class Stream(NamedTuple):
     storage: Storage
     mode: Literal["rw", "r", "w", "rz"] = "rw"
 
-    def pieces(self, memory: Any, column: int, scratch: int) -> Pieces:
+    def pieces(self, memory: MemoryAccess, column: int, scratch: int) -> Pieces:
         pieces = self.storage.pieces(memory, self.name, column, scratch)
         zero = np.dtype(self.storage.compute).type(0)
         if self.mode == "r" or not pieces.writes:
@@ -116,7 +117,9 @@ def _aligned(one: Any, rest: Any) -> Any:
     return lambda at: at[slot] & below == 0 and rest(at)
 
 
-def _elements(streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: Any) -> Any:
+def _elements(
+    streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: MemoryAccess
+) -> Any:
     """The function that updates the elements of a block."""
     element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
@@ -133,7 +136,7 @@ def _access(
     read: Any,
     write: Any,
     element: Any,
-    memory: Any,
+    memory: MemoryAccess,
 ) -> Access:
     """Access to the elements of a block for a target with vector loads and stores."""
     firsts = _firsts(streams, memory)
@@ -158,7 +161,7 @@ def _access(
     )
 
 
-def _firsts(streams: Sequence[Stream], memory: Any) -> list[Pieces]:
+def _firsts(streams: Sequence[Stream], memory: MemoryAccess) -> list[Pieces]:
     """The pieces of each stream for the first element of an aligned group."""
     return [part for part, _ in _laid_out(streams, memory.wide)]
 
@@ -167,7 +170,7 @@ def _run_by_warps(
     streams: Sequence[Stream],
     parts: Sequence[Pieces],
     rule: Rule,
-    memory: Any,
+    memory: MemoryAccess,
     addresses: Any,
     block: int,
 ) -> Any:
@@ -183,7 +186,7 @@ def _run_by_warps(
     return by_warps(access, waits, addresses, block, memory.warps)
 
 
-def _laid_out(streams: Sequence[Stream], memory: Any) -> Iterator[tuple[Pieces, int]]:
+def _laid_out(streams: Sequence[Stream], memory: MemoryAccess) -> Iterator[tuple[Pieces, int]]:
     """The pieces of each stream, and the scratch used up to and including it."""
     column = scratch = 0
     for stream in streams:
@@ -193,7 +196,7 @@ def _laid_out(streams: Sequence[Stream], memory: Any) -> Iterator[tuple[Pieces, 
         yield pieces, scratch
 
 
-def update_of(rule: Rule, streams: Sequence[Stream], memory: Any) -> Callable[..., None]:
+def update_of(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Callable[..., None]:
     """The update function of a rule over its streams: param, grad, then the states in order."""
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .scalar import float16
-from .storage.elementwise import Column, Elementwise, Pair, Started, Storage
+from .storage.base import Column, Storage
+from .storage.elementwise import Elementwise, Pair, Started
 from .storage.int8 import Int8
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically

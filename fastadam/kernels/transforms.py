@@ -10,7 +10,8 @@ from ..rules import Rule
 from .compose import Stream
 from .formats import BOOL, ROUND, Formats, floats
 from .scalar import stochastic
-from .storage.elementwise import Noise, Single, Storage
+from .storage.base import Storage
+from .storage.elementwise import Noise, Single
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:

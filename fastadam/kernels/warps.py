@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .storage.elementwise import Coding, Pieces
+from .storage.base import Coding, Pieces
 
 FOUR, MOST = 4, 1024  # elements of a group; the largest block whose numbers fit into registers
 

@@ -1,4 +1,4 @@
-"""What is refused, and the way out. Everything here runs before any element changes."""
+"""Input validation: raises before any element changes, with a suggested fix."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -70,7 +70,7 @@ def check_kind(array: Any, name: str, updated: bool = False) -> None:
 
 @cache
 def _differs(kind: type) -> bool:
-    """Whether a subclass of NumPy's array replaces anything that its values depend on."""
+    """True if a subclass of NumPy's array replaces anything that its values depend on."""
     classes = kind.__mro__[: kind.__mro__.index(np.ndarray)]
     return any(vars(each).keys() & BEHAVIOR for each in classes if each is not np.memmap)
 
@@ -225,7 +225,7 @@ def _full_name(kind: type) -> str:
 
 
 def _array_from(value: Any, updated: bool) -> str:
-    """How to come by an array."""
+    """A suggestion of how to make an array of a value."""
     if _full_name(type(value)).startswith("torch."):
         return (
             "take the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "

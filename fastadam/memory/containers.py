@@ -23,13 +23,13 @@ class _Only:
 
 
 def _marker(leaf: Any) -> Any:
-    """What stands for a leaf: itself if Python's comparison of containers, which begins with
+    """A stand-in for a leaf: itself if Python's comparison of containers, which begins with
     identity, can mistake no other array for it."""
     return leaf if isinstance(leaf, np.ndarray) and leaf.size > 1 else _Only(leaf)
 
 
 class Change(NamedTuple):
-    """Where a tree differs from what it was: an array exchanged, put in, or taken out."""
+    """The place where a tree differs from what it was: an array exchanged, put in, or taken out."""
 
     where: str  # such as ['w'][0]
     kind: Literal["exchanged", "put in", "taken out"]
@@ -46,7 +46,7 @@ class Snapshot:
         self.containers, self._leaves = mapped(_marker, tree), dict(leaves(tree))
 
     def fits(self, tree: Tree) -> bool:
-        """Whether a tree has the same leaves in the same places."""
+        """True if a tree has the same leaves in the same places."""
         try:
             if [self.containers] == [tree]:  # in a list, where identity comes first
                 return True
@@ -77,7 +77,7 @@ class Container(NamedTuple):
 
     @property
     def live(self) -> bool:
-        """Whether it is no tree, but shows what is in one, or may be changed like one."""
+        """True if it is no tree, but shows what is in one, or may be changed like one."""
         return isinstance(self.given, MappingView | Sequence) and not self.plain
 
     @property

@@ -33,7 +33,7 @@ def chunk_table(sizes: Sequence[int], length: int) -> Any:
 
 
 def balanced(chunks: Any, tasks: int) -> Any:
-    """Where each task begins in the chunk table, so that all have about as many elements."""
+    """The first chunk of each task, so that all have about as many elements."""
     ends = np.cumsum(chunks[:, 2] - chunks[:, 1])
     total = int(ends[-1]) if len(ends) else 0
     cuts = [total * task // tasks for task in range(tasks)]
@@ -95,7 +95,7 @@ class Table:
         return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
 
     def parallel(self, count: int) -> Callable[[], None]:
-        """What launches the kernel in so many tasks."""
+        """A function that launches the kernel in so many tasks."""
         key = count, openmp.team
         if key not in self._parallel:
             tasks = self._tasks(count)

@@ -14,7 +14,7 @@ UNMARKED.header = None  # as nothing is
 
 
 class Facts(NamedTuple):
-    """What a plan relies on about an array."""
+    """The properties of an array that a plan relies on."""
 
     dtype: Any
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Watched(NamedTuple):
 
 
 class Watch:
-    """Whether parameters are what they were, in the containers in which they were given.
+    """A comparison of parameters with what they were, in the containers in which they were given.
 
     Args:
         containers: they hold the arrays.
@@ -50,7 +50,7 @@ class Watch:
         self._marks = UNMARKED  # until the arrays have been looked at
 
     def hold(self) -> bool:
-        """Whether nothing has changed, as far as one comparison tells."""
+        """True if nothing has changed, as far as one comparison tells."""
         for k in self._live:
             self._trees[k] = self._containers[k].now()
         marks = self._marks

@@ -42,7 +42,7 @@ def leaves(
 
 
 def branches_of(tree: Tree) -> Iterable[tuple[Any, Tree]] | None:
-    """What a container holds, with keys; None for a leaf."""
+    """The items of a container, with keys; None for a leaf."""
     if isinstance(tree, Mapping):
         return tree.items()
     return enumerate(tree) if isinstance(tree, list | tuple) else None

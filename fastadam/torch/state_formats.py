@@ -13,7 +13,7 @@ from ..engine.convert import dequantized as numbers_of
 from ..engine.convert import master as weights_of
 from ..engine.options import Options
 from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
-from ..kernels.storage.elementwise import Column
+from ..kernels.storage.base import Column
 from ..kernels.storage.int8 import Int8
 from .shards import block_shape, local, unwrapped
 from .tensors import ParameterMemory, flat, in_numpy, name_of

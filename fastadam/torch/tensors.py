@@ -10,7 +10,7 @@ import torch
 from ..cuda.array import DeviceArray
 from ..kernels.commit import Operation, write
 from ..kernels.formats import compute_of
-from ..kernels.storage.elementwise import Column
+from ..kernels.storage.base import Column
 from ..memory.checks import SUPPORTED
 from ..memory.dtypes import named
 from . import devices

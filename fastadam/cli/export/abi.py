@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...kernels.compose import Stream
     from ...kernels.factory import Kernel
-    from ...kernels.storage.elementwise import Column
+    from ...kernels.storage.base import Column
     from ...rules import Rule
 
 MODES = {"rw": "read and written", "r": "read", "w": "written", "rz": "read, then set to zero"}
@@ -89,7 +89,7 @@ def _columns(streams: "Sequence[Stream]") -> Iterator[tuple[str, str]]:
 
 def _kind(column: "Column", mode: str) -> str:
     """The dtype of an array, and the access to it."""
-    from ...kernels.storage.elementwise import WHOLE
+    from ...kernels.storage.base import WHOLE
 
     if column.per == WHOLE:
         return f"{column.dtype}, one number for all elements, read"
@@ -99,7 +99,7 @@ def _kind(column: "Column", mode: str) -> str:
 
 def _notes(streams: "Sequence[Stream]") -> str:
     """Alignment, and the formats that are not plain floats."""
-    from ...kernels.storage.elementwise import WHOLE
+    from ...kernels.storage.base import WHOLE
 
     block = min(stream.storage.block for stream in streams)
     tags = {stream.storage.tag for stream in streams}

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import SCRATCH, Coding, Pieces
+from ..target import MemoryAccess
+from .base import SCRATCH, Coding, Pieces
 
 
 def in_scratch(
-    memory: Any, name: str, read: Any, coding: Coding, block: int, scratch: int
+    memory: MemoryAccess, name: str, read: Any, coding: Coding, block: int, scratch: int
 ) -> Pieces:
     """The pieces of a storage that works in blocks.
 

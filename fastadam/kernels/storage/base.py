@@ -1,0 +1,100 @@
+"""Storages: the representation of a stream of numbers in memory.
+
+A storage declares its arrays (`stored`, a tuple of columns), the dtype of its numbers in a rule
+(`compute`) and the number of elements that it packs at once (`block`). Its `pieces` are plain
+functions from which the loop is composed:
+
+    read(at, i)           reads one element
+    write(at, i, value)   writes one of its stored numbers; there is one such function per column
+    pack(at, count)       runs after each block of elements, in phases; phase k of all streams runs
+                          before phase k + 1 of any, so that their latencies overlap
+
+A storage that works in blocks declares a `Coding`; `packing.py` makes its pieces.
+
+`at` locates a block: `at[FIRST]` is the position of its first element in the parameter,
+`at[SCRATCH]` the address of scratch memory, small enough for the first-level cache, and
+`at[COLUMNS + column]` the address of its first stored number. `i` counts from there.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from ..target import MemoryAccess
+
+FIRST, SCRATCH, COLUMNS = 0, 1, 2
+WHOLE = 1 << 62  # the block length of storages that do not work in blocks
+
+
+class Coding(NamedTuple):
+    """The encoding of a block, as plain functions.
+
+    The target decides where the numbers of a block are held before they are stored, and which
+    thread reduces them: scratch memory and a loop, or registers and the lanes of a warp.
+
+    Attributes:
+        dtype: the dtype of a held number.
+        number: converts a value of the rule to the number that is held; zero is neutral.
+        part: converts a held number to the tuple that is reduced.
+        join: reduces two such tuples to one.
+        settle: `settle(at, joined)` returns the numbers on which the codes of a block depend, such
+            as its scale, as a tuple.
+        settled: the length of that tuple.
+        store: `store(at, i, number, settled)` writes the code of an element, if there are codes.
+        close: `close(at, settled)` writes the numbers of the block itself, after all reads.
+        ordered: True if the bits of a result depend on the order of the reduction. Elements are
+            then reduced in halves: those half a block apart, then a quarter, and so on.
+    """
+
+    dtype: str
+    number: Callable[[Any], Any]
+    part: Callable[[Any], Any]
+    join: Callable[[Any, Any], Any]
+    settle: Callable[..., Any]
+    settled: int
+    store: Callable[..., None] | None
+    close: Callable[..., None]
+    ordered: bool = False
+
+
+class Pieces(NamedTuple):
+    read: Callable[..., Any]
+    writes: tuple[Callable[..., None], ...] = ()  # one per column; none if the stream is read only
+    packs: tuple[Callable[..., None], ...] = ()
+    scratch: int = 0  # the number of 32-bit words of scratch in use
+    coding: Coding | None = None  # the content of `packs`, for a target that packs in registers
+
+
+class Column(NamedTuple):
+    """An array of a stream.
+
+    Attributes:
+        dtype: the dtype of its numbers in a kernel.
+        per: the number of elements that share a stored number.
+        part: the suffix of its name after that of the main array, such as "_scale"; or its full
+            name, if it holds one number per parameter, which the host writes.
+        kept: the dtype outside kernels, if it differs from `dtype`.
+        start: the stored value that encodes a constant initial state other than zero; None if that
+            is the constant itself.
+    """
+
+    dtype: str
+    per: int = 1
+    part: str = ""
+    kept: str = ""
+    start: float | None = None
+
+    @property
+    def outside(self) -> str:
+        return self.kept or self.dtype
+
+
+class Storage(Protocol):
+    @property
+    def tag(self) -> str: ...
+    @property
+    def compute(self) -> str: ...
+    @property
+    def stored(self) -> tuple[Column, ...]: ...
+    @property
+    def block(self) -> int: ...
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces: ...
