@@ -8,6 +8,7 @@ from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
+from .engine.budget import Budget, budget_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.options import NAMES, Options
@@ -18,7 +19,6 @@ from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.flat import Flat
 from .memory.tree import Tree, filled
-from .memory_budget import Budget, budget_of
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .validation import check_known
 

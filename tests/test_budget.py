@@ -9,8 +9,8 @@ from cases import CASES, FORMATS
 from processes import output
 
 import fastadam as fa
+from fastadam.engine.budget import EXTRAS, moved_by, shown
 from fastadam.memory.dtypes import named
-from fastadam.memory_budget import EXTRAS, moved_by, shown
 
 SMALL = 512
 SIZES = (600, SMALL, 300, 1)  # more and less than min_quantized_size, whole blocks and not

@@ -139,7 +139,7 @@ def _averages(
 def _accumulated(
     engine: EngineState, state_dict: Mapping[str, Any], numbers: Sequence[Any]
 ) -> tuple[int, list[Any]]:
-    """How many micro-batches are in the saved sums; the sums, None where there was no gradient."""
+    """The number of micro-batches in the saved sums; the sums, None where there was no gradient."""
     saved = state_dict.get("accumulated")
     if saved is None:
         return 0, []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Captures:
-    """What an optimizer knows of its steps that graphs replay.
+    """Bookkeeping of the steps of one optimizer that graphs replay.
 
     Attributes:
         active: which parameters they move.
@@ -62,7 +62,7 @@ class Captures:
             self._count[...] = np.int64(owner.state.count)
 
     def count(self) -> Any:
-        """Where the device counts, for all graphs."""
+        """The count on the device, one for all graphs."""
         if self._count is None:
             self._count = zeros(1, np.int64)
             self._count[...] = np.int64(self._owner.state.count)

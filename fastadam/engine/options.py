@@ -1,4 +1,4 @@
-"""What a step does besides its rule: one set of options for all parameters of an optimizer."""
+"""Options of a step besides its rule: one set for all parameters of an optimizer."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -110,17 +110,17 @@ class Options:
 
     @property
     def measures(self) -> bool:
-        """Whether a step wants the norm of its gradients."""
+        """True if a step needs the norm of its gradients."""
         return self.clip_norm is not None or self.skip_nonfinite
 
     @property
     def clips(self) -> bool:
-        """Whether gradients may be clipped by their norm; an infinite bound only measures."""
+        """True if gradients may be clipped by their norm; an infinite bound only measures."""
         return self.clip_norm is not None and self.clip_norm < math.inf
 
     @property
     def noisy(self) -> bool:
-        """Whether anything is rounded by chance."""
+        """True if anything is rounded stochastically."""
         return self.rounding == "stochastic" or self.state_dtype == "int8"
 
     @property
@@ -149,8 +149,8 @@ class Options:
         return tuple(name for name, there in wanted.items() if name and there)
 
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
-        """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
-        them are kept; `size` is that of the whole parameter, where `param` is a part of it."""
+        """Formats of a parameter, its gradient (of a dtype of its own, or the same) and its state;
+        `size` is that of the whole parameter, where `param` is a part of it."""
         return self.formats_of(name_of(param.dtype), grad, param.size if size is None else size)
 
     def formats_of(self, dtype: str, grad: str | None, size: int) -> Formats:
@@ -238,7 +238,7 @@ CHECKS: dict[str, tuple[Any, ...]] = {
 
 
 def reach_of(grad_scale: Any) -> int:
-    """Whether a scale is there, and can be undone by one factor of float32 with all its bits.
+    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR.
 
     Raises:
         TypeError: if it is not a number.
@@ -278,7 +278,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
 
 
 def flag_of(found_inf: Any) -> bool:
-    """Whether gradients are known to be of no use: True, False, or a number as PyTorch keeps it.
+    """The bool that `found_inf` stands for: True, False, or a number as PyTorch keeps it.
 
     Raises:
         TypeError, ValueError: if it is none of these.
@@ -293,5 +293,5 @@ def flag_of(found_inf: Any) -> bool:
 
 
 def _one(value: Any) -> Any:
-    """What an array of one element holds; anything else as it is."""
+    """The number in an array of one element; anything else unchanged."""
     return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

@@ -1,4 +1,4 @@
-"""What a fork leaves behind: a child has one thread, and the locks that others held stay locked."""
+"""Forks: a child has one thread, and locks that other threads held stay locked in it."""
 
 import os
 from collections.abc import Callable

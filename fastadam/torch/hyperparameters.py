@@ -74,7 +74,7 @@ def lr_of(groups: Sequence[Settled]) -> float | None:
 
 
 class Hyperparameters:
-    """What `param_groups` said when it was last looked at."""
+    """The contents of `param_groups` when it was last read."""
 
     def __init__(self, core: Algorithm, options: Options) -> None:
         self._core, self._base = core, options

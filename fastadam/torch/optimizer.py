@@ -12,13 +12,13 @@ import torch
 
 from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
+from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
-from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
 from ..validation import check_known
@@ -218,11 +218,11 @@ class Optimizer(torch.optim.Optimizer):
         return min(self._options.threads or get_threads(), limit)
 
     def _sizes(self) -> list[int]:
-        """How many parameters each group has."""
+        """The number of parameters of each group."""
         return [len(group["params"]) for group in self.param_groups]
 
     def _names(self) -> list[str]:
-        """What the parameters are called in messages."""
+        """Names of the parameters in messages."""
         return [
             name
             for k, group in enumerate(self.param_groups)
@@ -252,7 +252,7 @@ class Optimizer(torch.optim.Optimizer):
         return self.__dict__["state"]
 
     def state_dict(self) -> Values:
-        """What a later run needs to go on; see `torch.optim.Optimizer.state_dict`.
+        """The state that a later run needs to continue; see `torch.optim.Optimizer.state_dict`.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -391,7 +391,7 @@ class Optimizer(torch.optim.Optimizer):
         return budget(self._params(), each, self._options)
 
     def _turn(self) -> AbstractContextManager[Any]:
-        """What work on state is done in."""
+        """The context in which work on state is done."""
         return turns_on(self._params()[0])()
 
     def _params(self) -> list[Any]:

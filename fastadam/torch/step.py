@@ -165,14 +165,14 @@ class Walk:
         state.regroup(steps, each, state.active)
 
     def _needed(self) -> set[str]:
-        """What any state that there is has: what flags switch on is not in it."""
+        """Names that all state has, whatever the flags."""
         if self._core.uncounted:
             return set()
         always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
         return always | {"step", *self._core.carried}
 
     def _steps_of(self, entry: Entry) -> int:
-        """How many steps a parameter has taken; at least one where PyTorch saves no count."""
+        """The number of steps a parameter has taken; at least one where PyTorch saves no count."""
         if self._core.uncounted and "step" not in entry:
             return int(any(name in entry for rule in self._rules for name in rule.state))
         return int(entry.get("step", 0))
@@ -213,7 +213,7 @@ class Walk:
         scaled: int,
         threads: int,
     ) -> bool:
-        """Whether parameters, state and rules are those of the last step, where they were."""
+        """True if parameters, state and rules are those of the last step, where they were."""
         if groups is not self._groups:
             if [group.rule for group in groups] != self._rules:
                 return False
@@ -232,7 +232,7 @@ class Walk:
         )
 
     def _stays(self, handed_out: bool) -> bool:
-        """Whether tensors are where they were, or were found where they are now."""
+        """True if tensors are where they were, or were found where they are now."""
         watch = self._watch
         if watch is None:
             return False
@@ -291,7 +291,7 @@ class Walk:
         self._drafted = False
 
     def _watched(self) -> Watch:
-        """What sees whether parameters and state stay what and where they are."""
+        """A detector of changes of parameters and state."""
         return Watch(
             self._members.params,
             self._all_state,
