@@ -282,7 +282,7 @@ class Optimizer(Algorithm):
                 if plan.gate:
                     if plan.gate.takes(found_inf):
                         return plan.gate.step(engine, lr, grad_scale, found_inf)
-                    values = engine.settled_values(values, lr)
+                    values = engine.current_values(values, lr)
                 norm, verdict = plan.prepare(self, values, arrays, grad_scale, found_inf)
                 if updated := verdict == "update":
                     plan.run()

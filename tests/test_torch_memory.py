@@ -75,8 +75,8 @@ def test_every_layout_with_every_other(layout, grad_layout):
 def test_no_copies_where_all_share_a_layout(layout):
     _, opt = trained(ft.AdamW, layout, [layout] * 2)
     dense = "gapped" not in layout and layout not in ("column", "row")
-    assert len(opt._walk._gradients.copies) == (not dense)
-    assert len(opt._walk._members.gapped) == (not dense)
+    assert len(opt._tensor_step._gradients.copies) == (not dense)
+    assert len(opt._tensor_step._members.gapped) == (not dense)
 
 
 @each_layout
@@ -220,7 +220,7 @@ def test_gradients_like_those_before_are_not_looked_at_one_by_one(monkeypatch):
         opt.step()
 
     step()
-    monkeypatch.setattr(type(opt._walk._gradients), "_careful", None)
+    monkeypatch.setattr(type(opt._tensor_step._gradients), "_careful", None)
     step()
     assert not any(param.any() for param in params)
 
@@ -453,7 +453,7 @@ REPOINTED = {
 @pytest.mark.parametrize("change", REPOINTED.values(), ids=REPOINTED)
 @pytest.mark.parametrize("hyper", [{}, {"ema_decay": 0.5, "state_dtype": "bfloat16"}], ids=str)
 def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
-    """A walk that is planned anew at each change is the reference."""
+    """A step that is planned anew at each change is the reference."""
     made = []
     for planned in (True, False):
         torch.manual_seed(0)
@@ -466,9 +466,9 @@ def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
             if number:
                 change(params, [opt.state[p] for p in params])
                 if planned:
-                    opt._walk = None
+                    opt._tensor_step = None
                 else:
-                    monkeypatch.setattr(ft.optimizer, "Walk", None)
+                    monkeypatch.setattr(ft.optimizer, "TensorStep", None)
             opt.step()
         monkeypatch.undo()
         made.append([*params, *(v for e in opt.state.values() for v in e.values())])

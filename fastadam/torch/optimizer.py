@@ -31,7 +31,7 @@ from .hyperparameters import NAMES_HERE, NO_SUM, Hyperparameters, Settled, lr_of
 from .shards import unwrapped
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
-from .step import Walk
+from .step import TensorStep
 from .tensors import name_of
 
 GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
@@ -83,7 +83,7 @@ class Optimizer(torch.optim.Optimizer):
     _known: ClassVar[Values]  # what may stand in a group
     _kept: ClassVar[Values]  # what stands in each group, as in PyTorch's, so that saved ones fit
     _fixed: ClassVar[Values]  # what cannot be chosen, whatever a saved group says
-    _walk: Walk | None = None
+    _tensor_step: TensorStep | None = None
     _hyperparameters: Hyperparameters
     _handed_out = False  # whether others may have written to `state`
     _averages: Averages  # shared with what wraps an optimizer as its class
@@ -200,14 +200,14 @@ class Optimizer(torch.optim.Optimizer):
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._walk, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
+        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
         if last is not None and last.holds(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            Walk(self, groups, params, grads, scaled, threads, last).step(*given)
+            TensorStep(self, groups, params, grads, scaled, threads, last).step(*given)
 
     def _settled(self) -> list[Settled]:
         """The groups as they are now."""
@@ -302,7 +302,7 @@ class Optimizer(torch.optim.Optimizer):
                     group.setdefault(name, defaults[name])
             group.update(self._fixed)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
-        now = {"_walk": None, "_handed_out": False, "defaults": defaults}
+        now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
         super().__setstate__(
             {**fresh, **now, **state, "defaults": defaults}
         )  # one update of a dict

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-class Walk:
+class TensorStep:
     """A plan for the parameters that have had a gradient, and what would make it void.
 
     Args:
@@ -43,7 +43,7 @@ class Walk:
         grads: their gradients, None for those without.
         scaled: whether gradients come with a scale, and one FAR from 1.
         threads: how many threads a step may use.
-        last: the walk before this one.
+        last: the one before this.
     """
 
     _members: Members
@@ -65,7 +65,7 @@ class Walk:
         grads: Sequence[Any],
         scaled: int,
         threads: int,
-        last: Walk | None,
+        last: TensorStep | None,
     ) -> None:
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: int = max(scaled, last._scaled if last else 0)
@@ -98,7 +98,7 @@ class Walk:
                 group.params = numbers
             self._set_up_state(groups, keeps, last)
             self._plan, self._draws = self._planned(groups), self._members.draws
-        self.settle(groups)
+        self.take_values(groups)
 
     def _formats_of(self, options: Options, place: Place, grad: Any) -> Formats:
         key = options, place.array.dtype, grad, place.param.numel()
@@ -124,7 +124,7 @@ class Walk:
             )
 
     def _set_up_state(
-        self, groups: Sequence[Settled], keeps: Sequence[bool], last: Walk | None
+        self, groups: Sequence[Settled], keeps: Sequence[bool], last: TensorStep | None
     ) -> None:
         """Take over what there is in the optimizer's `state`, and make room for the rest."""
         members, live = self._members, list[Entry]()
@@ -198,7 +198,7 @@ class Walk:
             gated=False,
         )
 
-    def settle(self, groups: Sequence[Settled]) -> None:
+    def take_values(self, groups: Sequence[Settled]) -> None:
         """Take the hyperparameters of the next steps, under which the rules are the same."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
@@ -219,7 +219,7 @@ class Walk:
                 return False
             if [group.options for group in groups] != self._own:
                 return False
-            self.settle(groups)
+            self.take_values(groups)
         return (
             owner._entries is self._all_state
             and self._threads == threads
@@ -262,7 +262,7 @@ class Walk:
                     self._plan.recount()
                     self._drafted = True
             except (TypeError, ValueError):
-                return False  # a new walk says what is wrong
+                return False  # a new one says what is wrong
         self._lost = False
         return True
 
@@ -284,7 +284,7 @@ class Walk:
         found_inf: bool,
     ) -> None:
         """Update the parameters that have a gradient; `lr` is what to report."""
-        watch, self._watch = self._watch, None  # an interrupted step leaves a walk that is void
+        watch, self._watch = self._watch, None  # an interrupted step leaves one that is void
         with self._turns():
             self._step(owner, grads, lr, grad_scale, found_inf)
         self._watch = watch if watch and not self._drafted else self._watched()
@@ -326,7 +326,7 @@ class Walk:
         updated = verdict == "update"
         fields = count + updated, lr, norm, verdict == "skip", updated
         info = (late_info if callable(norm) else new_info)(fields)
-        others += put(owner, info=info, _walk=self)
+        others += put(owner, info=info, _tensor_step=self)
         if updated:
             self._run(others)
         else:
