@@ -75,6 +75,8 @@ class Optimizer(Algorithm):
             at. `carry` moves them on, `hyper` finds them in its group, `state_dict` saves them.
         uncounted: of a subclass, whether PyTorch saves no step for it, so that any loaded state
             is past the first, and `hyper` counts steps from the first one whose rule has state.
+        hyper_depends_on_step_only: of a subclass, whether `hyper` computes from its group and step
+            alone, so that its steps can be captured in CUDA graphs; default False.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
