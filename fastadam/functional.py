@@ -116,7 +116,7 @@ class _DeviceDesk(_Desk):
 
 
 class _Memory(local):
-    """What each thread remembers: its settings and desks. Threads never share a table."""
+    """Settings and desks of each thread. Threads never share a table."""
 
     def __init__(self) -> None:
         self.settings: _Settings | None = None
@@ -220,7 +220,7 @@ def _same(known: Values, given: Values) -> bool:
 
 
 def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> list[int]:
-    """Where the buffers begin.
+    """Addresses of the buffers.
 
     Raises:
         TypeError, ValueError: if they are not what one kernel can walk through together.

@@ -8,6 +8,7 @@ from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
+from .engine.budget import Budget, budget_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.flat import Flat
@@ -18,7 +19,6 @@ from .engine.step_info import StepInfo, late_info, new_info
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
-from .memory_budget import Budget, budget_of
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .rules.docstrings import completed, entries, explained, without_links
 from .validation import check_known
@@ -79,6 +79,8 @@ class Optimizer(Algorithm):
             at. `carry` moves them on, `hyper` finds them in its group, `state_dict` saves them.
         uncounted: of a subclass, whether PyTorch saves no step for it, so that any loaded state
             is past the first, and `hyper` counts steps from the first one whose rule has state.
+        hyper_depends_on_step_only: of a subclass, whether `hyper` computes from its group and step
+            alone, so that its steps can be captured in CUDA graphs; default False.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
@@ -307,7 +309,7 @@ class Optimizer(Algorithm):
                         info = plan.gate.step(engine, lr, grad_scale, found_inf)
                         engine.info = info
                         return info
-                    values = engine.settled_values(values, lr)
+                    values = engine.current_values(values, lr)
                 norm, verdict = plan.prepare(self, values, arrays, grad_scale, found_inf)
                 if updated := verdict == "update":
                     plan.run()

@@ -11,8 +11,8 @@ from processes import output
 
 import fastadam as fa
 from fastadam import optimizers
+from fastadam.engine.budget import EXTRAS, moved_by, shown
 from fastadam.memory.dtypes import named
-from fastadam.memory_budget import EXTRAS, moved_by, shown
 
 SMALL = 512
 SIZES = (600, SMALL, 300, 1)  # more and less than min_quantized_size, whole blocks and not

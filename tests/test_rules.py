@@ -505,3 +505,29 @@ def test_max_of_three():
     np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
     moved = compiled(lambda param, grad, state, h: (min(param + grad, 3.0, h.lr), state))
     np.testing.assert_array_equal(moved, np.full(3, 0.5, np.float32))
+
+
+def test_a_hyper_of_its_own_depends_on_more_unless_it_says_so():
+    class Same(fa.AdamW):
+        pass
+
+    class Other(fa.AdamW):
+        def hyper(self, group, step):
+            return super().hyper(group, step)
+
+    class Told(Other):
+        hyper_depends_on_step_only = True
+
+        def hyper(self, group, step):
+            return super().hyper(group, step)
+
+    found = [each.hyper_depends_on_step_only for each in (fa.AdamW, Same, Other, Told)]
+    assert found == [True, True, False, True]
+
+
+def test_an_instance_without_arrays_computes_constants():
+    made = fa.AdamW.without_arrays()
+    constants = made.hyper(fa.AdamW.defaults, 1)
+    assert constants.keys() == {*made.variant(fa.AdamW.defaults).hyper}
+    with pytest.raises(TypeError, match="no optimizer by itself"):
+        fa.Optimizer.without_arrays()

@@ -3,8 +3,10 @@
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -551,3 +553,31 @@ def test_host_numbers_are_per_parameter_and_saved():
     np.testing.assert_array_equal(w[1], alone)
     products = [entry["mu_product"] for entry in opt.state_dict()["state"].values()]
     assert products[0] < products[1] < 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "most", "depth"), [(1, 9, 2), (2, 12, 3)], ids=["one array", "two arrays"]
+)
+def test_a_steady_step_makes_few_calls(arrays, most, depth):
+    params, grads = [[np.ones(3) for _ in range(arrays)] for _ in range(2)]
+    given = (params, grads) if arrays > 1 else (params[0], grads[0])
+    opt = fa.AdamW(given[0])
+    for _ in range(3):
+        opt.step(given[1])
+    package, depths, level = str(Path(fa.__file__).parent), [], 0
+
+    def profile(frame, event, argument):
+        nonlocal level
+        if frame.f_code.co_filename.startswith(package) and event in ("call", "return"):
+            if event == "call":
+                depths.append(level)
+            level += 1 if event == "call" else -1
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        opt.step(given[1])
+    finally:
+        sys.setprofile(before)
+    assert len(depths) <= most
+    assert max(depths) <= depth

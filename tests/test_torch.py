@@ -643,12 +643,12 @@ def test_what_others_keep_in_state_stays():
     opt = ft.AdamW(params)
     steps(opt, params, range(2))
     opt.state[params[0]].update(mine=torch.ones(2), text="kept")
-    walk = opt._tensor_step
+    last = opt._tensor_step
     steps(opt, params, range(2))
-    assert opt._tensor_step is walk
+    assert opt._tensor_step is last
     params[0].data = torch.empty(1, 5).repeat(7, 2)[:, ::2].copy_(params[0].data)  # with gaps
     steps(opt, params, range(2))
-    assert opt._tensor_step is not walk
+    assert opt._tensor_step is not last
     assert opt.state[params[0]]["text"] == "kept"
     assert opt.state_dict()["state"][0]["mine"].tolist() == [1, 1]
 
@@ -948,15 +948,15 @@ def test_state_is_looked_over_once_it_was_handed_out():
     opt.load_state_dict(saved)
     assert not opt._handed_out
     steps(opt, params, range(2))
-    walk = opt._tensor_step
+    last = opt._tensor_step
     steps(opt, params, range(2))
-    assert opt._tensor_step is walk
+    assert opt._tensor_step is last
     entry = opt.state[params[0]]
     steps(opt, params, range(2))
-    assert opt._tensor_step is walk
+    assert opt._tensor_step is last
     entry["exp_avg"] = torch.zeros_like(params[0])
     steps(opt, params, range(1))
-    assert opt._tensor_step is walk
+    assert opt._tensor_step is last
     assert entry["exp_avg"].any()
 
 

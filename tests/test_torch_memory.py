@@ -453,7 +453,7 @@ REPOINTED = {
 @pytest.mark.parametrize("change", REPOINTED.values(), ids=REPOINTED)
 @pytest.mark.parametrize("hyper", [{}, {"ema_decay": 0.5, "state_dtype": "bfloat16"}], ids=str)
 def test_tensors_like_those_before_want_no_plan(monkeypatch, change, hyper):
-    """A walk that is planned anew at each change is the reference."""
+    """A step that is planned anew at each change is the reference."""
     made = []
     for planned in (True, False):
         torch.manual_seed(0)

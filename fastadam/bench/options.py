@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import fastadam as fa
 
+from ..engine.budget import moved_by
 from ..kernels.factory import Kernel
-from ..memory_budget import moved_by
 from . import charts, tables, validation
 from .measurement import OURS, Measurement, Report
 from .tables import Column, Table, build

@@ -12,10 +12,10 @@ from typing import Any
 
 import fastadam as fa
 
+from ..engine.budget import moved_by
 from ..kernels.cpu.threads import SERIAL_BELOW
 from ..memory.aligned import aligned_zeros
 from ..memory.dtypes import named
-from ..memory_budget import moved_by
 from . import charts, tables, validation
 from .console import say
 from .measurement import OURS, Measurement, Report

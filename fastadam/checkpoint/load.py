@@ -8,7 +8,7 @@ import numpy as np
 from ..engine.columns import columns_for
 from ..engine.convert import fitted, state_names
 from ..engine.options import NAMES
-from ..engine.param_groups import ParamGroup, settled
+from ..engine.param_groups import ParamGroup, checked_group
 from ..kernels.commit import commit, updated
 from ..rules.algorithm import Values
 from ..validation import count as whole
@@ -70,7 +70,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
     merged = map(_merged, engine.param_groups, saved_groups)
     try:
         groups = [
-            settled(algorithm, engine.options, raw, group.params, group.where, count + 1)
+            checked_group(algorithm, engine.options, raw, group.params, group.where, count + 1)
             for raw, group in zip(merged, engine.groups, strict=True)
         ]
     except (TypeError, ValueError) as error:

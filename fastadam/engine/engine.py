@@ -23,7 +23,7 @@ from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .hyperparameters import checked
 from .options import LOW, Options, reach_of
-from .param_groups import Edits, Group, ParamGroup, ParamGroups, rule_for, settled
+from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
 from .parameters import Parameters
 from .plan import StepPlan
 from .state import State, spans
@@ -88,7 +88,7 @@ class Engine:
             TypeError, ValueError: if anything about them or the hyperparameters is wrong.
         """
         raw = ParamGroup(self.defaults, params=())
-        settled(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
+        checked_group(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
         params = once(params)
         self.lock = backend_of(first_array(params)).lock(lambda: self.parameters.arrays, self)
         with self.lock:
@@ -122,7 +122,7 @@ class Engine:
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
             label = where and f"{where}: "
-            group = settled(algorithm, self.options, own, own["params"], label, step)
+            group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
             group.raw.edits = self._edits
@@ -180,7 +180,7 @@ class Engine:
             )
         known = ((group.raw, group.params, group.where) for group in self.groups)
         step = self.state.count + 1
-        groups = [settled(self.algorithm, self.options, *each, step) for each in known]
+        groups = [checked_group(self.algorithm, self.options, *each, step) for each in known]
         for old, new in zip(self.groups, groups, strict=True):
             old.options.check_kept(new.options, new.where)
         names = [name for group in groups for name in group.rule.state]
@@ -359,7 +359,7 @@ class Engine:
                 group.rule = rule
         object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
-    def settled_values(self, values: list[Values], lr: float | None) -> list[Values]:
+    def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
         """The hyperparameters of the next step, once a device has said which steps count."""
         if self.state.pending is None:
             return values

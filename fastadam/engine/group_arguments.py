@@ -1,4 +1,4 @@
-"""What is given as parameters: a tree of arrays, or groups of them."""
+"""The argument `params`: a tree of arrays, or groups of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def first_array(params: Any) -> Any:
 
 
 def are_groups(params: Any) -> bool:
-    """Whether this is a list of groups rather than a tree of arrays."""
+    """True for a list of groups, False for a tree of arrays."""
     return (
         isinstance(params, list | tuple)
         and len(params) > 0
@@ -74,14 +74,14 @@ def check_tree(params: Any, hyperparameters: Iterable[str]) -> None:
 
 
 def _like_a_group(tree: Mapping[Any, Any], known: set[str]) -> bool:
-    """Whether a dict has a hyperparameter beside `params`, or in a form that is no tree."""
+    """True for a dict with a hyperparameter beside `params`, or in a form that is no tree."""
     there = tree.keys() & known
     named = "params" in tree or any(name in tree for name in MISSPELT)
     return bool(there) and (named or any(_setting(tree[name]) for name in there))
 
 
 def _setting(value: Any) -> bool:
-    """Whether a value is a number, a name or a schedule, or several, and no array."""
+    """True for a number, a name or a schedule, or several; False for an array."""
     if isinstance(value, list | tuple):
         return bool(value) and all(map(_setting, value))
     return isinstance(value, int | float | str) or callable(value)

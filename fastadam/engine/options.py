@@ -1,9 +1,9 @@
-"""What a step does besides its rule: one set of options for all parameters of an optimizer."""
+"""Options of a step besides its rule: one set for all parameters of an optimizer."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,42 +20,116 @@ ROUNDINGS = ("nearest", "stochastic")
 NORMS = ("global", "tensor")
 NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
 LIMIT = 126  # exponents of float32 that keep all bits of a factor
-# Options of low precision, and the parameters that they are for.
-LOW = {"rounding": ("bfloat16", "float16"), "compensation": ("bfloat16",)}
 
 
-def _own(default: Any) -> Any:
-    """An option that a parameter group may have for itself."""
-    return field(default=default, metadata={"own": True})
+def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
+    """A number, or None; infinite where a number is too large for a float."""
+    hint = f"None {hint}"
+    try:
+        return None if value is None else number(name, value, within, finite=False, hint=hint)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
+
+
+def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
+    found: str | None = choice(name, dtype_name(value), (None, *names))
+    return found
+
+
+class OptionSpec(NamedTuple):
+    """Everything about an option but its default.
+
+    Attributes:
+        check: `check(name, value, *limits)` returns the value as it is stored, or raises.
+        limits: see `check`.
+        own: whether a parameter group may have a value of its own.
+        dtypes: of the parameters that it is for; empty for all.
+        transforms: returns the names of the transforms that a value asks for, whose streams and
+            stages `kernels/transforms.py` has.
+    """
+
+    check: Callable[..., Any]
+    limits: tuple[Any, ...]
+    own: bool
+    dtypes: tuple[str, ...]
+    transforms: Callable[[Any], tuple[str, ...]]
+
+
+def option(
+    default: Any,
+    check: Callable[..., Any],
+    *limits: Any,
+    own: bool = False,
+    dtypes: tuple[str, ...] = (),
+    transforms: Callable[[Any], tuple[str, ...]] = lambda value: (),
+) -> Any:
+    """An entry of the table of options; see [OptionSpec][fastadam.engine.options.OptionSpec]."""
+    spec = OptionSpec(check, limits, own, dtypes, transforms)
+    return field(default=default, metadata={"spec": spec})
+
+
+def _where_given(name: str) -> Callable[[Any], tuple[str, ...]]:
+    """The transform of an option that None turns off."""
+    return lambda value: () if value is None else (name,)
+
+
+def _clipped(bound: float | None) -> tuple[str, ...]:
+    return ("grad_scale",) if _clips(bound) else ()
+
+
+def _clips(bound: float | None) -> bool:
+    """True for a bound of a norm that some gradient exceeds."""
+    return bound is not None and bound < math.inf
 
 
 @dataclass(frozen=True)
 class Options:
     """Keyword arguments of every optimizer; see [Optimizer][fastadam.Optimizer].
 
+    A new option is a new entry here, and a transform if a kernel does something for it.
+
     Raises:
         TypeError, ValueError: for one of the wrong kind or out of range.
     """
 
-    threads: int | None = None
-    clip_norm: float | None = None
-    clip_norm_per: str = _own("global")
-    clip_value: float | None = None
-    skip_nonfinite: bool = False
-    ema_decay: float | None = None
-    ema_warmup: bool = False
-    shadow_dtype: str | None = None
-    zero_grads: bool = False
-    accumulate_steps: int = 1
-    state_dtype: str | None = _own(None)
-    min_quantized_size: int = _own(4096)
-    rounding: str = _own("nearest")
-    compensation: str | None = _own(None)
-    seed: int = 0
+    threads: int | None = option(None, lambda _, value: check_threads(value))
+    clip_norm: float | None = option(
+        None, _bound, NOT_NEGATIVE, "disables clipping", transforms=_clipped
+    )
+    clip_norm_per: str = option("global", choice, NORMS, own=True)
+    clip_value: float | None = option(
+        None, _bound, NOT_NEGATIVE, "disables clipping", transforms=_where_given("clip_value")
+    )
+    skip_nonfinite: bool = option(False, flag)
+    ema_decay: float | None = option(
+        None,
+        _bound,
+        BELOW_ONE,
+        "keeps no average; 0.999 is usual",
+        transforms=_where_given("ema"),
+    )
+    ema_warmup: bool = option(False, flag)
+    shadow_dtype: str | None = option(
+        None, _dtype, NARROW, transforms=lambda value: (value,) if value else ()
+    )
+    zero_grads: bool = option(False, flag, transforms=lambda value: (ZERO_GRADS,) if value else ())
+    accumulate_steps: int = option(
+        1,
+        count,
+        1,
+        "1 updates at every step",
+        transforms=lambda value: ("grad_scale", "grad_sum") if value > 1 else (),
+    )
+    state_dtype: str | None = option(None, _dtype, STATES, own=True)
+    min_quantized_size: int = option(4096, count, 0, "0 quantizes all state", own=True)
+    rounding: str = option("nearest", choice, ROUNDINGS, own=True, dtypes=("bfloat16", "float16"))
+    compensation: str | None = option(None, choice, (None, *PAIRS), own=True, dtypes=("bfloat16",))
+    seed: int = option(0, count, 0, "give an int")
 
     def __post_init__(self) -> None:
-        for name, (check, *limits) in CHECKS.items():
-            object.__setattr__(self, name, check(name, getattr(self, name), *limits))
+        for name, spec in SPECS.items():
+            value = spec.check(name, getattr(self, name), *spec.limits)
+            object.__setattr__(self, name, value)
         if self.ema_warmup and self.ema_decay is None:
             raise ValueError("ema_warmup=True needs an ema_decay")
         if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
@@ -110,17 +184,17 @@ class Options:
 
     @property
     def measures(self) -> bool:
-        """Whether a step wants the norm of its gradients."""
+        """True if a step needs the norm of its gradients."""
         return self.clip_norm is not None or self.skip_nonfinite
 
     @property
     def clips(self) -> bool:
-        """Whether gradients may be clipped by their norm; an infinite bound only measures."""
-        return self.clip_norm is not None and self.clip_norm < math.inf
+        """True if gradients may be clipped by their norm; an infinite bound only measures."""
+        return _clips(self.clip_norm)
 
     @property
     def noisy(self) -> bool:
-        """Whether anything is rounded by chance."""
+        """True if anything is rounded stochastically."""
         return self.rounding == "stochastic" or self.state_dtype == "int8"
 
     @property
@@ -136,21 +210,15 @@ class Options:
     def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
         """The options that the kernels have, for a step with masks or with a scale of its own,
         which may be FAR from one."""
-        wanted = {
-            "clip_value": self.clip_value is not None,
-            "grad_scale": bool(scaled) or self.clips or self.accumulates,
-            "grad_power": scaled == FAR,
-            "grad_sum": self.accumulates,
-            "mask": masked,
-            "ema": self.ema_decay is not None,
-            self.shadow_dtype: self.shadow_dtype is not None,
-            ZERO_GRADS: self.zero_grads,
-        }
-        return tuple(name for name, there in wanted.items() if name and there)
+        of_step = {"grad_scale": scaled, "grad_power": scaled == FAR, "mask": masked}
+        names = [name for name, there in of_step.items() if there]
+        for option_name, spec in SPECS.items():
+            names += spec.transforms(getattr(self, option_name))
+        return tuple(dict.fromkeys(names))
 
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
-        """How a parameter, its gradient (of a dtype of its own, or the same) and what goes with
-        them are kept; `size` is that of the whole parameter, where `param` is a part of it."""
+        """Formats of a parameter, its gradient (of a dtype of its own, or the same) and its state;
+        `size` is that of the whole parameter, where `param` is a part of it."""
         return self.formats_of(name_of(param.dtype), grad, param.size if size is None else size)
 
     def formats_of(self, dtype: str, grad: str | None, size: int) -> Formats:
@@ -177,7 +245,7 @@ class Options:
             )
 
     def check_params(
-        self, dtypes: Iterable[str], names: Iterable[str] = LOW, where: str = ""
+        self, dtypes: Iterable[str], names: Iterable[str] | None = None, where: str = ""
     ) -> None:
         """Refuse options of low precision that none of the parameters could follow.
 
@@ -190,7 +258,7 @@ class Options:
             ValueError: naming the option.
         """
         known = {*dtypes}
-        for name in names:
+        for name in LOW if names is None else names:
             value, those = getattr(self, name), LOW[name]
             if value not in (None, "nearest") and known and not known & {*those}:
                 raise ValueError(
@@ -201,44 +269,14 @@ class Options:
 
 NAMES = tuple(each.name for each in fields(Options))
 NAMES_SET = frozenset(NAMES)
-OWN = tuple(each.name for each in fields(Options) if each.metadata)
-
-
-def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
-    """A number, or None; infinite where a number is too large for a float."""
-    hint = f"None {hint}"
-    try:
-        return None if value is None else number(name, value, within, finite=False, hint=hint)
-    except ValueError as error:
-        raise ValueError(f"{error}; {hint}") from None
-
-
-def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
-    found: str | None = choice(name, dtype_name(value), (None, *names))
-    return found
-
-
-CHECKS: dict[str, tuple[Any, ...]] = {
-    "threads": (lambda _, value: check_threads(value),),
-    "clip_norm": (_bound, NOT_NEGATIVE, "disables clipping"),
-    "clip_value": (_bound, NOT_NEGATIVE, "disables clipping"),
-    "ema_decay": (_bound, BELOW_ONE, "keeps no average; 0.999 is usual"),
-    "skip_nonfinite": (flag,),
-    "ema_warmup": (flag,),
-    "zero_grads": (flag,),
-    "clip_norm_per": (choice, NORMS),
-    "shadow_dtype": (_dtype, NARROW),
-    "state_dtype": (_dtype, STATES),
-    "rounding": (choice, ROUNDINGS),
-    "compensation": (choice, (None, *PAIRS)),
-    "accumulate_steps": (count, 1, "1 updates at every step"),
-    "min_quantized_size": (count, 0, "0 quantizes all state"),
-    "seed": (count, 0, "give an int"),
-}
+SPECS: dict[str, OptionSpec] = {each.name: each.metadata["spec"] for each in fields(Options)}
+OWN = tuple(name for name, spec in SPECS.items() if spec.own)
+# Options of low precision, and the parameters that they are for.
+LOW = {name: spec.dtypes for name, spec in SPECS.items() if spec.dtypes}
 
 
 def reach_of(grad_scale: Any) -> int:
-    """Whether a scale is there, and can be undone by one factor of float32 with all its bits.
+    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR.
 
     Raises:
         TypeError: if it is not a number.
@@ -278,7 +316,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
 
 
 def flag_of(found_inf: Any) -> bool:
-    """Whether gradients are known to be of no use: True, False, or a number as PyTorch keeps it.
+    """The bool that `found_inf` stands for: True, False, or a number as PyTorch keeps it.
 
     Raises:
         TypeError, ValueError: if it is none of these.
@@ -293,5 +331,5 @@ def flag_of(found_inf: Any) -> bool:
 
 
 def _one(value: Any) -> Any:
-    """What an array of one element holds; anything else as it is."""
+    """The number in an array of one element; anything else unchanged."""
     return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

@@ -186,7 +186,7 @@ def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
         ) from None
 
 
-def settled(
+def checked_group(
     algorithm: Algorithm, options: Options, raw: ParamGroup, params: Any, where: str, step: int = 1
 ) -> Group:
     """A group whose hyperparameters at a step go together, with the rule that follows from them.

@@ -1,4 +1,4 @@
-"""What an optimizer remembers of each parameter: its state, and how many steps it has taken."""
+"""State of the parameters: their arrays, and the number of steps each has taken."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -63,7 +63,7 @@ class Grouping(NamedTuple):
 
 
 def _lost(kept: StateColumn, values: Sequence[float]) -> list[float]:
-    """What numbers that state starts at lose where they are rounded.
+    """Rounding errors of the numbers that state starts at.
 
     Raises:
         ValueError: if one is too large for the arithmetic.
@@ -114,7 +114,7 @@ class State:
 
     @property
     def active(self) -> Sequence[bool]:
-        """Whether each parameter takes part in steps."""
+        """For each parameter, True if it takes part in steps."""
         return self.grouping.active
 
     def extended(self, groups: Sequence[Ruled], carried: Carried) -> list[Operation]:
@@ -152,7 +152,7 @@ class State:
 
     @property
     def steps(self) -> list[int]:
-        """How many steps each parameter has taken."""
+        """The number of steps each parameter has taken."""
         self.settle()
         each = [cohort.steps(self.count) for cohort in self.cohorts]
         return [each[number] for number in self.grouping.cohort_of]

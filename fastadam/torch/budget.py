@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..engine.budget import Budget, budget_of
 from ..engine.options import Options
-from ..memory_budget import Budget, budget_of
 from .hyperparameters import CheckedGroup
 from .shards import local
 from .tensors import name_of

@@ -12,13 +12,13 @@ import torch
 
 from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
+from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
-from ..memory_budget import Budget
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
 from ..rules.docstrings import completed, entries, explained, without_links

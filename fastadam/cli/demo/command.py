@@ -304,7 +304,7 @@ def _cost(opt: "Optimizer", params: "Flat", clock: "Clock") -> str:
 
 def _memory(opt: "Optimizer") -> str:
     """Memory of parameters and optimizer."""
-    from ...memory_budget import shown
+    from ...engine.budget import shown
 
     kept = opt.memory()
     parts = {"parameters": kept.params, "state": kept.state, "compensation": kept.compensation}

@@ -15,7 +15,7 @@ from ..arguments import (
 from ..tables import terminal
 
 if TYPE_CHECKING:
-    from ...memory_budget import Budget
+    from ...engine.budget import Budget
 
 NEEDS_PLAN = ("optimizer", "params", "grads", "state", "compensation", "rounding", "keywords")
 COUNT = "the number of parameters, as 7e9 or 7000000000"

@@ -1,0 +1,186 @@
+"""Memory budgets: bytes of training and traffic of a step, computed from the kernels' streams.
+
+Nothing is compiled or allocated for it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..kernels.compose import Stream
+from ..kernels.formats import COMPENSATION, Formats
+from ..kernels.storage.base import WHOLE, Column
+from ..kernels.transforms import STATE, streams
+from ..rules import Rule
+from .accumulation import add, options_of_sums
+from .grad_norm import norm_streams
+from .options import Options
+
+Streams = tuple[Stream, ...]
+
+PASSES = {"rw": 2, "rz": 2, "r": 1, "w": 1}  # accesses to the memory of a stream, by its mode
+PARTS = {
+    "param": "params",
+    "grad": "grads",
+    "ema": "ema",
+    "shadow": "shadow",
+    "grad_sum": "sums",
+}  # of a budget, by the streams of a kernel
+EXTRAS = (COMPENSATION, "ema", "shadow", "sums")
+
+
+@dataclass(frozen=True, repr=False)
+class Budget:
+    """The bytes that training needs in memory, once every parameter has had a gradient.
+
+    `print` shows a table. It counts the bytes of arrays, neither per-array bookkeeping nor the
+    memory of the user's own program.
+
+    Attributes:
+        n_params: the number of elements of the parameters.
+        params: bytes of the parameters.
+        grads: bytes of their gradients.
+        state: bytes of the state of the optimizer, scales included.
+        compensation: bytes of the low bits of the parameters.
+        ema: bytes of their exponential moving average.
+        shadow: bytes of their copy in low precision.
+        sums: bytes of accumulated gradients, if an update takes several micro-batches.
+        moved: bytes that an update reads and writes, including those of the gradient norm and of
+            gradient accumulation.
+        dtypes: the dtypes of the arrays of each part.
+        plain: the baseline: the budget of the same optimizer in float32 without options; None for
+            the baseline itself.
+    """
+
+    n_params: int
+    params: int = 0
+    grads: int = 0
+    state: int = 0
+    compensation: int = 0
+    ema: int = 0
+    shadow: int = 0
+    sums: int = 0
+    moved: float = 0.0
+    dtypes: dict[str, str] = field(default_factory=dict, hash=False)
+    plain: "Budget | None" = None
+
+    @property
+    def extras(self) -> int:
+        """Bytes of everything but parameters, gradients and state."""
+        return sum(getattr(self, name) for name in EXTRAS)
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything."""
+        return self.params + self.grads + self.state + self.extras
+
+    @property
+    def per_param(self) -> float:
+        """Bytes of everything for each element of the parameters."""
+        return self.total / max(1, self.n_params)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The lines of the table, the headings first."""
+        beside = (self, self.plain) if self.plain else (self,)
+        heads = ("bytes", "per parameter", "plain float32", "per parameter")
+        found = [("", "kept as", *heads[: 2 * len(beside)])]
+        for name in ("params", "grads", "state", *EXTRAS, "total", "moved"):
+            numbers = [getattr(each, name) for each in beside]
+            if any(numbers) or name not in EXTRAS:
+                pairs = [pair for n in numbers for pair in (shown(n), self._share(n))]
+                found.append((name, self.dtypes.get(name, ""), *pairs))
+        return found
+
+    def _share(self, number: float) -> str:
+        return f"{number / max(1, self.n_params):.2f}"
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(
+                f"{cell:<{width}}" if k < 2 else f"{cell:>{width}}"
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+        return "\n".join(lines)
+
+
+def shown(nbytes: float) -> str:
+    """Bytes with a decimal prefix, such as 14.22 GB."""
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = 0
+    while nbytes >= 1000 and power < len(units) - 1:
+        nbytes, power = nbytes / 1000, power + 1
+    return f"{nbytes:.4g} {units[power]}"
+
+
+def budget_of(members: Iterable[tuple[Rule, Formats, int]], options: Options) -> Budget:
+    """The budget of parameters given as (rule, formats, number of elements), with its baseline."""
+    members = list(members)
+    plain = [(rule, Formats.alike("float32"), size) for rule, _, size in members]
+    return _summed(members, options, plain=_summed(plain, Options()))
+
+
+def _summed(
+    members: list[tuple[Rule, Formats, int]], options: Options, plain: Budget | None = None
+) -> Budget:
+    sizes: Counter[str] = Counter()
+    dtypes: dict[str, dict[str, None]] = {}
+    moved = 0.0
+    for rule, formats, size in members:
+        for part, column in _columns(updated(rule, formats, options)):
+            sizes[part] += -(-size // column.per) * np.dtype(column.dtype).itemsize
+            dtypes.setdefault(part, {})[_label(column)] = None
+        moved += size * sum(n * moved_by(each) for n, each in passes(rule, formats, options))
+    return Budget(
+        sum(size for *_, size in members),
+        **sizes,
+        moved=moved,
+        dtypes={part: ", ".join(labels) for part, labels in dtypes.items()},
+        plain=plain,
+    )
+
+
+def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
+    """The stored columns of an update, each with the part of a budget that it belongs to."""
+    for stream in update:
+        for column in stream.storage.stored:
+            if column.part == COMPENSATION:
+                yield COMPENSATION, column
+            elif column.per < WHOLE:
+                yield "state" if stream.name.startswith(STATE) else PARTS[stream.name], column
+
+
+def _label(column: Column) -> str:
+    return column.outside if column.per == 1 else f"{column.outside} / {column.per}"
+
+
+def updated(rule: Rule, formats: Formats, options: Options) -> Streams:
+    """The streams that an update reads and writes."""
+    names = options.in_kernel(masked=False, scaled=False) + formats.options
+    return streams(rule, names, formats)
+
+
+def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int, Streams]]:
+    """The streams of each pass over memory, with the number of such passes per update."""
+    inputs = Formats(formats.compute, formats.grad)
+    micro_batches = options.accumulate_steps - 1  # before the last
+    yield 1, updated(rule, formats, options)
+    yield micro_batches, streams(add, options_of_sums(options), inputs)
+    if options.measures:
+        yield 1, norm_streams(inputs, ("grad_sum",) if options.accumulates else ())
+    if options.skip_nonfinite:
+        yield micro_batches, norm_streams(inputs)
+
+
+def moved_by(streams: Streams) -> float:
+    """Bytes per element that one pass reads and writes."""
+    return sum(
+        PASSES[stream.mode] * np.dtype(column.dtype).itemsize / column.per
+        for stream in streams
+        for column in stream.storage.stored
+    )
