@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from .checkpoint import state_dict as saved
-from .engine.assignment import PROPERTIES, check_assigned
+from .engine.assignment import PROPERTIES, check_assigned, missing
 from .engine.averages import Exchange
 from .engine.convert import master
 from .engine.options import NAMES, Options, reach_of
@@ -136,6 +136,9 @@ class Optimizer(Walk):
         if not name.startswith("_"):
             check_assigned(self, name, self.defaults, PROPERTIES)
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+        __getattr__ = missing
 
     @property
     def param_groups(self) -> list[ParamGroup]:
