@@ -31,7 +31,7 @@ def literal(values: Iterable[str | None]) -> str:
 
 def option_type(name: str) -> str:
     """The type of an option, from its check."""
-    check, *limits = options.CHECKS[name]
+    check, limits = options.SPECS[name].check, options.SPECS[name].limits
     if check is flag:
         return "Flag"
     if check is choice:
@@ -47,7 +47,7 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
     """The type of an argument, from its name and default."""
     if name in FLAGS:
         return FLAGS[name]
-    if name in options.CHECKS:
+    if name in options.SPECS:
         return option_type(name)
     if name in STRINGS:
         return literal(STRINGS[name])

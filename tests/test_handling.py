@@ -55,6 +55,7 @@ def test_gradients_in_the_form_of_groups(grads):
     [
         ("lr", r"set opt\.param_groups\[0\]\['lr'\]"),
         ("betas", r"set opt\.param_groups\[0\]\['betas'\]"),
+        ("learning_rate", r"set opt\.param_groups\[0\]\['lr'\]"),
         ("clip_norm", "argument of the constructor"),
         ("accumulate_steps", "argument of the constructor"),
         ("params", "write into the arrays"),
@@ -78,6 +79,21 @@ def test_attributes_that_nobody_would_read(name, message):
     with pytest.raises(AttributeError, match=message):
         setattr(opt, name, 0.5)
     assert (opt.note, copy.deepcopy(opt).other) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lr", r"groups: opt\.param_groups\[0\]\['lr'\]"),
+        ("learning_rate", r"groups: opt\.param_groups\[0\]\['lr'\]"),
+        ("memry", "did you mean 'memory'"),
+        ("xyz", r"no attribute 'xyz'$"),
+        ("_missing", r"no attribute '_missing'$"),
+    ],
+)
+def test_attributes_that_are_not_there(name, message):
+    with pytest.raises(AttributeError, match=message):
+        getattr(fa.AdamW(w()), name)
 
 
 def test_assignments_to_the_state():

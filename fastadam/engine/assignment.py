@@ -1,9 +1,12 @@
-"""Attributes of optimizers that nobody would read: their assignment is refused."""
+"""Attributes of optimizers that are not there, or that nobody would read."""
 
 from collections.abc import Container, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+from ..validation import meant_by
 from .options import NAMES
+
+ALIASES = {"learning_rate": "lr"}
 
 PROPERTIES = {
     "param_groups": "edit the dicts in it, or use add_param_group",
@@ -33,9 +36,10 @@ def check_assigned(
         AttributeError: with what has an effect.
     """
     kind = type(owner).__name__
-    if name in defaults:
+    known = ALIASES.get(name, name)
+    if known in defaults:
         raise AttributeError(
-            f"{kind}.{name} has no effect; set opt.param_groups[0][{name!r}], in each group"
+            f"{kind}.{name} has no effect; set opt.param_groups[0][{known!r}], in each group"
         )
     if name in NAMES:
         raise AttributeError(
@@ -44,3 +48,20 @@ def check_assigned(
         )
     if name in others:
         raise AttributeError(f"{kind}.{name} cannot be set; {others[name]}")
+
+
+def missing(owner: Any, name: str) -> NoReturn:
+    """Say where a hyperparameter is, or which attribute was probably meant; as `__getattr__`.
+
+    Raises:
+        AttributeError: always.
+    """
+    kind, known = type(owner), ALIASES.get(name, name)
+    text = f"{kind.__name__!r} object has no attribute {name!r}"
+    if known in kind.defaults:
+        text += f"; hyperparameters are in its groups: opt.param_groups[0][{known!r}]"
+    elif not name.startswith("_"):
+        names = [each for each in dir(kind) if not each.startswith("_")]
+        meant = meant_by(name, names)
+        text += f"; did you mean {meant!r}?" if meant else ""
+    raise AttributeError(text, name=name)
