@@ -44,7 +44,7 @@ class NAdam(Optimizer):
     of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas, eps, weight_decay: as for [Adam][fastadam.Adam], with the same defaults.
         momentum_decay: the rate at which \(\mu\) grows to \(\beta_1\), default 4e-3.
