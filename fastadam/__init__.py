@@ -58,8 +58,8 @@ def __getattr__(name: str) -> Any:
     elif name[0].isupper() and name in __getattr__("__all__"):
         value = getattr(import_module(".optimizers", __name__), name)
     else:
-        way_out = "; import fastadam.torch" if name == "torch" else ""
-        message = f"module {__name__!r} has no attribute {name!r}{way_out}"
+        hint = "; import fastadam.torch" if name == "torch" else ""
+        message = f"module {__name__!r} has no attribute {name!r}{hint}"
         raise AttributeError(
             message, name=name, obj=import_module(__name__)
         )  # for a "did you mean"
