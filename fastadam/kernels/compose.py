@@ -18,7 +18,10 @@ from .warps import Access, Waiting, by_warps, fits
 class Stream(NamedTuple):
     """A named stream of numbers, with its storage and its mode of access.
 
-    The mode is "rw", "r" (only read), "w" (only written) or "rz" (read, then set to zero).
+    Attributes:
+        name: its name, unique in a kernel.
+        storage: its representation in memory.
+        mode: "rw", "r" (only read), "w" (only written) or "rz" (read, then set to zero).
     """
 
     name: str

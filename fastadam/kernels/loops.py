@@ -97,6 +97,13 @@ def update_with(
 
     A chunk is (row, start, stop). A row holds the index of its record, or -1 if the parameter has
     no gradient, then the address of each of its arrays. A record holds the constants of the step.
+
+    Args:
+        run: `run(row, start, stop, h)` updates a run of elements with the constants `h`.
+        integer: loads a 64-bit integer.
+        registers: loads a record into a named tuple.
+        row_size: bytes of a row.
+        record_size: bytes of a record.
     """
 
     def update(table, chunks, records, chunk):

@@ -33,7 +33,7 @@ class SGD(Optimizer):
     `momentum`, which adds `momentum_buffer` (b).
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         momentum: momentum factor, default 0: no buffer.
         dampening: dampening of the gradient in the buffer after the first step, default 0.
@@ -92,7 +92,7 @@ class Adadelta(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: factor on the update, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
         eps: added inside both roots, default 1e-6.
@@ -145,7 +145,7 @@ class Adagrad(Optimizer):
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: decay rate of the learning rate, default 0.
         weight_decay: coupled (L2) decay, default 0.
@@ -199,7 +199,7 @@ class Adam(Optimizer):
     traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -263,7 +263,7 @@ class Adamax(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
         eps: added to the absolute value of the gradient, default 1e-8.
@@ -316,7 +316,7 @@ class Lion(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, the size of each element's update, default 1e-4; a third to a tenth of
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
@@ -370,7 +370,7 @@ class NAdam(Optimizer):
     of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -428,7 +428,7 @@ class RAdam(Optimizer):
     `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.
@@ -488,7 +488,7 @@ class RMSprop(Optimizer):
     `momentum_buffer`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.

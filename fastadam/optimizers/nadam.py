@@ -44,7 +44,7 @@ class NAdam(Optimizer):
     of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.

@@ -55,7 +55,7 @@ class RMSprop(Optimizer):
     `momentum_buffer`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.

@@ -48,7 +48,7 @@ class SGD(Optimizer):
     `momentum`, which adds `momentum_buffer` (b).
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         momentum: momentum factor, default 0: no buffer.
         dampening: dampening of the gradient in the buffer after the first step, default 0.

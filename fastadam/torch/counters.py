@@ -48,7 +48,7 @@ class Counters:
                 self._runs.append((view, name, part))
                 self._firsts.append(tensors[part.start])
             self._vectors[name] = vector
-        self._places = addresses(self._firsts)
+        self._addresses = addresses(self._firsts)
         self._known = self._seen()
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
@@ -59,10 +59,10 @@ class Counters:
         taken = {0}
         missing = list[int]()
         for number, entry in enumerate(entries):
-            memory = _place(entry.get(name), dtypes)
-            if memory in taken:
+            address = _address_of(entry.get(name), dtypes)
+            if address in taken:
                 missing.append(number)
-            taken.add(memory)
+            taken.add(address)
         made = torch.tensor([values[number] for number in missing], dtype=dtype, device="cpu")
         for number, tensor in zip(missing, made.unbind(), strict=True):
             entries[number][name] = tensor
@@ -73,7 +73,7 @@ class Counters:
     @property
     def touched(self) -> bool:
         """True if a tensor was written to from outside, or reallocated."""
-        return addresses(self._firsts) != self._places or self._known != self._seen()
+        return addresses(self._firsts) != self._addresses or self._known != self._seen()
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -92,7 +92,7 @@ class Counters:
         return writes + put(self, _vectors=after, _known=[part.tobytes() for part in parts])
 
 
-def _place(tensor: Any, dtypes: Set[Any]) -> int:
+def _address_of(tensor: Any, dtypes: Set[Any]) -> int:
     """The address of the number in a one-element tensor on the host; 0 for any other value."""
     if type(tensor) is not torch.Tensor or tensor.numel() != 1 or tensor.dtype not in dtypes:
         return 0
@@ -102,13 +102,13 @@ def _place(tensor: Any, dtypes: Set[Any]) -> int:
 
 def _runs(tensors: Sequence[Any]) -> Iterator[Run]:
     """Runs of one-element tensors that are adjacent in one storage, as arrays."""
-    memories, size = addresses(tensors), tensors[0].element_size()
+    starts, size = addresses(tensors), tensors[0].element_size()
     kinds = [(tensor.untyped_storage().data_ptr(), tensor.dtype) for tensor in tensors]
     start = 0
     for stop in range(1, len(tensors) + 1):
         if (
             stop == len(tensors)
-            or memories[stop] != memories[stop - 1] + size
+            or starts[stop] != starts[stop - 1] + size
             or kinds[stop] != kinds[stop - 1]
         ):
             yield on_host(tensors[start].as_strided((stop - start,), (1,))), slice(start, stop)
@@ -117,7 +117,7 @@ def _runs(tensors: Sequence[Any]) -> Iterator[Run]:
 
 def gather(entries: Sequence[Entry], name: str) -> None:
     """Replace one-element tensors, which nothing else may share, by views of one vector."""
-    found = [e for e in entries if _place(e.get(name), {torch.float32}) and not e[name].shape]
+    found = [e for e in entries if _address_of(e.get(name), {torch.float32}) and not e[name].shape]
     if found:
         made = torch.stack([entry[name] for entry in found]).unbind()
         for entry, tensor in zip(found, made, strict=True):

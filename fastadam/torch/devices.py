@@ -9,7 +9,7 @@ import torch
 from ..cuda.array import number_of_device
 from ..cuda.backend import CUDA
 
-Turns = Callable[[], AbstractContextManager[Any]]
+Scope = Callable[[], AbstractContextManager[Any]]
 
 
 def on_gpu(tensor: Any) -> bool:
@@ -17,7 +17,7 @@ def on_gpu(tensor: Any) -> bool:
     return bool(tensor.is_cuda)
 
 
-def turns_on(tensor: Any) -> Turns:
+def scope_of(tensor: Any) -> Scope:
     """A factory of contexts for work on tensors on the device of this one.
 
     On a GPU, all work inside a context is launched in the stream that is PyTorch's current one when

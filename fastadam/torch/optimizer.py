@@ -26,7 +26,7 @@ from ..validation import check_known
 from .averages import Averages, exchange_of
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
-from .devices import turns_on
+from .devices import scope_of
 from .hyperparameters import (
     FLAGS,
     NAMES_HERE,
@@ -376,7 +376,7 @@ class Optimizer(torch.optim.Optimizer):
         state, params = self.state, self._params()
         groups = zip(self._checked_groups(), self._sizes(), strict=True)
         each = [settled.options for settled, size in groups for _ in range(size)]
-        with self._lock, self._turn():
+        with self._lock, self._scope():
             return [
                 master(param, name, state.get(param, {}), options)
                 for param, name, options in zip(params, self._names(), each, strict=True)
@@ -396,7 +396,7 @@ class Optimizer(torch.optim.Optimizer):
         names = {name for group in self._checked_groups() for name in group.rule.state}
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
-        with self._lock, self._turn():
+        with self._lock, self._scope():
             state = {
                 number: floats_of(by_number[number], entry, names)
                 for number, entry in saved["state"].items()
@@ -414,9 +414,9 @@ class Optimizer(torch.optim.Optimizer):
         each = [group for group, size in pairs for _ in range(size)]
         return budget(self._params(), each, self._options)
 
-    def _turn(self) -> AbstractContextManager[Any]:
+    def _scope(self) -> AbstractContextManager[Any]:
         """The context for work on tensors of the state."""
-        return turns_on(self._params()[0])()
+        return scope_of(self._params()[0])()
 
     def _params(self) -> list[Any]:
         return list(chain.from_iterable(map(PARAMS, self.param_groups)))
@@ -438,7 +438,7 @@ class Optimizer(torch.optim.Optimizer):
                 with self._lock:
                     self._check_not_swapped()
                     exchange = exchange_of(self, self._averages)
-                    with self._turn():
+                    with self._scope():
                         exchange.make()
                 self._written()
                 yield
@@ -449,7 +449,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _put_back(self, exchange: Exchange | None) -> None:
         if exchange:
-            with self._lock, self._turn():
+            with self._lock, self._scope():
                 exchange.undo()
             self._written()
 

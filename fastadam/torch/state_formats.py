@@ -38,7 +38,9 @@ def to_format(
             continue
         check_codes(entry, name)
         coded = formats.state == "int8"
-        if name + SCALE in entry and not (coded and _in_place(memory, entry, name, columns)):
+        if name + SCALE in entry and not (
+            coded and _in_kernel_layout(memory, entry, name, columns)
+        ):
             entry[name] = dequantized(memory.param, entry, name)
             del entry[name + SCALE]
         if name + SCALE not in entry:
@@ -128,7 +130,7 @@ def note_order(memory: ParameterMemory, entry: Entry) -> None:
         entry[ORDER] = torch.tensor(order_of(memory.part), dtype=torch.int64, device="cpu")
 
 
-def _in_place(
+def _in_kernel_layout(
     memory: ParameterMemory, entry: Entry, name: str, columns: Mapping[str, Column]
 ) -> bool:
     """True if codes and scales have, after a copy if needed, the layout that kernels use."""

@@ -21,7 +21,7 @@ from ..kernels.formats import COMPENSATION, Formats
 from ..memory.dtypes import name_of as name_of_dtype
 from .change_detection import ChangeDetector, addresses
 from .counters import Counters
-from .devices import Turns, turns_on
+from .devices import Scope, scope_of
 from .gradients import Gradients
 from .hyperparameters import CheckedGroup
 from .parameters import ActiveParameters
@@ -41,7 +41,7 @@ class TensorStep:
         groups: a checked group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
-        scaled: 0 without a gradient scale, else the level for its magnitude, as for the core.
+        scaled: 0 without a gradient scale, NEAR or FAR for its distance from 1 (`reach_of`).
         threads: the number of threads that a step may use.
         last: the step before this one.
     """
@@ -51,7 +51,7 @@ class TensorStep:
     _counters: Counters
     _state: TensorState
     _copies: TensorCopies
-    _turns: Turns
+    _scope: Scope
     _detector: ChangeDetector | None = None  # None during a step
     _drawn: Any = None  # the cohorts for which the random streams of launches are set
     _drafted = True  # True if drafts have state that is not in the entries yet
@@ -92,10 +92,10 @@ class TensorStep:
         if not self._core.starts_at_zero:
             self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last._active.device == self._active.device
-        self._turns = (
-            last._turns if last and same_place else turns_on(self._active.memories[0].part)
+        self._scope = (
+            last._scope if last and same_place else scope_of(self._active.memories[0].part)
         )
-        with self._turns():
+        with self._scope():
             for group, numbers in zip(groups, self._active.by_group, strict=True):
                 group.params = numbers
             self._set_up_state(groups, keeps, last)
@@ -249,7 +249,7 @@ class TensorStep:
         if self._lost or self._active.gapped or not detector.alike(moved, exchanged):
             return False
         self._lost = True  # until everything below has succeeded
-        with self._turns():
+        with self._scope():
             try:
                 self._drafts.refresh()
                 if moved:
@@ -288,7 +288,7 @@ class TensorStep:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
         detector, self._detector = self._detector, None
-        with self._turns():
+        with self._scope():
             self._step(owner, grads, lr, grad_scale, found_inf)
         self._detector = detector if detector and not self._drafted else self._new_detector()
         self._drafted = False

@@ -41,6 +41,8 @@ word = llvm.Memory(()).integer
 
 
 class Memory(llvm.Memory):
+    """Memory access of one thread: a team has one thread, there are no warps."""
+
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None

@@ -57,11 +57,21 @@ class Coding(NamedTuple):
 
 
 class Pieces(NamedTuple):
+    """The functions of a storage from which a loop is composed.
+
+    Attributes:
+        read: `read(at, i)` returns the number of an element.
+        writes: `write(at, i, value)` for each column; empty if the stream is read only.
+        packs: `pack(at, count)` for each phase after a block of `count` elements.
+        scratch: the number of 32-bit words of scratch memory in use.
+        coding: the same encoding as `packs`, for a target that packs in registers.
+    """
+
     read: Callable[..., Any]
-    writes: tuple[Callable[..., None], ...] = ()  # one per column; none if the stream is read only
+    writes: tuple[Callable[..., None], ...] = ()
     packs: tuple[Callable[..., None], ...] = ()
-    scratch: int = 0  # the number of 32-bit words of scratch in use
-    coding: Coding | None = None  # the content of `packs`, for a target that packs in registers
+    scratch: int = 0
+    coding: Coding | None = None
 
 
 class Column(NamedTuple):
@@ -89,6 +99,15 @@ class Column(NamedTuple):
 
 
 class Storage(Protocol):
+    """The representation of a stream of numbers in memory; see the module.
+
+    Attributes:
+        tag: its part of the name of a kernel.
+        compute: the dtype of its numbers in a rule.
+        stored: its arrays.
+        block: the number of elements that it packs at once; WHOLE without blocks.
+    """
+
     @property
     def tag(self) -> str: ...
     @property
@@ -97,4 +116,12 @@ class Storage(Protocol):
     def stored(self) -> tuple[Column, ...]: ...
     @property
     def block(self) -> int: ...
-    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces: ...
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
+        """The functions that access a stream.
+
+        Args:
+            memory: the memory access of a target.
+            name: the name of the stream, which is that of its alias scope.
+            column: the index of its first array in a row of the table.
+            scratch: the first word of scratch memory that it may use.
+        """
