@@ -128,7 +128,7 @@ class Optimizer(Algorithm):
                 f"{len(positional) - 1} more; give the others by name"
             )
         if positional and "lr" in keywords:
-            raise TypeError(f"{type(self).__name__}() got lr twice; give it once")
+            raise TypeError(f"{type(self).__name__}() got multiple values for lr; give it once")
         keywords |= dict(zip(("lr",), positional, strict=False))
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")

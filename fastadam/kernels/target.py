@@ -72,7 +72,7 @@ class Target(Protocol):
 
     @property
     def RECIPE(self) -> Any:  # noqa: N802
-        """What digests of kernels contain of the target itself, None if nothing is compiled."""
+        """The content of kernel digests that identifies the target; None if nothing is compiled."""
 
     @property
     def REFUSALS(self) -> tuple[type[Exception], ...]:  # noqa: N802
