@@ -58,12 +58,14 @@ def interrupted_at(point: int, act: Callable[[], Any], react: Callable[[], Any])
     def call(frame: Any, event: str, argument: Any) -> Any:
         return line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
-    before = sys.gettrace()
+    before, torch = sys.gettrace(), sys.modules.get("torch")
     sys.settrace(call)
     try:
         act()
     finally:
         sys.settrace(before)
+        if torch:  # a trace raises where no signal does: before `no_grad` can end
+            torch.set_grad_enabled(True)
     return seen
 
 

@@ -65,10 +65,14 @@ def test_export_names_bad_values(arguments, message, capsys):
 def test_export_without_a_compiler_says_what_to_install(capsys, monkeypatch):
     from numba import cuda
 
+    from fastadam.cuda import compiler
+
     def fail(*args, **kwargs):
         raise RuntimeError("libNVVM cannot be found.\nDo this\nand that")
 
     monkeypatch.setattr(cuda, "compile_ptx", fail)
+    monkeypatch.setattr(compiler, "assembled", fail)
+    compiler._library.cache_clear()
     assert main(["export", "--ptx", "adamw"]) == 2
     assert capsys.readouterr().err == (
         "fastadam export: error: no compiler for CUDA (libNVVM cannot be found.); "

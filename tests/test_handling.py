@@ -131,7 +131,7 @@ def test_classes_that_are_no_optimizers():
         lambda: fa.plan(10, fa.Optimizer),
         lambda: fa.warmup(fa.Optimizer),
     ):
-        with pytest.raises(TypeError, match="no optimizer"):
+        with pytest.raises(TypeError, match=r"no (class of an )?optimizer"):
             make()
     for name, value in (("defaults", None), ("defaults", {1: 2}), ("carried", ["a"])):
         with pytest.raises(TypeError, match=f"{name} is .*give a dict"):
@@ -183,7 +183,7 @@ def test_views_of_the_state_of_others_are_loaded_as_they_were():
     moments = [after["state"][k]["momentum_buffer"].tolist() for k in (0, 1)]
     assert moments == [before["state"][k]["momentum_buffer"].tolist() for k in (1, 0)]
     saved["accumulated"]["count"] = True
-    with pytest.raises(TypeError, match="count=True is not an int"):
+    with pytest.raises(TypeError, match="count=True must be a whole number"):
         opt.load_state_dict(saved)
 
 

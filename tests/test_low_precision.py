@@ -307,7 +307,8 @@ def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
 
     def check(step, draws, late):
         plan.ahead.noise.advance(step)
-        dithers = [hash_of((step - each) % (1 << 32), one, two) for each in late]
+        counts = [step - each for each in late]
+        dithers = [hash_of(n % (1 << 32), one, two ^ n >> 32) for n in counts]
         noise = [hash_of(draw, key, one) for draw, key in zip(draws, dithers, strict=True)]
         assert numbers["dither"].tolist() == dithers
         assert numbers["noise"].tolist() == noise

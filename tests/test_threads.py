@@ -269,7 +269,7 @@ def test_set_threads():
     fa.AdamW(np.ones(BIG), threads=np.uint8(2)).step(np.ones(BIG))
     fa.set_threads(None)
     assert fa.get_threads() >= 1
-    wrong = 1.0, True, np.True_, "2"
+    wrong = 1.5, True, np.True_, "2"
     for bad, error in ((0, ValueError), (-2, ValueError), *((bad, TypeError) for bad in wrong)):
         with pytest.raises(error, match=re.escape(f"threads={bad!r}")):
             fa.set_threads(bad)
@@ -283,15 +283,13 @@ def test_the_default_is_that_of_openmp(asked, got):
     assert output(code, OMP_NUM_THREADS=asked, NUMBA_NUM_THREADS="2") == str(got)
 
 
-@pytest.mark.parametrize(
-    ("size", "limit", "count"), [(BIG, 2, 2), (BIG, 1, None), (1000, 2, None), (19_999, 2, None)]
-)
-def test_small_steps_are_serial(size, limit, count, monkeypatch):
-    seen = []
-    monkeypatch.setattr(threads, "launch", lambda parallel, serial: (seen.append(1), serial()))
+@pytest.mark.parametrize(("size", "limit"), [(BIG, 2), (BIG, 1), (1000, 2), (19_999, 2)])
+def test_small_steps_are_serial(size, limit, monkeypatch):
+    seen, run = [], threads.run
+    monkeypatch.setattr(threads, "run", lambda operations: (seen.append(1), run(operations)))
     w = np.ones(size, np.float32)
     fa.AdamW(w, threads=limit).step(np.ones(size, np.float32))
-    assert len(seen) == (count is not None)
+    assert len(seen) == (size > threads.SERIAL_BELOW)
     assert (w < 1).all()
 
 
@@ -306,13 +304,21 @@ def test_an_unsafe_layer_is_never_entered_twice(monkeypatch):
     monkeypatch.setattr(pool, "joined", None)
     monkeypatch.setattr(threads, "_layer", "workqueue")
     ran = []
-    threads.launch(
-        lambda: threads.launch(lambda: ran.append("no"), lambda: ran.append("serial")), ran.clear
-    )
-    assert ran == ["serial"]
+
+    def other(threaded):
+        ran.append(threaded)
+        return []
+
+    def operations(threaded):
+        thread = threading.Thread(target=threads.run, args=(other,))
+        thread.start()
+        thread.join()
+        return []
+
+    threads.run(operations)
     monkeypatch.setattr(threads, "_layer", "omp")
-    threads.launch(lambda: threads.launch(lambda: ran.append("both"), ran.clear), ran.clear)
-    assert ran == ["serial", "both"]
+    threads.run(operations)
+    assert ran == [False, True]
 
 
 def test_one_optimizer_from_several_threads_counts_every_step():

@@ -6,6 +6,7 @@ import inspect
 import multiprocessing
 import pickle
 import re
+import sys
 import threading
 import warnings
 
@@ -558,6 +559,13 @@ def test_single_numbers_of_others_are_counted_in():
     assert [opt.state[param]["step"].item() for param in params] == [2.0] * len(params)
 
 
+def refused(opt, params):
+    """End a forked process with 3 if a step is refused that another thread might be in."""
+    with pytest.raises(RuntimeError, match="forked while another thread"):
+        steps(opt, params, [1])
+    sys.exit(3)
+
+
 def test_threads_take_turns():
     params = parameters()
     opt = ft.SGD(params, lr=0.5)
@@ -586,13 +594,13 @@ def test_threads_take_turns():
     waits.join(0.05)
     assert waits.is_alive()
     assert copy.deepcopy(opt)._lock is not opt._lock
-    child = multiprocessing.get_context("fork").Process(target=steps, args=(opt, params, [1]))
+    child = multiprocessing.get_context("fork").Process(target=refused, args=(opt, params))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Python, that a fork may hang
         child.start()
     child.join(30)
     done.set()
-    assert child.exitcode == 0
+    assert child.exitcode == 3
     waits.join()
     assert len(opt.param_groups) == 3
 

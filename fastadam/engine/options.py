@@ -74,8 +74,8 @@ class Options:
         if NAMES_SET.isdisjoint(group):
             return self
         own = {name: group[name] for name in NAMES if name in group}
-        for name in own:
-            if name not in OWN:
+        for name in own:  # wrappers write the options of the optimizer into its groups
+            if name not in OWN and own[name] != getattr(self, name):
                 raise TypeError(
                     f"{where}{name} is an option of the whole optimizer; give it to the "
                     f"constructor (a group may have {', '.join(OWN)})"

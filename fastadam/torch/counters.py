@@ -10,7 +10,7 @@ import torch
 from ..kernels.commit import Operation, put, write
 from .layouts import addresses
 from .state_formats import Entry
-from .tensors import flat
+from .tensors import on_host
 
 Run = tuple[Any, slice]  # numbers that follow each other in memory, and whose they are
 FLOAT32_COUNTS = 1 << 24  # adding one to it changes nothing in float32
@@ -110,7 +110,7 @@ def _runs(tensors: Sequence[Any]) -> Iterator[Run]:
             or places[stop] != places[stop - 1] + size
             or kinds[stop] != kinds[stop - 1]
         ):
-            yield flat(tensors[start].as_strided((stop - start,), (1,))), slice(start, stop)
+            yield on_host(tensors[start].as_strided((stop - start,), (1,))), slice(start, stop)
             start, size = stop, tensors[min(stop, len(tensors) - 1)].element_size()
 
 

@@ -82,8 +82,13 @@ def _flat(part: Any) -> Any:
     dtype = in_numpy(part.dtype)
     if devices.on_gpu(part):
         return DeviceArray(part.data_ptr(), (part.numel(),), dtype, part)
-    array = np.asarray(_Memory(part))
+    array = on_host(part)
     return array if array.dtype is dtype else array.view(dtype)
+
+
+def on_host(tensor: Any) -> Any:
+    """The elements of a dense tensor on the host, in the order of storage."""
+    return np.asarray(_Memory(tensor))
 
 
 def check_memory(tensor: Any, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import SupportsIndex
 from ...validation import count
 from .. import forks
 from ..commit import Operation, commit
+from ..imports import whole
 from . import openmp
 
 SERIAL_BELOW = 20_000  # elements; starting threads costs more than it gains below
@@ -87,9 +88,7 @@ def get_threads() -> int:
 
 @cache
 def _default() -> int:
-    import numba
-
-    started = int(numba.config.NUMBA_NUM_THREADS)
+    started = int(whole("numba").config.NUMBA_NUM_THREADS)
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(started, int(asked)) if asked.isdecimal() and int(asked) else started
 
@@ -125,9 +124,7 @@ def start() -> None:
         ValueError: if NUMBA_THREADING_LAYER asks for one that is not there.
     """
     global _layer
-    import numba
-
-    numba.get_num_threads()  # starts them
+    whole("numba").get_num_threads()  # starts them
     _layer = threading_layer()
     _undo_nesting()
 
@@ -145,9 +142,7 @@ def _undo_nesting() -> None:
 
 def threading_layer() -> str | None:
     """The layer that Numba settled on, or None before the first parallel launch."""
-    import numba
-
     try:
-        return str(numba.threading_layer())
+        return str(whole("numba").threading_layer())
     except ValueError:
         return None
