@@ -17,7 +17,7 @@ launch   a grid of any size in x, blocks of exactly {threads} threads, no dynami
 takes    one .u64: the address of a task
 
 task     five int64: the addresses of rows, chunks and records; the first chunk, the last + 1
-chunk    three int64: row, start, stop; one block updates the elements start to stop - 1 of a row
+chunk    three int64: row, start, stop; a block updates the elements start to stop - 1 of a row
 """
 NOTES = """
 All addresses are device addresses. A parameter has one row and any number of chunks. Chunks of a
@@ -25,10 +25,10 @@ few thousand elements, a multiple of {starts}, keep the device busy. If all arra
 at multiples of 16 bytes, four elements are loaded and stored at once, otherwise one.
 """
 BLOCKS = """
-An int8 state has a code for each element and a scale for each block of {block}; the last block may
-be shorter. Initialize both with zeros. No chunk may begin inside a block. The scale is the largest
-magnitude in its block, and negative if the block has negative numbers. A code c from 1 to 255
-represents the float32 with the bits
+An int8 state has a code for each element and a scale for each block of {block}; the last block
+may be shorter. Initialize both with zeros. No chunk may begin inside a block. The scale is the
+largest magnitude in its block, and negative if the block has negative numbers. A code c from 1
+to 255 represents the float32 with the bits
 
     max(bits(|scale|) - (255 << 20), 0) + (c << 20)
 
@@ -46,7 +46,8 @@ VALUES = {
     "split16": "the float32 with the bits (param << 16) + compensation",
 }
 NOISE = """
-The noise is any 32 bits, different at each step and for each parameter; it decides the rounding.
+The noise is any 32 bits, different at each step and for each parameter; it decides the
+rounding.
 """
 
 
