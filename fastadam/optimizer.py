@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from .checkpoint import state_dict as saved
-from .engine.assignment import PROPERTIES, check_assigned, missing
+from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.convert import master
 from .engine.options import NAMES, Options, reach_of
@@ -137,9 +137,6 @@ class Optimizer(Walk):
             check_assigned(self, name, self.defaults, PROPERTIES)
         object.__setattr__(self, name, value)
 
-    if not TYPE_CHECKING:  # a type checker would take any name for one that is there
-        __getattr__ = missing
-
     @property
     def param_groups(self) -> list[ParamGroup]:
         """A dict per group, as in PyTorch; edit them, and the next step sees it."""
@@ -247,7 +244,7 @@ class Optimizer(Walk):
     @property
     def info(self) -> StepInfo | None:
         """What the last call of `step` returned; None before the first, and in a copy."""
-        return self._info
+        return self._last[0]
 
     def zero_grad(self) -> None:
         """Set `grads` to zero."""
@@ -335,14 +332,14 @@ class Optimizer(Walk):
                     if plan.gate:
                         if plan.gate.takes(found_inf):
                             info = plan.gate.step(self, lr, grad_scale, found_inf)
-                            self.__dict__["_info"] = info
+                            self._last[0] = info
                             return info
                         rate = self._settle(plan, values, lr)
                         count = self._state.count + 1
                     norm, verdict = plan.ahead.prepare(arrays, grad_scale, found_inf, count)
                     if verdict != "update":
                         info = new_info((self._state.count, rate, norm, verdict == "skip", False))
-                        self.__dict__["_info"] = info
+                        self._last[0] = info
                         return info
                 if plan.stale:
                     rules = (group.rule for group in self._groups)
@@ -350,7 +347,7 @@ class Optimizer(Walk):
                 plan.run()
                 made = late_info if callable(norm) else new_info
                 info = made((self._state.count, rate, norm, False, plan.active))
-                self.__dict__["_info"] = info
+                self._last[0] = info
                 return info
             except BaseException:  # an interrupt among them
                 self._plan = None  # which may know something that its tables do not

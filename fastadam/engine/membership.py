@@ -36,7 +36,7 @@ class Membership(Algorithm):
         self._plan: Plan | None = None
         self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
         self._grads: Flat | None = None
-        self._info: StepInfo | None = None
+        self._last: list[StepInfo | None] = [None]  # what the last step returned
         self._grad_dtypes: list[Any] = []
         self._edits, self._raws = Edits(), ParamGroups()
         self._raws.edits = self._edits
