@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
-from .engine.assignment import PROPERTIES, check_assigned, missing
+from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.budget import Budget, budget_of
 from .engine.convert import master
@@ -142,9 +142,6 @@ class Optimizer(Algorithm):
         if not name.startswith("_"):
             check_assigned(self, name, self.defaults, PROPERTIES)
         object.__setattr__(self, name, value)
-
-    if not TYPE_CHECKING:  # a type checker would take any name for one that is there
-        __getattr__ = missing
 
     @property
     def param_groups(self) -> list[ParamGroup]:

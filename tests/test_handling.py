@@ -81,21 +81,6 @@ def test_attributes_that_nobody_would_read(name, message):
     assert (opt.note, copy.deepcopy(opt).other) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("lr", r"groups: opt\.param_groups\[0\]\['lr'\]"),
-        ("learning_rate", r"groups: opt\.param_groups\[0\]\['lr'\]"),
-        ("memry", "did you mean 'memory'"),
-        ("xyz", r"no attribute 'xyz'$"),
-        ("_missing", r"no attribute '_missing'$"),
-    ],
-)
-def test_attributes_that_are_not_there(name, message):
-    with pytest.raises(AttributeError, match=message):
-        getattr(fa.AdamW(w()), name)
-
-
 def test_assignments_to_the_state():
     opt = fa.AdamW(w())
     opt.step(w())

@@ -1,9 +1,8 @@
-"""Attributes of optimizers that are not there, or that nobody would read."""
+"""Attributes of optimizers that nobody would read: their assignment is refused."""
 
 from collections.abc import Container, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from ..validation import meant_by
 from .options import NAMES
 
 ALIASES = {"learning_rate": "lr"}
@@ -48,20 +47,3 @@ def check_assigned(
         )
     if name in others:
         raise AttributeError(f"{kind}.{name} cannot be set; {others[name]}")
-
-
-def missing(owner: Any, name: str) -> NoReturn:
-    """Say where a hyperparameter is, or which attribute was probably meant; as `__getattr__`.
-
-    Raises:
-        AttributeError: always.
-    """
-    kind, known = type(owner), ALIASES.get(name, name)
-    text = f"{kind.__name__!r} object has no attribute {name!r}"
-    if known in kind.defaults:
-        text += f"; hyperparameters are in its groups: opt.param_groups[0][{known!r}]"
-    elif not name.startswith("_"):
-        names = [each for each in dir(kind) if not each.startswith("_")]
-        meant = meant_by(name, names)
-        text += f"; did you mean {meant!r}?" if meant else ""
-    raise AttributeError(text, name=name)
