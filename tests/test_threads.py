@@ -21,7 +21,7 @@ entered, switch = njit(lambda: float_mode.enter()), njit(lambda mode: float_mode
 CONCURRENT = """
 import threading
 import numpy as np, fastadam as fa
-from fastadam.kernels import pool, threads
+from fastadam.kernels.cpu import openmp as pool, threads
 n, workers = 50_000, 4
 fa.set_threads(2)
 params = [np.ones(n, np.float32) for _ in range(workers)]
@@ -127,7 +127,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), opt.state_dict()["stat
 POOL = """
 import os, threading
 import numpy as np, torch, fastadam as fa, fastadam.torch
-from fastadam.kernels import pool, threads
+from fastadam.kernels.cpu import openmp as pool, threads
 n, grad = 50_000, np.linspace(-1, 1, 50_000, dtype=np.float32)
 def stepped(count):
     param = np.ones(n, np.float32)
