@@ -145,7 +145,7 @@ def bare() -> str:
 
 
 def has_more_state(cls: Any) -> bool:
-    """Whether a hyperparameter adds state."""
+    """True if a hyperparameter adds state."""
     fewest = len(cls.rule.state)
     switched = {name: type(value)(1) for name, value in cls.defaults.items() if value in (0, False)}
     each = [{**cls.defaults, name: value} for name, value in switched.items()]

@@ -89,7 +89,7 @@ def test_every_python_block_is_found(page):
 
 
 def leads_somewhere(page: Path, link: str) -> bool:
-    """Whether there is such a file, with such a heading; names of the API are mkdocs' to check."""
+    """True if there is such a file, with such a heading; names of the API are mkdocs' to check."""
     name, _, anchor = link.partition("#")
     target = page.parent / name if name else page
     if not anchor or anchor.startswith("fastadam."):

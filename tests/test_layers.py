@@ -17,10 +17,10 @@ LAYERS = (
     {"kernels", "schedules"},
     {"memory"},
     {"engine"},
-    {"checkpoint", "cuda"},
+    {"checkpoint", "cuda", "typing"},
     {"optimizer"},
     {"optimizers"},
-    {"functional", "memory_budget", "loss_scaler", "torch"},
+    {"_functional", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"cli"},
 )
