@@ -529,5 +529,7 @@ def test_an_instance_without_arrays_computes_constants():
     made = fa.AdamW.without_arrays()
     constants = made.hyper(fa.AdamW.defaults, 1)
     assert constants.keys() == {*made.variant(fa.AdamW.defaults).hyper}
-    with pytest.raises(TypeError, match=r"Optimizer\.rule must be a function.*Optimizer defines none"):
+    with pytest.raises(
+        TypeError, match=r"Optimizer\.rule must be a function.*Optimizer defines none"
+    ):
         fa.Optimizer.without_arrays()
