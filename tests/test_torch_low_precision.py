@@ -427,9 +427,9 @@ def test_codes_know_the_order_of_their_blocks(saved_as, before, after):
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (None, "no 'codes_order' to say"),
+        (None, "but 'codes_order'"),
         ([0, 1, 2], "not an order of the dimensions"),
-        ([0, 2, 2, 1], "no ord"),
+        ([0, 2, 2, 1], "not an order"),
     ],
 )
 def test_codes_of_an_unknown_order_are_refused(order, message):
