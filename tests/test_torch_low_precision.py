@@ -518,7 +518,7 @@ def test_names_of_the_core_find_their_parameters():
     summed.step(np.ones(3, np.float32))
     averaged = fa.AdamW(np.ones(3, np.float32), ema_decay=0.9)
     averaged.step(np.ones(3, np.float32))
-    for other, message in ((summed, "micro-batches"), (averaged, "no ema_decay")):
+    for other, message in ((summed, "accumulated gradients"), (averaged, "no ema_decay")):
         with pytest.raises(ValueError, match=message):
             ft.AdamW([torch.nn.Parameter(torch.ones(3))]).load_state_dict(other.state_dict())
 
