@@ -172,7 +172,7 @@ def test_classes_that_are_no_optimizers():
         lambda: fa.plan(10, fa.Optimizer),
         lambda: fa.warmup(fa.Optimizer),
     ):
-        with pytest.raises(TypeError, match=r"no (class of an )?optimizer|defines none"):
+        with pytest.raises(TypeError, match=r"not? .*optimizer|defines none"):
             make()
     for name, value in (("defaults", None), ("defaults", {1: 2}), ("carried", ["a"])):
         with pytest.raises(TypeError, match=f"{name} is .*give a dict"):

@@ -147,7 +147,7 @@ def test_arguments_by_position_as_in_torch():
     assert ft.SGD(params, 0.1, 0.9).param_groups[0]["momentum"] == 0.9
     with pytest.raises(TypeError, match="by position and by keyword"):
         ft.AdamW(params, 0.1, lr=0.1)
-    with pytest.raises(TypeError, match="not 7 more"):
+    with pytest.raises(TypeError, match="got 7 more"):
         ft.AdamW(params, 1, 2, 3, 4, 5, 6, 7)
 
 

@@ -427,9 +427,9 @@ def test_codes_know_the_order_of_their_blocks(saved_as, before, after):
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (None, "no 'codes_order' to say"),
+        (None, "but 'codes_order'"),
         ([0, 1, 2], "not an order of the dimensions"),
-        ([0, 2, 2, 1], "no ord"),
+        ([0, 2, 2, 1], "not an order"),
     ],
 )
 def test_codes_of_an_unknown_order_are_refused(order, message):
@@ -518,7 +518,7 @@ def test_names_of_the_core_find_their_parameters():
     summed.step(np.ones(3, np.float32))
     averaged = fa.AdamW(np.ones(3, np.float32), ema_decay=0.9)
     averaged.step(np.ones(3, np.float32))
-    for other, message in ((summed, "micro-batches"), (averaged, "no ema_decay")):
+    for other, message in ((summed, "accumulated gradients"), (averaged, "no ema_decay")):
         with pytest.raises(ValueError, match=message):
             ft.AdamW([torch.nn.Parameter(torch.ones(3))]).load_state_dict(other.state_dict())
 
