@@ -70,7 +70,7 @@ def test_pyright(tmp_path, monkeypatch):
 
 def test_stubs_are_up_to_date():
     pytest.importorskip("torch")
-    for path, written in runpy.run_path(str(ROOT / "tools" / "stubs.py"))["FILES"].items():
+    for path, written in runpy.run_path(str(ROOT / "tests" / "stubs.py"))["FILES"].items():
         assert path.read_text() == written(), "run `make stubs`"
 
 
@@ -109,7 +109,7 @@ def test_help_of_an_optimizer_of_ones_own():
     text = Mine.__doc__
     assert text.startswith("Mine.\n\nArgs:\n    params: a tree of arrays (one array, a Flat, or")
     assert "    rate: a rate of mine, explained on two lines.\n    other: default 2.0.\n" in text
-    assert text.index("    lr: step size") < text.index("    rate") < text.index("    seed: ")
+    assert text.index("    lr: learning rate") < text.index("    rate") < text.index("    seed: ")
     assert text.rstrip().endswith("\n\nRaises:\n    ValueError: never.")
 
 

@@ -19,7 +19,7 @@ def check_class(cls: Any) -> None:
     if not isinstance(getattr(cls, "rule", None), Rule):
         raise TypeError(
             f"{cls.__name__}.rule must be a function marked with @fastadam.rule; "
-            f"{cls.__name__} defines none"
+            f"{cls.__name__} defines none; use a class that does, such as fastadam.AdamW"
         )
     for name in ("defaults", "carried"):
         value = getattr(cls, name)
