@@ -160,7 +160,7 @@ def test_the_base_class_is_no_optimizer():
     for make in (lambda: fa.Optimizer(np.ones(2)), lambda: fa.functional.bare(fa.Optimizer)):
         with pytest.raises(TypeError, match=r"such as fastadam\.AdamW"):
             make()
-    with pytest.raises(TypeError, match="defaults=None must be a dict"):
+    with pytest.raises(TypeError, match="defaults is None; give a dict"):
         type("Wrong", (fa.SGD,), {"defaults": None})
 
 
