@@ -6,6 +6,7 @@ What needs Numba's CUDA is imported when it is first used: an array of a GPU can
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,10 @@ class CudaBackend:
         if owner:
             turn.captured = CapturedSteps(owner)
         return turn
+
+    def on(self, lock: Any, stream: Any) -> AbstractContextManager[Any]:
+        scope: AbstractContextManager[Any] = lock.on(stream)
+        return scope
 
     def deferred_scalar(self) -> DeferredScalar:
         return DeferredScalar()

@@ -27,24 +27,11 @@ if TYPE_CHECKING:
 
 
 class Lock(Protocol):
-    """The lock of an optimizer; on a device it also selects the stream of the work.
-
-    Attributes:
-        captured: the steps that were captured in CUDA graphs; None where there are no graphs.
-    """
-
-    captured: Any
+    """The lock of an optimizer; on a device it also selects the stream of the work."""
 
     def __enter__(self) -> Any: ...
 
     def __exit__(self, *error: Any) -> None: ...
-
-    def on(self, stream: Any) -> AbstractContextManager[Any]:
-        """The lock, with the work in a given stream.
-
-        Raises:
-            ValueError: on the host, which has no streams.
-        """
 
 
 class DeferredScalar(Protocol):
@@ -123,6 +110,13 @@ class Backend(Protocol):
             owner: the optimizer whose lock it is, None without one.
         """
 
+    def on(self, lock: Any, stream: Any) -> AbstractContextManager[Any]:
+        """A lock, with the work in a given stream.
+
+        Raises:
+            ValueError: on the host, which has no streams.
+        """
+
     def deferred_scalar(self) -> DeferredScalar | None:
         """Room for numbers fetched later; None where reading a number costs nothing."""
 
@@ -134,15 +128,6 @@ class Backend(Protocol):
         Raises:
             RuntimeError: if the step is being captured in a CUDA graph and cannot be.
         """
-
-
-class HostLock(RLock().__class__):  # type: ignore[misc] # its class has no name
-    """A reentrant lock: `hyper()` may use its own optimizer."""
-
-    captured = None
-
-    def on(self, stream: Any) -> NoReturn:
-        refuse(stream)
 
 
 class HostBackend:
@@ -187,7 +172,10 @@ class HostBackend:
         return Inputs(params, param_names, names, dtypes, checks.check_mask, as_array, False)
 
     def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
-        return HostLock()
+        return RLock()  # reentrant: `hyper()` may use its own optimizer
+
+    def on(self, lock: Any, stream: Any) -> NoReturn:
+        raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")
 
     def deferred_scalar(self) -> None:
         return None

@@ -17,7 +17,7 @@ from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
-from .backend import backend_of
+from .backend import Backend, backend_of
 from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
@@ -54,6 +54,7 @@ class Engine:
         lock: one thread at a time; on a GPU also the stream of the work.
     """
 
+    backend: Backend
     lock: Any
 
     def __init__(self, algorithm: Algorithm, defaults: Values, options: Options) -> None:
@@ -90,7 +91,8 @@ class Engine:
         raw = ParamGroup(self.defaults, params=())
         checked_group(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
         params = once(params)
-        self.lock = backend_of(first_array(params)).lock(lambda: self.parameters.arrays, self)
+        self.backend = backend_of(first_array(params))
+        self.lock = self.backend.lock(lambda: self.parameters.arrays, self)
         with self.lock:
             if are_groups(params):
                 self.add(params)
@@ -188,8 +190,8 @@ class Engine:
 
     def refuse_captured(self, what: str) -> None:
         """Refuse an operation that would invalidate steps captured in CUDA graphs."""
-        if self.lock.captured:
-            self.lock.captured.refuse(what)
+        if captured := getattr(self.lock, "captured", None):
+            captured.refuse(what)
 
     # The plan
 
@@ -260,7 +262,7 @@ class Engine:
 
     def on(self, stream: Any) -> Any:
         """The lock, with a stream of a device to which work goes meanwhile."""
-        return self.lock.on(stream)
+        return self.backend.on(self.lock, stream)
 
     def bind(
         self, grads: Any, lr: float | None, mask: Any, grad_scale: Any

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any
 
-from ..kernels.commit import Operation, commit, counter, put
+from ..kernels.commit import Operation, call, commit, counter, put
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
@@ -96,6 +96,7 @@ class StepPlan:
         if masked:
             self._masks = backend.masks(arrays, parameters.names, parameters.called("mask"))
         self._restart = accumulator.restarted() if accumulator else []
+        self._alone = self._small and not (self._restart or carried)
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
         self.ahead = GradientPreprocessor(
             self._launches,
@@ -306,9 +307,10 @@ class StepPlan:
         """
         if self.gate:  # which may have counted meanwhile
             self._commitment[-1:] = [counter(self._state, "count")]
-        if self._small and not (self._with or others or self._restart or self._carried):
-            commit(self._commitment)
-        elif self._small or not self.active:
+        if self._alone and not (self._with or others):
+            any(map(call, self._commitment))  # `commit`, without its call
+            return
+        if self._small or not self.active:
             commit(self._operations(False, others))
         else:
             threads.run(lambda threaded: self._operations(threaded, others))

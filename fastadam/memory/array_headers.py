@@ -115,7 +115,9 @@ class Known:
         elif arrays[0] is None or seen[0]() is not arrays[0]:
             return False
         marks = self._marks
-        return joined(marks.headers) == marks.header and joined(marks.lengths) == marks.length
+        return joined(marks.headers) == marks.header and (
+            not marks.lengths or joined(marks.lengths) == marks.length
+        )
 
     def forget(self, arrays: Sequence[Any]) -> bool:
         """Know no arrays; whether these were the ones known so far."""
