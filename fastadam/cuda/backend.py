@@ -17,8 +17,8 @@ from .array import DeferredScalar
 
 if TYPE_CHECKING:
     from ..engine.launch import Launch
+    from ..engine.launch_plan import StepPlan
     from ..engine.options import Options
-    from ..engine.plan import StepPlan
     from ..engine.preprocess import GradientPreprocessor
     from ..engine.state import State
     from ..kernels.factory import Kernel

@@ -30,7 +30,7 @@ from .pending_steps import MAX_IN_FLIGHT, PendingStep, PendingSteps, info_of
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
-    from ..engine.plan import StepPlan
+    from ..engine.launch_plan import StepPlan
 
 
 @rule()
@@ -157,7 +157,7 @@ class ConditionalStep:
         first = state.count + 1
         for step, page in enumerate(program.pages[: len(state.pending) + 1], first):
             values = engine.values(lr, step)
-            if engine.plan is not plan:
+            if engine.launch_plan is not plan:
                 raise RuntimeError("the learning rate may not switch what a rule computes")
             rates.append(values[0].get("lr"))
             numbers.append(plan.write_records(engine.algorithm, values, step, numbers[-1]))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.engine import Engine
-from ..engine.plan import StepPlan
+from ..engine.launch_plan import StepPlan
 from .array import zeros
 
 

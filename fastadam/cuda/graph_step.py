@@ -14,7 +14,7 @@ from .pending_steps import ReplayedStep, info_of
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
-    from ..engine.plan import StepPlan
+    from ..engine.launch_plan import StepPlan
 
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
 

@@ -22,10 +22,10 @@ from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .hyperparameters import checked
+from .launch_plan import StepPlan
 from .options import LOW, Options, reach_of
 from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
 from .parameters import Parameters
-from .plan import StepPlan
 from .state import State, spans
 from .step_info import StepInfo
 
@@ -325,12 +325,12 @@ class Engine:
     def _bound(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
-            plan.bind(arrays)
+            plan.look(arrays)
         except OtherDtypesError as other:
             self.invalidate()
             self._grad_dtypes = list(other.dtypes)
             plan = self.plan_for(plan.masked, plan.scaled)
-            plan.bind(arrays)
+            plan.look(arrays)
         return plan
 
     def values(self, lr: Any, step: int | None = None) -> list[Values]:

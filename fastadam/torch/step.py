@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from ..engine.convert import ORDER, SCALE
+from ..engine.launch_plan import StepPlan
 from ..engine.options import LOW, Options
 from ..engine.parameters import Gathered, Parameters
-from ..engine.plan import StepPlan
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION, Formats
@@ -314,7 +314,7 @@ class TensorStep:
         plan, count = self._plan, self._state.count
         grads = self._active.of(grads)
         parts, self._parts = self._parts or self._active.parts(grads), None
-        plan.bind(parts)
+        plan.look(parts)
         if self._noisy and self._drawn is not self._state.grouping:
             plan.draw(self._draws, count - np.array(self._state.steps))
             self._drawn = self._state.grouping

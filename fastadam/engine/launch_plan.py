@@ -28,7 +28,7 @@ UPDATE: Verdict = "update"
 class StepPlan:
     """The launches of a step, one per rule variant and formats; made anew when either changes.
 
-    A step is `bind`, `prepare` and `run`, in this order. Whoever uses a plan drops it if one of
+    A step is `look`, `prepare` and `run`, in this order. Whoever uses a plan drops it if one of
     them raises, since its tables may then hold only a part of what it takes them to hold.
 
     Args:
@@ -125,7 +125,7 @@ class StepPlan:
 
     # The order of a step
 
-    def bind(self, arrays: Sequence[Any]) -> None:
+    def look(self, arrays: Sequence[Any]) -> None:
         """Check the gradients of a step, and point the launches at them.
 
         Raises:
