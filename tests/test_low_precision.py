@@ -266,8 +266,8 @@ def test_keys_of_codes_differ_with_seeds_and_steps():
     def key(seed, step):
         opt = fa.AdamW(np.ones(4096, F32), state_dtype="int8", seed=seed)
         opt.step(np.ones(4096, F32))
-        opt._engine.launch_plan.ahead.noise.advance(step)
-        (launch,) = opt._engine.launch_plan._launches
+        opt._engine.plan.ahead.noise.advance(step)
+        (launch,) = opt._engine.plan._launches
         return int(launch.numbers["dither"][0])
 
     keys = {key(seed, step) for seed in (0, 1, 2, 1 << 32, 1 << 64) for step in (1, 2, 3)}
@@ -302,7 +302,7 @@ def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
     params, grads = ([np.ones(4096, BF16) for _ in range(count)] for _ in range(2))
     opt = fa.AdamW(params, seed=seed, state_dtype="int8", rounding="stochastic")
     opt.step(grads)
-    plan, one, two = opt._engine.launch_plan, *seeds_of(seed)
+    plan, one, two = opt._engine.plan, *seeds_of(seed)
     numbers = plan._launches[0].numbers
 
     def check(step, draws, late):

@@ -141,10 +141,10 @@ def test_one_launch_serves_every_group_of_a_variant():
         [{"params": [p], "lr": 0.1 * k, "weight_decay": 0.01 * k} for k, p in enumerate(params)]
     )
     opt.step([np.ones(3, np.float32)] * 6)
-    assert len(opt._engine.launch_plan._launches) == 1
+    assert len(opt._engine.plan._launches) == 1
     opt.param_groups[2]["amsgrad"] = True
     opt.step([np.ones(3, np.float32)] * 6)
-    assert len(opt._engine.launch_plan._launches) == 2
+    assert len(opt._engine.plan._launches) == 2
 
 
 def test_groups_are_read_again_at_every_step():
@@ -312,7 +312,7 @@ def test_a_bad_schedule_is_refused_before_anything_moves(bad):
 def test_an_optimizer_is_not_kept_alive():
     opt = fa.AdamW([np.ones(30_000), np.ones(3)], threads=2)
     opt.step([np.ones(30_000), np.ones(3)])
-    table = weakref.ref(opt._engine.launch_plan._launches[0].table)
+    table = weakref.ref(opt._engine.plan._launches[0].table)
     del opt
     gc.collect()
     assert table() is None

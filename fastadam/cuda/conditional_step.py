@@ -157,7 +157,7 @@ class ConditionalStep:
         first = state.count + 1
         for step, page in enumerate(program.pages[: len(state.pending) + 1], first):
             values = engine.values(lr, step)
-            if engine.launch_plan is not plan:
+            if engine.plan is not plan:
                 raise RuntimeError("the learning rate may not switch what a rule computes")
             rates.append(values[0].get("lr"))
             numbers.append(plan.write_records(engine.algorithm, values, step, numbers[-1]))
