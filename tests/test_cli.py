@@ -281,7 +281,7 @@ def test_info_tells_what_it_cannot_find_out(capsys, monkeypatch):
 
 
 def test_info_where_no_folder_is_writable(monkeypatch):
-    monkeypatch.setattr(environment, "cache_folder", lambda: None)
+    monkeypatch.setattr(environment, "cache_folders", lambda: None)
     assert "NUMBA_CACHE_DIR" in environment.kernel_cache()
     assert environment.cache_size() == ""
 

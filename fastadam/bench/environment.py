@@ -75,29 +75,30 @@ def layer_warning() -> str:
 
 
 @cache
-def cache_folder() -> Path | None:
-    """The folder of the kernels: the first of Numba's candidates that it can write to."""
+def cache_folders() -> list[Path]:
+    """The folders of the kernels and of what runs them: those of Numba's that can be written to."""
     from numba.core.caching import FunctionCache
 
-    from ..kernels import loops as template
-    from ..kernels.cpu.target import with_file
+    from ..kernels import loops
+    from ..kernels.cpu import target
 
+    functions = loops.kernel, target.run
     try:
-        return Path(FunctionCache(with_file(template.kernel)).cache_path)
+        return [Path(FunctionCache(target.with_file(each)).cache_path) for each in functions]
     except RuntimeError:
-        return None
+        return []
 
 
 def kernel_cache() -> str:
     """The folder of the kernel cache, and the reason for it."""
     from numba import config
 
-    from ..kernels import loops as template
+    from ..kernels import loops
 
-    folder = cache_folder()
-    if folder is None:
+    if not (folders := cache_folders()):
         return "none is writable, every process compiles; set NUMBA_CACHE_DIR to one that is"
-    if folder == Path(template.__file__).parent / "__pycache__":
+    folder = folders[0]
+    if folder == Path(loops.__file__).parent / "__pycache__":
         reason = "beside the package"
     elif config.CACHE_DIR and folder.is_relative_to(config.CACHE_DIR):
         reason = "in NUMBA_CACHE_DIR"
@@ -108,10 +109,10 @@ def kernel_cache() -> str:
 
 def cache_size() -> str:
     """Number and size of the files in the kernel cache."""
-    folder = cache_folder()
-    if folder is None:
+    if not (folders := cache_folders()):
         return ""
-    sizes = [path.stat().st_size for path in folder.iterdir() if path.suffix in (".nbi", ".nbc")]
+    files = [path for folder in {*folders} if folder.exists() for path in folder.iterdir()]
+    sizes = [path.stat().st_size for path in files if path.suffix in (".nbi", ".nbc")]
     return f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 

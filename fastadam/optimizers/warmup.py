@@ -52,7 +52,8 @@ def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) 
             kernels = optimizer._kernels()
             if device and any(made.target is not target for made in kernels):
                 raise ValueError(
-                    f"device={device!r} is not where this {optimizer._name} runs; leave device out"
+                    f"device={device!r} is not where this {type(optimizer).__name__} runs; leave "
+                    "device out"
                 )
         for made in kernels:
             made.target.warm(made.run)
