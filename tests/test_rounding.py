@@ -94,7 +94,7 @@ def test_a_second_bfloat16_leaves_in_place_what_does_not_move():
 
 def rounded(values, storage, option, key):
     """`values` rounded under a key by the option of a kernel, and back."""
-    from fastadam.engine.convert import same
+    from fastadam.engine.convert import identity
     from fastadam.engine.launch import Launch
     from fastadam.kernels.compose import Stream
     from fastadam.kernels.factory import kernel
@@ -104,7 +104,7 @@ def rounded(values, storage, option, key):
     result = np.zeros(values.size, np.uint16)
     noise = Stream("noise", stage.extras["noise"].storage, "r")
     streams = (Stream("param", storage, "w"), Stream("grad", F32, "r"), noise)
-    launch = Launch(same, kernel(staged(same, (option,)), streams), [result], [0])
+    launch = Launch(identity, kernel(staged(identity, (option,)), streams), [result], [0])
     launch.table.place("grad", [values.ctypes.data])
     launch.tell("noise", key)
     launch.table.serial()
