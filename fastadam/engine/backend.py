@@ -54,7 +54,7 @@ class SkippableSteps(Protocol):
     def takes(self, found_inf: Any) -> bool:
         """True if the next step is to be taken here."""
 
-    def step(self, walk: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step without waiting for its outcome."""
 
 
@@ -175,7 +175,7 @@ class HostBackend:
         return RLock()  # reentrant: `hyper()` may use its own optimizer
 
     def on(self, lock: Any, stream: Any) -> NoReturn:
-        raise ValueError(f"stream={stream!r} is for arrays on a device; these lie on the host")
+        refuse(stream)
 
     def deferred_scalar(self) -> None:
         return None
