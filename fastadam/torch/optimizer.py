@@ -28,9 +28,9 @@ from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
 from .devices import scope_of
 from .hyperparameters import (
+    ELSEWHERE,
     FLAGS,
     NAMES_HERE,
-    NO_SUM,
     CheckedGroup,
     Hyperparameters,
     check_flags,
@@ -140,8 +140,8 @@ class Optimizer(torch.optim.Optimizer):
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._averages = None, Averages()
-        if self._options.accumulates:
-            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        for option in ELSEWHERE.keys() & self._options.chosen.keys():
+            raise ValueError(f"{option}={chosen[option]!r}: {ELSEWHERE[option]}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
