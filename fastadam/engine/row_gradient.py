@@ -45,6 +45,7 @@ class RowGradient:
         name, param_name: what gradient and parameter are called in messages.
 
     Attributes:
+        param: the parameter.
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
         apart: whether each row is a run by itself, for constants of its own.
@@ -56,7 +57,7 @@ class RowGradient:
     """
 
     def __init__(self, param: Any, name: str, param_name: str) -> None:
-        self._param, self._name, self._param_name = param, name, param_name
+        self.param, self._name, self._param_name = param, name, param_name
         self._compute = compute_of(name_of(param.dtype))
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
@@ -80,7 +81,7 @@ class RowGradient:
             TypeError, ValueError, IndexError: if it does not go with the parameter.
         """
         values, width = rows.values, self.width
-        indices = flat_indices(rows, self._name, self._param, self._param_name)
+        indices = flat_indices(rows, self._name, self.param, self._param_name)
         order, ordered = sorted_rows(indices)
         firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
         counts = np.diff(firsts, append=len(ordered))
@@ -175,7 +176,7 @@ class RowGradient:
         first, last = _ends(np.diff(blocks, prepend=-2) != 1)
         self.runs = Runs(
             blocks[first] * size,
-            np.minimum((blocks[last] + 1) * size, self._param.size),
+            np.minimum((blocks[last] + 1) * size, self.param.size),
             packed + first * (size * self._itemsize),
             address(marks) + first * size,
         )

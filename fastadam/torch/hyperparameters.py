@@ -16,6 +16,7 @@ from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
 from ..engine.param_groups import rule_for
 from ..optimizer import Optimizer
+from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import alike, lasts, parts_of
 from .state import dtypes
@@ -77,7 +78,7 @@ class CheckedGroup:
                 "the copies of ema_decay and shadow_dtype; rename the state"
             )
         self.params: Sequence[int] = ()
-        self.idle = None
+        self.idle: Rule | None = None
 
 
 def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
