@@ -328,8 +328,12 @@ class Engine:
         except OtherDtypesError as other:
             check_rows(other.dtypes, self.options, self.parameters.arrays[0])
             self.invalidate()
-            self._grad_dtypes = list(other.dtypes)
-            plan = self.plan_for(plan.masked, plan.scaled)
+            before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
+            try:
+                plan = self.plan_for(plan.masked, plan.scaled)
+            except BaseException:
+                self._grad_dtypes = before
+                raise
             plan.look(arrays)
         return plan
 
