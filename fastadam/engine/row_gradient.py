@@ -19,6 +19,7 @@ from .launch import kernel_for
 from .row_order import settled, sorted_rows
 
 NONE = np.empty(0, np.int64)
+ONES: Any = slice(None)  # in place of the first of each number, where none is there twice
 
 
 class Runs(NamedTuple):
@@ -83,25 +84,28 @@ class RowGradient:
         values, width = rows.values, self.width
         indices = flat_indices(rows, self._name, self.param, self._param_name)
         order, ordered = sorted_rows(indices)
-        firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
-        counts = np.diff(firsts, append=len(ordered))
-        if rows.unique and len(firsts) < len(ordered):
+        new = np.ones(len(ordered), bool)
+        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+        firsts = ONES if new.all() else np.flatnonzero(new)
+        counts = np.diff(firsts, append=len(ordered)) if firsts is not ONES else ONES
+        if firsts is not ONES and rows.unique:
             self._refuse_repeated(ordered[firsts], counts)
+        self._kept = [values]
         if width == 0:
-            firsts = counts = NONE
-        if len(counts) and counts.max() > 2:
+            ordered, order, firsts = NONE, NONE, ONES
+        if firsts is not ONES and counts.max() > 2:
             order = settled(order, counts, values.reshape(len(indices), width))
-        self.numbers, self._kept = ordered[firsts], [values]
-        sources = address(values) + order * (width * values.itemsize)
+        self.numbers = ordered[firsts]
+        sources = order * (width * values.itemsize) + address(values)
         found = sources[firsts]
         if self.partial:
             found = self._by_blocks()
             self._add(values, sources, counts, found)
         elif name_of(values.dtype) != self._compute:
-            found = self._room(len(firsts)) + np.arange(len(firsts)) * (width * self._itemsize)
+            found = np.arange(len(found)) * (width * self._itemsize) + self._room(len(found))
             self._add(values, sources, counts, found)
-        elif (several := np.flatnonzero(counts > 1)).size:
-            members = np.repeat(counts > 1, counts)
+        elif firsts is not ONES:
+            several, members = np.flatnonzero(counts > 1), np.repeat(counts > 1, counts)
             places = np.arange(len(several)) * (width * self._itemsize)
             found[several] = places + self._room(len(several))
             self._add(values, sources[members], counts[several], found[several])
@@ -132,18 +136,17 @@ class RowGradient:
         Args:
             values: the array in which they are.
             sources: the address of each.
-            counts: how many belong to each row.
+            counts: how many belong to each row, or ONES.
             places: the address of each sum.
         """
         dtype = name_of(values.dtype)
         if dtype not in self._adders:
             self._adders[dtype] = RowTable(kernel_for(add, Formats(self._compute, dtype)), 1)
         table, starts = self._adders[dtype], np.zeros_like(sources)
-        table.spread(
-            (starts, starts + self.width),
-            {"param": np.repeat(places, counts), "grad": sources},
-            whole=np.cumsum(counts) - counts,
-        )
+        whole = None
+        if counts is not ONES:
+            places, whole = np.repeat(places, counts), np.cumsum(counts) - counts
+        table.spread((starts, starts + self.width), {"param": places, "grad": sources}, whole=whole)
         table.run(self.threads)
 
     def _by_rows(self, found: Any) -> None:
@@ -153,6 +156,10 @@ class RowGradient:
         if not self.apart:
             stride = width * self._itemsize
             new[1:] = (np.diff(numbers) != 1) | (np.diff(found) != stride)
+        if new.all():
+            starts = numbers * width
+            self.runs = Runs(starts, starts + width, found)
+            return
         first, last = _ends(new)
         self.runs = Runs(numbers[first] * width, (numbers[last] + 1) * width, found[first])
 

@@ -33,6 +33,9 @@ class RowTable(Table):
         self.small = False  # there may be many rows at the next step
         self._sizes = [self._item(name, part) for name, part in self._columns]
         self._given: tuple[Any, ...] = ()
+        self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
+        self._numbered = np.empty((0, 3), np.int64)
+        self._template = b""
         self.spread((np.empty(0, np.int64), np.empty(0, np.int64)), {})
 
     def _item(self, name: str, part: int) -> int:
@@ -60,22 +63,22 @@ class RowTable(Table):
     def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
         (starts, stops), packed, records, whole = self._given
-        lengths = stops - starts
-        rows = np.empty((len(starts), self.rows.shape[1]), np.int64)
-        rows[:] = self.rows[0]
-        if records is not None and self.rows[0, 0] != SKIPPED:
-            rows[:, 0] = records
+        rows = self._filled(len(starts))
+        if records is not None:
+            rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
         for stream, addresses in packed.items():
             column = self._columns[stream, 0]
             rows[:, column] = addresses - starts * self._sizes[column - 1]
+        lengths = stops - starts
         if whole is None and len(lengths) and lengths.max() > CHUNK:
             chunks = chunk_table(lengths, CHUNK)
             chunks[:, 1:] += starts[chunks[:, 0], None]
         else:
-            chunks = np.stack([np.arange(len(rows)), starts, stops], axis=1)
+            chunks = self._numbered[: len(rows)]
+            chunks[:, 1], chunks[:, 2] = starts, stops
         many = threaded and int(lengths.sum()) >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
-        cuts = balanced(chunks, count)
+        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
         if whole is not None:
             ends = np.append(whole, len(chunks))
             cuts = ends[np.searchsorted(ends, cuts)]
@@ -87,6 +90,18 @@ class RowTable(Table):
         if count == 1:
             return partial(self.kernel.run, first)
         return target.parallel(self.kernel.run, first, tasks.strides[0], count)
+
+    def _filled(self, count: int) -> Any:
+        """So many table rows, equal to that of the whole array; memory is kept from step to
+        step."""
+        if count > len(self._rooms):
+            self._rooms = np.empty((count + count // 8, self.rows.shape[1]), np.int64)
+            self._numbered = np.empty((len(self._rooms), 3), np.int64)
+            self._numbered[:, 0] = np.arange(len(self._rooms))
+            self._template = b""
+        if self._template != (template := self.rows.tobytes()):
+            self._rooms[:], self._template = self.rows[0], template
+        return self._rooms[:count]
 
     def records_for(self, count: int) -> None:
         """Make room for so many records."""
