@@ -15,6 +15,7 @@ __all__ = [
     "radam",
     "rmsprop",
     "sgd",
+    "sparseadam",
 ]
 
 def sgd(
@@ -185,6 +186,21 @@ def rmsprop(
     weight_decay: Scheduled = 0.0,
     momentum: Scheduled = 0.0,
     centered: ScheduledFlag = False,
+    maximize: ScheduledFlag = False,
+    threads: Count | None = None,
+    stream: Any = None,
+) -> None: ...
+def sparseadam(
+    param: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    /,
+    *,
+    step: Count,
+    lr: Scheduled = 0.001,
+    betas: ScheduledPair = (0.9, 0.999),
+    eps: Scheduled = 1e-08,
     maximize: ScheduledFlag = False,
     threads: Count | None = None,
     stream: Any = None,

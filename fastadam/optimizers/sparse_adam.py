@@ -1,6 +1,6 @@
-"""SparseAdam: Adam of the rows that have a gradient, as in PyTorch (`torch.optim.SparseAdam`).
+"""SparseAdam: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
 
-D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2.
+The variant at the end of section 2, for the rows that have a gradient, as in PyTorch.
 """
 
 from typing import Any

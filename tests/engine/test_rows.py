@@ -402,3 +402,24 @@ def test_gradients_in_the_memory_of_parameters_are_refused():
     assert "2 rows of shape (3,), float64" in repr(fa.Rows([0, 1], table[2:]))
     empty = fa.SGD(np.ones((4, 0)), lr=0.1, clip_norm=1.0)
     assert empty.step(fa.Rows([0, 1, 1, 1], np.ones((4, 0)))).grad_norm == 0
+
+
+def test_bare_kernels_take_rows():
+    rng, shape = np.random.default_rng(10), (8, 3)
+    start = rng.normal(size=shape).astype("float32")
+    table, other = start.copy(), start.copy()
+    m, v = np.zeros((2, *shape), np.float32)
+    opt = fa.Adam(other, lr=0.1)
+    for step in range(1, 4):
+        rows = fa.Rows(*given(rng, 6, (3,), 8))
+        fa.functional.adam(table, rows, m, v, step=step, lr=0.1, threads=step)
+        opt.step(rows)
+    assert table.tobytes() == other.tobytes()
+    assert v.tobytes() == opt.state["exp_avg_sq"][0].tobytes()
+    with pytest.raises(IndexError, match="grad: indices"):
+        fa.functional.adam(table, fa.Rows([8], start[:1]), m, v, step=4)
+    with pytest.raises(ValueError, match="share"):
+        fa.functional.adam(table, fa.Rows([0], m[:1]), m, v, step=4)
+    with pytest.raises(ValueError, match="reshape"):
+        fa.functional.adam(table, start, m, v, step=4)
+    assert table.tobytes() == other.tobytes()
