@@ -39,6 +39,7 @@ from .hyperparameters import (
     twin_of,
 )
 from .shards import unwrapped
+from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
 from .step import TensorStep
@@ -280,7 +281,7 @@ class Optimizer(torch.optim.Optimizer):
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
-        return saved
+        return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Resume from a saved state of this class, or of the same class of fastadam or PyTorch.

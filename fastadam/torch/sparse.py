@@ -78,3 +78,13 @@ def rows_of(tensor: Any) -> Rows:
     count = values.shape[0]
     width = values.numel() // count if count else values.shape[1:].numel()
     return Rows(tensor._indices()[0].numpy(), flat(values).reshape(count, width))
+
+
+def with_whole_steps(saved: Values) -> Values:
+    """A state_dict whose steps are ints, as PyTorch's SparseAdam has them: it computes powers of
+    tensors in their own dtype."""
+    state = {
+        number: {name: int(value) if name == "step" else value for name, value in entry.items()}
+        for number, entry in saved["state"].items()
+    }
+    return {**saved, "state": state}
