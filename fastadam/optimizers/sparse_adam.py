@@ -21,8 +21,8 @@ class SparseAdam(Adam):
     before the correction of the root, unlike in [Adam][fastadam.Adam], which takes Rows as well. A
     gradient that is an array has all rows (PyTorch: an error).
 
-    State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element of these rows: 28 bytes of
-    traffic per step; per element of the array: 8 bytes of state.
+    State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step if its row has a gradient.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
