@@ -26,15 +26,21 @@ if TYPE_CHECKING:
 
 
 def kernel_for(
-    rule: Rule, formats: Formats, options: tuple[str, ...] = (), like: Any = None
+    rule: Rule,
+    formats: Formats,
+    options: tuple[str, ...] = (),
+    like: Any = None,
+    scattered: bool = False,
 ) -> Kernel:
-    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None.
+    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None;
+    `scattered` says that it is for runs of elements far from each other.
 
     Raises:
         TypeError: for a rule that cannot be compiled.
     """
     names = options + formats.options
-    return kernel(staged(rule, names), streams(rule, names, formats), backend_of(like).target)
+    target = backend_of(like).target
+    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered)
 
 
 class Launch:

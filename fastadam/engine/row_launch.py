@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .state import Grouping
 
 
+WIDE = 32  # elements of a row from which asking for memory ahead pays
+
+
 class RowLaunch(Launch):
     """A kernel over the rows of one parameter that have a gradient.
 
@@ -73,7 +76,7 @@ class RowLaunch(Launch):
                     "or set a larger min_quantized_size"
                 )
         whole = caught_up(rule, idle) if idle else rule
-        kernel = kernel_for(whole, formats, names, params[member])
+        kernel = kernel_for(whole, formats, names, params[member], scattered=gradient.width >= WIDE)
         super().__init__(whole, kernel, params, [member], kept)
         self.rule = rule  # that of the group; constants are those of both
 

@@ -36,7 +36,10 @@ def settled(order: Any, counts: Any, values: Any) -> Any:
     places = order[members]
     bits = values.view(f"u{values.itemsize}")
     lead = bits[places, 0]
-    rank = np.lexsort((lead, number))
+    if values.itemsize < 8:  # one sort of integers
+        rank = np.argsort((number << 32) | lead.astype(np.int64))
+    else:
+        rank = np.lexsort((lead, number))
     same = (np.diff(number[rank]) == 0) & (np.diff(lead[rank]) == 0)
     if same.any():  # the first elements do not decide
         tied = rank[np.append(same, False) | np.append(False, same)]

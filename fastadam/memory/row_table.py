@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
+from ..kernels.loops import AHEAD
 from ..kernels.target import HostTarget
 from .launch_table import SKIPPED, Table, balanced, chunk_table
 
@@ -71,11 +72,14 @@ class RowTable(Table):
             rows[:, column] = addresses - starts * self._sizes[column - 1]
         lengths = stops - starts
         if whole is None and len(lengths) and lengths.max() > CHUNK:
-            chunks = chunk_table(lengths, CHUNK)
-            chunks[:, 1:] += starts[chunks[:, 0], None]
+            cut = chunk_table(lengths, CHUNK)
+            cut[:, 1:] += starts[cut[:, 0], None]
+            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
         else:
-            chunks = self._numbered[: len(rows)]
-            chunks[:, 1], chunks[:, 2] = starts, stops
+            padded = self._numbered[: len(rows) + AHEAD]
+            padded[: len(rows), 1], padded[: len(rows), 2] = starts, stops
+            padded[len(rows) :, 1:] = 0
+        chunks = padded[:-AHEAD]
         many = threaded and int(lengths.sum()) >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
         cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
@@ -94,8 +98,8 @@ class RowTable(Table):
     def _filled(self, count: int) -> Any:
         """So many table rows, equal to that of the whole array; memory is kept from step to
         step."""
-        if count > len(self._rooms):
-            self._rooms = np.empty((count + count // 8, self.rows.shape[1]), np.int64)
+        if count + AHEAD > len(self._rooms):
+            self._rooms = np.empty((count + count // 8 + AHEAD, self.rows.shape[1]), np.int64)
             self._numbered = np.empty((len(self._rooms), 3), np.int64)
             self._numbered[:, 0] = np.arange(len(self._rooms))
             self._template = b""
