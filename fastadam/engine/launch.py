@@ -18,6 +18,7 @@ from ..memory.launch_table import SKIPPED
 from ..rules import Rule
 from .backend import backend_of
 from .columns import StateColumn
+from .partition import Piece
 
 if TYPE_CHECKING:
     from .state import Grouping
@@ -109,6 +110,13 @@ class Launch:
                 "the hyperparameters smaller that it follows from, such as lr"
             )
         raise TypeError(f"hyper() returned {constants}; give numbers")
+
+    def take_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Take the parameters for pieces of longer ones; `pieces` has one for each parameter."""
+        mine = [pieces[i] for i in self.members]
+        numbers = [piece.number for piece in mine]
+        self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
+        self.table.begin_at([piece.start for piece in mine])
 
     def place(self, stream: str, addresses: Sequence[int]) -> None:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
