@@ -34,7 +34,7 @@ class Agreement:
 
     def texts(self, own: str) -> list[str]:
         """The texts of all processes."""
-        data = np.frombuffer(own.encode(), np.uint8)
+        data = np.array(bytearray(own.encode()), np.uint8)
         sizes = gathered(self._comm, np.array([data.size], np.int64), [1] * self._comm.size)
         parts = gathered(self._comm, data, [int(size[0]) for size in sizes])
         return [part.tobytes().decode() for part in parts]
@@ -57,7 +57,7 @@ class Agreement:
         """
         text = "" if error else json.dumps({name: repr(value) for name, value in settings.items()})
         digest = blake2b(text.encode(), digest_size=DIGEST).digest()
-        own = np.frombuffer(bytes([error is not None, *flags]) + digest, np.uint8)
+        own = np.array([error is not None, *flags, *digest], np.uint8)
         rows = gathered(self._comm, own, [own.size] * self._comm.size)
         failed = [rank for rank, row in enumerate(rows) if row[0]]
         if failed:

@@ -112,10 +112,13 @@ def state_of_pieces(
         for number in numbers_of(group, other, "")
     ]
     result = dict(saved)
+    state = saved["state"]
+    for number, key in enumerate(numbers):  # also those of which there is no piece here
+        dict(_sliced(state.get(key, {}), scalars, Piece(number, 0, 0), shapes, names))
     result["state"] = {
-        place: dict(_sliced(saved["state"][numbers[piece.number]], scalars, piece, shapes, names))
+        place: dict(_sliced(state[numbers[piece.number]], scalars, piece, shapes, names))
         for place, piece in enumerate(pieces)
-        if numbers[piece.number] in saved["state"]
+        if numbers[piece.number] in state
     }
     if "ema" in saved:
         averages = [array_of(saved["ema"][number], "ema") for number in numbers]
