@@ -216,7 +216,7 @@ def update_of(
     """
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
-    columns = [
+    columns: list[Any] = [
         (k, np.dtype(column.dtype).itemsize, column.per, memory.integer)
         for k, column in enumerate(stored, start=1)
     ]

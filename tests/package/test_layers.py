@@ -20,13 +20,13 @@ LAYERS = (
     {"checkpoint", "cuda", "typing"},
     {"optimizer"},
     {"optimizers"},
-    {"functional", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"cli"},
 )
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "bench"),
-    "torch": ("torch", "bench"),
+    "torch": ("torch", "distributed.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
 LAZY = ("engine.backend", "cuda.backend")  # the one import that points up, inside a function
