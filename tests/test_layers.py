@@ -20,12 +20,13 @@ LAYERS = (
     {"checkpoint", "cuda", "typing"},
     {"optimizer"},
     {"optimizers"},
+    {"embedding"},
     {"functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"cli"},
 )
 LIBRARIES = {
-    "numba": ("kernels.cpu", "cuda", "bench"),
+    "numba": ("kernels.cpu", "cuda", "embedding", "bench"),
     "torch": ("torch", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
