@@ -150,7 +150,9 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     Further keywords are options, for NumPy arrays: `grad_scale`, `clip_value`, `mask`, `ema` with
     `ema_decay`, `shadow`, `norm` and `seed`. They are those of an optimizer, with arrays of the
     caller's; the function returns the norm of the gradient if `norm=True`, else None. A step with
-    options checks its arrays at every call. `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
+    options checks its arrays at every call.
+
+    `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
     that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
     before anything changes.
 

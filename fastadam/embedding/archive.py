@@ -7,18 +7,17 @@ UNDEFINED, NULL_NAME = 0, 0
 SYMBOLS = 2  # the type of the section that holds the symbol table
 
 
-def static_library(name: str, data: bytes, symbols: Sequence[str]) -> bytes:
+def static_library(data: bytes, symbols: Sequence[str]) -> bytes:
     """An archive of one object, with the index of symbols that linkers look for.
 
     Args:
-        name: the name of the member.
-        symbols: the functions that it defines.
+        symbols: the functions that the object defines.
     """
     names = b"".join(symbol.encode() + b"\0" for symbol in symbols)
     size = 4 + 4 * len(symbols) + len(names)
     start = 8 + 60 + size + size % 2
     index = struct.pack(f">{1 + len(symbols)}I", len(symbols), *[start] * len(symbols)) + names
-    return b"!<arch>\n" + _member("/", index) + _member(f"{name}/", data)
+    return b"!<arch>\n" + _member("/", index) + _member("fastadam.o/", data)
 
 
 def _member(name: str, data: bytes) -> bytes:

@@ -224,5 +224,3 @@ def _numbers(extras: Extras, unscale: float, power: float) -> dict[str, Any]:
     if extras.options.ema_decay is not None:
         numbers["ema_comp"] = extras.options.ema_comp(0)
     return numbers
-
-

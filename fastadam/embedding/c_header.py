@@ -83,6 +83,9 @@ def _introduction(interface: Interface, flags: str, target: str) -> str:
 
 def _comment(text: str) -> Iterator[str]:
     lines = text.rstrip().splitlines()
+    if len(lines) == 1:
+        yield f"/* {lines[0]} */"
+        return
     yield f"/* {lines[0]}"
     yield from (f" * {line}".rstrip() for line in lines[1:])
     yield " */"
@@ -118,33 +121,36 @@ def _functions(interface: Interface) -> Iterator[str]:
     yield from (f"uint32_t {prefix}_abi(void);", "")
     yield "/* Store the default hyperparameters. */"
     yield from (f"void {prefix}_defaults({prefix}_hyper *hyper);", "")
-    yield "/* Compute the constants of a step, counted from 1, from hyperparameters."
+    text = "Compute the constants of a step, counted from 1, from hyperparameters."
     if carried:
-        yield f" * {', '.join(carried)} of `hyper` is updated: call it once for each step, in order,"
-        yield " * and save the struct with a checkpoint. Give several dtypes copies of the struct."
-    yield " */"
+        text += (
+            f" {', '.join(carried)} of `hyper` is updated: call the function once for each step, "
+            "in order, and save the struct with a checkpoint. Give each dtype a struct of its own."
+        )
+    yield from _comment(fill(text, 90))
     const = "" if carried else "const "
     for compute in interface.computes:
         name = interface.record(compute)
         function = f"{prefix}_prepare_{SUFFIXES[compute]}"
-        yield f"int {function}({const}{prefix}_hyper *hyper, int64_t step, {name} *constants);"
+        yield f"int {function}("
+        yield f"    {const}{prefix}_hyper *hyper, int64_t step, {name} *constants);"
     yield ""
 
 
 def _step(interface: Interface, step: Embedded) -> Iterator[str]:
     function, parameters = interface.function(step), [*interface.parameters(step)]
-    declared = ", ".join(each.declaration for each in parameters)
+    declared = "".join(f"\n    {each.declaration}," for each in parameters)
     names = ", ".join(each.name for each in parameters)
     formats = f"{step.formats.param} parameters, {step.formats.grad} gradients"
     yield from _comment(
         f"One step for {formats}, all elements.\n"
         + "".join(f"  {each.name}: {_told(each.mode)}\n" for each in step.arguments)
     )
-    yield from (f"int {function}({declared}, int64_t n);", "")
+    yield from (f"int {function}({declared}\n    int64_t n);", "")
     yield "/* The same for the elements first to last - 1, of arrays that begin at element 0. */"
-    yield f"int {function}_range({declared}, int64_t first, int64_t last);"
+    yield f"int {function}_range({declared}\n    int64_t first,\n    int64_t last);"
     yield from ("", "#ifdef _OPENMP", "/* The same for all elements, in the threads of OpenMP. */")
-    yield f"static inline int {function}_omp({declared}, int64_t n)"
+    yield f"static inline int {function}_omp({declared}\n    int64_t n)"
     yield from ("{", "    const int64_t chunk = 65536;", "    int64_t first;", "    int code = 0;")
     yield "    #pragma omp parallel for schedule(static) reduction(max : code)"
     yield "    for (first = 0; first < n; first += chunk) {"
@@ -156,5 +162,3 @@ def _step(interface: Interface, step: Embedded) -> Iterator[str]:
 
 def _told(mode: str) -> str:
     return {"rw": "updated", "r": "read", "w": "written", "rz": "read, then set to zero"}[mode]
-
-

@@ -1,7 +1,7 @@
 """The object of a C interface, for any target that LLVM knows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -35,14 +35,26 @@ class Output(NamedTuple):
     symbols: list[str]
 
 
-def built(interface: Interface, target: Target) -> Output:
+def built(
+    interface: Interface,
+    target: Target,
+    show: Callable[[str, float], None] = lambda label, fraction: None,
+) -> Output:
     """Compile an interface for a target.
+
+    Args:
+        show: called with a label and the fraction that is done.
 
     Raises:
         TypeError: for a rule or constants that cannot be compiled.
         ValueError: if they call functions whose results depend on the target.
     """
-    steps = [compiled_step(step) for step in interface.steps]
+    target.compiler()  # refuses an unknown target at once
+    steps = list[Compiled]()
+    for number, step in enumerate(interface.steps):
+        show(f"{interface.name}, {step.formats.param}", number / (1 + len(interface.steps)))
+        steps.append(compiled_step(step))
+    show(f"{interface.name}, {target.name}", 1 - 1 / (1 + len(interface.steps)))
     constants = compiled_constants(interface.constants, interface.optimizer.__name__)
     entries = _Entries(interface, target.machine)
     for step, inner in zip(interface.steps, steps, strict=True):
@@ -54,9 +66,7 @@ def built(interface: Interface, target: Target) -> Output:
     return _assembled(str(entries.module), [*steps, constants], entries.symbols, target)
 
 
-def _assembled(
-    text: str, parts: Sequence[Compiled], symbols: list[str], target: Target
-) -> Output:
+def _assembled(text: str, parts: Sequence[Compiled], symbols: list[str], target: Target) -> Output:
     machine = target.compiler()
     module = binding.parse_assembly(_retargeted(text, target))
     for part in parts:
@@ -73,9 +83,7 @@ def _assembled(
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     module.verify()
-    return Output(
-        machine.emit_object(module), str(module), machine.emit_assembly(module), symbols
-    )
+    return Output(machine.emit_object(module), str(module), machine.emit_assembly(module), symbols)
 
 
 def _retargeted(text: str, target: Target) -> str:

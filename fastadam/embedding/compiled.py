@@ -1,11 +1,11 @@
 """Steps for code that Numba compiles: `fastadam.compiled`."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import combinations
 from typing import Any
 
 import numba
+import numpy as np
 from numba import njit, types
 
 from ..kernels import mistakes
@@ -136,16 +136,9 @@ def _kind(argument: Argument) -> Any:
     if argument.is_number:
         floating = argument.column.dtype.startswith("float")
         return types.float64 if floating else types.int64
-    name = argument.dtypes[1] if "bfloat16" in argument.dtypes else argument.dtypes[0]
-    name = "bool" if "bool" in argument.dtypes else name
-    return types.Array(numba.from_dtype(_numpy(name)), 1, "C")
-
-
-@cache
-def _numpy(name: str) -> Any:
-    import numpy as np
-
-    return np.dtype(name)
+    dtypes, bits = argument.dtypes, argument.column.dtype
+    name = "bool" if "bool" in dtypes else bits if bits == "uint16" else dtypes[0]
+    return types.Array(numba.from_dtype(np.dtype(name)), 1, "C")
 
 
 def _source(arguments: Sequence[Argument], block: int) -> str:

@@ -32,6 +32,7 @@ def export_c(
     llvm_ir: bool = False,
     assembly: bool = False,
     told: Callable[[str], None] = lambda line: None,
+    show: Callable[[str, float], None] = lambda label, fraction: None,
     **hyper: Any,
 ) -> list[Path]:
     """Write an optimizer as a C library, for programs without Python.
@@ -50,7 +51,8 @@ def export_c(
         options, grads, state, compensation, rounding: as for [compiled][fastadam.compiled].
         llvm_ir: True also writes the optimized LLVM IR.
         assembly: True also writes the assembly.
-        told: called with a line about a file that could not be written.
+        told: called with a line about a file that is left out.
+        show: called with a label and the fraction that is done, for a progress bar.
         hyper: hyperparameters; numbers become the defaults of the C program, flags are fixed.
 
     Returns:
@@ -73,7 +75,7 @@ def export_c(
         optimizer, dtypes, options, grads, state, compensation, rounding, hyper
     )
     chosen = target_named(target)
-    output = built(interface, chosen)
+    output = built(interface, chosen, show)
     _check_alone(output, chosen, interface)
     flags = "".join(f", {name}={interface.values[name]}" for name in hyper)
     texts: dict[str, str | bytes] = {
@@ -81,7 +83,7 @@ def export_c(
         f"{interface.name}.o": output.object,
     }
     if chosen.is_elf:
-        library = static_library(f"{interface.name}.o", output.object, output.symbols)
+        library = static_library(output.object, output.symbols)
         texts[f"lib{interface.name}.a"] = library
     texts |= {f"{interface.name}.ll": output.llvm_ir} if llvm_ir else {}
     texts |= {f"{interface.name}.s": output.assembly} if assembly else {}
@@ -154,9 +156,7 @@ def _shown(target: Target) -> str:
     return target.triple if target.name == "native" else f"{target.name} ({target.triple})"
 
 
-def _linked(
-    folder: Path, name: str, target: Target, told: Callable[[str], None]
-) -> list[Path]:
+def _linked(folder: Path, name: str, target: Target, told: Callable[[str], None]) -> list[Path]:
     """The shared library, if there is a linker for the target."""
     linker, output = target.linker(), folder / f"lib{name}.so"
     if linker is None:

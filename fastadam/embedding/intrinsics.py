@@ -83,12 +83,13 @@ def constants_of(count: int, compute: str) -> tuple[Any, Any]:
 
     def check(constants):
         if isinstance(constants, types.BaseTuple):
-            numbers = all(isinstance(each, types.Number) for each in constants)
-            if numbers and len(constants) == count:
-                return
-        elif isinstance(constants, types.Array):
-            if constants.ndim == 1 and constants.layout == "C":
-                return
+            good = all(isinstance(each, types.Number) for each in constants)
+            good = good and len(constants) == count
+        else:
+            array = isinstance(constants, types.Array)
+            good = array and constants.ndim == 1 and constants.layout == "C"
+        if good:
+            return
         raise TypingError(
             f"constants must be a tuple of {count} numbers, or a contiguous vector of them, as "
             f"Optimizer.constants(step=...) returns; it is {constants}"

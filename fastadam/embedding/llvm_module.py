@@ -41,6 +41,9 @@ def _unoptimized() -> Iterator[None]:
             setattr(config, name, value)
 
 
+_made: dict[str, "Compiled"] = {}  # steps by name, which has a digest; one serves all targets
+
+
 class Compiled:
     """A compiled function: the text of its module, and its name there."""
 
@@ -64,7 +67,7 @@ class Compiled:
 
 def span(table: int, chunks: int, records: int) -> None:
     """The update of one chunk; the functions that it calls are set by the linker."""
-    update(table, chunks, records, 0)  # type: ignore[name-defined] # noqa: F821
+    update(table, chunks, records, 0)  # type: ignore[name-defined]  # noqa: F821
 
 
 def compiled_step(step: Embedded) -> Compiled:
@@ -74,11 +77,13 @@ def compiled_step(step: Embedded) -> Compiled:
         TypeError: for a rule that cannot be compiled.
         ValueError: for one that calls a function whose results depend on the target.
     """
-    _, function = assembled(span, step.staged, step.streams, target)
-    try:
-        made = Compiled(function, "void(int64, int64, int64)")
-    except target.REFUSALS as error:
-        raise mistakes.in_compiling(step.rule, step.compute, error) from error
+    name, function = assembled(span, step.staged, step.streams, target)
+    if name not in _made:
+        try:
+            _made[name] = Compiled(function, "void(int64, int64, int64)")
+        except target.REFUSALS as error:
+            raise mistakes.in_compiling(step.rule, step.compute, error) from error
+    made = _made[name]
     if made.foreign:
         names = ", ".join(name.removeprefix("llvm.") for name in made.foreign)
         raise ValueError(
@@ -115,4 +120,3 @@ def _power() -> Any:
             copy = FunctionType(value.__code__, scope, name)
             scope[name] = njit(**UNWRAPPED)(copy)
     return scope["power"]
-

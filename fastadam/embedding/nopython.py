@@ -12,7 +12,6 @@ from numba.extending import models, overload_method, register_model
 
 from ..engine.param_groups import values_of
 from ..optimizer import Optimizer
-from ..rules.algorithm import Values
 from .tracing import Constants, traced
 
 OPTIONS = {"error_model": "numpy"}
@@ -24,8 +23,8 @@ class OptimizerClass(types.Dummy):  # type: ignore[misc]
     """The Numba type of a class of an optimizer; each class has a subclass of its own."""
 
 
-@njit(**OPTIONS)  # type: ignore[untyped-decorator]
-def power(base, exponent):  # type: ignore[no-untyped-def]
+@njit(**OPTIONS)
+def power(base: float, exponent: float) -> Any:
     """The power of two float64, by the function that Python calls as well."""
     return base**exponent
 
@@ -46,12 +45,12 @@ def register(cls: type[Optimizer]) -> None:
     """Let compiled code call `cls.constants(step=..., **hyper)`."""
     if cls in _registered:
         return
-    kind = type(f"{cls.__name__}Class", (OptimizerClass,), {})
+    kind = type(f"{cls.__name__}Class", (OptimizerClass,), {"__module__": __name__})
     register_model(kind)(models.OpaqueModel)
     builtin_registry.register_global(cls, kind(f"class({cls.__module__}.{cls.__qualname__})"))
 
-    @lower_constant(kind)  # type: ignore[untyped-decorator]
-    def constant(context, builder, typ, value):  # type: ignore[no-untyped-def]
+    @lower_constant(kind)
+    def constant(context: Any, builder: Any, typ: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     overload_method(kind, "constants", prefer_literal=True)(_typed(cls))

@@ -1,9 +1,13 @@
 """Targets of an export: an LLVM triple, a CPU and its features."""
 
+import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from tempfile import TemporaryFile
 from typing import Any
 
 from llvmlite import binding
@@ -55,9 +59,17 @@ class Target:
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"target {self.name!r} cannot be compiled for: {reason}") from None
-        return found.create_target_machine(
-            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="default"
-        )
+        with _complaints() as complaints:
+            machine = found.create_target_machine(
+                cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="default"
+            )
+            known = "not a recognized processor" not in complaints()
+        if not known:
+            raise ValueError(
+                f"target {self.name!r}: LLVM knows no CPU {self.cpu!r} for {self.machine}; "
+                "give one of those that llc -mcpu=help lists, such as generic"
+            )
+        return machine
 
     def linker(self) -> list[str] | None:
         """The command that links a shared library, up to its arguments; None if there is none."""
@@ -69,6 +81,24 @@ class Target:
             return None
         options = ["-shared", "-nostdlib"] if path.endswith(("cc", "gcc")) else ["-shared"]
         return [path, *options]
+
+
+@contextmanager
+def _complaints() -> Iterator[Callable[[], str]]:
+    """What LLVM, which has no other way to report it, writes to the standard error meanwhile."""
+    with TemporaryFile() as file:
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: _text_of(file)
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def _text_of(file: Any) -> str:
+    file.seek(0)
+    return str(file.read().decode(errors="replace"))
 
 
 def target_named(text: str) -> Target:

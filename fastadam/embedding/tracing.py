@@ -35,7 +35,7 @@ class Symbol:
     def __float__(self) -> float:
         raise TypeError("a number that is known at run time only is converted or passed to C")
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __float__
 
     def __neg__(self) -> "Symbol":
         return self.trace.recorded("-{}", self)
@@ -221,7 +221,7 @@ def _symbolic(function: Any, trace: Trace) -> Any:
     functions = {name: partial(recording(name)) for name in FUNCTIONS}
     functions["pow"] = partial(operator.pow)
     library = SimpleNamespace(**vars(math) | functions)
-    swaps = {id(getattr(math, name)): each for name, each in functions.items()}
+    swaps: dict[int, Any] = {id(getattr(math, n)): each for n, each in functions.items()}
     swaps |= {id(math): library, id(float): partial(_as_float)}
 
     def swap(value: Any) -> Any:
