@@ -140,7 +140,7 @@ def _functions(interface: Interface) -> Iterator[str]:
 def _step(interface: Interface, step: Embedded) -> Iterator[str]:
     function, parameters = interface.function(step), [*interface.parameters(step)]
     declared = "".join(f"\n    {each.declaration}," for each in parameters)
-    names = ", ".join(each.name for each in parameters)
+    names = fill(", ".join(each.name for each in parameters), 80).replace("\n", "\n            ")
     formats = f"{step.formats.param} parameters, {step.formats.grad} gradients"
     yield from _comment(
         f"One step for {formats}, all elements.\n"
@@ -155,7 +155,7 @@ def _step(interface: Interface, step: Embedded) -> Iterator[str]:
     yield "    #pragma omp parallel for schedule(static) reduction(max : code)"
     yield "    for (first = 0; first < n; first += chunk) {"
     yield "        int64_t last = n - first < chunk ? n : first + chunk;"
-    yield f"        int result = {function}_range({names}, first, last);"
+    yield f"        int result = {function}_range(\n            {names}, first, last);"
     yield from ("        code = result > code ? result : code;", "    }", "    return code;", "}")
     yield from ("#endif", "")
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -62,7 +63,8 @@ class Compiled:
         """Functions that the module calls and whose results depend on the target."""
         called = re.findall(r"call [^@\n]*@\"?([\w.$]+)\"?\(", self.text)
         defined = {*re.findall(r"^define [^@\n]*@\"?([\w.$]+)\"?\(", self.text, re.M)}
-        return sorted({n for n in called if n not in defined and not EXACT.match(n)})
+        others = {n for n in called if n not in defined and not EXACT.match(n)}
+        return sorted(re.sub(r"^llvm\.|\.f\d+$", "", name) for name in others)
 
 
 def span(table: int, chunks: int, records: int) -> None:
@@ -85,7 +87,7 @@ def compiled_step(step: Embedded) -> Compiled:
             raise mistakes.in_compiling(step.rule, step.compute, error) from error
     made = _made[name]
     if made.foreign:
-        names = ", ".join(name.removeprefix("llvm.") for name in made.foreign)
+        names = ", ".join(made.foreign)
         raise ValueError(
             f"rule {step.rule.name} calls {names}, whose result differs from target to target; an "
             "exported rule may use + - * /, comparisons, abs, min, max and math.sqrt"
@@ -104,7 +106,7 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
     count = 1 + len(constants.numbers) + len(constants.carried)
     made = Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")
     if made.foreign:
-        names = ", ".join(name.removeprefix("llvm.") for name in made.foreign)
+        names = ", ".join(made.foreign)
         raise ValueError(
             f"{where}.hyper() calls {names}, whose result differs from target to target; an "
             "exported one may use + - * / **, comparisons and math.sqrt"
@@ -112,6 +114,7 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
     return made
 
 
+@cache
 def _power() -> Any:
     """`power.power`, with its callees compiled."""
     scope = dict(vars(power))

@@ -31,10 +31,10 @@ DESCRIPTION = """\
 functions for each dtype and one from hyperparameters to constants. C, C++, Fortran and Rust link to
 it; it needs neither Python nor any other library, and computes the same bits as Optimizer.step.
 
---ptx compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
-driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither Python
-nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and the
-layout of the tables that it reads.
+--ptx compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that
+the driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither
+Python nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and
+the layout of the tables that it reads.
 
 Hyperparameters are numbers in such a table, so that one kernel supports all values. Only those that
 change the arithmetic or the state need another kernel: momentum=0.9 adds a buffer to sgd. The
@@ -52,8 +52,8 @@ examples:
   fastadam export --ptx lion --options clip_value,ema --cc 8.0
   fastadam export --ptx adamw --params bfloat16 --state int8 --compensation split8
 
---ptx needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
-compute capability runs on every later GPU as well."""
+--ptx needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for
+a compute capability runs on every later GPU as well."""
 
 INSTALL = 'pip install "fastadam[ptx]"'
 OPTIONS = {
@@ -114,7 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cc",
         type=_capability,
         metavar="X.Y",
-        help="with --ptx: least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
+        help="with --ptx: least compute capability of the GPU (default: 9.0, which is H100; 8.0 is "
+        "A100)",
     )
     add(
         "-o",
