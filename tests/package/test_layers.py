@@ -23,10 +23,12 @@ LAYERS = (
     {"embedding"},
     {"functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
+    {"jax"},
     {"cli"},
 )
 LIBRARIES = {
-    "numba": ("kernels.cpu", "cuda", "embedding", "bench"),
+    "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
+    "jax": ("jax",),
     "torch": ("torch", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
