@@ -11,7 +11,7 @@ import numpy as np
 from numba import cfunc, types
 from numba.core.errors import NumbaError
 
-from ..embedding.intrinsics import constants_of, words
+from ..embedding.intrinsics import constants_of
 from ..embedding.nopython import function_of
 from ..embedding.tracing import Constants
 from ..kernels import mistakes

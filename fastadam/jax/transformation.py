@@ -193,6 +193,12 @@ def _compute(dtype: Any) -> Any:
     return jnp.float64 if str(dtype) == "float64" else jnp.float32
 
 
+def _default_platform() -> str | None:
+    """The platform of the device that the user has chosen as default."""
+    device = jax.config.jax_default_device
+    return getattr(device, "platform", device)
+
+
 def transformation(optimizer: type[Optimizer], **hyper: Any) -> Transformation:
     """An optimizer class as a transformation in the style of optax.
 
@@ -210,6 +216,11 @@ def transformation(optimizer: type[Optimizer], **hyper: Any) -> Transformation:
     def checked(grads: Any, params: Any) -> None:
         if params is None:
             raise ValueError(f"{program.where}: give params: update(grads, state, params)")
+        if jax.default_backend() != "cpu" and _default_platform() != "cpu":
+            raise RuntimeError(
+                f"{program.where} runs on the CPU; here the default is {jax.default_backend()}: "
+                "work inside `with jax.default_device(jax.devices('cpu')[0]):`"
+            )
         for leaf in jax.tree.leaves(params):
             if str(leaf.dtype) not in TAGS:
                 raise TypeError(
