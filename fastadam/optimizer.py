@@ -148,7 +148,7 @@ class Optimizer(Algorithm):
     def constants(cls, *, step: int, **hyper: Any) -> tuple[float, ...]:
         """The constants of one step, in the order of `rule.hyper`.
 
-        They are what [compiled][fastadam.compiled] and the functions of `fastadam export --c` take.
+        They are what a step of `fastadam.compiled` takes.
         Code compiled by Numba can call this method too, after `fastadam.compiled` of the class;
         flags such as `amsgrad` are literals there, and schedules numbers.
 

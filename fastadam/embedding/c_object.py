@@ -23,16 +23,27 @@ INTEGERS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "uint32": 32, "int
 
 
 class Output(NamedTuple):
-    """What LLVM made of an interface: an object, and on demand its text.
+    """A compiled interface.
 
     Attributes:
+        module: the optimized module of LLVM.
+        machine: the compiler of the target.
+        object: the object.
         symbols: the functions of the interface.
     """
 
+    module: Any
+    machine: Any
     object: bytes
-    llvm_ir: str
-    assembly: str
     symbols: list[str]
+
+    @property
+    def llvm_ir(self) -> str:
+        return str(self.module)
+
+    @property
+    def assembly(self) -> str:
+        return str(self.machine.emit_assembly(self.module))
 
 
 def built(
@@ -83,7 +94,7 @@ def _assembled(text: str, parts: Sequence[Compiled], symbols: list[str], target:
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     module.verify()
-    return Output(machine.emit_object(module), str(module), machine.emit_assembly(module), symbols)
+    return Output(module, machine, machine.emit_object(module), symbols)
 
 
 def _retargeted(text: str, target: Target) -> str:

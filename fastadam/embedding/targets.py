@@ -23,7 +23,7 @@ LINKERS = {
 
 @dataclass(frozen=True)
 class Target:
-    """What an object is compiled for.
+    """The processor and the system for which an object is compiled.
 
     Attributes:
         name: as it was given.
@@ -85,7 +85,7 @@ class Target:
 
 @contextmanager
 def _complaints() -> Iterator[Callable[[], str]]:
-    """What LLVM, which has no other way to report it, writes to the standard error meanwhile."""
+    """The standard error of LLVM, which reports an unknown CPU nowhere else."""
     with TemporaryFile() as file:
         before = os.dup(2)
         os.dup2(file.fileno(), 2)

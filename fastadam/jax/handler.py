@@ -30,6 +30,7 @@ EXECUTE = 3
 LONG = 65536  # elements of a share
 GROUP = 64  # elements at whose multiples parameters are divided
 
+_made: dict[Any, Any] = {}
 memory = llvm.Memory(())
 word = memory.integer
 half, put_half = memory.access(np.dtype(np.int32), "table")
@@ -170,30 +171,40 @@ def handler(
     Raises:
         TypeError: for a rule that cannot be compiled.
     """
+    key = rule, streams, constants, tuple(scheduled), fresh
+    if key not in _made:
+        try:
+            _made[key] = _compiled(rule, streams, constants, scheduled, fresh)
+        except NumbaError as error:
+            compute = streams[0].storage.compute
+            raise mistakes.in_compiling(rule, compute, error) from error
+    return _made[key]
+
+
+def _compiled(
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    constants: Constants,
+    scheduled: Sequence[int],
+    fresh: bool,
+) -> Any:
     kept = 1 + bool(constants.carried)
     fixed, arrays = kept + bool(scheduled), len(streams)
-    compute = streams[0].storage.compute
     text = text_of_work(arrays, fixed, kept, fresh)
     text += text_of_handler(constants, scheduled, arrays, fixed)
     scope: dict[str, Any] = {**vars(sharing), **globals()}
     exec(compile(text, __file__, "exec"), scope)
-    try:
-        name, function = assembled(scope["work"], rule, streams, target)
-        work = sharing.caller_of_work(sharing.compiled(function, 4))
-        mark = name.rpartition("_")[2]
-        join, helper = sharing.caller_of_join(
-            sharing.compiled(_linked(sharing.joined, mark, work=work), 1)
-        )
-        _, record = constants_of(len(constants.names), compute)
-        slots = {"constants": function_of(constants), "record": record, "work": work}
-        slots |= {"join": join, "helper": helper}
-        found = _linked(scope["handler"], name, **slots)
-        signature = types.int64(types.int64)
-        return target.cached(
-            lambda cache: cfunc(signature, cache=cache, **target.OPTIONS)(found)
-        ).ctypes
-    except NumbaError as error:
-        raise mistakes.in_compiling(rule, compute, error) from error
+    name, function = assembled(scope["work"], rule, streams, target)
+    work = sharing.caller_of_work(sharing.apart(function))
+    joined = _linked(sharing.joined, "joined", work=work)
+    join, helper = sharing.caller_of_join(sharing.apart(joined))
+    _, record = constants_of(len(constants.names), streams[0].storage.compute)
+    slots = {"constants": function_of(constants), "record": record, "work": work}
+    found = _linked(scope["handler"], name, join=join, helper=helper, **slots)
+    signature = types.int64(types.int64)
+    return target.cached(
+        lambda cache: cfunc(signature, cache=cache, **target.OPTIONS)(found)
+    ).ctypes
 
 
 def _linked(template: Any, name: str, **slots: Any) -> Any:

@@ -96,14 +96,16 @@ def call(typing, function, structure):
     return types.int64(types.int64, types.int64), generate
 
 
-def compiled(function: Any, count: int) -> Any:
-    """A function of integers that returns nothing, compiled apart from its callers."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **target.OPTIONS}
-    return njit(types.void(*[types.int64] * count), **options)(function)
+def apart(function: Any) -> Any:
+    """A function of integers that returns nothing, to be compiled apart from its callers, and not
+    if these are in the disk cache."""
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **target.OPTIONS)(function)
 
 
 def _called(context, builder, dispatcher, arguments):
-    """Call what `compiled` made, by name."""
+    """Call what `apart` made, by name."""
+    if not dispatcher.overloads:
+        dispatcher.compile((types.int64,) * len(arguments))
     (found,) = dispatcher.overloads.values()
     context.active_code_library.add_linking_library(found.library)
     pointer = ir.IntType(8).as_pointer()
@@ -115,7 +117,7 @@ def _called(context, builder, dispatcher, arguments):
 
 
 def caller_of_work(dispatcher: Any) -> Any:
-    """`work(frame, record, share, shares)`, which calls what `compiled` made."""
+    """`work(frame, record, share, shares)`, which calls what `apart` made."""
 
     @intrinsic
     def work(typing, frame, record, share, shares):
@@ -129,7 +131,7 @@ def caller_of_work(dispatcher: Any) -> Any:
 
 
 def caller_of_join(dispatcher: Any) -> tuple[Any, Any]:
-    """`join(slot)`, which calls what `compiled` made, and `helper()`, the address of a C function
+    """`join(slot)`, which calls what `apart` made, and `helper()`, the address of a C function
     that does."""
 
     @intrinsic
@@ -165,7 +167,7 @@ def joined(slot):
         shares, epoch = load(slot, SHARES), load(slot, EPOCH)
         if ticket >> 32 != epoch or ticket & LOW >= shares:
             break
-        work(load(slot, FRAME), load(slot, RECORD), ticket & LOW, shares)  # type: ignore[name-defined]  # noqa: F821
+        work(load(slot, FRAME), load(slot, RECORD), ticket & LOW, shares)  # noqa: F821
     add(slot, ACTIVE, -1)
 
 

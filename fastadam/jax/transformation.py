@@ -160,6 +160,7 @@ class _Program:
         Raises:
             TypeError, ValueError: if it is not.
         """
+        found: list[Any]
         found, other = jax.tree.flatten(tree)
         if other != structure:
             raise ValueError(f"{self.where}: {name} has the structure {other}, params {structure}")
@@ -196,7 +197,8 @@ def _compute(dtype: Any) -> Any:
 def _default_platform() -> str | None:
     """The platform of the device that the user has chosen as default."""
     device = jax.config.jax_default_device
-    return getattr(device, "platform", device)
+    found: str | None = getattr(device, "platform", device)
+    return found
 
 
 def transformation(optimizer: type[Optimizer], **hyper: Any) -> Transformation:
