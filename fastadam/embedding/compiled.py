@@ -83,7 +83,7 @@ def compiled(
         >>> p, m, v = np.ones(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
         >>> fit(p, m, v, 10)
         >>> p.round(3)
-        array([0.073, 0.073, 0.073], dtype=float32)
+        array([0.076, 0.076, 0.076], dtype=float32)
     """
     if default_target().RECIPE is None:
         raise RuntimeError(f"{HERE} needs a compiler; unset NUMBA_DISABLE_JIT")

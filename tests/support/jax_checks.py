@@ -2,6 +2,8 @@
 warns of every later fork."""
 
 import functools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -186,3 +188,13 @@ def test_bad_trees(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with pytest.raises(RuntimeError, match="on the CPU"):
         tx.update(params, state, params)
+
+
+def test_the_code_of_the_documentation_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "embedding.md"
+    pattern = r"<!-- needs: jax -->\n```python\n(.*?)```\n\n```output\n(.*?)```"
+    found = re.findall(pattern, page.read_text(), re.S)
+    assert found
+    for code, output in found:
+        exec(code, {})
+        assert capsys.readouterr().out == output

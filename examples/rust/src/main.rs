@@ -52,8 +52,8 @@ fn main() {
     let (mut param, mut exp_avg) = ([0f32; 2], [0f32; 2]);
     let mut hyper = Hyper::default();
     unsafe { fastadam_lion_defaults(&mut hyper) };
-    for number in 1..=500 {
-        hyper.lr = 0.02 * (1.0 - number as f64 / 501.0);
+    for number in 1..=2000 {
+        hyper.lr = 0.01 * (1.0 - number as f64 / 2001.0);
         let mut grad = [0f32; 2];
         for (x, y) in &points {
             let error = param[0] * x + param[1] - y;
