@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .kernels.cpu.threads import get_threads as get_threads
     from .kernels.cpu.threads import set_threads as set_threads
     from .loss_scaler import LossScaler as LossScaler
+    from .memory.rows import Rows as Rows
     from .memory_budget import Budget as Budget
     from .memory_budget import plan as plan
     from .minimization import MinimizeResult as MinimizeResult
@@ -40,6 +41,7 @@ _HOMES = {
     "LossScaler": "loss_scaler",
     "MinimizeResult": "minimization",
     "Optimizer": "optimizer",
+    "Rows": "memory.rows",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
     "flatten": "engine.flat",

@@ -15,6 +15,7 @@ __all__ = [
     "radam",
     "rmsprop",
     "sgd",
+    "sparseadam",
 ]
 
 def sgd(
@@ -257,6 +258,29 @@ def rmsprop(
     weight_decay: Scheduled = 0.0,
     momentum: Scheduled = 0.0,
     centered: ScheduledFlag = False,
+    maximize: ScheduledFlag = False,
+    grad_scale: Number | None = None,
+    clip_value: Number | None = None,
+    mask: Array | None = None,
+    ema: Array | None = None,
+    ema_decay: Number | None = None,
+    shadow: Array | None = None,
+    norm: Flag = False,
+    seed: Count = 0,
+    threads: Count | None = None,
+    stream: Any = None,
+) -> float | None: ...
+def sparseadam(
+    param: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    /,
+    *state: Array,
+    step: Count,
+    lr: Scheduled = 0.001,
+    betas: ScheduledPair = (0.9, 0.999),
+    eps: Scheduled = 1e-08,
     maximize: ScheduledFlag = False,
     grad_scale: Number | None = None,
     clip_value: Number | None = None,

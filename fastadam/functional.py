@@ -6,6 +6,7 @@ Every optimizer has one, under its name in lower case: `functional.adamw` is the
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from threading import local
@@ -16,15 +17,19 @@ import numpy as np
 
 from . import optimizers
 from .cuda.addresses import places_of
-from .embedding.bare_step import EXTRAS, in_low_precision, run
+from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
 from .engine.launch import Launch, kernel_for
+from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
-from .kernels.cpu.threads import check_threads
+from .engine.row_gradient import RowGradient
+from .engine.row_launch import RowLaunch
+from .kernels.cpu.threads import check_threads, run
 from .kernels.formats import Formats
 from .memory import checks
 from .memory.array_headers import Known
+from .memory.rows import Rows
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import Values
@@ -54,6 +59,7 @@ ARGUMENTS = {
     "norm": "True returns the norm of the gradient, divided by `grad_scale`; default False.",
     "seed": "of the rounding of int8 state; default 0.",
 }
+ROWS = "rows"  # in place of the dtype of a row-sparse gradient
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 NAMES = tuple(name.lower() for name in optimizers.__all__)
 
@@ -137,15 +143,42 @@ class _Memory(local):
         self.desks: dict[tuple[int, Rule], _Desk] = {}
 
 
+class _RowDesk(_Desk):
+    """A desk for row-sparse gradients, whose rows are looked at in every step."""
+
+    def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], Any]) -> None:
+        formats, self.grad_dtype = Formats.alike(param.dtype.name), ROWS
+        formats = replace(formats, grad=formats.compute)
+        self._gradient = RowGradient(param, "grad", "param")
+        launch = RowLaunch(rule, formats, (), [param], 0, self._gradient, Options(), None)
+        self._launch: RowLaunch = launch
+        self._owner = ref(param, forget)
+        self.write, self.run = launch.writer(0), self.runner(None)
+
+    def runner(self, threads: int | None) -> Callable[[], None]:
+        return partial(self._run, threads)
+
+    def _run(self, limit: int | None) -> None:
+        run(lambda threaded: self._launch.operations(limit, threaded))
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        return False
+
+    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        self._gradient.take(arrays[1])
+        self._launch.table.rows[0, 1:] = addresses
+
+
 def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     """The step of an optimizer class as a function over bare buffers.
 
     The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
     and the state arrays, in the order of the rule, are updated in place. All arrays are
     one-dimensional and contiguous, of one size, and share no memory. The gradient may have another
-    dtype. The state is of the dtype of the arithmetic (float64 for float64 parameters, else
-    float32), or bfloat16, or int8, and zero before the first step; int8 takes two arrays for each
-    state, codes and a float32 scale for each block of 256 elements.
+    dtype, or be [Rows][fastadam.Rows]; arrays may then have several dimensions. The state is of the
+    dtype of the arithmetic (float64 for float64 parameters, else float32), or bfloat16, or int8,
+    and zero before the first step; int8 takes two arrays for each state, codes and a float32 scale
+    for each block of 256 elements.
 
     Further keywords are options, for NumPy arrays: `grad_scale`, `clip_value`, `mask`, `ema` with
     `ema_decay`, `shadow`, `norm` and `seed`. They are those of an optimizer, with arrays of the
@@ -194,10 +227,18 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         """The desk of a parameter, its arrays checked and in place."""
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
         desks, key = memory.desks, (id(arrays[0]), rule)
-        grad_dtype = as_array(arrays[1]).dtype.name
+        by_row = isinstance(arrays[1], Rows)
+        grad_dtype = ROWS if by_row else as_array(arrays[1]).dtype.name
         if key not in desks or desks[key].grad_dtype != grad_dtype:
+
+            def forget(_: Any) -> None:
+                desks.pop(key, None)
+
             kind = _Desk if backend_of(arrays[0]) is HOST else _DeviceDesk
-            desks[key] = kind(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
+            if by_row:
+                desks[key] = _RowDesk(rule, arrays[0], forget)
+            else:
+                desks[key] = kind(rule, arrays[0], grad_dtype, forget)
         desks[key].place(arrays, addresses)
         return desks[key]
 
@@ -217,7 +258,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         def constants() -> Values:
             return author.hyper(group.at(step), step)
 
-        return run(f"{name}(): ", rule, arrays, step, threads, extras, constants)
+        return step_with_options(f"{name}(): ", rule, arrays, step, threads, extras, constants)
 
     def step(
         param: Any,
@@ -281,17 +322,25 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
         if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
             return addresses
     arrays = list(map(as_array, arrays))
+    by_row = isinstance(arrays[1], Rows)
+    if by_row and backend_of(arrays[0]) is not HOST:
+        raise TypeError(f"{function}(): grad is Rows, but param is on a device; give an array")
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
+        if isinstance(array, Rows) and name == "grad":
+            continue
         if name == "grad":
             checks.check_gradient(array, label, arrays[0], "param")
         else:
             checks.check_array(array, label, written=True, updated=True)
         if name not in ("param", "grad"):
             checks.check_state(array, label, arrays[0], "param")
-        if array.ndim != 1:
+        if array.ndim != 1 and not by_row:
             raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")
-    spans = list(map(checks.span, arrays, names))
+    spans = [
+        checks.span(array.values if isinstance(array, Rows) else array, name)
+        for array, name in zip(arrays, names, strict=True)
+    ]
     checks.check_apart(spans)
     return [span.start for span in spans]
 

@@ -63,6 +63,14 @@ class Optimizer(Algorithm):
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        lazy: what becomes of rows that a gradient [Rows][fastadam.Rows] does not have. "torch", the
+            default: nothing, and a row's constants follow from the steps of its whole array, as in
+            PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
+            bias correction). "exact": a row catches up with the steps it missed once it has a
+            gradient, as far as a formula goes: all of SGD and Adagrad; of Adam the moments and
+            decoupled decay, not what the moments would move. Both keep `row_step` in the state.
+        mask_state: True leaves the state of elements that the mask of a step does not mark as it
+            is; default False: all state sees the whole gradient.
         state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name, keeps the state in
             less memory (int8: codes in blocks of 256 with a scale each); default None: the dtype
             of the arithmetic.
@@ -305,11 +313,12 @@ class Optimizer(Algorithm):
                 are for float64 parameters only. None in place of an array leaves that parameter,
                 its state and its step count alone. For parameters in a Flat, a Flat or a
                 one-dimensional array over all elements will do; that array is referred to until the
-                next step. Left out, the optimizer's own `grads` are used.
+                next step. [Rows][fastadam.Rows] in place of an array is a gradient of some of its
+                rows. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
-                marked True move.
+                marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an

@@ -69,7 +69,7 @@ def in_low_precision(arrays: Sequence[Any]) -> bool:
     return dtype is not None and name_of(np.dtype(dtype)) in ("int8", "bfloat16")
 
 
-def run(
+def step_with_options(
     where: str,
     rule: Rule,
     arrays: Sequence[Any],

@@ -26,6 +26,7 @@ from .launch_plan import StepPlan
 from .options import LOW, Options, reach_of
 from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
 from .parameters import Parameters
+from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo
 
@@ -226,9 +227,7 @@ class Engine:
         self.plan = StepPlan(
             self.groups,
             parameters,
-            backend_of(arrays[0]).gradients(
-                arrays, parameters.names, called, dtypes, options.zero_grads
-            ),
+            gradients_for(arrays, parameters.names, called, dtypes, options.zero_grads),
             self.formats(),
             self.state,
             tuple(self.algorithm.carried),
@@ -327,9 +326,14 @@ class Engine:
         try:
             plan.look(arrays)
         except OtherDtypesError as other:
+            check_rows(other.dtypes, self.options, self.parameters.arrays[0])
             self.invalidate()
-            self._grad_dtypes = list(other.dtypes)
-            plan = self.plan_for(plan.masked, plan.scaled)
+            before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
+            try:
+                plan = self.plan_for(plan.masked, plan.scaled)
+            except BaseException:
+                self._grad_dtypes = before
+                raise
             plan.look(arrays)
         return plan
 

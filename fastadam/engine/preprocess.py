@@ -31,6 +31,7 @@ class GradientPreprocessor:
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
         alone: whether the gradient of each parameter is clipped by its own norm.
+        rows: what is known of row-sparse gradients, None for others.
 
     Attributes:
         needed: whether there is anything to do at every step.
@@ -49,11 +50,13 @@ class GradientPreprocessor:
         accumulator: Accumulator | None,
         scaled: int,
         alone: Sequence[bool],
+        rows: Sequence[Any] = (),
     ) -> None:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self.norm = self._finite = GradNorm(params, formats, threads) if measures else None
+        norms = _measured_as(params, formats, rows)
+        self.norm = self._finite = GradNorm(*norms, threads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
@@ -187,3 +190,14 @@ class GradientPreprocessor:
         for launch in self._launches:
             launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip
+
+
+def _measured_as(
+    params: Sequence[Any], formats: Sequence[Formats], rows: Sequence[Any]
+) -> tuple[list[Any], list[Formats]]:
+    """Parameters and formats for the norm: a row-sparse gradient is one number, its own norm."""
+    arrays, kinds = list(params), list(formats)
+    for number, gradient in enumerate(rows):
+        if gradient:
+            arrays[number], kinds[number] = gradient.root, Formats.alike("float64")
+    return arrays, kinds

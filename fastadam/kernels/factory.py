@@ -80,8 +80,19 @@ def default_target() -> HostTarget:
     return host
 
 
-def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None) -> Kernel:
+def kernel(
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target | None = None,
+    scattered: bool = False,
+) -> Kernel:
     """The kernel of a rule over its streams (param, grad, then its states in order).
+
+    Args:
+        rule: the rule.
+        streams: its streams.
+        target: where it runs; the host if None.
+        scattered: whether it is for chunks that are far from each other.
 
     Raises:
         TypeError: if the rule does not return what it declares, or cannot be compiled.
@@ -89,9 +100,10 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None
     target = target or default_target()
     with _making:
         with np.errstate(over="ignore"):  # a literal out of range of the dtype becomes infinite
-            key = rule.name, rule.state, rule.hyper, _mark(rule, streams), streams, target
+            mark = _mark(rule, streams)
+            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered
             if key not in _made:
-                _made[key] = _make(rule, streams, target)
+                _made[key] = _make(rule, streams, target, scattered)
         return _made[key]
 
 
@@ -110,9 +122,9 @@ def _swapped(compute: str, value: Any) -> Any:
     return np.dtype(compute).type(value) if type(value) is float else value
 
 
-def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
+def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bool) -> Kernel:
     compute = streams[0].storage.compute
-    name, function = assembled(loops.kernel, rule, streams, target)
+    name, function = assembled(loops.kernel, rule, streams, target, scattered)
     try:
         run = target.compiled(function)
     except target.REFUSALS as error:
@@ -123,12 +135,18 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
 
 
 def assembled(
-    template: Any, rule: Rule, streams: tuple[Stream, ...], target: Target, **more: Any
+    template: Any,
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target,
+    scattered: bool = False,
+    **more: Any,
 ) -> tuple[str, Any]:
     """The name of a kernel, and a copy of `template` linked with the pieces of its loop.
 
     Args:
         template: a function that calls `update`.
+        scattered: as for `kernel`.
         more: values of further globals of the template.
 
     Raises:
@@ -142,7 +160,7 @@ def assembled(
 
     memory = target.Memory([stream.name for stream in streams])
     slots = {
-        "update": update_of(rule, streams, memory),
+        "update": update_of(rule, streams, memory, scattered),
         "teams": memory.teams,
         "enter": memory.enter,
         "leave": memory.leave,

@@ -28,9 +28,9 @@ from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
 from .devices import scope_of
 from .hyperparameters import (
+    ELSEWHERE,
     FLAGS,
     NAMES_HERE,
-    NO_SUM,
     CheckedGroup,
     Hyperparameters,
     check_flags,
@@ -39,6 +39,7 @@ from .hyperparameters import (
     twin_of,
 )
 from .shards import unwrapped
+from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
 from .step import TensorStep
@@ -140,8 +141,8 @@ class Optimizer(torch.optim.Optimizer):
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._averages = None, Averages()
-        if self._options.accumulates:
-            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        for option in ELSEWHERE.keys() & self._options.chosen.keys():
+            raise ValueError(f"{option}={chosen[option]!r}: {ELSEWHERE[option]}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
@@ -280,7 +281,7 @@ class Optimizer(torch.optim.Optimizer):
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
-        return saved
+        return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Resume from a saved state of this class, or of the same class of fastadam or PyTorch.

@@ -174,6 +174,12 @@ CASES += [
         {"weight_decay": 0.1, "maximize": True},
         bad=({"betas": (1.0, 0.9)}, {"weight_decay": -1.0}),
     ),
+    *row(
+        fa.SparseAdam,  # that of torch refuses gradients of all elements
+        oracles.sparse_adam,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}),
+    ),
 ]
 DEFAULTS = [case for case in CASES if not case.hyper]
 

@@ -46,6 +46,7 @@ class Memory(llvm.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
+    prefetch = staticmethod(llvm.prefetch)
 
 
 def compiled(function: Callable[[int], None]) -> Any:
