@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import functional as functional
     from . import schedules as schedules
+    from .embedding.compiled import compiled as compiled
     from .engine.flat import Flat as Flat
     from .engine.flat import flatten as flatten
     from .engine.step_info import StepInfo as StepInfo
@@ -44,6 +45,7 @@ _HOMES = {
     "Rule": "rules",
     "StepInfo": "engine.step_info",
     "flatten": "engine.flat",
+    "compiled": "embedding.compiled",
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
     "minimize": "minimization",

@@ -9,6 +9,7 @@ from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.budget import Budget, budget_of
+from .engine.constants import constants_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.flat import Flat
@@ -170,6 +171,28 @@ class Optimizer(Algorithm):
         if not name.startswith("_"):
             check_assigned(self, name, self.defaults, PROPERTIES)
         object.__setattr__(self, name, value)
+
+    @classmethod
+    def constants(cls, *, step: int, **hyper: Any) -> tuple[float, ...]:
+        """The constants of one step, in the order of `rule.hyper`.
+
+        They are what a step of `fastadam.compiled` takes.
+        Code compiled by Numba can call this method too, after `fastadam.compiled` of the class;
+        flags such as `amsgrad` are literals there, and schedules numbers.
+
+        Args:
+            step: the number of the step, counted from 1.
+            hyper: hyperparameters; the others have their defaults.
+
+        Raises:
+            TypeError, ValueError: as the constructor.
+
+        Examples:
+            >>> import fastadam as fa
+            >>> dict(zip(fa.Lion.rule.hyper, fa.Lion.constants(step=1, lr=0.5)))["lr"]
+            0.5
+        """
+        return constants_of(cls.without_arrays(), step, hyper)
 
     @property
     def param_groups(self) -> list[ParamGroup]:

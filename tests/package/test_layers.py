@@ -20,12 +20,15 @@ LAYERS = (
     {"checkpoint", "cuda", "typing"},
     {"optimizer"},
     {"optimizers"},
+    {"embedding"},
     {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
+    {"jax"},
     {"cli"},
 )
 LIBRARIES = {
-    "numba": ("kernels.cpu", "cuda", "bench"),
+    "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
+    "jax": ("jax",),
     "torch": ("torch", "distributed.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers

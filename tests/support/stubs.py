@@ -20,6 +20,9 @@ PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
 TYPES = "Array Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
+EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
+EXTRAS |= dict.fromkeys(("grad_scale", "clip_value", "ema_decay"), "Number | None")
+EXTRAS |= {"norm": "Flag", "seed": "Count"}
 FLAGS = dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), "bool | None")
 
 
@@ -70,9 +73,9 @@ def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bo
     return lines
 
 
-def method(head: str, lines: Iterable[str], margin: str) -> str:
+def method(head: str, lines: Iterable[str], margin: str, result: str = "None") -> str:
     body = "".join(f"{margin}    {line},\n" for line in lines)
-    return f"{margin}def {head}(\n{body}{margin}) -> None: ...\n"
+    return f"{margin}def {head}(\n{body}{margin}) -> {result}: ...\n"
 
 
 def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -> str:
@@ -134,22 +137,13 @@ def bare() -> str:
     for name in NAMES:
         cls, function = getattr(optimizers, name), getattr(functional, name.lower())
         arrays = ("param", "grad", *cls.rule.state)
-        types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array")}
+        types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array"), **EXTRAS}
         lines = arguments(function, types, scheduled=True)
         lines.insert(len(arrays), "/")
-        if has_more_state(cls):
-            lines[len(arrays) + 1] = "*state: Array"
-        body += method(name.lower(), lines, "")
+        lines[len(arrays) + 1] = "*state: Array"  # of a variant, or scales of state in int8
+        body += method(name.lower(), lines, "", "float | None")
     modules = {"typing": "Any Literal", ".typing": TYPES}
     return stub("Steps over bare buffers", modules, sorted(map(str.lower, NAMES)), body)
-
-
-def has_more_state(cls: Any) -> bool:
-    """True if a hyperparameter adds state."""
-    fewest = len(cls.rule.state)
-    switched = {name: type(value)(1) for name, value in cls.defaults.items() if value in (0, False)}
-    each = [{**cls.defaults, name: value} for name, value in switched.items()]
-    return any(len(cls.variant(cls, group).state) > fewest for group in each)
 
 
 FILES = {
