@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ..checkpoint.contents import Contents, Source
 from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.budget import Budget
@@ -26,6 +27,7 @@ from ..validation import check_known
 from .averages import Averages, exchange_of
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
+from .contents import contents_of_tensors, restore_tensors
 from .devices import scope_of
 from .hyperparameters import (
     FLAGS,
@@ -303,6 +305,25 @@ class Optimizer(torch.optim.Optimizer):
                 super().load_state_dict(state_dict)
             finally:
                 hook.remove()
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """A context in which no step is taken, and whose work is in PyTorch's current stream."""
+        with self._lock:
+            self._check_not_swapped()
+            with self._scope():
+                yield
+
+    @contextmanager
+    def _contents(self, about: Values, model: Any = None) -> Iterator[Contents]:
+        """The contents of a checkpoint, and of a model, which share memory."""
+        with self._saving():
+            yield contents_of_tensors(self, about, model)
+
+    def _restore(self, source: Source, model: Any = None) -> None:
+        """Load the contents of a checkpoint into this and a model, all or nothing."""
+        with self._saving():
+            restore_tensors(self, source, model)
 
     def __repr__(self) -> str:
         shown = super().__repr__()
