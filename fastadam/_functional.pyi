@@ -1,4 +1,4 @@
-"""Steps over bare buffers; written by tests/stubs.py, do not edit."""
+"""Steps over bare buffers; written by tests/support/stubs.py, do not edit."""
 
 from typing import Any, Literal
 

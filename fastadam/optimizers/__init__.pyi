@@ -1,4 +1,4 @@
-"""Optimizers for NumPy arrays; written by tests/stubs.py, do not edit."""
+"""Optimizers for NumPy arrays; written by tests/support/stubs.py, do not edit."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Optimizers for PyTorch; written by tests/stubs.py, do not edit."""
+"""Optimizers for PyTorch; written by tests/support/stubs.py, do not edit."""
 
 from typing import Literal
 

@@ -14,7 +14,7 @@ from fastadam.bench.torch_contenders import load_torch
 from fastadam.cli import bench, main
 
 HAS_TORCH = load_torch()
-RESULTS = Path(__file__).resolve().parent.parent / "bench/results"
+RESULTS = Path(__file__).resolve().parents[2] / "bench/results"
 
 
 def parse(*arguments):

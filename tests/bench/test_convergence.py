@@ -7,7 +7,7 @@ import pytest
 
 from fastadam import optimizers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHART = "bench/results/convergence.csv", "docs/assets/convergence.png"
 QUICK = ["--epochs", "2", "--seeds", "1"]
 

@@ -1,7 +1,4 @@
-"""Optimizers over arrays on a device, in Numba's simulator, against the same on the host.
-
-Run by test_cuda.py. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_walk.py
-"""
+"""Optimizers over arrays on a device, in Numba's simulator, against the same on the host."""
 
 import copy
 import math
@@ -21,8 +18,11 @@ from fastadam.cuda.array import DeferredScalar, DeviceArray, zeros
 from fastadam.cuda.backend import CUDA
 from fastadam.kernels import factory
 
-# np.errstate does not reach the threads of the simulator
-pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
+pytestmark = [
+    pytest.mark.simulated,
+    # np.errstate does not reach the threads of the simulator
+    pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
+]
 
 SHAPES = ((2, 3), (), (0, 4), (9,))
 TAIL = {

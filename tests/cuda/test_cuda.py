@@ -1,4 +1,4 @@
-"""Kernels for CUDA without a GPU: in the simulator, and as PTX."""
+"""Kernels for CUDA without a GPU: the driver, machine code on disk, and PTX."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from machine import (
     table,
     versions,
 )
-from processes import output, run
+from processes import output
 
 import fastadam as fa
 from fastadam.cuda import code_cache as cuda_cache
@@ -34,24 +34,6 @@ from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, Formats
 from fastadam.kernels.storage.elementwise import Elementwise
 from fastadam.kernels.transforms import streams
-
-HERE = Path(__file__).parent
-
-
-@pytest.mark.parametrize("of", ["", "_walk", "_streams", "_torch"])
-def test_in_the_simulator(of):
-    file = f"simulator{of}.py"
-    if of == "_torch":
-        pytest.importorskip("torch")
-    done = run(
-        *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", file),
-        cwd=HERE,
-        NUMBA_ENABLE_CUDASIM="1",
-        NUMBA_DISABLE_JIT="0",
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert "passed" in done.stdout
-    assert "skipped" not in done.stdout
 
 
 def test_other_processes_import_what_this_one_can(monkeypatch):
@@ -251,7 +233,7 @@ def test_every_kernel(name):
     assert code.registers <= 128, "two blocks of 256 threads would not fit"
     compilers, rows = table()
     if compilers == versions():
-        assert found == rows[name], "if this is meant: python tests/machine.py"
+        assert found == rows[name], "if this is meant: python tests/support/machine.py"
 
 
 @pytest.mark.ptx

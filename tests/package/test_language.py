@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fastadam"
 FILES = sorted(PACKAGE.rglob("*.py"))
 OTHERS = sorted(

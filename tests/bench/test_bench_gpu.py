@@ -8,7 +8,7 @@ from processes import output, run
 
 from fastadam.bench import csv_io, tables
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bench/gpu.py"
 
 

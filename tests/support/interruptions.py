@@ -3,8 +3,8 @@
 An operation interrupted anywhere must leave an optimizer as it was before or as it is after it:
 parameters, state, averages and counts of one moment, and able to go on from there.
 
-    python tests/interruptions.py            # every line of every scenario
-    python tests/interruptions.py steady     # of those whose names hold these words
+    python tests/support/interruptions.py            # every line of every scenario
+    python tests/support/interruptions.py steady     # of those whose names hold these words
 """
 
 import sys

@@ -16,8 +16,8 @@ import pytest
 import fastadam as fa
 from fastadam import optimizers
 
-ROOT = Path(__file__).parents[1]
-PROGRAM = Path(__file__).with_name("typed_program.py")
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "tests/support/typed_program.py"
 MYPY = """
 [mypy]
 strict = true
@@ -70,7 +70,7 @@ def test_pyright(tmp_path, monkeypatch):
 
 def test_stubs_are_up_to_date():
     pytest.importorskip("torch")
-    for path, written in runpy.run_path(str(ROOT / "tests" / "stubs.py"))["FILES"].items():
+    for path, written in runpy.run_path(str(ROOT / "tests/support/stubs.py"))["FILES"].items():
         assert path.read_text() == written(), "run `make stubs`"
 
 

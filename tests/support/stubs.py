@@ -1,7 +1,7 @@
 """Write the stub files, in which type checkers and editors find the arguments of each optimizer.
 
-`python tests/stubs.py` reads signatures and defaults from the package itself; a test compares the
-files with what this would write. It needs PyTorch.
+`python tests/support/stubs.py` reads signatures and defaults from the package itself; a test
+compares the files with what this would write. It needs PyTorch.
 """
 
 import inspect
@@ -88,7 +88,7 @@ def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -
     ]
     imports = "\n".join("".join(group) for group in groups if group)
     known = "".join(f'    "{name}",\n' for name in names)
-    note = "written by tests/stubs.py, do not edit"
+    note = "written by tests/support/stubs.py, do not edit"
     return f'"""{about}; {note}."""\n\n{imports}\n__all__ = [\n{known}]\n\n{body}'
 
 

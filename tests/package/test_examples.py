@@ -6,7 +6,7 @@ from runpy import run_path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {
     "digits.py": (["--epochs", "4"], ("torch", "sklearn"), "accuracy 9"),
     "gpt2.py": (["--steps", "3"], ("torch",), "fastadam.torch: step 3"),

@@ -3,7 +3,7 @@
 After a change that is meant, look at the difference that this makes in machine_code.csv
 (pip install ".[ptx,test]"):
 
-    python tests/machine.py
+    python tests/support/machine.py
 """
 
 import csv

@@ -1,7 +1,6 @@
 """Steps of fastadam.torch on a device, in Numba's simulator, against the same on the host.
 
-PyTorch has no simulator: its tensors of the host pass for those of a GPU. Run by test_cuda.py. By
-hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_torch.py
+PyTorch has no simulator: its tensors of the host pass for those of a GPU.
 """
 
 import copy
@@ -21,8 +20,11 @@ torch = pytest.importorskip("torch")
 import fastadam.torch  # noqa: E402
 from fastadam.torch import devices  # noqa: E402
 
-# np.errstate does not reach the threads of the simulator
-pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
+pytestmark = [
+    pytest.mark.simulated,
+    # np.errstate does not reach the threads of the simulator
+    pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
+]
 
 SHAPES = ((3, 2), (), (0, 4), (9,))
 STREAM = 7

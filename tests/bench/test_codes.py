@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TABLE, CHART, PAGE = "bench/results/codes.csv", "docs/assets/codes.png", "docs/low-precision.md"
 
 

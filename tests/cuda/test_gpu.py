@@ -762,7 +762,7 @@ print("replayed")
 def test_a_captured_step_counts_when_it_is_replayed(torch, name, skips, library):
     """In a process of its own: a capture that fails may spoil what comes after it."""
     pytest.importorskip(library)
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     done = run("-c", CAPTURE, name, str(skips), library, timeout=120, PYTHONPATH=root)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "replayed" in done.stdout

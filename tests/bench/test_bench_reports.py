@@ -16,7 +16,7 @@ from fastadam.bench.precision import INT8, SMALLEST
 from fastadam.bench.variants import variants
 from fastadam.bench.workload import one_array
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BUSY = "measured on a busy machine (load 7.3, 2 cores)"
 each_report = pytest.mark.parametrize("kind", made.REPORTS)
 

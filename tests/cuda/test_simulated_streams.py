@@ -1,7 +1,4 @@
-"""Steps on a device that puts off whatever it may, against the same on the host, bit for bit.
-
-Run by test_cuda.py. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator_streams.py
-"""
+"""Steps on a device that puts off whatever it may, against the same on the host, bit for bit."""
 
 import sys
 from functools import partial
@@ -22,8 +19,11 @@ from fastadam.cuda.driver import LEGACY
 from fastadam.cuda.streams import stream_of_torch
 from fastadam.kernels import factory
 
-# np.errstate does not reach the threads of the simulator
-pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
+pytestmark = [
+    pytest.mark.simulated,
+    # np.errstate does not reach the threads of the simulator
+    pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
+]
 
 SHAPES = ((2, 3), (), (5,))
 STEPS, FEW = 11, 6  # more than may be under way, and as many as show what an option does

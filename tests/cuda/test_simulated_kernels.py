@@ -1,8 +1,4 @@
-"""Kernels for CUDA in Numba's simulator, against plain Python, bit for bit.
-
-The simulator has to be chosen before Numba is imported: test_cuda.py runs this file in a process of
-its own. By hand: NUMBA_ENABLE_CUDASIM=1 pytest tests/simulator.py
-"""
+"""Kernels for CUDA in Numba's simulator, against plain Python, bit for bit."""
 
 import sys
 
@@ -25,8 +21,11 @@ from fastadam.kernels.storage.elementwise import Single
 from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
 from fastadam.memory.launch_table import SKIPPED, Table, chunk_table
 
-# np.errstate does not reach the threads of the simulator
-pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning")
+pytestmark = [
+    pytest.mark.simulated,
+    # np.errstate does not reach the threads of the simulator
+    pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
+]
 
 BLOCKS, THREADS = 3, 4  # in flight
 SMALL, LARGE = (30, 9, 5, 4, 3, 1), (1000, 1025, 2500)
