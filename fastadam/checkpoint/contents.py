@@ -129,12 +129,13 @@ def metadata_of(texts: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: if one is no JSON.
     """
-    own = {"header_crc32", "format", "crc32"}
-    return {
-        key: each if key in TEXTS else json.loads(each)
-        for key, each in texts.items()
-        if key not in own
-    }
+    metadata = dict[str, Any]()
+    for key in texts.keys() - {"header_crc32", "format", "crc32"}:
+        try:
+            metadata[key] = texts[key] if key in TEXTS else json.loads(texts[key])
+        except ValueError as error:
+            raise ValueError(f"its metadata {key!r} is no JSON: {error}") from None
+    return metadata
 
 
 def state_dict_of(contents: Contents) -> tuple[list[Any], dict[str, Any]]:

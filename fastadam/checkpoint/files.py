@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..memory.dtypes import named
-from .contents import Contents, Source, metadata_of, plain, texts_of
+from .contents import Contents, Source, plain, texts_of
 from .layout import CODES, DTYPES, dumped
 from .read import CheckpointFile
 from .write import Progress, write_file
@@ -133,7 +133,7 @@ def load(
     if not isinstance(source, str | os.PathLike):
         return _load_arrays(source, optimizer)
     with CheckpointFile(source) as file:
-        contents = Contents(file.arrays(), metadata_of(file.layout.metadata))
+        contents = Contents(file.arrays(), file.metadata)
 
         def check() -> None:
             if verify:
@@ -209,7 +209,7 @@ def _as_saved(array: Any, code: str, shape: list[int], name: str) -> Any:
     """
     array, dtype = np.asarray(array), named(DTYPES[code])
     if array.dtype != dtype and code == "BF16" and array.dtype.str[1:] in ("V2", "u2", "i2"):
-        array = np.ascontiguousarray(array).view(dtype)
+        array = np.ascontiguousarray(array).view(dtype).reshape(array.shape)
     if array.dtype != dtype or array.shape != tuple(shape):
         raise ValueError(
             f"{name} is {array.dtype} of shape {array.shape}, but was saved as {dtype} of shape "

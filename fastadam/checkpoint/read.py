@@ -12,6 +12,7 @@ import numpy as np
 from ..kernels.commit import Operation, call, called, write
 from ..memory.arrays import DeviceMemory
 from .checksums import IN_FLIGHT, Checksums, combined
+from .contents import metadata_of
 from .layout import LENGTH, LONGEST, Layout, Tensor, as_bytes, check_byte_order, parsed
 from .write import PIECE, Progress
 
@@ -21,7 +22,8 @@ class CheckpointFile:
 
     Attributes:
         path: of the file, for messages.
-        layout: its tensors and its metadata.
+        layout: its tensors and texts.
+        metadata: what the texts stand for.
 
     Raises:
         OSError: if it cannot be read.
@@ -39,6 +41,7 @@ class CheckpointFile:
             self._known = self._changes()
             self._size = os.fstat(self._file.fileno()).st_size
             self.layout, self._crcs = self._header()
+            self.metadata = metadata_of(self.layout.metadata)
             self._map = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
         except ValueError as error:
             self._file.close()

@@ -22,9 +22,9 @@ from ..cuda.array import DeviceArray
 from ..kernels.commit import Operation, Write, commit
 from ..memory.dtypes import named
 from ..rules.algorithm import Values
-from .checkpoint import OpaqueTensor
-from .devices import on_gpu
+from . import devices
 from .shards import is_sharded, local
+from .tensors import OpaqueTensor
 
 
 class StoredTensor(OpaqueTensor):
@@ -82,7 +82,7 @@ def as_array(tensor: Any, name: str) -> Any:
         raise TypeError(
             f"{name} is a {part.layout} tensor on {part.device}; a checkpoint needs a dense one"
         )
-    if on_gpu(part):
+    if devices.on_gpu(part):
         part = part.contiguous()
         return DeviceArray(part.data_ptr(), tuple(part.shape), dtype, part)
     if not part.numel():
@@ -218,7 +218,7 @@ def _target(tensor: Any, name: str) -> Any:
     Raises:
         TypeError: for a tensor of a GPU that is not contiguous.
     """
-    if on_gpu(local(tensor)) and not local(tensor).is_contiguous():
+    if devices.on_gpu(local(tensor)) and not local(tensor).is_contiguous():
         raise TypeError(
             f"{name} with strides {tensor.stride()} on a GPU is not contiguous; load into a "
             "contiguous tensor"
