@@ -132,8 +132,6 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
             anything changes.
     """
     params = optimizer._params()
-    attributes: dict[str, Any] = vars(optimizer)
-    before = dict(attributes)
     try:
         saved, state_dict = state_dict_of(source.contents)
         groups = _matched(optimizer, state_dict["param_groups"], model)
@@ -153,15 +151,13 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
         raise about_source(error, source.label) from None
     source.verify()
     try:
-        try:
-            optimizer.load_state_dict(state_dict)
-        except (TypeError, ValueError) as error:
-            raise about_source(error, source.label) from None
-        commit(writes)
-    except BaseException:
-        attributes.update(before)
-        raise
-    optimizer._written()
+        optimizer._loaded = writes
+        optimizer.load_state_dict(state_dict)
+    except (TypeError, ValueError) as error:
+        raise about_source(error, source.label) from None
+    finally:
+        optimizer._loaded = ()
+        optimizer._written()
 
 
 def _stored(state_dict: Values, write: Write) -> Values:

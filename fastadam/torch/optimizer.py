@@ -1,7 +1,7 @@
 """The base class of PyTorch optimizers whose step is one compiled pass over all parameters."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -18,6 +18,7 @@ from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
 from ..engine.step_info import StepInfo
 from ..kernels import forks
+from ..kernels.commit import Operation, commit, updated
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
 from ..optimizer import Optimizer as CoreOptimizer
@@ -101,6 +102,7 @@ class Optimizer(torch.optim.Optimizer):
     _hyperparameters: Hyperparameters
     _handed_out = False  # True if the user has accessed `state` and may have written to it
     _averages: Averages  # shared with wrappers that copy __dict__ and class of an optimizer
+    _loaded: Sequence[Operation] = ()  # what `load_state_dict` writes to parameters
     _lock: AbstractContextManager[Any]  # one thread at a time; a hook may call back
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -346,9 +348,9 @@ class Optimizer(torch.optim.Optimizer):
             group.update(self._fixed)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
         now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
-        super().__setstate__(
-            {**fresh, **now, **state, "defaults": defaults}
-        )  # one dict update, which cannot be interrupted
+        after = {**fresh, **now, **state, "defaults": defaults}
+        commit([*self._loaded, updated(self.__dict__, after)])
+        super().__setstate__(after)
         if "_core" not in self.__dict__:
             self._set_up_core()
 
