@@ -1,6 +1,6 @@
 """Contents of a checkpoint, from an optimizer and a model of PyTorch and back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..checkpoint.contents import (
 )
 from ..checkpoint.validate import check_entry, numbers_of
 from ..cuda.array import DeviceArray
+from ..engine.options import OWN
+from ..engine.param_groups import CARRIED
 from ..kernels.commit import Operation, Write, commit
 from ..memory.dtypes import named
 from ..rules.algorithm import Values
@@ -115,7 +117,7 @@ def contents_of_tensors(optimizer: Any, about: Values, model: Any = None) -> Con
     contents = contents_of(layout, arrays, {*optimizer._core.carried}, about)
     if model is not None:
         known = {_memory(param) for param in params}
-        for key, tensor in _others(model, known):
+        for (key, *_), tensor in _others(model, known):
             contents.arrays[f"{MODEL}/{key}"] = as_array(tensor, key)
     return contents
 
@@ -135,13 +137,15 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
     try:
         saved, state_dict = state_dict_of(source.contents)
         groups = _matched(optimizer, state_dict["param_groups"], model)
+        _check_kind(optimizer, groups, source.contents.metadata.get("optimizer"))
+        numbers = {*source.contents.metadata["carried"]}
         order = [*chain.from_iterable(group["params"] for group in groups)]
         writes = list[Operation]()
         for param, number, name in zip(params, order, optimizer._names(), strict=True):
             array = _target(param, name)
             check_param(array, saved[number], name)
             entry = {k: v for k, v in state_dict["state"].get(number, {}).items() if k != "step"}
-            check_entry(entry, set(), {*optimizer._core.carried}, array, f"state of {name}")
+            check_entry(entry, set(), numbers, array, f"state of {name}")
             writes.append(source.write(array, saved[number]))
         if model is not None:
             known = {_memory(param) for param in params}
@@ -195,8 +199,10 @@ def restore_model(model: Any, source: Source) -> None:
 def _model_writes(model: Any, source: Source, known: set[Any]) -> list[Operation]:
     """The operations that write what a model has besides tensors in known memory."""
     arrays, writes = source.contents.arrays, list[Operation]()
-    for key, tensor in _others(model, known):
-        saved = arrays.get(f"{MODEL}/{key}", arrays.get(f"{PARAM}/{key}"))
+    for keys, tensor in _others(model, known):
+        key = keys[0]
+        places = [f"{kind}/{each}" for kind in (MODEL, PARAM) for each in keys]
+        saved = next((arrays[place] for place in places if place in arrays), None)
         if saved is None:
             raise ValueError(
                 f"it has no {key!r} of the model; save with the model: fastadam.torch.save(path, "
@@ -222,22 +228,22 @@ def _target(tensor: Any, name: str) -> Any:
     return as_array(tensor, name)
 
 
-def _others(model: Any, known: set[Any]) -> Iterator[tuple[str, Any]]:
-    """The tensors of a model by name, each memory once, besides those in known memory.
+def _others(model: Any, known: set[Any]) -> Iterable[tuple[list[str], Any]]:
+    """The tensors of a model, besides those in known memory; several names may share one.
 
     Raises:
         TypeError: for extra state that is no tensor.
     """
-    seen = set(known)
+    found: dict[Any, tuple[list[str], Any]] = {}
     for key, value in model.state_dict(keep_vars=True).items():
         if not isinstance(value, torch.Tensor):
             raise TypeError(
                 f"the model's {key!r} is a {type(value).__name__}, not a tensor; a checkpoint "
                 "cannot hold it"
             )
-        if (memory := _memory(value)) not in seen:
-            seen.add(memory)
-            yield key, value
+        if (memory := _memory(value)) not in known:
+            found.setdefault(memory, ([], value))[0].append(key)
+    return found.values()
 
 
 def _memory(tensor: Any) -> Any:
@@ -293,6 +299,22 @@ def _matched(optimizer: Any, saved: Sequence[Values], model: Any) -> list[Values
         kept = {"param_names": mine["param_names"]} if "param_names" in mine else {}
         groups.append({**values, **kept, "params": numbers})
     return groups
+
+
+def _check_kind(optimizer: Any, groups: Sequence[Values], kind: str | None) -> None:
+    """Refuse hyperparameters of another optimizer, which PyTorch would add to the groups.
+
+    Raises:
+        ValueError: naming them.
+    """
+    known = {*optimizer._known, *OWN, *CARRIED}
+    for mine, theirs in zip(optimizer.param_groups, groups, strict=True):
+        strange = theirs.keys() - known - mine.keys()
+        if strange and kind != type(optimizer).__name__:
+            raise ValueError(
+                f"it is of {kind}, whose hyperparameters {sorted(strange)} "
+                f"{type(optimizer).__name__} does not have"
+            )
 
 
 def _like(live: Any, value: Any) -> Any:
