@@ -64,6 +64,12 @@ def write_all(file: Any, piece: Any) -> None:
         rest = rest[file.write(rest) :]
 
 
+def begin_to_flush(file: Any, start: int, stop: int) -> None:
+    """Let the disk write bytes of a file without waiting, so that little is left for the end."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), start, stop - start, os.POSIX_FADV_DONTNEED)
+
+
 def _mode_of(target: Path) -> int | None:
     """The permissions of the file that will be replaced, None if there is none.
 

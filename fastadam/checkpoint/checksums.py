@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 POLYNOMIAL = 0xEDB88320  # of CRC-32, bits reversed
-IN_FLIGHT = 3  # pieces whose checksums are being computed
+IN_FLIGHT = 2  # pieces whose checksums are being computed
 
 
 class Part(NamedTuple):

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..memory.arrays import DeviceMemory
-from .atomic import replaced, write_all
+from .atomic import begin_to_flush, replaced, write_all
 from .checksums import Checksums, combined
 from .layout import Layout, as_bytes, check_byte_order
 
-PIECE = 1 << 23  # bytes that are written at a time
+PIECE = 1 << 21  # bytes that are written at a time
+AHEAD = 1 << 25  # bytes after which the disk begins to write
 Progress = Callable[[int, int], Any]
 
 
@@ -54,7 +55,7 @@ def write_tensors(
     progress: Progress | None,
 ) -> None:
     """Write arrays to their places in a file, and add their checksums."""
-    total = layout.nbytes
+    total, asked = layout.nbytes, layout.begin
     for name, tensor in layout.tensors.items():
         start = 0
         for piece in pieces(arrays[name], PIECE):
@@ -62,6 +63,9 @@ def write_tensors(
             file.seek(layout.begin + tensor.start + start)
             write_all(file, piece)
             start += len(piece)
+            if (done := layout.begin + tensor.start + start) - asked >= AHEAD:
+                begin_to_flush(file, asked, done)
+                asked = done
             if progress:
                 progress(tensor.start + start, total)
         if start != tensor.stop - tensor.start:
