@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from .checkpoint.contents import Contents, Source, contents_of_engine, restore
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
@@ -441,6 +442,20 @@ class Optimizer(Algorithm):
             self._engine.refuse_captured("load_state_dict()")
             self._engine.refresh()
             load(self._engine, state_dict)
+
+    @contextmanager
+    def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
+        """The contents of a checkpoint, which share memory; no step is taken in the block."""
+        with self._engine.lock:
+            self._engine.refresh()
+            yield contents_of_engine(self._engine, about)
+
+    def _restore(self, source: Source) -> None:
+        """Load the contents of a checkpoint, all or nothing."""
+        with self._engine.lock:
+            self._engine.refuse_captured("load()")
+            self._engine.refresh()
+            restore(self._engine, source)
 
     def __repr__(self) -> str:
         options = ", ".join(

@@ -239,7 +239,7 @@ def update_of(
     if not scattered or memory.prefetch is None:
         return update
 
-    def nothing(row, start, stop):  # type: ignore[no-untyped-def]
+    def nothing(row, start, stop):
         return None
 
     lines: Any = nothing
