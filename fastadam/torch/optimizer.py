@@ -16,6 +16,7 @@ from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
+from ..engine.param_groups import note_peak
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
@@ -175,10 +176,13 @@ class Optimizer(torch.optim.Optimizer):
         where = f"param_groups[{len(self.param_groups)}]"
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{where} must be a dict with 'params', got {param_group!r}")
-        self._check({**self.defaults, **param_group}, f"{where}: ")
+        full = {**self.defaults, **param_group}
+        self._check(full, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
             param_group = dict(param_group)
+            if full.get("peak_lr") is not None:
+                param_group["peak_lr"] = full["peak_lr"]
             self._make_plain(param_group)
             super().add_param_group(param_group)
 
@@ -192,7 +196,8 @@ class Optimizer(torch.optim.Optimizer):
                 group[name] = plain(name, group[name], default)
 
     def _check(self, group: Values, where: str) -> None:
-        """Check the flags, hyperparameters and options of a group."""
+        """Check the flags, hyperparameters and options of a group, and note its `peak_lr`."""
+        note_peak(group)
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
 
