@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import functional as functional
+    from . import optimizers as optimizers
     from . import schedules as schedules
     from .engine.flat import Flat as Flat
     from .engine.flat import flatten as flatten
@@ -45,6 +46,7 @@ _HOMES = {
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
     "minimize": "minimization",
+    "optimizers": "optimizers",
     "plan": "memory_budget",
     "rule": "rules",
     "schedules": "schedules",

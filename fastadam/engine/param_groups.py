@@ -202,7 +202,7 @@ def checked_group(
 
 def note_peak(group: Values) -> None:
     """Write the largest learning rate to a group whose weight decay needs it and has none."""
-    if group.get("weight_decay_mode") == "AdamC" and group.get("peak_lr", 0) is None:
+    if group.get("weight_decay_mode") == "AdamC" and group.get("peak_lr") is None:
         lr = group.get("initial_lr", group.get("lr"))
         peak = getattr(lr, "peak", None) if callable(lr) else lr
         if isinstance(peak, SupportsFloat):

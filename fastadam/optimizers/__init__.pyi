@@ -3,17 +3,8 @@
 from typing import Literal
 
 from ..optimizer import Optimizer
-from ..typing import (
-    Count,
-    Dtype,
-    Flag,
-    Number,
-    Params,
-    Scheduled,
-    ScheduledFlag,
-    ScheduledPair,
-    ScheduledTriple,
-)
+from ..typing import Count, Dtype, Flag, Number, Params, Scheduled, ScheduledFlag, ScheduledPair, ScheduledTriple
+from .listing import Listing
 
 __all__ = [
     "ADOPT",
@@ -1249,5 +1240,7 @@ class AdamW(Adam):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
     ) -> None: ...
+
+def list() -> tuple[Listing, ...]: ...
 
 def by_name(name: str, *more: str) -> type[Optimizer]: ...
