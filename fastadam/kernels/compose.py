@@ -238,11 +238,10 @@ def update_of(
     )
     if not scattered or memory.prefetch is None:
         return update
-    lines = reduce(
-        lambda rest, column: lines_of(*column, memory.prefetch, rest),
-        [column for column in columns if column[2] < WHOLE],
-        lambda row, start, stop: None,
-    )
+    lines: Any = lambda row, start, stop: None  # noqa: E731
+    for number, itemsize, per, integer in columns:
+        if per < WHOLE:
+            lines = lines_of(number, itemsize, per, integer, memory.prefetch, lines)
     return fetching(update, lines, memory.integer, size)
 
 
