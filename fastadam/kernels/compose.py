@@ -238,10 +238,15 @@ def update_of(
     )
     if not scattered or memory.prefetch is None:
         return update
-    lines: Any = lambda row, start, stop: None  # noqa: E731
-    for number, itemsize, per, integer in columns:
-        if per < WHOLE:
-            lines = lines_of(number, itemsize, per, integer, memory.prefetch, lines)
+
+    def nothing(row, start, stop):
+        return None
+
+    lines: Any = nothing
+    for place, each in enumerate(stored, start=1):
+        if each.per < WHOLE:
+            size_of = np.dtype(each.dtype).itemsize
+            lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
     return fetching(update, lines, memory.integer, size)
 
 

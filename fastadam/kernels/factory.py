@@ -124,6 +124,35 @@ def _swapped(compute: str, value: Any) -> Any:
 
 def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bool) -> Kernel:
     compute = streams[0].storage.compute
+    name, function = assembled(loops.kernel, rule, streams, target, scattered)
+    try:
+        run = target.compiled(function)
+    except target.REFUSALS as error:
+        raise mistakes.in_compiling(rule, compute, error) from error
+    fields = record_of(rule, compute)
+    record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
+    return Kernel(name, streams, record, target, run)
+
+
+def assembled(
+    template: Any,
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target,
+    scattered: bool = False,
+    **more: Any,
+) -> tuple[str, Any]:
+    """The name of a kernel, and a copy of `template` linked with the pieces of its loop.
+
+    Args:
+        template: a function that calls `update`.
+        scattered: as for `kernel`.
+        more: values of further globals of the template.
+
+    Raises:
+        TypeError: if the rule does not return what it declares.
+    """
+    compute = streams[0].storage.compute
     _probe(rule, streams)
 
     def swap(value: Any) -> Any:
@@ -136,16 +165,11 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bo
         "enter": memory.enter,
         "leave": memory.leave,
         "integer": memory.integer,
+        **more,
     }
-    mark = digest(swap, loops.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
+    mark = digest(swap, template, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
-    try:
-        run = target.compiled(linked(loops.kernel, name, mark, target.jit, swap, **slots))
-    except target.REFUSALS as error:
-        raise mistakes.in_compiling(rule, compute, error) from error
-    fields = record_of(rule, compute)
-    record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    return Kernel(name, streams, record, target, run)
+    return name, linked(template, name, mark, target.jit, swap, **slots)
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:
