@@ -11,13 +11,16 @@ from ..engine.param_groups import rule_for, values_of
 from ..kernels.compose import Stream, record_of
 from ..kernels.formats import COMPENSATION, FLOAT, PAIRS, ROUND, Formats
 from ..kernels.storage.base import WHOLE, Column
-from ..kernels.transforms import OPTIONS, STATE, ZERO_GRADS, staged, streams
+from ..kernels.transforms import OPTIONS, STATE, TOUCHED, ZERO_GRADS, staged, streams
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..rules.algorithm import Values
 from ..validation import choice, dtype_name, meant_by
 
-CHOICES = tuple(name for name in (*OPTIONS, ZERO_GRADS) if not name.startswith(ROUND))
+NOT_HERE = ("mask_state", TOUCHED)  # of row-sparse steps, and of masks of optimizers
+CHOICES = tuple(
+    name for name in (*OPTIONS, ZERO_GRADS) if not name.startswith(ROUND) and name not in NOT_HERE
+)
 NAMES = {"grad_scale": "grad_factor", "grad_power": "grad_power"}  # they multiply the gradient
 STATES = (None, "float32", "float64", "bfloat16", "int8")
 
