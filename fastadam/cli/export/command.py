@@ -62,6 +62,7 @@ OPTIONS = {
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
     "grad_power": "multiplies the gradient before everything else",
     "mask": "updates only the elements selected by a mask",
+    "mask_state": "the same, and the state of the others stays",
     "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "writes a copy of the parameters in float16",
@@ -214,6 +215,8 @@ def _check_copies(options: Sequence[str], dtype: str) -> None:
     copies = [name for name in options if name in ("bfloat16", "float16")]
     if len(copies) > 1:
         raise ValueError("--options bfloat16 and float16 are one copy in two formats; give one")
+    if {"mask", "mask_state"} <= {*options}:
+        raise ValueError("--options mask and mask_state exclude each other; give one")
     if copies and dtype != "float32":
         raise ValueError(f"--options {copies[0]} is for float32 parameters; these are {dtype}")
 
