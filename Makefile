@@ -7,6 +7,7 @@ test:
 
 faults:
 	python tests/support/interruptions.py
+	python tests/support/kills.py 200
 
 lint:
 	ruff check . && ruff format --check . && mypy

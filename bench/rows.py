@@ -1,10 +1,11 @@
 """Row-sparse Adam: fastadam against PyTorch's SparseAdam, and against steps of all elements.
 
 A table of a million rows; gradients of some of its rows, drawn uniformly without repetition or by
-Zipf's law (exponent 1.2) with it, in no order. Every contender is first compared with PyTorch's SparseAdam, or
-with its dense twin. Then all are timed in turns on arrays of their own and on the same gradients.
-`limit` is a compiled loop over the same rows in order, whose gradients lie as given; it reads and
-writes what a step does, and computes one addition per number. Gradients of PyTorch are sparse tensors that were not coalesced before.
+Zipf's law (exponent 1.2) with it, in no order. Every contender is first compared with PyTorch's
+SparseAdam, or with its dense twin. Then all are timed in turns on arrays of their own and on the
+same gradients. `limit` is a compiled loop over the same rows in order, whose gradients lie as
+given; it reads and writes what a step does, and computes one addition per number. Gradients of
+PyTorch are sparse tensors that were not coalesced before.
 """
 
 import argparse

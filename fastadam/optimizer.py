@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from .checkpoint.contents import Contents, Source, contents_of_engine, restore
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
@@ -15,6 +16,7 @@ from .engine.engine import Engine
 from .engine.flat import Flat
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
+from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, late_info, new_info
 from .kernels.factory import Kernel
@@ -139,12 +141,31 @@ class Optimizer(Algorithm):
         if positional and "lr" in keywords:
             raise TypeError(f"{type(self).__name__}() got multiple values for lr; give it once")
         keywords |= dict(zip(("lr",), positional, strict=False))
+        self._set_up(params, *self._settings(keywords))
+
+    @classmethod
+    def of_pieces(cls, params: Any, keywords: Values, partition: Partition) -> "Optimizer":
+        """An optimizer whose parameters are pieces of longer arrays, for sharded optimizers.
+
+        Args:
+            params: groups of pieces, one array for each piece of the partition.
+            keywords: as for the constructor.
+            partition: where the pieces belong.
+        """
+        opt = cls.without_arrays()
+        opt._set_up(params, *opt._settings(dict(keywords)), partition)
+        return opt
+
+    def _settings(self, keywords: Values) -> tuple[Values, Options]:
+        """Hyperparameters with their defaults, and options, from keyword arguments."""
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
-        self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
+        return {**self.defaults, **keywords}, Options(**chosen)
 
-    def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
-        self._engine = Engine(self, defaults, options)
+    def _set_up(
+        self, params: Any, defaults: Values, options: Options, partition: Partition | None = None
+    ) -> None:
+        self._engine = Engine(self, defaults, options, partition)
         self._engine.begin(params)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -421,6 +442,20 @@ class Optimizer(Algorithm):
             self._engine.refuse_captured("load_state_dict()")
             self._engine.refresh()
             load(self._engine, state_dict)
+
+    @contextmanager
+    def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
+        """The contents of a checkpoint, which share memory; no step is taken in the block."""
+        with self._engine.lock:
+            self._engine.refresh()
+            yield contents_of_engine(self._engine, about)
+
+    def _restore(self, source: Source) -> None:
+        """Load the contents of a checkpoint, all or nothing."""
+        with self._engine.lock:
+            self._engine.refuse_captured("load()")
+            self._engine.refresh()
+            restore(self._engine, source)
 
     def __repr__(self) -> str:
         options = ", ".join(

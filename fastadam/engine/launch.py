@@ -20,6 +20,7 @@ from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
 from .columns import ROW_STEP, StateColumn
+from .partition import Piece
 
 if TYPE_CHECKING:
     from .state import Grouping
@@ -129,6 +130,13 @@ class Launch:
                 "the hyperparameters smaller that it follows from, such as lr"
             )
         raise TypeError(f"hyper() returned {constants}; give numbers")
+
+    def take_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Take the parameters for pieces of longer ones; `pieces` has one for each parameter."""
+        mine = [pieces[i] for i in self.members]
+        numbers = [piece.number for piece in mine]
+        self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
+        self.table.begin_at([piece.start for piece in mine])
 
     def place(self, stream: str, addresses: Sequence[int]) -> None:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""

@@ -18,6 +18,7 @@ from .hyperparameters import ReadOnly, checked
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
+from .partition import Partition
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
@@ -39,6 +40,7 @@ class StepPlan:
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
+        partition: whose pieces the parameters are, if they are.
 
     Attributes:
         ahead: what is done before an update.
@@ -65,6 +67,7 @@ class StepPlan:
         masked: bool,
         scaled: int,
         gated: bool = True,
+        partition: Partition | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -78,6 +81,9 @@ class StepPlan:
             launch_of(key, members, names, arrays, options, idle[key[0]])
             for key, members in alike(keys).items()
         ]
+        if partition:
+            for launch in self._launches:
+                launch.take_pieces(partition.pieces)
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
@@ -94,6 +100,9 @@ class StepPlan:
         self._restart = accumulator.restarted() if accumulator else []
         self._alone = self._small and not (self._restart or carried)
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
+        owners = [group for group in groups for _ in group.params]
+        if partition:
+            owners = [groups[number] for number in partition.group_of]
         self.ahead = GradientPreprocessor(
             self._launches,
             arrays,
@@ -102,8 +111,9 @@ class StepPlan:
             self._kept,
             accumulator,
             scaled,
-            [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
+            [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
+            partition,
         )
         self.gate, self.captured = None, list[bool]()
         if gated:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import wraps
 from operator import is_
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
@@ -196,6 +196,7 @@ def checked_group(
     Raises:
         TypeError, ValueError: as [Group][fastadam.engine.param_groups.Group], and as `check`.
     """
+    note_peak(raw)
     group = Group(raw, params, algorithm.defaults, where, options)
     group.rule = rule_for(algorithm, group.at(step), group.options)
     if group.options.lazy != "torch":
@@ -223,6 +224,15 @@ def idle_for(algorithm: Algorithm, group: Group, step: int) -> Rule | None:
             "hyperparameters of this one; give numbers in place of schedules"
         )
     return algorithm.idle(group.at(step))
+
+
+def note_peak(group: Values) -> None:
+    """Write the largest learning rate to a group whose weight decay needs it and has none."""
+    if group.get("weight_decay_mode") == "AdamC" and group.get("peak_lr") is None:
+        lr = group.get("initial_lr", group.get("lr"))
+        peak = getattr(lr, "peak", None) if callable(lr) else lr
+        if isinstance(peak, SupportsFloat):
+            dict.__setitem__(group, "peak_lr", float(peak))  # not an edit of the user
 
 
 def rule_for(algorithm: Algorithm, values: Values, options: Options) -> Rule:

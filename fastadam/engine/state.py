@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from ..kernels.commit import Operation, put, write
+from ..kernels.commit import Operation, Write, put, write
 from ..kernels.transforms import STATE
 from ..memory.aligned import ALIGNMENT
 from ..memory.checks import Span, span
@@ -272,9 +272,11 @@ class State:
         carried: Sequence[Carried],
         count: int,
         names: Iterable[str],
+        write: Write = write,
     ) -> list[Operation]:
         """The operations that take over saved state, in the formats of what is kept for each
-        parameter, and make room for state of these names; the memory is allocated already."""
+        parameter, and make room for state of these names; the memory is allocated already, and
+        filled by `write`."""
         self.settle()
         arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
         operations = []

@@ -238,11 +238,15 @@ def update_of(
     )
     if not scattered or memory.prefetch is None:
         return update
-    lines = reduce(
-        lambda rest, column: lines_of(*column, memory.prefetch, rest),
-        [column for column in columns if column[2] < WHOLE],
-        lambda row, start, stop: None,
-    )
+
+    def nothing(row, start, stop):
+        return None
+
+    lines: Any = nothing
+    for place, each in enumerate(stored, start=1):
+        if each.per < WHOLE:
+            size_of = np.dtype(each.dtype).itemsize
+            lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
     return fetching(update, lines, memory.integer, size)
 
 

@@ -37,12 +37,13 @@ except ModuleNotFoundError as error:
 from .. import optimizers
 from ..kernels.cpu import openmp
 from ..validation import missing
+from .files import load, save
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
     from ._optimizers import *  # noqa: F403
 
-__all__ = ["Optimizer", *optimizers.__all__]
+__all__ = ["Optimizer", "load", "save", *optimizers.__all__]
 
 openmp.use_threads_of(torch._C.__file__)
 

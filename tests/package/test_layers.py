@@ -21,7 +21,7 @@ LAYERS = (
     {"optimizer"},
     {"optimizers"},
     {"embedding"},
-    {"functional", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"jax"},
     {"cli"},
@@ -29,7 +29,7 @@ LAYERS = (
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
     "jax": ("jax",),
-    "torch": ("torch", "bench"),
+    "torch": ("torch", "distributed.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
 LAZY = ("engine.backend", "cuda.backend")  # the one import that points up, inside a function

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -194,6 +195,10 @@ def loaded(case: Any) -> None:
     case.opt.load_state_dict(SAVED["core"])
 
 
+def loaded_file(case: Any) -> None:
+    fa.load(SAVED["file"], case.opt)
+
+
 def extended(case: Any) -> None:
     case.opt.add_param_group({"params": [np.ones(9, F)], "lr": 0.01})
 
@@ -203,14 +208,17 @@ def swapped(case: Any) -> None:
         pass
 
 
-def saved_core() -> Any:
-    opt = fa.AdamW(arrays(), lr=0.2, ema_decay=0.5, accumulate_steps=2)
+def saved_core() -> dict[str, Any]:
+    opt = fa.AdamW(arrays(seed=5), lr=0.2, ema_decay=0.5, accumulate_steps=2)
     for seed in range(3):
         opt.step(arrays(seed=seed))
-    return opt.state_dict()
+    file = Path(FOLDER.name) / "core.safetensors"
+    fa.save(file, opt)
+    return {"core": opt.state_dict(), "file": file}
 
 
-SAVED = {"core": saved_core()}
+FOLDER = TemporaryDirectory()
+SAVED = saved_core()
 TAIL = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5, "shadow_dtype": "float16"}
 SUMS = {"accumulate_steps": 2, "ema_decay": 0.5}
 
@@ -226,6 +234,7 @@ CORE = [
     Scenario("core: step after an edit", edited),
     Scenario("core: load", core(operation=loaded, **SUMS)),
     Scenario("core: load into a new one", core(steps=0, operation=loaded, **SUMS)),
+    Scenario("core: load a file", core(operation=loaded_file, **SUMS)),
     Scenario("core: new group", core(operation=extended, **SUMS)),
     Scenario("core: swap_ema", core(operation=swapped, ema_decay=0.5, shadow_dtype="float16")),
     Scenario(
@@ -272,11 +281,18 @@ def torch_scenarios() -> list[Scenario]:
     def loaded(case: Any) -> None:
         case.opt.load_state_dict(SAVED["torch"])
 
+    def loaded_file(case: Any) -> None:
+        ft.load(SAVED["torch file"], case.opt)
+
     def extended(case: Any) -> None:
         case.opt.add_param_group({"params": [torch.ones(9, requires_grad=True)], "lr": 0.01})
 
     other = adapter(steps=3, ema_decay=0.5)()
+    with torch.no_grad():
+        other.params[0].add_(1)
     SAVED["torch"] = other.opt.state_dict()
+    SAVED["torch file"] = Path(FOLDER.name) / "torch.safetensors"
+    ft.save(SAVED["torch file"], other.opt)
     int8 = {"state_dtype": "int8", "min_quantized_size": 0}
     return [
         Scenario("torch: first step", adapter(steps=0)),
@@ -287,6 +303,7 @@ def torch_scenarios() -> list[Scenario]:
         Scenario("torch: fewer gradients", adapter(operation=lambda case: case.some())),
         Scenario("torch: load", adapter(operation=loaded, ema_decay=0.5)),
         Scenario("torch: load into a new one", adapter(steps=0, operation=loaded, ema_decay=0.5)),
+        Scenario("torch: load a file", adapter(operation=loaded_file, ema_decay=0.5)),
         Scenario("torch: new group", adapter(operation=extended)),
         Scenario("torch: swap_ema", adapter(operation=swapped, ema_decay=0.5)),
         Scenario(

@@ -14,11 +14,13 @@ from typing import Any
 import fastadam.torch
 from fastadam import functional, optimizers
 from fastadam.engine import options
+from fastadam.engine.hyperparameters import CHOICES, OPTIONAL
 from fastadam.validation import choice, count, flag
 
 PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
 TYPES = "Array Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
+TYPES += " ScheduledTriple Triple"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
 EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
 EXTRAS |= dict.fromkeys(("grad_scale", "clip_value", "ema_decay"), "Number | None")
@@ -52,12 +54,15 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
         return FLAGS[name]
     if name in options.SPECS:
         return option_type(name)
-    if name in STRINGS:
-        return literal(STRINGS[name])
-    kind = {bool: "Flag", tuple: "Pair", float: "Number"}.get(type(default))
+    if name in CHOICES:
+        return literal(CHOICES[name])
+    kind = {bool: "Flag", tuple: "Pair", float: "Number", type(None): "Number"}.get(type(default))
     if kind is None:
         raise TypeError(f"{name}={default!r} has no type; add one to {__file__}")
-    return {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}") if scheduled else kind
+    kind = "Triple" if kind == "Pair" and len(default) == 3 else kind
+    if scheduled:
+        kind = {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}")
+    return kind + " | None" * (default is None or name in OPTIONAL)
 
 
 def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bool) -> list[str]:
