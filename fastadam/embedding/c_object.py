@@ -186,9 +186,15 @@ class _Entries:
         called = self._inner(inner, results, *[double] * (1 + len(numbers)))
         room, error = builder.alloca(results), builder.alloca(_pointer(I8))
         builder.call(called, [room, error, builder.sitofp(step, double), *numbers])
-        zero = ir.Constant(I32, 0)
-        for k in range(count + len(constants.carried)):
-            value = builder.load(builder.gep(room, [zero, ir.Constant(I32, k)]))
+        zero, bad = ir.Constant(I32, 0), ir.Constant(ir.IntType(1), 0)
+        values = [
+            builder.load(builder.gep(room, [zero, ir.Constant(I32, k)]))
+            for k in range(results.count)
+        ]
+        for value in values:
+            bad = builder.or_(bad, builder.fcmp_unordered("uno", value, value))
+        self._fail(builder, bad, "HYPER")
+        for k, value in enumerate(values):
             if k >= count:
                 builder.store(value, places[len(constants.numbers) + k - count])
                 continue
