@@ -119,6 +119,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A100)",
     )
     add(
+        "--header",
+        type=Path,
+        metavar="FILE",
+        help="with --ptx: also write a C header with the tables of a launch as structs",
+    )
+    add(
         "-o",
         "--output",
         type=Path,
@@ -148,8 +154,11 @@ def run(arguments: argparse.Namespace) -> int:
         return c_library.run(arguments)
     c_library.check_unused(arguments)
     from ...cuda import target as cuda
+    from ...embedding.arguments import Embedded
+    from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
+    from ...optimizers import by_name
     from .abi import described
 
     asked = {name for names in arguments.options for name in names}
@@ -158,8 +167,9 @@ def run(arguments: argparse.Namespace) -> int:
     given = merged(keywords, dict(arguments.hyper))
     formats = _formats(arguments, given)
     _check_copies(options, formats.param)
-    if arguments.output is not None:
-        check_writable("--output", arguments.output)
+    for option, path in (("--output", arguments.output), ("--header", arguments.header)):
+        if path is not None:
+            check_writable(option, path)
     variant = _variant(name, given)
     names = options + formats.options
     rule = staged(variant.rule, names)
@@ -173,6 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
         "",
         *described(made, rule, entry, cuda.THREADS, variant.constants),
     ]
+    if arguments.header:
+        step = Embedded(by_name(name), variant.values, variant.rule, formats, names)
+        arguments.header.write_text(cuda_header(entry, step, cuda.THREADS))
     comment = "".join(f"// {line}".rstrip() + "\n" for line in head)
     _write(comment + _tidied(text, entry), entry, arguments.output)
     return 0
@@ -225,12 +238,14 @@ class _Variant(NamedTuple):
     """The kernel that hyperparameters choose.
 
     Attributes:
+        values: all hyperparameters.
         flags: the names of those that changed the rule.
         told: all that were given.
         constants: the record of a first step.
     """
 
     rule: "Rule"
+    values: dict[str, Any]
     flags: list[str]
     told: list[str]
     constants: dict[str, float]
@@ -252,7 +267,7 @@ def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
     carried = values | cls.carried
     constants = made.hyper(carried | made.carry(carried, 1), 1)
     told = [f"{name}={values[name]}" for name in given]
-    return _Variant(made.variant(values), flags, told, constants)
+    return _Variant(made.variant(values), values, flags, told, constants)
 
 
 def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:
