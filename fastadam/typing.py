@@ -54,8 +54,12 @@ Number: TypeAlias = SupportsFloat
 Count: TypeAlias = SupportsIndex | float
 Flag: TypeAlias = bool | np.bool_
 Pair: TypeAlias = tuple[Number, Number] | list[Any] | NDArray[Any]
+Triple: TypeAlias = tuple[Number, Number, Number] | list[Any] | NDArray[Any]
 Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 
 Scheduled: TypeAlias = Number | Callable[[int], Number]
 ScheduledFlag: TypeAlias = Flag | Callable[[int], Flag]
 ScheduledPair: TypeAlias = tuple[Scheduled, Scheduled] | Pair | Callable[[int], Pair]
+ScheduledTriple: TypeAlias = (
+    tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
+)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.columns import columns_for
+from ..engine.columns import columns_for, rows_of
 from ..engine.convert import fitted, state_names
 from ..engine.options import NAMES
 from ..engine.param_groups import ParamGroup, checked_group
@@ -109,8 +109,8 @@ def loading(
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
         kept = [
-            columns_for(tuple(sorted(state_names(entry))), each)
-            for entry, each in zip(entries, formats, strict=True)
+            columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
+            for entry, each, param in zip(entries, formats, engine.parameters.arrays, strict=True)
         ]
         edited = [
             updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)

@@ -23,6 +23,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule updates."""
 
     rule: Rule
+    idle: Rule | None
     options: Options
     params: Any
 

@@ -16,6 +16,7 @@ from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
+from ..engine.param_groups import note_peak
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
@@ -31,9 +32,9 @@ from .checkpoint import unwrap_tensors, wrap_tensors
 from .contents import contents_of_tensors, restore_tensors
 from .devices import scope_of
 from .hyperparameters import (
+    ELSEWHERE,
     FLAGS,
     NAMES_HERE,
-    NO_SUM,
     CheckedGroup,
     Hyperparameters,
     check_flags,
@@ -42,6 +43,7 @@ from .hyperparameters import (
     twin_of,
 )
 from .shards import unwrapped
+from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
 from .step import TensorStep
@@ -144,8 +146,8 @@ class Optimizer(torch.optim.Optimizer):
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._averages = None, Averages()
-        if self._options.accumulates:
-            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        for option in ELSEWHERE.keys() & self._options.chosen.keys():
+            raise ValueError(f"{option}={chosen[option]!r}: {ELSEWHERE[option]}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
@@ -174,10 +176,13 @@ class Optimizer(torch.optim.Optimizer):
         where = f"param_groups[{len(self.param_groups)}]"
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{where} must be a dict with 'params', got {param_group!r}")
-        self._check({**self.defaults, **param_group}, f"{where}: ")
+        full = {**self.defaults, **param_group}
+        self._check(full, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
             param_group = dict(param_group)
+            if full.get("peak_lr") is not None:
+                param_group["peak_lr"] = full["peak_lr"]
             self._make_plain(param_group)
             super().add_param_group(param_group)
 
@@ -191,7 +196,8 @@ class Optimizer(torch.optim.Optimizer):
                 group[name] = plain(name, group[name], default)
 
     def _check(self, group: Values, where: str) -> None:
-        """Check the flags, hyperparameters and options of a group."""
+        """Check the flags, hyperparameters and options of a group, and note its `peak_lr`."""
+        note_peak(group)
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
 
@@ -284,7 +290,7 @@ class Optimizer(torch.optim.Optimizer):
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
-        return saved
+        return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Resume from a saved state of this class, or of the same class of fastadam or PyTorch.

@@ -20,13 +20,16 @@ LAYERS = (
     {"checkpoint", "cuda", "typing"},
     {"optimizer"},
     {"optimizers"},
-    {"functional", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"embedding"},
+    {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
+    {"jax"},
     {"cli"},
 )
 LIBRARIES = {
-    "numba": ("kernels.cpu", "cuda", "bench"),
-    "torch": ("torch", "bench"),
+    "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
+    "jax": ("jax",),
+    "torch": ("torch", "distributed.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
 LAZY = ("engine.backend", "cuda.backend")  # the one import that points up, inside a function

@@ -91,12 +91,34 @@ ADAM_BAD = (
     {"l1": -0.1},
     {"bias_correction": None},
 )
-ONLY_HERE = ("bias_correction", "eps_mode", "l1")
+ONLY_HERE = ("bias_correction", "eps_mode", "l1", "cautious_weight_decay", "weight_decay_mode")
+ADAMC = {"weight_decay_mode": "AdamC", "peak_lr": 0.2, "weight_decay": 0.1}
+CAUTIOUS = {"cautious_weight_decay": True, **ADAMC}
+DECAY_BAD = (
+    {"cautious_weight_decay": "yes"},
+    {"weight_decay_mode": "AdamZ"},
+    {"weight_decay_mode": "AdamC", "peak_lr": 0.0},
+    {"peak_lr": -1.0},
+    {"weight_decay": -1.0},
+)
 
 CASES = [
-    *row(fa.Adam, oracles.adam, *ADAM_VARIANTS, torch="Adam", not_in_torch=ONLY_HERE, bad=ADAM_BAD),
     *row(
-        fa.AdamW, oracles.adamw, *ADAM_VARIANTS, torch="AdamW", not_in_torch=ONLY_HERE, bad=ADAM_BAD
+        fa.Adam,
+        oracles.adam,
+        *ADAM_VARIANTS,
+        torch="Adam",
+        not_in_torch=ONLY_HERE,
+        bad=(*ADAM_BAD, {"cautious_weight_decay": True}, {"weight_decay_mode": "AdamC"}),
+    ),
+    *row(
+        fa.AdamW,
+        oracles.adamw,
+        *ADAM_VARIANTS,
+        CAUTIOUS,
+        torch="AdamW",
+        not_in_torch=ONLY_HERE,
+        bad=(*ADAM_BAD, *DECAY_BAD),
     ),
 ]
 CASES += [
@@ -106,7 +128,9 @@ CASES += [
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "momentum_decay": 0.1},
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        {"decoupled_weight_decay": True, **CAUTIOUS},
         torch="NAdam",
+        not_in_torch=ONLY_HERE,
         bad=({"momentum_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}),
     ),
     *row(
@@ -115,7 +139,9 @@ CASES += [
         {"lr": 0.05, "betas": (0.5, 0.6), "eps": 1e-3},
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+        {"decoupled_weight_decay": True, **CAUTIOUS},
         torch="RAdam",
+        not_in_torch=ONLY_HERE,
         bad=({"weight_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}),
     ),
     *row(
@@ -172,7 +198,87 @@ CASES += [
         oracles.lion,
         {"lr": 0.05, "betas": (0.5, 0.6)},
         {"weight_decay": 0.1, "maximize": True},
-        bad=({"betas": (1.0, 0.9)}, {"weight_decay": -1.0}),
+        CAUTIOUS,
+        bad=({"betas": (1.0, 0.9)}, *DECAY_BAD),
+    ),
+]
+CASES += [  # a variant has several flags at once, since each combination is a kernel
+    *row(
+        fa.AdEMAMix,
+        oracles.ademamix,
+        {"betas": (0.5, 0.9, 0.99), "alpha": 5.0, "beta3_warmup": 7, "alpha_warmup": 20},
+        {"betas": (0.0, 0.9, 0.99), "beta3_warmup": 20, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (0.9, 0.9)}, {"alpha_warmup": -1.0}, {"beta3_warmup": "x"}, *DECAY_BAD),
+    ),
+    *row(
+        fa.ADOPT,
+        oracles.adopt,
+        {"lr": 0.05, "betas": (0.5, 0.9), "clip_exp": 0.333, "weight_decay": 0.1},
+        {"decoupled_weight_decay": True, "clip_exp": None, "maximize": True, **CAUTIOUS},
+        bad=({"clip_exp": -1.0}, {"cautious_weight_decay": True}, {"eps": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.Adan,
+        oracles.adan,
+        {"lr": 0.05, "betas": (0.9, 0.8, 0.7), "weight_decay": 0.1},
+        {"no_prox": True, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (0.9, 0.9)}, {"cautious_weight_decay": True}, *DECAY_BAD),
+    ),
+    *row(
+        fa.Yogi,
+        oracles.yogi,
+        {"bias_correction": False, "initial_accumulator_value": 0.5},
+        {"maximize": True, **CAUTIOUS},
+        bad=({"initial_accumulator_value": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.AdaBelief,
+        oracles.adabelief,
+        {"lr": 0.05, "betas": (0.5, 0.6), "eps": 1e-8, "rectify": True},
+        {"amsgrad": True, "maximize": True, **CAUTIOUS},
+        bad=({"rectify": 2}, *DECAY_BAD),
+    ),
+    *row(
+        fa.FTRL,
+        oracles.ftrl,
+        {"lr": 0.5, "beta": 0.0, "initial_accumulator_value": 0.1, "l2": 0.1},
+        {"l1": 0.2, "maximize": True},
+        bad=({"lr": 0.0}, {"beta": -1.0}, {"l1": -1.0}, {"l2": -1.0}),
+        quick={"lr": 1.0},
+    ),
+    *row(
+        fa.Signum,
+        oracles.signum,
+        {"momentum": 0.0, "weight_decay": 0.1},
+        {"maximize": True, **CAUTIOUS},
+        bad=({"momentum": 1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.Rprop,
+        oracles.rprop,
+        {"lr": 0.05, "etas": (0.3, 3.0), "step_sizes": (0.01, 0.5), "maximize": True},
+        torch="Rprop",
+        bad=({"etas": (1.2, 0.5)}, {"step_sizes": (1.0, 0.5)}, {"etas": 0.5}),
+    ),
+    *row(
+        fa.LaProp,
+        oracles.laprop,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-8},
+        {"maximize": True, **CAUTIOUS},
+        bad=DECAY_BAD,
+    ),
+    *row(
+        fa.Grams,
+        oracles.grams,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3},
+        {"maximize": True, **CAUTIOUS},
+        bad=DECAY_BAD,
+    ),
+    *row(
+        fa.SparseAdam,  # that of torch refuses gradients of all elements
+        oracles.sparse_adam,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}),
     ),
 ]
 DEFAULTS = [case for case in CASES if not case.hyper]

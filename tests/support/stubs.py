@@ -14,12 +14,17 @@ from typing import Any
 import fastadam.torch
 from fastadam import functional, optimizers
 from fastadam.engine import options
+from fastadam.engine.hyperparameters import CHOICES, OPTIONAL
 from fastadam.validation import choice, count, flag
 
 PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
 TYPES = "Array Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
+TYPES += " ScheduledTriple Triple"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
+EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
+EXTRAS |= dict.fromkeys(("grad_scale", "clip_value", "ema_decay"), "Number | None")
+EXTRAS |= {"norm": "Flag", "seed": "Count"}
 FLAGS = dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), "bool | None")
 
 
@@ -49,12 +54,15 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
         return FLAGS[name]
     if name in options.SPECS:
         return option_type(name)
-    if name in STRINGS:
-        return literal(STRINGS[name])
-    kind = {bool: "Flag", tuple: "Pair", float: "Number"}.get(type(default))
+    if name in CHOICES:
+        return literal(CHOICES[name])
+    kind = {bool: "Flag", tuple: "Pair", float: "Number", type(None): "Number"}.get(type(default))
     if kind is None:
         raise TypeError(f"{name}={default!r} has no type; add one to {__file__}")
-    return {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}") if scheduled else kind
+    kind = "Triple" if kind == "Pair" and len(default) == 3 else kind
+    if scheduled:
+        kind = {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}")
+    return kind + " | None" * (default is None or name in OPTIONAL)
 
 
 def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bool) -> list[str]:
@@ -70,9 +78,9 @@ def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bo
     return lines
 
 
-def method(head: str, lines: Iterable[str], margin: str) -> str:
+def method(head: str, lines: Iterable[str], margin: str, result: str = "None") -> str:
     body = "".join(f"{margin}    {line},\n" for line in lines)
-    return f"{margin}def {head}(\n{body}{margin}) -> None: ...\n"
+    return f"{margin}def {head}(\n{body}{margin}) -> {result}: ...\n"
 
 
 def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -> str:
@@ -134,22 +142,13 @@ def bare() -> str:
     for name in NAMES:
         cls, function = getattr(optimizers, name), getattr(functional, name.lower())
         arrays = ("param", "grad", *cls.rule.state)
-        types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array")}
+        types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array"), **EXTRAS}
         lines = arguments(function, types, scheduled=True)
         lines.insert(len(arrays), "/")
-        if has_more_state(cls):
-            lines[len(arrays) + 1] = "*state: Array"
-        body += method(name.lower(), lines, "")
+        lines[len(arrays) + 1] = "*state: Array"  # of a variant, or scales of state in int8
+        body += method(name.lower(), lines, "", "float | None")
     modules = {"typing": "Any Literal", ".typing": TYPES}
     return stub("Steps over bare buffers", modules, sorted(map(str.lower, NAMES)), body)
-
-
-def has_more_state(cls: Any) -> bool:
-    """True if a hyperparameter adds state."""
-    fewest = len(cls.rule.state)
-    switched = {name: type(value)(1) for name, value in cls.defaults.items() if value in (0, False)}
-    each = [{**cls.defaults, name: value} for name, value in switched.items()]
-    return any(len(cls.variant(cls, group).state) > fewest for group in each)
 
 
 FILES = {
