@@ -26,6 +26,7 @@ from ..memory.dtypes import named
 from ..rules.algorithm import Values
 from . import devices
 from .shards import is_sharded, local
+from .state import dtypes
 from .tensors import OpaqueTensor
 
 
@@ -104,7 +105,7 @@ def contents_of_tensors(optimizer: Any, about: Values, model: Any = None) -> Con
         for number, entry in saved["state"].items()
     }
     for entry in state.values():
-        for key in ("ema", "shadow"):
+        for key in dtypes(optimizer._options):  # averages apart, copies can be made anew
             entry.pop(key, None)
     given = _names_of(optimizer, model)
     groups = [
