@@ -277,7 +277,7 @@ CASES += [  # a variant has several flags at once, since each combination is a k
     ),
     *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
-        oracles.sparse_adam,
+        oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
         bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}),
     ),
