@@ -3,7 +3,17 @@
 from typing import Literal
 
 from ..optimizer import Optimizer
-from ..typing import Count, Dtype, Flag, Number, Params, Scheduled, ScheduledFlag, ScheduledPair, ScheduledTriple
+from ..typing import (
+    Count,
+    Dtype,
+    Flag,
+    Number,
+    Params,
+    Scheduled,
+    ScheduledFlag,
+    ScheduledPair,
+    ScheduledTriple,
+)
 from .listing import Listing
 
 __all__ = [
@@ -1242,5 +1252,4 @@ class AdamW(Adam):
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...
-
 def by_name(name: str, *more: str) -> type[Optimizer]: ...
