@@ -30,9 +30,18 @@ from fastadam.bench.measurement import OURS
 from fastadam.bench.tables import conditions
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = tuple(
-    ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "RAdam", "RMSprop"]
-)
+NAMES = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+]
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 SEEDS, EPOCHS, BATCH = 5, 20, 32
 

@@ -1,7 +1,7 @@
 """Types of the arguments of optimizers, for annotations in your own code.
 
 Checkers such as mypy and pyright find misspelt keywords and values of the wrong kind by them. The
-signatures themselves are in stub files, which `tests/stubs.py` writes.
+signatures themselves are in stub files, which `tests/support/stubs.py` writes.
 
 Examples:
     >>> import numpy as np, fastadam as fa

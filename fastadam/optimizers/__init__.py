@@ -23,6 +23,7 @@ from .rmsprop import RMSprop
 from .rprop import Rprop
 from .sgd import SGD
 from .signum import Signum
+from .sparse_adam import SparseAdam
 from .yogi import Yogi
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "Signum",
+    "SparseAdam",
     "Yogi",
 ]
 

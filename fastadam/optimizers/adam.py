@@ -45,6 +45,19 @@ def adam(
     return adam
 
 
+@variants
+def decaying(amsgrad=False):
+    """The rule of steps without a gradient: moments decay; what they would move is left out."""
+    names = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
+
+    @rule(state=names, hyper=("idle_keep", "idle_beta1", "idle_beta2"))
+    def decaying(param, grad, state, h):
+        new = (state[0] * h.idle_beta1, state[1] * h.idle_beta2)
+        return param * h.idle_keep, new + state[2:]
+
+    return decaying
+
+
 class Adam(Optimizer):
     """Adam, as PyTorch computes it.
 
@@ -108,3 +121,17 @@ class Adam(Optimizer):
             "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
             "l1": group["l1"],
         }
+
+    def idle(self, group: dict[str, Any]) -> Rule:
+        coupled = group["weight_decay"] and not group["decoupled_weight_decay"]
+        if coupled or group["l1"]:
+            raise ValueError(
+                "lazy='exact' has no formula for weight_decay or l1 in the gradient; set both to 0,"
+                " or decoupled_weight_decay=True"
+            )
+        return decaying(**group)
+
+    def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        keep = 1 - group["lr"] * group["weight_decay"] * group["decoupled_weight_decay"]
+        return {"idle_keep": keep**steps, "idle_beta1": beta1**steps, "idle_beta2": beta2**steps}

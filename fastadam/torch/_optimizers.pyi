@@ -1,4 +1,4 @@
-"""Optimizers for PyTorch; written by tests/stubs.py, do not edit."""
+"""Optimizers for PyTorch; written by tests/support/stubs.py, do not edit."""
 
 from typing import Literal
 
@@ -27,6 +27,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "Signum",
+    "SparseAdam",
     "Yogi",
 ]
 
@@ -600,6 +601,31 @@ class Signum(Optimizer):
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Number | None = None,
         maximize: Flag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class SparseAdam(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        betas: Pair = (0.9, 0.999),
+        eps: Number = 1e-08,
+        maximize: Flag = False,
+        *,
         threads: Count | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
