@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..kernels.commit import Operation, commit, put, write
+from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.cpu import threads
 from ..kernels.formats import Formats, compute_of
 from ..kernels.transforms import ZERO_GRADS
@@ -122,7 +122,7 @@ class Accumulator:
             for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
         ]
 
-    def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
+    def restored(self, count: int, sums: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved sums, None where there was no gradient; none at all
         start anew."""
         saved = sums or [None] * len(self.sums)

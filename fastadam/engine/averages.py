@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..kernels.commit import Operation, commit, put, write
+from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
 from ..memory.placement import AVERAGE
@@ -70,10 +70,10 @@ class ParameterCopies:
                 commit(_writes(shadow, params))
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
 
-    def restored(self, averages: Sequence[Any]) -> list[Operation]:
+    def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
-        taken = _writes(self.ema, averages or self._params) if self.ema else []
+        taken = _writes(self.ema, averages or self._params, write) if self.ema else []
         return taken + self._refreshed()
 
     def _refreshed(self) -> list[Operation]:
@@ -150,12 +150,12 @@ class Exchange:
                 commit(self._back)
 
 
-def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:
+def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:
     """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
-    return [_rounded(leaf, array) for leaf, array in zip(flat.leaves, values, strict=True)]
+    return [_rounded(leaf, array, write) for leaf, array in zip(flat.leaves, values, strict=True)]
 
 
-def _rounded(leaf: Any, values: Any) -> Operation:
+def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:
     """The operation that writes an array to another, of another dtype perhaps."""
     if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
         return write(leaf, values)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from ..kernels.commit import Operation, put, write
+from ..kernels.commit import Operation, Write, put, write
 from ..kernels.transforms import STATE
 from ..memory.checks import Span, span
 from ..memory.dtypes import named
@@ -22,6 +22,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule updates."""
 
     rule: Rule
+    idle: Rule | None
     options: Options
     params: Any
 
@@ -269,9 +270,11 @@ class State:
         carried: Sequence[Carried],
         count: int,
         names: Iterable[str],
+        write: Write = write,
     ) -> list[Operation]:
         """The operations that take over saved state, in the formats of what is kept for each
-        parameter, and make room for state of these names; the memory is allocated already."""
+        parameter, and make room for state of these names; the memory is allocated already, and
+        filled by `write`."""
         self.settle()
         arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
         operations = []

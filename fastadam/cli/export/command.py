@@ -1,4 +1,4 @@
-"""`fastadam export`: a kernel as PTX, for programs that launch it without Python."""
+"""`fastadam export`: a kernel as PTX or as a C library, for programs without Python."""
 
 import argparse
 import re
@@ -17,19 +17,24 @@ from ..arguments import (
     optimizer,
     precision,
 )
+from . import c_library
 
 if TYPE_CHECKING:
     from ...kernels.factory import Kernel
     from ...kernels.formats import Formats
     from ...rules import Rule
 
-HELP = "print the kernel of an optimizer as PTX, to launch it from any program"
+HELP = "write the kernel of an optimizer as a C library or as PTX, for any program"
 
 DESCRIPTION = """\
-Compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
-driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither Python
-nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and the
-layout of the tables that it reads.
+--c writes a C library into the folder -o: a header, an object, a static and a shared library, with
+functions for each dtype and one from hyperparameters to constants. C, C++, Fortran and Rust link to
+it; it needs neither Python nor any other library, and computes the same bits as Optimizer.step.
+
+--ptx compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that
+the driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither
+Python nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and
+the layout of the tables that it reads.
 
 Hyperparameters are numbers in such a table, so that one kernel supports all values. Only those that
 change the arithmetic or the state need another kernel: momentum=0.9 adds a buffer to sgd. The
@@ -38,14 +43,17 @@ comment shows the constants of step 1 for them, and the meaning of int8 codes.
 
 EXAMPLES = """\
 examples:
+  fastadam export --c adamw -o build
+  fastadam export --c sgd:momentum=0.9 -o build --target x86-64-v3 --params float32
+  fastadam export --c my_module.MyOptimizer -o build --target aarch64
   fastadam export --ptx adamw -o adamw.ptx
   fastadam export --ptx sgd:momentum=0.9,nesterov=True
   fastadam export --ptx adam:amsgrad=True,lr=0.01 --params float64
   fastadam export --ptx lion --options clip_value,ema --cc 8.0
   fastadam export --ptx adamw --params bfloat16 --state int8 --compensation split8
 
-It needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
-compute capability runs on every later GPU as well."""
+--ptx needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for
+a compute capability runs on every later GPU as well."""
 
 INSTALL = 'pip install "fastadam[ptx]"'
 OPTIONS = {
@@ -70,13 +78,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = f"{DESCRIPTION}\nWhat --options can add to the same pass:\n\n{does}\n"
     parser.epilog = EXAMPLES
     add = parser.add_argument
-    add(
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    kinds.add_argument(
+        "--c",
+        type=c_library.optimizer_or_class,
+        metavar="OPTIMIZER",
+        help=f"{names_of_optimizers()}; or a class of yours, as module.Class",
+    )
+    kinds.add_argument(
         "--ptx",
         type=optimizer,
-        required=True,
         metavar="OPTIMIZER",
-        help=names_of_optimizers(),
+        help=f"{names_of_optimizers()}",
     )
+    c_library.add_arguments(parser)
     add(
         "--hyper",
         type=keyword,
@@ -98,11 +113,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--cc",
         type=_capability,
-        default=(9, 0),
         metavar="X.Y",
-        help="least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
+        help="with --ptx: least compute capability of the GPU (default: 9.0, which is H100; 8.0 is "
+        "A100)",
     )
-    add("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="with --ptx the output file (default: standard output), with --c a folder",
+    )
 
 
 def _options(text: str) -> list[str]:
@@ -121,7 +142,10 @@ def _capability(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile, describe, print."""
+    """Compile, describe, print or write."""
+    if arguments.c:
+        return c_library.run(arguments)
+    c_library.check_unused(arguments)
     from ...cuda import target as cuda
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
@@ -139,7 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)
-    text = _compiled(made, arguments.cc)
+    text = _compiled(made, arguments.cc or (9, 0))
     low = _told(formats)
     entry = "_".join(["fastadam", name.lower(), *low, *variant.flags, *options])
     title = " ".join([name, *low, *variant.told, *(f"+{each}" for each in options)])
