@@ -334,7 +334,7 @@ class Optimizer(Algorithm):
                 are for float64 parameters only. None in place of an array leaves that parameter,
                 its state and its step count alone. For parameters in a Flat, a Flat or a
                 one-dimensional array over all elements will do; that array is referred to until the
-                next step. [Rows][fastadam.Rows] in place of an array is a gradient of some of its
+                next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all

@@ -170,7 +170,7 @@ def assembly(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu, "cfunc", kept_cfunc)
 
     def of(rule, streams):
-        factory._make(rule, streams, cpu)
+        factory._make(rule, streams, cpu, False)
         return kept[-1]._library.get_asm_str()
 
     return of
