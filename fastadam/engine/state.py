@@ -12,7 +12,7 @@ from ..memory.dtypes import named
 from ..memory.placement import STATE as STATE_PLACE
 from ..rules import Rule
 from .backend import backend_of
-from .columns import StateColumn, alike
+from .columns import ROW_STEP, StateColumn, alike
 from .options import Options
 
 Carried = tuple[float, ...]
@@ -250,14 +250,11 @@ class State:
         self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
     ) -> list[Any]:
         """Zeros for some parameters, each on a cache line of its own."""
-        dtype, per, beside = (
-            named(kept.column.outside),
-            kept.column.per,
-            [params[i] for i in numbers],
-        )
-        counts = [-(-param.size // per) for param in beside]
+        dtype, per = named(kept.column.outside), kept.column.per
+        beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
+        counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
         views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
-        if per != 1:
+        if per != 1 or by_row:
             return views
         return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]
 
