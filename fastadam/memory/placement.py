@@ -4,9 +4,8 @@ A step reads and writes several arrays at once, element by element. A processor 
 the stores before it that are still under way by the low twelve bits of their addresses only; a load
 that agrees with one of them waits, although the address is another. As a loop stores element i and
 loads elements i + 16, i + 32, ... next, an array that begins a little below a written one, modulo
-4096, is slow: 64 to 512 bytes cost up to 45 % of a step whose arrays are in the cache. Equal
-offsets are harmless, and so is a distance of a quarter of a page or more
-(`bench/placement.py` measures them all).
+4096, is slow: 64 to 512 bytes cost a step whose arrays are in the cache much of its speed. Equal
+offsets are harmless, and so is a distance of a quarter of a page or more.
 
 A page is therefore divided into quarters, counted from the line where the parameter begins: its own
 gradient, which is only read, has one, state half a page, averages, copies and sums three. Arrays of
