@@ -125,7 +125,7 @@ def contents_of_tensors(optimizer: Any, about: Values, model: Any = None) -> Con
 
 
 def _value(key: str, value: Any, numbers: set[str]) -> Any:
-    """What is saved of an entry of state: a number, or an array."""
+    """The number or array that is saved of an entry of state."""
     if not isinstance(value, torch.Tensor):
         return value
     return value.item() if key in numbers else as_array(value, f"state {key!r}")
@@ -252,7 +252,7 @@ def _others(model: Any, known: set[Any]) -> Iterable[tuple[list[str], Any]]:
 
 
 def _memory(tensor: Any) -> Any:
-    """Where a tensor lies; tensors without elements are told apart by identity."""
+    """The address of a tensor; tensors without elements are told apart by identity."""
     part = local(tensor)
     where = part.data_ptr() if part.numel() else id(tensor)
     return where, tuple(part.shape), part.stride(), part.dtype

@@ -124,8 +124,10 @@ def core() -> str:
         parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
     modules = {"typing": "Literal", "..optimizer": "Optimizer", "..typing": TYPES}
     modules |= {".listing": "Listing"}
-    parts.append("def list() -> tuple[Listing, ...]: ...\n")
-    parts.append("def by_name(name: str, *more: str) -> type[Optimizer]: ...\n")
+    parts.append(
+        "def list() -> tuple[Listing, ...]: ...\n"
+        "def by_name(name: str, *more: str) -> type[Optimizer]: ...\n"
+    )
     return stub("Optimizers for NumPy arrays", modules, NAMES, "\n".join(parts))
 
 
