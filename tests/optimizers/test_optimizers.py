@@ -86,7 +86,7 @@ def test_float32_bits_are_those_of_the_rule_in_numpy_scalars(case):
         np.testing.assert_array_equal(opt.state[name][0], state)
 
 
-@each_case
+@each_default
 def test_flat_in_place_and_functional_have_the_same_bits(case):
     shapes = {"a": (3, 50), "b": (), "c": (0, 4), "d": (130,)}
     tree = {name: parameters(shape, np.float32) for name, shape in shapes.items()}
@@ -112,7 +112,7 @@ def test_flat_in_place_and_functional_have_the_same_bits(case):
         np.testing.assert_array_equal(flat.tree[name], tree[name])
 
 
-@each_case
+@each_default
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads_or_slicing(case, dtype):
     n = 70_001
