@@ -195,6 +195,7 @@ def main() -> None:
     chosen, load = arguments(), load_average()
     fa.set_threads(chosen.threads)
     torch.set_num_threads(fa.get_threads())
+    numba.set_num_threads(fa.get_threads())
     with progress() as bar:
         validate()
         cases = [case for case in CASES if chosen.cases in case.label]

@@ -23,7 +23,7 @@ from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import completed, entries, explained, without_links
+from .rules.docstrings import SHARED, completed, entries, explained, without_links
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -509,7 +509,7 @@ def _restored(
 
 def _explain(cls: type[Optimizer]) -> None:
     """Let the docstring of a class explain all arguments."""
-    known = dict[str, str]()
+    known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}

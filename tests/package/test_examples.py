@@ -12,6 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {
     "digits.py": (["--epochs", "4"], ("torch", "sklearn"), "accuracy 9"),
+    "factorization.py": (["--steps", "100"], (), "step 100: error"),
     "gpt2.py": (["--steps", "3"], ("torch",), "fastadam.torch: step 3"),
     "hugging_face.py": (["--steps", "8"], ("torch", "transformers", "accelerate"), "loss"),
     "with_lightning.py": (["--epochs", "2"], ("torch", "lightning"), "error"),

@@ -123,7 +123,11 @@ def core() -> str:
         text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
         parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
     modules = {"typing": "Literal", "..optimizer": "Optimizer", "..typing": TYPES}
-    parts.append("def by_name(name: str, *more: str) -> type[Optimizer]: ...\n")
+    modules |= {".listing": "Listing"}
+    parts.append(
+        "def list() -> tuple[Listing, ...]: ...\n"
+        "def by_name(name: str, *more: str) -> type[Optimizer]: ...\n"
+    )
     return stub("Optimizers for NumPy arrays", modules, NAMES, "\n".join(parts))
 
 
