@@ -3,8 +3,9 @@
     python bench/checkpoints.py FOLDER --gigabytes 4 --rounds 3
 
 In each round, dd writes and reads a file of the size of the checkpoint and the checkpoint is saved
-and loaded, one after the other. Before each reading, the file is dropped from the cache. The
-results are in bench/results/checkpoints.csv. Linux only.
+and loaded, one after the other, into new files: to delete an old one takes time as well. Before
+each reading, the file is dropped from the cache. The results are in
+bench/results/checkpoints.csv. Linux only.
 """
 
 import argparse
@@ -76,10 +77,12 @@ def measured(path: Path, opt: Any, rounds: int) -> Iterator[Time]:
         "dd read": lambda: dd(f"if={other}", "of=/dev/null"),
         "load": lambda: fa.load(path, opt) and None,
     }
+    written = {"dd write": other, "save": path}
     for number in range(rounds):
         for task, act in tasks.items():
-            if task == "dd write":
-                other.unlink(missing_ok=True)
+            if task in written:
+                written[task].unlink(missing_ok=True)
+            os.sync()
             for file in (path, other):
                 drop(file) if file.exists() else None
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import functional as functional
+    from . import optimizers as optimizers
     from . import schedules as schedules
     from .checkpoint.files import Checkpoint as Checkpoint
     from .checkpoint.files import flat_state as flat_state
@@ -56,6 +57,7 @@ _HOMES = {
     "get_threads": "kernels.cpu.threads",
     "load": "checkpoint.files",
     "minimize": "minimization",
+    "optimizers": "optimizers",
     "plan": "memory_budget",
     "rule": "rules",
     "save": "checkpoint.files",

@@ -23,7 +23,7 @@ from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import completed, entries, explained, without_links
+from .rules.docstrings import SHARED, completed, entries, explained, without_links
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ class Optimizer(Algorithm):
                 are for float64 parameters only. None in place of an array leaves that parameter,
                 its state and its step count alone. For parameters in a Flat, a Flat or a
                 one-dimensional array over all elements will do; that array is referred to until the
-                next step. [Rows][fastadam.Rows] in place of an array is a gradient of some of its
+                next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
@@ -509,7 +509,7 @@ def _restored(
 
 def _explain(cls: type[Optimizer]) -> None:
     """Let the docstring of a class explain all arguments."""
-    known = dict[str, str]()
+    known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}

@@ -106,7 +106,7 @@ class Layout:
 
     @cached_property
     def begin(self) -> int:
-        """Where in the file the bytes of the tensors begin."""
+        """The place in the file at which the bytes of the tensors begin."""
         return len(self.header(dict.fromkeys(self.tensors, 0)))
 
     def header(self, crcs: Mapping[str, int]) -> bytes:

@@ -152,7 +152,7 @@ class CheckpointFile:
         return partial(any, map(call, make(array, values, place)))
 
     def _place(self, values: Any) -> int | None:
-        """Where in the file a mapped array begins; None for any other value."""
+        """The place in the file at which a mapped array begins; None for any other value."""
         if not isinstance(values, np.ndarray) or not values.nbytes:
             return None
         first = np.frombuffer(self._map, np.uint8).ctypes.data

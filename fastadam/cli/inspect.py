@@ -47,7 +47,7 @@ def _facts(saved: "Checkpoint") -> Iterator[tuple[str, str]]:
     counts = [count for count in about["steps"] if count is not None]
     yield "optimizer", f"{about.get('optimizer')}, saved by fastadam {about.get('fastadam')}"
     yield "steps", f"{about.get('count', max(counts, default=0))}"
-    yield "parameters", f"{len(about['params'])} in {len(about['groups'])} groups"
+    yield "parameters", f"{len(about['params'])} (groups: {len(about['groups'])})"
     for number, group in enumerate(about["groups"]):
         hidden = ("params", "param_names")
         shown = ", ".join(f"{key}={value}" for key, value in group.items() if key not in hidden)

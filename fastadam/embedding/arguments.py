@@ -17,9 +17,8 @@ from ..rules import Rule
 from ..rules.algorithm import Values
 from ..validation import choice, dtype_name, meant_by
 
-NOT_HERE = ("mask_state", TOUCHED)  # of row-sparse steps, and of masks of optimizers
 CHOICES = tuple(
-    name for name in (*OPTIONS, ZERO_GRADS) if not name.startswith(ROUND) and name not in NOT_HERE
+    name for name in (*OPTIONS, ZERO_GRADS) if not name.startswith(ROUND) and name != TOUCHED
 )
 NAMES = {"grad_scale": "grad_factor", "grad_power": "grad_power"}  # they multiply the gradient
 STATES = (None, "float32", "float64", "bfloat16", "int8")
@@ -197,8 +196,10 @@ def _checked_options(where: str, options: Any, param: str) -> tuple[str, ...]:
             meant = f"did you mean {close!r}? " if close else ""
             raise ValueError(f"{where}: option {name!r}: {meant}choose from {', '.join(CHOICES)}")
     copies = [name for name in options if name in ("bfloat16", "float16")]
-    if len(copies) > 1:
-        raise ValueError(f"{where}: options bfloat16 and float16 are one copy; give one")
+    masks = [name for name in options if name in ("mask", "mask_state")]
+    for pair in (copies, masks):
+        if len({*pair}) > 1:
+            raise ValueError(f"{where}: options {' and '.join(pair)} exclude each other; give one")
     if copies and param != "float32":
         raise ValueError(f"{where}: option {copies[0]} is for float32 parameters, not {param}")
     return tuple(name for name in CHOICES if name in options)

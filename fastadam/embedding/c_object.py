@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-from ..engine.hyperparameters import RANGES
+from ..engine.hyperparameters import range_of
 from ..kernels.cpu import float_mode
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE
+from ..validation import BELOW_ONE, NOT_NEGATIVE, Range
 from .arguments import Argument, Embedded
 from .c_interface import Interface, code
 from .llvm_module import Compiled, compiled_constants, compiled_step
@@ -179,16 +179,24 @@ class _Entries:
         self._fail(builder, builder.icmp_signed("<", step, ir.Constant(I64, 1)), "STEP")
         places = self._places(builder, given)
         numbers = [builder.load(place) for place in places]
-        for (name, _), number in zip(constants.numbers, numbers, strict=False):
-            self._fail(builder, _out_of_range(builder, number, name), "HYPER")
+        for (name, k), number in zip(constants.numbers, numbers, strict=False):
+            default = self.interface.optimizer.defaults[name]
+            within = range_of(name, default if k is None else default[k])
+            self._fail(builder, _out_of_range(builder, number, within), "HYPER")
         count, double = len(constants.names), FLOATS["float64"]
         results = ir.ArrayType(double, count + len(constants.carried))
         called = self._inner(inner, results, *[double] * (1 + len(numbers)))
         room, error = builder.alloca(results), builder.alloca(_pointer(I8))
         builder.call(called, [room, error, builder.sitofp(step, double), *numbers])
-        zero = ir.Constant(I32, 0)
-        for k in range(count + len(constants.carried)):
-            value = builder.load(builder.gep(room, [zero, ir.Constant(I32, k)]))
+        zero, bad = ir.Constant(I32, 0), ir.Constant(ir.IntType(1), 0)
+        values = [
+            builder.load(builder.gep(room, [zero, ir.Constant(I32, k)]))
+            for k in range(results.count)
+        ]
+        for value in values:
+            bad = builder.or_(bad, builder.fcmp_unordered("uno", value, value))
+        self._fail(builder, bad, "HYPER")
+        for k, value in enumerate(values):
             if k >= count:
                 builder.store(value, places[len(constants.numbers) + k - count])
                 continue
@@ -292,10 +300,10 @@ def _is_null(builder: ir.IRBuilder, pointer: Any) -> Any:
     return builder.icmp_unsigned("==", builder.ptrtoint(pointer, I64), ir.Constant(I64, 0))
 
 
-def _out_of_range(builder: ir.IRBuilder, number: Any, name: str) -> Any:
-    """True for a number that the hyperparameter of this name cannot have; NaN among them."""
+def _out_of_range(builder: ir.IRBuilder, number: Any, within: Range) -> Any:
+    """True for a number outside of a range, and for NaN."""
     double = FLOATS["float64"]
-    least, above = BOUNDS.get(RANGES.get(name, ANY).text, (-math.inf, math.inf))
+    least, above = BOUNDS.get(within.text, (-math.inf, math.inf))
     compared = ">=" if least == 0 else ">"
     low = builder.fcmp_ordered(compared, number, ir.Constant(double, least))
     return builder.not_(

@@ -53,6 +53,7 @@ def compiled(
             `unscale`, a number by which the new gradient is multiplied),
             `grad_power` (a number: multiplies the gradient before everything else),
             `mask` (an array of bool: selects the parameters that change),
+            `mask_state` (the same; the state of the others stays),
             `ema` (`ema`, an array of averages; `ema_comp`, a number: 1 - decay),
             `bfloat16` or `float16` (`shadow`, an array: a copy of the parameters as uint16),
             `zero_grads` (sets the gradient to zero).

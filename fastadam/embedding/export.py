@@ -123,7 +123,7 @@ def interface_of(
         embedded(HERE, optimizer, dtype, options, grads, state, compensation, rounding, hyper)
         for dtype in dict.fromkeys(dtypes)
     ]
-    cls, values, rule = steps[0].optimizer, steps[0].values, steps[0].rule
+    cls, values = steps[0].optimizer, steps[0].values
     if cls is None:
         raise TypeError(f"{HERE}: {optimizer!r} is a rule; give the class of the optimizer")
     author = cls.without_arrays()
@@ -134,7 +134,6 @@ def interface_of(
     ]
     low = [word for word in (state, compensation) if word]
     name = "_".join([cls.__name__.lower(), *changed, *low, *dict.fromkeys(options)])
-    assert rule
     return Interface(name, cls, values, tuple(steps), traced(author, values))
 
 

@@ -9,10 +9,11 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..engine.hyperparameters import ReadOnly
+from ..optimizer import Optimizer
 from ..rules.algorithm import Algorithm, Values
 from ..rules.linker import linked
 
@@ -109,22 +110,34 @@ class Trace:
         self._taken.append((condition, outcome))
         return outcome
 
-    def runs(self, function: Callable[[], Sequence[Any]]) -> Iterator[tuple[Any, list[Symbol]]]:
-        """The decisions of each run of a function, and what it returned."""
-        self._planned = []
+    def runs(
+        self, function: Callable[[], Sequence[Any]], count: int
+    ) -> Iterator[tuple[Any, list[Symbol]]]:
+        """The decisions of each run of a function, and the `count` numbers that it returned: NaN
+        where it refuses hyperparameters by a ValueError.
+
+        Raises:
+            ValueError: if it refuses all.
+        """
+        self._planned, refused, good = [], None, False
         while True:
             self._taken = []
+            try:
+                values, good = function(), True
+            except ValueError as error:
+                values, refused = [math.nan] * count, error
             results = [
-                value if isinstance(value, Symbol) else self._constant(value)
-                for value in function()
+                value if isinstance(value, Symbol) else self._constant(value) for value in values
             ]
             yield list(self._taken), results
             outcomes = [outcome for _, outcome in self._taken]
             while outcomes and not outcomes[-1]:
                 outcomes.pop()
             if not outcomes:
-                return
+                break
             self._planned = [*outcomes[:-1], False]
+        if refused and not good:
+            raise refused
 
 
 class Constants(NamedTuple):
@@ -184,17 +197,17 @@ def traced(author: Algorithm, values: Values) -> Constants:
         symbol = trace.symbol(argument)
         group[name] = symbol if k is None else (*group[name][:k], symbol, *group[name][k + 1 :])
     step, before = trace.symbol(STEP), {name: trace.symbol(name) for name in carried}
-    hyper, carry = (_symbolic(method, trace) for method in (cls.hyper, cls.carry))
 
     def once() -> Sequence[Any]:
-        after = carry(author, ReadOnly({**group, **before}), step) if carried else {}
-        found = hyper(author, ReadOnly({**group, **after}), step)
+        after = copy.carry(ReadOnly({**group, **before}), step) if carried else {}
+        found = copy.hyper(ReadOnly({**group, **after}), step)
         if {*found} != {*names}:
             raise TypeError(f"it returned {[*found]}, not {[*names]}")
         return [*(found[name] for name in names), *(after[name] for name in carried)]
 
     try:
-        runs = [*trace.runs(once)]
+        copy = _symbolic_class(cls, trace).without_arrays()
+        runs = [*trace.runs(once, len(names) + len(carried))]
     except Exception as error:
         raise TypeError(
             f"{cls.__name__}.hyper() cannot be compiled: {error}; it may use numbers, flags, "
@@ -204,6 +217,25 @@ def traced(author: Algorithm, values: Values) -> Constants:
     arguments = ", ".join([STEP, *blank.arguments, *carried])
     lines = [f"def constants({arguments}):", *_body(runs, 0, {STEP}, " " * 4)]
     return blank._replace(source="\n".join(lines) + "\n")
+
+
+def _symbolic_class(cls: type[Algorithm], trace: Trace) -> Any:
+    """A subclass whose methods take symbols, and those that `super()` finds too.
+
+    Each base class is followed in the order of resolution by a class of copies of its methods; a
+    call by `super()` from before it finds the copies first.
+    """
+    own = [each for each in cls.__mro__ if issubclass(each, Optimizer) and each is not Optimizer]
+
+    def copies(each: type) -> dict[str, Any]:
+        return {
+            name: _symbolic(value, trace)
+            for name, value in vars(each).items()
+            if isinstance(value, FunctionType) and not name.startswith("__")
+        }
+
+    bases = [type(each.__name__, (each,), copies(each)) for each in own[1:]]
+    return type(cls.__name__, (cls, *bases), copies(cls))
 
 
 def _symbolic(function: Any, trace: Trace) -> Any:

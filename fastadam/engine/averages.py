@@ -8,6 +8,7 @@ import numpy as np
 from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
+from ..memory.placement import AVERAGE
 from .backend import backend_of
 from .flat import Flat
 from .options import Options
@@ -58,11 +59,13 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            ema = parameters.flat_like(backend.zeros(parameters.size, dtype))
+            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
+            ema = parameters.flat_like(buffer)
             commit(_writes(ema, [*known, *params[len(known) :]]))
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            shadow = parameters.flat_like(backend.zeros(parameters.size, dtype))
+            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
+            shadow = parameters.flat_like(buffer)
             with np.errstate(all="ignore"):
                 commit(_writes(shadow, params))
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)

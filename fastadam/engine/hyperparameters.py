@@ -4,7 +4,7 @@ import math
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Values
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, choice, flag, number, parts_of
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, flag, number, parts_of
 
 RANGES = dict.fromkeys(
     ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
@@ -31,6 +31,14 @@ class ReadOnly(Values):
         return dict, (dict(self),)
 
 
+def range_of(name: str, default: Any) -> Range:
+    """The range of a hyperparameter, or of an element of one."""
+    within = RANGES.get(name, ANY)
+    if isinstance(default, float) and not within.holds(default):
+        return ANY  # a hyperparameter of another kind, with a name in use
+    return within
+
+
 def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
     """A hyperparameter as a plain Python value of the default's kind.
 
@@ -38,9 +46,7 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    within = RANGES.get(name, ANY)
-    if isinstance(default, float) and not within.holds(default):
-        within = ANY  # a hyperparameter of another kind, with a name in use
+    within = range_of(name, default)
     if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
         return value
     label = f"{where}{name}"

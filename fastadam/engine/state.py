@@ -1,16 +1,15 @@
 """State of the parameters: their arrays, and the number of steps each has taken."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from ..kernels.commit import Operation, Write, put, write
 from ..kernels.transforms import STATE
-from ..memory.aligned import ALIGNMENT
 from ..memory.checks import Span, span
 from ..memory.dtypes import named
+from ..memory.placement import STATE as STATE_PLACE
 from ..rules import Rule
 from .backend import backend_of
 from .columns import ROW_STEP, StateColumn, alike
@@ -252,17 +251,12 @@ class State:
     ) -> list[Any]:
         """Zeros for some parameters, each on a cache line of its own."""
         dtype, per = named(kept.column.outside), kept.column.per
-        line = ALIGNMENT // dtype.itemsize
-        by_row = kept.name == ROW_STEP
-        counts = [params[i].shape[0] if by_row else -(-params[i].size // per) for i in numbers]
-        starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
-        buffer = backend_of(params[numbers[0]]).zeros(starts[-1], dtype)
-        views = [
-            buffer[start : start + count] for start, count in zip(starts, counts, strict=False)
-        ]
+        beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
+        counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
+        views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
         if per != 1 or by_row:
             return views
-        return [view.reshape(params[i].shape) for i, view in zip(numbers, views, strict=True)]
+        return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]
 
     def restored(
         self,

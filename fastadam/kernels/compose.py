@@ -10,6 +10,7 @@ import numpy as np
 
 from ..rules import Rule
 from .loops import (
+    added_in_halves,
     block_by_block,
     fetching,
     four_by_four,
@@ -78,10 +79,14 @@ def _pack(one: Any, rest: Any) -> Any:
     return both
 
 
-def _packing(parts: Sequence[Pieces]) -> Any:
-    """Packs a block of every stream: phase 1 of all streams, then phase 2."""
+def _packing(parts: Sequence[Pieces], block: int, partial: int) -> Any:
+    """Packs a block of every stream: phase 1 of all streams, then phase 2. A complete block may
+    have become `partial` numbers."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
-    return _fold(_pack, [step for step in steps if step], lambda at, count: None)
+    pack = _fold(_pack, [step for step in steps if step], lambda at, count: None)
+    if not partial:
+        return pack
+    return lambda at, count: pack(at, partial if count == block else count)
 
 
 def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
@@ -135,7 +140,9 @@ def _elements(
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, share)
     if memory.wide is None:
-        return single
+        partial, block = parts[0].partial, streams[0].storage.block
+        halves = added_in_halves(single, read, write, element, share, block, partial)
+        return halves if partial else single
     access = _access(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share)
 
@@ -226,7 +233,9 @@ def update_of(
     if fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     else:
-        elements, pack = _elements(streams, parts, rule, memory), _packing(parts)
+        partial = parts[0].partial if memory.wide is None else 0
+        elements = _elements(streams, parts, rule, memory)
+        pack = _packing(parts, block, partial)
         run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
     size = 8 * (1 + len(columns))
     update = update_with(

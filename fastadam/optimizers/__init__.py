@@ -16,6 +16,7 @@ from .ftrl import FTRL
 from .grams import Grams
 from .laprop import LaProp
 from .lion import Lion
+from .listing import Listing, listing
 from .nadam import NAdam
 from .radam import RAdam
 from .rmsprop import RMSprop
@@ -48,6 +49,18 @@ __all__ = [
     "SparseAdam",
     "Yogi",
 ]
+
+
+def list() -> tuple[Listing, ...]:
+    """All optimizers: for each its name, a line about it, its bytes and its source.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> lion = next(each for each in fa.optimizers.list() if each.name == "Lion")
+        >>> lion.state_bytes, lion.traffic
+        (4, 20)
+    """
+    return tuple(listing(globals()[name]) for name in __all__)
 
 
 def by_name(name: str, *more: str) -> type[Optimizer]:

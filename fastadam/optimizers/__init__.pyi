@@ -14,6 +14,7 @@ from ..typing import (
     ScheduledPair,
     ScheduledTriple,
 )
+from .listing import Listing
 
 __all__ = [
     "ADOPT",
@@ -1350,4 +1351,5 @@ class SparseAdam(Adam):
         seed: Count = 0,
     ) -> None: ...
 
+def list() -> tuple[Listing, ...]: ...
 def by_name(name: str, *more: str) -> type[Optimizer]: ...

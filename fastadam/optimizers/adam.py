@@ -109,6 +109,10 @@ class Adam(Optimizer):
         if group["bias_correction"]:
             step_size /= 1 - beta1**step
             root_scale /= math.sqrt(1 - beta2**step)
+        if group["weight_decay_mode"] == "AdamC":
+            decay = decay_rate(group)
+        elif group["decoupled_weight_decay"]:  # the same without a call, for the usual case
+            decay *= group["lr"]
         if group["eps_mode"] == "hat":
             step_size, root_scale = step_size / root_scale, 1.0
         return {
@@ -118,7 +122,7 @@ class Adam(Optimizer):
             "beta2_comp": 1 - beta2,
             "root_scale": root_scale,
             "eps": group["eps"],
-            "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
+            "decay": decay,
             "l1": group["l1"],
         }
 

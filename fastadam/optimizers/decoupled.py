@@ -7,12 +7,21 @@ Increase Near the End of Training, arXiv 2025, algorithm 1.
 from typing import Any
 
 from ..rules import cautiously_decayed, decayed
+from ..rules.docstrings import SHARED
 
 DECAY_OPTIONS: dict[str, Any] = {
     "cautious_weight_decay": False,
     "weight_decay_mode": "AdamW",
     "peak_lr": None,
 }
+SHARED.update(
+    cautious_weight_decay="decay only elements of which decay and update agree, that is "
+    "`update * p >= 0`, default False.",
+    weight_decay_mode='"AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`; '
+    'default "AdamW".',
+    peak_lr='with "AdamC", the largest learning rate of the schedule; default None: that of a '
+    "schedule of fastadam, or the constant with which the optimizer is made.",
+)
 
 
 def decay_function(cautious: bool) -> Any:

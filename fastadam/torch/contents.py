@@ -26,6 +26,7 @@ from ..memory.dtypes import named
 from ..rules.algorithm import Values
 from . import devices
 from .shards import is_sharded, local
+from .state import dtypes
 from .tensors import OpaqueTensor
 
 
@@ -98,12 +99,13 @@ def contents_of_tensors(optimizer: Any, about: Values, model: Any = None) -> Con
     params = optimizer._params()
     names = optimizer._names()
     arrays = list(map(as_array, params, names))
+    numbers = {"step", *optimizer._core.carried}
     state = {
-        number: {key: _value(v, f"state {key!r}") for key, v in entry.items() if v is not None}
+        number: {key: _value(key, v, numbers) for key, v in entry.items() if v is not None}
         for number, entry in saved["state"].items()
     }
     for entry in state.values():
-        for key in ("ema", "shadow"):
+        for key in dtypes(optimizer._options):  # averages apart, copies can be made anew
             entry.pop(key, None)
     given = _names_of(optimizer, model)
     groups = [
@@ -122,8 +124,11 @@ def contents_of_tensors(optimizer: Any, about: Values, model: Any = None) -> Con
     return contents
 
 
-def _value(value: Any, name: str) -> Any:
-    return as_array(value, name) if isinstance(value, torch.Tensor) else value
+def _value(key: str, value: Any, numbers: set[str]) -> Any:
+    """The number or array that is saved of an entry of state."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.item() if key in numbers else as_array(value, f"state {key!r}")
 
 
 def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
@@ -247,7 +252,7 @@ def _others(model: Any, known: set[Any]) -> Iterable[tuple[list[str], Any]]:
 
 
 def _memory(tensor: Any) -> Any:
-    """Where a tensor lies; tensors without elements are told apart by identity."""
+    """The address of a tensor; tensors without elements are told apart by identity."""
     part = local(tensor)
     where = part.data_ptr() if part.numel() else id(tensor)
     return where, tuple(part.shape), part.stride(), part.dtype

@@ -126,7 +126,7 @@ def test_nothing_fits(monkeypatch):
     ("arguments", "message"),
     [
         (["--optimizer", "adamv"], "unknown optimizer 'adamv'; did you mean Adam or AdamW?"),
-        (["--optimizer", "foo"], "unknown optimizer 'foo'; choose from SGD"),
+        (["--optimizer", "foo"], "unknown optimizer 'foo'; choose from ADOPT"),
         (["--optimizer", "sgd:lr=-1"], "lr=-1"),
         (["--optimizer", "sgd:nesterov=True"], "requires a momentum"),
         (["--optimizer", "sgd:mass=1"], "'mass'"),

@@ -263,8 +263,8 @@ def test_variants_come_once_and_in_order():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("adamv", r"unknown optimizer 'adamv'; did you mean Adam or AdamW\? There are SGD"),
-        ("", "unknown optimizer ''; choose from SGD"),
+        ("adamv", r"unknown optimizer 'adamv'; did you mean Adam or AdamW\? There are ADOPT"),
+        ("", "unknown optimizer ''; choose from ADOPT"),
         ("all:lr=1.0", "unknown optimizer 'all'"),
         ("sgd:momentum", "'momentum' is not NAME=VALUE"),
         ("sgd:momentum=", "'momentum=' is not NAME=VALUE"),

@@ -84,7 +84,7 @@ def test_unknown_command_names_the_known_ones(capsys):
             "(did you mean --optimizer?)",
         ),
         (["info", "all"], "fastadam info: error: unrecognized arguments: all; "),
-        (["export"], "fastadam export: error: the following arguments are required: --ptx; "),
+        (["export"], "fastadam export: error: one of the arguments --c --ptx is required; "),
         (["bench", "--seconds", "x"], "fastadam bench: error: argument --seconds: invalid float"),
     ],
 )

@@ -23,7 +23,9 @@ def exported(capsys, *arguments):
 
 def test_export_lists_all_options():
     assert {*export.OPTIONS} == {
-        name for name in (*stages.OPTIONS, stages.ZERO_GRADS) if not name.startswith(ROUND)
+        name
+        for name in (*stages.OPTIONS, stages.ZERO_GRADS)
+        if not name.startswith(ROUND) and name != stages.TOUCHED
     }
 
 
@@ -81,8 +83,10 @@ def test_export_without_a_compiler_says_what_to_install(capsys, monkeypatch):
 
 
 @pytest.mark.ptx
-def test_exported_ptx_stands_alone(capsys):
-    comment, code = exported(capsys, "--ptx", "ADAMW")
+def test_exported_ptx_stands_alone(capsys, tmp_path):
+    header = tmp_path / "adamw.h"
+    comment, code = exported(capsys, "--ptx", "ADAMW", "--header", str(header))
+    assert '#define FASTADAM_ADAMW_FLOAT32_ENTRY "fastadam_adamw_float32"' in header.read_text()
     assert code.strip().startswith(".version")
     assert ".target sm_90" in code
     assert ".visible .entry fastadam_adamw_float32(" in code

@@ -12,6 +12,7 @@ from cases import DEFAULTS
 from numba import cuda as numba_cuda
 
 import fastadam as fa
+from fastadam.checkpoint import write
 from fastadam.cuda import target as cuda
 from fastadam.cuda import transfer as cuda_memory
 from fastadam.cuda.array import DeferredScalar, DeviceArray, zeros
@@ -155,6 +156,37 @@ def test_states_travel_between_host_and_device():
     assert isinstance(saved["state"][0]["exp_avg"], np.ndarray)
     opt.load_state_dict(saved)
     np.testing.assert_array_equal(opt.ema.buffer, np.asarray(twin.ema.buffer))
+
+
+def test_files_travel_between_host_and_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "PIECE", 16)  # several pieces of each array
+    options = {"ema_decay": 0.9, "shadow_dtype": "float16", "accumulate_steps": 2}
+    host = fa.AdamW(arrays(0), lr=0.1, **options)
+    for seed in range(3):
+        host.step(arrays(seed + 1))
+    paths = tmp_path / "host", tmp_path / "device"
+    fa.save(paths[0], host)
+    params = on_device(arrays(5))
+    twin = fa.AdamW(params, lr=0.1, **options)
+    fa.load(paths[0], twin)
+    fa.save(paths[1], twin)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    host.step(arrays(7))
+    twin.step(on_device(arrays(7)))
+    same(host.params, params)
+    fa.load(paths[1], host)
+    saved = fa.load(paths[0])
+    same(host.params, [saved[f"param/{number}"] for number, _ in enumerate(SHAPES)])
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 8, 13, 40])
+def test_large_arrays_go_through_pinned_memory(size, monkeypatch):
+    monkeypatch.setattr(cuda_memory.Staging, "PLACE", 4)
+    monkeypatch.setattr(cuda_memory.Staging, "LEAST", 1)
+    numbers = np.arange(size, dtype=np.uint8)
+    there = zeros(size, np.uint8)
+    there[...] = numbers
+    np.testing.assert_array_equal(np.asarray(there), numbers)
 
 
 def test_trees_are_brought_to_a_device_and_back():

@@ -1,5 +1,6 @@
 """Steps inside functions that Numba compiles."""
 
+import math
 import subprocess
 import sys
 
@@ -9,6 +10,9 @@ import pytest
 from embedded_cases import CASES, STEPS, expected, inputs
 
 import fastadam as fa
+from fastadam import optimizers
+from fastadam.embedding.tracing import traced
+from fastadam.engine.param_groups import values_of
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,29 @@ def test_constants_are_those_of_hyper(cls, step):
     found = cls.constants(step=step)
     assert found == tuple(wanted[k] for k in order)
     assert numba.njit(lambda t: cls.constants(step=t))(step) == found
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+def test_the_trace_of_hyper_computes_what_it_computes(name):
+    """With the functions of Python, without a compiler."""
+    cls = getattr(fa, name)
+    author = cls.without_arrays()
+    values = values_of(author, {})
+    constants = traced(author, values)
+    scope = {**vars(math), "power": pow}
+    exec(constants.source, scope)
+    carried = [float(cls.carried[each]) for each in constants.carried]
+    for step in range(1, 30):
+        found = scope["constants"](float(step), *constants.flat(values), *carried)
+        carried = found[len(constants.names) :]
+        assert found[: len(constants.names)] == cls.constants(step=step)
+
+
+def test_hyperparameters_that_hyper_refuses_give_nan():
+    constants = traced(fa.FTRL.without_arrays(), values_of(fa.FTRL.without_arrays(), {}))
+    scope = dict(vars(math))
+    exec(constants.source, scope)
+    assert all(map(math.isnan, scope["constants"](1.0, 0.0, *[0.0] * (len(constants.numbers) - 1))))
 
 
 def test_options_are_arguments():

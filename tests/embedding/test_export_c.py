@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -16,7 +17,9 @@ from embedded_cases import CASES, DTYPES, STEPS, N, expected, inputs
 import fastadam as fa
 from fastadam.cli import main
 from fastadam.embedding.archive import undefined_symbols
+from fastadam.embedding.arguments import embedded
 from fastadam.embedding.c_interface import CODES, SUFFIXES
+from fastadam.embedding.cuda_header import cuda_header
 from fastadam.embedding.export import export_c, interface_of
 from fastadam.embedding.llvm_module import _power
 
@@ -278,6 +281,25 @@ def test_the_header_serves_c_and_cplusplus(libraries):
     run("gcc", "-std=c99", "-fopenmp", *strict, "-x", "c", header, cwd=libraries)
     run("g++", *strict, "-x", "c++", header, cwd=libraries)
     assert all(len(line) <= 100 for line in header.read_text().splitlines())
+
+
+@needs("gcc")
+def test_the_example_for_cuda_compiles_with_its_header(tmp_path):
+    """It is compiled only; its structs have the sizes of the tables."""
+    step = embedded("test", fa.AdamW)
+    header = cuda_header("fastadam_adamw_float32", step, 256)
+    (tmp_path / "adamw_cuda.h").write_text(header)
+    example = Path(__file__).parents[2] / "examples" / "c" / "cuda.c"
+    (tmp_path / "sizes.c").write_text(
+        '#include "adamw_cuda.h"\n'
+        f"_Static_assert(sizeof(fastadam_adamw_float32_row) == {8 * (1 + len(step.arguments))}, "
+        '"row");\n'
+        f"_Static_assert(sizeof(fastadam_adamw_float32_constants) == {step.record.itemsize}, "
+        '"record");\n'
+        '_Static_assert(sizeof(fastadam_task) == 40 && sizeof(fastadam_chunk) == 24, "task");\n'
+    )
+    for source in (example, "sizes.c"):
+        run("gcc", "-I.", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", source, cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -177,3 +177,72 @@ def test_the_module_lists_what_it_has():
 def test_bare_wants_a_class(other):
     with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is no class of an optimizer, such as"):
         fa.functional.bare(other)
+
+
+def test_options_are_those_of_an_optimizer():
+    """With arrays of the caller's, gradients of another dtype and state in int8."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng, n = np.random.default_rng(0), 5000
+    param, grad = rng.standard_normal((2, n)).astype(np.float32)
+    grad, mask, other = grad.astype(ml_dtypes.bfloat16), rng.random(n) < 0.5, param.copy()
+    ema, shadow = param.copy(), np.zeros(n, ml_dtypes.bfloat16)
+    state = [np.zeros(n, np.int8), np.zeros(20, np.float32)] * 2
+    state = [array.copy() for array in state]
+    options = {"clip_value": 0.5, "ema_decay": 0.9}
+    opt = fa.AdamW(
+        other,
+        lr=0.1,
+        state_dtype="int8",
+        shadow_dtype="bfloat16",
+        clip_norm=float("inf"),
+        **options,
+    )
+    for t in range(1, 4):
+        arrays = {"ema": ema, "shadow": shadow, "mask": mask}
+        norm = fa.functional.adamw(
+            param, grad, *state, step=t, lr=0.1, grad_scale=8.0, norm=True, **options, **arrays
+        )
+        assert norm == opt.step(grad, mask=mask, grad_scale=8.0).grad_norm
+    names = [name + part for name in ("exp_avg", "exp_avg_sq") for part in ("", "_scale")]
+    kept = [opt.state[name][0] for name in names]
+    for got, wanted in zip(
+        [param, ema, shadow, *state], [other, opt.ema.buffer, opt.shadow.buffer, *kept], strict=True
+    ):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ema": np.zeros(5, np.float32)}, "need each other"),
+        ({"ema_decay": 0.9}, "need each other"),
+        ({"ema": np.zeros(4, np.float32), "ema_decay": 0.9}, r"adamw\(\): ema has shape"),
+        ({"ema": np.zeros(5, np.float32), "ema_decay": 1.5}, "ema_decay=1.5"),
+        ({"clip_value": -1.0}, "clip_value=-1.0"),
+        ({"grad_scale": 0.0}, "grad_scale=0.0"),
+        ({"mask": np.zeros(5)}, "not an array of bool"),
+        ({"shadow": np.zeros(5, np.float32)}, "a bfloat16 or float16 copy"),
+        ({"norm": 2}, "norm=2"),
+        ({"seed": -1}, "seed=-1"),
+        ({"norm": True, "clip_valu": 1.0}, "clip_valu"),
+    ],
+)
+def test_bad_options(options, message):
+    p, g, m, v = buffers()
+    before = p.copy()
+    with pytest.raises((TypeError, ValueError), match=message):
+        fa.functional.adamw(p, g, m, v, step=1, **options)
+    np.testing.assert_array_equal(p, before)
+
+
+def test_state_in_low_precision_is_checked():
+    p, g, *_ = buffers()
+    codes, scale = np.zeros(5, np.int8), np.zeros(1, np.float32)
+    with pytest.raises(TypeError, match="exp_avg, exp_avg_scale, exp_avg_sq, exp_avg_sq_scale"):
+        fa.functional.adamw(p, g, codes, codes.copy(), step=1)
+    with pytest.raises(ValueError, match="exp_avg_scale has 2 elements; it must have 1"):
+        fa.functional.lion(p, g, codes, np.zeros(2, np.float32), step=1)
+    with pytest.raises(ValueError, match="share"):
+        fa.functional.lion(p, g, p.view(np.int8)[:5], scale, step=1)
+    with pytest.raises(ValueError, match="leave state_dtype out"):
+        fa.functional.rmsprop(p, g, codes, scale, codes, scale, step=1, centered=True)

@@ -16,6 +16,7 @@ except ImportError:  # PyTorch
 POINTS = 12  # of each scenario
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of open files
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_an_interrupt_leaves_nothing_half_done(scenario):
     assert not [*failures(scenario, samples=POINTS)]

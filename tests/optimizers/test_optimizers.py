@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS, Case, gradients, parameters
+from cases import CASES, EVERY, Case, gradients, parameters
 
 import fastadam as fa
 
@@ -15,7 +15,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 each_torch_case = pytest.mark.parametrize(
     "case", [case for case in CASES if case.torch_hyper is not None], ids=lambda case: case.id
 )
-each_default = pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+each_default = pytest.mark.parametrize("case", EVERY, ids=lambda case: case.id)
 
 
 def run(case: Case, param, grads, **more):

@@ -139,4 +139,4 @@ def test_dir_lists_public_names():
     assert "cosine" in dir(fa.schedules)
     if importlib.util.find_spec("torch"):
         torch = importlib.import_module("fastadam.torch")
-        assert dir(torch) == sorted(["Optimizer", *optimizers.__all__])
+        assert dir(torch) == sorted(["Optimizer", "load", "save", *optimizers.__all__])

@@ -202,6 +202,7 @@ CASES += [
         bad=({"betas": (1.0, 0.9)}, *DECAY_BAD),
     ),
 ]
+SEVERAL = len(CASES)
 CASES += [  # a variant has several flags at once, since each combination is a kernel
     *row(
         fa.AdEMAMix,
@@ -276,12 +277,14 @@ CASES += [  # a variant has several flags at once, since each combination is a k
     ),
     *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
-        oracles.sparse_adam,
+        oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
         bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}),
     ),
 ]
-DEFAULTS = [case for case in CASES if not case.hyper]
+EVERY = [case for case in CASES if not case.hyper]  # each optimizer, with its defaults
+DEFAULTS = [case for case in CASES[:SEVERAL] if not case.hyper]  # enough for any option and format
+SHELF = [case for case in EVERY if case not in DEFAULTS]
 
 
 def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:

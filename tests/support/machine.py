@@ -30,7 +30,8 @@ TABLE = Path(__file__).with_name("machine_code.csv")
 CAPABILITY = (9, 0)
 COMPILERS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 SINGLE = Formats.alike("float32")
-ALL = (*(n for n in OPTIONS if n != "float16" and not n.startswith(ROUND)), ZERO_GRADS)
+OTHERS = ("float16", "mask_state")  # instead of bfloat16, and of mask
+ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
 
 
 class Update(NamedTuple):

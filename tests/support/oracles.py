@@ -75,7 +75,7 @@ def adamw(param, grads, *, weight_decay=1e-2, **hyper):
     return adam(param, grads, weight_decay=weight_decay, decoupled_weight_decay=True, **hyper)
 
 
-def sparse_adam(param, grads, **hyper):
+def sparseadam(param, grads, **hyper):
     """The variant at the end of Kingma and Ba's section 2, of rows that have a gradient."""
     return adam(param, grads, eps_mode="hat", **hyper)
 

@@ -89,7 +89,9 @@ def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -
     for module, listed in modules.items():
         used = [name for name in listed.split() if re.search(rf"\b{name}\b", body)]
         if used:
-            found[module] = f"from {module} import {', '.join(used)}\n"
+            line = f"from {module} import {', '.join(used)}\n"
+            each = "".join(f"    {name},\n" for name in used)
+            found[module] = line if len(line) <= 101 else f"from {module} import (\n{each})\n"
     groups = [
         [line for module, line in found.items() if kind(module)]
         for kind in (_standard, _installed, _own)
@@ -121,7 +123,11 @@ def core() -> str:
         text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
         parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
     modules = {"typing": "Literal", "..optimizer": "Optimizer", "..typing": TYPES}
-    parts.append("def by_name(name: str, *more: str) -> type[Optimizer]: ...\n")
+    modules |= {".listing": "Listing"}
+    parts.append(
+        "def list() -> tuple[Listing, ...]: ...\n"
+        "def by_name(name: str, *more: str) -> type[Optimizer]: ...\n"
+    )
     return stub("Optimizers for NumPy arrays", modules, NAMES, "\n".join(parts))
 
 

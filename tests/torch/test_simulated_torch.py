@@ -116,6 +116,18 @@ def test_bits_are_those_of_the_host(gpu, case, streams):
     assert {*streams} == {STREAM}
 
 
+def test_files_travel_between_host_and_device(gpu, tmp_path):
+    opt, twin, params, others = both(gpu, "AdamW", {**CODES, "ema_decay": 0.9}, torch.bfloat16)
+    paths = tmp_path / "host", tmp_path / "device"
+    for gpu.on, path, each in ((False, paths[0], opt), (True, paths[1], twin)):
+        fastadam.torch.save(path, each)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    train(twin, others, [5])
+    fastadam.torch.load(paths[0], twin)
+    gpu.on = False
+    same(opt, twin, params, others)
+
+
 @pytest.mark.parametrize("bad", [(), [(2, 3)]], ids=["finite", "not finite"])
 def test_with_options(gpu, bad):
     opt, twin, _, _ = both(gpu, "AdamW", TAIL, bad=bad)

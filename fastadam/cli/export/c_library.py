@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.cc:
         raise ValueError("--cc goes with --ptx; give --target")
+    if arguments.header:
+        raise ValueError("--header goes with --ptx; --c always writes a header")
     if arguments.output is None:
         raise ValueError("--c writes several files; give a folder: -o build")
     if arguments.output.exists() and not arguments.output.is_dir():

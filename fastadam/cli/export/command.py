@@ -62,6 +62,7 @@ OPTIONS = {
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
     "grad_power": "multiplies the gradient before everything else",
     "mask": "updates only the elements selected by a mask",
+    "mask_state": "the same, and the state of the others stays",
     "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "writes a copy of the parameters in float16",
@@ -118,6 +119,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A100)",
     )
     add(
+        "--header",
+        type=Path,
+        metavar="FILE",
+        help="with --ptx: also write a C header with the tables of a launch as structs",
+    )
+    add(
         "-o",
         "--output",
         type=Path,
@@ -147,8 +154,11 @@ def run(arguments: argparse.Namespace) -> int:
         return c_library.run(arguments)
     c_library.check_unused(arguments)
     from ...cuda import target as cuda
+    from ...embedding.arguments import Embedded
+    from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
+    from ...optimizers import by_name
     from .abi import described
 
     asked = {name for names in arguments.options for name in names}
@@ -157,8 +167,9 @@ def run(arguments: argparse.Namespace) -> int:
     given = merged(keywords, dict(arguments.hyper))
     formats = _formats(arguments, given)
     _check_copies(options, formats.param)
-    if arguments.output is not None:
-        check_writable("--output", arguments.output)
+    for option, path in (("--output", arguments.output), ("--header", arguments.header)):
+        if path is not None:
+            check_writable(option, path)
     variant = _variant(name, given)
     names = options + formats.options
     rule = staged(variant.rule, names)
@@ -172,6 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
         "",
         *described(made, rule, entry, cuda.THREADS, variant.constants),
     ]
+    if arguments.header:
+        step = Embedded(by_name(name), variant.values, variant.rule, formats, names)
+        arguments.header.write_text(cuda_header(entry, step, cuda.THREADS))
     comment = "".join(f"// {line}".rstrip() + "\n" for line in head)
     _write(comment + _tidied(text, entry), entry, arguments.output)
     return 0
@@ -214,6 +228,8 @@ def _check_copies(options: Sequence[str], dtype: str) -> None:
     copies = [name for name in options if name in ("bfloat16", "float16")]
     if len(copies) > 1:
         raise ValueError("--options bfloat16 and float16 are one copy in two formats; give one")
+    if {"mask", "mask_state"} <= {*options}:
+        raise ValueError("--options mask and mask_state exclude each other; give one")
     if copies and dtype != "float32":
         raise ValueError(f"--options {copies[0]} is for float32 parameters; these are {dtype}")
 
@@ -222,12 +238,14 @@ class _Variant(NamedTuple):
     """The kernel that hyperparameters choose.
 
     Attributes:
+        values: all hyperparameters.
         flags: the names of those that changed the rule.
         told: all that were given.
         constants: the record of a first step.
     """
 
     rule: "Rule"
+    values: dict[str, Any]
     flags: list[str]
     told: list[str]
     constants: dict[str, float]
@@ -249,7 +267,7 @@ def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
     carried = values | cls.carried
     constants = made.hyper(carried | made.carry(carried, 1), 1)
     told = [f"{name}={values[name]}" for name in given]
-    return _Variant(made.variant(values), flags, told, constants)
+    return _Variant(made.variant(values), values, flags, told, constants)
 
 
 def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:
