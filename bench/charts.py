@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
-OTHERS = {"codes", "convergence"}  # results that are no report; scripts of that name draw them
+OTHERS = {"checkpoints", "codes", "convergence"}  # no reports; scripts of that name make them
 VIEWS = {
     "headline": lambda report: suite_of(report).headline(report),
     "summary": lambda report: suite_of(report).summary(report).replace("\n", "  \n"),

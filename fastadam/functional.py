@@ -25,7 +25,7 @@ from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
 from .engine.row_gradient import RowGradient
 from .engine.row_launch import RowLaunch
-from .kernels.cpu.threads import check_threads, run
+from .kernels.cpu.threads import check_threads
 from .kernels.formats import Formats
 from .memory import checks
 from .memory.array_headers import Known
@@ -159,7 +159,7 @@ class _RowDesk(_Desk):
         return partial(self._run, threads)
 
     def _run(self, limit: int | None) -> None:
-        run(lambda threaded: self._launch.operations(limit, threaded))
+        self._launch.table.run(limit)
 
     def same(self, arrays: Sequence[Any]) -> bool:
         return False
@@ -167,6 +167,7 @@ class _RowDesk(_Desk):
     def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
         self._gradient.take(arrays[1])
         self._launch.table.rows[0, 1:] = addresses
+        self._launch.spread()
 
 
 def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:

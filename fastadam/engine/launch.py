@@ -53,10 +53,10 @@ class Launch:
         numbers: what options read once per parameter, by name; written by the host.
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
-        lazy: whether the rows of a parameter have constants of their own.
+        by_row: whether it is for some rows of a parameter.
     """
 
-    lazy = False
+    by_row = False
 
     def __init__(
         self,
@@ -87,10 +87,6 @@ class Launch:
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
         return backend_of(params[0]).table(self.kernel, sizes, records)
-
-    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
-        """The operations that update the parameters, on at most so many threads."""
-        return [self.table.chosen(limit, threaded)]
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.
@@ -173,8 +169,9 @@ class Launch:
                     "lazy= asks; give fa.Rows(np.arange(len(grad)), grad), or use lazy='torch'"
                 )
 
-    def write_each(self, author: Algorithm, values: Values, step: int, since: int) -> None:
-        """Write constants by row, if the launch is `lazy`."""
+    def ready(self, author: Algorithm, values: Values, step: int, since: int) -> list[Operation]:
+        """The operations of a step besides the launch, which is prepared if it is `by_row`."""
+        return []
 
     def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
         """Point the table at arrays of state, and at the record of each parameter."""

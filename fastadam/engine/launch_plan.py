@@ -195,7 +195,8 @@ class StepPlan:
             self.write_rows([initial_state(author, *each) for each in starts])
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
-                launch.write_each(author, values[cohort.group], step - cohort.base, cohort.since)
+                values_of = values[cohort.group]
+                self._with += launch.ready(author, values_of, step - cohort.base, cohort.since)
         return norm, verdict
 
     # Everything else
@@ -256,7 +257,7 @@ class StepPlan:
         self._by_row = [
             (cohort, launch)
             for launch in self._launches
-            if launch.lazy
+            if launch.by_row
             and (cohort := grouping.cohorts[grouping.cohort_of[launch.members[0]]])
             and cohort.active
         ]
@@ -336,8 +337,7 @@ class StepPlan:
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
         limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
         if self.active:
-            each = [launch.operations(limit, threaded) for launch in self._launches]
-            launches = [operation for operations in each for operation in operations]
+            launches = [launch.table.chosen(limit, threaded) for launch in self._launches]
         if self._carried:
             grouping = self._state.grouping._replace(carried=self.numbers)
             carried = put(self._state, grouping=grouping)

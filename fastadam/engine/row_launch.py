@@ -43,6 +43,7 @@ class RowLaunch(Launch):
     """
 
     table: RowTable
+    by_row = True
 
     def __init__(
         self,
@@ -59,8 +60,6 @@ class RowLaunch(Launch):
         self.lazy, self._gradient, self._idle = options.lazy != "torch", gradient, idle
         self._fresh = False
         self._steps: Any = None
-        self._next: Any = None
-        self._records: Any = None
         if rule.state:
             gradient.block = formats.state_storage.block
         gradient.threads, gradient.measured = options.threads, options.measures
@@ -108,8 +107,8 @@ class RowLaunch(Launch):
         array = state[ROW_STEP][self.members[0]] if self.lazy else None
         self._steps = None if array is None else array.reshape(-1)
 
-    def write_each(self, author: Algorithm, values: Values, step: int, since: int) -> None:
-        """Write the constants of each row.
+    def ready(self, author: Algorithm, values: Values, step: int, since: int) -> list[Operation]:
+        """Point the table at the rows of the step, and write constants of their own.
 
         Args:
             author: whose `hyper` gives them.
@@ -117,15 +116,21 @@ class RowLaunch(Launch):
             step: what the count of the parameter will be.
             since: how many of its steps `hyper` does not count.
 
+        Returns:
+            The operation that counts the step for each row, if rows are counted.
+
         Raises:
             TypeError, ValueError: if `hyper` does not return a number for each name.
         """
+        if not self.lazy:
+            self.spread()
+            return []
         if self._fresh:  # rows have taken the steps that the parameter has
             self._steps.fill(step - 1)
             self._fresh = False
         last = self._steps[self._gradient.numbers]
         counts = step - 1 - last if self._idle else last + 1
-        known, self._records = np.unique(counts, return_inverse=True)
+        known, records = np.unique(counts, return_inverse=True)
         self.table.records_for(len(known))
         for place, count in enumerate(known.tolist()):
             write = super().writer(place)
@@ -133,19 +138,17 @@ class RowLaunch(Launch):
                 write({**author.hyper(values, step - since), **author.idle_hyper(values, count)})
             else:
                 write(author.hyper(values, count))
-        self._next = np.full_like(last, step) if self._idle else counts
+        self.spread(records)
+        after = np.full_like(last, step) if self._idle else counts
+        return [partial(self._steps.__setitem__, self._gradient.numbers, after)]
 
-    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
-        """The operations that update the rows of this step."""
-        gradient, runs = self._gradient, self._gradient.runs
+    def spread(self, records: Any = None) -> None:
+        """Point the table at the rows of the step; `records` are their records, if not one."""
+        runs = self._gradient.runs
         packed = {"grad": runs.grads}
         if runs.touched is not None:
             packed[TOUCHED] = runs.touched
-        self.table.spread((runs.starts, runs.stops), packed, self._records)
-        launch = self.table.chosen(limit, threaded)
-        if not self.lazy or self._steps is None:
-            return [launch]
-        return [launch, partial(self._steps.__setitem__, gradient.numbers, self._next)]
+        self.table.spread((runs.starts, runs.stops), packed, records)
 
 
 def launch_of(

@@ -715,14 +715,18 @@ def test_flags_are_taken(flag):
         ft.NAdam(parameters(), fused=True)
 
 
-@each_default
+@pytest.mark.parametrize(
+    "case",
+    [c for c in DEFAULTS if c.optimizer.__name__ not in ("SGD", "Adagrad", "SparseAdam")],
+    ids=lambda case: case.id,
+)
 def test_sparse_gradients_are_refused_in_the_words_of_torch(case):
     embedding = torch.nn.Embedding(4, 2, sparse=True)
     embedding(torch.tensor([1])).sum().backward()
     with pytest.raises(RuntimeError) as mine:
         ours(case)(embedding.parameters()).step()
     assert "does not support sparse gradients" in str(mine.value)
-    if case.torch not in ("SGD", "Adagrad"):
+    if case.torch:
         with pytest.raises(RuntimeError) as its:
             theirs(case)(embedding.parameters()).step()
         assert str(mine.value) == re.sub("^Adam ", f"{case.torch} ", str(its.value))
