@@ -71,14 +71,24 @@ def test_a_file_of_three_processes_goes_on_in_others(path, size):
     alone = stepped(made(None), range(8))
 
     def go_on(comm):
-        opt = made(comm, shadow_dtype="float16")
+        opt = made(comm)
         assert fa.load(path, opt).extra == {"epoch": 3}
-        shadow = opt.shadow if comm is None else opt.gather_shadow()
-        np.testing.assert_array_equal(shadow.buffer, flat_of(opt).astype(np.float16))
         stepped(opt, range(5, 8), off_of(comm) if comm else 0.0)
         assert_like(opt, alone)
 
     go_on(None) if size is None else results(size, go_on)
+
+
+def test_the_copy_in_low_precision_is_that_of_the_loaded_parameters(path):
+    saved_by(path, 3, steps=2)
+
+    def load(comm):
+        opt = made(comm, shadow_dtype="float16")
+        fa.load(path, opt)
+        rounded = flat_of(opt).astype(np.float16)
+        np.testing.assert_array_equal(opt.gather_shadow().buffer, rounded)
+
+    results(2, load)
 
 
 def test_a_file_or_arrays_of_one_process_go_on_in_several(path):
