@@ -57,6 +57,30 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Any]:
     _sync_folder(target.parent)
 
 
+@contextmanager
+def shared(temporary: str, path: str | os.PathLike[str]) -> Iterator[Any]:
+    """The new file that another process made with `replaced`, to write a part of it.
+
+    The part is on the disk after the block; the other process renames the file, or deletes it.
+
+    Raises:
+        OSError: naming `path`, if the part cannot be written.
+    """
+    try:
+        with open(temporary, "r+b", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            2,
+            "cannot write the file: the new file that process 0 made in its folder is not there; "
+            "give a folder that all processes share",
+            os.fspath(path),
+        ) from None
+    except OSError as error:
+        raise _about(path, error) from None
+
+
 def write_all(file: Any, piece: Any) -> None:
     """Write all bytes of a piece to a file without a buffer, which may take fewer at a time."""
     rest = memoryview(piece)

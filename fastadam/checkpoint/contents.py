@@ -28,12 +28,16 @@ class Contents(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Contents that are loaded: what they are called, how they are copied and verified."""
+    """Contents that are loaded: what they are called, how they are copied and verified.
+
+    `checksum` is that of a file, by which processes that load together compare their files.
+    """
 
     label: str
     contents: Contents
     write: Write = write
     verify: Callable[[], None] = lambda: None
+    checksum: str | None = None
 
 
 def contents_of(

@@ -37,6 +37,10 @@ class EngineState(Protocol):
         """The arrays, their names and their structure."""
 
     @property
+    def sizes(self) -> Sequence[int]:
+        """The number of elements of each parameter, of the whole one for a piece of it."""
+
+    @property
     def state(self) -> State:
         """The state of each array, and the counts of steps."""
 

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .read import CheckpointFile
 from .write import Progress, write_file
 
 METADATA = "metadata"  # the name of the metadata among arrays
+LABEL = "source"  # what arrays are called in messages
 
 
 class Saved(Protocol):
@@ -25,6 +26,17 @@ class Saved(Protocol):
 
     def _restore(self, source: Source) -> None:
         """Load the contents of a checkpoint, all or nothing."""
+
+
+@runtime_checkable
+class SavedTogether(Saved, Protocol):
+    """An optimizer of which several processes keep a part; all of them save and load."""
+
+    def _together(self) -> AbstractContextManager[Any]:
+        """A block without messages, an exception in which is raised in all processes."""
+
+    def _write(self, path: str, about: dict[str, Any], progress: Progress | None) -> None:
+        """Write the part of this process to one file."""
 
 
 class Checkpoint(dict[str, Any]):
@@ -87,12 +99,17 @@ def save(
         >>> fa.load(path, other).extra, other.steps, other.params
         ({'epoch': 3}, 1, array([0.899, 0.899, 0.899], dtype=float32))
     """
-    path = os.fspath(path)
-    if not isinstance(path, str):
-        raise TypeError(f"path={path!r} is no string")
-    _check_progress(progress)
-    about = _about(extra)
-    with _checked(optimizer)._contents(about) as contents:
+    optimizer = _checked(optimizer)
+    with _together(optimizer):
+        path = os.fspath(path)
+        if not isinstance(path, str):
+            raise TypeError(f"path={path!r} is no string")
+        _check_progress(progress)
+        about = _about(extra)
+    if isinstance(optimizer, SavedTogether):
+        optimizer._write(path, about, progress)
+        return
+    with optimizer._contents(about) as contents:
         write_file(path, contents.arrays, texts_of(contents.metadata), progress)
 
 
@@ -127,24 +144,17 @@ def load(
         OSError: if the file cannot be read.
         RuntimeError: inside `swap_ema()`.
     """
-    _check_progress(progress)
     if optimizer is not None:
         _checked(optimizer)
-    if not isinstance(source, str | os.PathLike):
-        return _load_arrays(source, optimizer)
-    with CheckpointFile(source) as file:
-        contents = Contents(file.arrays(), file.metadata)
-
-        def check() -> None:
-            if verify:
-                file.verify(progress)
-
+    with ExitStack() as opened:
+        with _together(optimizer):
+            _check_progress(progress)
+            found = opened.enter_context(_opened(source, verify, progress))
         if optimizer is None:
-            check()
+            found.verify()
         else:
-            optimizer._restore(Source(file.path, contents, file.write, check))
-            file.check_unchanged()
-    return Checkpoint(*contents)
+            optimizer._restore(found)
+    return Checkpoint(*found.contents)
 
 
 def flat_state(optimizer: Saved, *, extra: Any = None, copy: bool = True) -> dict[str, Any]:
@@ -178,8 +188,25 @@ def flat_state(optimizer: Saved, *, extra: Any = None, copy: bool = True) -> dic
     return {**flat, METADATA: np.frombuffer(text, np.uint8).copy()}
 
 
-def _load_arrays(source: Mapping[str, Any], optimizer: Saved | None) -> Checkpoint:
-    """Load arrays as `flat_state` returns them."""
+@contextmanager
+def _opened(source: Any, verify: bool, progress: Progress | None) -> Iterator[Source]:
+    """The contents of a file, or of arrays; the file is open in the block."""
+    if not isinstance(source, str | os.PathLike):
+        yield Source(LABEL, _contents_of(source))
+        return
+    with CheckpointFile(source) as file:
+
+        def check() -> None:
+            if verify:
+                file.verify(progress)
+
+        contents = Contents(file.arrays(), file.metadata)
+        yield Source(file.path, contents, file.write, check, file.checksum)
+        file.check_unchanged()
+
+
+def _contents_of(source: Mapping[str, Any]) -> Contents:
+    """The contents of arrays as `flat_state` returns them."""
     try:
         text = np.asarray(source[METADATA]).tobytes().decode()
         known = json.loads(text)
@@ -189,16 +216,12 @@ def _load_arrays(source: Mapping[str, Any], optimizer: Saved | None) -> Checkpoi
             f"source={type(source).__name__} must be a path, or arrays of fastadam.flat_state with "
             f"{METADATA!r} among them: {error!r}"
         ) from None
-    label = "source"
     if missing := [name for name in kinds if name not in source]:
-        raise ValueError(f"{label} lacks {missing}")
+        raise ValueError(f"{LABEL} lacks {missing}")
     arrays = {
         name: _as_saved(source[name], code, shape, name) for name, (code, shape) in kinds.items()
     }
-    contents = Contents(arrays, metadata)
-    if optimizer is not None:
-        optimizer._restore(Source(label, contents))
-    return Checkpoint(*contents)
+    return Contents(arrays, metadata)
 
 
 def _as_saved(array: Any, code: str, shape: list[int], name: str) -> Any:
@@ -224,6 +247,11 @@ def _about(extra: Any) -> dict[str, Any]:
 
     about: dict[str, Any] = {"fastadam": __version__}
     return about if extra is None else {**about, "extra": plain(extra, "extra")}
+
+
+def _together(optimizer: Saved | None) -> AbstractContextManager[Any]:
+    """A block in which an exception is raised in all processes of the optimizer."""
+    return optimizer._together() if isinstance(optimizer, SavedTogether) else nullcontext()
 
 
 def _checked(optimizer: Any) -> Saved:

@@ -98,8 +98,8 @@ def loading(
         for entry in entries
     ]
     formats = [
-        owner.options.formats(param)
-        for owner, param in zip(owners, engine.parameters.arrays, strict=True)
+        owner.options.formats(param, size=size)
+        for owner, param, size in zip(owners, engine.parameters.arrays, engine.sizes, strict=True)
     ]
     ema = _averages(engine, state_dict, numbers)
     accumulated, sums = _accumulated(engine, state_dict, numbers)

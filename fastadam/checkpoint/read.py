@@ -69,6 +69,11 @@ class CheckpointFile:
         self._begin = LENGTH + length
         return parsed(text, self._size - self._begin)
 
+    @property
+    def checksum(self) -> str:
+        """The checksum of the header, which has those of all tensors."""
+        return self.layout.metadata["header_crc32"]
+
     def arrays(self) -> dict[str, Any]:
         """Read-only arrays over the mapped file, by name.
 

@@ -1,8 +1,8 @@
 """Writing of checkpoint files, from the memory of the arrays, piece by piece."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,15 @@ from .layout import Layout, as_bytes, check_byte_order
 PIECE = 1 << 21  # bytes that are written at a time
 AHEAD = 1 << 25  # bytes after which the disk begins to write
 Progress = Callable[[int, int], Any]
+
+
+class Share(NamedTuple):
+    """The bytes of a tensor from `start` to `stop`, and the array that has them."""
+
+    name: str
+    start: int
+    stop: int
+    array: Any
 
 
 def write_file(
@@ -37,8 +46,11 @@ def write_file(
     check_byte_order()
     layout = Layout.of(arrays, metadata)
     with replaced(path) as file, Checksums() as checksums:
-        file.seek(layout.begin)
-        write_tensors(file, layout, arrays, checksums, progress)
+        shares = [
+            Share(name, 0, tensor.stop - tensor.start, arrays[name])
+            for name, tensor in layout.tensors.items()
+        ]
+        write_shares(file, layout, shares, checksums, progress)
         crcs = {
             name: combined(checksums.parts(name), tensor.stop - tensor.start)
             for name, tensor in layout.tensors.items()
@@ -47,28 +59,29 @@ def write_file(
         write_all(file, layout.header(crcs))
 
 
-def write_tensors(
+def write_shares(
     file: Any,
     layout: Layout,
-    arrays: Mapping[str, Any],
+    shares: Sequence[Share],
     checksums: Checksums,
     progress: Progress | None,
 ) -> None:
-    """Write arrays to their places in a file, and add their checksums."""
-    total, asked = layout.nbytes, layout.begin
-    for name, tensor in layout.tensors.items():
-        start = 0
-        for piece in pieces(arrays[name], PIECE):
+    """Write parts of tensors, in the order of the file, to their places, and add checksums."""
+    total, written, asked = sum(share.stop - share.start for share in shares), 0, layout.begin
+    for name, start, stop, array in shares:
+        first = layout.begin + layout.tensors[name].start
+        for piece in pieces(array, PIECE):
             checksums.add(name, start, piece)
-            file.seek(layout.begin + tensor.start + start)
+            file.seek(first + start)
             write_all(file, piece)
             start += len(piece)
-            if (done := layout.begin + tensor.start + start) - asked >= AHEAD:
+            written += len(piece)
+            if (done := first + start) - asked >= AHEAD:
                 begin_to_flush(file, asked, done)
                 asked = done
             if progress:
-                progress(tensor.start + start, total)
-        if start != tensor.stop - tensor.start:
+                progress(written, total)
+        if start != stop:
             raise RuntimeError(f"{name} changed while it was saved; save it again")
 
 

@@ -1,7 +1,8 @@
 """Agreement of processes before anything changes: on errors, on flags, on settings."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -65,6 +66,19 @@ class Agreement:
         if any(row[1 + len(flags) :].tobytes() != digest for row in rows):
             self._refuse(self.texts(text))
         return [bool(any(row[1 + k] for row in rows)) for k in range(len(flags))]
+
+    @contextmanager
+    def together(self) -> Iterator[dict[str, Any]]:
+        """Run a block without messages in all processes; an exception in one is raised in all.
+
+        The dict that is yielded takes settings that must be equal, as those of `check`.
+        """
+        error, settings = None, dict[str, Any]()
+        try:
+            yield settings
+        except BaseException as raised:
+            error = raised
+        self.check(error, settings)
 
     def _raise(self, error: BaseException | None, failed: Sequence[int]) -> None:
         texts = self.texts(f"{type(error).__name__}: {error}" if error else "")

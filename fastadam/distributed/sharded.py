@@ -1,13 +1,23 @@
 """Sharded optimizer: every process has all parameters, and the state of its own part (ZeRO-1)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 import numpy as np
 
+from ..checkpoint.contents import (
+    Contents,
+    Source,
+    about_source,
+    check_param,
+    contents_of,
+    state_dict_of,
+)
+from ..checkpoint.load import loading
+from ..checkpoint.write import Progress
 from ..engine.backend import HOST
 from ..engine.budget import budget_of
 from ..engine.flat import Flat
@@ -15,6 +25,7 @@ from ..engine.options import NAMES, Options, flag_of
 from ..engine.param_groups import ParamGroup
 from ..engine.state_view import StateView
 from ..engine.step_info import StepInfo, new_info
+from ..kernels.commit import Operation, Write, commit, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
 from ..memory.tree import Tree
@@ -25,9 +36,17 @@ from .arguments import described, gathered_parameters, inner_groups, runs_of
 from .buckets import Line, buckets_of
 from .budget import ShardedBudget
 from .communicator import Communicator, communicator_of
+from .files import Own, write_together
 from .line_arrays import LineArrays
 from .pieces import OwnPieces
-from .state_dict import accumulated, state_of_pieces, whole_state
+from .state_dict import (
+    Described,
+    accumulated,
+    described_state,
+    saved_numbers,
+    state_of_pieces,
+    whole_state,
+)
 from .transfer import MeanGradients, Parts
 from .whole import WholeParameters
 
@@ -389,21 +408,24 @@ class Sharded:
         """
         with self._lock:
             own = self.optimizer.state_dict(copy=False)
-            arrays = self._parameters.arrays
-            shapes = [array.shape for array in arrays]
+            shapes = [array.shape for array in self._parameters.arrays]
             state = whole_state(self._comm, self._pieces.of_rank, own["state"], shapes)
-            groups, first = [], 0
-            for group, live in zip(own["param_groups"], self._groups, strict=True):
-                numbers = list(range(first, first + len(live["params"])))
-                names = {"param_names": live["param_names"]} if live["param_names"] else {}
-                groups.append({**group, **names, "params": numbers})
-                first += len(numbers)
-            saved = {**own, "state": state, "param_groups": groups}
+            saved = {**own, "state": state, "param_groups": self._whole_groups(own)}
             if "ema" in own:
                 saved["ema"] = dict(enumerate(self.gather_ema().leaves))
             if self._whole.batches:
                 saved["accumulated"] = self._window()
             return saved
+
+    def _whole_groups(self, own: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The saved groups with the indices and names of whole parameters."""
+        groups, first = [], 0
+        for group, live in zip(own["param_groups"], self._groups, strict=True):
+            numbers = list(range(first, first + len(live["params"])))
+            names = {"param_names": live["param_names"]} if live["param_names"] else {}
+            groups.append({**group, **names, "params": numbers})
+            first += len(numbers)
+        return groups
 
     def _window(self) -> dict[str, Any]:
         """The sums of micro-batches, their mean over all processes."""
@@ -435,27 +457,89 @@ class Sharded:
             OtherProcessError: if it does not match in another process; nothing is changed then.
         """
         with self._lock:
-            error, before = None, self.optimizer.state_dict()
-            arrays, names = self._parameters.arrays, self._parameters.names
-            window: tuple[int, list[Any]] = (0, [])
-            try:
-                shapes = [array.shape for array in arrays]
-                scalars = {"step", *self.optimizer.carried}
-                own = state_of_pieces(
-                    state_dict, self._groups, self._pieces.pieces, shapes, names, scalars
-                )
-                steps = self._options.accumulate_steps
-                window = accumulated(state_dict, self._groups, arrays, steps)
-                self.optimizer.load_state_dict(own)
-            except Exception as raised:
-                error = raised
-            try:
-                self._agreement.check(error, {})
-            except Exception:
-                if error is None:
-                    self.optimizer.load_state_dict(before)
-                raise
+            with self._agreement.together():
+                operations, window = self._loading(state_dict, write)
+            with np.errstate(all="ignore"):  # overflow becomes infinite
+                commit(operations)
             self._whole.restored(*window)
+
+    def _loading(
+        self, state_dict: Mapping[str, Any], write: Write
+    ) -> tuple[list[Operation], tuple[int, list[Any]]]:
+        """The operations that load a state of the whole parameters, and its sums."""
+        arrays, names = self._parameters.arrays, self._parameters.names
+        shapes = [array.shape for array in arrays]
+        scalars = {"step", *self.optimizer.carried}
+        pieces = self._pieces.pieces
+        own = state_of_pieces(state_dict, self._groups, pieces, shapes, names, scalars)
+        window = accumulated(state_dict, self._groups, arrays, self._options.accumulate_steps)
+        self.optimizer._engine.refresh()
+        return loading(self.optimizer._engine, own, write), window
+
+    # Files
+
+    def _together(self) -> AbstractContextManager[Any]:
+        """A block without messages, an exception in which is raised in all processes."""
+        return self._agreement.together()
+
+    def _write(self, path: str, about: dict[str, Any], progress: Progress | None) -> None:
+        """Write the part of this process to one file."""
+        with self._lock:
+            with self._agreement.together() as settings:
+                self.optimizer._engine.refresh()
+                own = self.optimizer.state_dict(copy=False)
+                settings |= {
+                    "path": path,
+                    "extra": about.get("extra"),
+                    "the number of steps": self.steps,
+                    "the number of micro-batches": self._whole.batches,
+                }
+            entries, arrays = own["state"], self._parameters.arrays
+            shapes = [array.shape for array in arrays]
+            state = described_state(self._comm, self._pieces.pieces, entries, shapes)
+            saved = {**own, "state": state, "param_groups": self._whole_groups(own)}
+            if "ema" in own:
+                dtype = self.optimizer.ema.buffer.dtype
+                saved["ema"] = {n: Described(dtype, shape) for n, shape in enumerate(shapes)}
+            if self._whole.batches:
+                saved["accumulated"] = self._window()
+            contents = self._contents_of(saved, about)
+            write_together(
+                self._comm, path, contents, Own(self._pieces.pieces, arrays, own), progress
+            )
+
+    @contextmanager
+    def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
+        """The contents of a checkpoint, in memory in each process."""
+        with self._lock:
+            yield self._contents_of(self.state_dict(), about)
+
+    def _contents_of(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> Contents:
+        steps = self._options.accumulate_steps
+        options = replace(self.optimizer._engine.options, accumulate_steps=steps)
+        about = {"optimizer": type(self.optimizer).__name__, **about, "options": vars(options)}
+        return contents_of(saved, self._parameters.arrays, {*self.optimizer.carried}, about)
+
+    def _restore(self, source: Source) -> None:
+        """Load the contents of a checkpoint into all processes, or into none."""
+        params = self._parameters
+        with self._lock:
+            with self._agreement.together() as settings:
+                try:
+                    saved, state_dict = state_dict_of(source.contents)
+                    operations, window = self._loading(state_dict, source.write)
+                    order = saved_numbers(state_dict, self._groups)
+                    for array, number, name in zip(params.arrays, order, params.names, strict=True):
+                        check_param(array, saved[number], name)
+                except (TypeError, ValueError) as error:
+                    raise about_source(error, source.label) from None
+                pairs = zip(params.arrays, order, strict=True)
+                writes = [source.write(array, saved[number]) for array, number in pairs]
+                source.verify()
+                settings["the checksum of source"] = source.checksum
+            with self._agreement.together(), np.errstate(all="ignore"):
+                commit([*writes, *operations])
+                self._whole.restored(*window)
 
     def __repr__(self) -> str:
         where = f"process {self._comm.rank} of {self._comm.size}"

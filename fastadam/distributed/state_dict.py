@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,46 @@ from .transfer import gathered
 Entries = dict[int, dict[str, Any]]
 
 
+class Described(NamedTuple):
+    """An array of the state of a whole parameter, without its values.
+
+    `per` is the number of elements of the parameter for each element of the array.
+    """
+
+    dtype: Any
+    shape: tuple[int, ...]
+    per: int = 1
+
+
+def described_state(
+    comm: Communicator,
+    pieces: Sequence[Piece],
+    entries: Mapping[int, Values],
+    shapes: Sequence[tuple[int, ...]],
+) -> Entries:
+    """The state of whole parameters, with descriptions in place of arrays.
+
+    Args:
+        comm: the processes.
+        pieces: those of this process.
+        entries: for each of them its state by name.
+        shapes: those of the parameters.
+    """
+    whole = dict[int, dict[str, Any]]()
+    texts = list(map(json.loads, Agreement(comm).texts(json.dumps(_summary(pieces, entries)))))
+    for _, each in texts:
+        for number, values in each.items():
+            whole[int(number)] = {name: np.array(v, dtype) for name, (v, dtype) in values.items()}
+    there = {tuple(column) for columns, _ in texts for column in columns}
+    coded = {name + SCALE for _, name, dtype in there if dtype == "int8"}
+    for number, name, dtype in sorted(there):
+        per = Int8.block if name in coded else 1
+        blocks = -(-int(np.prod(shapes[number])) // per)
+        shape = shapes[number] if per == 1 else (blocks,)
+        whole.setdefault(number, {})[name] = Described(named(dtype), shape, per)
+    return {number: whole[number] for number in sorted(whole)}
+
+
 def whole_state(
     comm: Communicator,
     of_rank: Sequence[Sequence[Piece]],
@@ -33,35 +73,30 @@ def whole_state(
         entries: for each piece of this process its state by name.
         shapes: those of the parameters.
     """
-    pieces, whole = of_rank[comm.rank], dict[int, dict[str, Any]]()
-    columns, numbers = _summary(pieces, entries)
-    texts = Agreement(comm).texts(json.dumps([columns, numbers]))
-    for _, each in map(json.loads, texts):
-        for number, values in each.items():
-            whole[int(number)] = {name: np.array(v, dtype) for name, (v, dtype) in values.items()}
-    there = sorted({tuple(column) for text in texts for column in json.loads(text)[0]})
-    for name, dtype in dict.fromkeys((name, dtype) for _, name, dtype in there):
-        per = Int8.block if (name.removesuffix(SCALE), "int8") in {c[1:] for c in there} else 1
-        per = per if name.endswith(SCALE) else 1
-        owners = {number for number, *column in there if column == [name, dtype]}
+    pieces = of_rank[comm.rank]
+    whole = described_state(comm, pieces, entries, shapes)
+    columns = dict[tuple[str, str, int], list[int]]()
+    for number, entry in whole.items():
+        for name, each in entry.items():
+            if isinstance(each, Described):
+                columns.setdefault((name, each.dtype.name, each.per), []).append(number)
+    for (name, dtype, per), numbers in sorted(columns.items()):
+        owners = {*numbers}
         own = [entries[k][name].reshape(-1) for k, p in enumerate(pieces) if p.number in owners]
         joined = np.concatenate(own) if own else np.empty(0, named(dtype))
         sizes = [sum(_count(p, per) for p in each if p.number in owners) for each in of_rank]
         parts = gathered(comm, joined, sizes)
-        for number in owners:
-            size = -(-int(np.prod(shapes[number])) // per)
-            whole[number][name] = np.empty(size, named(dtype))
+        for number in numbers:
+            whole[number][name] = np.empty(whole[number][name].shape, named(dtype))
         for each, part in zip(of_rank, parts, strict=True):
             at = 0
             for piece in each:
                 if piece.number in owners:
                     first, count = piece.start // per, _count(piece, per)
-                    whole[piece.number][name][first : first + count] = part[at : at + count]
+                    flat = whole[piece.number][name].reshape(-1)
+                    flat[first : first + count] = part[at : at + count]
                     at += count
-        if per == 1:
-            for number in owners:
-                whole[number][name] = whole[number][name].reshape(shapes[number])
-    return {number: whole[number] for number in sorted(whole)}
+    return whole
 
 
 def _summary(pieces: Sequence[Piece], entries: Mapping[int, Values]) -> tuple[list[Any], Any]:
@@ -100,17 +135,7 @@ def state_of_pieces(
     """
     if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
         raise ValueError("state_dict is no dict with 'state' and 'param_groups'")
-    if len(saved["param_groups"]) != len(groups):
-        raise ValueError(
-            f"state_dict has {len(saved['param_groups'])} param_groups, the optimizer "
-            f"{len(groups)}; create the optimizer with the same groups"
-        )
-    check_numbers(saved)
-    numbers = [
-        number
-        for group, other in zip(groups, saved["param_groups"], strict=True)
-        for number in numbers_of(group, other, "")
-    ]
+    numbers = saved_numbers(saved, groups)
     result = dict(saved)
     state = saved["state"]
     for number, key in enumerate(numbers):  # also those of which there is no piece here
@@ -137,6 +162,25 @@ def state_of_pieces(
     return result | {"param_groups": groups_of_pieces}
 
 
+def saved_numbers(saved: Mapping[str, Any], groups: Sequence[Values]) -> list[Any]:
+    """The saved index of each parameter.
+
+    Raises:
+        ValueError: if groups or names do not match.
+    """
+    if len(saved["param_groups"]) != len(groups):
+        raise ValueError(
+            f"state_dict has {len(saved['param_groups'])} param_groups, the optimizer "
+            f"{len(groups)}; create the optimizer with the same groups"
+        )
+    check_numbers(saved)
+    return [
+        number
+        for group, other in zip(groups, saved["param_groups"], strict=True)
+        for number in numbers_of(group, other, "")
+    ]
+
+
 def accumulated(
     saved: Mapping[str, Any], groups: Sequence[Values], arrays: Sequence[Any], steps: int
 ) -> tuple[int, list[Any]]:
@@ -154,11 +198,7 @@ def accumulated(
             f"has accumulate_steps={steps}; give it a larger one, or delete the entry: "
             "del state_dict['accumulated']"
         )
-    numbers = [
-        number
-        for group, other in zip(groups, saved["param_groups"], strict=True)
-        for number in numbers_of(group, other, "")
-    ]
+    numbers = saved_numbers(saved, groups)
     sums = [window["grads"].get(number) for number in numbers]
     for total, array in zip(sums, arrays, strict=True):
         if total is not None and np.shape(total) != array.shape:

@@ -248,16 +248,20 @@ class Engine:
         )
         return self.plan
 
+    @property
+    def sizes(self) -> list[int]:
+        """The number of elements of each parameter, of the whole one for a piece of it."""
+        if self._partition:
+            return [self._partition.sizes[piece.number] for piece in self._partition.pieces]
+        return [array.size for array in self.parameters.arrays]
+
     def formats(self) -> list[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
-        sizes = [array.size for array in arrays]
-        if self._partition:
-            sizes = [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         formats = [
             own.formats(param, name_of(dtype), size)
-            for own, param, dtype, size in zip(options, arrays, dtypes, sizes, strict=True)
+            for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
         ]
         if self.algorithm.starts_at_zero:
             return formats

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from processes import run as run_python
 from ranks import results, run
+from sharded_cases import SHAPES, assert_same_state, flat_of, gradients, off_of, parameters
 
 import fastadam as fa
 from fastadam.distributed import Sharded
@@ -15,7 +16,6 @@ from fastadam.engine.partition import BLOCK
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
-SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150)}
 FORMATS = {
     "float32": {},
     "int8": {"state_dtype": "int8"},
@@ -42,39 +42,6 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (3, fa.Lion, "stochastic", "skip and average"),
     (5, fa.NAdam, "float32", "clip"),
 ]
-
-
-def parameters(dtype="float32", flat=True):
-    rng = np.random.default_rng(1)
-    tree = {n: np.asarray(rng.standard_normal(s)).astype(dtype) for n, s in SHAPES.items()}
-    return fa.flatten(tree) if flat else tree
-
-
-def gradients(step, dtype="float32", off=0.0):
-    """Small integers, and `off` times others: sums over processes and their means are exact."""
-    rng = np.random.default_rng(step)
-    return {
-        name: np.asarray(rng.integers(-8, 8, shape) / 4 + off * rng.integers(-4, 4, shape)).astype(
-            dtype
-        )
-        for name, shape in SHAPES.items()
-    }
-
-
-def off_of(comm):
-    return comm.rank - (comm.size - 1) / 2
-
-
-def assert_same_state(one, other):
-    assert one["state"].keys() == other["state"].keys()
-    for number, entry in one["state"].items():
-        assert entry.keys() == other["state"][number].keys()
-        for name, array in entry.items():
-            np.testing.assert_array_equal(array, other["state"][number][name])
-            assert array.dtype == other["state"][number][name].dtype
-    assert one.get("ema", {}).keys() == other.get("ema", {}).keys()
-    for number, array in one.get("ema", {}).items():
-        np.testing.assert_array_equal(array, other["ema"][number])
 
 
 @pytest.mark.parametrize(("size", "cls", "kept", "tail"), CASES)
@@ -277,10 +244,6 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(after):
     for buffer, state in results(after, then):
         np.testing.assert_array_equal(buffer, flat_of(alone))
         assert_same_state(state, alone.state_dict())
-
-
-def flat_of(opt):
-    return np.concatenate([array.reshape(-1) for array in opt.params.values()])
 
 
 def test_a_state_that_does_not_match_in_one_process_changes_none():
