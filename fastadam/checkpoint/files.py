@@ -78,7 +78,8 @@ def save(
 
     Args:
         path: of the file, such as "run.safetensors".
-        optimizer: of fastadam or of fastadam.torch.
+        optimizer: of fastadam or of fastadam.torch. All processes of a
+            [Sharded][fastadam.distributed.Sharded] optimizer save to the same path.
         extra: values of your own, such as `{"epoch": 3, "scaler": scaler.state_dict()}`: numbers,
             strings, None, and lists and dicts of these. Tuples become lists. Default None.
         progress: called as `progress(done, total)` with numbers of bytes, for a progress bar.
@@ -129,7 +130,8 @@ def load(
 
     Args:
         source: the path of a file, or the arrays of [flat_state][fastadam.flat_state], by name.
-        optimizer: of fastadam or of fastadam.torch; default None: nothing is loaded.
+        optimizer: of fastadam or of fastadam.torch; default None: nothing is loaded. All processes
+            of a [Sharded][fastadam.distributed.Sharded] optimizer load together.
         verify: False trusts the arrays in the file, which are compared with their checksums
             otherwise; the header is always checked. Default True.
         progress: called as `progress(done, total)` with numbers of bytes that were verified.

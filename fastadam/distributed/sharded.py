@@ -515,8 +515,8 @@ class Sharded:
             yield self._contents_of(self.state_dict(), about)
 
     def _contents_of(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> Contents:
-        steps = self._options.accumulate_steps
-        options = replace(self.optimizer._engine.options, accumulate_steps=steps)
+        local = {name: getattr(self._options, name) for name in LOCAL}
+        options = replace(self.optimizer._engine.options, **local)
         about = {"optimizer": type(self.optimizer).__name__, **about, "options": vars(options)}
         return contents_of(saved, self._parameters.arrays, {*self.optimizer.carried}, about)
 

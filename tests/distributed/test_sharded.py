@@ -327,6 +327,10 @@ for step in range(3):
     opt.grads.buffer[:] = grads.buffer + 2 * rank - (size - 1)
     assert alone.step(grads) == opt.step()
 np.testing.assert_array_equal(one.buffer, many.buffer)
+fa.save(__file__ + ".saved", opt, extra=3)
+again = made()
+assert fa.load(__file__ + ".saved", fa.AdamW(again, **options)).extra == 3
+np.testing.assert_array_equal(again.buffer, many.buffer)
 print("same bits")
 """
 GLOO = """
