@@ -1,6 +1,6 @@
 """The arguments of a sharded optimizer: parameters, groups, and what processes compare."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def described(
 
 
 def comparable(value: Any) -> Any:
-    """A setting as text that is the same in all processes: functions by their names."""
+    """A setting that has the same `repr` in all processes: functions are named."""
     if isinstance(value, dict):
         return {name: comparable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -103,4 +103,4 @@ def comparable(value: Any) -> Any:
         return getattr(value, "__qualname__", type(value).__qualname__)
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    return value if isinstance(value, Iterable | int | float | None) else repr(value)
+    return value

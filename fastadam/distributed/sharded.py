@@ -1,6 +1,6 @@
 """Sharded optimizer: every process has all parameters, and the state of its own part (ZeRO-1)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from threading import RLock
@@ -8,50 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.contents import (
-    Contents,
-    Source,
-    about_source,
-    check_param,
-    contents_of,
-    state_dict_of,
-)
-from ..checkpoint.load import loading
+from ..checkpoint.contents import Contents, Source
 from ..checkpoint.write import Progress
-from ..engine.backend import HOST
 from ..engine.budget import budget_of
 from ..engine.flat import Flat
 from ..engine.options import NAMES, Options, flag_of
 from ..engine.param_groups import ParamGroup
 from ..engine.state_view import StateView
 from ..engine.step_info import StepInfo, new_info
-from ..kernels.commit import Operation, Write, commit, write
-from ..kernels.formats import compute_of
 from ..memory.dtypes import named
 from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..validation import choice, count, dtype_name
 from .agreement import Agreement
-from .arguments import described, gathered_parameters, inner_groups, runs_of
-from .buckets import Line, buckets_of
+from .arguments import described, gathered_parameters
 from .budget import ShardedBudget
 from .communicator import Communicator, communicator_of
-from .files import Own, write_together
-from .line_arrays import LineArrays
-from .pieces import OwnPieces
-from .state_dict import (
-    Described,
-    accumulated,
-    described_state,
-    saved_numbers,
-    state_of_pieces,
-    whole_state,
-)
-from .transfer import MeanGradients, Parts
+from .exchange import Exchange
+from .layout import ShardLayout
+from .saved_state import LOCAL, SavedState
 from .whole import WholeParameters
 
 MIB = 1 << 20
-LOCAL = ("zero_grads", "accumulate_steps")  # options of gradients, which are whole here
 
 
 class Sharded:
@@ -125,12 +103,8 @@ class Sharded:
         self._comm: Communicator = communicator_of(comm)
         self._agreement = Agreement(self._comm)
         self._lock, self._local = RLock(), False
-        error, settings = None, dict[str, Any]()
-        try:
-            settings = self._set_up(optimizer_class, params, bucket_bytes, comm_dtype, hyper)
-        except Exception as raised:
-            error = raised
-        self._agreement.check(error, settings)
+        with self._agreement.together() as settings:
+            settings |= self._set_up(optimizer_class, params, bucket_bytes, comm_dtype, hyper)
 
     def _set_up(
         self, cls: Any, params: Any, bucket_bytes: Any, comm_dtype: Any, hyper: dict[str, Any]
@@ -142,48 +116,18 @@ class Sharded:
             )
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "4 << 20 is usual")
         narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))
-        local = {name: hyper[name] for name in LOCAL if name in hyper}
         self._options = Options(**{n: v for n, v in hyper.items() if n in NAMES})
         parameters, groups = gathered_parameters(params, cls.defaults)
-        arrays, flat = parameters.arrays, parameters.flat
-        group_of = [k for k, group in enumerate(groups) for _ in group["params"]]
-        self._line = Line([array.size for array in arrays])
-        runs = runs_of(self._line, [array.dtype for array in arrays])
-        length = max(1, bucket_bytes // max(array.itemsize for array in arrays))
-        self._buckets = buckets_of(self._line, runs, length, self._comm.size)
-        self._pieces = OwnPieces(self._comm, self._line, self._buckets, group_of)
+        layout = self._layout = ShardLayout(self._comm, parameters, groups, bucket_bytes)
         inner = {name: value for name, value in hyper.items() if name not in LOCAL}
-        views = inner_groups(groups, self._pieces.pieces, arrays)
-        self.optimizer = cls.of_pieces(views, inner, self._pieces)
-        self._parameters, self._groups = parameters, groups
+        self.optimizer = cls.of_pieces(layout.inner_groups(), inner, layout.partition)
         self._whole = WholeParameters(parameters, self._options)
-        self._computes = [np.dtype(compute_of(array.dtype.name)) for array in arrays]
-        self._params = LineArrays(self._line, arrays, flat.buffer if flat else None)
-        self._dtypes = [self._dtype_at(bucket.start) for bucket in self._buckets]
-        computes = [np.dtype(compute_of(dtype.name)) for dtype in self._dtypes]
         wire = None if narrow is None else named(narrow)
-        self._means = MeanGradients(self._comm, self._line, self._buckets, computes, wire)
-        self._parts = Parts(self._comm, self._line, self._buckets)
-        self._grads_of_pieces = self._by_piece(self._means.parts, computes)
-        return described(cls, parameters, groups, hyper, local, bucket_bytes, narrow)
-
-    def _dtype_at(self, place: int) -> Any:
-        """The dtype of the parameter of an element of the line."""
-        piece = next(self._line.pieces(place, place + 1))
-        return self._parameters.arrays[piece.number].dtype
-
-    def _by_piece(self, parts: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-        """Arrays of the own parts of buckets, cut into pieces; empty ones for empty pieces."""
-        found = dict[Any, Any]()
-        for bucket, part in zip(self._buckets, parts, strict=True):
-            start, stop = bucket.part(self._comm.rank)
-            at = 0
-            for piece in self._line.pieces(start, stop):
-                size = piece.stop - piece.start
-                found[piece] = part[at : at + size]
-                at += size
-        nothing = np.zeros(0, dtypes[0])
-        return [found.get(piece, nothing) for piece in self._pieces.pieces]
+        self._exchange = Exchange(self._comm, layout, wire)
+        self._saved = SavedState(
+            self._comm, self.optimizer, layout, self._exchange, self._whole, self._options
+        )
+        return described(cls, parameters, groups, hyper, bucket_bytes, narrow)
 
     # Members of every optimizer
 
@@ -198,7 +142,7 @@ class Sharded:
     @property
     def params(self) -> Tree:
         """The arrays, in the structure in which they were given. Not collective."""
-        return self._parameters.public()
+        return self._layout.parameters.public()
 
     @property
     def grads(self) -> Flat:
@@ -298,7 +242,7 @@ class Sharded:
         masks: Any = None
         try:
             given, buffer = self._whole.checked(grads)
-            masks = None if mask is None else self._pieces_of(self._whole.masks(mask))
+            masks = None if mask is None else self._layout.pieces_of(self._whole.masks(mask))
             found = flag_of(found_inf)
             settings = self._settings(lr, mask, grad_scale)
         except Exception as raised:
@@ -314,15 +258,15 @@ class Sharded:
         if lacks:
             active = self._agreement.flags(*(array is not None for array in arrays))
         if not found:
-            dtypes = self._whole.dtypes if arrays is given else self._computes
-            self._means.collect(LineArrays(self._line, arrays, buffer), dtypes)
+            dtypes = self._whole.dtypes if arrays is given else self._layout.computes
+            self._exchange.collect(arrays, dtypes, buffer)
         own = [
             grad if active[piece.number] else None
-            for piece, grad in zip(self._pieces.pieces, self._grads_of_pieces, strict=True)
+            for piece, grad in zip(self._layout.pieces, self._exchange.grads, strict=True)
         ]
         info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
         if info.updated:
-            self._parts.gather(self._params, self._dtypes)
+            self._exchange.gather_params()
         self._whole.restart(given)
         return info
 
@@ -339,10 +283,6 @@ class Sharded:
             "the dtypes of the gradients": list(map(str, self._whole.dtypes)),
         }
 
-    def _pieces_of(self, arrays: Sequence[Any]) -> list[Any]:
-        """The pieces in this process of whole arrays."""
-        return [arrays[n].reshape(-1)[start:stop] for n, start, stop in self._pieces.pieces]
-
     # Averages and copies
 
     def gather_ema(self) -> Flat:
@@ -351,7 +291,7 @@ class Sharded:
         Raises:
             AttributeError: without `ema_decay`.
         """
-        return self._gathered(self.optimizer.ema)
+        return self._exchange.gathered(self.optimizer.ema)
 
     def gather_shadow(self) -> Flat:
         """The copy in low precision of all parameters, gathered from all processes: a new Flat.
@@ -359,16 +299,7 @@ class Sharded:
         Raises:
             AttributeError: without `shadow_dtype`.
         """
-        return self._gathered(self.optimizer.shadow)
-
-    def _gathered(self, own: Flat) -> Flat:
-        dtype = own.buffer.dtype
-        flat = self._parameters.flat_like(HOST.zeros(self._parameters.size, dtype))
-        for (number, start, stop), part in zip(self._pieces.pieces, own.leaves, strict=True):
-            flat.leaves[number].reshape(-1)[start:stop] = part
-        arrays = LineArrays(self._line, flat.leaves, flat.buffer)
-        self._parts.gather(arrays, [dtype] * len(self._buckets))
-        return flat
+        return self._exchange.gathered(self.optimizer.shadow)
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:
@@ -379,20 +310,20 @@ class Sharded:
             RuntimeError: inside another such block.
         """
         with self.optimizer.swap_ema():
-            self._parts.gather(self._params, self._dtypes)
+            self._exchange.gather_params()
             yield
-        self._parts.gather(self._params, self._dtypes)
+        self._exchange.gather_params()
 
     # Checkpoints and memory
 
     def memory(self) -> ShardedBudget:
         """The bytes in this process, and those without sharding. Not collective."""
         own, engine = self.optimizer.memory(), self.optimizer._engine
-        owners = [engine.groups[number] for number in self._pieces.group_of]
-        arrays, dtypes = self._parameters.arrays, self._whole.dtypes
+        layout, dtypes = self._layout, self._whole.dtypes
+        owners = [engine.groups[number] for number in layout.partition.group_of]
         members = [
             (group.rule, group.options.formats(array, dtype.name), array.size)
-            for group, array, dtype in zip(owners, arrays, dtypes, strict=True)
+            for group, array, dtype in zip(owners, layout.parameters.arrays, dtypes, strict=True)
         ]
         options = replace(
             engine.options, accumulate_steps=self._options.accumulate_steps, zero_grads=False
@@ -407,43 +338,7 @@ class Sharded:
         not complete are saved as their mean over the processes.
         """
         with self._lock:
-            own = self.optimizer.state_dict(copy=False)
-            shapes = [array.shape for array in self._parameters.arrays]
-            state = whole_state(self._comm, self._pieces.of_rank, own["state"], shapes)
-            saved = {**own, "state": state, "param_groups": self._whole_groups(own)}
-            if "ema" in own:
-                saved["ema"] = dict(enumerate(self.gather_ema().leaves))
-            if self._whole.batches:
-                saved["accumulated"] = self._window()
-            return saved
-
-    def _whole_groups(self, own: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The saved groups with the indices and names of whole parameters."""
-        groups, first = [], 0
-        for group, live in zip(own["param_groups"], self._groups, strict=True):
-            numbers = list(range(first, first + len(live["params"])))
-            names = {"param_names": live["param_names"]} if live["param_names"] else {}
-            groups.append({**group, **names, "params": numbers})
-            first += len(numbers)
-        return groups
-
-    def _window(self) -> dict[str, Any]:
-        """The sums of micro-batches, their mean over all processes."""
-        sums = self._whole.sums
-        active = self._agreement.flags(*(total is not None for total in sums))
-        self._means.collect(LineArrays(self._line, sums), self._computes)
-        whole = [
-            np.zeros(a.shape, d)
-            for a, d in zip(self._parameters.arrays, self._computes, strict=True)
-        ]
-        for (n, start, stop), part in zip(self._pieces.pieces, self._grads_of_pieces, strict=True):
-            whole[n].reshape(-1)[start:stop] = part
-        dtypes = [
-            self._computes[next(self._line.pieces(b.start, b.stop)).number] for b in self._buckets
-        ]
-        self._parts.gather(LineArrays(self._line, whole), dtypes)
-        grads = {n: array for n, array in enumerate(whole) if active[n]}
-        return {"count": self._whole.batches, "grads": grads}
+            return self._saved.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a state of the whole parameters, saved by any number of processes.
@@ -457,24 +352,7 @@ class Sharded:
             OtherProcessError: if it does not match in another process; nothing is changed then.
         """
         with self._lock:
-            with self._agreement.together():
-                operations, window = self._loading(state_dict, write)
-            with np.errstate(all="ignore"):  # overflow becomes infinite
-                commit(operations)
-            self._whole.restored(*window)
-
-    def _loading(
-        self, state_dict: Mapping[str, Any], write: Write
-    ) -> tuple[list[Operation], tuple[int, list[Any]]]:
-        """The operations that load a state of the whole parameters, and its sums."""
-        arrays, names = self._parameters.arrays, self._parameters.names
-        shapes = [array.shape for array in arrays]
-        scalars = {"step", *self.optimizer.carried}
-        pieces = self._pieces.pieces
-        own = state_of_pieces(state_dict, self._groups, pieces, shapes, names, scalars)
-        window = accumulated(state_dict, self._groups, arrays, self._options.accumulate_steps)
-        self.optimizer._engine.refresh()
-        return loading(self.optimizer._engine, own, write), window
+            self._saved.load_state_dict(state_dict)
 
     # Files
 
@@ -485,62 +363,19 @@ class Sharded:
     def _write(self, path: str, about: dict[str, Any], progress: Progress | None) -> None:
         """Write the part of this process to one file."""
         with self._lock:
-            with self._agreement.together() as settings:
-                self.optimizer._engine.refresh()
-                own = self.optimizer.state_dict(copy=False)
-                settings |= {
-                    "path": path,
-                    "extra": about.get("extra"),
-                    "the number of steps": self.steps,
-                    "the number of micro-batches": self._whole.batches,
-                }
-            entries, arrays = own["state"], self._parameters.arrays
-            shapes = [array.shape for array in arrays]
-            state = described_state(self._comm, self._pieces.pieces, entries, shapes)
-            saved = {**own, "state": state, "param_groups": self._whole_groups(own)}
-            if "ema" in own:
-                dtype = self.optimizer.ema.buffer.dtype
-                saved["ema"] = {n: Described(dtype, shape) for n, shape in enumerate(shapes)}
-            if self._whole.batches:
-                saved["accumulated"] = self._window()
-            contents = self._contents_of(saved, about)
-            write_together(
-                self._comm, path, contents, Own(self._pieces.pieces, arrays, own), progress
-            )
+            self._saved.write(path, about, progress)
 
     @contextmanager
     def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
         """The contents of a checkpoint, in memory in each process."""
         with self._lock:
-            yield self._contents_of(self.state_dict(), about)
-
-    def _contents_of(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> Contents:
-        local = {name: getattr(self._options, name) for name in LOCAL}
-        options = replace(self.optimizer._engine.options, **local)
-        about = {"optimizer": type(self.optimizer).__name__, **about, "options": vars(options)}
-        return contents_of(saved, self._parameters.arrays, {*self.optimizer.carried}, about)
+            yield self._saved.contents(self._saved.state_dict(), about)
 
     def _restore(self, source: Source) -> None:
         """Load the contents of a checkpoint into all processes, or into none."""
-        params = self._parameters
         with self._lock:
-            with self._agreement.together() as settings:
-                try:
-                    saved, state_dict = state_dict_of(source.contents)
-                    operations, window = self._loading(state_dict, source.write)
-                    order = saved_numbers(state_dict, self._groups)
-                    for array, number, name in zip(params.arrays, order, params.names, strict=True):
-                        check_param(array, saved[number], name)
-                except (TypeError, ValueError) as error:
-                    raise about_source(error, source.label) from None
-                pairs = zip(params.arrays, order, strict=True)
-                writes = [source.write(array, saved[number]) for array, number in pairs]
-                source.verify()
-                settings["the checksum of source"] = source.checksum
-            with self._agreement.together(), np.errstate(all="ignore"):
-                commit([*writes, *operations])
-                self._whole.restored(*window)
+            self._saved.restore(source)
 
     def __repr__(self) -> str:
         where = f"process {self._comm.rank} of {self._comm.size}"
-        return f"Sharded({where}, {len(self._buckets)} buckets, {self.optimizer!r})"
+        return f"Sharded({where}, {len(self._layout.buckets)} buckets, {self.optimizer!r})"

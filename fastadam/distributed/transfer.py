@@ -39,8 +39,7 @@ class MeanGradients:
         comm_dtype: Any,
     ) -> None:
         self._comm, self._line, self._buckets, self._comm_dtype = comm, line, buckets, comm_dtype
-        self._spans = [bucket.part(comm.rank) for bucket in buckets]
-        sizes = [stop - start for start, stop in self._spans]
+        sizes = [stop - start for start, stop in (bucket.part(comm.rank) for bucket in buckets)]
         pairs = zip(sizes, dtypes, strict=True)
         self.parts = [aligned_zeros(size, dtype) for size, dtype in pairs]
         most = max((b.stop - b.start) * d.itemsize for b, d in zip(buckets, dtypes, strict=True))
@@ -71,7 +70,7 @@ class MeanGradients:
                 grads.read(bucket.start, bucket.stop, sent)
         outgoing = [sent[a - bucket.start : b - bucket.start] for a, b in bucket.parts]
         size = outgoing[rank].size
-        room = self._received[number % 2].view(np.uint8)[: self._comm.size * size * dtype.itemsize]
+        room = self._received[number % 2][: self._comm.size * size * dtype.itemsize]
         rows = list(room.view(dtype).reshape(self._comm.size, size))
         wait = self._comm.exchange(list(map(raw, outgoing)), list(map(raw, rows)))
         rows[rank] = outgoing[rank]

@@ -9,8 +9,8 @@ from ..engine.accumulation import Accumulator
 from ..engine.backend import HOST
 from ..engine.flat import Flat
 from ..engine.gradients import Inputs, OtherDtypesError
-from ..engine.options import Options, reach_of, unscale_of
-from ..engine.parameters import Parameters
+from ..engine.options import NEAR, Options, reach_of, unscale_of
+from ..engine.parameters import NO_GRADS, Parameters
 from ..kernels.commit import commit
 from ..kernels.formats import Formats, compute_of
 from ..memory import checks
@@ -35,6 +35,7 @@ class WholeParameters:
         self.dtypes = [array.dtype for array in parameters.arrays]
         self._grads: Flat | None = None
         self._sums: Accumulator | None = None
+        self._reach = 0  # of the loss scales for which the sums are prepared
         self._inputs = self._inputs_of(self.dtypes)
         self._masks = HOST.masks(parameters.arrays, parameters.names, parameters.called("mask"))
         self._masks.protect(self._spans())
@@ -61,15 +62,7 @@ class WholeParameters:
             TypeError: if the parameters have several dtypes.
         """
         if self._grads is None:
-            arrays = self._parameters.arrays
-            dtypes = sorted({str(array.dtype) for array in arrays})
-            if len(dtypes) > 1:
-                raise TypeError(
-                    f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
-                    "pass the gradients to step() instead"
-                )
-            buffer = HOST.zeros(self._parameters.size, arrays[0].dtype)
-            self._grads = self._parameters.flat_like(buffer)
+            self._grads = self._parameters.own_grads()
         return self._grads
 
     def clear_own_grads(self) -> None:
@@ -86,10 +79,7 @@ class WholeParameters:
         """
         grads = listed(grads)
         if grads is None and self._grads is None:
-            raise ValueError(
-                "step() without gradients uses opt.grads, which was never touched; "
-                "fill opt.grads.tree, or pass the gradients"
-            )
+            raise ValueError(NO_GRADS)
         given = self._grads if grads is None else grads
         arrays = list(self._parameters.matched(given))
         watch = self._parameters.watch
@@ -100,7 +90,7 @@ class WholeParameters:
             self._inputs.look(arrays)
         except OtherDtypesError as other:
             self.dtypes = list(other.dtypes)
-            self._inputs, self._sums = self._inputs_of(self.dtypes), self._sums
+            self._inputs = self._inputs_of(self.dtypes)
             self._inputs.look(arrays)
             self._expect_other()
         return arrays, self._buffer(given)
@@ -126,18 +116,22 @@ class WholeParameters:
     def add(self, grad_scale: Any) -> None:
         """Add the gradients that were checked last to the sums."""
         unscale, power = unscale_of(grad_scale, {*map(name_of, self.dtypes)})
+        sums = self._prepared(max(NEAR, reach_of(grad_scale)))
+        sums.look(self._inputs.addresses, self._inputs.active)
+        sums.add(unscale, power)
+
+    def _prepared(self, reach: int) -> Accumulator:
+        """The sums, made at the first call, for loss scales of a range."""
         if self._sums is None:
             self._sums = Accumulator(self._options)
             commit(self._sums.extended(self._parameters.arrays))
-            self._reach = 0
-        reach = max(1, reach_of(grad_scale), self._reach)
-        if reach != self._reach:
+        if reach > self._reach:
             self._reach = reach
             self._expect_other()
-        self._sums.look(self._inputs.addresses, self._inputs.active)
-        self._sums.add(unscale, power)
+        return self._sums
 
     def _expect_other(self) -> None:
+        """Prepare the sums for the dtypes and the range there are now."""
         if self._sums:
             arrays = zip(self._parameters.arrays, self.dtypes, strict=True)
             formats = [Formats(compute_of(p.dtype.name), name_of(d)) for p, d in arrays]
@@ -161,10 +155,5 @@ class WholeParameters:
 
     def restored(self, count: int, sums: Sequence[Any]) -> None:
         """Take over sums that were saved."""
-        if count and self._sums is None:
-            self._sums = Accumulator(self._options)
-            commit(self._sums.extended(self._parameters.arrays))
-            self._reach = 1
-            self._expect_other()
-        if self._sums:
-            commit(self._sums.restored(count, sums))
+        if count or self._sums:
+            commit(self._prepared(NEAR).restored(count, sums))

@@ -25,7 +25,7 @@ from .hyperparameters import checked
 from .launch_plan import StepPlan
 from .options import LOW, Options, reach_of
 from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
-from .parameters import Parameters
+from .parameters import NO_GRADS, Parameters
 from .partition import Partition
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
@@ -331,10 +331,7 @@ class Engine:
         if grads is not None:
             return self.parameters.matched(grads)
         if self.grads is None:
-            raise ValueError(
-                "step() without gradients uses opt.grads, which was never touched; "
-                "fill opt.grads.tree, or pass the gradients"
-            )
+            raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
     def _bound(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
@@ -397,13 +394,5 @@ class Engine:
             TypeError: if the parameters have several dtypes.
         """
         if self.grads is None:
-            arrays = self.parameters.arrays
-            dtypes = sorted({str(array.dtype) for array in arrays})
-            if len(dtypes) > 1:
-                raise TypeError(
-                    f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
-                    "pass the gradients to step() instead"
-                )
-            buffer = backend_of(arrays[0]).zeros(self.parameters.size, arrays[0].dtype)
-            self.grads = self.parameters.flat_like(buffer)
+            self.grads = self.parameters.own_grads()
         return self.grads

@@ -11,8 +11,13 @@ from ..memory import checks
 from ..memory.containers import Container, Snapshot
 from ..memory.parameter_changes import Facts, Watch, Watched
 from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
-from .backend import as_array, is_array
+from .backend import as_array, backend_of, is_array
 from .flat import Flat
+
+NO_GRADS = (
+    "step() without gradients uses opt.grads, which was never touched; fill opt.grads.tree, or "
+    "pass the gradients"
+)
 
 
 class Gathered(NamedTuple):
@@ -131,6 +136,21 @@ class Parameters:
     def flat_like(self, buffer: Any) -> Flat:
         """A Flat of the structure and shapes of the parameters over a buffer of their size."""
         return Flat(self.structure, [array.shape for array in self.arrays], buffer)
+
+    def own_grads(self) -> Flat:
+        """New gradients of zero: a Flat of the structure, shapes and dtype of the parameters.
+
+        Raises:
+            TypeError: if the parameters have several dtypes.
+        """
+        dtypes = sorted({str(array.dtype) for array in self.arrays})
+        if len(dtypes) > 1:
+            raise TypeError(
+                f"grads is one buffer of one dtype, but the parameters have {dtypes}; "
+                "pass the gradients to step() instead"
+            )
+        first = self.arrays[0]
+        return self.flat_like(backend_of(first).zeros(self.size, first.dtype))
 
     def called(self, name: str) -> list[str]:
         """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""

@@ -1,4 +1,7 @@
-"""Parameters after 50 steps of other packages, recorded with their versions in official.json."""
+"""Parameters after 50 steps of other packages, recorded with their versions in official.json.
+
+`python tests/support/official.py` records them.
+"""
 
 import json
 from pathlib import Path

@@ -181,8 +181,7 @@ def test_the_folder_tree_is_that_of_the_package():
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_files_that_are_named_exist(page):
     named = re.findall(r"`((?:fastadam|tests|bench|docs|examples)/[\w./-]+)`", page.read_text())
-    own = {"docs/optimizers/signum.md"}  # of an example
-    assert [name for name in named if name not in own and not (ROOT / name).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 SEARCHED = ["gradient clipping", "gradient accumulation", "EMA", "loss scaling", "mixed precision"]

@@ -1,0 +1,69 @@
+"""Exchange: what the processes of a sharded optimizer send each other, over its layout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.backend import HOST
+from ..engine.flat import Flat
+from ..kernels.formats import compute_of
+from .communicator import Communicator
+from .layout import ShardLayout
+from .line_arrays import LineArrays
+from .transfer import MeanGradients, Parts
+
+
+class Exchange:
+    """The exchange of gradients, and the distribution of what was updated.
+
+    Args:
+        comm: the processes.
+        layout: how the parameters are divided over them.
+        comm_dtype: the dtype in which gradients are sent, None for their own.
+
+    Attributes:
+        grads: for each piece of this process the mean of its gradients, that of the last call of
+            `collect`.
+    """
+
+    def __init__(self, comm: Communicator, layout: ShardLayout, comm_dtype: Any) -> None:
+        self._layout = layout
+        self._dtypes = layout.by_bucket([array.dtype for array in layout.parameters.arrays])
+        computes = [np.dtype(compute_of(dtype.name)) for dtype in self._dtypes]
+        self._means = MeanGradients(comm, layout.line, layout.buckets, computes, comm_dtype)
+        self._parts = Parts(comm, layout.line, layout.buckets)
+        self.grads = layout.by_piece(self._means.parts)
+
+    def collect(self, arrays: Sequence[Any], dtypes: Sequence[Any], buffer: Any = None) -> None:
+        """Set `grads` to the means of the gradients of all processes.
+
+        Args:
+            arrays: those of this process, one or None for each parameter.
+            dtypes: theirs, the same in all processes.
+            buffer: the array that holds all of them, if there is one.
+        """
+        self._means.collect(LineArrays(self._layout.line, arrays, buffer), dtypes)
+
+    def gather_params(self) -> None:
+        """Complete the parameters, of which each process has updated its pieces."""
+        self._parts.gather(self._layout.line_params, self._dtypes)
+
+    def gathered(self, own: Flat) -> Flat:
+        """Whole arrays from the pieces that each process has: a new Flat."""
+        layout, dtype = self._layout, own.buffer.dtype
+        flat = layout.parameters.flat_like(HOST.zeros(layout.parameters.size, dtype))
+        layout.fill_in(flat.leaves, own.leaves)
+        arrays = LineArrays(layout.line, flat.leaves, flat.buffer)
+        self._parts.gather(arrays, [dtype] * len(layout.buckets))
+        return flat
+
+    def mean_of(self, arrays: Sequence[Any]) -> list[Any]:
+        """The means over all processes of whole arrays of the dtypes of the arithmetic."""
+        layout = self._layout
+        self.collect(arrays, layout.computes)
+        pairs = zip(layout.shapes, layout.computes, strict=True)
+        whole = [np.zeros(shape, dtype) for shape, dtype in pairs]
+        layout.fill_in(whole, self.grads)
+        self._parts.gather(LineArrays(layout.line, whole), layout.by_bucket(layout.computes))
+        return whole

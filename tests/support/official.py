@@ -1,0 +1,78 @@
+"""Records what other packages compute in 50 steps, for tests/optimizers/test_official.py.
+
+After `pip install torch pytorch_optimizer timm`:
+
+    python tests/support/official.py
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RECORDED = Path(__file__).parents[1] / "optimizers" / "official.json"
+DECAY = {"weight_decay": 0.1}
+CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "AdEMAMix": (
+        "pytorch_optimizer",
+        "AdEMAMix",
+        {"alpha_warmup": 30, "beta3_warmup": 30, **DECAY},
+        {"alpha": 2.0, "t_alpha_beta3": 30, "weight_decouple": True, **DECAY},
+    ),
+    "Yogi": ("pytorch_optimizer", "Yogi", DECAY, DECAY),
+    "AdaBelief": ("pytorch_optimizer", "AdaBelief", DECAY, DECAY),
+    "FTRL": (
+        "pytorch_optimizer",
+        "FTRL",
+        {"l1": 0.1},
+        {"lr": 0.1, "beta": 1.0, "lambda_1": 0.1},
+    ),
+    "Signum": ("pytorch_optimizer", "SignSGD", DECAY, DECAY),
+    "Grams": ("pytorch_optimizer", "Grams", DECAY, DECAY),
+    "Adan": ("timm.optim", "Adan", DECAY, DECAY),
+    "ADOPT": (
+        "timm.optim",
+        "Adopt",
+        {"clip_exp": 0.333, **DECAY, "decoupled_weight_decay": True},
+        {"decoupled": True, **DECAY},
+    ),
+    "LaProp": ("timm.optim", "LaProp", DECAY, DECAY),
+}  # for each of our classes the module and the class there, our keywords and theirs
+
+
+def trained(module: str, name: str, keywords: dict[str, Any]) -> list[float]:
+    """The parameters after 50 steps of a class of another package."""
+    import inspect
+    from importlib import import_module
+
+    import torch
+
+    cls = getattr(import_module(module), name)
+    if "foreach" in inspect.signature(cls).parameters:
+        keywords = {**keywords, "foreach": False}
+    rng = np.random.default_rng(0)
+    param = torch.nn.Parameter(torch.from_numpy(rng.standard_normal(10)))
+    opt = cls([param], **keywords)
+    for _ in range(50):
+        param.grad = torch.from_numpy(rng.standard_normal(10))
+        opt.step()
+    return param.detach().tolist()
+
+
+def main() -> None:
+    """Write the file."""
+    recorded = {}
+    for ours, (module, name, hyper, keywords) in CASES.items():
+        package = module.partition(".")[0]
+        recorded[ours] = {
+            "package": f"{package} {version(package.replace('_', '-'))}",
+            "hyper": hyper,
+            "param": trained(module, name, keywords),
+        }
+    RECORDED.write_text(json.dumps(recorded, indent=1))
+
+
+if __name__ == "__main__":
+    main()
