@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -33,6 +33,22 @@ def kernel_for(
     """
     names = options + formats.options
     return kernel(staged(rule, names), streams(rule, names, formats), backend_of(like).target)
+
+
+NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)
+
+
+class Packer(NamedTuple):
+    """The functions that store constants in a record: `pack(*pick(constants))`.
+
+    Both raise one of NOT_CONSTANTS for what is no dict with a number for each name;
+    `refuse(constants)` then raises the error for it, as it does if there are not `size` of them.
+    """
+
+    pick: Callable[[Mapping[str, float]], Sequence[float]]
+    pack: Callable[..., None]
+    size: int
+    refuse: Callable[[Any], NoReturn]
 
 
 class Launch:
@@ -71,26 +87,19 @@ class Launch:
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
 
-    def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
-        """A function that stores the constants that `hyper` returned as record `number`.
-
-        It raises ValueError if a name is missing, there are others, or a number is too large, and
-        TypeError if something is not a number.
-        """
+    def packer(self, number: int) -> "Packer":
+        """The functions that store the constants that `hyper` returned as record `number`."""
+        names = self.rule.hyper
         pack = partial(self.table.pack, number * self.kernel.record.size)
-        pick, count = _picker(self.rule.hyper), len(self.rule.hyper)
-
-        def write(constants: Mapping[str, float]) -> None:
-            try:
-                pack(*pick(constants))
-            except (KeyError, TypeError, struct.error, OverflowError):
-                self._refuse(constants)
-            if len(constants) != count:
-                self._refuse(constants)
-
-        return write
+        return Packer(_picker(names), pack, len(names), self._refuse)
 
     def _refuse(self, constants: Any) -> NoReturn:
+        """Raise the error for what `hyper` returned.
+
+        Raises:
+            TypeError: if something is not a number.
+            ValueError: if a name is missing, there are others, or a number is too large.
+        """
         if not isinstance(constants, Mapping):
             raise TypeError(f"hyper() returned {constants!r}; give a dict with {self.rule.hyper}")
         missing = [name for name in self.rule.hyper if name not in constants]

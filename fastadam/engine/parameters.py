@@ -9,7 +9,7 @@ import numpy as np
 
 from ..memory import checks
 from ..memory.containers import Container, Snapshot
-from ..memory.parameter_changes import Facts, Watch, Watched
+from ..memory.parameter_changes import Checked, Facts, ParameterChanges
 from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
 from .backend import as_array, is_array
 from .flat import Flat
@@ -95,13 +95,13 @@ class Parameters:
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
     @cached_property
-    def watch(self) -> Watch:
-        """A watch that notices arrays that were changed or exchanged."""
-        watched = list(map(Watched, self.arrays, self.names, self._facts))
+    def changes(self) -> ParameterChanges:
+        """A detector of arrays that were changed or exchanged."""
+        checked = list(map(Checked, self.arrays, self.names, self._facts))
         if self.flat:
             name = self._containers[0].label.removesuffix(".tree")
-            watched.append(Watched(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
-        return Watch([*self._containers, *self._others], watched)
+            checked.append(Checked(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
+        return ParameterChanges([*self._containers, *self._others], checked)
 
     def public(self) -> Tree:
         """The tree in containers that the caller may edit, which is noticed from now on."""
@@ -115,8 +115,8 @@ class Parameters:
     def follow(self, container: Container) -> None:
         """Notice what becomes of a container that was handed out."""
         if all(each.given is not container.given for each in self._others):
+            self.changes.include(container)
             self._others.append(container)
-            vars(self).pop("watch", None)
 
     @property
     def nbytes(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from ctypes import addressof, create_string_buffer
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -49,7 +49,6 @@ class Table:
     Attributes:
         rows: for each parameter the number of its record or SKIPPED, then addresses.
         pack: `pack(offset, *constants)` writes a record.
-        serial: launches the kernel in this thread.
         small: whether threads would cost more than they gain.
     """
 
@@ -66,7 +65,6 @@ class Table:
         self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
-        self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
 
     def length_of_chunks(self, elements: int) -> int:
         return chunk_length(elements)
@@ -93,6 +91,12 @@ class Table:
         if self.small:
             return self.serial
         return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
+
+    @cached_property
+    def serial(self) -> Operation:
+        """A function that launches the kernel in the calling thread."""
+        target = cast(HostTarget, self.kernel.target)
+        return target.serial(self.kernel.run, self._tasks(1).ctypes.data)
 
     def parallel(self, count: int) -> Callable[[], None]:
         """A function that launches the kernel in so many tasks."""
