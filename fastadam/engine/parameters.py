@@ -1,7 +1,9 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -92,6 +94,8 @@ class Parameters:
         self.single = isinstance(self.structure, int)
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self._paths = [path for path, _ in leaves(tree)]
+        flat_dict = isinstance(tree, Mapping) and {*map(len, self._paths)} == {1} and len(tree) > 1
+        self._pick = itemgetter(*tree) if flat_dict else None
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
     @cached_property
@@ -142,6 +146,9 @@ class Parameters:
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads
+        if self._pick and type(grads) is dict and len(grads) == len(self.arrays):
+            with suppress(KeyError):  # of which `matched` says more
+                return self._pick(grads)
         if isinstance(grads, Flat):
             grads = grads.tree
         elif self.flat is not None and _one_dimensional(grads):

@@ -113,25 +113,22 @@ def never(arrays: Sequence[Any]) -> bool:
 
 
 def comparison(
-    seen: Sequence["ref[Any]"],
-    headers: ArrayHeaders,
-    now: Sequence[Any] = (),
-    then: Sequence[Any] = (),
+    known: "KnownArrays", headers: ArrayHeaders, now: Sequence[Any] = (), then: Sequence[Any] = ()
 ) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells whether arrays are the very ones that were seen, all of them alive, no
-    header changed, and the containers in `now` equal to those in `then`."""
+    """A function that tells whether arrays are the known ones, all of them alive, no header
+    changed, and the containers in `now` equal to those in `then`."""
     views, shapes, header, shape = headers.views, headers.shapes, headers.header, headers.shape
-    one = seen[0] if len(seen) == 1 else None
+    numbers, dead = known.ids, known.dead
+    one = numbers[0] if len(numbers) == 1 else None
 
     def unchanged(arrays: Sequence[Any]) -> bool:
         try:
-            if one is None:
-                if not same_arrays(arrays, seen):
-                    return False
-            elif one() is not arrays[0] or arrays[0] is None:
-                return False
             return (
-                joined(views) == header and (not shapes or joined(shapes) == shape) and then == now
+                (id(arrays[0]) == one if one else list(map(id, arrays)) == numbers)
+                and not dead
+                and joined(views) == header
+                and (not shapes or joined(shapes) == shape)
+                and then == now
             )
         except Exception:  # arrays that differ have no truth value
             return False
@@ -147,23 +144,28 @@ class KnownArrays:
     Attributes:
         seen: weak references to them.
         headers: their headers, if they came a second time; None before.
+        ids: then also the `id` of each.
+        dead: the references to those that are not alive any more.
         same: `same(arrays)` is True if these are the known arrays, unchanged since the second time.
     """
 
     def __init__(self) -> None:
         self.seen: list[ref[Any]] = []
         self.headers: ArrayHeaders | None = None
+        self.ids, self.dead = list[int](), list[Any]()
+        self._alive: list[ref[Any]] = []
         self.same: Callable[[Sequence[Any]], bool] = never
 
     def forget(self, arrays: Sequence[Any]) -> bool:
         """Know no arrays any more; returns True if these were the ones known so far."""
         again = same_arrays(arrays, self.seen)
-        self.seen, self.headers, self.same = [], None, never
+        self.seen, self._alive, self.headers, self.same = [], [], None, never
         return again
 
     def note(self, arrays: Sequence[Any], again: bool) -> None:
         """Know these arrays, which were checked; `again` is what `forget` returned."""
         self.seen = list(map(ref, arrays))
         if again:
-            self.headers = ArrayHeaders(arrays)
-            self.same = comparison(self.seen, self.headers)
+            self.headers, self.ids, self.dead = ArrayHeaders(arrays), list(map(id, arrays)), []
+            self._alive = [ref(array, self.dead.append) for array in arrays]
+            self.same = comparison(self, self.headers)

@@ -68,7 +68,7 @@ class ParameterChanges:
         if others.headers is None or any(each.live for each in self._containers):
             return never
         headers = self._headers + others.headers
-        return comparison(others.seen, headers, self._trees, self._then)
+        return comparison(others, headers, self._trees, self._then)
 
     def check_containers(self) -> None:
         """Refuse containers in which an array was exchanged, put in or taken out.
