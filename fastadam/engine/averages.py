@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..kernels.commit import Operation, commit, put, write
+from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
+from ..memory.placement import AVERAGE
 from .backend import backend_of
 from .flat import Flat
 from .options import Options
@@ -58,19 +59,21 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            ema = parameters.flat_like(backend.zeros(parameters.size, dtype))
+            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
+            ema = parameters.flat_like(buffer)
             commit(_writes(ema, [*known, *params[len(known) :]]))
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            shadow = parameters.flat_like(backend.zeros(parameters.size, dtype))
+            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
+            shadow = parameters.flat_like(buffer)
             with np.errstate(all="ignore"):
                 commit(_writes(shadow, params))
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
 
-    def restored(self, averages: Sequence[Any]) -> list[Operation]:
+    def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
-        taken = _writes(self.ema, averages or self._params) if self.ema else []
+        taken = _writes(self.ema, averages or self._params, write) if self.ema else []
         return taken + self._refreshed()
 
     def _refreshed(self) -> list[Operation]:
@@ -147,12 +150,12 @@ class Exchange:
                 commit(self._back)
 
 
-def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:
+def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:
     """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
-    return [_rounded(leaf, array) for leaf, array in zip(flat.leaves, values, strict=True)]
+    return [_rounded(leaf, array, write) for leaf, array in zip(flat.leaves, values, strict=True)]
 
 
-def _rounded(leaf: Any, values: Any) -> Operation:
+def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:
     """The operation that writes an array to another, of another dtype perhaps."""
     if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
         return write(leaf, values)

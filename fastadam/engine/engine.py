@@ -23,6 +23,8 @@ from .launch_plan import UPDATE, StepPlan
 from .options import LOW, Options, reach_of
 from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
 from .parameters import Parameters
+from .partition import Partition
+from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
 
@@ -37,6 +39,7 @@ class Engine:
         algorithm: the optimizer, whose `hyper`, `variant` and so on are called.
         defaults: the hyperparameters of groups that do not have them themselves.
         options: the options of all groups.
+        partition: whose pieces the parameters are, if they are pieces of longer arrays.
 
     Attributes:
         param_groups: the dicts that the user sees and edits.
@@ -57,8 +60,14 @@ class Engine:
     backend: Backend
     lock: Any
 
-    def __init__(self, algorithm: Algorithm, defaults: Values, options: Options) -> None:
-        self._algorithm = ref(algorithm)
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        defaults: Values,
+        options: Options,
+        partition: Partition | None = None,
+    ) -> None:
+        self._algorithm, self._partition = ref(algorithm), partition
         self.defaults, self.options = defaults, options
         self.param_groups, self.edits = ParamGroups(), Edits()
         self.param_groups.edits = self.edits
@@ -226,9 +235,7 @@ class Engine:
         self.plan = StepPlan(
             self.groups,
             parameters,
-            backend_of(arrays[0]).gradients(
-                arrays, parameters.names, called, dtypes, options.zero_grads
-            ),
+            gradients_for(arrays, parameters.names, called, dtypes, options.zero_grads),
             self.formats(),
             self.state,
             tuple(self.algorithm.carried),
@@ -237,6 +244,7 @@ class Engine:
             self.accumulator,
             masked,
             scaled,
+            partition=self._partition,
         )
         return self.plan
 
@@ -244,9 +252,12 @@ class Engine:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
+        sizes = [array.size for array in arrays]
+        if self._partition:
+            sizes = [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         formats = [
-            own.formats(param, name_of(dtype))
-            for own, param, dtype in zip(options, arrays, dtypes, strict=True)
+            own.formats(param, name_of(dtype), size)
+            for own, param, dtype, size in zip(options, arrays, dtypes, sizes, strict=True)
         ]
         if self.algorithm.starts_at_zero:
             return formats
@@ -336,9 +347,14 @@ class Engine:
         try:
             plan.look(arrays)
         except OtherDtypesError as other:
+            check_rows(other.dtypes, self.options, self.parameters.arrays[0])
             self.invalidate()
-            self._grad_dtypes = list(other.dtypes)
-            plan = self.plan_for(plan.masked, plan.scaled)
+            before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
+            try:
+                plan = self.plan_for(plan.masked, plan.scaled)
+            except BaseException:
+                self._grad_dtypes = before
+                raise
             plan.look(arrays)
         return plan
 

@@ -8,6 +8,7 @@ import numpy as np
 from ..memory import checks
 from ..memory.arrays import ARRAYS
 from ..memory.containers import Container, Snapshot
+from ..memory.placement import GRADIENT
 from ..memory.tree import Tree, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
 from .backend import HOST, as_array, backend_named, backend_of
@@ -128,7 +129,8 @@ class Flat:
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
-        return self._over(backend_of(self.buffer).zeros(self.buffer.size, self.buffer.dtype))
+        backend, buffer = backend_of(self.buffer), self.buffer
+        return self._over(*backend.zeros_beside([buffer], [buffer.size], buffer.dtype, GRADIENT))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._structure, self._shapes, self.buffer[:])

@@ -16,16 +16,20 @@ from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
 from ..engine.param_groups import rule_for
 from ..optimizer import Optimizer
+from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import alike, lasts, parts_of
 from .state import dtypes
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
-NAMES_HERE = tuple(name for name in NAMES if name != "accumulate_steps")
-NO_SUM = (
-    "PyTorch accumulates gradients in .grad; call step() and zero_grad() once after several "
-    "backward passes"
-)
+ELSEWHERE = {
+    "accumulate_steps": "PyTorch accumulates gradients in .grad; call step() and zero_grad() once "
+    "after several backward passes",
+    "lazy": "sparse gradients update their rows as in PyTorch; take fastadam.SparseAdam, whose "
+    "arrays may be views of tensors, for other ways",
+    "mask_state": "steps have no masks here",
+}  # options that these classes do not have, and the reason
+NAMES_HERE = tuple(name for name in NAMES if name not in ELSEWHERE)
 ROUNDING = 1e-12  # bounds the rounding error of schedulers that end at 0: LinearLR(end_factor=0)
 _CHANGED = object()
 
@@ -74,6 +78,7 @@ class CheckedGroup:
                 "the copies of ema_decay and shadow_dtype; rename the state"
             )
         self.params: Sequence[int] = ()
+        self.idle: Rule | None = None
 
 
 def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
@@ -131,8 +136,8 @@ class Hyperparameters:
         ]
 
     def _options(self, group: Values, where: str) -> Options:
-        if "accumulate_steps" in group:
-            raise ValueError(f"{where}accumulate_steps: {NO_SUM}")
+        for name in ELSEWHERE.keys() & group.keys():
+            raise ValueError(f"{where}{name}: {ELSEWHERE[name]}")
         return self._base.within(group, where)
 
     def _check_groups(
