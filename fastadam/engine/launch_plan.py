@@ -343,7 +343,9 @@ class StepPlan:
             next(self.commitment)
             self.direct = not (self.gate or self.stale or self.ahead.needed)
             return
-        if self._small or not self.active:
+        if self._alone and self.active and not self._with:
+            commit([*self._serial, *others, self._counter.__next__])
+        elif self._small or not self.active:
             commit(self._operations(False, others))
         else:
             threads.run(lambda threaded: self._operations(threaded, others))

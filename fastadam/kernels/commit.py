@@ -22,9 +22,9 @@ def commit(operations: Iterable[Operation]) -> None:
 
     Args:
         operations: functions implemented in C, such as partials of C functions and of built-in
-            methods, which cannot fail and return None.
+            methods, which cannot fail; what they return is ignored.
     """
-    any(map(call, operations))
+    deque(map(call, operations), 0)
 
 
 def put(target: Any, **attributes: Any) -> list[Operation]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ class Counters:
                 self._firsts.append(tensors[part.start])
             self._vectors[name] = vector
         self._addresses = addresses(self._firsts)
-        self._known = self._seen()
+        self._expected = [view.copy() for view, _, _ in self._runs]
+        self._increments: list[Operation] | None = None  # those of a step of all parameters
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Add tensors to the entries that have none with a suitable dtype."""
@@ -67,13 +69,13 @@ class Counters:
         for number, tensor in zip(missing, made.unbind(), strict=True):
             entries[number][name] = tensor
 
-    def _seen(self) -> list[bytes]:
-        return [view.tobytes() for view, _, _ in self._runs]
-
     @property
     def touched(self) -> bool:
         """True if a tensor was written to from outside, or reallocated."""
-        return addresses(self._firsts) != self._addresses or self._known != self._seen()
+        return addresses(self._firsts) != self._addresses or any(
+            view.tobytes() != expected.tobytes()
+            for (view, _, _), expected in zip(self._runs, self._expected, strict=True)
+        )
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -83,13 +85,19 @@ class Counters:
         self, active: Sequence[bool], carried: Mapping[str, Sequence[float]]
     ) -> list[Operation]:
         """The operations that update the numbers of the active parameters after a step."""
+        if not carried and all(active):
+            if self._increments is None:
+                arrays = [*self._vectors.values(), *self._expected]
+                arrays += [view for view, _, _ in self._runs]
+                self._increments = [partial(np.add, array, 1, array) for array in arrays]
+            return self._increments
         after = {**self._vectors, **{name: np.array(each) for name, each in carried.items()}}
         if "step" in after:
             after["step"] = after["step"] + (True if all(active) else np.array(active))
         views = [view for view, _, _ in self._runs]
         parts = [after[name][part].astype(view.dtype) for view, name, part in self._runs]
         writes = list(map(write, views, parts))
-        return writes + put(self, _vectors=after, _known=[part.tobytes() for part in parts])
+        return writes + put(self, _vectors=after, _expected=parts, _increments=None)
 
 
 def _address_of(tensor: Any, dtypes: Set[Any]) -> int:
