@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -338,7 +339,7 @@ class TensorStep:
         updated = verdict == "update"
         fields = count + updated, lr, norm, verdict == "skip", updated
         info = (late_info if callable(norm) else new_info)(fields)
-        others += put(owner, info=info)
+        others.append(partial(object.__setattr__, owner, "info", info))
         if owner._tensor_step is not self:
             others += put(owner, _tensor_step=self)
         if updated:
