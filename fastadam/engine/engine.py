@@ -21,7 +21,15 @@ from .group_arguments import are_groups, check_group, check_tree, first_array, o
 from .hyperparameters import checked
 from .launch_plan import UPDATE, StepPlan
 from .options import LOW, Options, reach_of
-from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
+from .param_groups import (
+    Edits,
+    Group,
+    ParamGroup,
+    ParamGroups,
+    checked_group,
+    edited_group,
+    rule_for,
+)
 from .parameters import Parameters
 from .partition import Partition
 from .row_inputs import check_rows, gradients_for
@@ -189,11 +197,8 @@ class Engine:
                 "param_groups has other groups than the optimizer was given; edit the dicts in "
                 "it, use add_param_group, or make a new optimizer"
             )
-        known = ((group.raw, group.params, group.where) for group in self.groups)
-        step = self.state.count + 1
-        groups = [checked_group(self.algorithm, self.options, *each, step) for each in known]
-        for old, new in zip(self.groups, groups, strict=True):
-            old.options.check_kept(new.options, new.where)
+        algorithm, step = self.algorithm, self.state.count + 1
+        groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
         names = [name for group in groups for name in group.rule.state]
         commit([*self.adopted(groups), *self.state.know(names)])
 
