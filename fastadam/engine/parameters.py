@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import ref
@@ -43,6 +42,7 @@ class Parameters:
         self._facts: list[Facts] = []
         self._spans: list[checks.Span] = []
         self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
+        self._changes: ParameterChanges | None = None
         self._adopt([], None)
 
     def checked(
@@ -98,9 +98,14 @@ class Parameters:
         self._pick = itemgetter(*tree) if flat_dict else None
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
-    @cached_property
+    @property
     def changes(self) -> ParameterChanges:
         """A detector of arrays that were changed or exchanged."""
+        if self._changes is None:
+            self._changes = self._new_changes()
+        return self._changes
+
+    def _new_changes(self) -> ParameterChanges:
         checked = list(map(Checked, self.arrays, self.names, self._facts))
         if self.flat:
             name = self._containers[0].label.removesuffix(".tree")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from ctypes import addressof, create_string_buffer
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -69,6 +69,7 @@ class Table:
         self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
+        self._serial: Operation | None = None
 
     def length_of_chunks(self, elements: int) -> int:
         return chunk_length(elements)
@@ -109,11 +110,13 @@ class Table:
             return self.serial
         return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
 
-    @cached_property
+    @property
     def serial(self) -> Operation:
         """A function that launches the kernel in the calling thread."""
-        target = cast(HostTarget, self.kernel.target)
-        return target.serial(self.kernel.run, self._tasks(1).ctypes.data)
+        if self._serial is None:  # no `cached_property`, whose lock a forked child would inherit
+            target = cast(HostTarget, self.kernel.target)
+            self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
+        return self._serial
 
     def parallel(self, count: int) -> Callable[[], None]:
         """A function that launches the kernel in so many tasks."""
