@@ -20,7 +20,7 @@ from .cuda.addresses import places_of
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
-from .engine.launch import Launch, kernel_for
+from .engine.launch import NOT_CONSTANTS, Launch, kernel_for
 from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
 from .engine.row_gradient import RowGradient
@@ -28,7 +28,7 @@ from .engine.row_launch import RowLaunch
 from .kernels.cpu.threads import check_threads
 from .kernels.formats import Formats
 from .memory import checks
-from .memory.array_headers import Known
+from .memory.array_headers import KnownArrays, never
 from .memory.rows import Rows
 from .optimizer import Optimizer
 from .rules import Rule
@@ -70,9 +70,11 @@ class _Settings(NamedTuple):
     given: Values
     group: Group
     rule: Rule
+    launches: dict[int, "_ParameterLaunch"]  # those of the rule, by the `id` of the parameter
+    steady: Values | None  # the hyperparameters of all steps, if none is a schedule
 
 
-class _Desk:
+class _ParameterLaunch:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
     def __init__(
@@ -82,8 +84,9 @@ class _Desk:
         formats = Formats(array.dtype.name, grad_dtype)
         self._launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
         self._owner = ref(param, forget)
-        self._known = Known()
-        self.write, self.run = self._launch.writer(0), self.runner(None)
+        self._known = KnownArrays()
+        self.same = self._known.same
+        self.packer, self.run = self._launch.packer(0), self.runner(None)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         return self._launch.table.runner(threads)
@@ -92,17 +95,17 @@ class _Desk:
         if stream is not None:
             refuse(stream)
 
-    def same(self, arrays: Sequence[Any]) -> bool:
-        return self._known.same(arrays)
-
-    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+    def bind(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        """Use these arrays, which were checked, until there are others."""
+        self.same = never
         again = self._known.forget(arrays)  # until the table has their addresses
         self._launch.table.rows[0, 1:] = addresses
         self._known.note(arrays, again)
+        self.same = self._known.same
 
 
-class _DeviceDesk(_Desk):
-    """A desk for arrays on a device, which looks where they are, and in which stream to work."""
+class _DeviceParameterLaunch(_ParameterLaunch):
+    """The same on a device, where arrays may be reallocated, and work goes to a stream."""
 
     def __init__(
         self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
@@ -127,24 +130,22 @@ class _DeviceDesk(_Desk):
             self._turn.join(orders_of([array() for array in self._known.seen]))
             self._start()
 
-    def same(self, arrays: Sequence[Any]) -> bool:
-        return super().same(arrays) and places_of(arrays) == self._places
-
-    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
-        super().place(arrays, addresses)
-        self._places = list(addresses)
+    def bind(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        super().bind(arrays, addresses)
+        same, places = self.same, list(addresses)
+        self.same = lambda arrays: same(arrays) and places_of(arrays) == places
 
 
 class _Memory(local):
-    """Settings and desks of each thread. Threads never share a table."""
+    """Settings and launches of each thread. Threads never share a table."""
 
     def __init__(self) -> None:
         self.settings: _Settings | None = None
-        self.desks: dict[tuple[int, Rule], _Desk] = {}
+        self.launches: dict[Rule, dict[int, _ParameterLaunch]] = {}
 
 
-class _RowDesk(_Desk):
-    """A desk for row-sparse gradients, whose rows are looked at in every step."""
+class _RowSparseLaunch(_ParameterLaunch):
+    """The same for row-sparse gradients, whose rows are checked in every step."""
 
     def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], Any]) -> None:
         formats, self.grad_dtype = Formats.alike(param.dtype.name), ROWS
@@ -153,7 +154,8 @@ class _RowDesk(_Desk):
         launch = RowLaunch(rule, formats, (), [param], 0, self._gradient, Options(), None)
         self._launch: RowLaunch = launch
         self._owner = ref(param, forget)
-        self.write, self.run = launch.writer(0), self.runner(None)
+        self.same = never
+        self.packer, self.run = launch.packer(0), self.runner(None)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         return partial(self._run, threads)
@@ -161,10 +163,7 @@ class _RowDesk(_Desk):
     def _run(self, limit: int | None) -> None:
         self._launch.table.run(limit)
 
-    def same(self, arrays: Sequence[Any]) -> bool:
-        return False
-
-    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+    def bind(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
         self._gradient.take(arrays[1])
         self._launch.table.rows[0, 1:] = addresses
         self._launch.spread()
@@ -220,28 +219,30 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         author.check(values)
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
-        settings = _Settings(kept, group, author.variant(values))
+        rule, steady = author.variant(values), None if group.scheduled else values
+        launches = memory.launches.setdefault(rule, {})
+        settings = _Settings(kept, group, rule, launches, steady)
         memory.settings = None if group.switched else settings
         return settings
 
-    def desk_for(arrays: Sequence[Any], rule: Rule) -> _Desk:
-        """The desk of a parameter, its arrays checked and in place."""
+    def bound(arrays: Sequence[Any], settings: _Settings) -> _ParameterLaunch:
+        """The launch for a parameter, its arrays checked and bound."""
+        rule, launches, key = settings.rule, settings.launches, id(arrays[0])
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
-        desks, key = memory.desks, (id(arrays[0]), rule)
         by_row = isinstance(arrays[1], Rows)
         grad_dtype = ROWS if by_row else as_array(arrays[1]).dtype.name
-        if key not in desks or desks[key].grad_dtype != grad_dtype:
+        if key not in launches or launches[key].grad_dtype != grad_dtype:
 
             def forget(_: Any) -> None:
-                desks.pop(key, None)
+                launches.pop(key, None)
 
-            kind = _Desk if backend_of(arrays[0]) is HOST else _DeviceDesk
+            kind = _ParameterLaunch if backend_of(arrays[0]) is HOST else _DeviceParameterLaunch
             if by_row:
-                desks[key] = _RowDesk(rule, arrays[0], forget)
+                launches[key] = _RowSparseLaunch(rule, arrays[0], forget)
             else:
-                desks[key] = kind(rule, arrays[0], grad_dtype, forget)
-        desks[key].place(arrays, addresses)
-        return desks[key]
+                launches[key] = kind(rule, arrays[0], grad_dtype, forget)
+        launches[key].bind(arrays, addresses)
+        return launches[key]
 
     def with_options(
         arrays: Sequence[Any], step: int, threads: int | None, stream: Any, given: Values
@@ -277,17 +278,25 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
             if not EXTRAS.keys().isdisjoint(hyper):
                 return with_options((param, grad, *state), step, threads, stream, hyper)
             settings = settled(hyper, step)
-        arrays = (param, grad, *state)
-        desk = memory.desks.get((id(param), settings.rule))
-        if desk is None or not desk.same(arrays):
+        arrays, launch = (param, grad, *state), settings.launches.get(id(param))
+        if launch is None or not launch.same(arrays):
             if in_low_precision(arrays):
                 return with_options(arrays, step, threads, stream, hyper)
-            desk = desk_for(arrays, settings.rule)
-        desk.write(author.hyper(settings.group.at(step), step))
-        if stream is not None:
-            desk.run_in(stream)
+            launch = bound(arrays, settings)
+        constants = author.hyper(settings.steady or settings.group.at(step), step)
+        pick, pack, size, refuse = launch.packer
+        try:
+            pack(*pick(constants))
+        except NOT_CONSTANTS:
+            refuse(constants)
+        if len(constants) != size:
+            refuse(constants)
+        if stream is None and threads is None:
+            launch.run()
+        elif stream is None:
+            launch.runner(check_threads(threads))()
         else:
-            (desk.run if threads is None else desk.runner(check_threads(threads)))()
+            launch.run_in(stream)
         return None
 
     step.__name__ = step.__qualname__ = name

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+import numpy as np
+
 from .checkpoint.contents import Contents, Source, contents_of_engine, restore
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
@@ -18,7 +20,7 @@ from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
-from .engine.step_info import StepInfo, late_info, new_info
+from .engine.step_info import StepInfo, new_info
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
@@ -356,20 +358,25 @@ class Optimizer(Algorithm):
         engine = self._engine
         with engine.lock if stream is None else engine.on(stream):
             try:
-                plan, arrays, values = engine.bind(grads, lr, mask, grad_scale)
-                if plan.gate:
-                    if plan.gate.takes(found_inf):
-                        info = plan.gate.step(engine, lr, grad_scale, found_inf)
-                        engine.info = info
-                        return info
-                    values = engine.current_values(values, lr)
-                norm, verdict = plan.prepare(self, values, arrays, grad_scale, found_inf)
-                if updated := verdict == "update":
-                    plan.run()
-                    updated = plan.active
-                made = late_info if callable(norm) else new_info
-                rate = values[0].get("lr")
-                info = made((engine.state.count, rate, norm, verdict == "skip", updated))
+                if engine.edits.pending:
+                    engine.refresh()
+                values = engine.steady
+                if lr is not None or values is None:
+                    values = engine.values(lr)
+                if engine.single and type(grads) is np.ndarray:
+                    arrays: Any = (grads,)
+                else:
+                    arrays = engine.gradients(grads)
+                plan, plain = engine.plan, mask is None and grad_scale is None
+                if plan is None or not plain or not plan.same(arrays):
+                    plan, arrays = engine.bound(arrays, mask, grad_scale)
+                if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
+                    step = engine.state.count + 1
+                    plan.write_constants(self, values, step)
+                    next(plan.commitment)
+                    info = new_info((step, values[0].get("lr"), None, False, True))
+                else:
+                    info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)
                 engine.info = info
                 return info
             except BaseException:  # an interrupt among them

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
     from .conditional_step import ConditionalStep
-    from .gradients import DeviceInputs
+    from .gradients import DeviceStepArrays
     from .launch_table import DeviceLaunchTable
     from .streams import StreamScope
 
@@ -75,7 +75,7 @@ class CudaBackend:
         names: Sequence[str],
         dtypes: Sequence[Any],
         cleared: bool,
-    ) -> DeviceInputs:
+    ) -> DeviceStepArrays:
         from .gradients import DeviceGradients
 
         check = checks.check_cleared if cleared else checks.check_gradient
@@ -84,11 +84,11 @@ class CudaBackend:
 
     def masks(
         self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
-    ) -> DeviceInputs:
-        from .gradients import DeviceInputs
+    ) -> DeviceStepArrays:
+        from .gradients import DeviceStepArrays
 
         dtypes, check = [np.dtype(bool)] * len(params), checks.check_mask
-        return DeviceInputs(params, param_names, names, dtypes, check, arrays.as_array, False)
+        return DeviceStepArrays(params, param_names, names, dtypes, check, arrays.as_array, False)
 
     def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> StreamScope:
         from .graph_capture import CapturedSteps

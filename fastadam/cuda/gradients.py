@@ -4,13 +4,13 @@ reallocate."""
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.gradients import Inputs
+from ..engine.gradients import StepArrays
 from .addresses import places_of
 from .context import work
 from .streams import orders_of
 
 
-class DeviceInputs(Inputs):
+class DeviceStepArrays(StepArrays):
     """Arrays of a step on a device.
 
     A step waits for the streams in which they are made. That they are those of the last step does
@@ -29,7 +29,7 @@ class DeviceInputs(Inputs):
         """No fast way: memory of a device has no buffer protocol."""
 
 
-class DeviceGradients(DeviceInputs):
+class DeviceGradients(DeviceStepArrays):
     """Gradients on a device, which are of the same parameters as those of captured steps."""
 
     def look(self, arrays: Sequence[Any]) -> None:

@@ -47,7 +47,7 @@ class DeviceLaunchTable(Table):
         self._task = self._task_of(len(self.chunks))
         self._ring = device.ring(self._host.nbytes)
         self._sent = (b"", b"")
-        self.small, self.serial = True, self.runner(None)
+        self.small, self._serial = True, self.runner(None)
 
     @property
     def _target(self) -> GridTarget:

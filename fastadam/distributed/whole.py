@@ -8,7 +8,7 @@ import numpy as np
 from ..engine.accumulation import Accumulator
 from ..engine.backend import HOST
 from ..engine.flat import Flat
-from ..engine.gradients import Inputs, OtherDtypesError
+from ..engine.gradients import OtherDtypesError, StepArrays
 from ..engine.options import NEAR, Options, reach_of, unscale_of
 from ..engine.parameters import NO_GRADS, Parameters
 from ..kernels.commit import commit
@@ -48,7 +48,7 @@ class WholeParameters:
         names = self._parameters.names
         return sorted(map(checks.span, self._parameters.arrays, names))
 
-    def _inputs_of(self, dtypes: Sequence[Any]) -> Inputs:
+    def _inputs_of(self, dtypes: Sequence[Any]) -> StepArrays:
         parameters, cleared = self._parameters, self._options.zero_grads
         names = parameters.called("grads")
         inputs = HOST.gradients(parameters.arrays, parameters.names, names, dtypes, cleared)
@@ -82,10 +82,10 @@ class WholeParameters:
             raise ValueError(NO_GRADS)
         given = self._grads if grads is None else grads
         arrays = list(self._parameters.matched(given))
-        watch = self._parameters.watch
-        if not watch.hold():
-            watch.check_containers()
-            watch.check_arrays([True] * len(arrays))
+        changes = self._parameters.changes
+        if not changes.unchanged():
+            changes.check_containers()
+            changes.check_arrays([True] * len(arrays))
         try:
             self._inputs.look(arrays)
         except OtherDtypesError as other:

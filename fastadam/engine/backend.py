@@ -17,7 +17,7 @@ from ..kernels.target import Target
 from ..memory import aligned, checks
 from ..memory.arrays import ARRAYS, is_device
 from ..memory.launch_table import Table
-from .gradients import Inputs
+from .gradients import StepArrays
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -99,12 +99,12 @@ class Backend(Protocol):
         names: Sequence[str],
         dtypes: Sequence[Any],
         cleared: bool,
-    ) -> Inputs:
+    ) -> StepArrays:
         """The gradients of some parameters, of these dtypes; None leaves one out."""
 
     def masks(
         self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
-    ) -> Inputs:
+    ) -> StepArrays:
         """Masks that say which elements of some parameters are updated."""
 
     def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
@@ -171,15 +171,15 @@ class HostBackend:
         names: Sequence[str],
         dtypes: Sequence[Any],
         cleared: bool,
-    ) -> Inputs:
+    ) -> StepArrays:
         check = checks.check_cleared if cleared else checks.check_gradient
-        return Inputs(params, param_names, names, dtypes, check, as_array, True, cleared)
+        return StepArrays(params, param_names, names, dtypes, check, as_array, True, cleared)
 
     def masks(
         self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
-    ) -> Inputs:
+    ) -> StepArrays:
         dtypes = [np.dtype(bool)] * len(params)
-        return Inputs(params, param_names, names, dtypes, checks.check_mask, as_array, False)
+        return StepArrays(params, param_names, names, dtypes, checks.check_mask, as_array, False)
 
     def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
         return RLock()  # reentrant: `hyper()` may use its own optimizer

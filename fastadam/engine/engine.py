@@ -6,14 +6,11 @@ from operator import is_
 from typing import Any
 from weakref import ref
 
-import numpy as np
-
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
-from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
@@ -22,14 +19,22 @@ from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .hyperparameters import checked
-from .launch_plan import StepPlan
+from .launch_plan import UPDATE, StepPlan
 from .options import LOW, Options, reach_of
-from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
+from .param_groups import (
+    Edits,
+    Group,
+    ParamGroup,
+    ParamGroups,
+    checked_group,
+    edited_group,
+    rule_for,
+)
 from .parameters import NO_GRADS, Parameters
 from .partition import Partition
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
-from .step_info import StepInfo
+from .step_info import StepInfo, late_info, new_info
 
 
 class Engine:
@@ -54,6 +59,9 @@ class Engine:
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
+        edits: whether the user edited `param_groups` since they were read.
+        steady: the hyperparameters of each group if none is a schedule, else None.
+        single: True if the parameters are one array.
         lock: one thread at a time; on a GPU also the stream of the work.
     """
 
@@ -69,8 +77,8 @@ class Engine:
     ) -> None:
         self._algorithm, self._partition = ref(algorithm), partition
         self.defaults, self.options = defaults, options
-        self.param_groups, self._edits = ParamGroups(), Edits()
-        self.param_groups.edits = self._edits
+        self.param_groups, self.edits = ParamGroups(), Edits()
+        self.param_groups.edits = self.edits
         self.groups: list[Group] = []
         self.parameters, self.state = Parameters(), State()
         self.copies = ParameterCopies(options)
@@ -78,8 +86,8 @@ class Engine:
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
-        self._single = False  # whether the parameters are one array
-        self._steady: list[Values] | None = None  # the hyperparameters, where none is a schedule
+        self.single = False
+        self.steady: list[Values] | None = None
         self._grad_dtypes: list[Any] = []
 
     @property
@@ -136,7 +144,7 @@ class Engine:
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
-            group.raw.edits = self._edits
+            group.raw.edits = self.edits
             groups.append(group)
         new = [array for group in groups for array in group.params]
         commit(
@@ -147,7 +155,7 @@ class Engine:
                 *put(
                     self,
                     parameters=parameters,
-                    _single=parameters.single and not parameters.flat,
+                    single=parameters.single and not parameters.flat,
                     _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
                     grads=None,
                 ),
@@ -161,14 +169,14 @@ class Engine:
         follow from them."""
         scheduled = any(group.scheduled for group in groups)
         steady = None if scheduled else [group.at(1) for group in groups]
-        operations = put(self, _steady=steady, groups=groups)
+        operations = put(self, steady=steady, groups=groups)
         if [group.rule for group in groups] != [group.rule for group in self.groups]:
             operations += [*self.invalidated(), *put(self.algorithm, rule=groups[0].rule)]
-        return operations + put(self._edits, pending=False)
+        return operations + put(self.edits, pending=False)
 
     def note_edits(self) -> None:
         """Let the next operation read `param_groups`, as after an edit."""
-        self._edits.pending = True
+        self.edits.pending = True
 
     def refresh(self) -> None:
         """Read `param_groups` if the user edited it.
@@ -177,7 +185,7 @@ class Engine:
             TypeError, ValueError: for edits that are wrong.
             RuntimeError: inside `swap_ema()`.
         """
-        if not self._edits.pending:
+        if not self.edits.pending:
             return
         if self.copies.swapped:
             raise RuntimeError(
@@ -189,11 +197,8 @@ class Engine:
                 "param_groups has other groups than the optimizer was given; edit the dicts in "
                 "it, use add_param_group, or make a new optimizer"
             )
-        known = ((group.raw, group.params, group.where) for group in self.groups)
-        step = self.state.count + 1
-        groups = [checked_group(self.algorithm, self.options, *each, step) for each in known]
-        for old, new in zip(self.groups, groups, strict=True):
-            old.options.check_kept(new.options, new.where)
+        algorithm, step = self.algorithm, self.state.count + 1
+        groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
         names = [name for group in groups for name in group.rule.state]
         commit([*self.adopted(groups), *self.state.know(names)])
 
@@ -279,62 +284,71 @@ class Engine:
         """The lock, with a stream of a device to which work goes meanwhile."""
         return self.backend.on(self.lock, stream)
 
-    def bind(
-        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any
-    ) -> tuple[StepPlan, Sequence[Any], list[Values]]:
-        """Check the arguments of a step, and find the plan for them.
+    def stepped(
+        self,
+        algorithm: Algorithm,
+        plan: StepPlan,
+        arrays: Sequence[Any],
+        values: list[Values],
+        lr: float | None,
+        grad_scale: Any,
+        found_inf: Any,
+    ) -> StepInfo:
+        """Take a step whose gradients are bound, whatever belongs to it."""
+        if plan.gate:
+            if plan.gate.takes(found_inf):
+                return plan.gate.step(self, lr, grad_scale, found_inf)
+            values = self.current_values(values, lr)
+        norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
+        if updated := verdict == UPDATE:
+            plan.run()
+            updated = plan.active
+        made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
+        return made((self.state.count, rate, norm, verdict == "skip", updated))
 
-        Returns:
-            The plan, its launches pointed at the gradients; the gradients, one per parameter; and
-            the hyperparameters of each group, schedules evaluated.
+    def bound(self, arrays: Any, mask: Any, grad_scale: Any) -> tuple[StepPlan, Sequence[Any]]:
+        """A plan whose launches are pointed at the gradients of a step, and the gradients.
 
         Raises:
-            TypeError, ValueError: for arguments, edits or arrays that are wrong.
+            TypeError, ValueError: for arrays that are wrong, parameters among them.
         """
-        if self._edits.pending:
-            self.refresh()
-        if not self.parameters.watch.hold():
-            grads = self._check_parameters(grads)
-        values = self._steady
-        if lr is not None or values is None:
-            values = self.values(lr)
-        plan = self.plan
-        if plan is None or mask is not None or plan.masked or grad_scale is not None:
-            plan = self.plan_for(mask is not None, reach_of(grad_scale))
-        if self._single and type(grads) is np.ndarray:
-            arrays: Any = (grads,)
-        else:
-            arrays = self._gradients(grads)
+        if not self.parameters.changes.unchanged():
+            self._check_parameters(arrays)
+        plan = self.plan_for(mask is not None, reach_of(grad_scale))
         if self.accumulator and self.accumulator.last:
             arrays = self.accumulator.completed(arrays, self._grad_dtypes)
-        if not plan.unchanged(arrays):
-            plan = self._bound(plan, arrays)
+        if not plan.gradients.same(arrays):
+            plan = self._looked(plan, arrays)
         if mask is not None:
             plan.bind_masks(self.parameters.matched(mask, "mask"))
-        return plan, arrays, values
+        elif not self.accumulator:
+            plan.same = plan.gradients.comparison(self.parameters.changes)
+        return plan, arrays
 
-    def _check_parameters(self, grads: Any) -> Any:
-        """Check that parameters are still what they were; returns the gradients, which may be
-        iterated only once.
+    def _check_parameters(self, arrays: Sequence[Any]) -> None:
+        """Check that parameters are still what they were.
 
         Raises:
             ValueError: naming the array or the container that was changed.
         """
-        changes, grads = self.parameters.watch, listed(grads)
+        changes = self.parameters.changes
         changes.check_containers()
-        written = [grad is not None for grad in self._gradients(grads)]
+        written = [array is not None for array in arrays]
         changes.check_arrays([True] * len(written) if self.accumulator else written)
-        return grads
 
-    def _gradients(self, grads: Any) -> Any:
-        """The gradients, one per parameter."""
+    def gradients(self, grads: Any) -> Any:
+        """The gradients of a step, one per parameter; only their structure is checked."""
         if grads is not None:
-            return self.parameters.matched(grads)
+            try:
+                return self.parameters.matched(grads)
+            except ValueError:
+                self.parameters.changes.check_containers()  # which may explain it
+                raise
         if self.grads is None:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
-    def _bound(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
+    def _looked(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
             plan.look(arrays)
@@ -365,7 +379,7 @@ class Engine:
             self.state.settle()  # what there is to compute depends on the count
         step = self.state.count + 1 if step is None else step
         values = [group.at(step, lr) for group in self.groups]
-        if self._steady is None:
+        if self.steady is None:
             self._adopt_rules(values)
         return values
 

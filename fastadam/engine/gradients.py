@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..memory import checks
-from ..memory.array_headers import Known
+from ..memory.array_headers import KnownArrays
+from ..memory.parameter_changes import ParameterChanges
 from ..memory.rows import Rows, RowsDtype
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
@@ -64,7 +65,7 @@ def with_rows(arrays: Sequence[Any], params: Sequence[Any], dtypes: Sequence[Any
     ]
 
 
-class Inputs:
+class StepArrays:
     """Arrays of a step that belong to some parameters: checks them, and finds their addresses.
 
     They are remembered by weak reference, so that no step keeps the gradients of another alive.
@@ -100,9 +101,7 @@ class Inputs:
         self._itemsize = max(dtype.itemsize for dtype in self._dtypes)
         self._foreign = any(dtype.kind == "V" for dtype in self._dtypes)
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
-        self._known = Known()
-        if type(self).same is Inputs.same:
-            self.same = self._known.same  # type: ignore[method-assign]  # without a call between
+        self._known = KnownArrays()
         self.active, self.addresses = [], []
         self.rows: Sequence[Any] = [None] * len(params)  # of row-sparse ones what is known
 
@@ -117,6 +116,11 @@ class Inputs:
         """True if these are the very arrays of the last call of `look`, all of them there, and none
         changed in place."""
         return self._known.same(arrays)
+
+    def comparison(self, changes: ParameterChanges) -> Callable[[Sequence[Any]], bool]:
+        """A function that compares arrays with those of the last call of `look`, as `same` does,
+        and the parameters with what they were, at once."""
+        return changes.comparison(self._known)
 
     def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
         """The arrays for those who read them besides the launches."""

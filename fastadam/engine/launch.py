@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -42,6 +42,22 @@ def kernel_for(
     names = options + formats.options
     target = backend_of(like).target
     return kernel(staged(rule, names), streams(rule, names, formats), target, scattered)
+
+
+NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)
+
+
+class Packer(NamedTuple):
+    """The functions that store constants in a record: `pack(*pick(constants))`.
+
+    Both raise one of NOT_CONSTANTS for what is no dict with a number for each name;
+    `refuse(constants)` then raises the error for it, as it does if there are not `size` of them.
+    """
+
+    pick: Callable[[Mapping[str, float]], Sequence[float]]
+    pack: Callable[..., None]
+    size: int
+    refuse: Callable[[Any], NoReturn]
 
 
 class Launch:
@@ -84,6 +100,12 @@ class Launch:
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
 
+    def packer(self, number: int) -> "Packer":
+        """The functions that store the constants that `hyper` returned as record `number`."""
+        names = self._hyper
+        pack = partial(self.table.pack, number * self.kernel.record.size)
+        return Packer(_picker(names), pack, len(names), self._refuse)
+
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
         return backend_of(params[0]).table(self.kernel, sizes, records)
@@ -94,20 +116,25 @@ class Launch:
         It raises ValueError if a name is missing, there are others, or a number is too large, and
         TypeError if something is not a number.
         """
-        pack = partial(self.table.pack, number * self.kernel.record.size)
-        pick, count = _picker(self._hyper), len(self._hyper)
+        pick, pack, size, refuse = self.packer(number)
 
         def write(constants: Mapping[str, float]) -> None:
             try:
                 pack(*pick(constants))
-            except (KeyError, TypeError, struct.error, OverflowError):
-                self._refuse(constants)
-            if len(constants) != count:
-                self._refuse(constants)
+            except NOT_CONSTANTS:
+                refuse(constants)
+            if len(constants) != size:
+                refuse(constants)
 
         return write
 
     def _refuse(self, constants: Any) -> NoReturn:
+        """Raise the error for what `hyper` returned.
+
+        Raises:
+            TypeError: if something is not a number.
+            ValueError: if a name is missing, there are others, or a number is too large.
+        """
         if not isinstance(constants, Mapping):
             raise TypeError(f"hyper() returned {constants!r}; give a dict with {self._hyper}")
         missing = [name for name in self._hyper if name not in constants]

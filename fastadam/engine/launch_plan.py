@@ -1,20 +1,22 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add
 from typing import Any
 
-from ..kernels.commit import Operation, call, commit, counter, put
+from ..kernels.commit import Operation, commit, counter, put, repeated
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..memory import checks
+from ..memory.array_headers import never
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .backend import backend_of
 from .columns import alike
-from .gradients import Inputs
+from .gradients import StepArrays
 from .hyperparameters import ReadOnly, checked
+from .launch import NOT_CONSTANTS
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
@@ -48,16 +50,19 @@ class StepPlan:
         gate: what takes steps whose verdict is that of a device, or None.
         captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: True until the addresses of the state have been written to the tables.
+        direct: True if `write_constants` and one `next(commitment)` are all of a step, once its
+            gradients have been found.
+        commitment: each `next` launches everything in this thread and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
-        unchanged: `unchanged(arrays)` is True if these are the gradients of the last step, which
-            then need not be bound again.
+        same: `same(arrays)` is True if these are the gradients of the last step, and neither they
+            nor the parameters were changed.
     """
 
     def __init__(
         self,
         groups: Sequence[Ruled],
         parameters: Parameters,
-        gradients: Inputs,
+        gradients: StepArrays,
         formats: Sequence[Formats],
         state: State,
         carried: Sequence[str],
@@ -72,6 +77,7 @@ class StepPlan:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
+        self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
@@ -92,7 +98,8 @@ class StepPlan:
             [launch for launch in self._launches if launch.rule is group.rule] for group in groups
         ]
         self._rules = [group.rule for group in groups]
-        self.gradients, self.unchanged = gradients, gradients.same
+        self.gradients = gradients
+        self.same: Callable[[Sequence[Any]], bool] = never
         self._placed: Sequence[int] = []  # where the launches know the gradients to be
         backend, self._masks = backend_of(arrays[0]), None
         if masked:
@@ -140,11 +147,11 @@ class StepPlan:
             OtherDtypesError: for gradients that need another plan.
         """
         state, gradients = self._state, self.gradients
+        self.same = never
         gradients.look(arrays)
         if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
-            self.stale = True
-            self._pair()
+            self.recount()
         if gradients.addresses != self._placed:
             self._placed = gradients.addresses
             for launch in self._launches:
@@ -180,12 +187,7 @@ class StepPlan:
             TypeError, ValueError: before any element changes.
         """
         step = self._state.count + 1
-        if self._carried:
-            self.write_records(author, values, step)
-        else:  # what `write_records` does, without its call
-            hyper = author.hyper
-            for base, place, write in self._pairs:
-                write(hyper(values[place], step - base))
+        self.write_records(author, values, step)
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
@@ -223,11 +225,11 @@ class StepPlan:
         for launch in self._launches:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, list(map(checks.address, self._kept[name])))
-        self.stale = True
+        self.stale, self.direct = True, False
 
     def recount(self) -> None:
         """Take over how many steps the parameters have taken, which somebody else said."""
-        self.stale = True
+        self.stale, self.direct = True, False
         self._pair()
 
     def bind_masks(self, arrays: Sequence[Any]) -> None:
@@ -248,11 +250,11 @@ class StepPlan:
             (
                 cohort.base + cohort.since,
                 number if self._carried else cohort.group,
-                launch.writer(number),
+                *launch.packer(number),
             )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
-            if cohort.active
+            if cohort.active and not launch.lazy
         ]
         self._by_row = [
             (cohort, launch)
@@ -261,9 +263,12 @@ class StepPlan:
             and (cohort := grouping.cohorts[grouping.cohort_of[launch.members[0]]])
             and cohort.active
         ]
-        self._commitment: list[Operation] = []
-        if self.active:
-            self._commitment = [*self._serial, counter(self._state, "count")]
+        self._count()
+
+    def _count(self) -> None:
+        """Count from the present count on, with each commitment."""
+        self._counter = counter(self._state, "count")
+        self.commitment = repeated(self._serial, self._counter)
 
     def write_records(
         self,
@@ -289,10 +294,20 @@ class StepPlan:
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
             values, self.numbers = self._carry(author, values, step, before)
-        hyper = author.hyper
-        for base, place, write in self._pairs:
-            write(hyper(values[place], step - base))
+        self.write_constants(author, values, step)
         return self.numbers
+
+    def write_constants(self, author: Algorithm, values: Sequence[Values], step: int) -> None:
+        """Write the constants that `hyper` returns for these hyperparameters, for each cohort."""
+        hyper = author.hyper
+        for base, place, pick, pack, size, refuse in self._pairs:
+            constants = hyper(values[place], step - base)
+            try:
+                pack(*pick(constants))
+            except NOT_CONSTANTS:
+                refuse(constants)
+            if len(constants) != size:
+                refuse(constants)
 
     def _carry(
         self, author: Algorithm, values: Sequence[Values], step: int, numbers: Sequence[Carried]
@@ -324,11 +339,14 @@ class StepPlan:
             others: more operations that belong to it.
         """
         if self.gate:  # which may have counted meanwhile
-            self._commitment[-1:] = [counter(self._state, "count")]
-        if self._alone and not (self._with or others):
-            any(map(call, self._commitment))  # `commit`, without its call
+            self._count()
+        if self._alone and self.active and not (self._with or others):
+            next(self.commitment)
+            self.direct = not (self.gate or self.stale or self.ahead.needed)
             return
-        if self._small or not self.active:
+        if self._alone and self.active and not self._with:
+            commit([*self._serial, *others, self._counter.__next__])
+        elif self._small or not self.active:
             commit(self._operations(False, others))
         else:
             threads.run(lambda threaded: self._operations(threaded, others))
@@ -341,7 +359,7 @@ class StepPlan:
         if self._carried:
             grouping = self._state.grouping._replace(carried=self.numbers)
             carried = put(self._state, grouping=grouping)
-        counted = self._commitment[-1:]
+        counted = [self._counter.__next__] if self.active else []
         return [*launches, *self._with, *self._restart, *carried, *others, *counted]
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:

@@ -1,6 +1,7 @@
 """Parameter groups: the dicts of the user, checked, and their schedules evaluated for a step."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import wraps
 from operator import is_
 from typing import Any, SupportsFloat, TypeVar
@@ -132,7 +133,29 @@ class Group:
         self.switched = bool(self._schedules.keys() - {"lr"})
         own = {name: getattr(self.options, name) for name in NAMES if name in raw}
         dict.update(raw, values | own)
-        self._values = ReadOnly(values)
+        self._values, self._seen = ReadOnly(values), dict(raw)
+
+    def with_numbers(self) -> "Group | None":
+        """The group as it is now, if only hyperparameters that are floats were changed since it was
+        read; None if anything else may have been.
+
+        Raises:
+            ValueError: for a number out of range.
+        """
+        raw, seen = self.raw, self._seen
+        if self.scheduled or len(raw) != len(seen) or self.options.lazy != "torch":
+            return None
+        changed = {name: raw.get(name) for name, old in seen.items() if raw.get(name) is not old}
+        for name, value in changed.items():
+            if not type(value) is type(self._values.get(name)) is float:
+                return None
+            checked(name, value, self._defaults[name], self.where, HINT)
+        if type(raw["params"]) is not tuple:
+            return None
+        _check_param_names(raw, self.params, self.where)
+        group = copy(self)
+        group._values, group._seen = ReadOnly({**self._values, **changed}), {**seen, **changed}
+        return group
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
@@ -186,6 +209,20 @@ def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
         raise TypeError(
             f"{name}={schedule!r} must be a function of one argument, the step: {error}"
         ) from None
+
+
+def edited_group(algorithm: Algorithm, options: Options, group: Group, step: int) -> Group:
+    """The group as it is now, after edits.
+
+    Raises:
+        TypeError, ValueError: as `checked_group`, and for options that a group cannot change.
+    """
+    if new := group.with_numbers():
+        new.rule = rule_for(algorithm, new.at(step), new.options)
+        return new
+    new = checked_group(algorithm, options, group.raw, group.params, group.where, step)
+    group.options.check_kept(new.options, new.where)
+    return new
 
 
 def checked_group(

@@ -1,7 +1,8 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..memory import checks
 from ..memory.containers import Container, Snapshot
-from ..memory.parameter_changes import Facts, Watch, Watched
+from ..memory.parameter_changes import Checked, Facts, ParameterChanges
 from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
 from .backend import as_array, backend_of, is_array
 from .flat import Flat
@@ -46,6 +47,7 @@ class Parameters:
         self._facts: list[Facts] = []
         self._spans: list[checks.Span] = []
         self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
+        self._changes: ParameterChanges | None = None
         self._adopt([], None)
 
     def checked(
@@ -97,16 +99,23 @@ class Parameters:
         self.single = isinstance(self.structure, int)
         self._plain = isinstance(tree, list | tuple) and [*self.structure] == [*range(len(tree))]
         self._paths = [path for path, _ in leaves(tree)]
+        flat_dict = isinstance(tree, Mapping) and {*map(len, self._paths)} == {1} and len(tree) > 1
+        self._pick = itemgetter(*tree) if flat_dict else None
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
-    @cached_property
-    def watch(self) -> Watch:
-        """A watch that notices arrays that were changed or exchanged."""
-        watched = list(map(Watched, self.arrays, self.names, self._facts))
+    @property
+    def changes(self) -> ParameterChanges:
+        """A detector of arrays that were changed or exchanged."""
+        if self._changes is None:
+            self._changes = self._new_changes()
+        return self._changes
+
+    def _new_changes(self) -> ParameterChanges:
+        checked = list(map(Checked, self.arrays, self.names, self._facts))
         if self.flat:
             name = self._containers[0].label.removesuffix(".tree")
-            watched.append(Watched(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
-        return Watch([*self._containers, *self._others], watched)
+            checked.append(Checked(self.flat.buffer, f"{name}.buffer", Facts.of(self.flat.buffer)))
+        return ParameterChanges([*self._containers, *self._others], checked)
 
     def public(self) -> Tree:
         """The tree in containers that the caller may edit, which is noticed from now on."""
@@ -120,8 +129,8 @@ class Parameters:
     def follow(self, container: Container) -> None:
         """Notice what becomes of a container that was handed out."""
         if all(each.given is not container.given for each in self._others):
+            self.changes.include(container)
             self._others.append(container)
-            vars(self).pop("watch", None)
 
     @property
     def nbytes(self) -> list[int]:
@@ -162,6 +171,9 @@ class Parameters:
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads
+        if self._pick and type(grads) is dict and len(grads) == len(self.arrays):
+            with suppress(KeyError):  # of which `matched` says more
+                return self._pick(grads)
         if isinstance(grads, Flat):
             grads = grads.tree
         elif self.flat is not None and _one_dimensional(grads):

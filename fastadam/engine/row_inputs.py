@@ -7,12 +7,12 @@ from ..memory import checks
 from ..memory.arrays import is_device
 from ..memory.rows import Rows, RowsDtype
 from .backend import as_array, backend_of
-from .gradients import Inputs, OtherDtypesError
+from .gradients import OtherDtypesError, StepArrays
 from .options import Options
 from .row_gradient import RowGradient
 
 
-class RowInputs(Inputs):
+class RowStepArrays(StepArrays):
     """Gradients, those of some parameters row-sparse; all are looked at at every step.
 
     The address of a row-sparse one is that of its norm, which is what the norm of all gradients
@@ -76,10 +76,10 @@ def gradients_for(
     names: Sequence[str],
     dtypes: Sequence[Any],
     cleared: bool,
-) -> Inputs:
+) -> StepArrays:
     """The gradients of parameters, of these dtypes."""
     if any(isinstance(dtype, RowsDtype) for dtype in dtypes):
-        return RowInputs(params, param_names, names, dtypes, cleared)
+        return RowStepArrays(params, param_names, names, dtypes, cleared)
     return backend_of(params[0]).gradients(params, param_names, names, dtypes, cleared)
 
 

@@ -1,6 +1,6 @@
 """The launch of a parameter whose gradient is row-sparse."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +82,6 @@ class RowLaunch(Launch):
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
         return RowTable(self.kernel, records)
 
-    def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
-        """Constants for the whole parameter, which none of its rows uses if they have their own."""
-        return (lambda constants: None) if self.lazy else super().writer(number)
-
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         if stream == STATE + ROW_STEP:
             self._fresh = self._fresh or bool(lacks)
@@ -133,7 +129,7 @@ class RowLaunch(Launch):
         known, records = np.unique(counts, return_inverse=True)
         self.table.records_for(len(known))
         for place, count in enumerate(known.tolist()):
-            write = super().writer(place)
+            write = self.writer(place)
             if self._idle:
                 write({**author.hyper(values, step - since), **author.idle_hyper(values, count)})
             else:

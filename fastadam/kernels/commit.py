@@ -7,9 +7,9 @@ no byte code: a signal that arrives meanwhile is handled before the first or aft
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
 Operation = Callable[[], Any]
@@ -22,9 +22,9 @@ def commit(operations: Iterable[Operation]) -> None:
 
     Args:
         operations: functions implemented in C, such as partials of C functions and of built-in
-            methods, which cannot fail and return None.
+            methods, which cannot fail; what they return is ignored.
     """
-    any(map(call, operations))
+    deque(map(call, operations), 0)
 
 
 def put(target: Any, **attributes: Any) -> list[Operation]:
@@ -42,10 +42,24 @@ def called(function: Callable[[Any], Any], argument: Any) -> Operation:
     return partial(deque[Any](maxlen=0).extend, map(function, [argument]))
 
 
-def counter(target: Any, attribute: str) -> Operation:
-    """The operation that adds one to an attribute, which nothing else may set meanwhile."""
+def counter(target: Any, attribute: str) -> Iterator[Any]:
+    """An iterator whose every `next` is an operation that adds one to an attribute, which nothing
+    else may set meanwhile."""
     first = getattr(target, attribute) + 1
-    return map(partial(object.__setattr__, target, attribute), count(first)).__next__
+    return map(partial(object.__setattr__, target, attribute), count(first))
+
+
+def repeated(operations: Iterable[Operation], last: Iterator[Any]) -> Iterator[Any]:
+    """An iterator whose every `next` commits the same operations and the next item of `last`, in
+    half the time of `commit`."""
+    return zip(*map(_endless, operations), last, strict=False)
+
+
+def _endless(operation: Operation) -> Iterator[Any]:
+    """An iterator whose every `next` runs an operation."""
+    if isinstance(operation, partial) and operation.args and not operation.keywords:
+        return map(operation.func, *map(repeat, operation.args))
+    return map(call, repeat(operation))
 
 
 def updated(mapping: dict[Any, Any], values: Mapping[Any, Any]) -> Operation:

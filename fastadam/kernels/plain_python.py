@@ -5,6 +5,7 @@ step through a rule.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ class Memory:
     def reserve(words: int) -> Callable[[], int]:
         room = np.empty(words, np.int32)
         return lambda: room.ctypes.data
+
+
+def serial(kernel: Any, task: int) -> Callable[[], None]:
+    """A function that runs a kernel on one task."""
+    return partial(kernel, task)
 
 
 def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], None]:

@@ -105,6 +105,10 @@ class HostTarget(Target, Protocol):
     """A target whose kernels the host runs, in threads."""
 
     @property
+    def serial(self) -> Callable[[Any, int], Callable[[], None]]:
+        """`serial(kernel, task)`: a function that runs a kernel on the task at an address."""
+
+    @property
     def parallel(self) -> Callable[[Any, int, int, int], Callable[[], None]]:
         """`parallel(kernel, tasks, size, count)`: a function that runs a kernel on `count` tasks,
         of which the first is at the address `tasks`, `size` bytes apart."""

@@ -1,7 +1,7 @@
-"""Arrays that were looked at are known again, unless they were changed in place meanwhile."""
+"""Comparison of NumPy arrays with what they were, by the bytes of the objects in memory."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import Structure, addressof, c_byte, c_char, c_int, c_void_p, sizeof
 from functools import cache
 from operator import is_
@@ -32,38 +32,6 @@ _START = _Object.data.offset
 _Header = c_char * (_Object.flags.offset + sizeof(c_int) - _START)
 
 
-class Marks:
-    """The headers of arrays: memory, shape, strides, dtype and flags.
-
-    It is compared as bytes, all arrays in one call, which takes a tenth of the time of asking for
-    the attributes: `joined(marks.headers) == marks.header and joined(marks.lengths) ==
-    marks.length`, in this order, since lengths are where they were if the headers hold. The arrays
-    must be alive then. Those of a device are left out.
-
-    Attributes:
-        headers, lengths: the memory of the objects.
-        header, length: what was in it; `header` is equal to nothing if it cannot be read.
-    """
-
-    header: bytes | None = None
-    length = b""
-
-    def __init__(self, arrays: Sequence[Any] = ()) -> None:
-        self.headers: list[memoryview] = []
-        self.lengths: list[memoryview] = []
-        if not _readable():
-            return
-        for array in arrays:
-            if isinstance(array, np.ndarray):
-                header = _Object.from_address(id(array))
-                start = addressof(header) + _START
-                self.headers.append(memoryview(_Header.from_address(start)))
-                if header.nd > 1:  # of one dimension, the length follows from the rest
-                    lengths = (c_void_p * header.nd).from_address(header.dimensions)
-                    self.lengths.append(memoryview(lengths))
-        self.header, self.length = joined(self.headers), joined(self.lengths)
-
-
 @cache
 def _readable() -> bool:
     """True if the arrays of this Python are in memory as they are declared."""
@@ -78,6 +46,55 @@ def _readable() -> bool:
     )
 
 
+class ArrayHeaders:
+    """The headers of arrays: address, shape, strides, dtype and flags.
+
+    The bytes of all of them are compared in one call, which takes a tenth of the time of asking for
+    the attributes. The arrays must be alive then. Those of a device are left out.
+
+    Attributes:
+        views, shapes: the memory of the objects, and that of their shapes.
+        header, shape: the bytes that were there; `header` is None, which equals nothing, if they
+            cannot be read.
+    """
+
+    header: bytes | None = None
+    shape = b""
+
+    def __init__(self, arrays: Sequence[Any] = ()) -> None:
+        self.views: list[memoryview] = []
+        self.shapes: list[memoryview] = []
+        if not _readable():
+            return
+        for array in arrays:
+            if isinstance(array, np.ndarray):
+                header = _Object.from_address(id(array))
+                start = addressof(header) + _START
+                self.views.append(memoryview(_Header.from_address(start)))
+                if header.nd > 1:  # of one dimension, the shape follows from the rest
+                    shape = (c_void_p * header.nd).from_address(header.dimensions)
+                    self.shapes.append(memoryview(shape))
+        self.header, self.shape = joined(self.views), joined(self.shapes)
+
+    def __add__(self, others: "ArrayHeaders") -> "ArrayHeaders":
+        both = ArrayHeaders()
+        if self.header is not None and others.header is not None:
+            both.views, both.shapes = self.views + others.views, self.shapes + others.shapes
+            both.header, both.shape = self.header + others.header, self.shape + others.shape
+        return both
+
+    def unchanged(self) -> bool:
+        """True if all headers are as they were; shapes come last, since they are only where they
+        were if the other bytes are equal."""
+        return joined(self.views) == self.header and (
+            not self.shapes or joined(self.shapes) == self.shape
+        )
+
+
+NOT_READ = ArrayHeaders()
+NOT_READ.header = None
+
+
 def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
     """True if these are the very arrays that were seen, all of them alive.
 
@@ -90,44 +107,65 @@ def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
         return False
 
 
-class Known:
-    """Arrays that were looked at, referred to weakly, so that they are not kept alive.
+def never(arrays: Sequence[Any]) -> bool:
+    """False: no arrays are known."""
+    return False
 
-    Those that come a second time are looked at once more, and marked: most gradients never do.
+
+def comparison(
+    known: "KnownArrays", headers: ArrayHeaders, now: Sequence[Any] = (), then: Sequence[Any] = ()
+) -> Callable[[Sequence[Any]], bool]:
+    """A function that tells whether arrays are the known ones, all of them alive, no header
+    changed, and the containers in `now` equal to those in `then`."""
+    views, shapes, header, shape = headers.views, headers.shapes, headers.header, headers.shape
+    numbers, dead = known.ids, known.dead
+    one = numbers[0] if len(numbers) == 1 else None
+
+    def unchanged(arrays: Sequence[Any]) -> bool:
+        try:
+            return (
+                (id(arrays[0]) == one if one else list(map(id, arrays)) == numbers)
+                and not dead
+                and joined(views) == header
+                and (not shapes or joined(shapes) == shape)
+                and then == now
+            )
+        except Exception:  # arrays that differ have no truth value
+            return False
+
+    return unchanged
+
+
+class KnownArrays:
+    """Arrays of the last step, referred to weakly, so that they are not kept alive.
+
+    The headers of those that come a second time are read: most gradients never do.
 
     Attributes:
         seen: weak references to them.
+        headers: their headers, if they came a second time; None before.
+        ids: then also the `id` of each.
+        dead: the references to those that are not alive any more.
+        same: `same(arrays)` is True if these are the known arrays, unchanged since the second time.
     """
-
-    _marks: Marks
 
     def __init__(self) -> None:
         self.seen: list[ref[Any]] = []
-        self._marked = False
-
-    def same(self, arrays: Sequence[Any]) -> bool:
-        """True if these are the arrays that were noted, a second time, unchanged."""
-        if not self._marked:
-            return False
-        if len(seen := self.seen) != 1 or len(arrays) != 1:
-            if not same_arrays(arrays, seen):
-                return False
-        elif arrays[0] is None or seen[0]() is not arrays[0]:
-            return False
-        marks = self._marks
-        return joined(marks.headers) == marks.header and (
-            not marks.lengths or joined(marks.lengths) == marks.length
-        )
+        self.headers: ArrayHeaders | None = None
+        self.ids, self.dead = list[int](), list[Any]()
+        self._alive: list[ref[Any]] = []
+        self.same: Callable[[Sequence[Any]], bool] = never
 
     def forget(self, arrays: Sequence[Any]) -> bool:
-        """Know no arrays; whether these were the ones known so far."""
-        again, self._marked = same_arrays(arrays, self.seen), False
-        self.seen = []
+        """Know no arrays any more; returns True if these were the ones known so far."""
+        again = same_arrays(arrays, self.seen)
+        self.seen, self._alive, self.headers, self.same = [], [], None, never
         return again
 
     def note(self, arrays: Sequence[Any], again: bool) -> None:
-        """Know these, which were looked at; `again` says whether `forget` found them known."""
+        """Know these arrays, which were checked; `again` is what `forget` returned."""
         self.seen = list(map(ref, arrays))
         if again:
-            self._marks = Marks(arrays)
-            self._marked = True
+            self.headers, self.ids, self.dead = ArrayHeaders(arrays), list(map(id, arrays)), []
+            self._alive = [ref(array, self.dead.append) for array in arrays]
+            self.same = comparison(self, self.headers)

@@ -50,7 +50,6 @@ class Table:
     Attributes:
         rows: for each parameter the number of its record or SKIPPED, then addresses.
         pack: `pack(offset, *constants)` writes a record.
-        serial: launches the kernel in this thread.
         small: whether threads would cost more than they gain.
     """
 
@@ -70,7 +69,7 @@ class Table:
         self._parallel: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
-        self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
+        self._serial: Operation | None = None
 
     def length_of_chunks(self, elements: int) -> int:
         return chunk_length(elements)
@@ -110,6 +109,14 @@ class Table:
         if self.small:
             return self.serial
         return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
+
+    @property
+    def serial(self) -> Operation:
+        """A function that launches the kernel in the calling thread."""
+        if self._serial is None:  # no `cached_property`, whose lock a forked child would inherit
+            target = cast(HostTarget, self.kernel.target)
+            self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
+        return self._serial
 
     def parallel(self, count: int) -> Callable[[], None]:
         """A function that launches the kernel in so many tasks."""

@@ -1,16 +1,13 @@
-"""Parameters that were looked at: what a caller changes about them later is noticed."""
+"""Detection of what a caller changes about parameters after the optimizer was made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from . import checks
-from .array_headers import Marks, joined
+from .array_headers import NOT_READ, ArrayHeaders, KnownArrays, comparison, never
 from .containers import Container
-
-UNMARKED = Marks()
-UNMARKED.header = None  # as nothing is
 
 
 class Facts(NamedTuple):
@@ -25,15 +22,15 @@ class Facts(NamedTuple):
         return cls(array.dtype, array.shape, checks.address(array))
 
 
-class Watched(NamedTuple):
-    """An array, what it is called, and what it was when it was looked at."""
+class Checked(NamedTuple):
+    """An array, its name in messages, and its properties when it was checked."""
 
     array: Any
     name: str
     facts: Facts
 
 
-class Watch:
+class ParameterChanges:
     """A comparison of parameters with what they were, in the containers in which they were given.
 
     Args:
@@ -41,27 +38,37 @@ class Watch:
         arrays: the arrays.
     """
 
-    def __init__(self, containers: Sequence[Container], arrays: Sequence[Watched]) -> None:
-        self._containers = [each for each in containers if each.plain or each.live]
+    def __init__(self, containers: Sequence[Container], arrays: Sequence[Checked]) -> None:
+        self._containers, self._then = list[Container](), list[Any]()
+        self._trees = list[Any]()  # of the same length as `_then`, and equal to it
         self._arrays = [each for each in arrays if isinstance(each.array, np.ndarray)]
-        self._live = [k for k, each in enumerate(self._containers) if each.live]
-        self._trees = [each.now() for each in self._containers]
-        self._then = [each.then.containers for each in self._containers]
-        self._marks = UNMARKED  # until the arrays have been looked at
+        self._headers = NOT_READ  # until the arrays have been checked
+        for each in containers:
+            self.include(each)
 
-    def hold(self) -> bool:
+    def include(self, container: Container) -> None:
+        """Compare what is in one more container as well."""
+        if container.plain or container.live:
+            self._containers.append(container)
+            self._then.append(container.then.containers)
+            self._trees.append(container.now())
+
+    def unchanged(self) -> bool:
         """True if nothing has changed, as far as one comparison tells."""
-        for k in self._live:
-            self._trees[k] = self._containers[k].now()
-        marks = self._marks
+        for k, each in enumerate(self._containers):
+            if each.live:
+                self._trees[k] = each.now()
         try:
-            return (
-                joined(marks.headers) == marks.header
-                and (not marks.lengths or joined(marks.lengths) == marks.length)
-                and self._then == self._trees
-            )
+            return self._headers.unchanged() and self._then == self._trees
         except Exception:  # arrays that differ have no truth value
             return False
+
+    def comparison(self, others: KnownArrays) -> Callable[[Sequence[Any]], bool]:
+        """A function that compares other arrays with known ones, and the parameters, at once."""
+        if others.headers is None or any(each.live for each in self._containers):
+            return never
+        headers = self._headers + others.headers
+        return comparison(others, headers, self._trees, self._then)
 
     def check_containers(self) -> None:
         """Refuse containers in which an array was exchanged, put in or taken out.
@@ -105,7 +112,7 @@ class Watch:
             if needed and not array.flags.writeable:
                 _refuse_read_only(name, several=len(written) > 1)
         if all(each.array.flags.writeable for each in self._arrays):
-            self._marks = Marks([each.array for each in self._arrays])
+            self._headers = ArrayHeaders([each.array for each in self._arrays])
 
 
 def _refuse_read_only(name: str, several: bool) -> NoReturn:

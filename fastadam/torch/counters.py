@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..kernels.commit import Operation, put, write
+from ..kernels.commit import Operation, write
+from ..memory.array_headers import joined
 from .change_detection import addresses
 from .state_formats import Entry
 from .tensors import on_host
@@ -35,7 +37,7 @@ class Counters:
 
     def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float], count: int) -> None:
         self.last = FLOAT32_COUNTS if count < FLOAT32_COUNTS else math.inf
-        self._vectors: dict[str, Any] = {}
+        self._size = len(entries)
         self.tensors: dict[str, list[Any]] = {}
         self._runs: list[tuple[Any, str, slice]] = []  # numbers, their name and their parameters
         self._firsts: list[Any] = []
@@ -43,13 +45,14 @@ class Counters:
             values = [float(entry.get(name, start)) for entry in entries]
             self._make(name, entries, values)
             tensors = self.tensors[name] = [entry[name] for entry in entries]
-            vector = np.array(values, np.int64 if name == "step" else np.float64)
             for view, part in _runs(tensors):
                 self._runs.append((view, name, part))
                 self._firsts.append(tensors[part.start])
-            self._vectors[name] = vector
         self._addresses = addresses(self._firsts)
-        self._known = self._seen()
+        self._expected = [view.copy() for view, _, _ in self._runs]
+        self._bytes = [view.data for view, _, _ in self._runs]
+        self._expected_bytes = [array.data for array in self._expected]
+        self._increments: list[Operation] | None = None  # those of a step of all parameters
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Add tensors to the entries that have none with a suitable dtype."""
@@ -67,29 +70,40 @@ class Counters:
         for number, tensor in zip(missing, made.unbind(), strict=True):
             entries[number][name] = tensor
 
-    def _seen(self) -> list[bytes]:
-        return [view.tobytes() for view, _, _ in self._runs]
-
     @property
     def touched(self) -> bool:
         """True if a tensor was written to from outside, or reallocated."""
-        return addresses(self._firsts) != self._addresses or self._known != self._seen()
+        return addresses(self._firsts) != self._addresses or (
+            joined(self._bytes) != joined(self._expected_bytes)
+        )
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
-        return self._vectors[name]
+        numbers = np.empty(self._size, np.int64 if name == "step" else np.float64)
+        for (_, each, part), expected in zip(self._runs, self._expected, strict=True):
+            if each == name:
+                numbers[part] = expected
+        return numbers
 
     def advance(
         self, active: Sequence[bool], carried: Mapping[str, Sequence[float]]
     ) -> list[Operation]:
         """The operations that update the numbers of the active parameters after a step."""
-        after = {**self._vectors, **{name: np.array(each) for name, each in carried.items()}}
+        if not carried and all(active):
+            if self._increments is None:
+                arrays = [*self._expected, *(view for view, _, _ in self._runs)]
+                self._increments = [
+                    partial(np.add, array, np.ones((), array.dtype), array) for array in arrays
+                ]
+            return self._increments
+        known = {name: self[name] for name in self.tensors}
+        after = {**known, **{name: np.array(each) for name, each in carried.items()}}
         if "step" in after:
             after["step"] = after["step"] + (True if all(active) else np.array(active))
         views = [view for view, _, _ in self._runs]
         parts = [after[name][part].astype(view.dtype) for view, name, part in self._runs]
         writes = list(map(write, views, parts))
-        return writes + put(self, _vectors=after, _known=[part.tobytes() for part in parts])
+        return [*writes, *map(write, self._expected, parts)]
 
 
 def _address_of(tensor: Any, dtypes: Set[Any]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..engine.backend import as_array
-from ..engine.gradients import Inputs, OtherDtypesError
+from ..engine.gradients import OtherDtypesError, StepArrays
 from ..engine.row_gradient import RowGradient
 from ..kernels.commit import Operation, called
 from ..memory import checks
@@ -36,7 +36,7 @@ class Views(Sequence[Any]):
         return None if tensor is None else flat(tensor)
 
 
-class Gradients(Inputs):
+class Gradients(StepArrays):
     """The gradients of a step: addresses by `data_ptr`, copies of those in another memory order.
 
     Attributes:

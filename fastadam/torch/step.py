@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -338,7 +339,9 @@ class TensorStep:
         updated = verdict == "update"
         fields = count + updated, lr, norm, verdict == "skip", updated
         info = (late_info if callable(norm) else new_info)(fields)
-        others += put(owner, info=info, _tensor_step=self)
+        others.append(partial(object.__setattr__, owner, "info", info))
+        if owner._tensor_step is not self:
+            others += put(owner, _tensor_step=self)
         if updated:
             self._run(others)
         else:
@@ -347,12 +350,11 @@ class TensorStep:
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
         active, of = self._gradients.active, self._state.grouping.cohort_of
-        carried = {
-            name: [self._plan.numbers[cohort][position] for cohort in of]
-            for position, name in enumerate(self._core.carried)
-        }
-        unpack = [operation for memory in self._active.gapped for operation in memory.unpack()]
+        carried, unpack = dict[str, list[float]](), list[Operation]()
+        for position, name in enumerate(self._core.carried):
+            carried[name] = [self._plan.numbers[cohort][position] for cohort in of]
         for memory in self._active.gapped:
+            unpack += memory.unpack()
             memory.pack()
         self._plan.run(*unpack, *self._counters.advance(active, carried), *others)
         written = self._active.params
