@@ -9,7 +9,7 @@ from ..engine.columns import columns_for
 from ..engine.convert import fitted, state_names
 from ..engine.options import NAMES
 from ..engine.param_groups import ParamGroup, checked_group
-from ..kernels.commit import commit, updated
+from ..kernels.commit import updated
 from ..rules.algorithm import Values
 from ..validation import count as whole
 from .engine_state import EngineState
@@ -110,7 +110,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
             group.raw = raw
         arrays = engine.parameters.arrays
         names = [name for group in groups for name in group.rule.state]
-        commit(
+        engine.committed(
             [
                 *edited,
                 *engine.invalidated(),
@@ -118,7 +118,8 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
                 *engine.state.restored(arrays, entries, kept, steps, carried, count, names),
                 *engine.copies.restored(ema),
                 *(engine.accumulator.restored(accumulated, sums) if engine.accumulator else ()),
-            ]
+            ],
+            "the loading of a state_dict",
         )
 
 

@@ -1,7 +1,7 @@
 """Gradients of several micro-batches, added up before the parameters move."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..kernels.commit import Operation, commit, put, write
 from ..kernels.cpu import threads
@@ -39,13 +39,28 @@ class Window(NamedTuple):
     seen: Sequence[bool]
 
 
+class SumStore(Protocol):
+    """A place for sums other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of a name and of a parameter."""
+
+    def surrounded(
+        self, operations: Sequence[Operation], doing: str, **changes: Any
+    ) -> list[Operation]:
+        """The operations, with those that keep the store whole around them."""
+
+
 class Accumulator:
     """Sums of gradients between two updates.
 
     Attributes:
         sums: an array per parameter; zero after an update, which clears them.
         window: the micro-batches in them; replaced by the commitment that adds one.
+        store: where sums are made, None for memory.
     """
+
+    store: SumStore | None = None
 
     def __init__(self, options: Options) -> None:
         self.sums: list[Any] = []
@@ -68,7 +83,10 @@ class Accumulator:
         """The operations that make room for more parameters."""
         backend, dtypes = backend_of(params[0]), [compute_of(p.dtype.name) for p in params]
         pairs = zip(params, dtypes, strict=True)
-        sums = [backend.zeros(p.size, dtype).reshape(p.shape) for p, dtype in pairs]
+        if self.store:
+            sums = [self.store.array("grad_sum", k) for k, _ in enumerate(params)]
+        else:
+            sums = [backend.zeros(p.size, dtype).reshape(p.shape) for p, dtype in pairs]
         window = Window(self.count, [*self.seen, *[False] * len(params)])
         return put(self, sums=[*self.sums, *sums], window=window)
 
@@ -95,11 +113,14 @@ class Accumulator:
             if "grad_power" in launch.numbers:
                 launch.tell("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
-        counted = put(self, window=Window(self.count + 1, seen))
+        window, threads_used = Window(self.count + 1, seen), self._options.threads
+        counted, store = put(self, window=window), self.store
         tables = [launch.table for launch in self.launches]
 
         def operations(threaded: bool) -> list[Operation]:
-            return [table.chosen(self._options.threads, threaded) for table in tables] + counted
+            launches = [op for table in tables for op in table.operations(threads_used, threaded)]
+            added = launches + counted
+            return store.surrounded(added, "a micro-batch", window=window) if store else added
 
         if all(table.small for table in tables):
             commit(operations(False))

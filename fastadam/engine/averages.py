@@ -8,12 +8,22 @@ import numpy as np
 from ..kernels.commit import Operation, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
-from .backend import backend_of
+from .backend import Backend, backend_of
 from .flat import Flat
 from .options import Options
 from .parameters import Parameters
 
 CHUNK = 1 << 16  # elements exchanged at a time
+
+
+class CopyStore(Protocol):
+    """A place for copies of all parameters other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of a name."""
+
+    def start(self, leaves: Sequence[Any], values: Sequence[Any]) -> None:
+        """Write first values to the parts of an array, unless it has values already."""
 
 
 class ParameterCopies:
@@ -23,6 +33,7 @@ class ParameterCopies:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
         swapped: the exchange in force, while the average is in the place of the parameters.
+        store: where copies are made, None for memory.
     """
 
     def __init__(self, options: Options) -> None:
@@ -30,6 +41,7 @@ class ParameterCopies:
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
         self.swapped: Exchange | None = None
+        self.store: CopyStore | None = None
         self._params: Sequence[Any] = ()
         self._names: Sequence[str] = ()
 
@@ -58,14 +70,23 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            ema = parameters.flat_like(backend.zeros(parameters.size, dtype))
-            commit(_writes(ema, [*known, *params[len(known) :]]))
+            ema = parameters.flat_like(self._room("ema", parameters.size, dtype, backend))
+            self._start(ema, [*known, *params[len(known) :]])
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            shadow = parameters.flat_like(backend.zeros(parameters.size, dtype))
+            shadow = parameters.flat_like(self._room("shadow", parameters.size, dtype, backend))
             with np.errstate(all="ignore"):
-                commit(_writes(shadow, params))
+                self._start(shadow, params)
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+
+    def _room(self, name: str, size: int, dtype: Any, backend: Backend) -> Any:
+        return self.store.array(name, 0) if self.store else backend.zeros(size, dtype)
+
+    def _start(self, flat: Flat, values: Sequence[Any]) -> None:
+        if self.store:
+            self.store.start(flat.leaves, values)
+        else:
+            commit(_writes(flat, values))
 
     def restored(self, averages: Sequence[Any]) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
@@ -140,11 +161,13 @@ class Exchange:
         with np.errstate(all="ignore"):
             commit(self._there)
 
-    def undo(self) -> None:
-        """Put everything back, if it was exchanged."""
-        if self._holder.swapped is self:
+    def undo(self) -> bool:
+        """Put everything back, if it was exchanged; whether it was."""
+        there = self._holder.swapped is self
+        if there:
             with np.errstate(all="ignore"):
                 commit(self._back)
+        return there
 
 
 def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:

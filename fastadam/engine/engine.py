@@ -12,19 +12,29 @@ from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
+from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import Backend, backend_of
+from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .hyperparameters import checked
 from .launch_plan import StepPlan
 from .options import LOW, Options, reach_of
-from .param_groups import Edits, Group, ParamGroup, ParamGroups, checked_group, rule_for
+from .param_groups import (
+    Edits,
+    Group,
+    ParamGroup,
+    ParamGroups,
+    checked_group,
+    initial_state,
+    rule_for,
+)
 from .parameters import Parameters
 from .state import State, spans
 from .step_info import StepInfo
@@ -48,6 +58,7 @@ class Engine:
         state: the state of each array, and the counts of steps.
         copies: the average and the shadow of the parameters.
         accumulator: the sums of micro-batches, or None.
+        files: the files of parameters and state, or None if there are none.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
@@ -66,6 +77,7 @@ class Engine:
         self.parameters, self.state = Parameters(), State()
         self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
+        self.files: OptimizerFiles | None = None
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
@@ -103,11 +115,18 @@ class Engine:
                 groups = [group for group in self.groups if name not in group.raw]
                 dtypes = [name_of(array.dtype) for group in groups for array in group.params]
                 self.options.check_params(dtypes, [name])
+            if self.files:
+                self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
 
     def add(self, raws: Sequence[Any], alone: bool = False) -> None:
         """Add groups, or none if anything about one is wrong."""
         algorithm, first = self.algorithm, len(self.groups)
+        if self.files and self.files.keeps_state:
+            raise ValueError(
+                f"add_param_group(): {self.options.state_file} has no room for more parameters; "
+                "give all groups to the constructor"
+            )
         labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
         for raw, where in zip(raws, labels, strict=True):
             check_group(raw, where)
@@ -130,6 +149,7 @@ class Engine:
             group.raw.edits = self._edits
             groups.append(group)
         new = [array for group in groups for array in group.params]
+        self._open_files(parameters, groups)
         commit(
             [
                 *self.state.extended(groups, tuple(algorithm.carried.values())),
@@ -146,6 +166,50 @@ class Engine:
                 *self.adopted([*self.groups, *groups]),
             ]
         )
+
+    def _open_files(self, parameters: Parameters, groups: Sequence[Group]) -> None:
+        """Open the state file, or create it, and take note of parameters in files.
+
+        Raises:
+            ValueError, OSError: as [open][fastadam.engine.files.OptimizerFiles.open].
+        """
+        arrays, options = parameters.arrays, self.options
+        if self.files:
+            self.files.follow(arrays)
+            return
+        files = OptimizerFiles(options, arrays, self.state, self.accumulator)
+        if files.keeps_state:
+            if is_device(arrays[0]):
+                raise ValueError(f"state_file={options.state_file!r} is for arrays of the host")
+            algorithm = self.algorithm
+            starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
+            names = [name for group in groups for name in group.raw.get("param_names") or ()]
+            if len({*names}) != len(arrays):
+                names = [*map(str, range(len(arrays)))]
+            layout, kept = state_layout(type(algorithm).__name__, groups, starts, names, options)
+            size = len(arrays) * (3 + len(algorithm.carried) + len(kept) // len(arrays))
+            files.open(layout, kept, size)
+            for owner in (self.state, self.copies, self.accumulator):
+                if owner:
+                    owner.store = files
+        self.files = files if files else None
+
+    def committed(self, operations: Sequence[Operation], doing: str) -> None:
+        """Commit operations that write to parameters or state outside of steps."""
+        files = self.files
+        commit([*(files.begun(doing) if files else ()), *operations])
+        if files:
+            files.settle()
+
+    def mark(self, doing: str) -> None:
+        """Note in files, if there are any, what is in progress."""
+        if self.files:
+            commit(self.files.begun(doing))
+
+    def settle(self) -> None:
+        """Note in files, if there are any, that nothing is in progress."""
+        if self.files:
+            self.files.settle()
 
     def adopted(self, groups: list[Group]) -> list[Operation]:
         """The operations that go on with these groups, and void the plan if other rules or arrays
@@ -238,6 +302,8 @@ class Engine:
             masked,
             scaled,
         )
+        if self.files:
+            self.plan.stream(self.files)
         return self.plan
 
     def formats(self) -> list[Formats]:
@@ -331,6 +397,8 @@ class Engine:
             self._grad_dtypes = list(other.dtypes)
             plan = self.plan_for(plan.masked, plan.scaled)
             plan.look(arrays)
+        if self.files:
+            self.files.residency.look(arrays)
         return plan
 
     def values(self, lr: Any, step: int | None = None) -> list[Values]:

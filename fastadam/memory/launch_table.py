@@ -1,6 +1,6 @@
 """Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
 from typing import Any, cast
@@ -8,11 +8,14 @@ from typing import Any, cast
 import numpy as np
 
 from ..kernels.commit import Operation
+from ..kernels.compose import Stream
 from ..kernels.cpu import openmp, threads
 from ..kernels.factory import Kernel
+from ..kernels.storage.base import Column
 from ..kernels.target import HostTarget
 from .aligned import aligned_zeros
 from .arrays import address
+from .files.windows import Windows
 
 SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
 
@@ -51,7 +54,10 @@ class Table:
         pack: `pack(offset, *constants)` writes a record.
         serial: launches the kernel in this thread.
         small: whether threads would cost more than they gain.
+        windows: of launches over files larger than memory, or None.
     """
+
+    windows: Windows | None = None
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
@@ -63,7 +69,7 @@ class Table:
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
         self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
-        self._parallel: dict[Any, Callable[[], None]] = {}
+        self._ranges: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
         self.serial: Operation = partial(kernel.run, self._tasks(1).ctypes.data)
@@ -83,33 +89,54 @@ class Table:
         """Say where the arrays of a stream begin, one for each row."""
         self.rows[:, self._columns[stream, part]] = addresses
 
-    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
-        """The C function that launches the kernel over all chunks, on at most so many threads."""
-        count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
-        return self.serial if self.small or count == 1 else self.parallel(count)
+    def columns(self) -> Iterator[tuple[Stream, Column, int]]:
+        """The stream, the stored column and the column of `rows` of each address."""
+        for stream in self.kernel.streams:
+            for part, column in enumerate(stream.storage.stored):
+                yield stream, column, self._columns[stream.name, part]
+
+    def operations(self, limit: int | None, threaded: bool = True) -> list[Operation]:
+        """The C functions that launch the kernel over all chunks, on at most so many threads."""
+        if self.windows and not self.small:
+            return self.windows.operations(limit, threaded)
+        return [self.chosen(limit, threaded)]
+
+    def chosen(
+        self, limit: int | None, threaded: bool = True, first: int = 0, last: int | None = None
+    ) -> Operation:
+        """The C function that launches the kernel over a range of chunks, by default all."""
+        last = len(self.chunks) if last is None else last
+        count = min(threads.tasks_for(limit), last - first) if threaded else 1
+        if self.small or (count == 1 and last - first == len(self.chunks)):
+            return self.serial
+        return self.parallel(count, first, last)
 
     def runner(self, limit: int | None) -> Callable[[], None]:
         """A function that launches the kernel over all chunks, on at most so many threads."""
         if self.small:
             return self.serial
-        return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
+        return partial(threads.run, lambda threaded: self.operations(limit, threaded))
 
-    def parallel(self, count: int) -> Callable[[], None]:
-        """A function that launches the kernel in so many tasks."""
-        key = count, openmp.team
-        if key not in self._parallel:
-            tasks = self._tasks(count)
+    def parallel(
+        self, count: int, first: int = 0, last: int | None = None
+    ) -> Callable[[], None]:
+        """A function that launches the kernel over a range of chunks in so many tasks."""
+        key = count, first, last, openmp.team
+        if key not in self._ranges:
+            tasks, run = self._tasks(count, first, last), self.kernel.run
             target = cast(HostTarget, self.kernel.target)
-            self._parallel[key] = target.parallel(
-                self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
+            self._ranges[key] = (
+                partial(run, tasks.ctypes.data)
+                if count == 1
+                else target.parallel(run, tasks.ctypes.data, tasks.strides[0], count)
             )
-        return self._parallel[key]
+        return self._ranges[key]
 
-    def _tasks(self, count: int) -> Any:
+    def _tasks(self, count: int, first: int = 0, last: int | None = None) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
         tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
-        cuts = balanced(self.chunks, count)
+        cuts = first + balanced(self.chunks[first:last], count)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         self._kept.append(tasks)
         return tasks

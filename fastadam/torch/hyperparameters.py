@@ -21,7 +21,9 @@ from ..validation import alike, lasts, parts_of
 from .state import dtypes
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
-NAMES_HERE = tuple(name for name in NAMES if name != "accumulate_steps")
+ELSEWHERE = ("accumulate_steps", "state_file", "resident_bytes")  # options of the core alone
+NAMES_HERE = tuple(name for name in NAMES if name not in ELSEWHERE)
+NO_FILE = "tensors have no files; give NumPy arrays to fastadam's own optimizers instead"
 NO_SUM = (
     "PyTorch accumulates gradients in .grad; call step() and zero_grad() once after several "
     "backward passes"

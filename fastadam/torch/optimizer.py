@@ -30,6 +30,7 @@ from .devices import scope_of
 from .hyperparameters import (
     FLAGS,
     NAMES_HERE,
+    NO_FILE,
     NO_SUM,
     CheckedGroup,
     Hyperparameters,
@@ -142,6 +143,8 @@ class Optimizer(torch.optim.Optimizer):
         self.info, self._averages = None, Averages()
         if self._options.accumulates:
             raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
+        if self._options.state_file:
+            raise ValueError(f"state_file={self._options.state_file!r}: {NO_FILE}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
