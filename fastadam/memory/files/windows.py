@@ -206,7 +206,7 @@ def _uses(
         if column.per == WHOLE:
             continue
         size, base = np.dtype(column.dtype).itemsize, rows[row, place]
-        first, last = base + start // column.per * size, base - -stop // column.per * -size
+        first, last = base + start // column.per * size, base + -(-stop // column.per) * size
         found = np.searchsorted(starts, base, "right") - 1
         known = [
             regions[k] if k >= 0 and base[i] < regions[k].stop and rows[row[i], 0] >= 0 else None
