@@ -299,8 +299,11 @@ def state_layout(
         options: those of the optimizer.
     """
     found: dict[str, list[tuple[int, str, tuple[int, ...], float]]] = {}
-    params = [(group, start, p) for group, start in zip(groups, initial, strict=True)
-              for p in group.params]
+    params = [
+        (group, start, p)
+        for group, start in zip(groups, initial, strict=True)
+        for p in group.params
+    ]
     for number, (group, start, param) in enumerate(params):
         for kept in columns_for(group.rule.state, group.options.formats(param)).values():
             column = kept.column
@@ -325,4 +328,3 @@ def state_layout(
         for member, entry in zip(members, entries, strict=True):
             all_kept.append(Kept(name, member[0], entry._replace(start=member[3])))
     return Layout("state", owner, [kept.entry for kept in all_kept]), all_kept
-

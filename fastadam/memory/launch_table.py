@@ -117,9 +117,7 @@ class Table:
             return self.serial
         return partial(threads.run, lambda threaded: self.operations(limit, threaded))
 
-    def parallel(
-        self, count: int, first: int = 0, last: int | None = None
-    ) -> Callable[[], None]:
+    def parallel(self, count: int, first: int = 0, last: int | None = None) -> Callable[[], None]:
         """A function that launches the kernel over a range of chunks in so many tasks."""
         key = count, first, last, openmp.team
         if key not in self._ranges:

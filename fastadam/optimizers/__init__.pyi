@@ -76,6 +76,8 @@ class SGD(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -131,6 +133,8 @@ class Adadelta(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -186,6 +190,8 @@ class Adagrad(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -248,6 +254,8 @@ class Adam(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -302,6 +310,8 @@ class Adamax(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -354,6 +364,8 @@ class Lion(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -413,6 +425,8 @@ class NAdam(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -469,6 +483,8 @@ class RAdam(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -532,6 +548,8 @@ class RMSprop(Optimizer):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -601,6 +619,8 @@ class AdamW(Adam):
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 def by_name(name: str, *more: str) -> type[Optimizer]: ...
