@@ -6,13 +6,14 @@ test:
 	pytest -n 2
 
 faults:
-	python tests/interruptions.py
+	python tests/support/interruptions.py
+	python tests/support/kills.py 200
 
 lint:
 	ruff check . && ruff format --check . && mypy
 
 stubs:
-	python tests/stubs.py
+	python tests/support/stubs.py
 
 bench:
 	fastadam bench --csv bench/results/bench.csv

@@ -65,7 +65,7 @@ status=0
 began "tests"
 # warnings of versions that nobody has tried yet are no failures here
 timeout 270 "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP \
-    tests/test_gpu.py tests/test_torch_gpu.py 2>&1 | tee "$out/gpu-tests.log" || status=1
+    tests/cuda/test_gpu.py tests/torch/test_torch_gpu.py 2>&1 | tee "$out/gpu-tests.log" || status=1
 
 began "benchmark"
 timeout 210 "$python" bench/gpu.py --out "$out" --seconds "${CASE_SECONDS:-8}" 2>&1 |

@@ -16,13 +16,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import functional as functional
+    from . import optimizers as optimizers
     from . import schedules as schedules
+    from .checkpoint.files import Checkpoint as Checkpoint
+    from .checkpoint.files import flat_state as flat_state
+    from .checkpoint.files import load as load
+    from .checkpoint.files import save as save
+    from .embedding.compiled import compiled as compiled
     from .engine.flat import Flat as Flat
     from .engine.flat import flatten as flatten
     from .engine.step_info import StepInfo as StepInfo
     from .kernels.cpu.threads import get_threads as get_threads
     from .kernels.cpu.threads import set_threads as set_threads
     from .loss_scaler import LossScaler as LossScaler
+    from .memory.rows import Rows as Rows
     from .memory_budget import Budget as Budget
     from .memory_budget import plan as plan
     from .minimization import MinimizeResult as MinimizeResult
@@ -35,18 +42,25 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Budget": "memory_budget",
+    "Checkpoint": "checkpoint.files",
     "Flat": "engine.flat",
     "LossScaler": "loss_scaler",
     "MinimizeResult": "minimization",
     "Optimizer": "optimizer",
+    "Rows": "memory.rows",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
+    "flat_state": "checkpoint.files",
     "flatten": "engine.flat",
+    "compiled": "embedding.compiled",
     "functional": "functional",
     "get_threads": "kernels.cpu.threads",
+    "load": "checkpoint.files",
     "minimize": "minimization",
+    "optimizers": "optimizers",
     "plan": "memory_budget",
     "rule": "rules",
+    "save": "checkpoint.files",
     "schedules": "schedules",
     "set_threads": "kernels.cpu.threads",
     "warmup": "optimizers.warmup",

@@ -6,6 +6,7 @@ Every optimizer has one, under its name in lower case: `functional.adamw` is the
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from threading import local
@@ -16,14 +17,19 @@ import numpy as np
 
 from . import optimizers
 from .cuda.addresses import places_of
+from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
 from .engine.launch import Launch, kernel_for
+from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
-from .kernels.cpu.threads import check_threads
+from .engine.row_gradient import RowGradient
+from .engine.row_launch import RowLaunch
+from .kernels.cpu.threads import check_threads, run
 from .kernels.formats import Formats
 from .memory import checks
 from .memory.array_headers import Known
+from .memory.rows import Rows
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import Values
@@ -40,7 +46,20 @@ ARGUMENTS = {
     "threads": "how many threads a step may use; default None: that of `fastadam.set_threads`.",
     "stream": "as for `Optimizer.step`: where on a GPU the step goes; default None: where the "
     "library of the arrays works.",
+    "grad_scale": "what the loss was multiplied by; the gradient is divided by it in the kernel; "
+    "default None.",
+    "clip_value": "the largest absolute value of an element of the gradient; default None.",
+    "mask": "an array of bool of the size of `param`: only elements marked True change; default "
+    "None.",
+    "ema": "an array of averages of the parameters, updated in place; needs `ema_decay`; default "
+    "None.",
+    "ema_decay": "the average changes by `(1 - ema_decay) * (p - ema)`; default None.",
+    "shadow": "an array of bfloat16 or float16 that receives a copy of float32 parameters; default "
+    "None.",
+    "norm": "True returns the norm of the gradient, divided by `grad_scale`; default False.",
+    "seed": "of the rounding of int8 state; default 0.",
 }
+ROWS = "rows"  # in place of the dtype of a row-sparse gradient
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 NAMES = tuple(name.lower() for name in optimizers.__all__)
 
@@ -70,7 +89,8 @@ class _Desk:
         return self._launch.table.runner(threads)
 
     def run_in(self, stream: Any) -> None:
-        refuse(stream)
+        if stream is not None:
+            refuse(stream)
 
     def same(self, arrays: Sequence[Any]) -> bool:
         return self._known.same(arrays)
@@ -123,13 +143,48 @@ class _Memory(local):
         self.desks: dict[tuple[int, Rule], _Desk] = {}
 
 
-def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
+class _RowDesk(_Desk):
+    """A desk for row-sparse gradients, whose rows are looked at in every step."""
+
+    def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], Any]) -> None:
+        formats, self.grad_dtype = Formats.alike(param.dtype.name), ROWS
+        formats = replace(formats, grad=formats.compute)
+        self._gradient = RowGradient(param, "grad", "param")
+        launch = RowLaunch(rule, formats, (), [param], 0, self._gradient, Options(), None)
+        self._launch: RowLaunch = launch
+        self._owner = ref(param, forget)
+        self.write, self.run = launch.writer(0), self.runner(None)
+
+    def runner(self, threads: int | None) -> Callable[[], None]:
+        return partial(self._run, threads)
+
+    def _run(self, limit: int | None) -> None:
+        run(lambda threaded: self._launch.operations(limit, threaded))
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        return False
+
+    def place(self, arrays: Sequence[Any], addresses: Sequence[int]) -> None:
+        self._gradient.take(arrays[1])
+        self._launch.table.rows[0, 1:] = addresses
+
+
+def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     """The step of an optimizer class as a function over bare buffers.
 
     The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
     and the state arrays, in the order of the rule, are updated in place. All arrays are
-    one-dimensional and contiguous, of one size, and share no memory; the state is of the dtype of
-    the arithmetic (float64 for float64 parameters, else float32) and zero before the first step.
+    one-dimensional and contiguous, of one size, and share no memory. The gradient may have another
+    dtype, or be [Rows][fastadam.Rows]; arrays may then have several dimensions. The state is of the
+    dtype of the arithmetic (float64 for float64 parameters, else float32), or bfloat16, or int8,
+    and zero before the first step; int8 takes two arrays for each state, codes and a float32 scale
+    for each block of 256 elements.
+
+    Further keywords are options, for NumPy arrays: `grad_scale`, `clip_value`, `mask`, `ema` with
+    `ema_decay`, `shadow`, `norm` and `seed`. They are those of an optimizer, with arrays of the
+    caller's; the function returns the norm of the gradient if `norm=True`, else None. A step with
+    options checks its arrays at every call.
+
     `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
     that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
     before anything changes.
@@ -172,12 +227,38 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         """The desk of a parameter, its arrays checked and in place."""
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
         desks, key = memory.desks, (id(arrays[0]), rule)
-        grad_dtype = as_array(arrays[1]).dtype.name
+        by_row = isinstance(arrays[1], Rows)
+        grad_dtype = ROWS if by_row else as_array(arrays[1]).dtype.name
         if key not in desks or desks[key].grad_dtype != grad_dtype:
+
+            def forget(_: Any) -> None:
+                desks.pop(key, None)
+
             kind = _Desk if backend_of(arrays[0]) is HOST else _DeviceDesk
-            desks[key] = kind(rule, arrays[0], grad_dtype, lambda _: desks.pop(key, None))
+            if by_row:
+                desks[key] = _RowDesk(rule, arrays[0], forget)
+            else:
+                desks[key] = kind(rule, arrays[0], grad_dtype, forget)
         desks[key].place(arrays, addresses)
         return desks[key]
+
+    def with_options(
+        arrays: Sequence[Any], step: int, threads: int | None, stream: Any, given: Values
+    ) -> float | None:
+        if stream is not None:
+            refuse(stream)
+        extras = {key: given[key] for key in EXTRAS if key in given}
+        hyper = {key: value for key, value in given.items() if key not in EXTRAS}
+        check_known(hyper, [*defaults, *EXTRAS], f"{name}()")
+        settings = memory.settings
+        if settings is None or not _same(settings.given, hyper):
+            settings = settled(hyper, step)
+        rule, group = settings.rule, settings.group
+
+        def constants() -> Values:
+            return author.hyper(group.at(step), step)
+
+        return step_with_options(f"{name}(): ", rule, arrays, step, threads, extras, constants)
 
     def step(
         param: Any,
@@ -187,21 +268,26 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., None]:
         threads: int | None = None,
         stream: Any = None,
         **hyper: Any,
-    ) -> None:
+    ) -> float | None:
         if type(step) is not int or step < 1:
             step = count(f"{name}(): step", step, 1, "count steps from 1")
         settings = memory.settings
         if settings is None or not _same(settings.given, hyper):
+            if not EXTRAS.keys().isdisjoint(hyper):
+                return with_options((param, grad, *state), step, threads, stream, hyper)
             settings = settled(hyper, step)
         arrays = (param, grad, *state)
         desk = memory.desks.get((id(param), settings.rule))
         if desk is None or not desk.same(arrays):
+            if in_low_precision(arrays):
+                return with_options(arrays, step, threads, stream, hyper)
             desk = desk_for(arrays, settings.rule)
         desk.write(author.hyper(settings.group.at(step), step))
         if stream is not None:
             desk.run_in(stream)
         else:
             (desk.run if threads is None else desk.runner(check_threads(threads)))()
+        return None
 
     step.__name__ = step.__qualname__ = name
     step.__doc__ = _documentation(optimizer)
@@ -236,24 +322,33 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
         if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
             return addresses
     arrays = list(map(as_array, arrays))
+    by_row = isinstance(arrays[1], Rows)
+    if by_row and backend_of(arrays[0]) is not HOST:
+        raise TypeError(f"{function}(): grad is Rows, but param is on a device; give an array")
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
+        if isinstance(array, Rows) and name == "grad":
+            continue
         if name == "grad":
             checks.check_gradient(array, label, arrays[0], "param")
         else:
             checks.check_array(array, label, written=True, updated=True)
         if name not in ("param", "grad"):
             checks.check_state(array, label, arrays[0], "param")
-        if array.ndim != 1:
+        if array.ndim != 1 and not by_row:
             raise ValueError(f"{label} has shape {array.shape}; pass a.reshape(-1)")
-    spans = list(map(checks.span, arrays, names))
+    spans = [
+        checks.span(array.values if isinstance(array, Rows) else array, name)
+        for array, name in zip(arrays, names, strict=True)
+    ]
     checks.check_apart(spans)
     return [span.start for span in spans]
 
 
 def _documentation(optimizer: type[Optimizer]) -> str:
     states = dict.fromkeys(optimizer.rule.state, "the state, updated in place.")
-    names = [*ARGUMENTS][:2] + [*states, "step", *optimizer.defaults, "threads", "stream"]
+    names = [*ARGUMENTS][:2] + [*states, "step", *optimizer.defaults, *EXTRAS]
+    names += ["threads", "stream"]
     known = entries(optimizer.__doc__) | states | ARGUMENTS
     section = explained({name: optimizer.defaults.get(name) for name in names}, known)
     return (
@@ -267,12 +362,14 @@ def _signature(optimizer: type[Optimizer]) -> inspect.Signature:
     positional = ["param", "grad", *optimizer.rule.state]
     keywords = [kind("step", kind.KEYWORD_ONLY)] + [
         kind(name, kind.KEYWORD_ONLY, default=default)
-        for name, default in {**optimizer.defaults, "threads": None, "stream": None}.items()
+        for name, default in (
+            optimizer.defaults | EXTRAS | {"threads": None, "stream": None}
+        ).items()
     ]
     return inspect.Signature([kind(n, kind.POSITIONAL_ONLY) for n in positional] + keywords)
 
 
-def _attribute(name: str) -> Callable[..., None]:
+def _attribute(name: str) -> Callable[..., float | None]:
     if name not in NAMES:
         raise missing(__name__, name, __dir__())
     function = globals()[name] = bare(optimizers.by_name(name))

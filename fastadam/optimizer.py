@@ -4,23 +4,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from .checkpoint.contents import Contents, Source, contents_of_engine, restore
 from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
 from .engine.budget import Budget, budget_of
+from .engine.constants import constants_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.flat import Flat
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
+from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, late_info, new_info
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import completed, entries, explained, without_links
+from .rules.docstrings import SHARED, completed, entries, explained, without_links
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -62,6 +65,14 @@ class Optimizer(Algorithm):
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        lazy: what becomes of rows that a gradient [Rows][fastadam.Rows] does not have. "torch", the
+            default: nothing, and a row's constants follow from the steps of its whole array, as in
+            PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
+            bias correction). "exact": a row catches up with the steps it missed once it has a
+            gradient, as far as a formula goes: all of SGD and Adagrad; of Adam the moments and
+            decoupled decay, not what the moments would move. Both keep `row_step` in the state.
+        mask_state: True leaves the state of elements that the mask of a step does not mark as it
+            is; default False: all state sees the whole gradient.
         state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name, keeps the state in
             less memory (int8: codes in blocks of 256 with a scale each); default None: the dtype
             of the arithmetic.
@@ -137,18 +148,59 @@ class Optimizer(Algorithm):
         if positional and "lr" in keywords:
             raise TypeError(f"{type(self).__name__}() got multiple values for lr; give it once")
         keywords |= dict(zip(("lr",), positional, strict=False))
+        self._set_up(params, *self._settings(keywords))
+
+    @classmethod
+    def of_pieces(cls, params: Any, keywords: Values, partition: Partition) -> "Optimizer":
+        """An optimizer whose parameters are pieces of longer arrays, for sharded optimizers.
+
+        Args:
+            params: groups of pieces, one array for each piece of the partition.
+            keywords: as for the constructor.
+            partition: where the pieces belong.
+        """
+        opt = cls.without_arrays()
+        opt._set_up(params, *opt._settings(dict(keywords)), partition)
+        return opt
+
+    def _settings(self, keywords: Values) -> tuple[Values, Options]:
+        """Hyperparameters with their defaults, and options, from keyword arguments."""
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
         check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
-        self._set_up(params, {**self.defaults, **keywords}, Options(**chosen))
+        return {**self.defaults, **keywords}, Options(**chosen)
 
-    def _set_up(self, params: Any, defaults: Values, options: Options) -> None:
-        self._engine = Engine(self, defaults, options)
+    def _set_up(
+        self, params: Any, defaults: Values, options: Options, partition: Partition | None = None
+    ) -> None:
+        self._engine = Engine(self, defaults, options, partition)
         self._engine.begin(params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
             check_assigned(self, name, self.defaults, PROPERTIES)
         object.__setattr__(self, name, value)
+
+    @classmethod
+    def constants(cls, *, step: int, **hyper: Any) -> tuple[float, ...]:
+        """The constants of one step, in the order of `rule.hyper`.
+
+        They are what a step of `fastadam.compiled` takes.
+        Code compiled by Numba can call this method too, after `fastadam.compiled` of the class;
+        flags such as `amsgrad` are literals there, and schedules numbers.
+
+        Args:
+            step: the number of the step, counted from 1.
+            hyper: hyperparameters; the others have their defaults.
+
+        Raises:
+            TypeError, ValueError: as the constructor.
+
+        Examples:
+            >>> import fastadam as fa
+            >>> dict(zip(fa.Lion.rule.hyper, fa.Lion.constants(step=1, lr=0.5)))["lr"]
+            0.5
+        """
+        return constants_of(cls.without_arrays(), step, hyper)
 
     @property
     def param_groups(self) -> list[ParamGroup]:
@@ -290,11 +342,12 @@ class Optimizer(Algorithm):
                 are for float64 parameters only. None in place of an array leaves that parameter,
                 its state and its step count alone. For parameters in a Flat, a Flat or a
                 one-dimensional array over all elements will do; that array is referred to until the
-                next step. Left out, the optimizer's own `grads` are used.
+                next step. `fastadam.Rows` in place of an array is a gradient of some of its
+                rows. Left out, the optimizer's own `grads` are used.
             lr: a learning rate for this step only.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
-                marked True move.
+                marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
                 not in memory.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
@@ -415,6 +468,20 @@ class Optimizer(Algorithm):
             self._engine.refresh()
             load(self._engine, state_dict)
 
+    @contextmanager
+    def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
+        """The contents of a checkpoint, which share memory; no step is taken in the block."""
+        with self._engine.lock:
+            self._engine.refresh()
+            yield contents_of_engine(self._engine, about)
+
+    def _restore(self, source: Source) -> None:
+        """Load the contents of a checkpoint, all or nothing."""
+        with self._engine.lock:
+            self._engine.refuse_captured("load()")
+            self._engine.refresh()
+            restore(self._engine, source)
+
     def __repr__(self) -> str:
         options = ", ".join(
             f"{name}={value!r}" for name, value in self._engine.options.chosen.items()
@@ -473,7 +540,7 @@ def _restored(
 
 def _explain(cls: type[Optimizer]) -> None:
     """Let the docstring of a class explain all arguments."""
-    known = dict[str, str]()
+    known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}

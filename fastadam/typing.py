@@ -1,7 +1,7 @@
 """Types of the arguments of optimizers, for annotations in your own code.
 
 Checkers such as mypy and pyright find misspelt keywords and values of the wrong kind by them. The
-signatures themselves are in stub files, which `tests/stubs.py` writes.
+signatures themselves are in stub files, which `tests/support/stubs.py` writes.
 
 Examples:
     >>> import numpy as np, fastadam as fa
@@ -54,8 +54,12 @@ Number: TypeAlias = SupportsFloat
 Count: TypeAlias = SupportsIndex | float
 Flag: TypeAlias = bool | np.bool_
 Pair: TypeAlias = tuple[Number, Number] | list[Any] | NDArray[Any]
+Triple: TypeAlias = tuple[Number, Number, Number] | list[Any] | NDArray[Any]
 Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 
 Scheduled: TypeAlias = Number | Callable[[int], Number]
 ScheduledFlag: TypeAlias = Flag | Callable[[int], Flag]
 ScheduledPair: TypeAlias = tuple[Scheduled, Scheduled] | Pair | Callable[[int], Pair]
+ScheduledTriple: TypeAlias = (
+    tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
+)

@@ -184,7 +184,8 @@ def meant_by(name: Any, known: Collection[str]) -> str | None:
     usual = OTHER_NAMES.get(name)
     short = [each for each in known if name in (_initials(each), each) or each == _initials(name)]
     lower = {each.lower(): each for each in known}  # adamw is AdamW
-    close = [lower[each] for each in get_close_matches(name.lower(), lower, n=1)]
+    close = get_close_matches(name.lower(), lower, n=3)
+    close = [lower[each] for each in sorted(close, key=lambda e: not e.startswith(name.lower()))]
     return usual if usual in known else next(iter([*short, *close]), None)
 
 

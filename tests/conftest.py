@@ -2,13 +2,16 @@
 
 Tests marked `gpu` are skipped where there is no GPU, which never counts; those marked `ptx` where
 nothing compiles for CUDA. Numba's simulator is taken for a GPU: `NUMBA_ENABLE_CUDASIM=1 pytest -m
-gpu`.
+gpu`. Those marked `simulated` are run by a process in which Numba simulates one.
 """
 
 import os
 
 import gpus
 import pytest
+import simulator
+
+PROCESS = pytest.StashKey[simulator.Simulator]()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -17,6 +20,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("FASTADAM_NO_SKIPS") and not all(map(_for_a_gpu, skipped)):
         reporter.write_line("FASTADAM_NO_SKIPS is set, and tests were skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    if simulator.enabled() or not _simulated(item):
+        return None
+    stash = item.config.stash
+    if PROCESS not in stash or stash[PROCESS].process.poll() is not None:
+        files = {other.path: None for other in item.session.items if _simulated(other)}
+        stash[PROCESS] = simulator.Simulator(files, item.config.rootpath)
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in stash[PROCESS].run(item, nextitem):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _simulated(item: pytest.Item) -> bool:
+    return item.get_closest_marker("simulated") is not None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if PROCESS in config.stash:
+        config.stash[PROCESS].close()
 
 
 def _for_a_gpu(skipped: pytest.TestReport | pytest.CollectReport) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -61,6 +62,20 @@ def load() -> tuple[Images, Images]:
     pixels = pixels.astype(np.float32) / np.float32(16)
     train, valid = order[VALIDATION:], order[:VALIDATION]
     return Images(pixels[train], labels[train]), Images(pixels[valid], labels[valid])
+
+
+def write(path: Path) -> None:
+    """Write the images for programs in other languages, little-endian.
+
+    The file has the counts of images for training and validation as int32, the pixels of all
+    images as float32, 64 for each, and the digit of each image as int32.
+    """
+    data = load()
+    with path.open("wb") as file:
+        file.write(np.array([len(part.labels) for part in data], "<i4").tobytes())
+        for kind, name in (("<f4", "pixels"), ("<i4", "labels")):
+            for part in data:
+                file.write(getattr(part, name).astype(kind).tobytes())
 
 
 def layers(rng: np.random.Generator, dtype: Any = np.float32) -> Layers:

@@ -112,8 +112,20 @@ def adapter_headline(report: Report) -> str:
     )
 
 
+def rows_headline(report: Report) -> str:
+    """One sentence on how PyTorch's SparseAdam compares."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of("torch SparseAdam")}
+    return (
+        f"Speed-up of row-sparse steps over `torch.optim.SparseAdam`: {tables.at_cases(ratios)} "
+        f"{tables.hardware(report.machine)}."
+    )
+
+
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
-SUITES = {suite.name: suite for suite in (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER)}
+# Some rows of a table: bench/rows.py measures them
+ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS)
+SUITES = {suite.name: suite for suite in _ALL}
 
 
 def suite_of(report: Report) -> Suite:

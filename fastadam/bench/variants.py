@@ -59,10 +59,12 @@ class Variant:
 
     @property
     def in_torch(self) -> Any:
-        """PyTorch's class of the same name; None if there is none, or it lacks a hyperparameter."""
+        """PyTorch's class of the same name; None if there is none, or it lacks a hyperparameter, or
+        takes no gradients of all elements."""
         import torch
 
-        twin = getattr(torch.optim, self.optimizer.__name__, None)
+        name = self.optimizer.__name__
+        twin = None if name == "SparseAdam" else getattr(torch.optim, name, None)
         return twin if twin and self.hyper.keys() <= keywords(twin) else None
 
     @property

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.columns import columns_for
+from ..engine.columns import columns_for, rows_of
 from ..engine.convert import fitted, state_names
 from ..engine.options import NAMES
 from ..engine.param_groups import ParamGroup, checked_group
-from ..kernels.commit import updated
+from ..kernels.commit import Operation, Write, updated, write
 from ..rules.algorithm import Values
 from ..validation import count as whole
 from .engine_state import EngineState
@@ -38,6 +38,19 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
         TypeError, ValueError: if groups, names or shapes do not match; raised before anything
             changes.
     """
+    operations = loading(engine, state_dict)
+    with np.errstate(all="ignore"):  # overflow becomes infinite
+        engine.committed(operations, "the loading of a state_dict")
+
+
+def loading(
+    engine: EngineState, state_dict: Mapping[str, Any], write: Write = write
+) -> list[Operation]:
+    """The operations that load a saved state, in which `write` fills the arrays.
+
+    Raises:
+        TypeError, ValueError: as `load`.
+    """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"state_dict={state_dict!r} is not a dict")
     for key in ("state", "param_groups"):
@@ -54,11 +67,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
             f"{len(engine.param_groups)}; create the optimizer with the same groups"
         )
     check_numbers(state_dict)
-    numbers = [
-        number
-        for raw, group, saved in zip(engine.param_groups, engine.groups, saved_groups, strict=True)
-        for number in numbers_of(raw, saved, group.where)
-    ]
+    numbers = order_of(engine, saved_groups)
     state_dict = averages_apart(engine, state_dict, numbers)
     entries = [entry_of(state_dict["state"].get(number, {}), engine) for number in numbers]
     labels = [f"state of {name}" for name in engine.parameters.names]
@@ -100,8 +109,8 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
         entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
         kept = [
-            columns_for(tuple(sorted(state_names(entry))), each)
-            for entry, each in zip(entries, formats, strict=True)
+            columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
+            for entry, each, param in zip(entries, formats, engine.parameters.arrays, strict=True)
         ]
         edited = [
             updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)
@@ -110,17 +119,22 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
             group.raw = raw
         arrays = engine.parameters.arrays
         names = [name for group in groups for name in group.rule.state]
-        engine.committed(
-            [
-                *edited,
-                *engine.invalidated(),
-                *engine.adopted(groups),
-                *engine.state.restored(arrays, entries, kept, steps, carried, count, names),
-                *engine.copies.restored(ema),
-                *(engine.accumulator.restored(accumulated, sums) if engine.accumulator else ()),
-            ],
-            "the loading of a state_dict",
-        )
+        operations = [
+            *edited,
+            *engine.invalidated(),
+            *engine.adopted(groups),
+            *engine.state.restored(arrays, entries, kept, steps, carried, count, names, write),
+            *engine.copies.restored(ema, write),
+        ]
+        if engine.accumulator:
+            operations += engine.accumulator.restored(accumulated, sums, write)
+    return operations
+
+
+def order_of(engine: EngineState, saved_groups: Sequence[Values]) -> list[Any]:
+    """The saved index of each parameter."""
+    groups = zip(engine.param_groups, engine.groups, saved_groups, strict=True)
+    return [n for raw, group, saved in groups for n in numbers_of(raw, saved, group.where)]
 
 
 def _averages(

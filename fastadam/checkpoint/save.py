@@ -35,10 +35,10 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
             kept = {name: np.array(array) if copy else array for name, array in known.items()}
             pairs = zip(algorithm.carried, carried[number], strict=True)
             host = {name: np.array(value) for name, value in pairs}
-            state[number] = {"step": _counter(step), **kept, **host}
+            state[number] = {"step": counter(step), **kept, **host}
     saved: dict[str, Any] = {"state": state, "param_groups": _groups(engine)}
     if engine.state.count != max(steps):  # no parameter was updated in all steps
-        saved["step"] = _counter(engine.state.count)
+        saved["step"] = counter(engine.state.count)
     if engine.copies.ema:
         saved["ema"] = _numbered(engine.copies.ema.leaves, copy)
     if engine.accumulator and engine.accumulator.count:
@@ -78,7 +78,7 @@ def _live(engine: EngineState, group: Group, name: str, number: int) -> Any:
     return array
 
 
-def _counter(step: int) -> Any:
+def counter(step: int) -> Any:
     """A step count as PyTorch stores it, or in a wider type if float32 is not exact."""
     dtypes = {1 << 24: np.float32, 1 << 53: np.float64}
     return np.array(step, next((dtype for top, dtype in dtypes.items() if step <= top), np.int64))

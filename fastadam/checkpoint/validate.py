@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.columns import ROW_STEP
 from ..engine.convert import ORDER, SCALE, code_names, is_order
 from ..kernels.formats import COMPENSATION, PAIRS, Formats
 from ..kernels.storage.int8 import Int8
@@ -181,6 +182,10 @@ def check_entry(
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(carried, ())
     if ORDER in entry:
         numbers[ORDER] = (param.ndim,)
+    if ROW_STEP in entry:
+        numbers[ROW_STEP] = param.shape[:1]
+        if entry[ROW_STEP].dtype.kind not in "iu":
+            raise TypeError(f"{label}: {ROW_STEP} has dtype {entry[ROW_STEP].dtype}, not of ints")
     for name, array in entry.items():
         shape = (numbers | blocks).get(name, param.shape)
         if array.shape != shape:

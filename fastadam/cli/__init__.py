@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from .. import __version__
 
-COMMANDS = ("demo", "bench", "export", "info")
+COMMANDS = ("demo", "bench", "export", "info", "inspect")
 EXTRAS = ("demo", "bench")  # subcommands that need packages beyond the core
 
 DESCRIPTION = """\
@@ -28,6 +28,7 @@ examples:
   fastadam bench                           time a step against NumPy and PyTorch
   fastadam bench --help                    everything that can be measured, with examples
   fastadam info --plan 7e9 --state int8    memory of training 7e9 parameters
+  fastadam inspect run.safetensors         check a checkpoint and show what is in it
   fastadam export --ptx adamw              its kernel for CUDA, to launch it from any program
 
 Optimizers are written alike everywhere: adamw, or sgd:momentum=0.9,nesterov=True.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..memory import checks
+from ..memory.placement import in_lines
 from . import array as arrays
 from .array import DeferredScalar
 
@@ -52,6 +53,15 @@ class CudaBackend:
 
     def zeros(self, size: int, dtype: Any) -> Any:
         return arrays.zeros(size, dtype)
+
+    def zeros_beside(
+        self, beside: Sequence[Any], counts: Sequence[int], dtype: Any, distance: int
+    ) -> list[Any]:
+        itemsize = np.dtype(dtype).itemsize
+        _, starts, nbytes = in_lines([count * itemsize for count in counts])
+        buffer, firsts = arrays.zeros(nbytes // itemsize, dtype), [s // itemsize for s in starts]
+        pairs = zip(firsts, counts, strict=True)
+        return [buffer[first : first + count] for first, count in pairs]
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceLaunchTable:
         from .launch_table import DeviceLaunchTable

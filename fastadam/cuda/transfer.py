@@ -1,6 +1,7 @@
 """Moving bytes to, from and on a device, by address, in the stream of the moment."""
 
 from ctypes import memmove
+from threading import local
 from typing import Any
 from weakref import finalize
 
@@ -77,6 +78,8 @@ def _check_available() -> None:
 def write(target: Any, values: Any) -> None:
     """Host numbers to a device array of the same size and dtype; waits until they are there."""
     values = np.ascontiguousarray(values)
+    if _is_large(values):
+        return _staging().send(target.address, values.ctypes.data, values.nbytes)
     driver.copy_in(target.address, values.ctypes.data, values.nbytes, _setting_up())
     driver.finish(_setting_up())
 
@@ -90,6 +93,9 @@ def clear(target: Any) -> None:
 def read(source: Any) -> Any:
     """The numbers of a device array on the host; waits for them."""
     values = np.empty(source.size, source.dtype)
+    if _is_large(values):
+        _staging().fetch(values.ctypes.data, source.address, values.nbytes)
+        return values
     driver.copy_out(values.ctypes.data, source.address, values.nbytes, _setting_up())
     driver.finish(_setting_up())
     return values
@@ -136,6 +142,67 @@ class StagingRing:
         self._memory = driver.pinned(count * self._nbytes)
         self._places = [self._memory.address + k * self._nbytes for k in range(count)]
         self._taken = [driver.event() for _ in range(count)]
+
+
+class Staging:
+    """Two places in pinned memory of the host, through which large arrays go in pieces: while a
+    piece is copied on the host, the one before or after it is on its way."""
+
+    PLACE, LEAST = 1 << 22, 1 << 16  # bytes of a place, and of an array that is worth it
+
+    def __init__(self) -> None:
+        self._memory = driver.pinned(2 * self.PLACE)
+        self._places = [self._memory.address, self._memory.address + self.PLACE]
+        self._taken = [driver.event(), driver.event()]
+
+    def send(self, target: int, source: int, nbytes: int) -> None:
+        """Copy bytes of the host to the device; waits until they are there."""
+        for number, start in enumerate(range(0, nbytes, self.PLACE)):
+            place, taken = self._places[number % 2], self._taken[number % 2]
+            size = min(self.PLACE, nbytes - start)
+            driver.reach(taken)  # at once if nothing was recorded
+            memmove(place, source + start, size)
+            driver.copy_in(target + start, place, size, work.stream)
+            driver.record(taken, work.stream)
+        driver.finish(work.stream)
+
+    def fetch(self, target: int, source: int, nbytes: int) -> None:
+        """Copy bytes of the device to the host; waits until they are there."""
+        before = None
+        for number, start in enumerate(range(0, nbytes, self.PLACE)):
+            place, there = self._places[number % 2], self._taken[number % 2]
+            size = min(self.PLACE, nbytes - start)
+            driver.copy_out(place, source + start, size, work.stream)
+            driver.record(there, work.stream)
+            if before:
+                self._land(*before)
+            before = there, target + start, place, size
+        if before:
+            self._land(*before)
+
+    @staticmethod
+    def _land(there: Any, target: int, place: int, size: int) -> None:
+        driver.reach(there)
+        memmove(target, place, size)
+
+
+class _Mine(local):
+    """The staging of a thread, made when it is first needed."""
+
+    staging: Staging | None = None
+
+
+_mine = _Mine()
+
+
+def _staging() -> Staging:
+    _mine.staging = _mine.staging or Staging()
+    return _mine.staging
+
+
+def _is_large(values: Any) -> bool:
+    """True if an array is worth pinned memory; none is taken while a stream is captured."""
+    return values.nbytes >= Staging.LEAST and work.aside is None
 
 
 def _setting_up() -> int:

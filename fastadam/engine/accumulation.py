@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..kernels.commit import Operation, commit, put, write
+from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.cpu import threads
 from ..kernels.formats import Formats, compute_of
 from ..kernels.transforms import ZERO_GRADS
 from ..memory.launch_table import SKIPPED
+from ..memory.placement import AVERAGE
 from ..rules import rule
 from .backend import backend_of
 from .columns import alike
@@ -81,12 +82,10 @@ class Accumulator:
 
     def extended(self, params: Sequence[Any]) -> list[Operation]:
         """The operations that make room for more parameters."""
-        backend, dtypes = backend_of(params[0]), [compute_of(p.dtype.name) for p in params]
-        pairs = zip(params, dtypes, strict=True)
         if self.store:
             sums = [self.store.array("grad_sum", k) for k, _ in enumerate(params)]
         else:
-            sums = [backend.zeros(p.size, dtype).reshape(p.shape) for p, dtype in pairs]
+            sums = _zeros(params)
         window = Window(self.count, [*self.seen, *[False] * len(params)])
         return put(self, sums=[*self.sums, *sums], window=window)
 
@@ -138,7 +137,7 @@ class Accumulator:
             for seen, grad, total, dtype in zip(self.seen, grads, self.sums, dtypes, strict=True)
         ]
 
-    def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
+    def restored(self, count: int, sums: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved sums, None where there was no gradient; none at all
         start anew."""
         saved = sums or [None] * len(self.sums)
@@ -149,3 +148,15 @@ class Accumulator:
     def restarted(self) -> list[Operation]:
         """The operations that begin a window; an update has cleared the sums."""
         return put(self, window=Window(0, [False] * len(self.sums)))
+
+
+def _zeros(params: Sequence[Any]) -> list[Any]:
+    """Zeros of the shapes of parameters, in the dtypes of their arithmetic."""
+    backend, zeros = backend_of(params[0]), [*params]
+    for dtype, members in alike(compute_of(param.dtype.name) for param in params).items():
+        beside = [params[i] for i in members]
+        sizes = [param.size for param in beside]
+        totals = backend.zeros_beside(beside, sizes, dtype, AVERAGE)
+        for i, total in zip(members, totals, strict=True):
+            zeros[i] = total.reshape(params[i].shape)
+    return zeros

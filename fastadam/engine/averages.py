@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..kernels.commit import Operation, commit, put, write
+from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
+from ..memory.placement import AVERAGE
 from .backend import Backend, backend_of
 from .flat import Flat
 from .options import Options
@@ -70,17 +71,20 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            ema = parameters.flat_like(self._room("ema", parameters.size, dtype, backend))
+            ema = parameters.flat_like(self._room("ema", parameters, dtype, backend))
             self._start(ema, [*known, *params[len(known) :]])
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            shadow = parameters.flat_like(self._room("shadow", parameters.size, dtype, backend))
+            shadow = parameters.flat_like(self._room("shadow", parameters, dtype, backend))
             with np.errstate(all="ignore"):
                 self._start(shadow, params)
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
 
-    def _room(self, name: str, size: int, dtype: Any, backend: Backend) -> Any:
-        return self.store.array(name, 0) if self.store else backend.zeros(size, dtype)
+    def _room(self, name: str, parameters: Parameters, dtype: Any, backend: Backend) -> Any:
+        if self.store:
+            return self.store.array(name, 0)
+        beside, size = parameters.arrays[:1], parameters.size
+        return backend.zeros_beside(beside, [size], dtype, AVERAGE)[0]
 
     def _start(self, flat: Flat, values: Sequence[Any]) -> None:
         if self.store:
@@ -88,10 +92,10 @@ class ParameterCopies:
         else:
             commit(_writes(flat, values))
 
-    def restored(self, averages: Sequence[Any]) -> list[Operation]:
+    def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
-        taken = _writes(self.ema, averages or self._params) if self.ema else []
+        taken = _writes(self.ema, averages or self._params, write) if self.ema else []
         return taken + self._refreshed()
 
     def _refreshed(self) -> list[Operation]:
@@ -170,12 +174,12 @@ class Exchange:
         return there
 
 
-def _writes(flat: Flat, values: Sequence[Any]) -> list[Operation]:
+def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:
     """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
-    return [_rounded(leaf, array) for leaf, array in zip(flat.leaves, values, strict=True)]
+    return [_rounded(leaf, array, write) for leaf, array in zip(flat.leaves, values, strict=True)]
 
 
-def _rounded(leaf: Any, values: Any) -> Operation:
+def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:
     """The operation that writes an array to another, of another dtype perhaps."""
     if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
         return write(leaf, values)

@@ -14,8 +14,7 @@ import numpy as np
 
 from ..kernels.factory import Kernel, default_target
 from ..kernels.target import Target
-from ..memory import checks
-from ..memory.aligned import aligned_zeros
+from ..memory import aligned, checks
 from ..memory.arrays import ARRAYS, is_device
 from ..memory.launch_table import Table
 from .gradients import Inputs
@@ -84,6 +83,12 @@ class Backend(Protocol):
     def zeros(self, size: int, dtype: Any) -> Any:
         """A new one-dimensional array of zeros, aligned to a cache line."""
 
+    def zeros_beside(
+        self, arrays: Sequence[Any], counts: Sequence[int], dtype: Any, distance: int
+    ) -> list[Any]:
+        """New one-dimensional arrays of zeros in one buffer, each on a cache line of its own, and
+        on the host at a distance from another array; see `memory.placement`."""
+
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         """The table of addresses and constants of a kernel."""
 
@@ -149,7 +154,12 @@ class HostBackend:
         return number
 
     def zeros(self, size: int, dtype: Any) -> Any:
-        return aligned_zeros(size, dtype)
+        return aligned.aligned_zeros(size, dtype)
+
+    def zeros_beside(
+        self, arrays: Sequence[Any], counts: Sequence[int], dtype: Any, distance: int
+    ) -> list[Any]:
+        return aligned.zeros_beside(arrays, counts, dtype, distance)
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         return Table(kernel, sizes, records)

@@ -1,6 +1,8 @@
 """State columns: the arrays that an optimizer keeps for each parameter."""
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,6 +10,8 @@ from ..kernels.compose import Stream
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE, Column
 from ..kernels.transforms import STATE
+
+ROW_STEP = "row_step"  # the name of the numbers of rows, for `lazy="rows"` and `"exact"`
 
 
 class StateColumn(NamedTuple):
@@ -40,6 +44,36 @@ def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColu
             if column.per < WHOLE
         ]
     return {array.name: array for array in arrays}
+
+
+@dataclass(frozen=True)
+class _RowSteps:
+    """An integer for each row, which the host alone reads and writes."""
+
+    width: int
+    tag = ROW_STEP
+    compute = "int64"
+
+    @property
+    def block(self) -> int:
+        return WHOLE
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return (Column("int64", max(1, self.width)),)
+
+    def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Any:
+        raise NotImplementedError("no kernel reads the steps of rows")
+
+
+def row_steps(width: int) -> StateColumn:
+    """The steps of the rows of a parameter, each of so many elements."""
+    return StateColumn(ROW_STEP, Stream(STATE + ROW_STEP, _RowSteps(width)), 0)
+
+
+def rows_of(entry: Iterable[str], param: Any) -> dict[str, StateColumn]:
+    """The steps of the rows of a parameter, if a saved entry has them."""
+    return {ROW_STEP: row_steps(math.prod(param.shape[1:]))} if ROW_STEP in entry else {}
 
 
 def alike(keys: Iterable[Any]) -> dict[Any, list[int]]:

@@ -14,6 +14,7 @@ from ..memory.checks import address
 from ..memory.dtypes import named
 from ..rules import rule
 from .backend import backend_of
+from .columns import ROW_STEP
 from .launch import Launch
 
 SCALE = "_scale"  # behind the name of state that is kept as codes
@@ -49,7 +50,7 @@ def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
 def code_names(entry: Mapping[str, Any]) -> set[str]:
     """The names of the state in an entry that is kept as codes."""
     codes = {name for name, array in entry.items() if array.dtype == np.int8}
-    return codes - {COMPENSATION, ORDER}
+    return codes - {COMPENSATION, ORDER, ROW_STEP}
 
 
 def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
@@ -64,9 +65,10 @@ def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -
 
 
 def state_names(entry: Mapping[str, Any]) -> set[str]:
-    """The names of the state in an entry, without those of scales, of compensation and of order."""
+    """The names of the state in an entry, without those of scales, of compensation, of order and
+    of the steps of rows."""
     scales = {name + SCALE for name in code_names(entry)}
-    return entry.keys() - scales - {COMPENSATION, ORDER}
+    return entry.keys() - scales - {COMPENSATION, ORDER, ROW_STEP}
 
 
 def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:

@@ -36,6 +36,8 @@ from .param_groups import (
     rule_for,
 )
 from .parameters import Parameters
+from .partition import Partition
+from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo
 
@@ -50,6 +52,7 @@ class Engine:
         algorithm: the optimizer, whose `hyper`, `variant` and so on are called.
         defaults: the hyperparameters of groups that do not have them themselves.
         options: the options of all groups.
+        partition: whose pieces the parameters are, if they are pieces of longer arrays.
 
     Attributes:
         param_groups: the dicts that the user sees and edits.
@@ -68,8 +71,14 @@ class Engine:
     backend: Backend
     lock: Any
 
-    def __init__(self, algorithm: Algorithm, defaults: Values, options: Options) -> None:
-        self._algorithm = ref(algorithm)
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        defaults: Values,
+        options: Options,
+        partition: Partition | None = None,
+    ) -> None:
+        self._algorithm, self._partition = ref(algorithm), partition
         self.defaults, self.options = defaults, options
         self.param_groups, self._edits = ParamGroups(), Edits()
         self.param_groups.edits = self._edits
@@ -179,8 +188,7 @@ class Engine:
             return
         files = OptimizerFiles(options, arrays, self.state, self.accumulator)
         if files.keeps_state:
-            if is_device(arrays[0]):
-                raise ValueError(f"state_file={options.state_file!r} is for arrays of the host")
+            _check_state_file(options, arrays[0], self._partition)
             algorithm = self.algorithm
             starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
             names = [name for group in groups for name in group.raw.get("param_names") or ()]
@@ -290,9 +298,7 @@ class Engine:
         self.plan = StepPlan(
             self.groups,
             parameters,
-            backend_of(arrays[0]).gradients(
-                arrays, parameters.names, called, dtypes, options.zero_grads
-            ),
+            gradients_for(arrays, parameters.names, called, dtypes, options.zero_grads),
             self.formats(),
             self.state,
             tuple(self.algorithm.carried),
@@ -301,6 +307,7 @@ class Engine:
             self.accumulator,
             masked,
             scaled,
+            partition=self._partition,
         )
         if self.files:
             self.plan.stream(self.files)
@@ -310,9 +317,12 @@ class Engine:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
+        sizes = [array.size for array in arrays]
+        if self._partition:
+            sizes = [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         formats = [
-            own.formats(param, name_of(dtype))
-            for own, param, dtype in zip(options, arrays, dtypes, strict=True)
+            own.formats(param, name_of(dtype), size)
+            for own, param, dtype, size in zip(options, arrays, dtypes, sizes, strict=True)
         ]
         if self.algorithm.starts_at_zero:
             return formats
@@ -393,9 +403,14 @@ class Engine:
         try:
             plan.look(arrays)
         except OtherDtypesError as other:
+            check_rows(other.dtypes, self.options, self.parameters.arrays[0])
             self.invalidate()
-            self._grad_dtypes = list(other.dtypes)
-            plan = self.plan_for(plan.masked, plan.scaled)
+            before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
+            try:
+                plan = self.plan_for(plan.masked, plan.scaled)
+            except BaseException:
+                self._grad_dtypes = before
+                raise
             plan.look(arrays)
         if self.files:
             self.files.residency.look(arrays)
@@ -455,3 +470,18 @@ class Engine:
             buffer = backend_of(arrays[0]).zeros(self.parameters.size, arrays[0].dtype)
             self.grads = self.parameters.flat_like(buffer)
         return self.grads
+
+
+def _check_state_file(options: Options, first: Any, partition: Any) -> None:
+    """Refuse a state file where there can be none.
+
+    Raises:
+        ValueError: naming what it does not go together with.
+    """
+    where = f"state_file={options.state_file!r}"
+    if is_device(first):
+        raise ValueError(f"{where} is for arrays of the host; these lie on a device")
+    if partition:
+        raise ValueError(f"{where} is for one process; a part of the state is in each of these")
+    if options.lazy != "torch":
+        raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")

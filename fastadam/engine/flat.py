@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.commit import commit
 from ..memory import checks
 from ..memory.arrays import ARRAYS
 from ..memory.containers import Container, Snapshot
@@ -14,9 +15,9 @@ from ..memory.files.copying import copied
 from ..memory.files.journal import room_for
 from ..memory.files.layout import Layout, placed
 from ..memory.files.mapping import mapping_of, opened
+from ..memory.placement import GRADIENT
 from ..memory.tree import Tree, dotted, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
-from ..kernels.commit import commit
 from .backend import HOST, as_array, backend_named, backend_of
 
 
@@ -137,7 +138,8 @@ class Flat:
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
-        return self._over(backend_of(self.buffer).zeros(self.buffer.size, self.buffer.dtype))
+        backend, buffer = backend_of(self.buffer), self.buffer
+        return self._over(*backend.zeros_beside([buffer], [buffer.size], buffer.dtype, GRADIENT))
 
     @property
     def file(self) -> str | None:

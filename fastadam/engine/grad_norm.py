@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .options import Options
+from .partition import BLOCK, Partition
 
 DOUBLE = FLOAT["float64"]
 
@@ -61,6 +63,9 @@ class GradNorm:
 
     A tree: blocks of squares are added, then blocks of these sums, until there is one for each
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
+
+    With a partition the norms are those of the whole parameters: the processes exchange the sums of
+    their blocks.
     """
 
     def __init__(
@@ -69,8 +74,10 @@ class GradNorm:
         formats: Sequence[Formats],
         threads: int | None,
         options: tuple[str, ...] = (),
+        partition: Partition | None = None,
     ) -> None:
-        counts = _blocks([param.size for param in params])
+        sizes = partition.sizes if partition else [param.size for param in params]
+        counts = _blocks(sizes)
         backend = self._backend = backend_of(params[0])
         self._sums = backend.zeros(sum(counts), "float64")
         self._kept = [self._sums]  # launches know addresses only
@@ -80,19 +87,22 @@ class GradNorm:
                 norm_kernel(inputs, options, like=params[0]),
                 params,
                 members,
-                counts,
+                _places(counts, partition),
                 self._sums,
             )
             for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
         self._folds = [*self._folded(counts)]
         self.squares = self._kept[-1]
-        self._folds += self._folded([len(params)])
+        self._folds += self._folded([len(sizes)])
         self.total = self._kept[-1]
         self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
-        self._add((*self.launches, *self._folds))
+        self._add(self.launches)
+        if partition:
+            self._runs.append(partial(partition.complete, self._sums))
+        self._add(self._folds)
 
     def _add(self, launches: Iterable[Launch]) -> None:
         for launch in launches:
@@ -104,7 +114,8 @@ class GradNorm:
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
         self._kept.append(self._backend.zeros(len(numbers), "float64"))
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
-        gathered = _launch(identity, kernel, parts, range(len(parts)), counts, self._kept[-1])
+        places = _places(counts)
+        gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
         folds = [gathered, *self._folded([len(numbers)])]
         self._folds += folds
         self._add(folds)
@@ -119,7 +130,8 @@ class GradNorm:
             counts = _blocks(counts)
             self._kept.append(self._backend.zeros(sum(counts), "float64"))
             kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
-            yield _launch(identity, kernel, runs, range(len(runs)), counts, self._kept[-1])
+            places = _places(counts)
+            yield _launch(identity, kernel, runs, range(len(runs)), places, self._kept[-1])
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -151,28 +163,33 @@ class ClipFactor:
     """The factor for the gradients of some parameters, one for all or one for each.
 
     Args:
-        alone: whether the gradient of each parameter has a factor of its own, by its own norm;
-            the others have one together, by the norm of all of these.
+        alone: whether the gradient of each whole parameter has a factor of its own, by its own
+            norm; the others have one together, by the norm of all of these.
+        numbers: the number of its parameter for each array.
 
     Attributes:
-        places: where the factor of each parameter is, for each dtype of arithmetic.
+        places: where the factor of each array is, for each dtype of arithmetic.
     """
 
     def __init__(
-        self, norm: GradNorm, options: Options, dtypes: Iterable[str], alone: Sequence[bool]
+        self,
+        norm: GradNorm,
+        options: Options,
+        dtypes: Iterable[str],
+        alone: Sequence[bool],
+        numbers: Sequence[int],
     ) -> None:
         self._max_norm = options.clip_norm
         together = [k for k, each in enumerate(alone) if not each]
         total = norm.total_of(together) if together and any(alone) else norm.total
-        self.places = {dtype: [0] * len(alone) for dtype in dtypes}
+        self.places = {dtype: list[int]() for dtype in dtypes}
         self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
         for dtype, places in self.places.items():
-            if together:
-                (shared,) = self._factors(total, dtype)
-                places[:] = [shared] * len(alone)
+            found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
             if any(alone):
                 own = self._factors(norm.squares, dtype)
-                places[:] = [o if a else p for o, a, p in zip(own, alone, places, strict=True)]
+                found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
+            places += [found[number] for number in numbers]
         self.kernels = [launch.kernel for launch in self._launches]
         self._runs = [launch.table.runner(options.threads) for launch in self._launches]
 
@@ -201,17 +218,24 @@ def _blocks(sizes: Sequence[int]) -> list[int]:
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 
+def _places(counts: Sequence[int], partition: Partition | None = None) -> Any:
+    """The number of the first sum of each array, or of each piece of a partition."""
+    first = np.cumsum([0, *counts[:-1]])
+    if partition is None:
+        return first
+    return np.array([first[piece.number] + piece.start // BLOCK for piece in partition.pieces])
+
+
 def _launch(
     rule: Rule,
     kernel: Kernel,
     arrays: Sequence[Any],
     members: Sequence[int],
-    counts: Sequence[int],
+    places: Any,
     sums: Any,
 ) -> Launch:
-    """The launch that adds blocks of some of the arrays into `sums`."""
+    """The launch that adds blocks of some of the arrays into `sums`, those of each from a place."""
     launch = Launch(rule, kernel, arrays, members)
     launch.place("grad", [address(array) for array in arrays])
-    starts = np.cumsum([0, *counts[:-1]])
-    launch.place("param", (address(sums) + sums.itemsize * starts).tolist())
+    launch.place("param", (address(sums) + sums.itemsize * places).tolist())
     return launch

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..memory import checks
 from ..memory.array_headers import Known
+from ..memory.rows import Rows, RowsDtype
 
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
 _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
@@ -55,6 +56,14 @@ class OtherDtypesError(Exception):
         self.dtypes = dtypes
 
 
+def with_rows(arrays: Sequence[Any], params: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
+    """The dtypes of gradients of which some are row-sparse; those expected for the others."""
+    return [
+        RowsDtype.of(param) if isinstance(array, Rows) else dtype
+        for array, param, dtype in zip(arrays, params, dtypes, strict=True)
+    ]
+
+
 class Inputs:
     """Arrays of a step that belong to some parameters: checks them, and finds their addresses.
 
@@ -95,6 +104,7 @@ class Inputs:
         if type(self).same is Inputs.same:
             self.same = self._known.same  # type: ignore[method-assign]  # without a call between
         self.active, self.addresses = [], []
+        self.rows: Sequence[Any] = [None] * len(params)  # of row-sparse ones what is known
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
         """Refuse, from now on, arrays that lie in memory that a step writes."""
@@ -155,6 +165,10 @@ class Inputs:
 
     def _slow(self, arrays: Sequence[Any]) -> list[int]:
         addresses = []
+        if self._optional and (dtypes := with_rows(arrays, self._params, self._dtypes)) != (
+            self._dtypes
+        ):
+            raise OtherDtypesError(dtypes)
         arrays = list(map(self._convert, arrays))
         dtypes = [
             expected if array is None else getattr(array, "dtype", None)
@@ -165,14 +179,22 @@ class Inputs:
                 addresses.append(0)
                 continue
             self._check(array, name, self._params[k], self._param_names[k])
-            start, stop, _ = checks.span(array, name)
-            place = bisect_left(self._starts, stop) - 1
-            if array.size and self._stops[place] > start:
-                raise ValueError(
-                    f"{name} lies in the memory of {self._owners[place]}, which the step writes; "
-                    "give a copy"
-                )
-            addresses.append(start)
+            span = checks.span(array, name)
+            self.check_free(span)
+            addresses.append(span.start)
         if dtypes != self._dtypes:
             raise OtherDtypesError(dtypes)
         return addresses
+
+    def check_free(self, span: checks.Span) -> None:
+        """Refuse an array in memory that a step writes.
+
+        Raises:
+            ValueError: naming both.
+        """
+        place = bisect_left(self._starts, span.stop) - 1
+        if span.stop > span.start and self._stops[place] > span.start:
+            raise ValueError(
+                f"{span.name} lies in the memory of {self._owners[place]}, which the step writes; "
+                "give a copy"
+            )

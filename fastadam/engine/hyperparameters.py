@@ -4,13 +4,15 @@ import math
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Values
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, flag, number, parts_of
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, flag, number, parts_of
 
 RANGES = dict.fromkeys(
     ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
-    + ("initial_accumulator_value", "l1"),
+    + ("initial_accumulator_value", "l1", "l2", "peak_lr", "alpha_warmup", "beta3_warmup"),
     NOT_NEGATIVE,
 ) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
+CHOICES = {"eps_mode": ("torch", "hat"), "weight_decay_mode": ("AdamW", "AdamC")}
+OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
 
 
 class ReadOnly(Values):
@@ -29,6 +31,14 @@ class ReadOnly(Values):
         return dict, (dict(self),)
 
 
+def range_of(name: str, default: Any) -> Range:
+    """The range of a hyperparameter, or of an element of one."""
+    within = RANGES.get(name, ANY)
+    if isinstance(default, float) and not within.holds(default):
+        return ANY  # a hyperparameter of another kind, with a name in use
+    return within
+
+
 def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
     """A hyperparameter as a plain Python value of the default's kind.
 
@@ -36,7 +46,7 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    within = RANGES.get(name, ANY)
+    within = range_of(name, default)
     if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
         return value
     label = f"{where}{name}"
@@ -55,7 +65,7 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
     if isinstance(default, str):
         if not isinstance(value, str):
             raise TypeError(f"{label}={value!r} must be a string like {default!r}")
-        return value
-    if default is None and value is None:
+        return choice(label, value, CHOICES[name]) if default in CHOICES.get(name, ()) else value
+    if value is None and (default is None or name in OPTIONAL):
         return None
     return number(label, value, within, hint=hint)

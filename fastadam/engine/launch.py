@@ -9,30 +9,39 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from ..kernels.commit import Operation
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
-from ..memory.launch_table import SKIPPED
+from ..memory.launch_table import SKIPPED, Table
 from ..rules import Rule
+from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
-from .columns import StateColumn
+from .columns import ROW_STEP, StateColumn
+from .partition import Piece
 
 if TYPE_CHECKING:
     from .state import Grouping
 
 
 def kernel_for(
-    rule: Rule, formats: Formats, options: tuple[str, ...] = (), like: Any = None
+    rule: Rule,
+    formats: Formats,
+    options: tuple[str, ...] = (),
+    like: Any = None,
+    scattered: bool = False,
 ) -> Kernel:
-    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None.
+    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None;
+    `scattered` says that it is for runs of elements far from each other.
 
     Raises:
         TypeError: for a rule that cannot be compiled.
     """
     names = options + formats.options
-    return kernel(staged(rule, names), streams(rule, names, formats), backend_of(like).target)
+    target = backend_of(like).target
+    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered)
 
 
 class Launch:
@@ -44,7 +53,10 @@ class Launch:
         numbers: what options read once per parameter, by name; written by the host.
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
+        lazy: whether the rows of a parameter have constants of their own.
     """
+
+    lazy = False
 
     def __init__(
         self,
@@ -55,10 +67,11 @@ class Launch:
         kept: Sequence[StateColumn] = (),
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
+        self._hyper = rule.hyper
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
-        self.table = backend_of(mine[0]).table(kernel, [p.size for p in mine], len(params))
+        self.table = self._table(mine, len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers: dict[str, Any] = {}
         rooms: dict[str, tuple[Any, Any]] = {}
@@ -71,6 +84,14 @@ class Launch:
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
 
+    def _table(self, params: Sequence[Any], records: int) -> Table:
+        sizes = [param.size for param in params]
+        return backend_of(params[0]).table(self.kernel, sizes, records)
+
+    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
+        """The operations that update the parameters, on at most so many threads."""
+        return self.table.operations(limit, threaded)
+
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.
 
@@ -78,7 +99,7 @@ class Launch:
         TypeError if something is not a number.
         """
         pack = partial(self.table.pack, number * self.kernel.record.size)
-        pick, count = _picker(self.rule.hyper), len(self.rule.hyper)
+        pick, count = _picker(self._hyper), len(self._hyper)
 
         def write(constants: Mapping[str, float]) -> None:
             try:
@@ -92,9 +113,9 @@ class Launch:
 
     def _refuse(self, constants: Any) -> NoReturn:
         if not isinstance(constants, Mapping):
-            raise TypeError(f"hyper() returned {constants!r}; give a dict with {self.rule.hyper}")
-        missing = [name for name in self.rule.hyper if name not in constants]
-        added = [name for name in constants if name not in self.rule.hyper]
+            raise TypeError(f"hyper() returned {constants!r}; give a dict with {self._hyper}")
+        missing = [name for name in self._hyper if name not in constants]
+        added = [name for name in constants if name not in self._hyper]
         if missing or added:
             raise ValueError(
                 f"hyper() must return one number for each name of its rule; "
@@ -109,6 +130,13 @@ class Launch:
                 "the hyperparameters smaller that it follows from, such as lr"
             )
         raise TypeError(f"hyper() returned {constants}; give numbers")
+
+    def take_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Take the parameters for pieces of longer ones; `pieces` has one for each parameter."""
+        mine = [pieces[i] for i in self.members]
+        numbers = [piece.number for piece in mine]
+        self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
+        self.table.begin_at([piece.start for piece in mine])
 
     def place(self, stream: str, addresses: Sequence[int]) -> None:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
@@ -129,11 +157,32 @@ class Launch:
         """Say which record each parameter of the optimizer takes, or SKIPPED."""
         self.table.rows[:, 0] = [records[i] for i in self.members]
 
+    def check_dense(
+        self, active: Sequence[bool], state: Mapping[str, Sequence[Any]], names: Sequence[str]
+    ) -> None:
+        """Refuse gradients of all elements for parameters of which steps are counted by row.
+
+        Raises:
+            ValueError: naming the parameter.
+        """
+        counts = state.get(ROW_STEP)
+        for i in self.members if counts else ():
+            if counts and counts[i] is not None and active[i]:
+                raise ValueError(
+                    f"the gradient of {names[i]} is an array, but its steps are counted by row, as "
+                    "lazy= asks; give fa.Rows(np.arange(len(grad)), grad), or use lazy='torch'"
+                )
+
+    def write_each(self, author: Algorithm, values: Values, step: int, since: int) -> None:
+        """Write constants by row, if the launch is `lazy`."""
+
     def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
         """Point the table at arrays of state, and at the record of each parameter."""
         cohorts = grouping.cohorts
         self.choose([k if cohorts[k].active else SKIPPED for k in grouping.cohort_of])
         for name, stream, part in self.kept:
+            if stream.name not in self.table.streams:
+                continue
             arrays = [state[name][i] for i in self.members]
             places = [0 if array is None else address(array) for array in arrays]
             self.table.place(stream.name, places, part)

@@ -12,15 +12,16 @@ from ..memory import checks
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator, Window
 from .backend import backend_of
-from .columns import alike, columns_for
+from .columns import alike
 from .files import OptimizerFiles
 from .gradients import Inputs
 from .hyperparameters import ReadOnly, checked
-from .launch import Launch, kernel_for
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
+from .partition import Partition
 from .preprocess import GradientPreprocessor, Verdict
+from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
 
 UPDATE: Verdict = "update"
@@ -40,6 +41,7 @@ class StepPlan:
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
+        partition: whose pieces the parameters are, if they are.
 
     Attributes:
         ahead: what is done before an update.
@@ -66,6 +68,7 @@ class StepPlan:
         masked: bool,
         scaled: int,
         gated: bool = True,
+        partition: Partition | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -73,16 +76,15 @@ class StepPlan:
         self._with: list[Operation] = []  # what is committed with the step
         arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
         rules = [group.rule for group in groups for _ in group.params]
+        idle = {group.rule: group.idle for group in groups}
+        keys = zip(rules, formats, gradients.rows, strict=True)
         self._launches = [
-            Launch(
-                rule,
-                kernel_for(rule, inputs, names, arrays[0]),
-                arrays,
-                members,
-                tuple(columns_for(rule.state, inputs).values()),
-            )
-            for (rule, inputs), members in alike(zip(rules, formats, strict=True)).items()
+            launch_of(key, members, names, arrays, options, idle[key[0]])
+            for key, members in alike(keys).items()
         ]
+        if partition:
+            for launch in self._launches:
+                launch.take_pieces(partition.pieces)
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
@@ -99,6 +101,9 @@ class StepPlan:
         self._restart = accumulator.restarted() if accumulator else []
         self._alone = self._small and not (self._restart or carried)
         self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
+        owners = [group for group in groups for _ in group.params]
+        if partition:
+            owners = [groups[number] for number in partition.group_of]
         self.ahead = GradientPreprocessor(
             self._launches,
             arrays,
@@ -107,7 +112,9 @@ class StepPlan:
             self._kept,
             accumulator,
             scaled,
-            [group.options.clip_norm_per == "tensor" for group in groups for _ in group.params],
+            [each.options.clip_norm_per == "tensor" for each in owners],
+            gradients.rows,
+            partition,
         )
         self.gate, self.captured = None, list[bool]()
         if gated:
@@ -194,6 +201,9 @@ class StepPlan:
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
+        if self._by_row and verdict == UPDATE:
+            for cohort, launch in self._by_row:
+                launch.write_each(author, values[cohort.group], step - cohort.base, cohort.since)
         return norm, verdict
 
     # Everything else
@@ -250,6 +260,13 @@ class StepPlan:
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
             if cohort.active
+        ]
+        self._by_row = [
+            (cohort, launch)
+            for launch in self._launches
+            if launch.lazy
+            and (cohort := grouping.cohorts[grouping.cohort_of[launch.members[0]]])
+            and cohort.active
         ]
         self._commitment: list[Operation] = []
         if self.active:
@@ -328,8 +345,8 @@ class StepPlan:
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
         limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
         if self.active:
-            tables = [launch.table for launch in self._launches]
-            launches = [op for table in tables for op in table.operations(limit, threaded)]
+            each = [launch.operations(limit, threaded) for launch in self._launches]
+            launches = [operation for operations in each for operation in operations]
         if self._carried:
             grouping = self._state.grouping._replace(carried=self.numbers)
             carried = put(self._state, grouping=grouping)
@@ -362,6 +379,7 @@ class StepPlan:
         for (launch, kept), lack in zip(wanted, lacks, strict=True):
             launch.start(kept.stream.name, lack)
         for launch in self._launches:
+            launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)
         self._created = arrays

@@ -20,6 +20,7 @@ ROUNDED = ("bfloat16", "int8")
 STATES = ("float32", *ROUNDED)
 ROUNDINGS = ("nearest", "stochastic")
 NORMS = ("global", "tensor")
+LAZY = ("torch", "rows", "exact")
 NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
 LIMIT = 126  # exponents of float32 that keep all bits of a factor
 
@@ -135,6 +136,8 @@ class Options:
     min_quantized_size: int = option(4096, count, 0, "0 quantizes all state", own=True)
     rounding: str = option("nearest", choice, ROUNDINGS, own=True, dtypes=("bfloat16", "float16"))
     compensation: str | None = option(None, choice, (None, *PAIRS), own=True, dtypes=("bfloat16",))
+    lazy: str = option("torch", choice, LAZY)
+    mask_state: bool = option(False, flag)
     seed: int = option(0, count, 0, "give an int")
     state_file: str | None = option(None, _path)
     resident_bytes: int = option(1 << 30, count, LEAST, "give at least 32 MiB, 1 << 25")
@@ -223,7 +226,8 @@ class Options:
     def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
         """The options that the kernels have, for a step with masks or with a scale of its own,
         which may be FAR from one."""
-        of_step = {"grad_scale": scaled, "grad_power": scaled == FAR, "mask": masked}
+        mask = "mask_state" if self.mask_state else "mask"
+        of_step = {"grad_scale": scaled, "grad_power": scaled == FAR, mask: masked}
         names = [name for name, there in of_step.items() if there]
         for option_name, spec in SPECS.items():
             names += spec.transforms(getattr(self, option_name))

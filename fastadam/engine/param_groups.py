@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import wraps
 from operator import is_
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
@@ -74,6 +74,7 @@ class Group:
     Attributes:
         rule: what moves its parameters.
         options: those in force for its parameters.
+        idle: the rule of steps without a gradient, for `lazy="exact"`.
         scheduled: whether a hyperparameter is a function of the step.
         switched: whether one besides `lr` is, which may switch state on and off.
 
@@ -82,6 +83,7 @@ class Group:
     """
 
     rule: Rule
+    idle: Rule | None = None
 
     def __init__(
         self,
@@ -194,9 +196,43 @@ def checked_group(
     Raises:
         TypeError, ValueError: as [Group][fastadam.engine.param_groups.Group], and as `check`.
     """
+    note_peak(raw)
     group = Group(raw, params, algorithm.defaults, where, options)
     group.rule = rule_for(algorithm, group.at(step), group.options)
+    if group.options.lazy != "torch":
+        group.idle = idle_for(algorithm, group, step)
     return group
+
+
+def idle_for(algorithm: Algorithm, group: Group, step: int) -> Rule | None:
+    """The rule of steps without a gradient, None where `lazy` asks for no such thing.
+
+    Raises:
+        ValueError: for an optimizer, or hyperparameters, for which `lazy` cannot be had.
+    """
+    name, lazy = type(algorithm).__name__, group.options.lazy
+    if algorithm.carried:
+        raise ValueError(
+            f"lazy={lazy!r} is not for {name}, which carries {[*algorithm.carried]} from step to "
+            "step for a whole parameter; leave it out"
+        )
+    if lazy == "rows":
+        return None
+    if group.scheduled:
+        raise ValueError(
+            f"{group.where}lazy='exact' takes the steps that a row missed to have had the "
+            "hyperparameters of this one; give numbers in place of schedules"
+        )
+    return algorithm.idle(group.at(step))
+
+
+def note_peak(group: Values) -> None:
+    """Write the largest learning rate to a group whose weight decay needs it and has none."""
+    if group.get("weight_decay_mode") == "AdamC" and group.get("peak_lr") is None:
+        lr = group.get("initial_lr", group.get("lr"))
+        peak = getattr(lr, "peak", None) if callable(lr) else lr
+        if isinstance(peak, SupportsFloat):
+            dict.__setitem__(group, "peak_lr", float(peak))  # not an edit of the user
 
 
 def rule_for(algorithm: Algorithm, values: Values, options: Options) -> Rule:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
+from .partition import Partition
 from .random_keys import RoundingKeys
 
 Verdict = Literal["update", "skip", "wait"]
@@ -30,7 +32,9 @@ class GradientPreprocessor:
         formats: how each of them is kept.
         kept: arrays that options read and write, by the streams of kernels.
         scaled: whether steps may come with a scale of their gradients.
-        alone: whether the gradient of each parameter is clipped by its own norm.
+        alone: whether the gradient of each whole parameter is clipped by its own norm.
+        rows: what is known of row-sparse gradients, None for others.
+        partition: whose pieces `params` are, if they are.
 
     Attributes:
         needed: whether there is anything to do at every step.
@@ -50,15 +54,20 @@ class GradientPreprocessor:
         accumulator: Accumulator | None,
         scaled: int,
         alone: Sequence[bool],
+        rows: Sequence[Any] = (),
+        partition: Partition | None = None,
     ) -> None:
+        self._partition = partition
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        self.norm = self._finite = GradNorm(params, formats, threads) if measures else None
+        measured = _measured_as(params, formats, rows)
+        norm = partial(GradNorm, *measured, threads, partition=partition)
+        self.norm = self._finite = norm() if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
-            self.norm = GradNorm(params, formats, threads, reads) if measures else None
+            self.norm = norm(options=reads) if measures else None
             accumulator.expect(formats, scaled)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
@@ -165,9 +174,20 @@ class GradientPreprocessor:
         float64, whose squares may overflow."""
         if math.isfinite(norm):
             return True
-        taken, accumulator = (self.norm if last else self._finite), self._accumulator
+        taken = self.norm if last else self._finite
         assert taken
-        for number in np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist():
+        numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
+        if self._partition is None:
+            return self._finite_at(numbers, arrays, unscale, last)
+        places = [k for k, piece in enumerate(self._partition.pieces) if piece.number in numbers]
+        return self._partition.all_true(self._finite_at(places, arrays, unscale, last))
+
+    def _finite_at(
+        self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool
+    ) -> bool:
+        """True if the gradients of these numbers are finite, of which only float64 may be."""
+        accumulator = self._accumulator
+        for number in numbers:
             grad = np.asarray(as_array(arrays[number]))
             if accumulator and last:
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -185,7 +205,20 @@ class GradientPreprocessor:
     def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> ClipFactor:
         """The computation of clip factors, which the launches then read."""
         assert self.norm
-        clip = ClipFactor(self.norm, self._options, self._dtypes, alone)
+        pieces = self._partition.pieces if self._partition else []
+        numbers = [piece.number for piece in pieces] or range(len(alone))
+        clip = ClipFactor(self.norm, self._options, self._dtypes, alone, numbers)
         for launch in self._launches:
             launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip
+
+
+def _measured_as(
+    params: Sequence[Any], formats: Sequence[Formats], rows: Sequence[Any]
+) -> tuple[list[Any], list[Formats]]:
+    """Parameters and formats for the norm: a row-sparse gradient is one number, its own norm."""
+    arrays, kinds = list(params), list(formats)
+    for number, gradient in enumerate(rows):
+        if gradient:
+            arrays[number], kinds[number] = gradient.root, Formats.alike("float64")
+    return arrays, kinds

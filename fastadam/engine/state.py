@@ -1,19 +1,18 @@
 """State of the parameters: their arrays, and the number of steps each has taken."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from ..kernels.commit import Operation, put, write
+from ..kernels.commit import Operation, Write, put, write
 from ..kernels.transforms import STATE
-from ..memory.aligned import ALIGNMENT
 from ..memory.checks import Span, span
 from ..memory.dtypes import named
+from ..memory.placement import STATE as STATE_PLACE
 from ..rules import Rule
 from .backend import backend_of
-from .columns import StateColumn, alike
+from .columns import ROW_STEP, StateColumn, alike
 from .options import Options
 
 Carried = tuple[float, ...]
@@ -30,6 +29,7 @@ class Ruled(Protocol):
     """A group of parameters that one rule updates."""
 
     rule: Rule
+    idle: Rule | None
     options: Options
     params: Any
 
@@ -285,16 +285,12 @@ class State:
         if self.store:
             return [self.store.array(kept.name, i) for i in numbers]
         dtype, per = named(kept.column.outside), kept.column.per
-        line = ALIGNMENT // dtype.itemsize
-        counts = [-(-params[i].size // per) for i in numbers]
-        starts = list(accumulate((-(-count // line) * line for count in counts), initial=0))
-        buffer = backend_of(params[numbers[0]]).zeros(starts[-1], dtype)
-        views = [
-            buffer[start : start + count] for start, count in zip(starts, counts, strict=False)
-        ]
-        if per != 1:
+        beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
+        counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
+        views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
+        if per != 1 or by_row:
             return views
-        return [view.reshape(params[i].shape) for i, view in zip(numbers, views, strict=True)]
+        return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]
 
     def restored(
         self,
@@ -305,9 +301,11 @@ class State:
         carried: Sequence[Carried],
         count: int,
         names: Iterable[str],
+        write: Write = write,
     ) -> list[Operation]:
         """The operations that take over saved state, in the formats of what is kept for each
-        parameter, and make room for state of these names; the memory is allocated already."""
+        parameter, and make room for state of these names; the memory is allocated already, and
+        filled by `write`."""
         self.settle()
         arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
         operations = []

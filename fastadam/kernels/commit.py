@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 Operation = Callable[[], Any]
+Write = Callable[[Any, Any], Operation]  # such as `write` below
 call = getattr(operator, "call", operator.methodcaller("__call__"))  # Python 3.10 has no call
 
 

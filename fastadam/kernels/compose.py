@@ -9,8 +9,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..rules import Rule
-from .loops import block_by_block, four_by_four, one_by_one, update_with
-from .storage.base import COLUMNS, Pieces, Storage
+from .loops import (
+    added_in_halves,
+    block_by_block,
+    fetching,
+    four_by_four,
+    lines_of,
+    one_by_one,
+    update_with,
+)
+from .storage.base import COLUMNS, WHOLE, Pieces, Storage
 from .target import MemoryAccess
 from .warps import Access, Waiting, by_warps, fits
 
@@ -71,10 +79,14 @@ def _pack(one: Any, rest: Any) -> Any:
     return both
 
 
-def _packing(parts: Sequence[Pieces]) -> Any:
-    """Packs a block of every stream: phase 1 of all streams, then phase 2."""
+def _packing(parts: Sequence[Pieces], block: int, partial: int) -> Any:
+    """Packs a block of every stream: phase 1 of all streams, then phase 2. A complete block may
+    have become `partial` numbers."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
-    return _fold(_pack, [step for step in steps if step], lambda at, count: None)
+    pack = _fold(_pack, [step for step in steps if step], lambda at, count: None)
+    if not partial:
+        return pack
+    return lambda at, count: pack(at, partial if count == block else count)
 
 
 def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
@@ -128,7 +140,9 @@ def _elements(
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, share)
     if memory.wide is None:
-        return single
+        partial, block = parts[0].partial, streams[0].storage.block
+        halves = added_in_halves(single, read, write, element, share, block, partial)
+        return halves if partial else single
     access = _access(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share)
 
@@ -199,8 +213,14 @@ def _laid_out(streams: Sequence[Stream], memory: MemoryAccess) -> Iterator[tuple
         yield pieces, scratch
 
 
-def update_of(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Callable[..., None]:
-    """The update function of a rule over its streams: param, grad, then the states in order."""
+def update_of(
+    rule: Rule, streams: Sequence[Stream], memory: MemoryAccess, scattered: bool = False
+) -> Callable[..., None]:
+    """The update function of a rule over its streams: param, grad, then the states in order.
+
+    Args:
+        scattered: whether chunks are far from each other, so that memory is asked for ahead.
+    """
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
     columns = [
@@ -213,15 +233,30 @@ def update_of(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Ca
     if fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     else:
-        elements, pack = _elements(streams, parts, rule, memory), _packing(parts)
+        partial = parts[0].partial if memory.wide is None else 0
+        elements = _elements(streams, parts, rule, memory)
+        pack = _packing(parts, block, partial)
         run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
-    return update_with(
+    size = 8 * (1 + len(columns))
+    update = update_with(
         run,
         memory.integer,
         memory.registers(record, namedtuple("Hyper", rule.hyper)),
-        row_size=8 * (1 + len(columns)),
+        row_size=size,
         record_size=record.itemsize,
     )
+    if not scattered or memory.prefetch is None:
+        return update
+
+    def nothing(row, start, stop):
+        return None
+
+    lines: Any = nothing
+    for place, each in enumerate(stored, start=1):
+        if each.per < WHOLE:
+            size_of = np.dtype(each.dtype).itemsize
+            lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
+    return fetching(update, lines, memory.integer, size)
 
 
 def record_of(rule: Rule, compute: str) -> "np.dtype[np.void]":

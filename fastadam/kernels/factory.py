@@ -80,8 +80,19 @@ def default_target() -> HostTarget:
     return host
 
 
-def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None) -> Kernel:
+def kernel(
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target | None = None,
+    scattered: bool = False,
+) -> Kernel:
     """The kernel of a rule over its streams (param, grad, then its states in order).
+
+    Args:
+        rule: the rule.
+        streams: its streams.
+        target: where it runs; the host if None.
+        scattered: whether it is for chunks that are far from each other.
 
     Raises:
         TypeError: if the rule does not return what it declares, or cannot be compiled.
@@ -89,9 +100,10 @@ def kernel(rule: Rule, streams: tuple[Stream, ...], target: Target | None = None
     target = target or default_target()
     with _making:
         with np.errstate(over="ignore"):  # a literal out of range of the dtype becomes infinite
-            key = rule.name, rule.state, rule.hyper, _mark(rule, streams), streams, target
+            mark = _mark(rule, streams)
+            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered
             if key not in _made:
-                _made[key] = _make(rule, streams, target)
+                _made[key] = _make(rule, streams, target, scattered)
         return _made[key]
 
 
@@ -110,7 +122,36 @@ def _swapped(compute: str, value: Any) -> Any:
     return np.dtype(compute).type(value) if type(value) is float else value
 
 
-def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
+def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bool) -> Kernel:
+    compute = streams[0].storage.compute
+    name, function = assembled(loops.kernel, rule, streams, target, scattered)
+    try:
+        run = target.compiled(function)
+    except target.REFUSALS as error:
+        raise mistakes.in_compiling(rule, compute, error) from error
+    fields = record_of(rule, compute)
+    record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
+    return Kernel(name, streams, record, target, run)
+
+
+def assembled(
+    template: Any,
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target,
+    scattered: bool = False,
+    **more: Any,
+) -> tuple[str, Any]:
+    """The name of a kernel, and a copy of `template` linked with the pieces of its loop.
+
+    Args:
+        template: a function that calls `update`.
+        scattered: as for `kernel`.
+        more: values of further globals of the template.
+
+    Raises:
+        TypeError: if the rule does not return what it declares.
+    """
     compute = streams[0].storage.compute
     _probe(rule, streams)
 
@@ -119,21 +160,16 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: Target) -> Kernel:
 
     memory = target.Memory([stream.name for stream in streams])
     slots = {
-        "update": update_of(rule, streams, memory),
+        "update": update_of(rule, streams, memory, scattered),
         "teams": memory.teams,
         "enter": memory.enter,
         "leave": memory.leave,
         "integer": memory.integer,
+        **more,
     }
-    mark = digest(swap, loops.kernel, slots, target.RECIPE) if target.RECIPE else "plain"
+    mark = digest(swap, template, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
-    try:
-        run = target.compiled(linked(loops.kernel, name, mark, target.jit, swap, **slots))
-    except target.REFUSALS as error:
-        raise mistakes.in_compiling(rule, compute, error) from error
-    fields = record_of(rule, compute)
-    record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    return Kernel(name, streams, record, target, run)
+    return name, linked(template, name, mark, target.jit, swap, **slots)
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:

@@ -55,6 +55,36 @@ def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[...,
     return elements
 
 
+def added_in_halves(
+    single: Any, read: Any, write: Any, element: Any, share: Any, block: int, partial: int
+) -> Callable[..., None]:
+    """The function that adds the first numbers of the elements of a complete block to `partial`
+    sums, those half a block apart, then a quarter, and so on; other blocks are left to `single`.
+
+    The terms of a sum stay in registers.
+    """
+
+    def one(at, i, h):
+        return element(read(at, i), h)[0]
+
+    def both(add, apart):
+        return lambda at, i, h: add(at, i, h) + add(at, i + apart, h)
+
+    add, apart = one, block
+    while apart > partial:
+        apart //= 2
+        add = both(add, apart)
+
+    def elements(at, first, count, h):
+        if count < block:
+            single(at, first, count, h)
+        else:
+            for i in share(partial):
+                write(at, i, (add(at, i, h),))
+
+    return elements
+
+
 def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
     """The function that updates a block in groups of four, for a device with 16-byte accesses.
 
@@ -88,6 +118,50 @@ def block_by_block(
             pack(at, count)
 
     return run
+
+
+AHEAD = 8  # chunks between the one that is updated and the one whose memory is asked for
+LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
+
+
+def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any, rest: Any) -> Any:
+    """The function that asks for the memory of a chunk in one more array.
+
+    Args:
+        column: the place of the array in a row.
+        size: the bytes of a stored number.
+        per: the elements that share one.
+        integer: loads a 64-bit integer.
+        prefetch: asks for a cache line.
+        rest: the function for the other arrays.
+    """
+
+    def lines(row, start, stop):
+        first = integer(row, column) + start // per * size
+        last = first + (stop - start) // per * size
+        if last - first > MOST:
+            last = first + MOST
+        for line in range(first, last, LINE):
+            prefetch(line)
+        rest(row, start, stop)
+
+    lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
+    return lines
+
+
+def fetching(update: Any, lines: Any, integer: Any, row_size: int) -> Callable[..., None]:
+    """Compose the function that updates a chunk while the memory of a later one is on its way.
+
+    The table of chunks has AHEAD more at its end, of no elements.
+    """
+
+    def update_ahead(table, chunks, records, chunk):
+        later = chunk + AHEAD
+        row = table + integer(chunks, 3 * later) * row_size
+        lines(row, integer(chunks, 3 * later + 1), integer(chunks, 3 * later + 2))
+        update(table, chunks, records, chunk)
+
+    return update_ahead
 
 
 def update_with(

@@ -34,6 +34,7 @@ class Memory:
     enter, leave = staticmethod(enter), staticmethod(leave)
     wide: Any = None
     warps: Any = None
+    prefetch: Any = None
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group

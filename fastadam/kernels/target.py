@@ -19,11 +19,13 @@ class MemoryAccess(Protocol):
         integer: `integer(address, index)` loads a 64-bit integer of a table.
         wide: access to groups of neighbours at once, None where a target gains nothing by it.
         warps: the threads that exchange numbers in registers (`warps.Lanes`), or None.
+        prefetch: `prefetch(address)` asks for a cache line, or None.
     """
 
     integer: Callable[[int, int], int]
     wide: Any
     warps: Any
+    prefetch: Any
 
     @property
     def teams(self) -> Callable[[int, int], Any]:

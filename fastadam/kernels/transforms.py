@@ -42,6 +42,54 @@ def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> R
     return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
 
 
+def around(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
+    """Apply `change(old, new, extra)` to the parameter and to each number of state after the rule,
+    with additional state `extras`."""
+    function, split = inner.snapshot, len(inner.state)
+    each = _changing(change, split)
+
+    def staged(param, grad, state, h):
+        own, extra = state[:split], state[split:]
+        new, after = function(param, grad, own, h)
+        return change(param, new, extra), each(own, after, extra) + extra
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
+
+
+def _changing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The function that applies `change` to the first numbers of two tuples."""
+
+    def none(old, new, extra):
+        return ()
+
+    if not count:
+        return none
+    rest, k = _changing(change, count - 1), count - 1
+
+    def changed(old, new, extra):
+        return rest(old, new, extra) + (change(old[k], new[k], extra),)
+
+    changed.__name__ = f"changed_{count}"  # compiled functions are found by their names
+    return changed
+
+
+def caught_up(inner: Rule, idle: Rule) -> Rule:
+    """The rule, applied after that of steps without a gradient, which have constants of their
+    own."""
+    known: dict[Any, Rule] = inner.staged
+    if idle not in known:
+        function, before = inner.snapshot, idle.snapshot
+
+        def staged(param, grad, state, h):
+            param, state = before(param, grad, state, h)
+            return function(param, grad, state, h)
+
+        staged.__name__ = inner.name
+        known[idle] = Rule(staged, inner.state, inner.hyper + idle.hyper, inner.exact)
+    return known[idle]
+
+
 def scaled(grad, extra):
     (factor,) = extra
     return grad * factor
@@ -63,6 +111,12 @@ def chosen(old, new, extra):
     """`new` for an element that the mask selects, else `old`."""
     (selected,) = extra
     return new if selected else old, extra
+
+
+def kept(old, new, extra):
+    """`new` for an element that a mask selects, else `old`."""
+    (selected,) = extra
+    return new if selected else old
 
 
 def averaged(old, new, extra):
@@ -95,7 +149,7 @@ class Option(NamedTuple):
     """An option of a step.
 
     Attributes:
-        stage: `before` or `after`, which wraps the rule.
+        stage: `before`, `after` or `around`, which wraps the rule.
         change: the function applied before or after the rule.
         extras: the streams that `change` takes, by name.
     """
@@ -105,6 +159,7 @@ class Option(NamedTuple):
     extras: dict[str, Extra]
 
 
+TOUCHED = "touched"  # marks the elements of a block that a row-sparse gradient has
 NUMBER = Extra(Single)  # one for each parameter
 NOISE = {"noise": Extra(Noise())}
 
@@ -115,7 +170,9 @@ OPTIONS = {
     "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
     "grad_power": Option(before, scaled, {"grad_power": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
+    "mask_state": Option(around, kept, {"mask": Extra(BOOL)}),
     "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
+    TOUCHED: Option(around, kept, {TOUCHED: Extra(BOOL)}),
     "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
     "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
     ROUND + "bfloat16": Option(after, rounded(stochastic.to_bfloat16), NOISE),

@@ -62,9 +62,12 @@ class Table:
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
+        self._stored: list[Column] = []
         for stream in kernel.streams:
-            for part, _ in enumerate(stream.storage.stored):
-                self._columns[stream.name, part] = 1 + len(self._columns)
+            for part, column in enumerate(stream.storage.stored):
+                self._stored.append(column)
+                self._columns[stream.name, part] = len(self._stored)
+        self._before: Any = None  # bytes before what is here of each array, for parts of arrays
         self.streams = {stream.name for stream in kernel.streams}
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
@@ -85,9 +88,22 @@ class Table:
         numbers = aligned_zeros(count, dtype)
         return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
+    def begin_at(self, starts: Sequence[int]) -> None:
+        """Take each row for the part of an array that begins at this element of it, so that the
+        kernel counts elements as for the whole."""
+        first = np.asarray(starts, np.int64)
+        self.chunks[:, 1:] += first[self.chunks[:, 0]][:, None]
+        steps = [np.dtype(column.dtype).itemsize for column in self._stored]
+        pers = [column.per for column in self._stored]
+        self._before = first[:, None] // pers * steps
+        self.rows[:, 1:] -= self._before
+
     def place(self, stream: str, addresses: Any, part: int = 0) -> None:
         """Say where the arrays of a stream begin, one for each row."""
-        self.rows[:, self._columns[stream, part]] = addresses
+        number = self._columns[stream, part]
+        self.rows[:, number] = addresses
+        if self._before is not None:
+            self.rows[:, number] -= self._before[:, number - 1]
 
     def columns(self) -> Iterator[tuple[Stream, Column, int]]:
         """The stream, the stored column and the column of `rows` of each address."""
@@ -101,14 +117,14 @@ class Table:
             return self.windows.operations(limit, threaded)
         return [self.chosen(limit, threaded)]
 
-    def chosen(
-        self, limit: int | None, threaded: bool = True, first: int = 0, last: int | None = None
-    ) -> Operation:
-        """The C function that launches the kernel over a range of chunks, by default all."""
-        last = len(self.chunks) if last is None else last
+    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+        """The C function that launches the kernel over all chunks, on at most so many threads."""
+        count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
+        return self.serial if self.small or count == 1 else self.parallel(count)
+
+    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
+        """The C function that launches the kernel over a range of chunks."""
         count = min(threads.tasks_for(limit), last - first) if threaded else 1
-        if self.small or (count == 1 and last - first == len(self.chunks)):
-            return self.serial
         return self.parallel(count, first, last)
 
     def runner(self, limit: int | None) -> Callable[[], None]:

@@ -3,29 +3,64 @@
 from difflib import get_close_matches
 
 from ..optimizer import Optimizer
+from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
 from .adamax import Adamax
 from .adamw import AdamW
+from .adan import Adan
+from .ademamix import AdEMAMix
+from .adopt import ADOPT
+from .ftrl import FTRL
+from .grams import Grams
+from .laprop import LaProp
 from .lion import Lion
+from .listing import Listing, listing
 from .nadam import NAdam
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .rprop import Rprop
 from .sgd import SGD
+from .signum import Signum
+from .sparse_adam import SparseAdam
+from .yogi import Yogi
 
 __all__ = [
+    "ADOPT",
+    "FTRL",
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Adan",
+    "Grams",
+    "LaProp",
     "Lion",
     "NAdam",
     "RAdam",
     "RMSprop",
+    "Rprop",
+    "Signum",
+    "SparseAdam",
+    "Yogi",
 ]
+
+
+def list() -> tuple[Listing, ...]:
+    """All optimizers: for each its name, a line about it, its bytes and its source.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> lion = next(each for each in fa.optimizers.list() if each.name == "Lion")
+        >>> lion.state_bytes, lion.traffic
+        (4, 20)
+    """
+    return tuple(listing(globals()[name]) for name in __all__)
 
 
 def by_name(name: str, *more: str) -> type[Optimizer]:

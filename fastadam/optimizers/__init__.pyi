@@ -1,22 +1,172 @@
-"""Optimizers for NumPy arrays; written by tests/stubs.py, do not edit."""
+"""Optimizers for NumPy arrays; written by tests/support/stubs.py, do not edit."""
 
 from typing import Literal
 
 from ..optimizer import Optimizer
-from ..typing import Count, Dtype, Flag, Number, Params, Scheduled, ScheduledFlag, ScheduledPair
+from ..typing import (
+    Count,
+    Dtype,
+    Flag,
+    Number,
+    Params,
+    Scheduled,
+    ScheduledFlag,
+    ScheduledPair,
+    ScheduledTriple,
+)
+from .listing import Listing
 
 __all__ = [
+    "ADOPT",
+    "FTRL",
     "SGD",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Adan",
+    "Grams",
+    "LaProp",
     "Lion",
     "NAdam",
     "RAdam",
     "RMSprop",
+    "Rprop",
+    "Signum",
+    "SparseAdam",
+    "Yogi",
 ]
+
+class ADOPT(Optimizer):
+    """ADOPT: Adam that normalizes the gradient by the second moment before it, then averages.
+
+    The first step only sets `v = g**2`. From t = 2:
+
+        n = g / max(sqrt(v), eps), clipped to +-(t - 1)**clip_exp
+        m = beta1 * m + (1 - beta1) * n
+        p = p - lr * m
+        v = beta2 * v + (1 - beta2) * g**2
+
+    There is no bias correction. State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8
+    bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.9999).
+        eps: the least value of the root, default 1e-6.
+        clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
+        weight_decay: coupled (L2) decay, default 0.
+        decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.ADOPT(w, lr=0.5)
+        >>> for _ in range(2):
+        ...     info = opt.step(np.array([1.0, -2.0]))
+        >>> w
+        array([0.95, 1.05])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.9999),
+        eps: Scheduled = 1e-06,
+        clip_exp: Scheduled | None = 0.25,
+        weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class FTRL(Optimizer):
+    """FTRL-Proximal: sparse linear models by follow-the-regularized-leader (algorithm 1).
+
+        s = (sqrt(n + g**2) - sqrt(n)) / lr
+        z = z + g - s * p
+        n = n + g**2
+        p = 0 if abs(z) <= l1 else -(z - sign(z) * l1) / ((beta + sqrt(n)) / lr + l2)
+
+    The parameter follows from the state alone: start it at zero. Another start is forgotten in part
+    at the first step, entirely where the first gradient is zero, as in Keras. A model without
+    `l1` and `l2` is Adagrad's. Keras starts n at 0.1, with beta 0.
+
+    State: `z` and `n`; in low precision they are refused, since differences of n are taken. Per
+    float32 element: 8 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: the paper's alpha, > 0, default 0.1; a number or a function of the step.
+        beta: damps the first steps, >= 0, default 1.
+        l1: L1 penalty, which makes parameters exactly zero, default 0.
+        l2: L2 penalty, default 0.
+        initial_accumulator_value: initial value of n, default 0.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.zeros(3)
+        >>> info = fa.FTRL(w, lr=0.5, l1=1.0).step(np.array([3.0, -0.5, 1.5]))
+        >>> w
+        array([-0.25,  0.  , -0.1 ])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.1,
+        *,
+        beta: Scheduled = 1.0,
+        l1: Scheduled = 0.0,
+        l2: Scheduled = 0.0,
+        initial_accumulator_value: Scheduled = 0.0,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
 
 class SGD(Optimizer):
     """Stochastic gradient descent, optionally with momentum, as PyTorch computes it.
@@ -75,6 +225,139 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class AdEMAMix(Optimizer):
+    """Adam with a second, slower average of the gradients, and decoupled weight decay.
+
+        m1 = beta1 * m1 + (1 - beta1) * g
+        m2 = beta3(t) * m2 + (1 - beta3(t)) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = (m1 / (1 - beta1**t) + alpha(t) * m2) / (sqrt(v / (1 - beta2**t)) + eps)
+        p = p - lr * weight_decay * p - lr * u
+
+    m2 has no bias correction. `alpha(t)` is `alpha * min(t / alpha_warmup, 1)`. `beta3(t)` grows
+    from beta1 to beta3 in `beta3_warmup` steps, so that the half-life of the average grows
+    linearly. State: `exp_avg_fast` (m1; none if beta1 is 0), `exp_avg_slow` (m2) and `exp_avg_sq`
+    (v). Per float32 element: 12 bytes of state, 36 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of m1, v and m2, each in [0, 1), default (0.9, 0.999, 0.9999).
+        alpha: weight of the slow average, >= 0, default 2, as in the authors' code.
+        beta3_warmup: steps in which beta3 grows, default None: none.
+        alpha_warmup: steps in which alpha grows, default None: none.
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.AdEMAMix(w, lr=0.1).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledTriple = (0.9, 0.999, 0.9999),
+        alpha: Scheduled = 2.0,
+        beta3_warmup: Scheduled | None = None,
+        alpha_warmup: Scheduled | None = None,
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class AdaBelief(Optimizer):
+    """AdaBelief: Adam divided by the spread of the gradients around their mean.
+
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * (g - m)**2 + eps
+        p = p - lr * weight_decay * p - lr * (m / (1 - beta1**t)) / (sqrt(s / (1 - beta2**t)) + eps)
+
+    State: `exp_avg` (m) and `exp_avg_var` (s). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_var`.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of both averages, each in [0, 1), default (0.9, 0.999).
+        eps: added to s in every step, and to the root, default 1e-16.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        amsgrad: divide by the root of the largest s, default False.
+        rectify: the rectification of [RAdam][fastadam.RAdam], default False (the authors' later
+            code: True).
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.AdaBelief(w, lr=0.09).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-16,
+        weight_decay: Scheduled = 0.0,
+        amsgrad: ScheduledFlag = False,
+        rectify: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -132,6 +415,8 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -189,6 +474,8 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -214,6 +501,8 @@ class Adam(Optimizer):
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW], if the
+            decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
@@ -237,6 +526,9 @@ class Adam(Optimizer):
         amsgrad: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
@@ -253,6 +545,8 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -309,6 +603,193 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Adan(Optimizer):
+    """Adan: Adam with Nesterov momentum from differences of gradients.
+
+    With d = g - g_previous, which is 0 at the first step:
+
+        m = beta1 * m + (1 - beta1) * g
+        n = beta2 * n + (1 - beta2) * d
+        v = beta3 * v + (1 - beta3) * (g + beta2 * d)**2
+        u = (m / (1 - beta1**t) + beta2 * n / (1 - beta2**t)) / (sqrt(v / (1 - beta3**t)) + eps)
+        p = (p - lr * u) / (1 + lr * weight_decay)
+
+    The betas are decay rates, as in the authors' code; the paper's are their complements. State:
+    `exp_avg` (m), `exp_avg_sq` (v), `exp_avg_diff` (n) and `neg_pre_grad` (-g). Per float32
+    element: 16 bytes of state, 44 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of m, n and v, each in [0, 1), default (0.98, 0.92, 0.99).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        no_prox: decay before the update, as AdamW does, instead of the division, default False.
+        cautious_weight_decay: as for [AdamW][fastadam.AdamW]; needs `no_prox`.
+        weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.Adan(w, lr=0.1).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledTriple = (0.98, 0.92, 0.99),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        no_prox: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Grams(Optimizer):
+    """Grams: the size of AdamW's update in the direction of the gradient.
+
+        u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
+        p = p - lr * weight_decay * p - lr * sign(g) * abs(u)
+
+    m and v are the moments of [Adam][fastadam.Adam]. The sign of zero is zero: an element with a
+    zero gradient only decays. State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8
+    bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-6.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.Grams(w, lr=0.1).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-06,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class LaProp(Optimizer):
+    """LaProp: Adam that normalizes the gradient first, and averages the quotient.
+
+        v = beta2 * v + (1 - beta2) * g**2
+        m = beta1 * m + (1 - beta1) * lr * g / (sqrt(v / (1 - beta2**t)) + eps)
+        p = p - lr * weight_decay * p - m / (1 - beta1**t)
+
+    The learning rate is part of the average, as in the authors' code; if it changes, the last
+    divisor is the average of its values over its present one. (Their decay follows the update; here
+    it is computed from the old parameter.) State: `exp_avg` (m) and `exp_avg_sq` (v), and the
+    numbers `exp_avg_lr_1` and `exp_avg_lr_2` for each parameter. Per float32 element: 8 bytes of
+    state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 4e-4; a number >= 0 or a function of the step.
+        betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-15.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.LaProp(w, lr=0.1).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.0004,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-15,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -331,6 +812,7 @@ class Lion(Optimizer):
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -348,6 +830,9 @@ class Lion(Optimizer):
         *,
         betas: ScheduledPair = (0.9, 0.99),
         weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
@@ -363,6 +848,8 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -389,6 +876,7 @@ class NAdam(Optimizer):
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -409,6 +897,9 @@ class NAdam(Optimizer):
         weight_decay: Scheduled = 0.0,
         momentum_decay: Scheduled = 0.004,
         decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
@@ -424,6 +915,8 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -448,6 +941,7 @@ class RAdam(Optimizer):
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -467,6 +961,9 @@ class RAdam(Optimizer):
         eps: Scheduled = 1e-08,
         weight_decay: Scheduled = 0.0,
         decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
@@ -482,6 +979,8 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -547,6 +1046,184 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Rprop(Optimizer):
+    """Resilient backpropagation, as PyTorch computes it, for gradients of the whole data set.
+
+    Every element has a step size h, which grows while the sign of its gradient stays the same:
+
+        h = min(h * etas[1], step_sizes[1])         if g * g_previous > 0
+        h = max(h * etas[0], step_sizes[0]), g = 0  if g * g_previous < 0
+        p = p - sign(g) * h
+
+    (The 1993 paper takes the last step back in the second case; this is the variant iRprop-.)
+    State: `prev` (g) and `step_size` (h); in low precision they are refused, since products of step
+    sizes accumulate. Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: the step size at the first step, default 1e-2; later values have no effect.
+        etas: the factors of h, with 0 < etas[0] < 1 < etas[1], default (0.5, 1.2).
+        step_sizes: the least and the largest h, default (1e-6, 50).
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.Rprop(w, lr=0.25)
+        >>> for grad in ([1.0, -2.0], [3.0, 2.0]):
+        ...     info = opt.step(np.array(grad))
+        >>> w
+        array([0.45, 1.25])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.01,
+        *,
+        etas: ScheduledPair = (0.5, 1.2),
+        step_sizes: ScheduledPair = (1e-06, 50.0),
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Signum(Optimizer):
+    """Signum: the sign of the momentum, with decoupled weight decay; SignSGD without momentum.
+
+        m = momentum * m + (1 - momentum) * g
+        p = p - lr * weight_decay * p - lr * sign(m)
+
+    With `momentum=0`, m is g and there is no state: SignSGD. The sign of zero is zero. State:
+    `momentum_buffer` (m). Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 0
+    and 12 without momentum.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, the size of each element's update, default 1e-3.
+        momentum: decay rate of the average, in [0, 1), default 0.9.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> info = fa.Signum(w, lr=0.5).step(np.array([3.0, -0.1, 0.0]))
+        >>> w
+        array([0.5, 1.5, 1. ])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Yogi(Optimizer):
+    """Yogi: Adam whose second moment changes by at most `(1 - beta2) * g**2` in a step.
+
+        m = beta1 * m + (1 - beta1) * g
+        v = v - (1 - beta2) * sign(v - g**2) * g**2
+        p = p - lr * weight_decay * p - lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
+
+    Both moments start at `initial_accumulator_value`, and both are corrected, as in optax (the
+    paper: v only, and no correction). State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32
+    element: 8 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-3.
+        initial_accumulator_value: initial value of both moments, default 1e-6.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> info = fa.Yogi(w, lr=0.1).step(np.array([1.0, -2.0]))
+        >>> w.round(4)
+        array([0.9001, 1.0999])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.01,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 0.001,
+        initial_accumulator_value: Scheduled = 1e-06,
+        weight_decay: Scheduled = 0.0,
+        bias_correction: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
@@ -572,6 +1249,13 @@ class AdamW(Adam):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
+        cautious_weight_decay: decay only elements of which decay and update agree, that is
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
+            which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
+            Near the End of Training, arXiv 2025, algorithm 1).
+        peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
+            schedule of fastadam, or the constant with which the optimizer is made.
         l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:
@@ -602,6 +1286,9 @@ class AdamW(Adam):
         amsgrad: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         decoupled_weight_decay: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
@@ -618,9 +1305,71 @@ class AdamW(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
     ) -> None: ...
 
+class SparseAdam(Adam):
+    """Adam for row-sparse gradients, as PyTorch computes it.
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p = p - lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + eps)
+
+    for the rows of a gradient [Rows][fastadam.Rows]; other rows, and their moments, stay as they
+    are. t counts the steps of the whole array; `lazy="rows"` counts those of each row. eps is added
+    before the correction of the root, unlike in [Adam][fastadam.Adam], which takes Rows as well. A
+    gradient that is an array has all rows (PyTorch: an error).
+
+    State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
+    traffic per step if its row has a gradient.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root of v, default 1e-8.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> table = np.ones((3, 2))
+        >>> info = fa.SparseAdam(table, lr=0.5).step(fa.Rows([2], np.array([[1.0, -1.0]])))
+        >>> table.round(6)
+        array([[1. , 1. ],
+               [1. , 1. ],
+               [0.5, 1.5]])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+def list() -> tuple[Listing, ...]: ...
 def by_name(name: str, *more: str) -> type[Optimizer]: ...

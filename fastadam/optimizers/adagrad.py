@@ -22,6 +22,12 @@ def adagrad(maximize=False):
     return adagrad
 
 
+@rule(state=("sum",))
+def unchanged(param, grad, state, h):
+    """Steps without a gradient change nothing."""
+    return param, state
+
+
 class Adagrad(Optimizer):
     """Adagrad, as PyTorch computes it.
 
@@ -67,3 +73,8 @@ class Adagrad(Optimizer):
             "eps": group["eps"],
             "weight_decay": group["weight_decay"],
         }
+
+    def idle(self, group: dict[str, Any]) -> Rule:
+        if group["weight_decay"]:
+            raise ValueError("lazy='exact' has no formula for weight_decay; set it to 0")
+        return unchanged

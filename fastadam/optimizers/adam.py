@@ -8,13 +8,21 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, sign, variants
+from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay", "l1")
 
 
 @variants
-def adam(amsgrad=False, maximize=False, decoupled_weight_decay=False, l1=False):
+def adam(
+    amsgrad=False,
+    maximize=False,
+    decoupled_weight_decay=False,
+    l1=False,
+    cautious_weight_decay=False,
+):
     """The rule for these flags."""
+    decay = decay_function(cautious_weight_decay)
 
     @rule(state=("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad, hyper=CONSTANTS)
     def adam(param, grad, state, h):
@@ -31,10 +39,23 @@ def adam(amsgrad=False, maximize=False, decoupled_weight_decay=False, l1=False):
             new = new + (max(exp_avg_sq, state[2]),)
         update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
         if decoupled_weight_decay:
-            update = decayed(update, param, h.decay)
+            update = decay(update, param, h.decay)
         return param - update, new
 
     return adam
+
+
+@variants
+def decaying(amsgrad=False):
+    """The rule of steps without a gradient: moments decay; what they would move is left out."""
+    names = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
+
+    @rule(state=names, hyper=("idle_keep", "idle_beta1", "idle_beta2"))
+    def decaying(param, grad, state, h):
+        new = (state[0] * h.idle_beta1, state[1] * h.idle_beta2)
+        return param * h.idle_keep, new + state[2:]
+
+    return decaying
 
 
 class Adam(Optimizer):
@@ -57,6 +78,8 @@ class Adam(Optimizer):
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW], if the
+            decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
 
@@ -71,22 +94,25 @@ class Adam(Optimizer):
     rule = adam()
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"l1": 0.0, "amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
-    defaults |= {"bias_correction": True, "eps_mode": "torch"}
+    defaults |= {**DECAY_OPTIONS, "bias_correction": True, "eps_mode": "torch"}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return adam(**group)
 
     def check(self, group: dict[str, Any]) -> None:
-        if group["eps_mode"] not in ("torch", "hat"):
-            raise ValueError(f"eps_mode={group['eps_mode']!r}; give 'torch' or 'hat'")
+        check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        step_size, root_scale = lr, 1.0
+        (beta1, beta2), decay = group["betas"], group["weight_decay"]
+        step_size, root_scale = group["lr"], 1.0
         if group["bias_correction"]:
             step_size /= 1 - beta1**step
             root_scale /= math.sqrt(1 - beta2**step)
+        if group["weight_decay_mode"] == "AdamC":
+            decay = decay_rate(group)
+        elif group["decoupled_weight_decay"]:  # the same without a call, for the usual case
+            decay *= group["lr"]
         if group["eps_mode"] == "hat":
             step_size, root_scale = step_size / root_scale, 1.0
         return {
@@ -96,6 +122,20 @@ class Adam(Optimizer):
             "beta2_comp": 1 - beta2,
             "root_scale": root_scale,
             "eps": group["eps"],
-            "decay": group["weight_decay"] * (lr if group["decoupled_weight_decay"] else 1),
+            "decay": decay,
             "l1": group["l1"],
         }
+
+    def idle(self, group: dict[str, Any]) -> Rule:
+        coupled = group["weight_decay"] and not group["decoupled_weight_decay"]
+        if coupled or group["l1"]:
+            raise ValueError(
+                "lazy='exact' has no formula for weight_decay or l1 in the gradient; set both to 0,"
+                " or decoupled_weight_decay=True"
+            )
+        return decaying(**group)
+
+    def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        keep = 1 - group["lr"] * group["weight_decay"] * group["decoupled_weight_decay"]
+        return {"idle_keep": keep**steps, "idle_beta1": beta1**steps, "idle_beta2": beta2**steps}

@@ -25,6 +25,13 @@ class AdamW(Adam):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
+        cautious_weight_decay: decay only elements of which decay and update agree, that is
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
+            which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
+            Near the End of Training, arXiv 2025, algorithm 1).
+        peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
+            schedule of fastadam, or the constant with which the optimizer is made.
         l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
 
     Raises:

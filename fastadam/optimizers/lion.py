@@ -3,12 +3,14 @@
 from typing import Any
 
 from ..optimizer import Optimizer
-from ..rules import Rule, decayed, lerp, rule, sign, variants
+from ..rules import Rule, lerp, rule, sign, variants
+from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 
 @variants
-def lion(maximize=False):
+def lion(maximize=False, cautious_weight_decay=False):
     """The rule for these flags."""
+    decay = decay_function(cautious_weight_decay)
 
     @rule(state=("exp_avg",), hyper=("lr", "beta1_comp", "beta2_comp", "decay"))
     def lion(param, grad, state, h):
@@ -17,7 +19,7 @@ def lion(maximize=False):
             grad = -grad
         direction = lerp(exp_avg, grad, h.beta1_comp)
         exp_avg = lerp(exp_avg, grad, h.beta2_comp)
-        return param - decayed(h.lr * sign(direction), param, h.decay), (exp_avg,)
+        return param - decay(h.lr * sign(direction), param, h.decay), (exp_avg,)
 
     return lion
 
@@ -39,6 +41,7 @@ class Lion(Optimizer):
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -50,11 +53,15 @@ class Lion(Optimizer):
     """
 
     rule = lion()
-    defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, "maximize": False}
+    defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, **DECAY_OPTIONS}
+    defaults |= {"maximize": False}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return lion(**group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2) = group["lr"], group["betas"]
@@ -62,5 +69,5 @@ class Lion(Optimizer):
             "lr": lr,
             "beta1_comp": 1 - beta1,
             "beta2_comp": 1 - beta2,
-            "decay": lr * group["weight_decay"],
+            "decay": decay_rate(group),
         }

@@ -5,13 +5,15 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, variants
+from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 CONSTANTS = ("grad_size", "avg_size", "beta1_comp", "beta2", "beta2_comp")
 
 
 @variants
-def nadam(maximize=False, decoupled_weight_decay=False):
+def nadam(maximize=False, decoupled_weight_decay=False, cautious_weight_decay=False):
     """The rule for these flags."""
+    decay = decay_function(cautious_weight_decay)
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=(*CONSTANTS, "root_scale", "eps", "decay"))
     def nadam(param, grad, state, h):
@@ -24,7 +26,7 @@ def nadam(maximize=False, decoupled_weight_decay=False):
         ahead = h.grad_size * grad + h.avg_size * exp_avg
         update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
         if decoupled_weight_decay:
-            update = decayed(update, param, h.decay)
+            update = decay(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
     return nadam
@@ -51,6 +53,7 @@ class NAdam(Optimizer):
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -63,12 +66,16 @@ class NAdam(Optimizer):
 
     rule = nadam()
     defaults = {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-    defaults |= {"momentum_decay": 4e-3, "decoupled_weight_decay": False, "maximize": False}
+    defaults |= {"momentum_decay": 4e-3, "decoupled_weight_decay": False, **DECAY_OPTIONS}
+    defaults |= {"maximize": False}
     carried = {"mu_product": 1.0}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return nadam(**group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        check_decay(group)
 
     def carry(self, group: dict[str, Any], step: int) -> dict[str, float]:
         return {"mu_product": group["mu_product"] * _mu(group, step)}
@@ -85,7 +92,7 @@ class NAdam(Optimizer):
             "beta2_comp": 1 - beta2,
             "root_scale": 1 / math.sqrt(1 - beta2**step),
             "eps": group["eps"],
-            "decay": lr * decay if group["decoupled_weight_decay"] else decay,
+            "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
         }
 
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, variants
+from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "rectified")
 
 
 @variants
-def radam(maximize=False, decoupled_weight_decay=False):
+def radam(maximize=False, decoupled_weight_decay=False, cautious_weight_decay=False):
     """The rule for these flags."""
+    decay = decay_function(cautious_weight_decay)
 
     @rule(state=("exp_avg", "exp_avg_sq"), hyper=CONSTANTS)
     def radam(param, grad, state, h):
@@ -25,7 +27,7 @@ def radam(maximize=False, decoupled_weight_decay=False):
         adapted = exp_avg / (math.sqrt(exp_avg_sq) + h.eps)
         update = h.step_size * (adapted if h.rectified > 0.0 else exp_avg)
         if decoupled_weight_decay:
-            update = decayed(update, param, h.decay)
+            update = decay(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
 
     return radam
@@ -50,6 +52,7 @@ class RAdam(Optimizer):
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
 
     Examples:
@@ -62,27 +65,35 @@ class RAdam(Optimizer):
 
     rule = radam()
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
-    defaults |= {"decoupled_weight_decay": False, "maximize": False}
+    defaults |= {"decoupled_weight_decay": False, **DECAY_OPTIONS, "maximize": False}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
         return radam(**group)
 
+    def check(self, group: dict[str, Any]) -> None:
+        check_decay(group)
+
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        correction2 = 1 - beta2**step
-        rho_inf = 2 / (1 - beta2) - 1
-        rho = rho_inf - 2 * step * beta2**step / correction2
-        step_size, rectified = lr / (1 - beta1**step), rho > 5
-        if rectified:
-            above = (rho - 4) * (rho - 2) * rho_inf
-            step_size *= math.sqrt(correction2 * above / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        factor, rectified = rectification(beta2, step)
         return {
-            "step_size": step_size,
+            "step_size": lr / (1 - beta1**step) * factor,
             "beta1_comp": 1 - beta1,
             "beta2": beta2,
             "beta2_comp": 1 - beta2,
             "eps": group["eps"],
-            "decay": lr * decay if group["decoupled_weight_decay"] else decay,
+            "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
             "rectified": float(rectified),
         }
+
+
+def rectification(beta2: float, step: int) -> tuple[float, bool]:
+    """The factor r of a step with the correction of v, and True; or 1 and False before rho > 5."""
+    correction2 = 1 - beta2**step
+    rho_inf = 2 / (1 - beta2) - 1
+    rho = rho_inf - 2 * step * beta2**step / correction2
+    if rho <= 5:
+        return 1.0, False
+    above = (rho - 4) * (rho - 2) * rho_inf
+    return math.sqrt(correction2 * above / ((rho_inf - 4) * (rho_inf - 2) * rho)), True

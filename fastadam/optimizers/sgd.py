@@ -33,6 +33,21 @@ def sgd(momentum=False, nesterov=False, maximize=False, l1=False):
     return sgd
 
 
+@variants
+def coasting(momentum=False):
+    """The rule of steps without a gradient: the buffer moves the parameter, and decays."""
+
+    @rule(state=("momentum_buffer",) * momentum, hyper=("idle_keep", "idle_buffer", "idle_move"))
+    def coasting(param, grad, state, h):
+        param = param * h.idle_keep
+        if momentum:
+            param = param - h.idle_move * state[0]
+            state = (state[0] * h.idle_buffer,)
+        return param, state
+
+    return coasting
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, optionally with momentum, as PyTorch computes it.
 
@@ -89,4 +104,22 @@ class SGD(Optimizer):
             "momentum": group["momentum"],
             "dampening_comp": 1.0 if first else 1 - group["dampening"],
             "keep": 0.0 if first else group["momentum"],
+        }
+
+    def idle(self, group: dict[str, Any]) -> Rule:
+        if group["l1"] or (group["momentum"] and group["weight_decay"]):
+            raise ValueError(
+                "lazy='exact' has no formula for l1, nor for weight_decay with momentum; set them "
+                "to 0"
+            )
+        return coasting(**group)
+
+    def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
+        lr, momentum = group["lr"], group["momentum"]
+        powers = steps * 1.0 if momentum == 1 else (1 - momentum**steps) / (1 - momentum)
+        ahead = momentum if group["nesterov"] else 1.0
+        return {
+            "idle_keep": (1 - lr * group["weight_decay"]) ** steps,
+            "idle_buffer": momentum**steps,
+            "idle_move": lr * ahead * momentum * powers,
         }

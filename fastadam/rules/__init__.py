@@ -1,6 +1,6 @@
 """The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
-from .functions import decayed, lerp, sign
+from .functions import cautiously_decayed, decayed, lerp, sign
 from .rule import Rule, rule, variants
 
-__all__ = ["Rule", "decayed", "lerp", "rule", "sign", "variants"]
+__all__ = ["Rule", "cautiously_decayed", "decayed", "lerp", "rule", "sign", "variants"]

@@ -98,6 +98,29 @@ class Algorithm:
         """Initial values of state by name; names that are left out start at 0."""
         return {}
 
+    def idle(self, group: Values) -> Rule:
+        """The rule of several steps without a gradient at once, for `lazy="exact"`.
+
+        It has the state of the rule, and names of constants that the rule does not have;
+        `idle_hyper` gives these. It is not for `group`, whose hyperparameters may need more than a
+        formula: it then raises ValueError.
+
+        Raises:
+            ValueError: for an optimizer without such a rule.
+        """
+        raise ValueError(
+            f"lazy='exact': {type(self).__name__} has no formula for steps without a gradient; "
+            "use lazy='rows' or 'torch'"
+        )
+
+    def idle_hyper(self, group: Values, steps: int) -> dict[str, float]:
+        """The constants of so many steps without a gradient.
+
+        Returns:
+            A number for every name in the hyper of the rule that `idle` returned.
+        """
+        return {}
+
     @property
     def starts_at_zero(self) -> bool:
         """True if no state starts at a number other than zero."""

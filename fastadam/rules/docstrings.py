@@ -14,6 +14,8 @@ from typing import Any
 LINK = re.compile(r"\[([\w.]+)\]\[fastadam[\w.]*\]")  # of the documentation: [Adam][fastadam.Adam]
 SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)*)", re.M)
 ELSEWHERE = re.compile(r"as for (\[|fastadam\.)")
+# Explanations of hyperparameters that several algorithms share, for those that only refer to them.
+SHARED: dict[str, str] = {}
 ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
 
 

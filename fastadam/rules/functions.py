@@ -45,6 +45,14 @@ def decayed(change: Any, param: Any, decay: Any) -> Any:
     return change + decay * param if decay > 0.0 else change
 
 
+def cautiously_decayed(update: Any, param: Any, decay: Any) -> Any:
+    """Add weight decay to an update, for rules, unless it opposes the update.
+
+    Source: L. Chen et al., Cautious Weight Decay, ICLR 2026, equation 2.
+    """
+    return update if update * param < 0.0 else decayed(update, param, decay)
+
+
 def sign(value: Any) -> Any:
     """-1, 0 or 1, for rules; the sign of zero is zero, that of NaN is NaN."""
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value

@@ -7,6 +7,7 @@ from inspect import signature
 from keyword import iskeyword
 from typing import Any, cast
 
+RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step")
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 
@@ -22,7 +23,7 @@ class Rule:
     state: tuple[str, ...]
     hyper: tuple[str, ...]
     exact: bool = False
-    staged: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
+    staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
@@ -107,7 +108,7 @@ def rule(
             f"rule: {name} is decorated with @fastadam.rule alone; declare its names: "
             "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if it has none"
         )
-    _check_names("state", state, reserved=("param", "grad", "step", "compensation", "codes_order"))
+    _check_names("state", state, reserved=RESERVED)
     _check_names("hyper", hyper, reserved=())
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(

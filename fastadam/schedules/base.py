@@ -46,6 +46,14 @@ class Schedule:
         t = step - self.warmup - 1
         return self._at(t) if t >= 0 else self._at(0) * (step / self.warmup)
 
+    @property
+    def peak(self) -> float | None:
+        """The largest value; None if it is not known before the steps."""
+        lr = getattr(self, "lr", None)
+        if lr is None or hasattr(self, "factors") or getattr(self, "gamma", 0) > 1:
+            return None
+        return float(max(lr, getattr(self, "end", lr)))
+
     def _at(self, t: int) -> float:
         """The formula, `t` steps after its first."""
         raise NotImplementedError

@@ -37,12 +37,13 @@ except ModuleNotFoundError as error:
 from .. import optimizers
 from ..kernels.cpu import openmp
 from ..validation import missing
+from .files import load, save
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
     from ._optimizers import *  # noqa: F403
 
-__all__ = ["Optimizer", *optimizers.__all__]
+__all__ = ["Optimizer", "load", "save", *optimizers.__all__]
 
 openmp.use_threads_of(torch._C.__file__)
 
@@ -57,7 +58,9 @@ def _made(name: str) -> type[Optimizer]:
 def _text(name: str, text: str | None) -> str:
     """The docstring of the core up to its arguments."""
     about = (text or "").partition("\nArgs:\n")[0].strip()
-    return f"{name} for PyTorch, in place of the class of that name in `torch.optim`.\n\n{about}"
+    place = ", in place of the class of that name in `torch.optim`"
+    there = place if hasattr(torch.optim, name) else ""
+    return f"{name} for PyTorch{there}.\n\n{about}"
 
 
 globals().update({name: _made(name) for name in optimizers.__all__})

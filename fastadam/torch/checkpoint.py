@@ -17,20 +17,10 @@ from ..engine.options import OWN
 from ..rules.algorithm import Values
 from .counters import gather
 from .numbered import check_numbers
+from .tensors import OpaqueTensor
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
-
-
-class OpaqueTensor:
-    """A wrapper of a tensor, which PyTorch's `load_state_dict` passes on unchanged."""
-
-    def __init__(self, tensor: Any) -> None:
-        self._tensor = tensor
-
-    def copy_to(self, device: Any) -> Any:
-        """A copy of the tensor on a device."""
-        return self._tensor.detach().to(device or self._tensor.device, copy=True)
 
 
 def wrap_tensors(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:

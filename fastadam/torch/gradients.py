@@ -10,10 +10,13 @@ import torch
 
 from ..engine.backend import as_array
 from ..engine.gradients import Inputs, OtherDtypesError
+from ..engine.row_gradient import RowGradient
 from ..kernels.commit import Operation, called
 from ..memory import checks
 from ..memory.checks import SUPPORTED
+from ..memory.rows import RowsDtype
 from .change_detection import TensorLayouts, addresses
+from .sparse import by_rows, check_layout, is_sparse, rows_of
 from .tensors import ParameterMemory, check_memory, flat, in_numpy, in_order, name_of
 
 
@@ -28,6 +31,8 @@ class Views(Sequence[Any]):
 
     def __getitem__(self, number: Any) -> Any:
         tensor = self._tensors[number]
+        if is_sparse(tensor):
+            return flat(tensor._values().contiguous())
         return None if tensor is None else flat(tensor)
 
 
@@ -39,14 +44,18 @@ class Gradients(Inputs):
     """
 
     def __init__(
-        self, memories: Sequence[ParameterMemory], owner: str, tensors: Sequence[Any], cleared: bool
+        self,
+        memories: Sequence[ParameterMemory],
+        owner: tuple[str, str],
+        tensors: Sequence[Any],
+        cleared: bool,
     ) -> None:
         for tensor, memory in zip(tensors, memories, strict=True):
             if tensor is not None:
-                check_tensor(tensor, memory, owner)
+                check_tensor(tensor, memory, *owner)
         arrays, names = [memory.array for memory in memories], [memory.name for memory in memories]
         called = [f"the gradient of {name}" for name in names]
-        dtypes = _dtypes(tensors, [array.dtype for array in arrays])
+        dtypes = _dtypes(tensors, [array.dtype for array in arrays], arrays)
         check = checks.check_gradient
         super().__init__(arrays, names, called, dtypes, check, as_array, True, cleared)
         self._places, self._owner = memories, owner
@@ -54,10 +63,17 @@ class Gradients(Inputs):
         self._every = [True] * len(memories)
         self._checked: Any = tensors  # until the first check
         self.copies: list[tuple[Any, Any]] = []
+        self.rows = [
+            RowGradient(by_rows(memory), *each) if isinstance(dtype, RowsDtype) else None
+            for memory, dtype, *each in zip(memories, dtypes, called, names, strict=True)
+        ]
 
     def rebind(self) -> None:
         """Use the current memory of the parameters, which have the same layouts as before."""
         self._params = [memory.array for memory in self._places]
+        for rows, memory in zip(self.rows, self._places, strict=True):
+            if rows:
+                rows.param = by_rows(memory)
         self.addresses = []  # any of which may be a parameter's now
 
     @property
@@ -103,13 +119,19 @@ class Gradients(Inputs):
         there = [*compress(range(len(tensors)), self.active)]
         if tensors is not self._checked:
             for number in there:
-                check_tensor(tensors[number], self._places[number], self._owner)
+                check_tensor(tensors[number], self._places[number], *self._owner)
         self._checked = None
-        if (dtypes := _dtypes(tensors, self._dtypes)) != self._dtypes:
+        if (dtypes := _dtypes(tensors, self._dtypes, self._params)) != self._dtypes:
             raise OtherDtypesError(dtypes)
         found = [0] * len(tensors)
         for number in there:
             tensor, memory = tensors[number], self._places[number]
+            if rows := self.rows[number]:
+                given = rows_of(tensor)
+                self.check_free(checks.span(given.values, f"the gradient of {memory.name}"))
+                rows.take(given)
+                found[number] = checks.address(rows.root)
+                continue
             if tensor.is_neg() or not (
                 in_order(tensor, memory.dense_part.stride()) and self._free(tensor, number)
             ):
@@ -117,7 +139,7 @@ class Gradients(Inputs):
                 self.copies.append((tensor, copy))
                 tensor = copy
             found[number] = tensor.data_ptr()
-        if all(self.active) and not self.copies:
+        if all(self.active) and not self.copies and not any(self.rows):
             self._seen_layouts = TensorLayouts(tensors)
         return found
 
@@ -128,23 +150,26 @@ class Gradients(Inputs):
         return not tensor.numel() or bool(self._stops[before] <= start)
 
 
-def _dtypes(tensors: Sequence[Any], missing: Sequence[Any]) -> list[Any]:
+def _dtypes(tensors: Sequence[Any], missing: Sequence[Any], params: Sequence[Any]) -> list[Any]:
     """The NumPy dtypes of gradients; those in `missing` where there is no gradient."""
-    pairs = zip(tensors, missing, strict=True)
-    return [dtype if tensor is None else in_numpy(tensor.dtype) for tensor, dtype in pairs]
+    return [
+        dtype
+        if tensor is None
+        else RowsDtype.of(param)
+        if is_sparse(tensor)
+        else in_numpy(tensor.dtype)
+        for tensor, dtype, param in zip(tensors, missing, params, strict=True)
+    ]
 
 
-def check_tensor(tensor: Any, memory: ParameterMemory, owner: str) -> None:
+def check_tensor(tensor: Any, memory: ParameterMemory, owner: str, core: str) -> None:
     """Check a gradient against its parameter.
 
     Raises:
-        RuntimeError: for a sparse gradient, another shape, an unsupported dtype, or one without
-            memory.
+        RuntimeError: for another layout or shape, an unsupported dtype, or one without memory.
     """
     name = f"the gradient of {memory.name}"
-    if tensor.layout != torch.strided:
-        hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
-        raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
+    check_layout(tensor, memory, owner, core)
     part, dtype = memory.part, name_of(tensor)
     fits = dtype in SUPPORTED and (dtype != "float64" or memory.compute == dtype)
     if not fits or tensor.shape != part.shape:
@@ -152,7 +177,7 @@ def check_tensor(tensor: Any, memory: ParameterMemory, owner: str) -> None:
             f"{name} is of {tensor.dtype} and shape {tuple(tensor.shape)}, but its parameter "
             f"of {part.dtype} and {tuple(part.shape)}"
         )
-    check_memory(tensor, name)
+    check_memory(tensor._values() if is_sparse(tensor) else tensor, name)
     if tensor.device != part.device:
         raise RuntimeError(
             f"{name} is on {tensor.device}, but its parameter on {part.device}; move it there"

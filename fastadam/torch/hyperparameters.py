@@ -16,18 +16,22 @@ from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
 from ..engine.param_groups import rule_for
 from ..optimizer import Optimizer
+from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import alike, lasts, parts_of
 from .state import dtypes
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
-ELSEWHERE = ("accumulate_steps", "state_file", "resident_bytes")  # options of the core alone
+ELSEWHERE = {
+    "accumulate_steps": "PyTorch accumulates gradients in .grad; call step() and zero_grad() once "
+    "after several backward passes",
+    "lazy": "sparse gradients update their rows as in PyTorch; take fastadam.SparseAdam, whose "
+    "arrays may be views of tensors, for other ways",
+    "mask_state": "steps have no masks here",
+    "state_file": "tensors are in memory; give NumPy arrays to fastadam's own optimizers instead",
+    "resident_bytes": "tensors are in memory; it is for arrays in files",
+}  # options that these classes do not have, and the reason
 NAMES_HERE = tuple(name for name in NAMES if name not in ELSEWHERE)
-NO_FILE = "tensors have no files; give NumPy arrays to fastadam's own optimizers instead"
-NO_SUM = (
-    "PyTorch accumulates gradients in .grad; call step() and zero_grad() once after several "
-    "backward passes"
-)
 ROUNDING = 1e-12  # bounds the rounding error of schedulers that end at 0: LinearLR(end_factor=0)
 _CHANGED = object()
 
@@ -76,6 +80,7 @@ class CheckedGroup:
                 "the copies of ema_decay and shadow_dtype; rename the state"
             )
         self.params: Sequence[int] = ()
+        self.idle: Rule | None = None
 
 
 def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
@@ -133,8 +138,8 @@ class Hyperparameters:
         ]
 
     def _options(self, group: Values, where: str) -> Options:
-        if "accumulate_steps" in group:
-            raise ValueError(f"{where}accumulate_steps: {NO_SUM}")
+        for name in ELSEWHERE.keys() & group.keys():
+            raise ValueError(f"{where}{name}: {ELSEWHERE[name]}")
         return self._base.within(group, where)
 
     def _check_groups(

@@ -1,7 +1,7 @@
 """The base class of PyTorch optimizers whose step is one compiled pass over all parameters."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 
 import torch
 
+from ..checkpoint.contents import Contents, Source
 from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
 from ..engine.options import NAMES, OWN, Options, reach_of
+from ..engine.param_groups import note_peak
 from ..engine.step_info import StepInfo
 from ..kernels import forks
+from ..kernels.commit import Operation, commit, updated
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
 from ..optimizer import Optimizer as CoreOptimizer
@@ -26,12 +29,12 @@ from ..validation import check_known
 from .averages import Averages, exchange_of
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
+from .contents import contents_of_tensors, restore_tensors
 from .devices import scope_of
 from .hyperparameters import (
+    ELSEWHERE,
     FLAGS,
     NAMES_HERE,
-    NO_FILE,
-    NO_SUM,
     CheckedGroup,
     Hyperparameters,
     check_flags,
@@ -40,6 +43,7 @@ from .hyperparameters import (
     twin_of,
 )
 from .shards import unwrapped
+from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, master
 from .step import TensorStep
@@ -100,6 +104,7 @@ class Optimizer(torch.optim.Optimizer):
     _hyperparameters: Hyperparameters
     _handed_out = False  # True if the user has accessed `state` and may have written to it
     _averages: Averages  # shared with wrappers that copy __dict__ and class of an optimizer
+    _loaded: Sequence[Operation] = ()  # what `load_state_dict` writes to parameters
     _lock: AbstractContextManager[Any]  # one thread at a time; a hook may call back
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -141,10 +146,8 @@ class Optimizer(torch.optim.Optimizer):
         self._options = Options(**chosen)
         self._set_up_core()
         self.info, self._averages = None, Averages()
-        if self._options.accumulates:
-            raise ValueError(f"accumulate_steps={self._options.accumulate_steps}: {NO_SUM}")
-        if self._options.state_file:
-            raise ValueError(f"state_file={self._options.state_file!r}: {NO_FILE}")
+        for option in ELSEWHERE.keys() & self._options.chosen.keys():
+            raise ValueError(f"{option}={chosen[option]!r}: {ELSEWHERE[option]}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
@@ -173,10 +176,13 @@ class Optimizer(torch.optim.Optimizer):
         where = f"param_groups[{len(self.param_groups)}]"
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{where} must be a dict with 'params', got {param_group!r}")
-        self._check({**self.defaults, **param_group}, f"{where}: ")
+        full = {**self.defaults, **param_group}
+        self._check(full, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
             param_group = dict(param_group)
+            if full.get("peak_lr") is not None:
+                param_group["peak_lr"] = full["peak_lr"]
             self._make_plain(param_group)
             super().add_param_group(param_group)
 
@@ -190,7 +196,8 @@ class Optimizer(torch.optim.Optimizer):
                 group[name] = plain(name, group[name], default)
 
     def _check(self, group: Values, where: str) -> None:
-        """Check the flags, hyperparameters and options of a group."""
+        """Check the flags, hyperparameters and options of a group, and note its `peak_lr`."""
+        note_peak(group)
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
 
@@ -283,7 +290,7 @@ class Optimizer(torch.optim.Optimizer):
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
-        return saved
+        return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Resume from a saved state of this class, or of the same class of fastadam or PyTorch.
@@ -307,6 +314,25 @@ class Optimizer(torch.optim.Optimizer):
             finally:
                 hook.remove()
 
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """A context in which no step is taken, and whose work is in PyTorch's current stream."""
+        with self._lock:
+            self._check_not_swapped()
+            with self._scope():
+                yield
+
+    @contextmanager
+    def _contents(self, about: Values, model: Any = None) -> Iterator[Contents]:
+        """The contents of a checkpoint, and of a model, which share memory."""
+        with self._saving():
+            yield contents_of_tensors(self, about, model)
+
+    def _restore(self, source: Source, model: Any = None) -> None:
+        """Load the contents of a checkpoint into this and a model, all or nothing."""
+        with self._saving():
+            restore_tensors(self, source, model)
+
     def __repr__(self) -> str:
         shown = super().__repr__()
         options = "".join(f"    {name}: {value}\n" for name, value in self._options.chosen.items())
@@ -328,9 +354,9 @@ class Optimizer(torch.optim.Optimizer):
             group.update(self._fixed)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
         now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
-        super().__setstate__(
-            {**fresh, **now, **state, "defaults": defaults}
-        )  # one dict update, which cannot be interrupted
+        after = {**fresh, **now, **state, "defaults": defaults}
+        commit([*self._loaded, updated(self.__dict__, after)])
+        super().__setstate__(after)
         if "_core" not in self.__dict__:
             self._set_up_core()
 

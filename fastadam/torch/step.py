@@ -15,6 +15,7 @@ from ..engine.convert import ORDER, SCALE
 from ..engine.launch_plan import StepPlan
 from ..engine.options import LOW, Options
 from ..engine.parameters import Gathered, Parameters
+from ..engine.row_inputs import check_rows
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION, Formats
@@ -25,6 +26,7 @@ from .devices import Scope, scope_of
 from .gradients import Gradients
 from .hyperparameters import CheckedGroup
 from .parameters import ActiveParameters
+from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
 from .tensors import ParameterMemory, name_of
@@ -84,8 +86,11 @@ class TensorStep:
         self._used = [number for number, some in enumerate(self._active.by_group) if some]
         self._check_whole(owner)
         self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
-        owned = type(owner).__name__, self._parts, self._options.zero_grads
+        self._owner = type(owner).__name__
+        called = self._owner, type(owner).core.__name__
+        owned = called, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._active.memories, *owned)
+        check_rows(self._gradients.dtypes, self._options, self._active.arrays[0])
         each = (o for o, some in zip(self._own, self._active.by_group, strict=True) for _ in some)
         parts = zip(each, self._active.memories, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
@@ -204,6 +209,10 @@ class TensorStep:
         """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
+        rows = dict(zip(self._active.numbers, self._gradients.rows, strict=True))
+        for group, numbers in zip(groups, self._active.by_group, strict=True):
+            if any(rows[number] for number in numbers):
+                check_hyper(self._owner, group.values)
 
     # Validity of the plan
 

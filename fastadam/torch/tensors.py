@@ -48,6 +48,17 @@ def in_numpy(dtype: Any) -> Any:
     return named(_name(dtype))
 
 
+class OpaqueTensor:
+    """A wrapper of a tensor, which PyTorch's `load_state_dict` passes on unchanged."""
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def copy_to(self, device: Any) -> Any:
+        """A copy of the tensor on a device."""
+        return self._tensor.detach().to(device or self._tensor.device, copy=True)
+
+
 class _Memory:
     """The memory of a dense tensor, for NumPy. (`Tensor.numpy()` would make it non-resizable.)"""
 

@@ -93,6 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to save the learning curve",
     )
     option(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="only write the images, for programs in other languages: two counts of images "
+        "(training, validation) as int32, 64 pixels of each as float32, digits as int32",
+    )
+    option(
         "--threads",
         type=at_least(1),
         metavar="N",
@@ -111,6 +118,8 @@ def _picture(text: str) -> Path:
 @np.errstate(over="ignore", invalid="ignore")  # a run that diverges shows it in its table
 def run(arguments: argparse.Namespace) -> int:
     """Train, draw, compare, report."""
+    if arguments.data:
+        return _write(arguments.data)
     for name in PACKAGES:  # a missing one is reported before the work
         import_module(name)
     check(arguments)
@@ -130,6 +139,15 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(_cost(opt, params, clock))
     console.print(_memory(opt))
     console.print(f"Learning curve: {arguments.plot.resolve()}", markup=False)
+    return 0
+
+
+def _write(path: Path) -> int:
+    from ...bench.digits import write
+
+    check_writable("--data", path)
+    write(path)
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`fastadam export`: a kernel as PTX, for programs that launch it without Python."""
+"""`fastadam export`: a kernel as PTX or as a C library, for programs without Python."""
 
 import argparse
 import re
@@ -17,19 +17,24 @@ from ..arguments import (
     optimizer,
     precision,
 )
+from . import c_library
 
 if TYPE_CHECKING:
     from ...kernels.factory import Kernel
     from ...kernels.formats import Formats
     from ...rules import Rule
 
-HELP = "print the kernel of an optimizer as PTX, to launch it from any program"
+HELP = "write the kernel of an optimizer as a C library or as PTX, for any program"
 
 DESCRIPTION = """\
-Compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that the
-driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither Python
-nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and the
-layout of the tables that it reads.
+--c writes a C library into the folder -o: a header, an object, a static and a shared library, with
+functions for each dtype and one from hyperparameters to constants. C, C++, Fortran and Rust link to
+it; it needs neither Python nor any other library, and computes the same bits as Optimizer.step.
+
+--ptx compiles the update of an optimizer for CUDA and prints its PTX, the portable assembly that
+the driver of an NVIDIA GPU loads (cuModuleLoadData). No GPU is needed to compile it, and neither
+Python nor fastadam to run it. The comment at its top describes a launch: the name of the entry, and
+the layout of the tables that it reads.
 
 Hyperparameters are numbers in such a table, so that one kernel supports all values. Only those that
 change the arithmetic or the state need another kernel: momentum=0.9 adds a buffer to sgd. The
@@ -38,14 +43,17 @@ comment shows the constants of step 1 for them, and the meaning of int8 codes.
 
 EXAMPLES = """\
 examples:
+  fastadam export --c adamw -o build
+  fastadam export --c sgd:momentum=0.9 -o build --target x86-64-v3 --params float32
+  fastadam export --c my_module.MyOptimizer -o build --target aarch64
   fastadam export --ptx adamw -o adamw.ptx
   fastadam export --ptx sgd:momentum=0.9,nesterov=True
   fastadam export --ptx adam:amsgrad=True,lr=0.01 --params float64
   fastadam export --ptx lion --options clip_value,ema --cc 8.0
   fastadam export --ptx adamw --params bfloat16 --state int8 --compensation split8
 
-It needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for a
-compute capability runs on every later GPU as well."""
+--ptx needs a compiler for CUDA: pip install "fastadam[ptx]", or an installed CUDA toolkit. PTX for
+a compute capability runs on every later GPU as well."""
 
 INSTALL = 'pip install "fastadam[ptx]"'
 OPTIONS = {
@@ -54,6 +62,7 @@ OPTIONS = {
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
     "grad_power": "multiplies the gradient before everything else",
     "mask": "updates only the elements selected by a mask",
+    "mask_state": "the same, and the state of the others stays",
     "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "writes a copy of the parameters in float16",
@@ -70,13 +79,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = f"{DESCRIPTION}\nWhat --options can add to the same pass:\n\n{does}\n"
     parser.epilog = EXAMPLES
     add = parser.add_argument
-    add(
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    kinds.add_argument(
+        "--c",
+        type=c_library.optimizer_or_class,
+        metavar="OPTIMIZER",
+        help=f"{names_of_optimizers()}; or a class of yours, as module.Class",
+    )
+    kinds.add_argument(
         "--ptx",
         type=optimizer,
-        required=True,
         metavar="OPTIMIZER",
-        help=names_of_optimizers(),
+        help=f"{names_of_optimizers()}",
     )
+    c_library.add_arguments(parser)
     add(
         "--hyper",
         type=keyword,
@@ -98,11 +114,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--cc",
         type=_capability,
-        default=(9, 0),
         metavar="X.Y",
-        help="least compute capability of the GPU (default: 9.0; 8.0 is A100, 9.0 is H100)",
+        help="with --ptx: least compute capability of the GPU (default: 9.0, which is H100; 8.0 is "
+        "A100)",
     )
-    add("-o", "--output", type=Path, metavar="FILE", help="output file (default: standard output)")
+    add(
+        "--header",
+        type=Path,
+        metavar="FILE",
+        help="with --ptx: also write a C header with the tables of a launch as structs",
+    )
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="with --ptx the output file (default: standard output), with --c a folder",
+    )
 
 
 def _options(text: str) -> list[str]:
@@ -121,10 +149,16 @@ def _capability(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile, describe, print."""
+    """Compile, describe, print or write."""
+    if arguments.c:
+        return c_library.run(arguments)
+    c_library.check_unused(arguments)
     from ...cuda import target as cuda
+    from ...embedding.arguments import Embedded
+    from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
+    from ...optimizers import by_name
     from .abi import described
 
     asked = {name for names in arguments.options for name in names}
@@ -133,13 +167,14 @@ def run(arguments: argparse.Namespace) -> int:
     given = merged(keywords, dict(arguments.hyper))
     formats = _formats(arguments, given)
     _check_copies(options, formats.param)
-    if arguments.output is not None:
-        check_writable("--output", arguments.output)
+    for option, path in (("--output", arguments.output), ("--header", arguments.header)):
+        if path is not None:
+            check_writable(option, path)
     variant = _variant(name, given)
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)
-    text = _compiled(made, arguments.cc)
+    text = _compiled(made, arguments.cc or (9, 0))
     low = _told(formats)
     entry = "_".join(["fastadam", name.lower(), *low, *variant.flags, *options])
     title = " ".join([name, *low, *variant.told, *(f"+{each}" for each in options)])
@@ -148,6 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
         "",
         *described(made, rule, entry, cuda.THREADS, variant.constants),
     ]
+    if arguments.header:
+        step = Embedded(by_name(name), variant.values, variant.rule, formats, names)
+        arguments.header.write_text(cuda_header(entry, step, cuda.THREADS))
     comment = "".join(f"// {line}".rstrip() + "\n" for line in head)
     _write(comment + _tidied(text, entry), entry, arguments.output)
     return 0
@@ -190,6 +228,8 @@ def _check_copies(options: Sequence[str], dtype: str) -> None:
     copies = [name for name in options if name in ("bfloat16", "float16")]
     if len(copies) > 1:
         raise ValueError("--options bfloat16 and float16 are one copy in two formats; give one")
+    if {"mask", "mask_state"} <= {*options}:
+        raise ValueError("--options mask and mask_state exclude each other; give one")
     if copies and dtype != "float32":
         raise ValueError(f"--options {copies[0]} is for float32 parameters; these are {dtype}")
 
@@ -198,12 +238,14 @@ class _Variant(NamedTuple):
     """The kernel that hyperparameters choose.
 
     Attributes:
+        values: all hyperparameters.
         flags: the names of those that changed the rule.
         told: all that were given.
         constants: the record of a first step.
     """
 
     rule: "Rule"
+    values: dict[str, Any]
     flags: list[str]
     told: list[str]
     constants: dict[str, float]
@@ -225,7 +267,7 @@ def _variant(optimizer: str, given: dict[str, Any]) -> _Variant:
     carried = values | cls.carried
     constants = made.hyper(carried | made.carry(carried, 1), 1)
     told = [f"{name}={values[name]}" for name in given]
-    return _Variant(made.variant(values), flags, told, constants)
+    return _Variant(made.variant(values), values, flags, told, constants)
 
 
 def _compiled(made: "Kernel", capability: tuple[int, int]) -> str:

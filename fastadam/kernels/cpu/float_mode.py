@@ -14,55 +14,77 @@ from numba.extending import intrinsic
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 MACHINE = platform.machine().lower()
-X86, ARM = MACHINE in ("x86_64", "amd64"), MACHINE in ("aarch64", "arm64")
+ON_X86, ON_ARM = ("x86_64", "amd64"), ("aarch64", "arm64")
+ARM = MACHINE in ON_ARM
 # Round to nearest, keep subnormal numbers, no traps; the mask leaves out MXCSR's status flags.
-DEFAULT, MODE = (0x1F80, 0xFFC0) if X86 else (0, -1)
+SETTINGS = dict.fromkeys(ON_X86, (0x1F80, 0xFFC0))  # the default mode, and its bits
+ELSEWHERE = (0, -1)
+DEFAULT, MODE = SETTINGS.get(MACHINE, ELSEWHERE)
 binding.initialize_native_asmparser()
-CLOBBER = ",~{memory}"  # a barrier for loads and stores, and so for the arithmetic in between
 
 
-def _asm(builder, result, text, constraint, *arguments):
+def _barrier(builder):
+    """Keep loads and stores, and so the arithmetic in between, on their side of a change."""
+    kind = ir.FunctionType(ir.VoidType(), [])
+    builder.asm(kind, "", "~{memory}", [], side_effect=True)
+
+
+def _call(builder, name, result, *arguments):
     kind = ir.FunctionType(result, [each.type for each in arguments])
-    return builder.asm(kind, text, constraint + CLOBBER, arguments, side_effect=True)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
 
 
-def _get(builder):
+def _get(builder, machine):
     """The register with the mode, as 64 bits."""
-    if ARM:
-        return _asm(builder, I64, "mrs $0, fpcr", "=r")
-    if not X86:
-        return ir.Constant(I64, DEFAULT)
+    if machine in ON_ARM:
+        return _call(builder, "llvm.aarch64.get.fpcr", I64)
+    if machine not in ON_X86:
+        return ir.Constant(I64, 0)
     room = cgutils.alloca_once(builder, I32)
-    _asm(builder, ir.VoidType(), "stmxcsr ($0)", "r", builder.ptrtoint(room, I64))
+    place = builder.bitcast(room, ir.IntType(8).as_pointer())
+    _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), place)
     return builder.zext(builder.load(room), I64)
 
 
-def _set(builder, mode):
-    if ARM:
-        _asm(builder, ir.VoidType(), "msr fpcr, $0", "r", mode)
-    elif X86:
+def _set(builder, mode, machine):
+    if machine in ON_ARM:
+        _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), mode)
+    elif machine in ON_X86:
         room = cgutils.alloca_once(builder, I32)
         builder.store(builder.trunc(mode, I32), room)
-        _asm(builder, ir.VoidType(), "ldmxcsr ($0)", "r", builder.ptrtoint(room, I64))
+        place = builder.bitcast(room, ir.IntType(8).as_pointer())
+        _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), place)
 
 
-def _differs(builder, mode):
+def _differs(builder, mode, machine):
+    default, mask = SETTINGS.get(machine, ELSEWHERE)
     return builder.icmp_unsigned(
-        "!=", builder.and_(mode, ir.Constant(I64, MODE)), ir.Constant(I64, DEFAULT)
+        "!=", builder.and_(mode, ir.Constant(I64, mask)), ir.Constant(I64, default)
     )
+
+
+def begin(builder, machine=MACHINE):
+    """Generate code that switches to the default mode; returns the mode before."""
+    mode = _get(builder, machine)
+    default, _ = SETTINGS.get(machine, ELSEWHERE)
+    with builder.if_then(_differs(builder, mode, machine), likely=False):
+        _set(builder, ir.Constant(I64, default), machine)
+    _barrier(builder)
+    return mode
+
+
+def end(builder, mode, machine=MACHINE):
+    """Generate code that switches back to a mode."""
+    _barrier(builder)
+    with builder.if_then(_differs(builder, mode, machine), likely=False):
+        _set(builder, mode, machine)
 
 
 @intrinsic
 def enter(typing):
     """Switch to the default mode; returns the mode before, for `leave`."""
-
-    def generate(context, builder, signature, arguments):
-        mode = _get(builder)
-        with builder.if_then(_differs(builder, mode), likely=False):
-            _set(builder, ir.Constant(I64, DEFAULT))
-        return mode
-
-    return types.int64(), generate
+    return types.int64(), lambda context, builder, signature, arguments: begin(builder)
 
 
 @intrinsic
@@ -70,8 +92,7 @@ def leave(typing, mode):
     """Switch back to the mode before `enter`."""
 
     def generate(context, builder, signature, arguments):
-        with builder.if_then(_differs(builder, arguments[0]), likely=False):
-            _set(builder, arguments[0])
+        end(builder, arguments[0])
         return context.get_dummy_value()
 
     return types.void(types.int64), generate

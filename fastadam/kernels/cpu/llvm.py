@@ -48,6 +48,21 @@ def _hint(kind: Any, value: Any) -> str:
     return "return a float on every path, such as 0.0 or 1.0 if grad > 0.0 else 0.0"
 
 
+@intrinsic
+def prefetch(typing, address):
+    """Ask for the cache line of an address; changes nothing, whatever is there."""
+
+    def generate(context, builder, signature, arguments):
+        line = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [line, I32, I32, I32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (line,), kind)
+        read, keep, data = (ir.Constant(I32, number) for number in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], line), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 class Memory:
     """Access to the numbers of the streams with the given names.
 
@@ -59,6 +74,7 @@ class Memory:
     """
 
     space = 0
+    prefetch: Any = None
     enter, leave = staticmethod(enter), staticmethod(leave)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:

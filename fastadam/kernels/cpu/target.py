@@ -46,12 +46,13 @@ class Memory(llvm.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
+    prefetch = staticmethod(llvm.prefetch)
 
 
 def compiled(function: Callable[[int], None]) -> Any:
     """Compile a kernel to a C function `void(int64)`, called through ctypes without the GIL."""
     signature, found = types.void(types.int64), with_file(function)
-    return _cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
+    return cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
 
 
 def with_file(function: Any) -> Any:
@@ -66,7 +67,7 @@ def with_file(function: Any) -> Any:
     return function
 
 
-def _cached(compile_with: Callable[[bool], Any]) -> Any:
+def cached(compile_with: Callable[[bool], Any]) -> Any:
     """Compile with the disk cache, or without it if it cannot be written or read."""
     try:
         return compile_with(True)
@@ -100,7 +101,7 @@ def _linked(function: Any) -> Any:
 def _runner() -> Any:
     signature = types.void(*[types.int64] * 4)
     options = {"parallel": True, "nogil": True, **OPTIONS}
-    runner = _cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
+    runner = cached(lambda cache: njit(signature, cache=cache, **options)(_linked(run)))
     threads.start()
     return runner
 

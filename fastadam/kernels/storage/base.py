@@ -65,6 +65,8 @@ class Pieces(NamedTuple):
         packs: `pack(at, count)` for each phase after a block of `count` elements.
         scratch: the number of 32-bit words of scratch memory in use.
         coding: the same encoding as `packs`, for a target that packs in registers.
+        partial: the number of sums to which the elements of a complete block may be added before
+            they are written, in halves as in `Coding.ordered`; 0 if nothing is added.
     """
 
     read: Callable[..., Any]
@@ -72,6 +74,7 @@ class Pieces(NamedTuple):
     packs: tuple[Callable[..., None], ...] = ()
     scratch: int = 0
     coding: Coding | None = None
+    partial: int = 0
 
 
 class Column(NamedTuple):

@@ -7,6 +7,8 @@ import numpy as np
 from ..target import MemoryAccess
 from .base import COLUMNS, SCRATCH, Coding, Column, Pieces
 
+PARTIAL = 64  # the sums of a complete block that a loop adds by itself: they fit into registers
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -32,8 +34,16 @@ class Sums:
         def four(terms, i, apart):
             return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
 
+        def eight(terms, i, apart):
+            return four(terms, i, 2 * apart) + four(terms, i + apart, 2 * apart)
+
         def pack(at, count):
             terms = at[SCRATCH] + offset
+            if count == PARTIAL:  # what follows, with constants
+                wait()
+                for i in share(PARTIAL // 8):
+                    put(terms, i, eight(terms, i, PARTIAL // 8))
+                count = PARTIAL // 8
             while count > 1:
                 wait()
                 eighth = (count + 7) // 8
@@ -41,7 +51,7 @@ class Sums:
                     put(terms, count + i, zero)
                 wait()
                 for i in share(eighth):
-                    put(terms, i, four(terms, i, 2 * eighth) + four(terms, i + eighth, 2 * eighth))
+                    put(terms, i, eight(terms, i, eighth))
                 count = eighth
             wait()
             for _ in share(1):
@@ -65,4 +75,5 @@ class Sums:
             (pack,),
             scratch=2 * self.block,
             coding=coding,
+            partial=PARTIAL,
         )

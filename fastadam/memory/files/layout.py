@@ -1,9 +1,8 @@
 """Layout of a file: which arrays lie where, and what another layout differs in."""
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ..dtypes import named
 
@@ -30,7 +29,7 @@ class Entry(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=object)) * named(self.dtype).itemsize
+        return prod(self.shape) * int(named(self.dtype).itemsize)
 
     @property
     def kind(self) -> str:

@@ -56,8 +56,8 @@ class Residency:
 
     def look(self, arrays: Iterable[Any]) -> None:
         """Take note of gradients that are in files."""
-        found = {region_of(array) for array in arrays if array is not None}
-        self.regions = sorted(self._own | (found - {None}))  # type: ignore[arg-type]
+        found = map(region_of, arrays)
+        self.regions = sorted(self._own | {region for region in found if region is not None})
 
     @property
     def exceeded(self) -> bool:
@@ -103,9 +103,10 @@ class Chunked(Protocol):
     def columns(self) -> Iterator[tuple[Any, Any, int]]:
         """The stream, the stored column and the column of `rows` of each address."""
 
-    def chosen(
-        self, limit: int | None, threaded: bool, first: int = 0, last: int | None = None
-    ) -> Operation:
+    def chosen(self, limit: int | None, threaded: bool) -> Operation:
+        """The launch over all chunks."""
+
+    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
         """The launch over a range of chunks."""
 
 
@@ -156,7 +157,7 @@ class Windows:
                 if coming < len(windows) and (ranges := _ranges(windows[coming])):
                     yield partial(put, Request(progress, coming, ranges))
             yield partial(list.__setitem__, progress, 0, number)
-            yield self._table.chosen(limit, threaded, window.first, window.last)
+            yield self._table.over(window.first, window.last, limit, threaded)
             for part in window.parts:
                 if part.written and part.region.fd is not None:
                     offset = part.start - part.region.start

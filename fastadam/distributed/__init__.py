@@ -1,0 +1,10 @@
+"""Sharded optimizers: each of several processes keeps and updates a part (ZeRO-1).
+
+Examples:
+    >>> from fastadam.distributed import Sharded
+"""
+
+from .communicator import Communicator as Communicator
+from .sharded import Sharded as Sharded
+
+__all__ = ["Communicator", "Sharded"]

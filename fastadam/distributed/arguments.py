@@ -1,0 +1,106 @@
+"""The arguments of a sharded optimizer: parameters, groups, and what processes compare."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.group_arguments import are_groups, check_group, check_tree, once
+from ..engine.param_groups import CARRIED
+from ..engine.parameters import Parameters
+from ..engine.partition import Piece
+from ..memory.arrays import is_device
+from ..rules.algorithm import Values
+from .buckets import Line, Span
+
+
+def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list[Values]]:
+    """The parameters, checked, and a group of settings with "params" for each group.
+
+    Raises:
+        TypeError, ValueError: as an optimizer.
+    """
+    params, alone = once(params), False
+    if are_groups(params):
+        trees = [
+            (group["params"], f"param_groups[{k}]['params']") for k, group in enumerate(params)
+        ]
+        for k, group in enumerate(params):
+            check_group(group, f"param_groups[{k}]")
+    else:
+        check_tree(params, defaults)
+        trees, params, alone = [(params, "params")], [{}], True
+    gathered = Parameters().checked(trees, [])
+    for each in gathered:
+        for array, name in zip(each.arrays, each.names, strict=True):
+            if is_device(array):
+                raise TypeError(
+                    f"{name} lies on a device, and Sharded exchanges arrays of the host; for "
+                    "parameters on a GPU take fastadam.torch with fully_shard (FSDP2)"
+                )
+    groups = [
+        {**group, "params": each.arrays, "param_names": each.paths}
+        for group, each in zip(params, gathered, strict=True)
+    ]
+    return Parameters().with_groups(gathered, alone), groups
+
+
+def inner_groups(
+    groups: Sequence[Values], pieces: Sequence[Piece], arrays: Sequence[Any]
+) -> list[Values]:
+    """The groups of the optimizer of the pieces in this process."""
+    owner = [k for k, group in enumerate(groups) for _ in group["params"]]
+    views: list[list[Any]] = [[] for _ in groups]
+    for number, start, stop in pieces:
+        views[owner[number]].append(arrays[number].reshape(-1)[start:stop])
+    return [
+        {name: value for name, value in group.items() if name not in CARRIED} | {"params": own}
+        for group, own in zip(groups, views, strict=True)
+    ]
+
+
+def runs_of(line: Line, dtypes: Sequence[Any]) -> list[Span]:
+    """The parts of a line whose elements have one dtype."""
+    found = list[Span]()
+    first = 0
+    for number, dtype in enumerate(dtypes):
+        if dtype != dtypes[first]:
+            found.append((line.starts[first], line.starts[number]))
+            first = number
+    return [*found, (line.starts[first], line.starts[-1])]
+
+
+def described(
+    cls: type, parameters: Parameters, groups: Sequence[Values], hyper: Values, *others: Any
+) -> dict[str, Any]:
+    """Settings that must be equal in all processes, by what messages call them."""
+    import fastadam
+
+    arrays = parameters.arrays
+    settings = [
+        {name: value for name, value in group.items() if name != "params"} for group in groups
+    ]
+    return {
+        "the version of fastadam": fastadam.__version__,
+        "optimizer_class": f"{cls.__module__}.{cls.__qualname__}",
+        "the names of params": parameters.names,
+        "the shapes of params": [array.shape for array in arrays],
+        "the dtypes of params": [str(array.dtype) for array in arrays],
+        "the number of arrays in each group": [len(group["params"]) for group in groups],
+        "the settings of param_groups": list(map(comparable, settings)),
+        "the keyword arguments": comparable(hyper),
+        "bucket_bytes and comm_dtype": others,
+    }
+
+
+def comparable(value: Any) -> Any:
+    """A setting as text that is the same in all processes: functions by their names."""
+    if isinstance(value, dict):
+        return {name: comparable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [comparable(each) for each in value]
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return value if isinstance(value, Iterable | int | float | None) else repr(value)

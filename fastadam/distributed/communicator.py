@@ -1,0 +1,67 @@
+"""Communicator: the one operation that a sharded optimizer needs of a message-passing library."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+Wait = Callable[[], None]
+
+
+@runtime_checkable
+class Communicator(Protocol):
+    """Processes that exchange messages; those of mpi4py and PyTorch are adapted to it.
+
+    Any object with these members can be given to [Sharded][fastadam.distributed.Sharded].
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: the number of processes.
+    """
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def exchange(self, send: Sequence[Any], receive: Sequence[Any]) -> Wait:
+        """Begin to send an array to each process, and to receive one from each.
+
+        All processes call it in the same order with matching sizes. The arrays are left alone
+        until the function returned was called.
+
+        Args:
+            send: for each process a contiguous array of uint8; that at `rank` is ignored, and
+                empty ones need not be sent.
+            receive: likewise, written to.
+
+        Returns:
+            A function that waits until everything was received and sent.
+        """
+
+
+ADAPTERS = {
+    "mpi4py": ("mpi", "MpiCommunicator"),
+    "torch": ("process_group", "GroupCommunicator"),
+}  # by the package that the class of a communicator is from
+
+
+def communicator_of(comm: Any) -> Communicator:
+    """The communicator for a communicator of mpi4py, a process group of PyTorch, or as it is.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(comm, Communicator):
+        return comm
+    package = type(comm).__module__.partition(".")[0]
+    if package not in ADAPTERS:
+        raise TypeError(
+            f"comm={comm!r} is no communicator; give one of mpi4py such as MPI.COMM_WORLD, a "
+            "process group of torch.distributed such as torch.distributed.group.WORLD, or an "
+            "object with rank, size and exchange() as fastadam.distributed.Communicator has them"
+        )
+    module, name = ADAPTERS[package]
+    adapter = getattr(import_module(f".{module}", __package__), name)
+    adapted: Communicator = adapter(comm)
+    return adapted

@@ -1,0 +1,462 @@
+"""Sharded optimizer: every process has all parameters, and the state of its own part (ZeRO-1)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from ..engine.backend import HOST
+from ..engine.budget import budget_of
+from ..engine.flat import Flat
+from ..engine.options import NAMES, Options, flag_of
+from ..engine.param_groups import ParamGroup
+from ..engine.state_view import StateView
+from ..engine.step_info import StepInfo, new_info
+from ..kernels.formats import compute_of
+from ..memory.dtypes import named
+from ..memory.tree import Tree
+from ..optimizer import Optimizer
+from ..validation import choice, count, dtype_name
+from .agreement import Agreement
+from .arguments import described, gathered_parameters, inner_groups, runs_of
+from .buckets import Line, buckets_of
+from .budget import ShardedBudget
+from .communicator import Communicator, communicator_of
+from .line_arrays import LineArrays
+from .pieces import OwnPieces
+from .state_dict import accumulated, state_of_pieces, whole_state
+from .transfer import MeanGradients, Parts
+from .whole import WholeParameters
+
+MIB = 1 << 20
+LOCAL = ("zero_grads", "accumulate_steps")  # options of gradients, which are whole here
+
+
+class Sharded:
+    """An optimizer whose state is divided over processes (ZeRO-1).
+
+    Every process has all parameters and computes gradients of its own. A step adds the gradients of
+    all processes, and each process updates the part of the parameters whose state it keeps, then
+    receives the other parts:
+
+        g = (g_0 + g_1 + ... + g_{W-1}) / W
+
+    All processes hold the same bits after each step. With gradients whose mean is exact these are
+    the bits of `optimizer_class` in one process, for any number of processes and any
+    `bucket_bytes`. Every call below, unless it says otherwise, is collective: all processes make it
+    in the same order.
+
+    Args:
+        optimizer_class: the class of the optimizer, such as `fastadam.AdamW`.
+        params: as for the optimizer; the same shapes and values in all processes. Arrays lie on
+            the host.
+        comm: a communicator of mpi4py, a process group of torch.distributed with the backend gloo,
+            or an object like [Communicator][fastadam.distributed.Communicator].
+        bucket_bytes: the bytes of parameters that are exchanged at a time; default 4 MiB.
+        comm_dtype: "bfloat16" or "float16" sends gradients in that dtype, half of the bytes of
+            float32; default None: in their own. They are added in the dtype of the arithmetic.
+        hyper: hyperparameters and options of the optimizer, the same in all processes.
+
+    Attributes:
+        optimizer: the optimizer of the pieces in this process.
+
+    Raises:
+        TypeError, ValueError: as the optimizer raises; also if processes differ in layout, options
+            or versions.
+        OtherProcessError: if another process raised an error.
+
+    Note:
+        With `accumulate_steps` only the last micro-batch communicates, so `skip_nonfinite` decides
+        on all micro-batches of an update together; in one process it decides on each.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> from fastadam.distributed import Sharded
+        >>> class Alone:  # one process; mpi4py.MPI.COMM_WORLD for several
+        ...     rank, size = 0, 1
+        ...     def exchange(self, send, receive):
+        ...         return lambda: None
+        >>> flat = fa.flatten({"w": np.ones(3)})
+        >>> opt = Sharded(fa.SGD, flat, Alone(), lr=0.5)
+        >>> opt.step({"w": np.ones(3)})
+        StepInfo(step=1, lr=0.5, grad_norm=None, skipped=False, updated=True)
+        >>> flat["w"]
+        array([0.5, 0.5, 0.5])
+
+    References:
+        Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter
+        Models", section 5.1 (optimizer state partitioning).
+    """
+
+    optimizer: Optimizer
+
+    def __init__(
+        self,
+        optimizer_class: type[Optimizer],
+        params: Any,
+        comm: Any,
+        *,
+        bucket_bytes: int = 4 * MIB,
+        comm_dtype: Any = None,
+        **hyper: Any,
+    ) -> None:
+        self._comm: Communicator = communicator_of(comm)
+        self._agreement = Agreement(self._comm)
+        self._lock, self._local = RLock(), False
+        error, settings = None, dict[str, Any]()
+        try:
+            settings = self._set_up(optimizer_class, params, bucket_bytes, comm_dtype, hyper)
+        except Exception as raised:
+            error = raised
+        self._agreement.check(error, settings)
+
+    def _set_up(
+        self, cls: Any, params: Any, bucket_bytes: Any, comm_dtype: Any, hyper: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Make everything that needs no communication; returns settings to compare."""
+        if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+            raise TypeError(
+                f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
+            )
+        bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "4 << 20 is usual")
+        narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))
+        local = {name: hyper[name] for name in LOCAL if name in hyper}
+        self._options = Options(**{n: v for n, v in hyper.items() if n in NAMES})
+        parameters, groups = gathered_parameters(params, cls.defaults)
+        arrays, flat = parameters.arrays, parameters.flat
+        group_of = [k for k, group in enumerate(groups) for _ in group["params"]]
+        self._line = Line([array.size for array in arrays])
+        runs = runs_of(self._line, [array.dtype for array in arrays])
+        length = max(1, bucket_bytes // max(array.itemsize for array in arrays))
+        self._buckets = buckets_of(self._line, runs, length, self._comm.size)
+        self._pieces = OwnPieces(self._comm, self._line, self._buckets, group_of)
+        inner = {name: value for name, value in hyper.items() if name not in LOCAL}
+        views = inner_groups(groups, self._pieces.pieces, arrays)
+        self.optimizer = cls.of_pieces(views, inner, self._pieces)
+        self._parameters, self._groups = parameters, groups
+        self._whole = WholeParameters(parameters, self._options)
+        self._computes = [np.dtype(compute_of(array.dtype.name)) for array in arrays]
+        self._params = LineArrays(self._line, arrays, flat.buffer if flat else None)
+        self._dtypes = [self._dtype_at(bucket.start) for bucket in self._buckets]
+        computes = [np.dtype(compute_of(dtype.name)) for dtype in self._dtypes]
+        wire = None if narrow is None else named(narrow)
+        self._means = MeanGradients(self._comm, self._line, self._buckets, computes, wire)
+        self._parts = Parts(self._comm, self._line, self._buckets)
+        self._grads_of_pieces = self._by_piece(self._means.parts, computes)
+        return described(cls, parameters, groups, hyper, local, bucket_bytes, narrow)
+
+    def _dtype_at(self, place: int) -> Any:
+        """The dtype of the parameter of an element of the line."""
+        piece = next(self._line.pieces(place, place + 1))
+        return self._parameters.arrays[piece.number].dtype
+
+    def _by_piece(self, parts: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
+        """Arrays of the own parts of buckets, cut into pieces; empty ones for empty pieces."""
+        found = dict[Any, Any]()
+        for bucket, part in zip(self._buckets, parts, strict=True):
+            start, stop = bucket.part(self._comm.rank)
+            at = 0
+            for piece in self._line.pieces(start, stop):
+                size = piece.stop - piece.start
+                found[piece] = part[at : at + size]
+                at += size
+        nothing = np.zeros(0, dtypes[0])
+        return [found.get(piece, nothing) for piece in self._pieces.pieces]
+
+    # Members of every optimizer
+
+    @property
+    def param_groups(self) -> list[ParamGroup]:
+        """A dict per group; edit them in all processes alike, and the next step sees it.
+
+        Its "params" are the pieces in this process. Not collective.
+        """
+        return self.optimizer.param_groups
+
+    @property
+    def params(self) -> Tree:
+        """The arrays, in the structure in which they were given. Not collective."""
+        return self._parameters.public()
+
+    @property
+    def grads(self) -> Flat:
+        """Gradients of this process: a Flat like the parameters, zero at first. Not collective.
+
+        Raises:
+            TypeError: if the parameters have several dtypes.
+        """
+        return self._whole.own_grads()
+
+    @property
+    def state(self) -> StateView:
+        """The state of the pieces in this process. Not collective."""
+        return self.optimizer.state
+
+    @property
+    def steps(self) -> int:
+        """The number of steps that were counted. Not collective."""
+        return self.optimizer.steps
+
+    @property
+    def info(self) -> StepInfo | None:
+        """The result of the last step that communicated; None before the first. Not collective."""
+        return self.optimizer.info
+
+    def zero_grad(self) -> None:
+        """Set `grads` to zero. Not collective."""
+        self._whole.clear_own_grads()
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Let steps inside a `with` block only add up the gradients of this process.
+
+        The next step outside adds its own, and communicates the sum, as in PyTorch's
+        DistributedDataParallel; it is not divided by the number of steps. Not collective, but all
+        processes must make as many steps in it.
+
+        Raises:
+            ValueError: with `accumulate_steps`, which does the same by itself.
+        """
+        if self._options.accumulates:
+            raise ValueError(
+                f"no_sync() with accumulate_steps={self._options.accumulate_steps}: leave one out; "
+                "accumulate_steps communicates only on the last micro-batch by itself"
+            )
+        before, self._local = self._local, True
+        try:
+            yield
+        finally:
+            self._local = before
+
+    # A step
+
+    def step(
+        self,
+        grads: Any = None,
+        *,
+        lr: float | None = None,
+        mask: Any = None,
+        grad_scale: float | None = None,
+        found_inf: Any = False,
+    ) -> StepInfo:
+        """Update every parameter that has a gradient in any process.
+
+        Args:
+            grads: the gradients of this process, as for the optimizer. None counts as zero where
+                another process has a gradient.
+            lr: a learning rate for this step only, the same in all processes.
+            mask: as for the optimizer, the same in all processes.
+            grad_scale: what the loss was multiplied by, the same in all processes.
+            found_inf: True in any process skips the step in all.
+
+        Returns:
+            The same as that of the optimizer; the norm is that of the mean of the gradients.
+
+        Raises:
+            TypeError, ValueError: before any element changes.
+            OtherProcessError: if another process raised an error; nothing is changed then.
+        """
+        with self._lock:
+            if self._local or self._whole.batches + 1 < self._options.accumulate_steps:
+                return self._add(grads, lr, grad_scale)
+            return self._step(grads, lr, mask, grad_scale, found_inf)
+
+    def _add(self, grads: Any, lr: float | None, grad_scale: Any) -> StepInfo:
+        """Add the gradients to those of this process."""
+        self._whole.checked(grads)
+        self._whole.add(grad_scale)
+        rate = self.optimizer.param_groups[0].get("lr") if lr is None else lr
+        return new_info((self.steps, None if callable(rate) else rate, None, False, False))
+
+    def _step(
+        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
+    ) -> StepInfo:
+        error, settings, found, given = None, dict[str, Any](), False, list[Any]()
+        buffer: Any = None
+        masks: Any = None
+        try:
+            given, buffer = self._whole.checked(grads)
+            masks = None if mask is None else self._pieces_of(self._whole.masks(mask))
+            found = flag_of(found_inf)
+            settings = self._settings(lr, mask, grad_scale)
+        except Exception as raised:
+            error = raised
+        lacks = any(grad is None for grad in given)
+        found, lacks = self._agreement.check(error, settings, found, lacks)
+        scale, arrays = grad_scale, given
+        if self._whole.batches and not found:
+            self._whole.add(grad_scale)
+            steps = self._options.accumulate_steps
+            arrays, buffer, scale = self._whole.sums, None, float(steps) if steps > 1 else None
+        active = [True] * len(arrays)
+        if lacks:
+            active = self._agreement.flags(*(array is not None for array in arrays))
+        if not found:
+            dtypes = self._whole.dtypes if arrays is given else self._computes
+            self._means.collect(LineArrays(self._line, arrays, buffer), dtypes)
+        own = [
+            grad if active[piece.number] else None
+            for piece, grad in zip(self._pieces.pieces, self._grads_of_pieces, strict=True)
+        ]
+        info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
+        if info.updated:
+            self._parts.gather(self._params, self._dtypes)
+        self._whole.restart(given)
+        return info
+
+    def _settings(self, lr: float | None, mask: Any, grad_scale: Any) -> dict[str, Any]:
+        """Settings of a step that must be equal in all processes, by what messages call them."""
+        engine = self.optimizer._engine
+        engine.refresh()
+        return {
+            "the number of steps": engine.state.count,
+            "the number of micro-batches": self._whole.batches,
+            "the hyperparameters": engine.values(lr),
+            "grad_scale": None if grad_scale is None else float(np.asarray(grad_scale)),
+            "mask": mask is not None,
+            "the dtypes of the gradients": list(map(str, self._whole.dtypes)),
+        }
+
+    def _pieces_of(self, arrays: Sequence[Any]) -> list[Any]:
+        """The pieces in this process of whole arrays."""
+        return [arrays[n].reshape(-1)[start:stop] for n, start, stop in self._pieces.pieces]
+
+    # Averages and copies
+
+    def gather_ema(self) -> Flat:
+        """The average of all parameters, gathered from all processes: a new Flat.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+        """
+        return self._gathered(self.optimizer.ema)
+
+    def gather_shadow(self) -> Flat:
+        """The copy in low precision of all parameters, gathered from all processes: a new Flat.
+
+        Raises:
+            AttributeError: without `shadow_dtype`.
+        """
+        return self._gathered(self.optimizer.shadow)
+
+    def _gathered(self, own: Flat) -> Flat:
+        dtype = own.buffer.dtype
+        flat = self._parameters.flat_like(HOST.zeros(self._parameters.size, dtype))
+        for (number, start, stop), part in zip(self._pieces.pieces, own.leaves, strict=True):
+            flat.leaves[number].reshape(-1)[start:stop] = part
+        arrays = LineArrays(self._line, flat.leaves, flat.buffer)
+        self._parts.gather(arrays, [dtype] * len(self._buckets))
+        return flat
+
+    @contextmanager
+    def swap_ema(self) -> Iterator[None]:
+        """Let parameters and average change places inside a `with` block, for evaluation.
+
+        Raises:
+            AttributeError: without `ema_decay`.
+            RuntimeError: inside another such block.
+        """
+        with self.optimizer.swap_ema():
+            self._parts.gather(self._params, self._dtypes)
+            yield
+        self._parts.gather(self._params, self._dtypes)
+
+    # Checkpoints and memory
+
+    def memory(self) -> ShardedBudget:
+        """The bytes in this process, and those without sharding. Not collective."""
+        own, engine = self.optimizer.memory(), self.optimizer._engine
+        owners = [engine.groups[number] for number in self._pieces.group_of]
+        arrays, dtypes = self._parameters.arrays, self._whole.dtypes
+        members = [
+            (group.rule, group.options.formats(array, dtype.name), array.size)
+            for group, array, dtype in zip(owners, arrays, dtypes, strict=True)
+        ]
+        options = replace(
+            engine.options, accumulate_steps=self._options.accumulate_steps, zero_grads=False
+        )
+        return ShardedBudget(own, budget_of(members, options), self._comm.size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the whole parameters, as that of the optimizer in one process.
+
+        It is the same in all processes, which need memory for all of it, and loads into any number
+        of processes, into the optimizer itself, and into PyTorch's. Gradients of a window that is
+        not complete are saved as their mean over the processes.
+        """
+        with self._lock:
+            own = self.optimizer.state_dict(copy=False)
+            arrays = self._parameters.arrays
+            shapes = [array.shape for array in arrays]
+            state = whole_state(self._comm, self._pieces.of_rank, own["state"], shapes)
+            groups, first = [], 0
+            for group, live in zip(own["param_groups"], self._groups, strict=True):
+                numbers = list(range(first, first + len(live["params"])))
+                names = {"param_names": live["param_names"]} if live["param_names"] else {}
+                groups.append({**group, **names, "params": numbers})
+                first += len(numbers)
+            saved = {**own, "state": state, "param_groups": groups}
+            if "ema" in own:
+                saved["ema"] = dict(enumerate(self.gather_ema().leaves))
+            if self._whole.batches:
+                saved["accumulated"] = self._window()
+            return saved
+
+    def _window(self) -> dict[str, Any]:
+        """The sums of micro-batches, their mean over all processes."""
+        sums = self._whole.sums
+        active = self._agreement.flags(*(total is not None for total in sums))
+        self._means.collect(LineArrays(self._line, sums), self._computes)
+        whole = [
+            np.zeros(a.shape, d)
+            for a, d in zip(self._parameters.arrays, self._computes, strict=True)
+        ]
+        for (n, start, stop), part in zip(self._pieces.pieces, self._grads_of_pieces, strict=True):
+            whole[n].reshape(-1)[start:stop] = part
+        dtypes = [
+            self._computes[next(self._line.pieces(b.start, b.stop)).number] for b in self._buckets
+        ]
+        self._parts.gather(LineArrays(self._line, whole), dtypes)
+        grads = {n: array for n, array in enumerate(whole) if active[n]}
+        return {"count": self._whole.batches, "grads": grads}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state of the whole parameters, saved by any number of processes.
+
+        Args:
+            state_dict: that of this class, of the optimizer or of PyTorch's; the same in all
+                processes.
+
+        Raises:
+            TypeError, ValueError: if groups, names or shapes do not match; nothing is changed then.
+            OtherProcessError: if it does not match in another process; nothing is changed then.
+        """
+        with self._lock:
+            error, before = None, self.optimizer.state_dict()
+            arrays, names = self._parameters.arrays, self._parameters.names
+            window: tuple[int, list[Any]] = (0, [])
+            try:
+                shapes = [array.shape for array in arrays]
+                scalars = {"step", *self.optimizer.carried}
+                own = state_of_pieces(
+                    state_dict, self._groups, self._pieces.pieces, shapes, names, scalars
+                )
+                steps = self._options.accumulate_steps
+                window = accumulated(state_dict, self._groups, arrays, steps)
+                self.optimizer.load_state_dict(own)
+            except Exception as raised:
+                error = raised
+            try:
+                self._agreement.check(error, {})
+            except Exception:
+                if error is None:
+                    self.optimizer.load_state_dict(before)
+                raise
+            self._whole.restored(*window)
+
+    def __repr__(self) -> str:
+        where = f"process {self._comm.rank} of {self._comm.size}"
+        return f"Sharded({where}, {len(self._buckets)} buckets, {self.optimizer!r})"

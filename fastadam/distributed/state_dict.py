@@ -1,0 +1,203 @@
+"""State of a sharded optimizer as one of the whole parameters, and back."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint.validate import array_of, check_numbers, numbers_of
+from ..engine.convert import ORDER, SCALE
+from ..engine.partition import Piece
+from ..kernels.storage.int8 import Int8
+from ..memory.dtypes import named
+from ..rules.algorithm import Values
+from .agreement import Agreement
+from .communicator import Communicator
+from .transfer import gathered
+
+Entries = dict[int, dict[str, Any]]
+
+
+def whole_state(
+    comm: Communicator,
+    of_rank: Sequence[Sequence[Piece]],
+    entries: Mapping[int, Values],
+    shapes: Sequence[tuple[int, ...]],
+) -> Entries:
+    """The state of whole parameters, from that of the pieces in each process.
+
+    Args:
+        comm: the processes.
+        of_rank: the pieces of each.
+        entries: for each piece of this process its state by name.
+        shapes: those of the parameters.
+    """
+    pieces, whole = of_rank[comm.rank], dict[int, dict[str, Any]]()
+    columns, numbers = _summary(pieces, entries)
+    texts = Agreement(comm).texts(json.dumps([columns, numbers]))
+    for _, each in map(json.loads, texts):
+        for number, values in each.items():
+            whole[int(number)] = {name: np.array(v, dtype) for name, (v, dtype) in values.items()}
+    there = sorted({tuple(column) for text in texts for column in json.loads(text)[0]})
+    for name, dtype in dict.fromkeys((name, dtype) for _, name, dtype in there):
+        per = Int8.block if (name.removesuffix(SCALE), "int8") in {c[1:] for c in there} else 1
+        per = per if name.endswith(SCALE) else 1
+        owners = {number for number, *column in there if column == [name, dtype]}
+        own = [entries[k][name].reshape(-1) for k, p in enumerate(pieces) if p.number in owners]
+        joined = np.concatenate(own) if own else np.empty(0, named(dtype))
+        sizes = [sum(_count(p, per) for p in each if p.number in owners) for each in of_rank]
+        parts = gathered(comm, joined, sizes)
+        for number in owners:
+            size = -(-int(np.prod(shapes[number])) // per)
+            whole[number][name] = np.empty(size, named(dtype))
+        for each, part in zip(of_rank, parts, strict=True):
+            at = 0
+            for piece in each:
+                if piece.number in owners:
+                    first, count = piece.start // per, _count(piece, per)
+                    whole[piece.number][name][first : first + count] = part[at : at + count]
+                    at += count
+        if per == 1:
+            for number in owners:
+                whole[number][name] = whole[number][name].reshape(shapes[number])
+    return {number: whole[number] for number in sorted(whole)}
+
+
+def _summary(pieces: Sequence[Piece], entries: Mapping[int, Values]) -> tuple[list[Any], Any]:
+    """The names and dtypes of arrays of each parameter, and its numbers, from its pieces here."""
+    columns, numbers = set[tuple[int, str, str]](), dict[int, dict[str, Any]]()
+    for place, entry in entries.items():
+        number = pieces[place].number
+        for name, value in entry.items():
+            if value.ndim:
+                columns.add((number, name, value.dtype.name))
+            else:
+                numbers.setdefault(number, {})[name] = (value.item(), value.dtype.name)
+    return sorted(columns), numbers
+
+
+def _count(piece: Piece, per: int) -> int:
+    return -(-(piece.stop - piece.start) // per)
+
+
+def state_of_pieces(
+    saved: Mapping[str, Any],
+    groups: Sequence[Values],
+    pieces: Sequence[Piece],
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+    scalars: Collection[str],
+) -> dict[str, Any]:
+    """A state_dict of the pieces in this process, from one of the whole parameters.
+
+    Args:
+        groups: for each live group its "params", and "param_names" if it has names.
+        scalars: the names of state that is one number.
+
+    Raises:
+        TypeError, ValueError: if it is not one, or of other shapes.
+    """
+    if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
+        raise ValueError("state_dict is no dict with 'state' and 'param_groups'")
+    if len(saved["param_groups"]) != len(groups):
+        raise ValueError(
+            f"state_dict has {len(saved['param_groups'])} param_groups, the optimizer "
+            f"{len(groups)}; create the optimizer with the same groups"
+        )
+    check_numbers(saved)
+    numbers = [
+        number
+        for group, other in zip(groups, saved["param_groups"], strict=True)
+        for number in numbers_of(group, other, "")
+    ]
+    result = dict(saved)
+    state = saved["state"]
+    for number, key in enumerate(numbers):  # also those of which there is no piece here
+        dict(_sliced(state.get(key, {}), scalars, Piece(number, 0, 0), shapes, names))
+    result["state"] = {
+        place: dict(_sliced(state[numbers[piece.number]], scalars, piece, shapes, names))
+        for place, piece in enumerate(pieces)
+        if numbers[piece.number] in state
+    }
+    if "ema" in saved:
+        averages = [array_of(saved["ema"][number], "ema") for number in numbers]
+        result["ema"] = {
+            place: _part(averages[piece.number], piece, 1, shapes, f"ema of {names[piece.number]}")
+            for place, piece in enumerate(pieces)
+        }
+    places, first, groups_of_pieces = iter(range(len(pieces))), 0, []
+    for group, other in zip(groups, saved["param_groups"], strict=True):
+        owned = range(first, first + len(group["params"]))
+        first += len(group["params"])
+        mine = [next(places) for piece in pieces if piece.number in owned]
+        kept = {name: value for name, value in other.items() if name != "param_names"}
+        groups_of_pieces.append({**kept, "params": mine})
+    result.pop("accumulated", None)
+    return result | {"param_groups": groups_of_pieces}
+
+
+def accumulated(
+    saved: Mapping[str, Any], groups: Sequence[Values], arrays: Sequence[Any], steps: int
+) -> tuple[int, list[Any]]:
+    """The number of micro-batches that were added up, and their sums; none without any.
+
+    Raises:
+        ValueError: if an update takes fewer.
+    """
+    window = saved.get("accumulated")
+    if not window:
+        return 0, []
+    if window["count"] >= steps:
+        raise ValueError(
+            f"state_dict has the gradients of {window['count']} micro-batches, but the optimizer "
+            f"has accumulate_steps={steps}; give it a larger one, or delete the entry: "
+            "del state_dict['accumulated']"
+        )
+    numbers = [
+        number
+        for group, other in zip(groups, saved["param_groups"], strict=True)
+        for number in numbers_of(group, other, "")
+    ]
+    sums = [window["grads"].get(number) for number in numbers]
+    for total, array in zip(sums, arrays, strict=True):
+        if total is not None and np.shape(total) != array.shape:
+            raise ValueError(
+                f"state_dict: accumulated grads have the shape {np.shape(total)} where the "
+                f"parameter has {array.shape}"
+            )
+    return window["count"], sums
+
+
+def _sliced(
+    entry: Values,
+    numbers: Collection[str],
+    piece: Piece,
+    shapes: Sequence[tuple[int, ...]],
+    names: Sequence[str],
+) -> Iterator[tuple[str, Any]]:
+    """The state of a piece, from that of the whole parameter."""
+    if ORDER in entry:
+        raise ValueError(
+            f"state of {names[piece.number]} has codes in the order of another memory layout; "
+            "load it into fastadam.torch, and save its dequantized_state()"
+        )
+    for name, value in entry.items():
+        array = array_of(value, name)
+        if name in numbers:
+            yield name, array
+            continue
+        coded = name.endswith(SCALE) and name.removesuffix(SCALE) in entry
+        per = Int8.block if coded else 1
+        yield name, _part(array, piece, per, shapes, f"{name} of {names[piece.number]}")
+
+
+def _part(array: Any, piece: Piece, per: int, shapes: Sequence[tuple[int, ...]], name: str) -> Any:
+    shape = shapes[piece.number]
+    blocks = -(-int(np.prod(shape)) // per)
+    if array.shape != (shape if per == 1 else (blocks,)):
+        raise ValueError(
+            f"state_dict: {name} has shape {array.shape}, expected "
+            f"{shape if per == 1 else (blocks,)}"
+        )
+    return np.ascontiguousarray(array).reshape(-1)[piece.start // per : -(-piece.stop // per)]

@@ -1,0 +1,144 @@
+"""Transfer of gradients to the processes that own them, and of parameters to all."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..memory.aligned import aligned_zeros
+from .buckets import Bucket, Line
+from .communicator import Communicator, Wait
+from .line_arrays import LineArrays, raw
+
+NOTHING = np.empty(0, np.uint8)
+
+
+class MeanGradients:
+    """The means over all processes of the gradients of the own parts.
+
+    While the parts of a bucket are on their way, those of the bucket before are added, in the order
+    of the processes: so the bits depend neither on timing nor on the library.
+
+    Args:
+        comm: the processes.
+        line: the elements of the parameters.
+        buckets: how the line is divided.
+        dtypes: the dtype of the arithmetic for each bucket.
+        comm_dtype: the dtype in which gradients are sent, None for their own.
+
+    Attributes:
+        parts: for each bucket the own part of the means.
+    """
+
+    def __init__(
+        self,
+        comm: Communicator,
+        line: Line,
+        buckets: Sequence[Bucket],
+        dtypes: Sequence[Any],
+        comm_dtype: Any,
+    ) -> None:
+        self._comm, self._line, self._buckets, self._comm_dtype = comm, line, buckets, comm_dtype
+        self._spans = [bucket.part(comm.rank) for bucket in buckets]
+        sizes = [stop - start for start, stop in self._spans]
+        pairs = zip(sizes, dtypes, strict=True)
+        self.parts = [aligned_zeros(size, dtype) for size, dtype in pairs]
+        most = max((b.stop - b.start) * d.itemsize for b, d in zip(buckets, dtypes, strict=True))
+        self._sent = [aligned_zeros(most, np.uint8) for _ in range(2)]
+        room = max(size * d.itemsize for size, d in zip(sizes, dtypes, strict=True))
+        self._received = [aligned_zeros(comm.size * room, np.uint8) for _ in range(2)]
+
+    def collect(self, grads: LineArrays, dtypes: Sequence[Any]) -> None:
+        """Exchange all gradients, and set `parts` to their means.
+
+        Args:
+            dtypes: those of the gradients of the parameters, the same in all processes.
+        """
+        numbers = range(len(self._buckets))
+        begun = (self._begin(grads, number, self._sent_as(number, dtypes)) for number in numbers)
+        for number, (rows, wait) in one_ahead(begun):
+            wait()
+            _average(rows, self.parts[number])
+
+    def _begin(self, grads: LineArrays, number: int, dtype: Any) -> tuple[list[Any], Wait]:
+        """Start the exchange of a bucket; returns a row for each process, the own one included."""
+        bucket, rank = self._buckets[number], self._comm.rank
+        sent = grads.view(bucket.start, bucket.stop)
+        if sent is None or sent.dtype != dtype or not sent.flags.writeable:
+            nbytes = (bucket.stop - bucket.start) * dtype.itemsize
+            sent = self._sent[number % 2][:nbytes].view(dtype)
+            with np.errstate(all="ignore"):  # what is too large for a narrow dtype is infinite
+                grads.read(bucket.start, bucket.stop, sent)
+        outgoing = [sent[a - bucket.start : b - bucket.start] for a, b in bucket.parts]
+        size = outgoing[rank].size
+        room = self._received[number % 2].view(np.uint8)[: self._comm.size * size * dtype.itemsize]
+        rows = list(room.view(dtype).reshape(self._comm.size, size))
+        wait = self._comm.exchange(list(map(raw, outgoing)), list(map(raw, rows)))
+        rows[rank] = outgoing[rank]
+        return rows, wait
+
+    def _sent_as(self, number: int, dtypes: Sequence[Any]) -> Any:
+        """The dtype in which the gradients of a bucket are sent."""
+        bucket, own = self._buckets[number], self.parts[number].dtype
+        if self._comm_dtype is not None and self._comm_dtype.itemsize < own.itemsize:
+            return self._comm_dtype
+        found = {dtypes[piece.number] for piece in self._line.pieces(bucket.start, bucket.stop)}
+        return found.pop() if len(found) == 1 else own
+
+
+def _average(rows: Sequence[Any], total: Any) -> None:
+    """Set `total` to the mean of arrays, added in their order in the dtype of `total`."""
+    with np.errstate(all="ignore"):
+        np.copyto(total, rows[0])
+        for row in rows[1:]:
+            np.add(total, row if row.dtype == total.dtype else row.astype(total.dtype), out=total)
+        if len(rows) > 1:
+            np.divide(total, total.dtype.type(len(rows)), out=total)
+
+
+class Parts:
+    """Distribution of arrays of which each process has its parts: parameters, averages."""
+
+    def __init__(self, comm: Communicator, line: Line, buckets: Sequence[Bucket]) -> None:
+        self._comm, self._line, self._buckets = comm, line, buckets
+
+    def gather(self, arrays: LineArrays, dtypes: Iterable[Any]) -> None:
+        """Complete arrays whose own parts are up to date; `dtypes` has that of each bucket."""
+        begun = (self._begin(arrays, *pair) for pair in zip(self._buckets, dtypes, strict=True))
+        for number, (rows, wait) in one_ahead(begun):
+            wait()
+            for rank, (start, stop) in enumerate(self._buckets[number].parts):
+                if rows and rank != self._comm.rank:
+                    arrays.write(start, stop, rows[rank])
+
+    def _begin(self, arrays: LineArrays, bucket: Bucket, dtype: Any) -> tuple[list[Any], Wait]:
+        """Start to exchange a bucket; returns what is still to be copied into the arrays."""
+        whole, rank = arrays.view(bucket.start, bucket.stop), self._comm.rank
+        scattered = whole is None
+        if scattered:
+            whole = np.empty(bucket.stop - bucket.start, dtype)
+            start, stop = bucket.part(rank)
+            arrays.read(start, stop, whole[start - bucket.start : stop - bucket.start])
+        parts = [whole[a - bucket.start : b - bucket.start] for a, b in bucket.parts]
+        sent = [raw(parts[rank])] * self._comm.size
+        wait = self._comm.exchange(sent, list(map(raw, parts)))
+        return parts if scattered else [], wait
+
+
+def one_ahead(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """The items with their numbers, each after the next one has been begun."""
+    last: tuple[int, Any] | None = None
+    for item in enumerate(begun):
+        if last is not None:
+            yield last
+        last = item
+    if last is not None:
+        yield last
+
+
+def gathered(comm: Communicator, own: Any, sizes: Sequence[int]) -> list[Any]:
+    """The arrays of all processes, of these sizes and of the dtype of `own`."""
+    arrays = [own if k == comm.rank else np.empty(n, own.dtype) for k, n in enumerate(sizes)]
+    sent = raw(own) if own.size else NOTHING
+    comm.exchange([sent] * comm.size, [raw(a) if a.size else NOTHING for a in arrays])()
+    return arrays

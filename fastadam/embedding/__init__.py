@@ -1,0 +1,1 @@
+"""Embedding: kernels of optimizers inside other compiled code, without an optimizer object."""

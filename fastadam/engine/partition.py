@@ -1,0 +1,56 @@
+"""Partition of parameters over processes: which pieces are here, and where they belong."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..kernels.storage.block_sums import Sums
+
+BLOCK = Sums.block  # elements; the blocks of every format divide it
+
+
+class Piece(NamedTuple):
+    """A run of elements of a parameter.
+
+    Attributes:
+        number: the number of the parameter.
+        start: the first element, a multiple of `BLOCK`.
+        stop: the end.
+    """
+
+    number: int
+    start: int
+    stop: int
+
+
+class Partition(Protocol):
+    """The pieces in this process, and the numbers that all processes must agree on.
+
+    An optimizer with a partition has pieces for parameters. Its results are those of an optimizer
+    of the whole parameters: blocks of state and of norms begin where those of the whole begin, and
+    random rounding follows the parameter and the element.
+
+    Attributes:
+        pieces: those of this process, one for each array of the optimizer.
+        sizes: the number of elements of each whole parameter.
+        group_of: the group of each whole parameter.
+    """
+
+    @property
+    def pieces(self) -> Sequence[Piece]: ...
+
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
+    @property
+    def group_of(self) -> Sequence[int]: ...
+
+    def complete(self, sums: Any) -> None:
+        """Fill in the sums of blocks that other processes have computed.
+
+        Args:
+            sums: those of all blocks of `BLOCK` elements, one parameter after another; those of
+                the pieces of this process are there.
+        """
+
+    def all_true(self, value: bool) -> bool:
+        """True if the value is true in all processes."""

@@ -1,0 +1,207 @@
+"""The row-sparse gradient of one parameter: its rows in order, each once, its values in place."""
+
+import math
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from ..kernels.formats import Formats, compute_of
+from ..kernels.storage.base import WHOLE
+from ..kernels.storage.block_sums import Sums
+from ..memory.aligned import aligned_zeros
+from ..memory.checks import address
+from ..memory.dtypes import name_of
+from ..memory.row_table import RowTable
+from ..memory.rows import Rows, flat_indices
+from .accumulation import add
+from .grad_norm import norm_kernel
+from .launch import kernel_for
+from .row_order import settled, sorted_rows
+
+NONE = np.empty(0, np.int64)
+ONES: Any = slice(None)  # in place of the first of each number, where none is there twice
+
+
+class Runs(NamedTuple):
+    """The elements that a step updates, and where their gradients are.
+
+    Attributes:
+        starts: the first element of each run.
+        stops: the one after its last.
+        grads: the address of its first gradient.
+        touched: where blocks hold elements of other rows, too, the address of its first mark.
+    """
+
+    starts: Any = NONE
+    stops: Any = NONE
+    grads: Any = NONE
+    touched: Any = None
+
+
+class RowGradient:
+    """The rows of one parameter that have a gradient in a step.
+
+    Args:
+        param: the parameter.
+        name, param_name: what gradient and parameter are called in messages.
+
+    Attributes:
+        param: the parameter.
+        width: the number of elements of a row.
+        block: the number of elements that the state of the parameter packs at once.
+        apart: whether each row is a run by itself, for constants of its own.
+        measured: whether the norm of the gradient is needed.
+        threads: how many threads may be used.
+        numbers: the numbers of the rows, in order, each once.
+        runs: their elements, and their gradients.
+        root: an array of one number, the norm of the gradient.
+    """
+
+    def __init__(self, param: Any, name: str, param_name: str) -> None:
+        self.param, self._name, self._param_name = param, name, param_name
+        self._compute = compute_of(name_of(param.dtype))
+        self._itemsize = np.dtype(self._compute).itemsize
+        self.width = math.prod(param.shape[1:])
+        self.block, self.apart, self.measured = WHOLE, False, False
+        self.threads: int | None = None
+        self.numbers, self.runs = NONE, Runs()
+        self.root = aligned_zeros(1, "float64")
+        self._adders: dict[str, RowTable] = {}
+        self._norm: RowTable | None = None
+        self._kept: list[Any] = []  # what tables hold the addresses of
+
+    @property
+    def partial(self) -> bool:
+        """True if a block of the state may hold parts of other rows."""
+        return self.block < WHOLE and self.width % self.block != 0
+
+    def take(self, rows: Rows) -> None:
+        """Check the gradient of a step, sort its rows, and add up those that are given twice.
+
+        Raises:
+            TypeError, ValueError, IndexError: if it does not go with the parameter.
+        """
+        values, width = rows.values, self.width
+        indices = flat_indices(rows, self._name, self.param, self._param_name)
+        order, ordered = sorted_rows(indices)
+        new = np.ones(len(ordered), bool)
+        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+        firsts = ONES if new.all() else np.flatnonzero(new)
+        counts = np.diff(firsts, append=len(ordered)) if firsts is not ONES else ONES
+        if firsts is not ONES and rows.unique:
+            self._refuse_repeated(ordered[firsts], counts)
+        self._kept = [values]
+        if width == 0:
+            ordered, order, firsts = NONE, NONE, ONES
+        if firsts is not ONES and counts.max() > 2:
+            order = settled(order, counts, values.reshape(len(indices), width))
+        self.numbers = ordered[firsts]
+        sources = order * (width * values.itemsize) + address(values)
+        found = sources[firsts]
+        if self.partial:
+            found = self._by_blocks()
+            self._add(values, sources, counts, found)
+        elif name_of(values.dtype) != self._compute:
+            found = np.arange(len(found)) * (width * self._itemsize) + self._room(len(found))
+            self._add(values, sources, counts, found)
+        elif firsts is not ONES:
+            several, members = np.flatnonzero(counts > 1), np.repeat(counts > 1, counts)
+            places = np.arange(len(several)) * (width * self._itemsize)
+            found[several] = places + self._room(len(several))
+            self._add(values, sources[members], counts[several], found[several])
+        if not self.partial:
+            self._by_rows(found)
+        if self.measured:
+            self._measure(found)
+
+    def _refuse_repeated(self, numbers: Any, counts: Any) -> NoReturn:
+        place = int(np.argmax(counts > 1))
+        raise ValueError(
+            f"{self._name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
+            "leave unique out, and gradients of the same row are added up"
+        )
+
+    def _room(self, rows: int) -> int:
+        """The address of sums for some rows, which start at zero, and add up signs of zeros."""
+        return self._buffer(rows * self.width)
+
+    def _buffer(self, elements: int) -> int:
+        packed = np.full(elements, -0.0, self._compute)
+        self._kept.append(packed)
+        return address(packed)
+
+    def _add(self, values: Any, sources: Any, counts: Any, places: Any) -> None:
+        """Add up the values of each row, in order.
+
+        Args:
+            values: the array in which they are.
+            sources: the address of each.
+            counts: how many belong to each row, or ONES.
+            places: the address of each sum.
+        """
+        dtype = name_of(values.dtype)
+        if dtype not in self._adders:
+            self._adders[dtype] = RowTable(kernel_for(add, Formats(self._compute, dtype)), 1)
+        table, starts = self._adders[dtype], np.zeros_like(sources)
+        whole = None
+        if counts is not ONES:
+            places, whole = np.repeat(places, counts), np.cumsum(counts) - counts
+        table.spread((starts, starts + self.width), {"param": places, "grad": sources}, whole=whole)
+        table.run(self.threads)
+
+    def _by_rows(self, found: Any) -> None:
+        """Let rows that follow each other, in the parameter and here, be one run."""
+        numbers, width = self.numbers, self.width
+        new = np.ones(len(numbers), bool)
+        if not self.apart:
+            stride = width * self._itemsize
+            new[1:] = (np.diff(numbers) != 1) | (np.diff(found) != stride)
+        if new.all():
+            starts = numbers * width
+            self.runs = Runs(starts, starts + width, found)
+            return
+        first, last = _ends(new)
+        self.runs = Runs(numbers[first] * width, (numbers[last] + 1) * width, found[first])
+
+    def _by_blocks(self) -> Any:
+        """Let runs be of whole blocks, with marks of the elements of the rows; returns where the
+        gradient of each row has its place among theirs."""
+        size, width, first = self.block, self.width, self.numbers * self.width
+        low, high = first // size, (first + width - 1) // size
+        counts = high - low + 1
+        before = np.cumsum(counts) - counts
+        blocks = np.repeat(low - before, counts) + np.arange(int(counts.sum()))
+        new = np.diff(blocks, prepend=-1) != 0
+        places = (np.cumsum(new) - 1)[before] * size + first - low * size
+        blocks = blocks[new]
+        edges = np.zeros(len(blocks) * size + 1, np.int8)
+        edges[places] += 1
+        edges[places + width] -= 1
+        marks = np.cumsum(edges, dtype=np.int8)
+        packed = self._buffer(len(blocks) * size)
+        self._kept.append(marks)
+        first, last = _ends(np.diff(blocks, prepend=-2) != 1)
+        self.runs = Runs(
+            blocks[first] * size,
+            np.minimum((blocks[last] + 1) * size, self.param.size),
+            packed + first * (size * self._itemsize),
+            address(marks) + first * size,
+        )
+        return packed + places * self._itemsize
+
+    def _measure(self, found: Any) -> None:
+        """Take the norm of the gradient, row by row, so that it does not depend on their places."""
+        if self._norm is None:
+            self._norm = RowTable(norm_kernel(Formats.alike(self._compute)), 1)
+        blocks = -(-self.width // Sums.block)
+        sums, starts = np.zeros(len(found) * blocks), np.zeros_like(found)
+        places = address(sums) + np.arange(len(found)) * (blocks * sums.itemsize)
+        self._norm.spread((starts, starts + self.width), {"param": places, "grad": found})
+        self._norm.run(self.threads)
+        self.root[0] = math.sqrt(np.add.reduce(sums))
+
+
+def _ends(new: Any) -> tuple[Any, Any]:
+    """The first and the last place of each run, from marks of those where a run begins."""
+    first = np.flatnonzero(new)
+    return first, np.append(first, len(new))[1:] - 1

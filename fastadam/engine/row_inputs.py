@@ -1,0 +1,115 @@
+"""Gradients of a step of which some are row-sparse."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..memory import checks
+from ..memory.arrays import is_device
+from ..memory.rows import Rows, RowsDtype
+from .backend import as_array, backend_of
+from .gradients import Inputs, OtherDtypesError
+from .options import Options
+from .row_gradient import RowGradient
+
+
+class RowInputs(Inputs):
+    """Gradients, those of some parameters row-sparse; all are looked at at every step.
+
+    The address of a row-sparse one is that of its norm, which is what the norm of all gradients
+    reads. The launches of its parameter find its rows in `rows`.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Any],
+        param_names: Sequence[str],
+        names: Sequence[str],
+        dtypes: Sequence[Any],
+        cleared: bool,
+    ) -> None:
+        check = checks.check_cleared if cleared else checks.check_gradient
+        super().__init__(params, param_names, names, dtypes, check, as_array, True, cleared)
+        triples = zip(params, names, param_names, strict=True)
+        self.rows = [
+            RowGradient(*triple) if isinstance(dtype, RowsDtype) else None
+            for triple, dtype in zip(triples, dtypes, strict=True)
+        ]
+
+    def same(self, arrays: Sequence[Any]) -> bool:
+        return False
+
+    def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        return [array.values if isinstance(array, Rows) else array for array in arrays]
+
+    def look(self, arrays: Sequence[Any]) -> None:
+        """Check gradients, note the addresses of dense ones, and take the rows of the others.
+
+        Raises:
+            TypeError, ValueError, IndexError: if one does not go with its parameter.
+            OtherDtypesError: if all is well but dtypes, or other gradients are row-sparse.
+        """
+        places = [k for k, rows in enumerate(self.rows) if rows]
+        for k in places:
+            if arrays[k] is not None and not isinstance(arrays[k], Rows):
+                self._check(as_array(arrays[k]), *self._described(k))
+                raise OtherDtypesError(
+                    [
+                        array.dtype if i == k else dtype
+                        for i, (array, dtype) in enumerate(zip(arrays, self._dtypes, strict=True))
+                    ]
+                )
+        super().look([None if self.rows[k] else array for k, array in enumerate(arrays)])
+        for k in places:
+            given, gradient = arrays[k], self.rows[k]
+            if given is not None and gradient:
+                self.check_free(checks.span(given.values, f"{self._names[k]}.values"))
+                gradient.take(given)
+                self.active[k], self.addresses[k] = True, checks.address(gradient.root)
+
+    def _described(self, k: int) -> tuple[str, Any, str]:
+        return self._names[k], self._params[k], self._param_names[k]
+
+
+def gradients_for(
+    params: Sequence[Any],
+    param_names: Sequence[str],
+    names: Sequence[str],
+    dtypes: Sequence[Any],
+    cleared: bool,
+) -> Inputs:
+    """The gradients of parameters, of these dtypes."""
+    if any(isinstance(dtype, RowsDtype) for dtype in dtypes):
+        return RowInputs(params, param_names, names, dtypes, cleared)
+    return backend_of(params[0]).gradients(params, param_names, names, dtypes, cleared)
+
+
+def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
+    """Refuse row-sparse gradients of arrays on a device, and with options that need a gradient of
+    every element.
+
+    Args:
+        dtypes: of the gradients.
+        options: of the optimizer.
+        param: one of the parameters.
+
+    Raises:
+        TypeError: for a device.
+        ValueError: naming the option.
+    """
+    if not any(isinstance(dtype, RowsDtype) for dtype in dtypes):
+        return
+    if is_device(param):
+        raise TypeError(
+            "grads holds Rows, but the parameters lie on a device; row-sparse steps are for arrays "
+            "on the host: give gradients of all elements"
+        )
+    if options.accumulates:
+        raise ValueError(
+            f"grads holds Rows, but accumulate_steps={options.accumulate_steps} would keep a sum "
+            "for every element; leave it out, and give the rows of all micro-batches to one step: "
+            "fa.Rows(np.concatenate(indices), np.concatenate(values) / len(values))"
+        )
+    if options.zero_grads:
+        raise ValueError(
+            "grads holds Rows, which zero_grads=True does not clear; leave zero_grads out"
+        )

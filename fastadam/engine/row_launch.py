@@ -1,0 +1,173 @@
+"""The launch of a parameter whose gradient is row-sparse."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernels.commit import Operation
+from ..kernels.formats import Formats
+from ..kernels.transforms import STATE, TOUCHED, caught_up
+from ..memory.row_table import RowTable
+from ..rules import Rule
+from ..rules.algorithm import Algorithm, Values
+from .columns import ROW_STEP, columns_for, row_steps
+from .launch import Launch, kernel_for
+from .options import Options
+from .row_gradient import RowGradient
+
+if TYPE_CHECKING:
+    from .state import Grouping
+
+
+WIDE = 32  # elements of a row from which asking for memory ahead pays
+
+
+class RowLaunch(Launch):
+    """A kernel over the rows of one parameter that have a gradient.
+
+    With `lazy="rows"` and `"exact"` the optimizer keeps a number for each row: how many steps it
+    has taken, or the last step that it took. Constants then follow from it, one record for each
+    number that is met.
+
+    Args:
+        rule: of the parameter.
+        formats: how the parameter and its state are kept.
+        names: the options of the kernel.
+        params: all parameters.
+        member: the number of this one.
+        gradient: its rows.
+        options: of the optimizer.
+        idle: the rule of steps without a gradient, for `lazy="exact"`.
+    """
+
+    table: RowTable
+
+    def __init__(
+        self,
+        rule: Rule,
+        formats: Formats,
+        names: tuple[str, ...],
+        params: Sequence[Any],
+        member: int,
+        gradient: RowGradient,
+        options: Options,
+        idle: Rule | None,
+    ) -> None:
+        kept = tuple(columns_for(rule.state, formats).values())
+        self.lazy, self._gradient, self._idle = options.lazy != "torch", gradient, idle
+        self._fresh = False
+        self._steps: Any = None
+        self._next: Any = None
+        self._records: Any = None
+        if rule.state:
+            gradient.block = formats.state_storage.block
+        gradient.threads, gradient.measured = options.threads, options.measures
+        if gradient.partial:
+            names = (*names, TOUCHED)
+        gradient.apart = self.lazy
+        if self.lazy:
+            kept = (*kept, row_steps(gradient.width))
+            if gradient.partial:
+                raise ValueError(
+                    f"lazy={options.lazy!r} with state_dtype='int8' needs rows of whole blocks of "
+                    f"{gradient.block} elements, not of {gradient.width}; leave one of them out, "
+                    "or set a larger min_quantized_size"
+                )
+        whole = caught_up(rule, idle) if idle else rule
+        kernel = kernel_for(whole, formats, names, params[member], scattered=gradient.width >= WIDE)
+        super().__init__(whole, kernel, params, [member], kept)
+        self.rule = rule  # that of the group; constants are those of both
+
+    def _table(self, params: Sequence[Any], records: int) -> RowTable:
+        return RowTable(self.kernel, records)
+
+    def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
+        """Constants for the whole parameter, which none of its rows uses if they have their own."""
+        return (lambda constants: None) if self.lazy else super().writer(number)
+
+    def start(self, stream: str, lacks: Mapping[int, float]) -> None:
+        if stream == STATE + ROW_STEP:
+            self._fresh = self._fresh or bool(lacks)
+        elif any(lacks.values()):
+            raise ValueError(
+                f"Rows: state {stream.removeprefix(STATE)!r} starts at a number that its dtype "
+                "does not hold, which is put right in the first step of all elements; leave "
+                "state_dtype out"
+            )
+        super().start(stream, lacks)
+
+    def check_dense(
+        self, active: Sequence[bool], state: Mapping[str, Sequence[Any]], names: Sequence[str]
+    ) -> None:
+        """Accept: the gradient is not of all elements."""
+
+    def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
+        super().write_rows(grouping, state)
+        array = state[ROW_STEP][self.members[0]] if self.lazy else None
+        self._steps = None if array is None else array.reshape(-1)
+
+    def write_each(self, author: Algorithm, values: Values, step: int, since: int) -> None:
+        """Write the constants of each row.
+
+        Args:
+            author: whose `hyper` gives them.
+            values: the hyperparameters of the parameter.
+            step: what the count of the parameter will be.
+            since: how many of its steps `hyper` does not count.
+
+        Raises:
+            TypeError, ValueError: if `hyper` does not return a number for each name.
+        """
+        if self._fresh:  # rows have taken the steps that the parameter has
+            self._steps.fill(step - 1)
+            self._fresh = False
+        last = self._steps[self._gradient.numbers]
+        counts = step - 1 - last if self._idle else last + 1
+        known, self._records = np.unique(counts, return_inverse=True)
+        self.table.records_for(len(known))
+        for place, count in enumerate(known.tolist()):
+            write = super().writer(place)
+            if self._idle:
+                write({**author.hyper(values, step - since), **author.idle_hyper(values, count)})
+            else:
+                write(author.hyper(values, count))
+        self._next = np.full_like(last, step) if self._idle else counts
+
+    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
+        """The operations that update the rows of this step."""
+        gradient, runs = self._gradient, self._gradient.runs
+        packed = {"grad": runs.grads}
+        if runs.touched is not None:
+            packed[TOUCHED] = runs.touched
+        self.table.spread((runs.starts, runs.stops), packed, self._records)
+        launch = self.table.chosen(limit, threaded)
+        if not self.lazy or self._steps is None:
+            return [launch]
+        return [launch, partial(self._steps.__setitem__, gradient.numbers, self._next)]
+
+
+def launch_of(
+    key: tuple[Rule, Formats, RowGradient | None],
+    members: Sequence[int],
+    names: tuple[str, ...],
+    params: Sequence[Any],
+    options: Options,
+    idle: Rule | None,
+) -> Launch:
+    """The launch of parameters that have the same rule and formats, or of one with its rows.
+
+    Args:
+        key: the rule, the formats, and what is known of a row-sparse gradient.
+        members: the numbers of the parameters.
+        names: the options of the kernel.
+        params: all parameters.
+        options: of the optimizer.
+        idle: see [RowLaunch][fastadam.engine.row_launch.RowLaunch].
+    """
+    rule, formats, rows = key
+    if rows:
+        return RowLaunch(rule, formats, names, params, members[0], rows, options, idle)
+    kept = tuple(columns_for(rule.state, formats).values())
+    return Launch(rule, kernel_for(rule, formats, names, params[0]), params, members, kept)

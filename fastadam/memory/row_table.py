@@ -1,0 +1,116 @@
+"""The table of a kernel over some rows of one array: written anew for each step.
+
+The kernel is that of whole arrays. A run of elements has a table row of its own, whose addresses
+are those of the array, except where a stream has its numbers elsewhere, packed: there the address
+is where the array would begin, if the run of the array lay at the place of the packed one.
+"""
+
+from collections.abc import Mapping
+from ctypes import addressof, create_string_buffer
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from ..kernels.commit import Operation
+from ..kernels.cpu import threads
+from ..kernels.factory import Kernel
+from ..kernels.loops import AHEAD
+from ..kernels.target import HostTarget
+from .launch_table import SKIPPED, Table, balanced, chunk_table
+
+CHUNK = 16384  # elements, in whole blocks of every storage
+
+
+class RowTable(Table):
+    """The memory of one kernel over runs of elements of one array.
+
+    Attributes:
+        rows: one table row, of the whole array, from which those of the runs are made.
+    """
+
+    def __init__(self, kernel: Kernel, records: int) -> None:
+        super().__init__(kernel, [0], records)
+        self.small = False  # there may be many rows at the next step
+        self._sizes = [self._item(name, part) for name, part in self._columns]
+        self._given: tuple[Any, ...] = ()
+        self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
+        self._numbered = np.empty((0, 3), np.int64)
+        self._template = b""
+        self.spread((np.empty(0, np.int64), np.empty(0, np.int64)), {})
+
+    def _item(self, name: str, part: int) -> int:
+        stream = next(each for each in self.kernel.streams if each.name == name)
+        return np.dtype(stream.storage.stored[part].dtype).itemsize
+
+    def spread(
+        self,
+        runs: tuple[Any, Any],
+        packed: Mapping[str, Any],
+        records: Any = None,
+        whole: Any = None,
+    ) -> None:
+        """Say which elements the next launch is for.
+
+        Args:
+            runs: the first element of each run, and the one after its last.
+            packed: for streams that are elsewhere, the address of the first element of each run.
+            records: the number of the record of each run; None for that of the whole array.
+            whole: for runs that may update the same numbers, the first run of each sequence that
+                one thread does in order; None where all are apart.
+        """
+        self._given = runs, packed, records, whole
+
+    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+        """The C function that launches the kernel over all runs, on at most so many threads."""
+        (starts, stops), packed, records, whole = self._given
+        rows = self._filled(len(starts))
+        if records is not None:
+            rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
+        for stream, addresses in packed.items():
+            column = self._columns[stream, 0]
+            rows[:, column] = addresses - starts * self._sizes[column - 1]
+        lengths = stops - starts
+        if whole is None and len(lengths) and lengths.max() > CHUNK:
+            cut = chunk_table(lengths, CHUNK)
+            cut[:, 1:] += starts[cut[:, 0], None]
+            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
+        else:
+            padded = self._numbered[: len(rows) + AHEAD]
+            padded[: len(rows), 1], padded[: len(rows), 2] = starts, stops
+            padded[len(rows) :, 1:] = 0
+        chunks = padded[:-AHEAD]
+        many = threaded and int(lengths.sum()) >= threads.SERIAL_BELOW
+        count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
+        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
+        if whole is not None:
+            ends = np.append(whole, len(chunks))
+            cuts = ends[np.searchsorted(ends, cuts)]
+        tasks = np.empty((count, 5), np.int64)
+        tasks[:, :3] = rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
+        tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
+        self._kept = [tasks, rows, chunks, self.records]
+        first, target = tasks.ctypes.data, cast(HostTarget, self.kernel.target)
+        if count == 1:
+            return partial(self.kernel.run, first)
+        return target.parallel(self.kernel.run, first, tasks.strides[0], count)
+
+    def _filled(self, count: int) -> Any:
+        """So many table rows, equal to that of the whole array; memory is kept from step to
+        step."""
+        if count + AHEAD > len(self._rooms):
+            self._rooms = np.empty((count + count // 8 + AHEAD, self.rows.shape[1]), np.int64)
+            self._numbered = np.empty((len(self._rooms), 3), np.int64)
+            self._numbered[:, 0] = np.arange(len(self._rooms))
+            self._template = b""
+        if self._template != (template := self.rows.tobytes()):
+            self._rooms[:], self._template = self.rows[0], template
+        return self._rooms[:count]
+
+    def records_for(self, count: int) -> None:
+        """Make room for so many records."""
+        self._write_records_into(create_string_buffer(max(1, count * self.kernel.record.size)))
+
+    def run(self, limit: int | None) -> None:
+        """Launch the kernel, on at most so many threads."""
+        threads.run(lambda threaded: [self.chosen(limit, threaded)])

@@ -1,0 +1,148 @@
+"""Row-sparse gradients: the rows of an array that have one, and their values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..kernels.formats import compute_of
+from . import checks
+
+LONGEST = np.iinfo(np.int64).max
+
+
+class Rows:
+    """A gradient of some rows of an array; all other rows have none.
+
+        grad[indices[k]] += values[k]  for all k
+
+    Rows are the first axis of the parameter, for one dimension its elements. A step reads and
+    writes these rows of the parameter and of its state only, so its time does not depend on the
+    size of the array. Values of a row that is given several times are added up in the dtype of the
+    arithmetic, in an order that depends on the values alone: neither the order of the rows nor the
+    number of threads changes a bit of the result. The arrays are referred to, not copied.
+
+    Args:
+        indices: the numbers of the rows, an array of integers of any shape.
+        values: the gradient of each row, of the shape of `indices` and then that of one row;
+            float32, float64 (for float64 parameters only), bfloat16 or float16, C-contiguous.
+        size: the number of rows of the parameter, which is then checked; default None: any.
+        unique: True promises that no row is given twice, which is checked; default False.
+
+    Raises:
+        TypeError: if `indices` are not integers, or `values` not an array of floats.
+        ValueError: for shapes that do not go together. At the step also for values that are not
+            the rows of the parameter, and rows given twice with `unique=True`.
+        IndexError: at the step, before anything changes, for an index outside the parameter; the
+            first such index is named. Negative indices are outside.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> table = np.ones((4, 2))
+        >>> opt = fa.SGD(table, lr=0.5)
+        >>> info = opt.step(fa.Rows([2, 0, 2], np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])))
+        >>> table
+        array([[1. , 0.5],
+               [1. , 1. ],
+               [0. , 1. ],
+               [1. , 1. ]])
+    """
+
+    __slots__ = ("indices", "size", "unique", "values")
+
+    def __init__(
+        self, indices: Any, values: Any, size: int | None = None, unique: bool = False
+    ) -> None:
+        self.indices = _checked_indices(indices)
+        checks.check_array(values, "Rows: values", written=False)
+        if not isinstance(values, np.ndarray):
+            raise TypeError("Rows: values lie on a device; row-sparse steps are for the host")
+        if values.shape[: self.indices.ndim] != self.indices.shape:
+            raise ValueError(
+                f"Rows: values have shape {values.shape}, but indices {self.indices.shape}; give "
+                "the shape of the indices, then that of a row"
+            )
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer)):
+            raise TypeError(f"Rows: size={size!r} must be the number of rows, an int, or None")
+        if size is not None and size < 0:
+            raise ValueError(f"Rows: size={size!r} must not be negative")
+        if not isinstance(unique, bool | np.bool_):
+            raise TypeError(f"Rows: unique={unique!r} must be True or False")
+        self.values, self.size, self.unique = values, size, bool(unique)
+
+    def __repr__(self) -> str:
+        row = self.values.shape[self.indices.ndim :]
+        unique = ", unique" if self.unique else ""
+        return f"Rows({self.indices.size} rows of shape {row}, {self.values.dtype}{unique})"
+
+
+@dataclass(frozen=True)
+class RowsDtype:
+    """The dtype of a row-sparse gradient as a kernel sees it: that of the arithmetic."""
+
+    name: str
+    kind = "f"
+
+    @property
+    def itemsize(self) -> int:
+        return np.dtype(self.name).itemsize
+
+    @classmethod
+    def of(cls, param: Any) -> "RowsDtype":
+        return cls(compute_of(param.dtype.name))
+
+
+def _checked_indices(given: Any) -> Any:
+    """Indices as an array of integers.
+
+    Raises:
+        TypeError: if they are something else.
+    """
+    indices = np.asarray(given)
+    if indices.size == 0 and not isinstance(given, np.ndarray):
+        indices = indices.astype(np.int64)
+    if indices.dtype.kind not in "iu":
+        nan = indices.dtype.kind == "f" and bool(np.isnan(indices).any())
+        raise TypeError(
+            f"Rows: indices have dtype {indices.dtype}{', with NaN' if nan else ''}; give integers"
+            + ("" if nan else ", such as indices.astype(np.int64)")
+        )
+    return indices
+
+
+def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
+    """The indices in one dimension, of int64, if they and the values go with a parameter.
+
+    Raises:
+        TypeError: for float64 values where the arithmetic is single.
+        ValueError: for another shape of rows, another size, or a parameter without dimensions.
+        IndexError: naming the first index that is out of range.
+    """
+    if not param.shape:
+        raise ValueError(
+            f"{name} is Rows, but {param_name} has no dimensions; give its gradient as an array"
+        )
+    count, row, shape = param.shape[0], param.shape[1:], rows.values.shape
+    if shape[rows.indices.ndim :] != row:
+        raise ValueError(
+            f"{name}: a row of values has shape {shape[rows.indices.ndim :]}, but one of "
+            f"{param_name} has {row}; they must be the same"
+        )
+    if rows.size not in (None, count):
+        raise ValueError(f"{name}: size={rows.size}, but {param_name} has {count} rows")
+    if rows.values.dtype == np.float64 != param.dtype:
+        raise TypeError(
+            f"{name}: values have dtype float64, but {param_name} has {param.dtype}; convert them "
+            "with values.astype(np.float32)"
+        )
+    indices = rows.indices
+    if indices.size and not (indices.min() >= 0 and indices.max() < count):
+        first = int(np.flatnonzero((indices < 0) | (indices >= count))[0])
+        place = ", ".join(map(str, np.unravel_index(first, indices.shape))) or "()"
+        value = int(indices.reshape(-1)[first])
+        asked = "there are no negative indices here" if value < 0 else f"there are {count} rows"
+        raise IndexError(
+            f"{name}: indices[{place}] is {value}, outside {param_name}: {asked}; give indices "
+            f"from 0 to {count - 1}"
+        )
+    return indices.reshape(-1).astype(np.int64, copy=False)

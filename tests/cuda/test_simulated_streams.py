@@ -1,0 +1,499 @@
+"""Steps on a device that puts off whatever it may, against the same on the host, bit for bit."""
+
+import sys
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cases import DEFAULTS
+from deferred import deferring
+
+import fastadam as fa
+from fastadam.cuda import conditional_step as gate
+from fastadam.cuda import target as cuda
+from fastadam.cuda import transfer as cuda_memory
+from fastadam.cuda.array import DeviceArray
+from fastadam.cuda.context import driver
+from fastadam.cuda.driver import LEGACY
+from fastadam.cuda.streams import stream_of_torch
+from fastadam.kernels import factory
+
+pytestmark = [
+    pytest.mark.simulated,
+    # np.errstate does not reach the threads of the simulator
+    pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
+]
+
+SHAPES = ((2, 3), (), (5,))
+STEPS, FEW = 11, 6  # more than may be under way, and as many as show what an option does
+OURS, THEIRS = 11, 12  # two streams
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
+    monkeypatch.setattr(cuda, "THREADS", 2)
+    monkeypatch.setattr(factory, "_made", {})
+    cuda.loaded.cache_clear()
+    with deferring(driver):
+        allocate = cuda_memory.allocate
+
+        def kept(nbytes):
+            driver.kept.append(allocate(nbytes))
+            return driver.kept[-1]
+
+        monkeypatch.setattr(cuda_memory, "allocate", kept)
+        yield
+
+
+def arrays(seed, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
+
+
+class Foreign:
+    """An array of another library, which works on it in a stream."""
+
+    def __init__(self, values, stream=None):
+        self.values, self.stream = np.array(values), stream or 0
+        driver.kept.append(self.values)
+        interface = self.values.__array_interface__
+        self.interface = {k: interface[k] for k in ("shape", "typestr", "data", "strides")}
+
+    @property
+    def __cuda_array_interface__(self):
+        stream = {"stream": self.stream} if self.stream else {}
+        return {**self.interface, "version": 3, **stream}
+
+    def fill(self, values, stream):
+        """Write to it when the stream has come so far."""
+        values = np.array(values)
+        driver.queue(stream, lambda: self.values.__setitem__(..., values))
+
+
+def foreign(each, stream=None):
+    return [None if array is None else Foreign(array, stream) for array in each]
+
+
+def same(host, device):
+    driver.finish_all()
+    for one, other in zip(host, device, strict=True):
+        # in float64, which holds them all: a NaN of ml_dtypes is not equal to itself
+        both = np.asarray(one), np.asarray(getattr(other, "values", other))
+        np.testing.assert_array_equal(*(each.astype(np.float64) for each in both))
+
+
+def spoiled(grads, bad):
+    if bad is not None:
+        grads[-1][-1] = bad
+    return grads
+
+
+OPTIONS = {
+    "skip": {"skip_nonfinite": True},
+    "clip": {"skip_nonfinite": True, "clip_norm": 0.5, "clip_value": 0.3},
+    "per tensor": {"skip_nonfinite": True, "clip_norm": 0.5, "clip_norm_per": "tensor"},
+    "ema": {"skip_nonfinite": True, "ema_decay": 0.9, "ema_warmup": True},
+    "zero": {"skip_nonfinite": True, "zero_grads": True, "shadow_dtype": "float16"},
+    "schedule": {"skip_nonfinite": True, "lr": fa.schedules.cosine(0.1, steps=STEPS, warmup=3)},
+    "accumulate": {"skip_nonfinite": True, "accumulate_steps": 2},
+    "flag": {"clip_norm": 0.5},
+    "codes": {"skip_nonfinite": True, "state_dtype": "int8"},
+}
+
+
+class Twins:
+    """An optimizer on the host, and the same on the device, in a stream of its own."""
+
+    def __init__(self, optimizer, options, dtype=np.float32):
+        self.host, self.infos, self.dtype = arrays(0, dtype), [], dtype
+        self.there = foreign(self.host)
+        self.opt = optimizer(self.host, **options)
+        self.twin = optimizer(self.there, **options)
+        self.flagged = "skip_nonfinite" not in options
+
+    def step(self, k, bad, stream=OURS, **more):
+        grads = spoiled(arrays(k + 1, self.dtype), bad)
+        there = foreign(grads)
+        found = {"found_inf": bad is not None} if self.flagged else {}
+        flag = {"found_inf": Foreign(np.float32([found["found_inf"]]))} if found else {}
+        one = self.opt.step(grads, **found, **more)
+        other = self.twin.step(there, **flag, **more, stream=stream)
+        self.infos.append((one, other, grads, there, flag))
+
+    def check(self):
+        same(self.host, self.there)
+        for name, state in self.opt.state.items():
+            same(state, map(np.asarray, self.twin.state[name]))
+        for copy in ("ema", "shadow"):
+            if getattr(self.opt._engine.copies, copy):
+                one, other = getattr(self.opt, copy), getattr(self.twin, copy)
+                np.testing.assert_array_equal(one.buffer, np.asarray(other.buffer))
+        for one, other, grads, there, _ in self.infos:
+            assert repr(one) == repr(other)
+            same(grads, there)
+        one, other = self.opt.state_dict(), self.twin.state_dict()
+        assert repr(one["param_groups"]) == repr(other["param_groups"])
+        assert {k: float(v["step"]) for k, v in one["state"].items()} == {
+            k: float(v["step"]) for k, v in other["state"].items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("options", "progress", "steps"),
+    [
+        *((options, 0, FEW) for options in OPTIONS.values()),
+        *((OPTIONS[name], progress, STEPS) for name in ("skip", "flag") for progress in (0, 3)),
+    ],
+)
+def test_skipped_steps_are_counted_by_the_device(options, progress, steps):
+    twins, rng = Twins(fa.AdamW, options), np.random.default_rng(1)
+    for k in range(steps):
+        bad = [None, np.nan, np.inf][rng.integers(3)] if k else None
+        twins.step(k, bad, grad_scale=2.0)
+        driver.do(OURS, progress)
+    twins.check()
+
+
+@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+def test_every_rule_is_skipped_by_the_device(case):
+    twins = Twins(case.optimizer, {"skip_nonfinite": True})
+    for k, bad in enumerate((None, None, np.nan, None, np.inf, None)):
+        twins.step(k, bad)
+    twins.check()
+
+
+def test_random_rounding_goes_with_the_count():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    options = {"skip_nonfinite": True, "rounding": "stochastic", "lr": 0.01}
+    twins = Twins(fa.AdamW, options, bfloat16)
+    for k in range(STEPS):
+        twins.step(k, np.nan if k % 3 == 1 else None)
+        driver.do(OURS, 3)
+    twins.check()
+    driver.begin(OURS)
+    with pytest.raises(RuntimeError, match="random rounding"):
+        twins.step(0, None)
+    driver.end(OURS)
+
+
+@pytest.mark.parametrize("optimizer", [fa.AdamW, fa.NAdam])
+def test_what_is_edited_while_steps_are_under_way(optimizer):
+    twins = Twins(optimizer, {"skip_nonfinite": True})
+    for k in range(STEPS):
+        twins.step(k, np.nan if k % 3 == 1 else None, lr=0.1 / (k + 1))
+        if k == 6:
+            for opt in (twins.opt, twins.twin):
+                opt.param_groups[0]["betas"] = (0.8, 0.9)
+    twins.check()
+
+
+def test_warm_steps_do_not_wait():
+    """Not the host: until so many are under way that none of their outcomes is known."""
+    twins = Twins(fa.AdamW, {"skip_nonfinite": True, "clip_norm": 1.0})
+    for k in range(3):
+        twins.step(k, None)
+    driver.finish_all()
+    before = driver.waits
+    for k in range(3, 3 + gate.MAX_IN_FLIGHT):
+        twins.step(k, np.nan if k == 4 else None)
+    assert driver.waits == before
+    assert driver.streams[OURS]
+    twins.check()
+
+
+def test_plain_steps_do_not_wait():
+    host = arrays(0)
+    params = foreign(host)
+    opt, twin = fa.AdamW(host, clip_norm=0.5), fa.AdamW(params, clip_norm=0.5)
+    given = [foreign(arrays(k)) for k in range(20)]  # alive until they are read
+    for k, there in enumerate(given):
+        if k == 3:
+            driver.finish_all()
+            before = driver.waits
+        opt.step(arrays(k))
+        twin.step(there, stream=OURS)
+    assert driver.waits == before
+    same(host, params)
+
+
+def test_missing_gradients_between_skipped_steps():
+    lr = fa.schedules.cosine(0.1, steps=9, warmup=3)
+    twins = Twins(fa.AdamW, {"skip_nonfinite": True, "lr": lr})
+    for k in range(6):
+        grads = arrays(k + 1)
+        grads[0] = None if k in (2, 3) else grads[0]
+        spoiled(grads, np.nan if k in (1, 3) else None)
+        there = foreign(grads)
+        one, other = twins.opt.step(grads), twins.twin.step(there, stream=OURS)
+        twins.infos.append((one, other, [], [], there))
+    twins.check()
+
+
+def test_a_step_follows_the_streams_that_arrays_announce():
+    host = arrays(0)
+    there = foreign(host, THEIRS)
+    opt, twin = fa.SGD(host, lr=0.5, momentum=0.9), fa.SGD(there, lr=0.5, momentum=0.9)
+    grads = foreign(map(np.zeros_like, host), OURS)
+    for k in range(4):
+        values = arrays(k + 1)
+        for grad, value in zip(grads, values, strict=True):
+            grad.fill(value, OURS)
+        opt.step(values)
+        twin.step(grads)
+        for param, want in zip(there, host, strict=True):  # in their stream it has happened
+            driver.queue(THEIRS, partial(check_values, param, want.copy()))
+        assert LEGACY not in driver.streams or not driver.streams[LEGACY]
+        for grad in grads:  # the step has read them, before they change
+            grad.fill(np.full_like(grad.values, 9), OURS)
+    driver.do(OURS)
+    same(host, there)
+
+
+def check_values(array, want):
+    np.testing.assert_array_equal(array.values, want)
+
+
+def test_state_is_read_after_the_stream_that_wrote_it():
+    param = Foreign(np.ones(3, np.float32))
+    opt = fa.SGD(param, lr=1.0, momentum=0.5)
+    opt.step(Foreign(np.ones(3, np.float32)), stream=OURS)
+    opt.step(Foreign(np.ones(3, np.float32)), stream=THEIRS)
+    assert np.asarray(opt.state["momentum_buffer"][0]).tolist() == [1.5] * 3
+    opt.grads.buffer[...] = 2.0
+    opt.step(stream=OURS)
+    opt.zero_grad()
+    assert not np.asarray(opt.grads.buffer).any()
+    driver.finish_all()
+    assert param.values.tolist() == [1 - 1 - 1.5 - 2.75] * 3
+
+
+def test_gradients_say_the_stream_where_parameters_do_not():
+    flat = fa.flatten([Foreign(np.ones(3, np.float32))])
+    assert isinstance(flat.buffer, DeviceArray)
+    grad = Foreign(np.zeros(3, np.float32), OURS)
+    opt = fa.SGD(flat, lr=1.0)
+    grad.fill(np.ones(3, np.float32), OURS)
+    opt.step([grad])
+    assert driver.streams[OURS]
+    assert not np.asarray(flat.buffer).any()
+
+
+def test_bare_kernels_take_a_stream():
+    host = [np.ones(5, np.float32), np.ones(5, np.float32), *np.zeros((2, 5), np.float32)]
+    there = foreign(host)
+    for step in range(1, 40):
+        fa.functional.adamw(*host, step=step)
+        fa.functional.adamw(*there, step=step, stream=OURS)
+    assert driver.streams[OURS]
+    same(host, there)
+    with pytest.raises(ValueError, match="on the host"):
+        fa.functional.adamw(*host, step=1, stream=OURS)
+
+
+@pytest.mark.parametrize("bad", [True, "fast", 1.5, -1, object()])
+def test_what_is_no_stream_is_refused(bad):
+    opt = fa.SGD(Foreign(np.ones(3, np.float32)))
+    with pytest.raises(TypeError, match="is not a stream"):
+        opt.step(Foreign(np.ones(3, np.float32)), stream=bad)
+    opt.step(Foreign(np.ones(3, np.float32)))
+    with pytest.raises(ValueError, match="on the host"):
+        fa.SGD(np.ones(3)).step(np.ones(3), stream=OURS)
+
+
+# Steps that graphs replay
+
+
+class Captured:
+    """A step of an optimizer in a graph, and the same optimizer on the host."""
+
+    def __init__(self, optimizer=fa.AdamW, **options):
+        self.host = arrays(0)
+        self.there, self.grads = foreign(self.host), foreign(arrays(1))
+        self.opt, self.twin = optimizer(self.host, **options), optimizer(self.there, **options)
+        self.step()
+        self.step()
+
+    def step(self, **more):
+        """On both, one after the other."""
+        for grad, values in zip(self.grads, arrays(1), strict=True):
+            grad.fill(values, OURS)
+        self.opt.step(arrays(1), **more)
+        return self.twin.step(self.grads, stream=OURS, **more)
+
+    def capture(self, **more):
+        graph = driver.begin(OURS)
+        try:
+            return graph, self.twin.step(self.grads, stream=OURS, **more)
+        finally:
+            driver.end(OURS)
+
+    def replay(self, graph, times):
+        for _ in range(times):
+            driver.replay(graph, OURS)
+            info = self.opt.step(arrays(1))
+        return info
+
+    def check(self):
+        same(self.host, self.there)
+        for name, state in self.opt.state.items():
+            same(state, map(np.asarray, self.twin.state[name]))
+        one, other = self.opt.state_dict(), self.twin.state_dict()
+        assert {k: float(v["step"]) for k, v in one["state"].items()} == {
+            k: float(v["step"]) for k, v in other["state"].items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (fa.AdamW, {"betas": (0.9, 0.99)}),
+        (fa.AdamW, {"betas": (0.5, 0.9), "clip_norm": 0.5, "skip_nonfinite": True}),
+        (fa.Adam, {"betas": (0.5, 0.9), "ema_decay": 0.9, "ema_warmup": True}),
+        (fa.RAdam, {"betas": (0.5, 0.9)}),
+        (fa.SGD, {"momentum": 0.9, "clip_value": 0.1}),
+        (fa.Lion, {"shadow_dtype": "float16"}),
+        (fa.Adagrad, {}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
+)
+def test_a_captured_step_counts_when_it_is_replayed(optimizer, options):
+    both = Captured(optimizer, **options)
+    graph, _ = both.capture()
+    both.replay(graph, 9)
+    both.check()
+    both.step()  # and so does one between
+    both.replay(graph, 3)
+    both.step(lr=0.5)
+    second, _ = both.capture()
+    both.replay(second, 2)
+    both.replay(graph, 2)
+    both.check()
+
+
+def test_what_a_captured_step_reports():
+    both = Captured(clip_norm=0.5, skip_nonfinite=True, betas=(0.5, 0.9))
+    graph, info = both.capture()
+    assert info == (2, 1e-3, None, False, False)
+    want = both.replay(graph, 3)
+    assert info == want
+    both.grads[0].fill(np.full((2, 3), np.nan, np.float32), OURS)
+    driver.replay(graph, OURS)
+    assert info[:2] == want[:2]
+    assert info.skipped
+    assert not info.updated
+    both.check()
+
+
+def test_a_captured_step_looks_at_a_flag():
+    both, flag = Captured(betas=(0.5, 0.9), zero_grads=True), Foreign(np.zeros(1, np.float32))
+    graph, info = both.capture(found_inf=flag)
+    for k in range(4):
+        up = k == 2
+        for grad, values in zip(both.grads, arrays(1), strict=True):
+            grad.fill(values, OURS)
+        flag.fill(np.full(1, up, np.float32), OURS)
+        driver.replay(graph, OURS)
+        want = both.opt.step(arrays(1), found_inf=up)
+        assert info == want
+        assert not any(grad.values.any() for grad in both.grads)
+    both.check()
+
+
+def test_after_a_captured_step_some_things_are_refused():
+    both = Captured(betas=(0.5, 0.9))
+    graph, _ = both.capture()
+    saved = both.twin.state_dict()
+    with pytest.raises(RuntimeError, match="load_state_dict"):
+        both.twin.load_state_dict(saved)
+    with pytest.raises(RuntimeError, match="add_param_group"):
+        both.twin.add_param_group({"params": Foreign(np.ones(2, np.float32))})
+    with pytest.raises(RuntimeError, match="moves other parameters"):
+        both.twin.step([None, *both.grads[1:]])
+    both.replay(graph, 2)
+    both.check()
+
+
+def test_steps_that_cannot_be_captured_are_refused():
+    for options, more, message in (
+        ({"lr": fa.schedules.cosine(0.1, steps=9)}, {}, "functions of the step"),
+        ({"accumulate_steps": 2}, {}, "accumulate_steps"),
+        ({}, {"grad_scale": 2.0}, "grad_scale"),
+        ({}, {"found_inf": True}, "found_inf"),
+    ):
+        both = Captured(**options)
+        with pytest.raises(RuntimeError, match=message):
+            both.capture(**more)
+    with pytest.raises(RuntimeError, match="mu_product"):
+        Captured(fa.NAdam).capture()
+    with pytest.raises(RuntimeError, match="still change"):
+        Captured(fa.Adagrad, lr_decay=0.1).capture()
+    driver.begin(OURS)
+    with pytest.raises(RuntimeError, match="take a step"):
+        fa.AdamW(Foreign(np.ones(3, np.float32))).step(Foreign(np.ones(3, np.float32)), stream=OURS)
+    with pytest.raises(RuntimeError, match="announce the stream 12"):
+        fa.AdamW(Foreign(np.ones(3, np.float32), THEIRS)).step(
+            Foreign(np.ones(3, np.float32)), stream=OURS
+        )
+    bare = [Foreign(np.ones(3, np.float32)) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="bare step"):
+        fa.functional.sgd(*bare, step=1, stream=OURS)
+    driver.end(OURS)
+
+
+def test_gradients_that_moved_are_found_again():
+    opt = fa.SGD(param := Foreign(np.ones(3, np.float32)), lr=1.0)
+    grad = Foreign(np.ones(3, np.float32))
+    opt.step(grad)
+    other = np.full(3, 5, np.float32)
+    grad.interface["data"] = other.__array_interface__["data"]
+    opt.step(grad)
+    driver.finish_all()
+    assert param.values.tolist() == [-5] * 3
+    param.interface["data"] = other.__array_interface__["data"]
+    with pytest.raises(ValueError, match="other memory"):
+        opt.step(grad)
+
+
+def test_flags_that_are_none_are_refused():
+    opt = fa.SGD(param := Foreign(np.ones(3, np.float32)), lr=1.0)
+    grad = Foreign(np.ones(3, np.float32))
+    opt.step(grad)
+    for flag in (np.ones(2, np.float32), np.ones(1, np.complex64)):
+        with pytest.raises(TypeError, match="found_inf"):
+            opt.step(grad, found_inf=Foreign(flag))
+    for dtype in (np.float32, np.float64, np.bool_, np.uint8, np.int32, np.int64):
+        for up in (0, 1):
+            assert opt.step(grad, found_inf=Foreign(np.full((), up, dtype))).skipped == bool(up)
+    assert opt.step(grad, found_inf=True) == (7, 1.0, None, True, False)
+    assert opt.step(grad).step == 8
+    driver.finish_all()
+    assert param.values.tolist() == [-7] * 3
+
+
+def test_a_stream_is_asked_for_once_in_a_step():
+    """An array may take its time to say it, and PyTorch does."""
+    asked = []
+
+    class Asked(Foreign):
+        @property
+        def __cuda_array_interface__(self):
+            asked.append(self)
+            return super().__cuda_array_interface__
+
+    values, grad = Asked(np.ones(3, np.float32), OURS), Asked(np.ones(3, np.float32), OURS)
+    opt = fa.SGD(values, lr=1.0)
+    for _ in range(2):
+        opt.step(grad)
+    asked.clear()
+    opt.step(grad)
+    assert asked.count(values) == 2  # an array of no known kind also says where it is
+
+
+def test_the_stream_of_torch_is_a_handle(monkeypatch):
+    torch = SimpleNamespace(_C=SimpleNamespace())
+    torch._C._cuda_getCurrentRawStream = {0: 0, 1: OURS}.__getitem__
+    torch._C._cuda_getDevice = lambda: 1
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert [stream_of_torch(), stream_of_torch(1), stream_of_torch(0)] == [OURS, OURS, LEGACY]

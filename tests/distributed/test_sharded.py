@@ -1,0 +1,425 @@
+"""Sharded optimizers: the bits of one process, for any number of processes and any bucket."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from processes import run as run_python
+from ranks import results, run
+
+import fastadam as fa
+from fastadam.distributed import Sharded
+from fastadam.distributed.agreement import OtherProcessError
+from fastadam.distributed.buckets import Line, buckets_of
+from fastadam.engine.partition import BLOCK
+
+ml_dtypes = pytest.importorskip("ml_dtypes")
+
+SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150)}
+FORMATS = {
+    "float32": {},
+    "int8": {"state_dtype": "int8"},
+    "split8": {"state_dtype": "int8", "compensation": "split8"},
+    "stochastic": {"rounding": "stochastic"},
+}
+TAILS = {
+    "plain": {},
+    "clip": {"clip_norm": 0.5},
+    "clip per tensor": {"clip_norm": 0.1, "clip_norm_per": "tensor"},
+    "skip and average": {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9},
+    "accumulate": {"accumulate_steps": 2},
+}
+CASES = [  # each optimizer, format and tail with each size, pairwise
+    (2, fa.AdamW, "float32", "plain"),
+    (3, fa.AdamW, "int8", "clip"),
+    (2, fa.AdamW, "split8", "skip and average"),
+    (2, fa.AdamW, "stochastic", "accumulate"),
+    (3, fa.SGD, "float32", "accumulate"),
+    (2, fa.SGD, "int8", "skip and average"),
+    (3, fa.SGD, "split8", "clip per tensor"),
+    (3, fa.Lion, "float32", "clip per tensor"),
+    (2, fa.Lion, "int8", "plain"),
+    (3, fa.Lion, "stochastic", "skip and average"),
+    (5, fa.NAdam, "float32", "clip"),
+]
+
+
+def parameters(dtype="float32", flat=True):
+    rng = np.random.default_rng(1)
+    tree = {n: np.asarray(rng.standard_normal(s)).astype(dtype) for n, s in SHAPES.items()}
+    return fa.flatten(tree) if flat else tree
+
+
+def gradients(step, dtype="float32", off=0.0):
+    """Small integers, and `off` times others: sums over processes and their means are exact."""
+    rng = np.random.default_rng(step)
+    return {
+        name: np.asarray(rng.integers(-8, 8, shape) / 4 + off * rng.integers(-4, 4, shape)).astype(
+            dtype
+        )
+        for name, shape in SHAPES.items()
+    }
+
+
+def off_of(comm):
+    return comm.rank - (comm.size - 1) / 2
+
+
+def assert_same_state(one, other):
+    assert one["state"].keys() == other["state"].keys()
+    for number, entry in one["state"].items():
+        assert entry.keys() == other["state"][number].keys()
+        for name, array in entry.items():
+            np.testing.assert_array_equal(array, other["state"][number][name])
+            assert array.dtype == other["state"][number][name].dtype
+    assert one.get("ema", {}).keys() == other.get("ema", {}).keys()
+    for number, array in one.get("ema", {}).items():
+        np.testing.assert_array_equal(array, other["ema"][number])
+
+
+@pytest.mark.parametrize(("size", "cls", "kept", "tail"), CASES)
+def test_the_bits_of_one_process(size, cls, kept, tail):
+    dtype = "bfloat16" if kept in ("split8", "stochastic") else "float32"
+    dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    options = {"lr": 0.01, **FORMATS[kept], **TAILS[tail]}
+    alone = cls(parameters(dtype), **options)
+    infos = []
+    for step in range(4):
+        grads = gradients(step, dtype)
+        if step == 1 and tail == "skip and average":
+            grads["w"][3, 3] = np.inf
+        infos.append(alone.step(grads))
+    saved = alone.state_dict()
+
+    def train(comm):
+        opt = Sharded(cls, parameters(dtype, flat=size == 2), comm, bucket_bytes=9000, **options)
+        for step, info in enumerate(infos):
+            grads = gradients(step, dtype, off_of(comm))
+            if step == 1 and tail == "skip and average":
+                grads["w"][3, 3] = np.inf
+            assert opt.step(grads) == info
+        return opt.params, opt.state_dict()
+
+    for params, state in results(size, train):
+        for name, array in alone.params.items():
+            np.testing.assert_array_equal(params[name], array)
+        assert_same_state(state, saved)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length"), [*product([(5000, 3, 0, 2049), (7,)], [1, 1500, 99999])]
+)
+@pytest.mark.parametrize("processes", [1, 2, 7])
+def test_parts_are_whole_blocks_and_cover_the_line(sizes, length, processes):
+    line = Line(sizes)
+    buckets = buckets_of(line, [(0, sum(sizes))], length, processes)
+    covered = [span for bucket in buckets for span in bucket.parts]
+    assert [start for start, _ in covered] == [0, *(stop for _, stop in covered[:-1])]
+    assert covered[-1][1] == sum(sizes)
+    for start, stop in covered:
+        for number, first, end in line.pieces(start, stop):
+            assert first % BLOCK == 0
+            assert end % BLOCK == 0 or end == sizes[number]
+
+
+def test_state_is_a_share_in_each_process():
+    def kept(comm):
+        opt = Sharded(fa.AdamW, fa.flatten({"w": np.ones(64 * BLOCK, np.float32)}), comm)
+        opt.grads.buffer[:] = 1
+        opt.step()
+        nbytes = sum(array.nbytes for column in opt.state.values() for array in column)
+        return nbytes, opt.memory()
+
+    for nbytes, memory in results(4, kept):
+        assert nbytes == 2 * 4 * 64 * BLOCK / 4
+        assert memory.own.state == nbytes
+        assert memory.whole.state == 4 * nbytes
+        assert "in this process, of 4" in repr(memory)
+
+
+def test_a_refused_gradient_is_raised_everywhere_and_nothing_changes():
+    def step(comm):
+        flat = parameters()
+        opt = Sharded(fa.AdamW, flat, comm)
+        grads = gradients(0)
+        if comm.rank == 1:
+            grads["w"] = grads["w"][:2]
+        try:
+            opt.step(grads)
+        except (ValueError, OtherProcessError) as error:
+            np.testing.assert_array_equal(flat.buffer, parameters().buffer)
+            assert opt.steps == 0
+            opt.step(gradients(0))  # and it goes on
+            return type(error), str(error)
+        return None
+
+    (first, text), (second, _) = results(2, step)
+    assert second is ValueError
+    assert first is OtherProcessError
+    assert "process 1 raised ValueError: grads['w']" in text
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda rank: {"lr": 0.1 + rank}, "the keyword arguments is .* in process 1"),
+        (lambda rank: {"bucket_bytes": 1 << (20 + rank)}, "bucket_bytes"),
+        (lambda rank: {"skip_nonfinite": bool(rank)}, "skip_nonfinite"),
+    ],
+)
+def test_other_settings_in_a_process_are_refused(make, message):
+    errors = run(2, lambda comm: Sharded(fa.AdamW, parameters(), comm, **make(comm.rank)))
+    for error in errors:
+        with pytest.raises(ValueError, match=message):
+            raise error
+
+
+def test_other_arguments_of_a_step_in_a_process_are_refused():
+    def step(comm):
+        opt = Sharded(fa.AdamW, parameters(), comm)
+        opt.step(gradients(0), lr=0.1 + comm.rank)
+
+    for error in run(2, step):
+        with pytest.raises(ValueError, match="hyperparameters"):
+            raise error
+
+
+def test_an_error_in_one_constructor_is_raised_everywhere():
+    first, second = run(
+        2, lambda comm: Sharded(fa.AdamW, parameters(), comm, **({"lrr": 1} if comm.rank else {}))
+    )
+    assert type(first) is OtherProcessError
+    assert type(second) is TypeError
+    assert "did you mean 'lr'" in str(second)
+
+
+def test_none_counts_as_zero_where_another_process_has_a_gradient():
+    def step(comm):
+        opt = Sharded(fa.SGD, parameters(), comm, lr=1.0)
+        grads = gradients(0)
+        grads["b"] = None
+        if comm.rank:
+            grads["w"] = None
+        opt.step(grads)
+        return opt.params, opt.optimizer.state
+
+    start = parameters()
+    for params, _ in results(2, step):
+        np.testing.assert_array_equal(params["b"], start["b"])
+        np.testing.assert_array_equal(params["w"], start["w"] - gradients(0)["w"] / 2)
+
+
+def test_found_inf_in_one_process_skips_the_step_in_all():
+    def step(comm):
+        opt = Sharded(fa.AdamW, parameters(), comm)
+        info = opt.step(gradients(0), found_inf=comm.rank == 1)
+        return info, opt.params["w"]
+
+    for info, array in results(2, step):
+        assert info.skipped
+        assert info.step == 0
+        np.testing.assert_array_equal(array, parameters()["w"])
+
+
+def test_no_sync_adds_without_messages():
+    def step(comm):
+        opt = Sharded(fa.SGD, parameters(), comm, lr=1.0)
+        if comm.rank == 0:  # alone: it would wait for the other for ever
+            with opt.no_sync():
+                opt.step(gradients(0))
+        else:
+            with opt.no_sync():
+                opt.step(gradients(0, off=2.0))
+        opt.step(gradients(1))
+        return opt.params["w"]
+
+    mean = gradients(0, off=1.0)["w"] + gradients(1)["w"]
+    for array in results(2, step):
+        np.testing.assert_array_equal(array, parameters()["w"] - mean)
+
+
+def test_gradients_sent_in_bfloat16():
+    """Small integers are exact in bfloat16, so the result is that of float32."""
+
+    def step(comm):
+        opt = Sharded(fa.SGD, parameters(), comm, lr=1.0, comm_dtype="bfloat16")
+        opt.step(gradients(0, off=off_of(comm)))
+        return opt.params["w"]
+
+    for array in results(2, step):
+        np.testing.assert_array_equal(array, parameters()["w"] - gradients(0)["w"])
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_checkpoint_goes_on_with_another_number_of_processes(after):
+    options = {"lr": 0.01, "clip_norm": 1.0, "ema_decay": 0.9, "accumulate_steps": 2}
+    options["state_dtype"] = "int8"
+    alone = fa.AdamW(parameters(), **options)
+    for step in range(5):
+        alone.step(gradients(step))
+
+    def first(comm):
+        opt = Sharded(fa.AdamW, parameters(), comm, **options)
+        for step in range(3):  # within a window of micro-batches
+            opt.step(gradients(step, off=off_of(comm)))
+        return opt.params, opt.state_dict()
+
+    params, saved = results(3, first)[0]
+
+    def then(comm):
+        flat = fa.flatten({name: array.copy() for name, array in params.items()})
+        opt = Sharded(fa.AdamW, flat, comm, **options)
+        opt.load_state_dict(saved)
+        for step in range(3, 5):
+            opt.step(gradients(step, off=off_of(comm)))
+        return flat.buffer, opt.state_dict()
+
+    for buffer, state in results(after, then):
+        np.testing.assert_array_equal(buffer, flat_of(alone))
+        assert_same_state(state, alone.state_dict())
+
+
+def flat_of(opt):
+    return np.concatenate([array.reshape(-1) for array in opt.params.values()])
+
+
+def test_a_state_that_does_not_match_in_one_process_changes_none():
+    def load(comm):
+        opt = Sharded(fa.AdamW, parameters(), comm, lr=0.1)
+        opt.step(gradients(0))
+        saved = opt.state_dict()
+        wrong = {**saved, "state": {**saved["state"]}}
+        wrong["state"][0] = {**saved["state"][0], "exp_avg": np.zeros(3, np.float32)}
+        opt.step(gradients(1))
+        before = opt.state_dict()
+        try:
+            opt.load_state_dict(wrong if comm.rank else saved)
+        except (ValueError, OtherProcessError) as error:
+            assert_same_state(opt.state_dict(), before)
+            return type(error)
+
+    assert results(2, load) == [OtherProcessError, ValueError]
+
+
+def test_the_average_is_gathered_and_exchanged():
+    def step(comm):
+        opt = Sharded(fa.SGD, parameters(), comm, lr=1.0, ema_decay=0.5, bucket_bytes=9000)
+        opt.step(gradients(0, off=off_of(comm)))
+        average = opt.gather_ema()
+        with opt.swap_ema():
+            inside = opt.params["w"].copy()
+        return average, inside, opt.params["w"]
+
+    alone = fa.SGD(parameters(), lr=1.0, ema_decay=0.5)
+    alone.step(gradients(0))
+    for average, inside, after in results(2, step):
+        np.testing.assert_array_equal(average.buffer, alone.ema.buffer)
+        np.testing.assert_array_equal(inside, alone.ema["w"])
+        np.testing.assert_array_equal(after, alone.params["w"])
+
+
+def test_masks_and_scales():
+    shapes = SHAPES.items()
+    mask = {n: np.asarray(np.arange(np.prod(s, dtype=int)).reshape(s) % 3 > 0) for n, s in shapes}
+    alone = fa.AdamW(parameters())
+    alone.step({n: np.asarray(g * 8) for n, g in gradients(0).items()}, mask=mask, grad_scale=8.0)
+
+    def step(comm):
+        opt = Sharded(fa.AdamW, parameters(), comm, bucket_bytes=9000)
+        grads = {n: np.asarray(g * 8) for n, g in gradients(0, off=off_of(comm)).items()}
+        opt.step(grads, mask=mask, grad_scale=8.0)
+        return opt.params["w"]
+
+    for array in results(3, step):
+        np.testing.assert_array_equal(array, alone.params["w"])
+
+
+def test_more_processes_than_blocks():
+    """Some processes own nothing; all take part."""
+
+    def step(comm):
+        opt = Sharded(fa.AdamW, {"a": np.ones(3)}, comm, lr=0.5, clip_norm=10.0)
+        opt.step({"a": np.ones(3)})
+        return opt.params["a"]
+
+    found = results(4, step)
+    for array in found:
+        np.testing.assert_allclose(array, 0.495)
+
+
+PROGRAM = """
+import sys
+import numpy as np, fastadam as fa
+from fastadam.distributed import Sharded
+{comm}
+def made():
+    rng = np.random.default_rng(0)
+    return fa.flatten({{"w": rng.standard_normal(6000).astype("f4"), "b": np.ones(3, "f4")}})
+one, many = made(), made()
+options = dict(lr=0.1, clip_norm=1.0, state_dtype="int8")
+alone, opt = fa.AdamW(one, **options), Sharded(fa.AdamW, many, comm, bucket_bytes=9000, **options)
+for step in range(3):
+    grads = one.zeros_like()
+    grads.buffer[:] = np.random.default_rng(step).integers(-9, 9, one.buffer.size)
+    opt.grads.buffer[:] = grads.buffer + 2 * rank - (size - 1)
+    assert alone.step(grads) == opt.step()
+np.testing.assert_array_equal(one.buffer, many.buffer)
+print("same bits")
+"""
+GLOO = """
+import torch.distributed as dist
+rank, size = int(sys.argv[1]), 2
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=size)
+comm = dist.group.WORLD
+"""
+MPI = """
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+rank, size = comm.rank, comm.size
+"""
+
+
+def test_process_groups_of_pytorch(tmp_path):
+    pytest.importorskip("torch")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(comm=GLOO))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as threads:
+        done = list(
+            threads.map(lambda k: run_python(program, str(k), str(tmp_path / "store")), range(2))
+        )
+    for process in done:
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.strip().endswith("same bits")
+
+
+def test_communicators_of_mpi4py(tmp_path):
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    pytest.importorskip("mpi4py")
+    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which(
+        "mpiexec"
+    )
+    if found is None:
+        pytest.skip("there is no mpiexec")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(comm=MPI))
+    done = subprocess.run(
+        [found, "-n", "3", sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("same bits") == 3
+
+
+@pytest.mark.parametrize("comm", [None, 3, "world"])
+def test_what_is_no_communicator(comm):
+    with pytest.raises(TypeError, match="is no communicator; give one of mpi4py"):
+        Sharded(fa.AdamW, parameters(), comm)

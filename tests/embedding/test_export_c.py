@@ -1,0 +1,466 @@
+"""Exported C libraries: programs in C and Fortran, other targets, errors."""
+
+import ctypes
+import math
+import re
+import shutil
+import subprocess
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from embedded_cases import CASES, DTYPES, STEPS, N, expected, inputs
+
+import fastadam as fa
+from fastadam.cli import main
+from fastadam.embedding.archive import undefined_symbols
+from fastadam.embedding.arguments import embedded
+from fastadam.embedding.c_interface import CODES, SUFFIXES
+from fastadam.embedding.cuda_header import cuda_header
+from fastadam.embedding.export import export_c, interface_of
+from fastadam.embedding.llvm_module import _power
+
+
+def needs(*programs):
+    """Skips a test where a program is missing; CI has them all."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"there is no {', '.join(missing)}")
+
+
+def interface(cls):
+    return interface_of(cls, DTYPES, (), None, None, None, "nearest", CASES[cls])
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory):
+    """A folder with the libraries of all optimizers, and the data for a program."""
+    folder = tmp_path_factory.mktemp("libraries")
+    for cls, hyper in CASES.items():
+        export_c(cls, folder, dtypes=DTYPES, **hyper)
+    for dtype in DTYPES:
+        param, grads = inputs(dtype)
+        (folder / f"input_{SUFFIXES[dtype]}").write_bytes(param.tobytes() + grads.tobytes())
+    return folder
+
+
+def states(cls):
+    return cls.without_arrays().variant({**cls.defaults, **CASES[cls]}).state
+
+
+def libraries_of(folder):
+    return [folder / f"lib{interface(cls).name}.a" for cls in CASES]
+
+
+C_PROGRAM = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+{includes}
+#define N {n}
+#define STEPS {steps}
+static double input[N * (STEPS + 1)], array[6][N];
+static void load(const char *name, size_t size)
+{{
+    FILE *file = fopen(name, "rb");
+    if (!file || fread(input, size, N * (STEPS + 1), file) != N * (STEPS + 1)) exit(1);
+    fclose(file);
+    memset(array, 0, sizeof array);
+    memcpy(array[0], input, size * N);
+}}
+static void save(const char *name, size_t size, int count)
+{{
+    FILE *file = fopen(name, "wb");
+    for (int k = 0; k < count; k++) fwrite(array[k], size, N, file);
+    fclose(file);
+}}
+int main(void)
+{{
+{body}
+    return 0;
+}}
+"""
+C_STEP = """
+    {{
+        {p}_hyper hyper;
+        {p}_constants_{s} constants;
+        load("input_{s}", sizeof({kind}));
+        if ({p}_abi() != {u}_ABI) return 2;
+        {p}_defaults(&hyper);
+        for (int t = 1; t <= STEPS; t++) {{
+            const {kind} *grad = ({kind} *)input + t * N;
+            if ({p}_prepare_{s}(&hyper, t, &constants)) return 3;
+            if (t % 2) {{ if ({p}_{s}({arrays}, &constants, N)) return 4; continue; }}
+            if ({p}_{s}_range({arrays}, &constants, 0, 30)) return 5;
+            if ({p}_{s}_range({arrays}, &constants, 30, N)) return 6;
+        }}
+        save("{name}_{s}.c.out", sizeof({kind}), {count});
+    }}
+"""
+
+
+def compared(folder, language):
+    for cls in CASES:
+        for dtype in DTYPES:
+            file = folder / f"{interface(cls).name}_{SUFFIXES[dtype]}.{language}.out"
+            found = np.fromfile(file, dtype).reshape(-1, N)
+            for got, wanted in zip(found, expected(cls, dtype), strict=True):
+                np.testing.assert_array_equal(got, wanted, cls.__name__)
+
+
+def c_program():
+    body = ""
+    for cls in CASES:
+        for dtype in DTYPES:
+            made = interface(cls)
+            kind, count = {"float32": "float", "float64": "double"}[dtype], 1 + len(states(cls))
+            arrays = ["array[0]", "grad", *(f"array[{k}]" for k in range(1, count))]
+            arrays = [each if each == "grad" else f"({kind} *){each}" for each in arrays]
+            body += C_STEP.format(
+                p=made.prefix,
+                u=made.prefix.upper(),
+                s=SUFFIXES[dtype],
+                kind=kind,
+                name=made.name,
+                count=count,
+                arrays=", ".join(arrays),
+            )
+    includes = "\n".join(f'#include "{interface(cls).name}.h"' for cls in CASES)
+    return C_PROGRAM.format(includes=includes, n=N, steps=STEPS, body=body)
+
+
+def run(*words, cwd):
+    done = subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs("gcc")
+def test_a_c_program_gives_the_bits_of_the_optimizer(libraries):
+    (libraries / "program.c").write_text(c_program())
+    options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    run("gcc", *options, "program.c", *libraries_of(libraries), "-o", "program", cwd=libraries)
+    run("./program", cwd=libraries)
+    compared(libraries, "c")
+
+
+FORTRAN_INTERFACE = """
+        function {p}_prepare_{s}(hyper, step, constants) bind(c) result(code)
+            import
+            real(c_double) :: hyper(*)
+            integer(c_int64_t), value :: step
+            real({kind}) :: constants(*)
+            integer(c_int) :: code
+        end function
+        function {p}_{s}({names}, constants, n) bind(c) result(code)
+            import
+            real({kind}) :: {declared}, constants(*)
+            integer(c_int64_t), value :: n
+            integer(c_int) :: code
+        end function
+"""
+FORTRAN_DEFAULTS = """
+        subroutine {p}_defaults(hyper) bind(c)
+            import
+            real(c_double) :: hyper(*)
+        end subroutine
+"""
+FORTRAN_STEP = """
+    a_{s} = 0
+    open(unit=1, file="input_{s}", access="stream", form="unformatted")
+    read(1) a_{s}(:, 0), g_{s}
+    close(1)
+    call {p}_defaults(hyper)
+    do t = 1, {steps}
+        if ({p}_prepare_{s}(hyper, t, c_{s}) /= 0) stop 3
+        if ({p}_{s}({arrays}, c_{s}, {n}_c_int64_t) /= 0) stop 4
+    end do
+    open(unit=1, file="{name}_{s}.f.out", access="stream", form="unformatted", status="replace")
+    write(1) a_{s}(:, 0:{last})
+    close(1)
+"""
+FORTRAN_PROGRAM = """
+program embedded
+    use iso_c_binding
+    implicit none
+    interface
+{interfaces}
+    end interface
+    real(c_double) :: hyper(16), c_f64(16), a_f64({n}, 0:5), g_f64({n}, {steps})
+    real(c_float) :: c_f32(16), a_f32({n}, 0:5), g_f32({n}, {steps})
+    integer(c_int64_t) :: t
+{body}
+end program
+"""
+
+
+def fortran_program():
+    interfaces = body = ""
+    for cls in CASES:
+        made = interface(cls)
+        interfaces += FORTRAN_DEFAULTS.format(p=made.prefix)
+        for dtype in DTYPES:
+            s, names = SUFFIXES[dtype], ["param", "grad", *states(cls)]
+            kind = {"float32": "c_float", "float64": "c_double"}[dtype]
+            names = [f"x_{name}" for name in names]
+            interfaces += FORTRAN_INTERFACE.format(
+                p=made.prefix,
+                s=s,
+                kind=kind,
+                names=", ".join(names),
+                declared=", ".join(f"{name}(*)" for name in names),
+            )
+            others = [f"a_{s}(:, {k})" for k in range(1, len(names) - 1)]
+            body += FORTRAN_STEP.format(
+                p=made.prefix,
+                s=s,
+                n=N,
+                name=made.name,
+                steps=STEPS,
+                arrays=", ".join([f"a_{s}(:, 0)", f"g_{s}(:, t)", *others]),
+                last=len(others),
+            )
+    return FORTRAN_PROGRAM.format(interfaces=interfaces, body=body, n=N, steps=STEPS)
+
+
+@needs("gfortran")
+def test_a_fortran_program_gives_the_bits_of_the_optimizer(libraries):
+    (libraries / "program.f90").write_text(fortran_program())
+    line = ["gfortran", "-ffree-line-length-none", "program.f90", *libraries_of(libraries)]
+    run(*line, "-o", "fprogram", cwd=libraries)
+    run("./fprogram", cwd=libraries)
+    compared(libraries, "f")
+
+
+JUMP = re.compile(r"\s(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s.*?(\.LBB\w+)")
+PACKED = {
+    "x86-64-v3": re.compile(r"v(?:add|sub|mul|div|sqrt)p[sd]\s.*%ymm"),
+    "x86-64-v4": re.compile(r"v(?:add|sub|mul|div|sqrt)p[sd]\s.*%zmm"),
+    "aarch64": re.compile(r"f(?:add|sub|mul|div|sqrt)\s+v\d+\.(?:4s|2d)"),
+}
+SCALAR = re.compile(r"v?(?:add|sub|mul|div|sqrt)s[sd]\s|f(?:add|sub|mul|div|sqrt)\s+[sd]\d")
+
+
+def innermost_loops(assembly):
+    """The instructions of each loop that contains no other."""
+    lines = assembly.splitlines()
+    labels = {line.partition(":")[0]: k for k, line in enumerate(lines) if line.startswith(".LBB")}
+    ends = [(labels[found[1]], k) for k, line in enumerate(lines) if (found := JUMP.match(line))]
+    loops = {(start, stop) for start, stop in ends if start <= stop}
+    for start, stop in loops:
+        if not any(start <= a and b <= stop for a, b in loops - {(start, stop)}):
+            yield [line.strip() for line in lines[start : stop + 1]]
+
+
+@needs("readelf", "nm")
+@pytest.mark.parametrize("target", PACKED)
+def test_an_object_of_any_target_stands_alone(target, tmp_path):
+    """It calls nothing, and its loops over whole vectors have vector arithmetic only."""
+    export_c(fa.AdamW, tmp_path, dtypes=DTYPES, target=target, assembly=True)
+    made = tmp_path / "adamw.o"
+    symbols = run("readelf", "-Ws", made, cwd=tmp_path)
+    undefined = [line.split()[7:] for line in symbols.splitlines() if " UND " in line]
+    assert undefined == [[]]  # the first entry of any table
+    assert [*undefined_symbols(made.read_bytes())] == []
+    machine = "AArch64" if target == "aarch64" else "X86-64"
+    assert machine in run("readelf", "-h", made, cwd=tmp_path)
+    assert "fastadam_adamw_f32 in fastadam.o" in run("nm", "-s", "libadamw.a", cwd=tmp_path)
+    assert target in (tmp_path / "adamw.h").read_text()
+    loops = innermost_loops((tmp_path / "adamw.s").read_text())
+    vectors = [loop for loop in loops if any(map(PACKED[target].match, loop))]
+    assert len(vectors) >= len(DTYPES)
+    assert not [word for loop in vectors for word in loop if SCALAR.match(word)]
+
+
+@needs("gcc", "g++")
+def test_the_header_serves_c_and_cplusplus(libraries):
+    header = libraries / "adamw.h"
+    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
+    run("gcc", "-std=c99", "-fopenmp", *strict, "-x", "c", header, cwd=libraries)
+    run("g++", *strict, "-x", "c++", header, cwd=libraries)
+    assert all(len(line) <= 100 for line in header.read_text().splitlines())
+
+
+@needs("gcc")
+def test_the_example_for_cuda_compiles_with_its_header(tmp_path):
+    """It is compiled only; its structs have the sizes of the tables."""
+    step = embedded("test", fa.AdamW)
+    header = cuda_header("fastadam_adamw_float32", step, 256)
+    (tmp_path / "adamw_cuda.h").write_text(header)
+    example = Path(__file__).parents[2] / "examples" / "c" / "cuda.c"
+    (tmp_path / "sizes.c").write_text(
+        '#include "adamw_cuda.h"\n'
+        f"_Static_assert(sizeof(fastadam_adamw_float32_row) == {8 * (1 + len(step.arguments))}, "
+        '"row");\n'
+        f"_Static_assert(sizeof(fastadam_adamw_float32_constants) == {step.record.itemsize}, "
+        '"record");\n'
+        '_Static_assert(sizeof(fastadam_task) == 40 && sizeof(fastadam_chunk) == 24, "task");\n'
+    )
+    for source in (example, "sizes.c"):
+        run("gcc", "-I.", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", source, cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def adamw(libraries):
+    if not (libraries / "libadamw.so").exists():
+        pytest.skip("there is no linker")
+    return ctypes.CDLL(str(libraries / "libadamw.so"))
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_mistakes_have_return_codes(name, adamw):
+    """Nothing is changed then."""
+    n = 8
+    buffers = np.zeros((4, n), np.float32)
+    where = [row.ctypes.data for row in buffers]
+    hyper, constants = np.zeros(6), np.zeros(8, np.float32)
+    adamw.fastadam_adamw_defaults(ctypes.c_void_p(hyper.ctypes.data))
+    assert hyper.tolist() == [0.05, 0.9, 0.999, 1e-8, 1e-2, 0.0]
+    step, first, last = 1, 0, n
+    if name == "NULL":
+        where[1] = None
+    elif name == "RANGE":
+        first = n + 1
+    elif name == "MISALIGNED":
+        where[2] += 2
+    elif name == "OVERLAP":
+        where[3] = where[0] + 4
+    elif name == "STEP":
+        step = 0
+    elif name == "HYPER":
+        hyper[1] = math.nan
+    elif name == "BLOCK":
+        return  # there is no int8 state here
+    given, made = (ctypes.c_void_p(each.ctypes.data) for each in (hyper, constants))
+    code = adamw.fastadam_adamw_prepare_f32(given, ctypes.c_int64(step), made)
+    code = code or adamw.fastadam_adamw_f32_range(
+        *map(ctypes.c_void_p, where), made, *map(ctypes.c_int64, (first, last))
+    )
+    assert code == [*CODES].index(name)
+    assert name == "OK" or not buffers.any()
+
+
+def test_another_layout_has_another_number():
+    """Of hyperparameters, of constants, of arrays, of dtypes, and of the order of names."""
+    layouts = [
+        interface_of(cls, dtypes, options, None, state, None, "nearest", hyper)
+        for cls, dtypes, options, state, hyper in (
+            (fa.SGD, DTYPES, (), None, {}),
+            (fa.SGD, DTYPES, (), None, {"momentum": 0.9}),
+            (fa.SGD, DTYPES[:1], (), None, {}),
+            (fa.SGD, DTYPES, ("ema",), None, {}),
+            (fa.Lion, DTYPES, (), None, {}),
+            (fa.Lion, DTYPES, (), "int8", {}),
+        )
+    ]
+    assert len({layout.abi for layout in layouts}) == len(layouts)
+    assert interface(fa.SGD).abi == interface(fa.SGD).abi
+
+    class Reordered(fa.Lion):
+        defaults = dict(sorted(fa.Lion.defaults.items()))
+
+    before, after = (
+        interface_of(cls, DTYPES, (), None, None, None, "nearest", {})
+        for cls in (fa.Lion, Reordered)
+    )
+    assert before.abi != after.abi
+
+
+def test_powers_are_correctly_rounded():
+    """Against exact fractions, and against decimals of 60 digits."""
+    inner, rng = _power(), np.random.default_rng(0)
+    power = numba.njit(lambda base, exponent: inner(base, exponent))
+    for base, count in zip(rng.random(300), rng.integers(1, 300, 300), strict=True):
+        exact = Fraction(base) ** int(count)
+        wanted = exact.numerator / exact.denominator
+        assert wanted < 1e-280 or power(base, float(count)) == wanted
+    with localcontext() as context:
+        context.prec = 60
+        for base, exponent in zip(2 * rng.random(300), 50 * rng.random(300), strict=True):
+            assert power(base, exponent) == float(Decimal(base) ** Decimal(exponent))
+    assert [power(0.0, 2.0), power(0.5, -2.0), power(-2.0, 3.0)] == [0.0, 4.0, -8.0]
+    assert math.isnan(power(-2.0, 0.5))
+
+
+@fa.rule(hyper=("lr",))
+def softened(param, grad, state, h):
+    return param - h.lr * math.tanh(grad), state
+
+
+class Softened(fa.Optimizer):
+    rule = softened
+    defaults = {"lr": 0.1}
+
+    def hyper(self, group, step):
+        return {"lr": group["lr"]}
+
+
+class Decaying(fa.SGD):
+    def hyper(self, group, step):
+        constants = fa.SGD.hyper(self, group, 2)
+        return constants | {"lr": group["lr"] * math.exp(-0.1 * step)}
+
+
+def test_functions_that_differ_from_target_to_target_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="rule softened calls tanhf, whose result differs"):
+        export_c(Softened, tmp_path, dtypes=["float32"])
+    with pytest.raises(ValueError, match=r"Decaying.hyper\(\) calls exp, whose result differs"):
+        export_c(Decaying, tmp_path, dtypes=["float32"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_constants_of_own_classes_may_use_functions_in_numba():
+    """There they are those of Python's library, which is the same."""
+    fa.compiled(Decaying)
+    found = numba.njit(lambda t: Decaying.constants(step=t, lr=0.5))(3)
+    assert found == Decaying.constants(step=3, lr=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--c", "lionn", "-o", "x"], "did you mean Lion"),
+        (["--c", "lion"], "give a folder: -o build"),
+        (["--c", "lion", "-o", __file__], "is not a folder"),
+        (["--c", "lion", "-o", "x", "--target", "sparc"], "target 'sparc' is not native"),
+        (["--c", "lion", "-o", "x", "--target", "a-b-c+d"], "cannot be compiled for"),
+        (["--c", "lion", "-o", "x", "--target", "aarch64-unknown-linux-gnu+z80"], "no CPU 'z80'"),
+        (["--c", "lion", "-o", "x", "--cc", "9.0"], "--cc goes with --ptx"),
+        (["--ptx", "lion", "--asm"], "--asm goes with --c"),
+        (["--c", "lion", "-o", "x", "--ptx", "lion"], "not allowed with"),
+        (["--c", "lion:betas=2", "-o", "x"], "betas=2 must be 2 numbers"),
+        (["--c", "no.Such", "-o", "x"], "there is no module 'no'"),
+        (["--c", "math.Such", "-o", "x"], "module math has no class 'Such'"),
+        (["--c", "math.pi", "-o", "x"], "module math has no class 'pi'"),
+        (["--c", "rmsprop:centered=True", "-o", "x", "--state", "int8"], "leave state_dtype out"),
+    ],
+)
+def test_errors_are_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *words]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("fastadam export: error: ")
+    assert message in last
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_command_writes_what_it_tells(capsys, tmp_path):
+    words = [
+        "--c",
+        "sgd:lr=0.5",
+        "--params",
+        "float32",
+        "--llvm-ir",
+        "--asm",
+        "--target",
+        "aarch64",
+    ]
+    assert main(["export", *words, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    names = {line.partition(" (")[0].rpartition("/")[2] for line in shown.out.splitlines()}
+    assert names == {file.name for file in tmp_path.iterdir()}
+    assert names >= {"sgd.h", "sgd.o", "libsgd.a", "sgd.ll", "sgd.s"}
+    assert ("libsgd.so" in names) != ("libsgd.so is left out" in shown.err)
+    assert "double lr; /* default 0.5 */" in (tmp_path / "sgd.h").read_text()

@@ -1,0 +1,332 @@
+"""Exceptions, and handlers that save, at every line of the package that an operation executes.
+
+An operation interrupted anywhere must leave an optimizer as it was before or as it is after it:
+parameters, state, averages and counts of one moment, and able to go on from there.
+
+    python tests/support/interruptions.py            # every line of every scenario
+    python tests/support/interruptions.py steady     # of those whose names hold these words
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastadam as fa
+
+PACKAGE = str(Path(fa.__file__).parent)
+F = np.float32
+
+
+class Interrupt(BaseException):
+    """Raised where a signal could arrive."""
+
+
+class Scenario(NamedTuple):
+    """An operation on a new optimizer.
+
+    Attributes:
+        make: returns an object with `opt`, `params` (arrays or tensors), `act` (the operation) and
+            `step` (a step afterwards).
+    """
+
+    name: str
+    make: Callable[[], Any]
+
+
+def interrupted_at(point: int, act: Callable[[], Any], react: Callable[[], Any]) -> int:
+    """Run an operation and call `react` before its line of that number; how many lines there were.
+
+    Lines are those of the package, in the calling thread.
+    """
+    seen = 0
+
+    def line(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal seen
+        if event == "line":
+            seen += 1
+            if seen == point:
+                sys.settrace(None)
+                react()
+                return None
+        return line
+
+    def call(frame: Any, event: str, argument: Any) -> Any:
+        return line if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    before, torch = sys.gettrace(), sys.modules.get("torch")
+    sys.settrace(call)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+        if torch:  # a trace raises where no signal does: before `no_grad` can end
+            torch.set_grad_enabled(True)
+    return seen
+
+
+def _plain(value: Any) -> Any:
+    """Something of a state_dict that can be compared, whatever library its arrays are from."""
+    if hasattr(value, "detach"):
+        value = value.detach().float().numpy()
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, dict):
+        plain = {key: _plain(each) for key, each in value.items()}
+        return {key: each for key, each in plain.items() if each != {}}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def moment(case: Any) -> Any:
+    """Parameters, state and counts, as bytes."""
+    own = case.opt.state if isinstance(case.opt, fa.Optimizer) else {}
+    return _plain(
+        {"params": case.params, "saved": case.opt.state_dict(), "state": dict(own), "ok": True}
+    )
+
+
+def failures(scenario: Scenario, samples: int | None = None) -> Iterator[str]:
+    """Check all points of a scenario, or so many that are spread over it; what went wrong."""
+    for _ in range(2):  # the second time nothing is compiled or imported any more
+        case = scenario.make()
+        before = moment(case)
+        lines = interrupted_at(0, case.act, lambda: None)
+        after = moment(case)
+        case.step()
+        then = moment(case)
+    every = 1 if samples is None else max(1, lines // samples)
+    for point in range(every, lines + 1, every):
+        for kind in (_raised, _saved):
+            if fault := kind(scenario.make(), point, before, after, then):
+                yield f"{scenario.name}, line {point} of {lines}, {fault}"
+
+
+def points(scenario: Scenario) -> int:
+    """The number of lines where a scenario can be interrupted."""
+    scenario.make().act()
+    return interrupted_at(0, scenario.make().act, lambda: None)
+
+
+def _raised(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
+    def react() -> None:
+        raise Interrupt
+
+    try:
+        interrupted_at(point, case.act, react)
+    except Interrupt:
+        pass
+    else:
+        return "" if moment(case) == after else "interrupt swallowed"
+    now = moment(case)
+    if now not in (before, after):
+        return "raised: neither as before nor as after"
+    if now == before and before != after:
+        case.act()
+        if moment(case) != after:
+            return "raised: the operation does something else the second time"
+    case.step()
+    return "" if moment(case) == then else "raised: the next step goes wrong"
+
+
+def _saved(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
+    seen: list[Any] = []
+
+    def react() -> None:
+        try:
+            seen.append(moment(case))
+        except RuntimeError as error:
+            if "swap_ema" not in str(error):  # inside of which nothing can be saved
+                raise
+
+    interrupted_at(point, case.act, react)
+    if any(each not in (before, after) for each in seen):
+        return "saved: neither as before nor as after"
+    return "" if moment(case) == after else "saved: what follows goes wrong"
+
+
+# Scenarios of the core
+
+
+def arrays(size: int = 60, seed: int = 0, dtypes: tuple[Any, ...] = (F, F)) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(size + k).astype(dtype) for k, dtype in enumerate(dtypes)]
+
+
+def core(
+    optimizer: Any = fa.AdamW,
+    steps: int = 2,
+    operation: Callable[[Any], None] | None = None,
+    size: int = 60,
+    dtypes: tuple[Any, ...] = (F, F),
+    **options: Any,
+) -> Callable[[], Any]:
+    """A factory of cases: an optimizer after some steps, and an operation, or one more step."""
+
+    def make() -> Any:
+        params = arrays(size, 0, dtypes)
+        opt = optimizer(params, lr=0.1, **options)
+        grads = [arrays(size, 1 + k, dtypes) for k in range(steps + 2)]
+        for each in grads[:steps]:
+            opt.step(each)
+        case = SimpleNamespace(opt=opt, params=params)
+        case.act = (lambda: operation(case)) if operation else lambda: opt.step(grads[steps])
+        more = [np.ones(9, F)]
+        case.step = lambda: opt.step(grads[-1] + more * (len(opt.param_groups) - 1))
+        return case
+
+    return make
+
+
+def edited() -> Any:
+    """A case whose groups were edited just before the step."""
+    case = core()()
+    case.opt.param_groups[0]["weight_decay"] = 0.25
+    return case
+
+
+def loaded(case: Any) -> None:
+    case.opt.load_state_dict(SAVED["core"])
+
+
+def loaded_file(case: Any) -> None:
+    fa.load(SAVED["file"], case.opt)
+
+
+def extended(case: Any) -> None:
+    case.opt.add_param_group({"params": [np.ones(9, F)], "lr": 0.01})
+
+
+def swapped(case: Any) -> None:
+    with case.opt.swap_ema():
+        pass
+
+
+def saved_core() -> dict[str, Any]:
+    opt = fa.AdamW(arrays(seed=5), lr=0.2, ema_decay=0.5, accumulate_steps=2)
+    for seed in range(3):
+        opt.step(arrays(seed=seed))
+    file = Path(FOLDER.name) / "core.safetensors"
+    fa.save(file, opt)
+    return {"core": opt.state_dict(), "file": file}
+
+
+FOLDER = TemporaryDirectory()
+SAVED = saved_core()
+TAIL = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5, "shadow_dtype": "float16"}
+SUMS = {"accumulate_steps": 2, "ema_decay": 0.5}
+
+CORE = [
+    Scenario("core: first step", core(steps=0)),
+    Scenario("core: steady step", core()),
+    Scenario("core: step in threads", core(size=30_000)),
+    Scenario("core: step with options", core(**TAIL, state_dtype="int8", min_quantized_size=0)),
+    Scenario("core: first step with options", core(steps=0, **TAIL, accumulate_steps=2)),
+    Scenario("core: micro-batch", core(**SUMS)),
+    Scenario("core: update after a micro-batch", core(steps=3, **SUMS)),
+    Scenario("core: numbers that are carried, two launches", core(fa.NAdam, dtypes=(F, float))),
+    Scenario("core: step after an edit", edited),
+    Scenario("core: load", core(operation=loaded, **SUMS)),
+    Scenario("core: load into a new one", core(steps=0, operation=loaded, **SUMS)),
+    Scenario("core: load a file", core(operation=loaded_file, **SUMS)),
+    Scenario("core: new group", core(operation=extended, **SUMS)),
+    Scenario("core: swap_ema", core(operation=swapped, ema_decay=0.5, shadow_dtype="float16")),
+    Scenario(
+        "core: swap_ema of sixteen bits",
+        core(operation=swapped, ema_decay=0.5, dtypes=(np.float16, np.float16)),
+    ),
+]
+
+
+def torch_scenarios() -> list[Scenario]:
+    """Scenarios of the PyTorch adapter."""
+    import torch
+
+    import fastadam.torch as ft
+
+    def adapter(
+        optimizer: Any = ft.AdamW,
+        steps: int = 2,
+        operation: Callable[[Any], None] | None = None,
+        dtype: Any = torch.float32,
+        **options: Any,
+    ) -> Callable[[], Any]:
+        def make() -> Any:
+            params = [torch.from_numpy(p).to(dtype).requires_grad_() for p in arrays()]
+            opt = optimizer(params, lr=0.1, **options)
+            case = SimpleNamespace(opt=opt, params=params)
+
+            def step(seed: int, names: str = "ab") -> None:
+                for name, param, grad in zip("ab", params, arrays(seed=seed), strict=True):
+                    param.grad = torch.from_numpy(grad).to(dtype) if name in names else None
+                for group in opt.param_groups[1:]:
+                    group["params"][0].grad = torch.ones(9)
+                opt.step()
+
+            case.some = lambda: step(7, "a")
+            for seed in range(steps):
+                step(seed)
+            case.act = (lambda: operation(case)) if operation else lambda: step(8)
+            case.step = lambda: step(9)
+            return case
+
+        return make
+
+    def loaded(case: Any) -> None:
+        case.opt.load_state_dict(SAVED["torch"])
+
+    def loaded_file(case: Any) -> None:
+        ft.load(SAVED["torch file"], case.opt)
+
+    def extended(case: Any) -> None:
+        case.opt.add_param_group({"params": [torch.ones(9, requires_grad=True)], "lr": 0.01})
+
+    other = adapter(steps=3, ema_decay=0.5)()
+    with torch.no_grad():
+        other.params[0].add_(1)
+    SAVED["torch"] = other.opt.state_dict()
+    SAVED["torch file"] = Path(FOLDER.name) / "torch.safetensors"
+    ft.save(SAVED["torch file"], other.opt)
+    int8 = {"state_dtype": "int8", "min_quantized_size": 0}
+    return [
+        Scenario("torch: first step", adapter(steps=0)),
+        Scenario("torch: steady step", adapter()),
+        Scenario("torch: step with options", adapter(**TAIL, **int8, zero_grads=True)),
+        Scenario("torch: first step with options", adapter(steps=0, **TAIL, **int8)),
+        Scenario("torch: numbers that are carried", adapter(ft.NAdam)),
+        Scenario("torch: fewer gradients", adapter(operation=lambda case: case.some())),
+        Scenario("torch: load", adapter(operation=loaded, ema_decay=0.5)),
+        Scenario("torch: load into a new one", adapter(steps=0, operation=loaded, ema_decay=0.5)),
+        Scenario("torch: load a file", adapter(operation=loaded_file, ema_decay=0.5)),
+        Scenario("torch: new group", adapter(operation=extended)),
+        Scenario("torch: swap_ema", adapter(operation=swapped, ema_decay=0.5)),
+        Scenario(
+            "torch: swap_ema of sixteen bits",
+            adapter(operation=swapped, ema_decay=0.5, dtype=torch.bfloat16),
+        ),
+    ]
+
+
+def main(words: list[str]) -> int:
+    """Check every point of the scenarios whose names hold all words; how many failed."""
+    total = wrong = 0
+    for scenario in [*CORE, *torch_scenarios()]:
+        if all(word in scenario.name for word in words):
+            found = list(failures(scenario))
+            count = points(scenario)
+            total, wrong = total + count, wrong + len(found)
+            print(f"{scenario.name}: {count} points, {len(found)} wrong", flush=True)
+            print(*found[:5], sep="\n", end="\n" if found else "")
+    print(f"{total} points, each with an exception and with a handler that saves; {wrong} wrong")
+    return wrong
+
+
+if __name__ == "__main__":
+    assert threading.current_thread() is threading.main_thread()
+    sys.exit(bool(main(sys.argv[1:])))

@@ -1,0 +1,140 @@
+"""The kernels whose machine code is committed: what each of them takes of a GPU.
+
+After a change that is meant, look at the difference that this makes in machine_code.csv
+(pip install ".[ptx,test]"):
+
+    python tests/support/machine.py
+"""
+
+import csv
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from cases import CASES, DEFAULTS, FORMATS
+from sass import Code, machine_code
+
+import fastadam as fa
+from fastadam.cuda import compiler as cuda_compiler
+from fastadam.cuda import target as cuda
+from fastadam.engine.grad_norm import square
+from fastadam.kernels import factory
+from fastadam.kernels.compose import Stream
+from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.storage.base import WHOLE
+from fastadam.kernels.storage.block_sums import Sums
+from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
+
+TABLE = Path(__file__).with_name("machine_code.csv")
+CAPABILITY = (9, 0)
+COMPILERS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
+SINGLE = Formats.alike("float32")
+OTHERS = ("float16", "mask_state")  # instead of bfloat16, and of mask
+ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
+
+
+class Update(NamedTuple):
+    """The kernel of an update."""
+
+    rule: fa.rule
+    options: tuple[str, ...] = ()
+    formats: Formats = SINGLE
+
+    @property
+    def parts(self):
+        """A rule and its streams."""
+        options = self.options + self.formats.options
+        return staged(self.rule, options), streams(self.rule, options, self.formats)
+
+
+class Norm(NamedTuple):
+    """The kernel of the norm of gradients of a dtype."""
+
+    dtype: str
+
+    @property
+    def parts(self):
+        return square, (Stream("param", Sums(), "w"), Stream("grad", FLOAT[self.dtype], "r"))
+
+
+def rules():
+    """Every rule there is, once: many variants differ in their constants only."""
+    found = {}
+    for case in CASES:
+        made = case.optimizer.__new__(case.optimizer)
+        rule = made.variant(case.optimizer.defaults | case.hyper)
+        found.setdefault(rule, case.id)
+    return {name: rule for rule, name in found.items()}
+
+
+ADAMW = fa.AdamW.rule
+KERNELS = {
+    **{name: Update(rule) for name, rule in rules().items()},
+    **{f"AdamW in {name}": Update(ADAMW, (), formats) for name, formats in FORMATS.items()},
+    **{
+        f"AdamW with {name}": Update(ADAMW, (name,))
+        for name in (*OPTIONS, ZERO_GRADS)
+        if not name.startswith(ROUND)
+    },
+    **{
+        f"{case.id} with all options": Update(case.optimizer.rule, ALL)
+        for case in DEFAULTS[:2] + DEFAULTS[-1:]
+    },
+    **{
+        f"{case.id} in double": Update(case.optimizer.rule, (), Formats.alike("float64"))
+        for case in DEFAULTS[::3]
+    },
+    **{f"norm of {dtype}": Norm(dtype) for dtype in ("float32", "float64", "bfloat16")},
+}
+
+
+def compiled(name: str):
+    """A kernel, to be looked at."""
+    return factory.kernel(*KERNELS[name].parts, cuda).run
+
+
+def code_of(run) -> Code:
+    return machine_code(cuda_compiler.binary(run, CAPABILITY))
+
+
+def row(name: str, code: Code) -> dict[str, str]:
+    """The instruction counts of a kernel, per element of its hottest loop."""
+    block = min(stream.storage.block for stream in KERNELS[name].parts[1])
+    elements = cuda.GROUP if block == WHOLE else block // cuda.WARP
+    found = {
+        "kernel": name,
+        "registers": code.registers,
+        "spills": code.count("LDL", "STL"),
+        "barriers": code.count("BAR"),
+        "instructions": code.count(),
+        "FFMA": code.count("FFMA"),
+        "per element": f"{code.count(within=code.hot) / elements:.1f}",
+    }
+    return {key: str(value) for key, value in found.items()}
+
+
+def versions() -> str:
+    return ", ".join(f"{package} {version(package)}" for package in COMPILERS)
+
+
+def table() -> tuple[str, dict[str, dict[str, str]]]:
+    """The compilers of the committed table, and its rows by the names of kernels."""
+    first, *lines = TABLE.read_text().splitlines()
+    return first.removeprefix("# "), {each["kernel"]: each for each in csv.DictReader(lines)}
+
+
+def write() -> None:
+    rows = []
+    for name in KERNELS:
+        rows.append(row(name, code_of(compiled(name))))
+        print(*rows[-1].values(), sep="; ", file=sys.stderr)
+    with TABLE.open("w", newline="") as file:
+        print("#", versions(), file=file)
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    write()
