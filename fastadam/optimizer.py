@@ -431,10 +431,9 @@ class Optimizer(Algorithm):
         with engine.lock:
             engine.refresh()
             rules = (group.rule for group in self._engine.groups for _ in group.params)
-            sizes = (array.size for array in self._engine.parameters.arrays)
-            return budget_of(
-                zip(rules, self._engine.formats(), sizes, strict=True), self._engine.options
-            )
+            sizes = (array.size for array in engine.parameters.arrays)
+            members = zip(rules, engine.formats(), sizes, strict=True)
+            return budget_of(members, engine.options, engine.params_in_files)
 
     def flush(self) -> None:
         """Wait until everything written to parameters and state is in their files, if they are in

@@ -14,6 +14,7 @@ from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
+from ..memory.files.mapping import mapping_of
 from ..memory.tree import listed
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
@@ -201,6 +202,12 @@ class Engine:
                 if owner:
                     owner.store = files
         self.files = files if files else None
+
+    @property
+    def params_in_files(self) -> int:
+        """The bytes of the parameters that are in files."""
+        arrays = self.parameters.arrays if self.files else ()
+        return sum(array.nbytes for array in arrays if mapping_of(array) is not None)
 
     def committed(self, operations: Sequence[Operation], doing: str) -> None:
         """Commit operations that write to parameters or state outside of steps."""

@@ -105,6 +105,8 @@ class ADOPT(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -166,6 +168,8 @@ class FTRL(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -228,6 +232,8 @@ class SGD(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -296,6 +302,8 @@ class AdEMAMix(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -606,6 +614,8 @@ class Adamax(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -672,6 +682,8 @@ class Adan(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -730,6 +742,8 @@ class Grams(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -1049,6 +1063,8 @@ class RMSprop(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1106,6 +1122,8 @@ class Rprop(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1162,6 +1180,8 @@ class Signum(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1369,6 +1389,8 @@ class SparseAdam(Adam):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

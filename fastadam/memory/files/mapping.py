@@ -7,10 +7,9 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
-from weakref import WeakSet, finalize
+from weakref import finalize
 from zlib import crc32
 
 import numpy as np
@@ -29,7 +28,6 @@ except ImportError:  # Windows: nothing keeps two processes apart
 MAGIC, VERSION = b"fastadam", 1
 _FIRST = struct.Struct("<8sIIQQQ")  # magic, version, checksum, bytes of header, slot and file
 _TEXT = 4096  # the offset of the header
-_live: "WeakSet[FileMapping]" = WeakSet()
 
 
 class FileMapping(mmap.mmap):
@@ -59,8 +57,6 @@ class FileMapping(mmap.mmap):
         self.layout = Layout(header["kind"], header["owner"], entries)
         self._slot = header["slot"]
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self))
-        finalize(self, os.close, fd)
-        _live.add(self)
 
     @property
     def fd(self) -> int:
@@ -127,11 +123,6 @@ def mapping_of(array: Any) -> FileMapping | None:
     return array if isinstance(array, FileMapping) else None
 
 
-def live() -> Iterator[FileMapping]:
-    """All mapped files."""
-    yield from list(_live)
-
-
 def opened(path: str, layout: Layout, slot: int) -> FileMapping:
     """The mapping of a file of this layout, which is created if there is none.
 
@@ -161,6 +152,7 @@ def _kept(fd: int, path: str, make: Any, new: bool) -> FileMapping:
     try:
         _lock(fd, path)
         made: FileMapping = make()
+        finalize(made, os.close, fd)
         return made
     except BaseException:
         if new:
@@ -193,11 +185,12 @@ def _created(fd: int, path: str, layout: Layout, slot: int) -> FileMapping:
     size = data + max(1, layout.nbytes)
     _allocate(fd, path, size)
     mapping = FileMapping(fd, size)
-    first = _FIRST.pack(MAGIC, VERSION, _checksum(text, data, size), len(text), data, size)
-    mapping[: len(first)] = first
-    mapping[_TEXT : _TEXT + len(text)] = text
     mapping.set_up(path, fd, header, data, True)
     mapping.record({IN_PROGRESS: "its creation"})
+    first = _FIRST.pack(MAGIC, VERSION, _checksum(text, data, size), len(text), data, size)
+    mapping[_TEXT : _TEXT + len(text)] = text
+    mapping[: len(first)] = first
+    commit(mapping.synced())
     _sync_folder(path)
     return mapping
 
@@ -263,9 +256,12 @@ def _header(fd: int, path: str) -> tuple[dict[str, Any], int, int]:
         ValueError: if it is no such file, or a damaged one.
     """
     first = os.read(fd, _FIRST.size)
+    if not first.strip(b"\0"):
+        what = "is empty, or its creation was in progress when its process ended"
+        raise ValueError(f"{path} {what}; remove it, or give another path")
     if first[: len(MAGIC)] != MAGIC:
-        what = "is empty" if not first else "is not one of fastadam's files of arrays"
-        raise ValueError(f"{path} {what}, and is left as it is; give another path")
+        what = "is not one of fastadam's files of arrays, and is left as it is"
+        raise ValueError(f"{path} {what}; give another path")
     if len(first) < _FIRST.size:
         raise ValueError(f"{path} is damaged: it has only {len(first)} bytes; {_RESTORE}")
     _, version, checksum, length, data, size = _FIRST.unpack(first)
