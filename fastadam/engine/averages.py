@@ -171,6 +171,7 @@ class Exchange:
         if there:
             with np.errstate(all="ignore"):
                 commit(self._back)
+            self._there = self._back = []  # which refer to this object, and to all arrays
         return there
 
 
