@@ -69,7 +69,7 @@ def killed(folder, seconds):
 
 
 def outcomes(kills, seed=0):
-    """How many kills left files of one moment, how many files that say what was in progress.
+    """The numbers of kills that left files of one moment, and files that say what was in progress.
 
     Raises:
         AssertionError, ValueError: if files are of no moment and do not say so.
