@@ -276,7 +276,8 @@ class Optimizer(Algorithm):
 
     def _put_back(self, exchange: Exchange | None) -> None:
         with self._engine.lock:
-            if exchange and exchange.undo():
+            if exchange:
+                exchange.undo()
                 self._engine.settle()
 
     @property

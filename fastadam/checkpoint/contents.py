@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,7 +180,8 @@ def state_dict_of(contents: Contents) -> tuple[list[Any], dict[str, Any]]:
 def contents_of_engine(engine: EngineState, about: Mapping[str, Any]) -> Contents:
     """The contents of an engine, which share its memory."""
     carried = {*engine.algorithm.carried}
-    about = {"optimizer": type(engine.algorithm).__name__, **about, "options": vars(engine.options)}
+    options = replace(engine.options, state_file=None)  # a path of this machine
+    about = {"optimizer": type(engine.algorithm).__name__, **about, "options": vars(options)}
     return contents_of(save(engine, False), engine.parameters.arrays, carried, about)
 
 

@@ -165,14 +165,12 @@ class Exchange:
         with np.errstate(all="ignore"):
             commit(self._there)
 
-    def undo(self) -> bool:
-        """Put everything back, if it was exchanged; whether it was."""
-        there = self._holder.swapped is self
-        if there:
+    def undo(self) -> None:
+        """Put everything back, if it was exchanged."""
+        if self._holder.swapped is self:
             with np.errstate(all="ignore"):
                 commit(self._back)
             self._there = self._back = []  # which refer to this object, and to all arrays
-        return there
 
 
 def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:

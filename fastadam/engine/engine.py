@@ -121,10 +121,6 @@ class Engine:
             else:
                 check_tree(params, self.algorithm.defaults)
                 self.add([{"params": params}], alone=True)
-            for name in LOW:
-                groups = [group for group in self.groups if name not in group.raw]
-                dtypes = [name_of(array.dtype) for group in groups for array in group.params]
-                self.options.check_params(dtypes, [name])
             if self.files:
                 self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
@@ -158,6 +154,10 @@ class Engine:
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
             group.raw.edits = self._edits
             groups.append(group)
+        for name in LOW if not first else ():
+            others = [group for group in groups if name not in group.raw]
+            dtypes = [name_of(array.dtype) for group in others for array in group.params]
+            self.options.check_params(dtypes, [name])
         new = [array for group in groups for array in group.params]
         self._open_files(parameters, groups)
         commit(

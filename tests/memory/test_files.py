@@ -327,6 +327,29 @@ def test_another_process_is_kept_out(tmp_path):
     del opt
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_is_kept_out(tmp_path):
+    flat, opt = opened(tmp_path)
+    child = os.fork()
+    if not child:
+        try:
+            opt.step(tree(1))
+        except ValueError as error:
+            os._exit(3 * ("before this process was forked" in str(error)))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    opt.step(tree(1))
+    assert opt.steps == 1
+    assert flat.file
+
+
+def test_no_file_is_made_for_an_optimizer_that_is_refused(tmp_path):
+    for options in ({"compensation": "split8"}, {"lr": -1.0}, {"betas": (0.9, 1.0)}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            fa.AdamW(tree(), state_file=tmp_path / "state.bin", **options)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_it_works_without_hints(tmp_path, monkeypatch):
     monkeypatch.setattr(advice, "LINUX", False)
     monkeypatch.delattr(os, "posix_fallocate", raising=False)

@@ -47,11 +47,13 @@ class FileMapping(mmap.mmap):
     created: bool
     closed_by_user: bool
     _fd: int
+    _process: int
     _data: int
 
     def set_up(self, path: str, fd: int, header: dict[str, Any], data: int, created: bool) -> None:
         """Take over what the file says."""
         self.path, self._fd, self._data, self.created = path, fd, data, created
+        self._process = os.getpid()
         self.identity, self.closed_by_user = header["identity"], False
         entries = [Entry.of(saved) for saved in header["arrays"]]
         self.layout = Layout(header["kind"], header["owner"], entries)
@@ -94,13 +96,18 @@ class FileMapping(mmap.mmap):
         commit([*self.synced(), *self.journal.written(content), *self.synced()])
 
     def check_open(self) -> None:
-        """Refuse a file that was closed.
+        """Refuse a file that was closed, or opened by another process.
 
         Raises:
             ValueError: naming it.
         """
         if self.closed_by_user:
             raise ValueError(f"{self.path} was closed; open it again")
+        if self._process != os.getpid():
+            raise ValueError(
+                f"{self.path} was opened before this process was forked, which would write to the "
+                "memory of its parent; open it in one of them"
+            )
 
     def discard(self) -> None:
         """Remove a file that was not completed."""
