@@ -156,9 +156,10 @@ def measured(folder: Path, size: int, resident: int, rounds: int) -> Iterator[Ti
     other, nbytes = folder / "dd", plain.nbytes
     count = nbytes // BLOCK
     dd("if=/dev/zero", f"of={other}", f"count={count}", "conv=fsync")
-    arrays = np.memmap(other, np.float32, "r+", shape=(3, count * BLOCK // 12))
 
     def with_memmap() -> None:
+        shape = (3, count * BLOCK // 12)
+        arrays = np.memmap(other, np.float32, "r+", shape=shape)  # pages that are mapped stay
         param, *state = map(np.asarray, arrays)
         fa.functional.adamw(param, plain.grad[: param.size], *state, step=1, lr=1e-3)
         arrays.flush()
