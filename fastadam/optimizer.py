@@ -446,8 +446,8 @@ class Optimizer(Algorithm):
     def close(self) -> None:
         """Let others open the `state_file`; without one do nothing.
 
-        The state can still be read. Further steps are refused. The file of a Flat is closed by
-        [Flat.close][fastadam.Flat.close].
+        The state can still be read. Further steps are refused. The file of a Flat is closed by the
+        method `close` of the Flat.
         """
         with self._engine.lock:
             if self._engine.files:
