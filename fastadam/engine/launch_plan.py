@@ -21,7 +21,7 @@ from .launch import NOT_CONSTANTS
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
@@ -44,6 +44,7 @@ class StepPlan:
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
+        shards: whose elements here are those of the parameters, if other processes have others.
 
     Attributes:
         ahead: what is done before an update.
@@ -74,6 +75,7 @@ class StepPlan:
         scaled: int,
         gated: bool = True,
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -122,6 +124,7 @@ class StepPlan:
             [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
             partition,
+            shards,
         )
         self.gate, self.captured = None, list[bool]()
         if gated:

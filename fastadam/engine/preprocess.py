@@ -17,7 +17,7 @@ from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
-from .partition import Partition
+from .partition import Partition, Shards
 from .random_keys import RoundingKeys
 
 Verdict = Literal["update", "skip", "wait"]
@@ -35,6 +35,7 @@ class GradientPreprocessor:
         alone: whether the gradient of each whole parameter is clipped by its own norm.
         rows: what is known of row-sparse gradients, None for others.
         partition: whose pieces `params` are, if they are.
+        shards: whose elements here are those of `params`, if other processes have others.
 
     Attributes:
         needed: whether there is anything to do at every step.
@@ -56,13 +57,14 @@ class GradientPreprocessor:
         alone: Sequence[bool],
         rows: Sequence[Any] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
-        self._partition = partition
+        self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
         measured = _measured_as(params, formats, rows)
-        norm = partial(GradNorm, *measured, threads, partition=partition)
+        norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
         self.norm = self._finite = norm() if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
@@ -177,10 +179,11 @@ class GradientPreprocessor:
         taken = self.norm if last else self._finite
         assert taken
         numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
-        if self._partition is None:
-            return self._finite_at(numbers, arrays, unscale, last)
-        places = [k for k, piece in enumerate(self._partition.pieces) if piece.number in numbers]
-        return self._partition.all_true(self._finite_at(places, arrays, unscale, last))
+        if self._partition:
+            pieces = enumerate(self._partition.pieces)
+            numbers = [place for place, piece in pieces if piece.number in numbers]
+        finite = self._finite_at(numbers, arrays, unscale, last)
+        return self._others.all_true(finite) if self._others else finite
 
     def _finite_at(
         self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool

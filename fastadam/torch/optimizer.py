@@ -230,7 +230,7 @@ class Optimizer(torch.optim.Optimizer):
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
+        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, found_inf)
         if last is not None and last.is_valid(self, groups, params, scaled, threads):
             try:
                 return last.step(*given)

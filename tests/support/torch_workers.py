@@ -89,6 +89,13 @@ def zero(rank, folder):
             assert_same(weights(plain), want)
 
 
+def fully_sharded(model):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    return fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+
+
 def fsdp(rank, folder):
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
@@ -125,13 +132,48 @@ def fsdp(rank, folder):
 
 
 def fsdp_clip(rank, folder):
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    """The norm is that of all shards, which torch's own function takes, too."""
+    for per in ("all", "tensor"):
+        model, other = fully_sharded(net()), fully_sharded(net())
+        opt = OURS(model.parameters(), **HYPER, clip_norm=0.1, clip_norm_per=per)
+        theirs = THEIRS(other.parameters(), **HYPER)
+        for batch in batches(rank):
+            for each, optimizer in ((model, opt), (other, theirs)):
+                optimizer.zero_grad()
+                (each(batch) - batch[:, :2]).square().mean().backward()
+            opt.step()
+            params = [*other.parameters()]
+            norms = [
+                torch.nn.utils.clip_grad_norm_(some, 0.1).full_tensor()
+                for some in ([params] if per == "all" else [[param] for param in params])
+            ]
+            whole = torch.stack(norms).square().sum().sqrt()
+            torch.testing.assert_close(opt.info.grad_norm, whole.item(), rtol=1e-5, atol=0)
+            theirs.step()
+        assert_same(weights(model), weights(other))
 
-    model = fully_shard(net(), mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
-    opt = OURS(model.parameters(), clip_norm=1.0)
-    with pytest.raises(RuntimeError, match="shards of this process"):
-        train(model, opt, batches(rank))
+
+def fsdp_skip(rank, folder):
+    """What one process finds in its shard skips the step in all."""
+    start = weights(net())
+    big = torch.finfo(torch.float64).max / 2  # finite; its square is not
+    for dtype, bad, skips in ((None, torch.inf, True), (torch.float64, big, False)):
+        model = fully_sharded(net().to(dtype))
+        opt = OURS(model.parameters(), **HYPER, skip_nonfinite=True)
+        for step in range(2):
+            give_gradients([*model.parameters()], step)
+            if rank == 1 and step == 0:
+                model[0].weight.grad.to_local()[0, 0] = bad
+            opt.step()
+            skipped = skips and step == 0
+            assert (opt.info.skipped, opt.info.updated) == (skipped, not skipped)
+            assert all(map(torch.equal, weights(model), start)) == skipped
+    give_gradients([*model.parameters()], 2)
+    opt.found_inf = torch.tensor(float(rank))  # as GradScaler does
+    before = weights(model)
+    opt.step()
+    assert opt.info.skipped
+    assert all(map(torch.equal, weights(model), before))
 
 
 def tensor_parallel(rank, folder):
