@@ -265,7 +265,7 @@ class StepPlan:
             )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.lazy
+            if cohort.active and not launch.by_row
         ]
         self._by_row = [
             (cohort, launch)
