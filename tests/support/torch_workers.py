@@ -257,15 +257,10 @@ def low_net():
 
 
 def low_fsdp(rank, folder):
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    from torch.distributed.checkpoint.state_dict import get_state_dict
 
     def sharded(**hyper):
-        model = fully_shard(low_net(), mesh=mesh)
+        model = fully_sharded(low_net())
         return model, OURS(model.parameters(), **hyper)
 
     # shards are moved as parameters of their own are
@@ -283,14 +278,8 @@ def low_fsdp(rank, folder):
     near = weight.detach().to_local().float()
     torch.testing.assert_close(got.to_local(), near, rtol=2.0**-8, atol=0)  # half a last bit
 
-    saved_model, saved_opt = get_state_dict(model, opt)
-    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=folder + "/low")
-    dist.barrier()
-    again, resumed = sharded(**SMALL)
-    live_model, live_opt = get_state_dict(again, resumed)
-    state = {"model": live_model, "opt": live_opt}
-    dcp.load(state, checkpoint_id=folder + "/low")
-    set_state_dict(again, resumed, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    save(folder + "/low", *get_state_dict(model, opt))
+    again, resumed = load(folder + "/low", *sharded(**SMALL))
     for some, each in ((model, opt), (again, resumed)):
         steps(some, each, range(3, 5))
     for one, other in zip(opt.state.values(), resumed.state.values(), strict=True):
@@ -302,17 +291,70 @@ def low_fsdp(rank, folder):
     for one, other in zip(weights(model), weights(again), strict=True):
         assert torch.equal(one, other)
 
-    # a checkpoint of whole parameters does not fit those of shards
+    # codes of whole parameters do not fit those of shards
     plain = low_net()
     whole = OURS(plain.parameters(), **SMALL)
     steps(plain, whole, [0])
     assert whole.state[plain[0].weight]["exp_avg_scale"].shape == (7,)
     broken, refused = sharded(**SMALL)
     saved = opt.state_dict()
-    saved["state"] = {0: {**saved["state"][0], "exp_avg_scale": torch.zeros(7)}}
+    saved["state"] = {0: {**opt.state[weight], "exp_avg_scale": torch.zeros(7)}}
     refused.load_state_dict(saved)
     with pytest.raises(ValueError, match=r"expected \(2, 4\)"):
         steps(broken, refused, [0])
+
+
+def save(path, model_state, opt_state):
+    import torch.distributed.checkpoint as dcp
+
+    dcp.save({"model": model_state, "opt": opt_state}, checkpoint_id=path)
+    dist.barrier()
+
+
+def load(path, model, opt):
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    live_model, live_opt = get_state_dict(model, opt)
+    state = {"model": live_model, "opt": live_opt}
+    dcp.load(state, checkpoint_id=path)
+    set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    return model, opt
+
+
+def low_shards(rank, folder):
+    """Codes load with another number of shards: unchanged if rows are whole blocks."""
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    two = init_device_mesh("cpu", (2,))
+    one = init_device_mesh("cpu", (2, 1), mesh_dim_names=("replicas", "shards"))
+
+    def sharded(mesh):
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(256, 41), torch.nn.Tanh(), torch.nn.Linear(41, 39)
+        model = fully_shard(torch.nn.Sequential(*layers), mesh=mesh)
+        return model, OURS(model.parameters(), lr=0.05, state_dtype="int8", min_quantized_size=100)
+
+    for number, (saves, loads) in enumerate(((two, one), (one, two))):
+        path = f"{folder}/shards{number}"
+        model, opt = sharded(saves)
+        steps(model, opt, range(3))
+        save(path, *get_state_dict(model, opt))
+        again, resumed = load(path, *sharded(loads))
+        for name in ("exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale"):
+            before, after = opt.state[model[0].weight][name], resumed.state[again[0].weight][name]
+            assert torch.equal(before.full_tensor(), after.full_tensor())
+        floats = opt.dequantized_state()["state"][2]
+        for name in ("exp_avg", "exp_avg_sq"):  # whose rows are no whole blocks
+            after = resumed.state[again[2].weight][name]
+            assert torch.equal(floats[name].full_tensor(), after.full_tensor())
+        for some, each in ((model, opt), (again, resumed)):
+            steps(some, each, [3])
+        assert resumed.state[again[2].weight]["exp_avg"].dtype == torch.int8
+        for ours, theirs in zip(weights(model), weights(again), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0.01, atol=0.02)  # less than a step
 
 
 def low_zero(rank, folder):

@@ -14,7 +14,7 @@ pytestmark = [
     [
         ("ddp", "zero"),
         ("fsdp", "fsdp_clip", "fsdp_skip", "fsdp_ema", "tensor_parallel"),
-        ("low_fsdp", "low_zero"),
+        ("low_fsdp", "low_shards", "low_zero"),
     ],
     ids=" ".join,
 )
