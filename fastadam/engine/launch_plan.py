@@ -265,7 +265,7 @@ class StepPlan:
             )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.by_row
+            if cohort.active and not launch.lazy
         ]
         self._by_row = [
             (cohort, launch)
@@ -353,7 +353,7 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed)
+            self.direct = not (self.gate or self.stale or self.ahead.needed or self._by_row)
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
