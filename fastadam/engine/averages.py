@@ -1,13 +1,15 @@
 """Copies of the parameters: their average, and a copy in low precision."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..kernels.commit import Operation, Write, commit, put, write
-from ..kernels.formats import compute_of
-from ..memory.dtypes import named
+from ..kernels.formats import Formats, compute_of
+from ..memory import checks
+from ..memory.dtypes import name_of, named
 from ..memory.placement import AVERAGE
 from .backend import backend_of
 from .flat import Flat
@@ -23,6 +25,8 @@ class ParameterCopies:
     Attributes:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
+        given: the arrays of the caller's that hold a copy of each parameter, None for parameters
+            without one.
         swapped: the exchange in force, while the average is in the place of the parameters.
     """
 
@@ -30,6 +34,7 @@ class ParameterCopies:
         self._options = options
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
+        self.given: Sequence[Any] = []
         self.swapped: Exchange | None = None
         self._params: Sequence[Any] = ()
         self._names: Sequence[str] = ()
@@ -52,8 +57,34 @@ class ParameterCopies:
                 f"are {' and '.join(dtypes)}"
             )
 
-    def followed(self, parameters: Parameters) -> list[Operation]:
-        """The operations that keep copies of these parameters; averages that there are go on."""
+    def check_given(self, given: Sequence[Any], parameters: Parameters) -> None:
+        """Check the arrays in which copies of parameters are wanted, those of the last parameters.
+
+        Raises:
+            TypeError, ValueError: for arrays that are no copies, and for memory that is in use.
+        """
+        last = slice(len(parameters.arrays) - len(given), None)
+        params, names = parameters.arrays[last], parameters.names[last]
+        for array, param, name in zip(given, params, names, strict=True):
+            if array is not None:
+                checks.check_copy(array, f"shadow of {name}", param, name)
+        if any(array is not None for array in given):
+            if self._options.shadow_dtype is not None:
+                raise ValueError(
+                    f"shadow_dtype={self._options.shadow_dtype!r} makes a copy in memory of the "
+                    "optimizer's own, and shadow= one in arrays of yours; give one of them"
+                )
+            copies = zip([*self.given, *given], parameters.names, strict=True)
+            checks.check_apart(
+                [
+                    *map(checks.span, parameters.arrays, parameters.names),
+                    *(checks.span(a, f"shadow of {name}") for a, name in copies if a is not None),
+                ]
+            )
+
+    def followed(self, parameters: Parameters, given: Sequence[Any] = ()) -> list[Operation]:
+        """The operations that keep copies of these parameters, the last of them in the arrays
+        `given`; averages that there are go on."""
         params, ema, shadow = parameters.arrays, None, None
         backend = backend_of(params[0])
         if self._options.ema_decay is not None:
@@ -61,24 +92,26 @@ class ParameterCopies:
             dtype = compute_of(params[0].dtype.name)
             (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
             ema = parameters.flat_like(buffer)
-            commit(_writes(ema, [*known, *params[len(known) :]]))
+            commit(_writes(ema.leaves, [*known, *params[len(known) :]]))
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
             (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
             shadow = parameters.flat_like(buffer)
             with np.errstate(all="ignore"):
-                commit(_writes(shadow, params))
-        return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+                commit(_writes(shadow.leaves, params))
+        held = put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+        copied = _writes(given, params[len(params) - len(given) :])
+        return [*copied, *held, *put(self, given=[*self.given, *given])]
 
     def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
-        taken = _writes(self.ema, averages or self._params, write) if self.ema else []
+        taken = _writes(self.ema.leaves, averages or self._params, write) if self.ema else []
         return taken + self._refreshed()
 
     def _refreshed(self) -> list[Operation]:
-        """The operations that round the parameters into their copy."""
-        return _writes(self.shadow, self._params) if self.shadow else []
+        """The operations that round the parameters into their copies."""
+        return _writes(self.shadow.leaves if self.shadow else self.given, self._params)
 
     def exchange(self) -> "Exchange":
         """An exchange of parameters and average, ready to be made.
@@ -110,7 +143,22 @@ class ParameterCopies:
     def streams(self) -> dict[str, list[Any]]:
         """The arrays by the streams of a kernel."""
         kept = {"ema": self.ema, "shadow": self.shadow}
-        return {name: flat.leaves for name, flat in kept.items() if flat}
+        owned = {name: flat.leaves for name, flat in kept.items() if flat}
+        return owned | ({"shadow": [*self.given]} if self.copied else {})
+
+    @property
+    def copied(self) -> bool:
+        """True if a parameter has a copy in an array of the caller's."""
+        return any(array is not None for array in self.given)
+
+    def formats(self, formats: Sequence[Formats]) -> Sequence[Formats]:
+        """The formats of the parameters, with those of copies in arrays of the caller's."""
+        if not self.copied:
+            return formats
+        return [
+            each if array is None else replace(each, shadow=name_of(array.dtype))
+            for each, array in zip(formats, self.given, strict=True)
+        ]
 
 
 class Averages(Protocol):
@@ -150,9 +198,10 @@ class Exchange:
                 commit(self._back)
 
 
-def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:
-    """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
-    return [_rounded(leaf, array, write) for leaf, array in zip(flat.leaves, values, strict=True)]
+def _writes(copies: Sequence[Any], values: Sequence[Any], write: Write = write) -> list[Operation]:
+    """The operations that write arrays to others, rounded to their dtype; None is left out."""
+    pairs = zip(copies, values, strict=True)
+    return [_rounded(copy, array, write) for copy, array in pairs if copy is not None]
 
 
 def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from operator import is_
 from typing import Any
 from weakref import ref
@@ -17,7 +18,16 @@ from .averages import ParameterCopies
 from .backend import Backend, backend_of
 from .flat import Flat
 from .gradients import OtherDtypesError
-from .group_arguments import are_groups, check_group, check_tree, first_array, once
+from .group_arguments import (
+    SHADOW,
+    are_groups,
+    check_group,
+    check_one_shadow,
+    check_tree,
+    copies_in,
+    first_array,
+    once,
+)
 from .hyperparameters import checked
 from .launch_plan import UPDATE, StepPlan
 from .options import LOW, Options, reach_of
@@ -99,8 +109,8 @@ class Engine:
 
     # Parameter groups
 
-    def begin(self, params: Any) -> None:
-        """Take the first parameters.
+    def begin(self, params: Any, shadow: Any = None) -> None:
+        """Take the first parameters, and the arrays for a copy of them.
 
         Raises:
             TypeError, ValueError: if anything about them or the hyperparameters is wrong.
@@ -112,10 +122,11 @@ class Engine:
         self.lock = self.backend.lock(lambda: self.parameters.arrays, self)
         with self.lock:
             if are_groups(params):
+                check_one_shadow(shadow)
                 self.add(params)
             else:
                 check_tree(params, self.algorithm.defaults)
-                self.add([{"params": params}], alone=True)
+                self.add([{"params": params, SHADOW: shadow}], alone=True)
             for name in LOW:
                 groups = [group for group in self.groups if name not in group.raw]
                 dtypes = [name_of(array.dtype) for group in groups for array in group.params]
@@ -135,11 +146,15 @@ class Engine:
         gathered = self.parameters.checked(trees, spans(self.state.arrays))
         parameters = self.parameters.with_groups(gathered, alone)
         self.copies.check(name_of(array.dtype) for array in parameters.arrays)
+        shadows = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
+        given = list(chain.from_iterable(shadows))
+        self.copies.check_given(given, parameters)
         step, groups = self.state.count + 1, list[Group]()
         for raw, each, where in zip(raws, gathered, labels, strict=True):
             unique = len({*each.paths}) == len(each.arrays)
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
+            dict.pop(own, SHADOW, None)
             label = where and f"{where}: "
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
@@ -151,7 +166,7 @@ class Engine:
             [
                 *self.state.extended(groups, tuple(algorithm.carried.values())),
                 *(self.accumulator.extended(new) if self.accumulator else ()),
-                *self.copies.followed(parameters),
+                *self.copies.followed(parameters, given),
                 *put(
                     self,
                     parameters=parameters,
@@ -260,7 +275,7 @@ class Engine:
             return [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         return [array.size for array in self.parameters.arrays]
 
-    def formats(self) -> list[Formats]:
+    def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
@@ -268,9 +283,9 @@ class Engine:
             own.formats(param, name_of(dtype), size)
             for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
         ]
-        if self.algorithm.starts_at_zero:
-            return formats
-        return [each.starting() for each in formats]
+        if not self.algorithm.starts_at_zero:
+            formats = [each.starting() for each in formats]
+        return self.copies.formats(formats)
 
     def kernels(self) -> list[Kernel]:
         """The kernels that the next step will launch."""

@@ -224,7 +224,7 @@ class StepPlan:
         self._protect(self._state.arrays)
         for launch in self._launches:
             for name in self._kept.keys() & launch.table.streams:
-                launch.place(name, list(map(checks.address, self._kept[name])))
+                launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
 
     def recount(self) -> None:
@@ -386,6 +386,7 @@ class StepPlan:
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()
             for k, array in enumerate(arrays)
+            if array is not None
         ]
         self._spans_kept += spans(state)
         self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))

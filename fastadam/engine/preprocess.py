@@ -70,7 +70,7 @@ class GradientPreprocessor:
             accumulator.expect(formats, scaled)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
-                launch.place(name, [checks.address(array) for array in kept[name]])
+                launch.place(name, checks.addresses(kept[name]))
         self._clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
