@@ -11,12 +11,22 @@ from ..kernels.formats import Formats, compute_of
 from ..memory import checks
 from ..memory.dtypes import name_of, named
 from ..memory.placement import AVERAGE
-from .backend import backend_of
+from .backend import Backend, backend_of
 from .flat import Flat
 from .options import Options
 from .parameters import Parameters
 
 CHUNK = 1 << 16  # elements exchanged at a time
+
+
+class CopyStore(Protocol):
+    """A place for copies of all parameters other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of a name."""
+
+    def start(self, leaves: Sequence[Any], values: Sequence[Any]) -> None:
+        """Write first values to the parts of an array, unless it has values already."""
 
 
 class ParameterCopies:
@@ -28,6 +38,7 @@ class ParameterCopies:
         given: the arrays of the caller's that hold a copy of each parameter, None for parameters
             without one.
         swapped: the exchange in force, while the average is in the place of the parameters.
+        store: where copies are made, None for memory.
     """
 
     def __init__(self, options: Options) -> None:
@@ -36,6 +47,7 @@ class ParameterCopies:
         self.shadow: Flat | None = None
         self.given: Sequence[Any] = []
         self.swapped: Exchange | None = None
+        self.store: CopyStore | None = None
         self._params: Sequence[Any] = ()
         self._names: Sequence[str] = ()
 
@@ -90,18 +102,29 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
-            ema = parameters.flat_like(buffer)
-            commit(_writes(ema.leaves, [*known, *params[len(known) :]]))
+            ema = parameters.flat_like(self._room("ema", parameters, dtype, backend))
+            self._start(ema, [*known, *params[len(known) :]])
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
-            shadow = parameters.flat_like(buffer)
+            shadow = parameters.flat_like(self._room("shadow", parameters, dtype, backend))
             with np.errstate(all="ignore"):
-                commit(_writes(shadow.leaves, params))
-        held = put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
-        copied = _writes(given, params[len(params) - len(given) :])
-        return [*copied, *held, *put(self, given=[*self.given, *given])]
+                self._start(shadow, params)
+        with np.errstate(all="ignore"):
+            commit(_writes(given, params[len(params) - len(given) :]))
+        held = put(self, ema=ema, shadow=shadow, given=[*self.given, *given])
+        return [*held, *put(self, _params=params, _names=parameters.names)]
+
+    def _room(self, name: str, parameters: Parameters, dtype: Any, backend: Backend) -> Any:
+        if self.store:
+            return self.store.array(name, 0)
+        beside, size = parameters.arrays[:1], parameters.size
+        return backend.zeros_beside(beside, [size], dtype, AVERAGE)[0]
+
+    def _start(self, flat: Flat, values: Sequence[Any]) -> None:
+        if self.store:
+            self.store.start(flat.leaves, values)
+        else:
+            commit(_writes(flat.leaves, values))
 
     def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
@@ -196,6 +219,7 @@ class Exchange:
         if self._holder.swapped is self:
             with np.errstate(all="ignore"):
                 commit(self._back)
+            self._there = self._back = []  # which refer to this object, and to all arrays
 
 
 def _writes(copies: Sequence[Any], values: Sequence[Any], write: Write = write) -> list[Operation]:
