@@ -22,6 +22,7 @@ from .engine.param_groups import CARRIED, ParamGroup
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
+from .engine.subset import Subset
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.tree import Tree, filled
@@ -411,6 +412,49 @@ class Optimizer(Algorithm):
             except BaseException:  # an interrupt among them
                 engine.invalidate()
                 raise
+
+    def subset(self, which: Any) -> Subset:
+        """Some parameters of the optimizer, whose steps are planned once.
+
+        A loop that steps the parameters in parts, each as soon as its gradients are there, makes a
+        subset for each part. Hyperparameters, options, state and counts are the optimizer's. After
+        `add_param_group`, make subsets anew.
+
+        Args:
+            which: names of parameters, keys of `params` or names as in checkpoints
+                (`"layers.0.weight"`), or their numbers, counted from 0 over all groups.
+
+        Raises:
+            TypeError, ValueError: for what is no parameter; for `accumulate_steps`, files, and
+                arrays on a device.
+
+        Examples:
+            >>> import numpy as np, fastadam as fa
+            >>> params = {"w": np.ones(2), "b": np.ones(1)}
+            >>> opt = fa.SGD(params, lr=0.5)
+            >>> bias = opt.subset(["b"])
+            >>> bias.step({"b": np.ones(1)}).step
+            1
+            >>> params
+            {'w': array([1., 1.]), 'b': array([0.5])}
+        """
+        return Subset(self, self._engine, which)
+
+    def grad_norm(self, grads: Any = None) -> float:
+        """The norm of all gradients together, with the bits by which `clip_norm` clips.
+
+        Steps of subsets take it as `grad_norm=`, in order to clip by the norm of all.
+
+        Args:
+            grads: as for `step`; gradients of some rows count as dense.
+
+        Raises:
+            TypeError, ValueError: as `step`.
+        """
+        engine = self._engine
+        with engine.lock:
+            engine.refresh()
+            return engine.norm_of(engine.gradients(grads))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.

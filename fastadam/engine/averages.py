@@ -69,6 +69,10 @@ class ParameterCopies:
                 f"are {' and '.join(dtypes)}"
             )
 
+    def part(self, numbers: Sequence[int]) -> "ParameterCopies":
+        """The copies of some parameters only, to be written, not to be changed otherwise."""
+        return PartOfCopies(self, numbers)
+
     def check_given(self, given: Sequence[Any], parameters: Parameters) -> None:
         """Check the arrays in which copies of parameters are wanted, those of the last parameters.
 
@@ -182,6 +186,23 @@ class ParameterCopies:
             each if array is None else replace(each, shadow=name_of(array.dtype))
             for each, array in zip(formats, self.given, strict=True)
         ]
+
+
+class PartOfCopies(ParameterCopies):
+    """The copies of some parameters of an optimizer."""
+
+    def __init__(self, whole: ParameterCopies, numbers: Sequence[int]) -> None:
+        super().__init__(whole._options)
+        self._whole, self._numbers = whole, numbers
+        if whole.copied:
+            self.given = [whole.given[number] for number in numbers]
+
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        return {
+            name: [arrays[number] for number in self._numbers]
+            for name, arrays in self._whole.streams.items()
+        }
 
 
 class Averages(Protocol):

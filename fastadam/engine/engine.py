@@ -7,6 +7,8 @@ from operator import is_
 from typing import Any
 from weakref import ref
 
+import numpy as np
+
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
@@ -33,6 +35,7 @@ from .group_arguments import (
 )
 from .hyperparameters import checked
 from .launch_plan import UPDATE, StepPlan
+from .norm_measure import NormMeasure
 from .options import LOW, Options, reach_of
 from .param_groups import (
     Edits,
@@ -74,6 +77,8 @@ class Engine:
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
+        rounds: the steps of subsets of the parameters, or None without any.
+        subset: the numbers of its parameters in the optimizer, if they are a subset of these.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -99,6 +104,9 @@ class Engine:
         self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.files: OptimizerFiles | None = None
+        self.rounds: Any = None
+        self._measure: NormMeasure | None = None
+        self.subset: Sequence[int] | None = None
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
@@ -263,6 +271,8 @@ class Engine:
             TypeError, ValueError: for edits that are wrong.
             RuntimeError: inside `swap_ema()`.
         """
+        if self.rounds:
+            self.rounds.settle()
         if not self.edits.pending:
             return
         if self.copies.swapped:
@@ -331,6 +341,9 @@ class Engine:
         )
         if self.files:
             self.plan.stream(self.files)
+        if self.subset is not None:
+            numbers = np.array(self.subset, np.uint32)
+            self.plan.draw(numbers, np.zeros(len(numbers), np.int64))
         return self.plan
 
     @property
@@ -373,15 +386,22 @@ class Engine:
         lr: float | None,
         grad_scale: Any,
         found_inf: Any,
+        grad_norm: float | None = None,
+        others: Sequence[Operation] = (),
     ) -> StepInfo:
-        """Take a step whose gradients are bound, whatever belongs to it."""
+        """Take a step whose gradients are bound, whatever belongs to it.
+
+        `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
+        update.
+        """
         if plan.gate:
             if plan.gate.takes(found_inf):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
             values = self.current_values(values, lr)
-        norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
+        given = arrays, grad_scale, found_inf, False, grad_norm
+        norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
-            plan.run()
+            plan.run(*others)
             updated = plan.active
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
@@ -428,6 +448,23 @@ class Engine:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
+    def norm_of(self, arrays: Sequence[Any]) -> float:
+        """The norm of gradients, one or None per parameter, as clipping measures it.
+
+        Raises:
+            TypeError, ValueError: for arrays that are no gradients.
+        """
+        if self._measure is None or self._measure.parameters is not self.parameters:
+            self._measure = self._new_measure(self._grad_dtypes)
+        try:
+            return self._measure.of(arrays)
+        except OtherDtypesError as other:
+            self._measure = self._new_measure(other.dtypes)
+            return self._measure.of(arrays)
+
+    def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
+        return NormMeasure(self.parameters, dtypes, self.options.threads)
+
     def _looked(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
@@ -472,7 +509,8 @@ class Engine:
             if rule is not group.rule:
                 self.invalidate()
                 group.rule = rule
-        object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+        if self.subset is None:
+            object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
         """The hyperparameters of the next step, once a device has said which steps count."""

@@ -174,6 +174,7 @@ class StepPlan:
         grad_scale: Any = None,
         found_inf: Any = False,
         always: bool = False,
+        grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
         """Do everything that a step does between its gradients and its commitment.
 
@@ -187,6 +188,7 @@ class StepPlan:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether the gradients are known not to be finite.
             always: whether state is created for a step that is skipped, too.
+            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -199,7 +201,7 @@ class StepPlan:
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])

@@ -61,7 +61,7 @@ class GradientPreprocessor:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        measured = _measured_as(params, formats, rows)
+        measured = measured_as(params, formats, rows)
         norm = partial(GradNorm, *measured, threads, partition=partition)
         self.norm = self._finite = norm() if measures else None
         if accumulator:
@@ -102,7 +102,12 @@ class GradientPreprocessor:
             part.look(addresses, active)
 
     def prepare(
-        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any, step: int
+        self,
+        arrays: Sequence[Any],
+        grad_scale: Any,
+        found_inf: Any,
+        step: int,
+        grad_norm: float | None = None,
     ) -> tuple[float | None, Verdict]:
         """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
 
@@ -111,6 +116,7 @@ class GradientPreprocessor:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether they are known to be of no use.
             step: the count of this update, if it is one.
+            grad_norm: the norm before any scale, if it is not to be measured.
 
         Raises:
             TypeError, ValueError: for a bad scale or flag.
@@ -120,10 +126,12 @@ class GradientPreprocessor:
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
-            norm = self._measured(unscale, power, last)
-            skip = self._options.skip_nonfinite and not self._all_finite(
-                norm, arrays, unscale * power, last
-            )
+            norm = self._measured(unscale, power, last, grad_norm)
+            if self._options.skip_nonfinite:
+                known = grad_norm is not None
+                whole = unscale * power
+                finite = self._all_finite
+                skip = not (math.isfinite(norm) if known else finite(norm, arrays, whole, last))
         if skip:
             if self._options.zero_grads:
                 given = [as_array(array) for array in arrays if array is not None]
@@ -145,7 +153,9 @@ class GradientPreprocessor:
         if self._options.ema_warmup:
             self.tell("ema_comp", self._options.ema_comp(step))
 
-    def _measured(self, unscale: float, power: float, last: bool) -> Any:
+    def _measured(
+        self, unscale: float, power: float, last: bool, grad_norm: float | None = None
+    ) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
         taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
         if self._accumulator and last:
@@ -153,6 +163,8 @@ class GradientPreprocessor:
             if taken:
                 taken.tell("unscale", unscale)
                 taken.tell("grad_power", power)
+        if taken and grad_norm is not None:
+            taken.known = grad_norm
         self.measure(taken, scale, whole, last)
         self.tell("grad_power", power)
         return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
@@ -213,7 +225,7 @@ class GradientPreprocessor:
         return clip
 
 
-def _measured_as(
+def measured_as(
     params: Sequence[Any], formats: Sequence[Formats], rows: Sequence[Any]
 ) -> tuple[list[Any], list[Formats]]:
     """Parameters and formats for the norm: a row-sparse gradient is one number, its own norm."""
