@@ -177,6 +177,7 @@ class StepPlan:
         grad_scale: Any = None,
         found_inf: Any = False,
         always: bool = False,
+        grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
         """Do everything that a step does between its gradients and its commitment.
 
@@ -190,6 +191,7 @@ class StepPlan:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether the gradients are known not to be finite.
             always: whether state is created for a step that is skipped, too.
+            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -202,7 +204,7 @@ class StepPlan:
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
@@ -235,7 +237,7 @@ class StepPlan:
         self._protect(self._state.arrays)
         for launch in self._launches:
             for name in self._kept.keys() & launch.table.streams:
-                launch.place(name, list(map(checks.address, self._kept[name])))
+                launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
 
     def recount(self) -> None:
@@ -414,6 +416,7 @@ class StepPlan:
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()
             for k, array in enumerate(arrays)
+            if array is not None
         ]
         self._spans_kept += spans(state)
         self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))

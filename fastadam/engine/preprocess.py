@@ -63,7 +63,7 @@ class GradientPreprocessor:
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
-        measured = _measured_as(params, formats, rows)
+        measured = measured_as(params, formats, rows)
         norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
         self.norm = self._finite = norm() if measures else None
         if accumulator:
@@ -73,7 +73,7 @@ class GradientPreprocessor:
             accumulator.expect(formats, scaled)
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
-                launch.place(name, [checks.address(array) for array in kept[name]])
+                launch.place(name, checks.addresses(kept[name]))
         self._clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
@@ -104,7 +104,12 @@ class GradientPreprocessor:
             part.look(addresses, active)
 
     def prepare(
-        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any, step: int
+        self,
+        arrays: Sequence[Any],
+        grad_scale: Any,
+        found_inf: Any,
+        step: int,
+        grad_norm: float | None = None,
     ) -> tuple[float | None, Verdict]:
         """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
 
@@ -113,6 +118,7 @@ class GradientPreprocessor:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether they are known to be of no use.
             step: the count of this update, if it is one.
+            grad_norm: the norm before any scale, if it is not to be measured.
 
         Raises:
             TypeError, ValueError: for a bad scale or flag.
@@ -122,10 +128,12 @@ class GradientPreprocessor:
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
-            norm = self._measured(unscale, power, last)
-            skip = self._options.skip_nonfinite and not self._all_finite(
-                norm, arrays, unscale * power, last
-            )
+            norm = self._measured(unscale, power, last, grad_norm)
+            if self._options.skip_nonfinite:
+                known = grad_norm is not None
+                whole = unscale * power
+                finite = self._all_finite
+                skip = not (math.isfinite(norm) if known else finite(norm, arrays, whole, last))
         if skip:
             if self._options.zero_grads:
                 given = [as_array(array) for array in arrays if array is not None]
@@ -147,7 +155,9 @@ class GradientPreprocessor:
         if self._options.ema_warmup:
             self.tell("ema_comp", self._options.ema_comp(step))
 
-    def _measured(self, unscale: float, power: float, last: bool) -> Any:
+    def _measured(
+        self, unscale: float, power: float, last: bool, grad_norm: float | None = None
+    ) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
         taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
         if self._accumulator and last:
@@ -155,6 +165,8 @@ class GradientPreprocessor:
             if taken:
                 taken.tell("unscale", unscale)
                 taken.tell("grad_power", power)
+        if taken and grad_norm is not None:
+            taken.known = grad_norm
         self.measure(taken, scale, whole, last)
         self.tell("grad_power", power)
         return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
@@ -216,7 +228,7 @@ class GradientPreprocessor:
         return clip
 
 
-def _measured_as(
+def measured_as(
     params: Sequence[Any], formats: Sequence[Formats], rows: Sequence[Any]
 ) -> tuple[list[Any], list[Formats]]:
     """Parameters and formats for the norm: a row-sparse gradient is one number, its own norm."""

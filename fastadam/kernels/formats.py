@@ -85,6 +85,7 @@ class Formats:
         compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
         started: True if state may start at numbers that its dtype cannot represent.
+        shadow: the dtype of a copy of the parameter in memory of the caller's, or None.
     """
 
     param: str
@@ -93,6 +94,7 @@ class Formats:
     compensation: str | None = None
     rounding: str = "nearest"
     started: bool = False
+    shadow: str | None = None
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -107,7 +109,8 @@ class Formats:
     def options(self) -> tuple[str, ...]:
         """The options of a kernel that these formats imply."""
         rounded = self.rounding == "stochastic" and self.param in NARROW
-        return (ROUND + (self.compensation or self.param),) if rounded else ()
+        copied = (self.shadow,) if self.shadow else ()
+        return (*copied, ROUND + (self.compensation or self.param)) if rounded else copied
 
     @property
     def param_storage(self) -> Storage:

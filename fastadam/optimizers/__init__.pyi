@@ -107,6 +107,7 @@ class ADOPT(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -170,6 +171,7 @@ class FTRL(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -234,6 +236,7 @@ class SGD(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -304,6 +307,7 @@ class AdEMAMix(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -369,6 +373,7 @@ class AdaBelief(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -428,6 +433,7 @@ class Adadelta(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -487,6 +493,7 @@ class Adagrad(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -558,6 +565,7 @@ class Adam(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -616,6 +624,7 @@ class Adamax(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -684,6 +693,7 @@ class Adan(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -744,6 +754,7 @@ class Grams(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -807,6 +818,7 @@ class LaProp(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -867,6 +879,7 @@ class Lion(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -934,6 +947,7 @@ class NAdam(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -998,6 +1012,7 @@ class RAdam(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1065,6 +1080,7 @@ class RMSprop(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1124,6 +1140,7 @@ class Rprop(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1182,6 +1199,7 @@ class Signum(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1247,6 +1265,7 @@ class Yogi(Optimizer):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1330,6 +1349,7 @@ class AdamW(Adam):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1391,6 +1411,7 @@ class SparseAdam(Adam):
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...
