@@ -10,7 +10,6 @@ from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
-from ..kernels.transforms import MOST_INPUTS
 from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
@@ -40,7 +39,7 @@ from .partition import Partition
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
-from .step_inputs import TARGET, LongSum, StepInputs, inputs_of
+from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of
 
 
 class Engine:
@@ -298,7 +297,7 @@ class Engine:
             scaled: how far a scale of the gradients may be from 1: 0, NEAR or FAR.
             inputs: what takes the place of gradients.
         """
-        plan, sources = self.plan, inputs.transforms if inputs else ()
+        plan, sources = self.plan, inputs.kind if inputs else PLAIN
         if plan and plan.masked is masked and plan.scaled >= scaled and plan.sources == sources:
             return plan
         scaled = max(scaled, plan.scaled if plan else 0)
@@ -432,9 +431,9 @@ class Engine:
                 self.long_sum = LongSum(self.parameters, self.options)
             written = spans(self.state.arrays) + self.parameters.spans
             total = self.long_sum.take(found, sorted(written))
-            if not found.transforms:
+            if not found.kind.transforms:
                 return self.bound(total, mask, grad_scale)
-            found = StepInputs(found.transforms, (), (total,), (TARGET,))
+            found = StepInputs(Kind((TARGET,)), (), (total,), (TARGET,))
         return self.bound(found.arrays[0], mask, grad_scale, found)
 
     def gradients(self, grads: Any) -> Any:

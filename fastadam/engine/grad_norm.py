@@ -218,7 +218,8 @@ class ClipFactor:
 
 def _read(options: tuple[str, ...], formats: Formats) -> Formats:
     """The formats that matter to a norm; those of parameters do if it is that of a distance."""
-    return Formats(formats.param if "origin" in options else formats.compute, formats.grad)
+    param = formats.param if "origin" in options else formats.compute
+    return Formats(param, formats.grad, inputs=formats.inputs)
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

@@ -165,9 +165,9 @@ class Launch:
         self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
         self.table.begin_at([piece.start for piece in mine])
 
-    def place(self, stream: str, addresses: Sequence[int]) -> None:
+    def place(self, stream: str, addresses: Sequence[int], part: int = 0) -> None:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
-        self.table.place(stream, [addresses[i] for i in self.members])
+        self.table.place(stream, [addresses[i] for i in self.members], part)
 
     def tell(self, option: str, number: Any) -> None:
         """Give an option its number, or one for each parameter."""

@@ -1,6 +1,7 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from operator import add
 from typing import Any
@@ -26,7 +27,7 @@ from .partition import Partition
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
-from .step_inputs import OtherInputs, StepInputs
+from .step_inputs import PLAIN, OtherInputs, StepInputs
 
 UPDATE: Verdict = "update"
 
@@ -49,7 +50,7 @@ class StepPlan:
         inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
-        sources: the transforms of what takes the place of gradients.
+        sources: the transforms and the number of inputs in the place of gradients.
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
         gate: what takes steps whose verdict is that of a device, or None.
@@ -85,9 +86,11 @@ class StepPlan:
         self._parameters, self._state, self.stale = parameters, state, True
         self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
-        arrays, self.sources = parameters.arrays, inputs.transforms if inputs else ()
+        arrays, self.sources = parameters.arrays, inputs.kind if inputs else PLAIN
         every = (group.options.in_kernel(masked, scaled) for group in groups)
-        names = (*dict.fromkeys(chain(*every)), *self.sources)
+        names = (*dict.fromkeys(chain(*every)), *self.sources.transforms)
+        if self.sources.inputs:
+            formats = [replace(each, inputs=self.sources.inputs) for each in formats]
         rules = [group.rule for group in groups for _ in group.params]
         idle = {group.rule: group.idle for group in groups}
         keys = zip(rules, formats, gradients.rows, strict=True)
@@ -131,7 +134,7 @@ class StepPlan:
             [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
             partition,
-            self.sources,
+            self.sources.transforms,
         )
         self._others = None
         if inputs and inputs.weights:

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.factory import Kernel
 from ..kernels.formats import COMPENSATION, Formats
-from ..kernels.transforms import INPUTS, MOST_INPUTS, WEIGHTS
+from ..kernels.storage.weighted import weight_name
 from ..memory.rows import Rows
 from ..validation import number
 from .accumulation import add
@@ -23,6 +22,22 @@ from .parameters import Parameters
 from .row_inputs import gradients_for
 
 TARGET = "target"
+MOST_INPUTS = 16  # of one pass
+
+
+class Kind(NamedTuple):
+    """A kind of steps, for which kernels are the same.
+
+    Attributes:
+        transforms: the transforms of what is in the place of gradients.
+        inputs: the number of arrays that a kernel adds for each parameter, 0 for one without weight.
+    """
+
+    transforms: tuple[str, ...] = ()
+    inputs: int = 0
+
+
+PLAIN = Kind()
 
 
 @dataclass(frozen=True)
@@ -30,13 +45,13 @@ class StepInputs:
     """Arrays of a step that are not gradients, but of which the kernel makes them.
 
     Attributes:
-        transforms: the transforms that do so.
+        kind: how it does so.
         weights: of the inputs; none for a target that is one tree.
         arrays: for each input the arrays of the parameters, in order.
         labels: what each input is called in messages.
     """
 
-    transforms: tuple[str, ...]
+    kind: Kind
     weights: tuple[float, ...]
     arrays: tuple[Sequence[Any], ...]
     labels: tuple[str, ...]
@@ -62,7 +77,7 @@ class Sums(Sequence[Any]):
             total = arrays[0]
             for k, weight in enumerate(inputs.weights):
                 total = total + arrays[k] * weight if k else total * weight
-            return self._params[number] - total if TARGET in inputs.transforms else total
+            return self._params[number] - total if TARGET in inputs.kind.transforms else total
 
 
 class OtherInputs:
@@ -96,10 +111,10 @@ class OtherInputs:
             if part.active != first.active:
                 _refuse_missing(part.active, first.active, self._labels[k], self._labels[0])
             for launch in launches:
-                launch.place(INPUTS[k], part.addresses)
+                launch.place("grad", part.addresses, k)
         for launch in launches:
-            for name, weight in zip(WEIGHTS, inputs.weights, strict=False):
-                launch.tell(name, weight)
+            for k, weight in enumerate(inputs.weights):
+                launch.tell(weight_name(k), weight)
 
 
 class LongSum:
@@ -119,7 +134,6 @@ class LongSum:
             for k in places:
                 self.sums[k] = backend.zeros(arrays[k].size, dtype).reshape(arrays[k].shape)
         self._compute = compute
-        self.kernels: list[Kernel] = []
 
     def take(self, inputs: StepInputs, protected: Sequence[Any]) -> list[Any]:
         """The sums of some inputs, None for parameters of which none has an array.
@@ -156,18 +170,19 @@ class LongSum:
         weights: Sequence[float],
     ) -> None:
         pairs = zip(self._compute, dtypes, active, strict=True)
-        kinds = [Formats(c, dtype.name) if there else None for c, dtype, there in pairs]
+        kinds = [(c, dtype.name) if there else None for c, dtype, there in pairs]
         for start in range(0, len(weights), MOST_INPUTS):
             some = range(start, min(start + MOST_INPUTS, len(weights)))
-            names, rule = INPUTS[: len(some)], add if start else identity
-            for formats, members in alike(kinds).items():
-                if formats is None:
+            rule = add if start else identity
+            for names, members in alike(kinds).items():
+                if names is None:
                     continue
-                kernel = kernel_for(rule, formats, names, self.sums[0])
+                formats = Formats(names[0], names[1], inputs=len(some))
+                kernel = kernel_for(rule, formats, (), self.sums[0])
                 launch = Launch(rule, kernel, self.sums, members)
                 for k, place in enumerate(some):
-                    launch.place(INPUTS[k] if k else "grad", places[place])
-                    launch.tell(WEIGHTS[k], weights[place])
+                    launch.place("grad", places[place], k)
+                    launch.tell(weight_name(k), weights[place])
                 launch.table.runner(self._threads)()
 
 
@@ -190,15 +205,14 @@ def inputs_of(
     value = target if inputs is None else inputs
     if inputs is None and not _are_pairs(target):
         arrays = parameters.matched(target, TARGET)
-        return StepInputs((TARGET,), (), (_no_rows(arrays, TARGET),), (TARGET,))
+        return StepInputs(Kind((TARGET,)), (), (_no_rows(arrays, TARGET),), (TARGET,))
     weights, trees, labels = zip(*_pairs(value, name), strict=True)
     arrays = tuple(
         _no_rows(parameters.matched(tree, label), label)
         for tree, label in zip(trees, labels, strict=True)
     )
-    summed = INPUTS[: len(weights)] if len(weights) <= MOST_INPUTS else ()
-    transforms = (*summed, *((TARGET,) if inputs is None else ()))
-    return StepInputs(transforms, weights, arrays, labels)
+    kind = Kind((TARGET,) if inputs is None else (), len(weights))
+    return StepInputs(kind, weights, arrays, labels)
 
 
 def _check_options(options: Options, name: str, scale: Any) -> None:

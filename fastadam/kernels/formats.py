@@ -10,6 +10,7 @@ from .scalar import float16
 from .storage.base import Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
 from .storage.int8 import Int8
+from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
 BOOL = Elementwise("bool", "uint8", "uint8")
@@ -85,6 +86,7 @@ class Formats:
         compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
         started: True if state may start at numbers that its dtype cannot represent.
+        inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
     """
 
     param: str
@@ -93,6 +95,7 @@ class Formats:
     compensation: str | None = None
     rounding: str = "nearest"
     started: bool = False
+    inputs: int = 0
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -117,7 +120,8 @@ class Formats:
 
     @property
     def grad_storage(self) -> Storage:
-        return floats(self.grad, self.compute)
+        one = floats(self.grad, self.compute)
+        return Weighted(one, self.inputs) if self.inputs else one
 
     @property
     def state_storage(self) -> Storage:

@@ -114,12 +114,6 @@ def summed(grad, extra):
     return total + grad * unscale
 
 
-def weighted(grad, extra):
-    """`grad` and one more input, times its weight."""
-    other, weight = extra
-    return grad + other * weight
-
-
 def toward(param, grad, extra):
     """The gradient that leads from the parameter to a target, which is given in its place."""
     return param - grad
@@ -207,7 +201,6 @@ class Option(NamedTuple):
 
 TOUCHED = "touched"  # marks the elements of a block that a row-sparse gradient has
 NUMBER = Extra(lambda formats: Single(formats.compute))  # one for each parameter
-GRADIENT = Extra(lambda formats: formats.grad_storage)  # one more array like the gradient
 NOISE = {"noise": Extra(Noise())}
 
 # In the order in which they wrap a rule: of two `before` it, the later one is applied first.
@@ -228,19 +221,9 @@ OPTIONS = {
     ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
     ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),
 }
-MOST_INPUTS = 16  # that a kernel adds up
-INPUTS = tuple(f"input_{k}" for k in range(MOST_INPUTS))
-WEIGHTS = tuple(f"weight_{k}" for k in range(MOST_INPUTS))
-# What may stand in the place of gradients: the weighted sum of inputs, and a target of the
-# parameters, which is subtracted from these; "origin" is for kernels that do not read parameters.
-SOURCES = {
+SOURCES = {  # "origin" is for kernels that do not read parameters
     "target": Option(relative, toward, {}),
     "origin": Option(before, away, {"origin": Extra(lambda formats: formats.param_storage)}),
-    **{
-        name: Option(before, weighted, {name: GRADIENT, weight: NUMBER})
-        for name, weight in [*zip(INPUTS, WEIGHTS, strict=True)][:0:-1]
-    },
-    INPUTS[0]: Option(before, scaled, {WEIGHTS[0]: NUMBER}),
 }
 STAGES = OPTIONS | SOURCES
 STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
