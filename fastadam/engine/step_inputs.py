@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
     Attributes:
         transforms: the transforms of what is in the place of gradients.
-        inputs: the number of arrays that a kernel adds for each parameter, 0 for one without weight.
+        inputs: the number of arrays that a kernel adds for each parameter; 0: one, as it is.
     """
 
     transforms: tuple[str, ...] = ()
