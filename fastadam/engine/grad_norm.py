@@ -97,8 +97,11 @@ class GradNorm:
                 _places(counts, partition),
                 self._sums,
             )
-            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+            for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
+        for launch in self.launches:
+            if "origin" in launch.table.streams:
+                launch.place("origin", [address(param) for param in params])
         self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
@@ -226,6 +229,12 @@ class ClipFactor:
         for launch, run in zip(self._launches, self._runs, strict=True):
             launch.table.pack(0, self._max_norm, scale, whole)
             run()
+
+
+def _read(options: tuple[str, ...], formats: Formats) -> Formats:
+    """The formats that matter to a norm; those of parameters do if it is that of a distance."""
+    param = formats.param if "origin" in options else formats.compute
+    return Formats(param, formats.grad, inputs=formats.inputs)
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

@@ -1,6 +1,8 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import add
 from typing import Any
 
@@ -25,6 +27,7 @@ from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
+from .step_inputs import PLAIN, OtherInputs, StepInputs
 
 UPDATE: Verdict = "update"
 
@@ -45,8 +48,10 @@ class StepPlan:
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
         shards: whose elements here are those of the parameters, if other processes have others.
+        inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
+        sources: the transforms and the number of inputs in the place of gradients.
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
         gate: what takes steps whose verdict is that of a device, or None.
@@ -76,13 +81,18 @@ class StepPlan:
         gated: bool = True,
         partition: Partition | None = None,
         shards: Shards | None = None,
+        inputs: StepInputs | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
         self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
-        arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
+        arrays, self.sources = parameters.arrays, inputs.kind if inputs else PLAIN
+        every = (group.options.in_kernel(masked, scaled) for group in groups)
+        names = (*dict.fromkeys(chain(*every)), *self.sources.transforms)
+        if self.sources.inputs:
+            formats = [replace(each, inputs=self.sources.inputs) for each in formats]
         rules = [group.rule for group in groups for _ in group.params]
         idle = {group.rule: group.idle for group in groups}
         keys = zip(rules, formats, gradients.rows, strict=True)
@@ -113,6 +123,8 @@ class StepPlan:
         owners = [group for group in groups for _ in group.params]
         if partition:
             owners = [groups[number] for number in partition.group_of]
+        for launch in self._launches:
+            launch.bound([owner.options for owner in owners])
         self.ahead = GradientPreprocessor(
             self._launches,
             arrays,
@@ -125,7 +137,11 @@ class StepPlan:
             gradients.rows,
             partition,
             shards,
+            self.sources.transforms,
         )
+        self._others = None
+        if inputs and inputs.weights:
+            self._others = OtherInputs(parameters, gradients.dtypes, inputs)
         self.gate, self.captured = None, list[bool]()
         if gated:
             self.gate = backend.conditional_step(
@@ -254,6 +270,11 @@ class StepPlan:
             self._masks.look(arrays)
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
+
+    def bind_inputs(self, inputs: StepInputs) -> None:
+        """Check the inputs of a step after the first, and point the launches at them."""
+        if self._others:
+            self._others.bind(inputs, self.gradients, self.ahead.reading)
 
     def _pair(self) -> None:
         """Find the cohorts that take the step, and the launches that take their constants."""
@@ -424,5 +445,6 @@ class StepPlan:
     def _keep_apart(self, params: Iterable[checks.Span]) -> None:
         self._written = checks.check_apart([*params, *self._spans_kept])
         self.gradients.protect(self._written)
-        if self._masks:
-            self._masks.protect(self._written)
+        for others in (self._masks, self._others):
+            if others:
+                others.protect(self._written)

@@ -19,6 +19,7 @@ from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
 from .partition import Partition, Shards
 from .random_keys import RoundingKeys
+from .step_inputs import TARGET
 
 Verdict = Literal["update", "skip", "wait"]
 
@@ -36,8 +37,10 @@ class GradientPreprocessor:
         rows: what is known of row-sparse gradients, None for others.
         partition: whose pieces `params` are, if they are.
         shards: whose elements here are those of `params`, if other processes have others.
+        sources: the transforms of what takes the place of gradients.
 
     Attributes:
+        reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
         noise: what gives kernels the keys of random rounding at each step.
@@ -58,6 +61,7 @@ class GradientPreprocessor:
         rows: Sequence[Any] = (),
         partition: Partition | None = None,
         shards: Shards | None = None,
+        sources: tuple[str, ...] = (),
     ) -> None:
         self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
@@ -65,13 +69,15 @@ class GradientPreprocessor:
         threads, measures = options.threads, options.measures
         measured = measured_as(params, formats, rows)
         norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
-        self.norm = self._finite = norm() if measures else None
+        reads = tuple("origin" if name == TARGET else name for name in sources)
+        self.norm = self._finite = norm(options=reads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
             self.norm = norm(options=reads) if measures else None
             accumulator.expect(formats, scaled)
-        for launch in (*launches, *(self.norm.launches if self.norm else ())):
+        self.reading = [*launches, *(self.norm.launches if self.norm else ())]
+        for launch in self.reading:
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(kept[name]))
         self._clip = self._clipping(formats, alone) if options.clips else None
