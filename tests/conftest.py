@@ -1,8 +1,8 @@
 """Options of the suite: under FASTADAM_NO_SKIPS=1 a skipped test is a failure (CI).
 
-Most of the time of the suite is spent on compiling kernels, of which each is compiled once, into the
-disk cache that the workers of xdist and their child processes share. Tests of many kinds of small
-steps ask for `in_plain_python`, and nothing is compiled for them.
+Most of the time of the suite is spent on compiling kernels, each once, into the disk cache that the
+workers of xdist and their child processes share. Tests of many kinds of small steps ask for
+`in_plain_python`, and nothing is compiled for them.
 
 Tests marked `gpu` are skipped where there is no GPU, which never counts; those marked `ptx` where
 nothing compiles for CUDA. Numba's simulator is taken for a GPU: `NUMBA_ENABLE_CUDASIM=1 pytest -m

@@ -11,8 +11,8 @@ pytestmark = [
 
 CHECKS = (  # one after the other in the same processes, which take seconds to start
     *("ddp", "zero"),
-    *("fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel"),
-    *("low_fsdp", "low_zero"),
+    *("fsdp", "fsdp_clip", "fsdp_skip", "fsdp_ema", "tensor_parallel"),
+    *("low_fsdp", "low_shards", "low_zero"),
 )
 
 
