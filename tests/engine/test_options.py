@@ -116,6 +116,7 @@ def test_clipping_is_that_of_torch(per, max_norm):
 
 
 @each_default
+@pytest.mark.usefixtures("in_plain_python")
 def test_clipped_gradients_give_the_step_of_their_oracle(case):
     param, grads = parameters(50), gradients(50, 5)
     want, _ = case.oracle(
@@ -312,6 +313,7 @@ def test_copies_keep_their_options():
 
 @each_default
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_only_marked_elements_move_and_the_state_sees_all(case, dtype):
     params = [parameters(50, dtype), parameters((4, 7), dtype, seed=3)]
     full = [param.copy() for param in params]

@@ -170,6 +170,7 @@ def test_the_sequence_of_torch():
 
 
 @each_default
+@pytest.mark.usefixtures("in_plain_python")
 def test_every_rule_takes_every_option(case):
     param, grads = parameters(60, np.float32), gradients(60, 4, np.float32)
     plain = param.copy()
@@ -221,6 +222,7 @@ def test_a_bad_scale_is_refused(scale, error):
     assert param.tolist() == [1, 1, 1]
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_rule_of_ones_own_with_groups_schedules_masks_and_missing_gradients():
     def run(**options):
         params = [np.ones(4, np.float32) for _ in range(3)]
@@ -274,6 +276,7 @@ def test_bad_options_are_refused(options, error):
 @pytest.mark.parametrize(
     "name", ["ema", "shadow", "grad_sum", "grad_scale", "unscale", "clip_value", "ema_comp", "mask"]
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_may_be_called_as_options_are(name):
     @fa.rule(state=(name,), hyper=("lr",))
     def summing(param, grad, state, h):
