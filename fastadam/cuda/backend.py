@@ -68,6 +68,13 @@ class CudaBackend:
 
         return DeviceLaunchTable(kernel, sizes, records)
 
+    def chained(
+        self, launches: Sequence[Launch], threads: int | None
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        from .chain import chained
+
+        return [chained(launches)] if launches else [], []
+
     def gradients(
         self,
         params: Sequence[Any],

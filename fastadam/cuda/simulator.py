@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import memmove, memset
+from ctypes import c_int64, memmove, memset
 from threading import Barrier, current_thread
 from typing import Any
 
@@ -103,6 +103,13 @@ class Warp:
         warps = vars(thread._manager).setdefault("warps", {})
         warp = warps.get(number) or warps.setdefault(number, cls(WARP))
         return warp, lane
+
+
+def arrive(address: int) -> int:
+    """Add one to an integer, which thread blocks do one after the other; returns what it was."""
+    number = c_int64.from_address(int(address))
+    number.value += 1
+    return number.value - 1
 
 
 def fetch(number: Any, lane: int) -> Any:

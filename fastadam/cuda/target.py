@@ -35,7 +35,7 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
     from ..rules.plain import plain_value as swap
-    from .simulator import WARP, exchange, fetch, meet
+    from .simulator import WARP, arrive, exchange, fetch, meet
 
     RECIPE = None
 
@@ -44,7 +44,7 @@ if SIMULATED and not TYPE_CHECKING:
 
 else:
     from ..kernels.cpu.llvm import Memory as Addressed
-    from ..kernels.cpu.llvm import exchange, fetch, shared
+    from ..kernels.cpu.llvm import arrive, exchange, fetch, shared
     from . import numba_compat
     from .numba_compat import with_defaults
 
@@ -91,6 +91,19 @@ class Memory(Addressed):
     @staticmethod
     def wait() -> None:
         cuda.syncthreads()
+
+    @staticmethod
+    def is_last(done: int) -> bool:
+        """True in all threads of the thread block that gets here last of its grid; it sees what
+        the others have written. `done` is the address of a count of those that got here."""
+        cuda.threadfence()
+        cuda.syncthreads()
+        last = 0
+        if cuda.threadIdx.x == 0 and arrive(done) == cuda.gridDim.x - 1:
+            last = 1
+        last = cuda.syncthreads_or(last)
+        cuda.threadfence()
+        return last != 0  # type: ignore[no-any-return]
 
     @staticmethod
     def reserve(words: int) -> Callable[[], int]:

@@ -22,6 +22,7 @@ from .gradients import StepArrays
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from .launch import Launch
     from .step_info import StepInfo
 
 
@@ -91,6 +92,12 @@ class Backend(Protocol):
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         """The table of addresses and constants of a kernel."""
+
+    def chained(
+        self, launches: Sequence[Launch], threads: int | None
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        """Functions that run launches in order, of which those after the first are over few
+        elements, and the kernels that they launch. A device makes one launch of all of them."""
 
     def gradients(
         self,
@@ -163,6 +170,12 @@ class HostBackend:
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         return Table(kernel, sizes, records)
+
+    def chained(
+        self, launches: Sequence[Launch], threads: int | None
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        runs = [launch.table.runner(threads) for launch in launches]
+        return runs, [launch.kernel for launch in launches]
 
     def gradients(
         self,

@@ -66,6 +66,9 @@ class GradNorm:
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
     their blocks.
+
+    Attributes:
+        launches: those that read the gradients; the others read their sums.
     """
 
     def __init__(
@@ -92,22 +95,34 @@ class GradNorm:
             )
             for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
-        self._folds = [*self._folded(counts)]
+        self._threads, self._after = threads, list[Launch]()
+        self._after += self._folded(counts)
         self.squares = self._kept[-1]
-        self._folds += self._folded([len(sizes)])
+        self._after += self._folded([len(sizes)])
         self.total = self._kept[-1]
         self._deferred = backend.deferred_scalar()
-        self._threads, self.kernels = threads, list[Kernel]()
+        self._complete = [partial(partition.complete, self._sums)] if partition else []
         self._runs: list[Callable[[], None]] = []
-        self._add(self.launches)
-        if partition:
-            self._runs.append(partial(partition.complete, self._sums))
-        self._add(self._folds)
+        self._kernels: list[Kernel] = []
 
-    def _add(self, launches: Iterable[Launch]) -> None:
-        for launch in launches:
-            self.kernels.append(launch.kernel)
-            self._runs.append(launch.table.runner(self._threads))
+    def then(self, launches: Iterable[Launch]) -> None:
+        """Launch more, after the sums are there."""
+        self._after += launches
+        self._runs = []
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that are launched by themselves."""
+        self._prepare()
+        return self._kernels
+
+    def _prepare(self) -> None:
+        """Make the functions that launch everything."""
+        if not self._runs:
+            first = [launch.table.runner(self._threads) for launch in self.launches]
+            after, kernels = self._backend.chained(self._after, self._threads)
+            self._kernels = [*(launch.kernel for launch in self.launches), *kernels]
+            self._runs = [*first, *self._complete, *after]
 
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
@@ -116,9 +131,7 @@ class GradNorm:
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
         places = _places(counts)
         gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
-        folds = [gathered, *self._folded([len(numbers)])]
-        self._folds += folds
-        self._add(folds)
+        self.then([gathered, *self._folded([len(numbers)])])
         return self._kept[-1]
 
     def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
@@ -148,6 +161,7 @@ class GradNorm:
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        self._prepare()
         for run in self._runs:
             run()
 
@@ -161,6 +175,8 @@ class GradNorm:
 
 class ClipFactor:
     """The factor for the gradients of some parameters, one for all or one for each.
+
+    It is computed whenever the norm is.
 
     Args:
         alone: whether the gradient of each whole parameter has a factor of its own, by its own
@@ -190,8 +206,7 @@ class ClipFactor:
                 own = self._factors(norm.squares, dtype)
                 found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
             places += [found[number] for number in numbers]
-        self.kernels = [launch.kernel for launch in self._launches]
-        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+        norm.then(self._launches)
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """The addresses of factors that follow from squares of norms."""
@@ -205,12 +220,11 @@ class ClipFactor:
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
 
-    def run(self, scale: float, whole: float) -> None:
-        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
-        are those of the arrays times `whole`."""
-        for launch, run in zip(self._launches, self._runs, strict=True):
+    def tell(self, scale: float, whole: float) -> None:
+        """Say what the next gradients are to be multiplied by as well; their norms are those of
+        the arrays times `whole`."""
+        for launch in self._launches:
             launch.table.pack(0, self._max_norm, scale, whole)
-            run()
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

@@ -74,8 +74,7 @@ class GradientPreprocessor:
         self._clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
-        clip = self._clip.kernels if self._clip else []
-        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels]
         self.noise = RoundingKeys(launches, options.seed)
         self._started = [
             (launch, name)
@@ -160,12 +159,12 @@ class GradientPreprocessor:
     ) -> None:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
-        if taken:
-            taken.run()
         if taken and self._clip and last:
-            self._clip.run(scale, whole)
+            self._clip.tell(scale, whole)
         else:
             self.tell("grad_scale", scale)
+        if taken:
+            taken.run()
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """True if all gradients are finite: if their norm is, or else by a second look at those of
