@@ -127,6 +127,10 @@ def exchange(number: Any, apart: int) -> Any:
     return fetch(number, Warp.mine()[1] ^ apart)
 
 
+def fence() -> None:
+    """Do nothing: there is one memory, which all threads see alike."""
+
+
 def meet() -> None:
     """A barrier of the lanes of a warp."""
     Warp.mine()[0].wait()

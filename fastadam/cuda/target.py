@@ -35,7 +35,7 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
     from ..rules.plain import plain_value as swap
-    from .simulator import WARP, arrive, exchange, fetch, meet
+    from .simulator import WARP, arrive, exchange, fence, fetch, meet
 
     RECIPE = None
 
@@ -53,6 +53,9 @@ else:
 
     def meet() -> None:
         cuda.syncwarp()
+
+    def fence() -> None:
+        cuda.threadfence()
 
 
 def jit(function: Any, module: str) -> Any:
@@ -96,13 +99,13 @@ class Memory(Addressed):
     def is_last(done: int) -> bool:
         """True in all threads of the thread block that gets here last of its grid; it sees what
         the others have written. `done` is the address of a count of those that got here."""
-        cuda.threadfence()
+        fence()
         cuda.syncthreads()
         last = 0
         if cuda.threadIdx.x == 0 and arrive(done) == cuda.gridDim.x - 1:
             last = 1
         last = cuda.syncthreads_or(last)
-        cuda.threadfence()
+        fence()
         return last != 0  # type: ignore[no-any-return]
 
     @staticmethod

@@ -18,6 +18,7 @@ from ..memory import aligned, checks
 from ..memory.arrays import ARRAYS, is_device
 from ..memory.launch_table import Table
 from .gradients import StepArrays
+from .hyperparameters import checked
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -51,7 +52,7 @@ class SkippableSteps(Protocol):
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients, and which parameters have one."""
 
-    def takes(self, found_inf: Any) -> bool:
+    def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
         """True if the next step is to be taken here."""
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
@@ -80,6 +81,13 @@ class Backend(Protocol):
 
     def to_host(self, number: Any) -> Any:
         """A NumPy copy of an array of a device; anything of the host as it is."""
+
+    def rate(self, lr: Any) -> Any:
+        """A learning rate of a step: a checked number, or one that a device has.
+
+        Raises:
+            TypeError, ValueError: if it is wrong.
+        """
 
     def zeros(self, size: int, dtype: Any) -> Any:
         """A new one-dimensional array of zeros, aligned to a cache line."""
@@ -159,6 +167,9 @@ class HostBackend:
 
     def to_host(self, number: Any) -> Any:
         return number
+
+    def rate(self, lr: Any) -> Any:
+        return checked("lr", lr, 0.0, "step(): ")
 
     def zeros(self, size: int, dtype: Any) -> Any:
         return aligned.aligned_zeros(size, dtype)

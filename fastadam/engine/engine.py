@@ -21,7 +21,6 @@ from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
-from .hyperparameters import checked
 from .launch_plan import UPDATE, StepPlan
 from .options import LOW, Options, reach_of
 from .param_groups import (
@@ -361,9 +360,9 @@ class Engine:
     ) -> StepInfo:
         """Take a step whose gradients are bound, whatever belongs to it."""
         if plan.gate:
-            if plan.gate.takes(found_inf):
+            if plan.gate.takes(found_inf, grad_scale, lr):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
-            values = self.current_values(values, lr)
+            values = self.current_values(values, backend_of(lr).to_host(lr))
         norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
         if updated := verdict == UPDATE:
             plan.run()
@@ -441,7 +440,7 @@ class Engine:
             if "lr" not in self.algorithm.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = checked("lr", lr, 0.0, "step(): ")
+            lr = self.backend.rate(lr)
         if self.state.pending and any(group.switched for group in self.groups):
             self.state.settle()  # what there is to compute depends on the count
         step = self.state.count + 1 if step is None else step
@@ -460,8 +459,10 @@ class Engine:
         object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, once a device has said which steps count."""
-        if self.state.pending is None:
+        """The hyperparameters of the next step, once a device has said which steps count, and what
+        its learning rate is."""
+        known = all(type(each.get("lr", 0.0)) is float for each in values)
+        if self.state.pending is None and known:
             return values
         self.state.settle()
         return self.values(lr)

@@ -12,6 +12,7 @@ from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.block_sums import Sums
+from ..kernels.storage.elementwise import Single
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
@@ -51,11 +52,19 @@ def norm_kernel(
     return kernel(staged(term, options), norm_streams(formats, options, term), target)
 
 
-@rule(hyper=("max_norm", "scale", "whole"))
+@rule(state=("unscale",), hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays."""
-    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
-    return (1.0 if bound > 1.0 else bound) * h.scale, state
+    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays. `unscale`
+    is one more factor of all gradients, which a device may have computed."""
+    (unscale,) = state
+    bound = h.max_norm / (math.sqrt(grad) * (h.whole * unscale) + 1e-6)
+    return (1.0 if bound > 1.0 else bound) * (h.scale * unscale), state
+
+
+def factor_streams(dtype: str) -> tuple[Stream, ...]:
+    """The streams of `factor`, for factors of a dtype."""
+    unscale = Stream("unscale", Single("float64"), "r")
+    return (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"), unscale)
 
 
 class GradNorm:
@@ -185,6 +194,7 @@ class ClipFactor:
 
     Attributes:
         places: where the factor of each array is, for each dtype of arithmetic.
+        launches: those that compute factors.
     """
 
     def __init__(
@@ -199,23 +209,24 @@ class ClipFactor:
         together = [k for k, each in enumerate(alone) if not each]
         total = norm.total_of(together) if together and any(alone) else norm.total
         self.places = {dtype: list[int]() for dtype in dtypes}
-        self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
+        self._kept, self.launches = list[Any](), list[Launch]()  # launches know addresses only
         for dtype, places in self.places.items():
             found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
             if any(alone):
                 own = self._factors(norm.squares, dtype)
                 found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
             places += [found[number] for number in numbers]
-        norm.then(self._launches)
+        norm.then(self.launches)
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """The addresses of factors that follow from squares of norms."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
-        inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
-        launch = Launch(factor, kernel(factor, inputs, backend.target), [factors], [0])
+        made = kernel(factor, factor_streams(dtype), backend.target)
+        launch = Launch(factor, made, [factors], [0])
         launch.place("grad", [address(squares)])
-        self._launches.append(launch)
+        launch.tell("unscale", 1.0)
+        self.launches.append(launch)
         self._kept.append(factors)
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
@@ -223,7 +234,7 @@ class ClipFactor:
     def tell(self, scale: float, whole: float) -> None:
         """Say what the next gradients are to be multiplied by as well; their norms are those of
         the arrays times `whole`."""
-        for launch in self._launches:
+        for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..kernels.cpu.threads import check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
+from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
 from ..rules import Rule
@@ -293,7 +294,8 @@ LOW = {name: spec.dtypes for name, spec in SPECS.items() if spec.dtypes}
 
 
 def reach_of(grad_scale: Any) -> int:
-    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR.
+    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR. One on
+    a device is taken to be NEAR.
 
     Raises:
         TypeError: if it is not a number.
@@ -301,6 +303,8 @@ def reach_of(grad_scale: Any) -> int:
     """
     if grad_scale is None:
         return 0
+    if is_device(grad_scale):
+        return NEAR
     if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
         return NEAR
     return NEAR if unscale_of(grad_scale)[1] == 1 else FAR

@@ -39,6 +39,7 @@ class GradientPreprocessor:
     Attributes:
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
+        clip: what computes the factors of gradients that are clipped by it, if they are.
         noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
         launches: those of norms and micro-batches.
@@ -72,7 +73,7 @@ class GradientPreprocessor:
         for launch in (*launches, *(self.norm.launches if self.norm else ())):
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(formats, alone) if options.clips else None
+        self.clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels]
@@ -114,6 +115,7 @@ class GradientPreprocessor:
         Raises:
             TypeError, ValueError: for a bad scale or flag.
         """
+        grad_scale = backend_of(grad_scale).to_host(grad_scale)
         unscale, power = unscale_of(grad_scale, self._dtypes)
         skip = found_inf is not False and flag_of(backend_of(found_inf).to_host(found_inf))
         accumulator, norm = self._accumulator, None
@@ -161,8 +163,8 @@ class GradientPreprocessor:
     ) -> None:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
-        if taken and self._clip and last:
-            self._clip.tell(scale, whole)
+        if taken and self.clip and last:
+            self.clip.tell(scale, whole)
         else:
             self.tell("grad_scale", scale)
         if taken:
