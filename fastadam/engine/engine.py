@@ -22,7 +22,7 @@ from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
 from .launch_plan import UPDATE, StepPlan
-from .options import LOW, Options, reach_of
+from .options import LOW, Options, reach_of, scalar
 from .param_groups import (
     Edits,
     Group,
@@ -362,7 +362,7 @@ class Engine:
         if plan.gate:
             if plan.gate.takes(found_inf, grad_scale, lr):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
-            values = self.current_values(values, backend_of(lr).to_host(lr))
+            values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
         norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
         if updated := verdict == UPDATE:
             plan.run()

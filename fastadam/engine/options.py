@@ -322,7 +322,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
     """
     if grad_scale is None:
         return 1.0, 1.0
-    scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
+    scale = number("step(): grad_scale", scalar(grad_scale), POSITIVE, finite=False)
     if math.isinf(scale):
         return 0.0, 1.0
     share, exponent = math.frexp(scale)
@@ -342,7 +342,7 @@ def flag_of(found_inf: Any) -> bool:
     Raises:
         TypeError, ValueError: if it is none of these.
     """
-    value = _one(found_inf)
+    value = scalar(found_inf)
     if isinstance(value, bool | np.bool_):
         return bool(value)
     found = number("step(): found_inf", value, finite=False, hint="give True or False")
@@ -351,6 +351,6 @@ def flag_of(found_inf: Any) -> bool:
     return found == 1
 
 
-def _one(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """The number in an array of one element; anything else unchanged."""
     return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value
