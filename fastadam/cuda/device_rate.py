@@ -65,13 +65,13 @@ class DeviceRate:
     __radd__, __rmul__ = __add__, __mul__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeviceRate) and (self.rate, self.operations) == (
-            other.rate,
-            other.operations,
-        )
+        return isinstance(other, DeviceRate) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((id(self.rate), self.operations))
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.rate.address, self.rate.dtype.name, self.operations
 
     def _refuse(self, *others: Any) -> NoReturn:
         raise TypeError(

@@ -22,17 +22,16 @@ from machine import (
 from processes import output
 
 import fastadam as fa
+from fastadam.cuda import chain, numba_compat
 from fastadam.cuda import code_cache as cuda_cache
 from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import driver as cuda_driver
-from fastadam.cuda import numba_compat
 from fastadam.cuda import prologue_kernel as gate
 from fastadam.cuda import target as cuda
-from fastadam.engine.grad_norm import factor
+from fastadam.engine.convert import identity
+from fastadam.engine.grad_norm import factor, factor_streams, norm_streams
 from fastadam.kernels import factory
-from fastadam.kernels.compose import Stream
-from fastadam.kernels.formats import FLOAT, Formats
-from fastadam.kernels.storage.elementwise import Elementwise
+from fastadam.kernels.formats import Formats
 from fastadam.kernels.transforms import streams
 
 
@@ -248,14 +247,24 @@ def test_the_table_of_machine_code():
 
 @pytest.mark.ptx
 def test_what_stands_before_launches_is_small():
-    """The factor of a clip, and the gate that lets a step happen."""
+    """The gate that lets a step happen, and what follows the pass of a norm."""
     text = cuda.ptx(gate.compiled(), CAPABILITY)
     assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "bar.sync" in text
     check_rounding(text)
-    storage = Elementwise("factor", "float32", "float64", encode=np.float32)
-    _, text = made(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    kernels = (
+        factory.kernel(identity, norm_streams(Formats.alike("float64"), (), identity), cuda),
+        factory.kernel(factor, factor_streams("float32"), cuda),
+    )
+    text = cuda.ptx(chain.compiled(kernels), CAPABILITY)
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "sqrt.rn.f64" in text
+    assert [*re.findall(r"bar\.red|membar\.gl|atom\.\S+", text)] == [
+        "membar.gl",
+        "atom.global.add.u64",
+        "bar.red",
+        "membar.gl",
+    ]
     check_rounding(text)
 
 
