@@ -73,10 +73,12 @@ class ReplayedStep:
     ) -> None:
         self._driver, self._words, self._count = driver, words, count
         self._rate, self._norm_scale = rate, norm_scale
+        self._device = driver.device()
 
     def field(self, number: int) -> Any:
         """A field of its StepInfo, waited for each time."""
-        self._driver.finish_all()
+        with self._driver.on(self._device):
+            self._driver.finish_all()
         count, skipped, useless = self._words[:3].tolist()
         if count < 0:
             rate = None if isinstance(self._rate, DeviceRate) else self._rate

@@ -21,6 +21,13 @@ class Simulated:
     def bind(self) -> None:
         """There is one context."""
 
+    def device(self) -> int:
+        return 0
+
+    @contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        yield
+
     def prepare(self) -> None:
         """There is nothing to make."""
 

@@ -127,12 +127,17 @@ def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
     return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
 
 
-@cache
 def loaded(kernel: Any) -> Any:
-    """A kernel, compiled and loaded onto the device."""
+    """A kernel, compiled and loaded onto the device of the calling thread."""
+    driver.bind()
+    return loaded_on(kernel, driver.device())
+
+
+@cache
+def loaded_on(kernel: Any, device: int) -> Any:
+    """The same for a device, which is that of the calling thread."""
     if SIMULATED:
         return kernel
-    driver.bind()
     code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
     kept = code()
     try:

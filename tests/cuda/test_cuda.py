@@ -59,7 +59,7 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
     monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
     driver = cuda_driver.Driver()
     driver._call = Library()
-    device = SimpleNamespace(compute_capability=(9, 0))
+    device = SimpleNamespace(compute_capability=(9, 0), id=0)
     monkeypatch.setattr(
         cuda_driver.cuda, "current_context", lambda: SimpleNamespace(device=device), raising=False
     )
@@ -87,6 +87,27 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
     for _ in range(2):  # the first piece goes back before the second is made
         driver.pinned(8)
     assert {*called} == cuda_driver._FUNCTIONS.keys() - {"cuGetErrorString"}
+    entered = []
+
+    @contextmanager
+    def other():
+        entered.append(1)
+        device.id = 1
+        yield
+        device.id = 0
+
+    monkeypatch.setattr(cuda_driver.cuda, "gpus", {1: other()}, raising=False)
+    count = called.count("cuStreamCreate")
+    with driver.on(1):  # has a stream aside of its own, and leaves the memory of others alone
+        driver.prepare()
+        freed = called.count("cuMemFreeHost")
+        driver.pinned(8)
+        assert called.count("cuMemFreeHost") == freed
+    assert entered == [1]
+    assert called.count("cuStreamCreate") == count + 1
+    with driver.on(0):
+        driver.prepare()
+    assert called.count("cuStreamCreate") == count + 1
     codes["cuLaunchKernel"] = 719
     with pytest.raises(RuntimeError, match="error 719"):
         driver.launch(5, 1, 32, driver.arguments(7), 1)

@@ -35,7 +35,7 @@ def device(monkeypatch):
     assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
     monkeypatch.setattr(cuda, "THREADS", 2)
     monkeypatch.setattr(factory, "_made", {})
-    cuda.loaded.cache_clear()
+    cuda.loaded_on.cache_clear()
     with deferring(driver):
         allocate = cuda_memory.allocate
 

@@ -230,7 +230,7 @@ def test_a_captured_step_is_refused_before_anything_moves(gpu, monkeypatch):
 @pytest.fixture
 def deferred(monkeypatch):
     """A device that puts off whatever it may."""
-    cuda.loaded.cache_clear()
+    cuda.loaded_on.cache_clear()
     with deferring(driver):
         allocate = cuda_memory.allocate
 
@@ -350,6 +350,23 @@ def test_a_captured_step_counts_when_it_is_replayed(gpu, deferred, rate):
     others[0].grad = torch.ones(3, 2)
     with pytest.raises(RuntimeError, match="captured in a CUDA graph, which would go on"):
         twin.load_state_dict(copy.deepcopy(twin.state_dict()))
+
+
+def test_a_kernel_is_loaded_for_each_device(gpu, monkeypatch):
+    """And what is asked later is asked on the device of the step."""
+    gpu.on, current, used = True, [0], []
+    monkeypatch.setattr(driver, "device", lambda: current[0])
+    monkeypatch.setattr(driver, "on", lambda device: (used.append(device), nullcontext())[1])
+    cuda.loaded_on.cache_clear()
+    infos = []
+    for current[0] in (0, 1):
+        _, opt = with_gradients(clip_norm=0.5)
+        opt.step()
+        infos.append(opt.info)
+    one, other = (info.grad_norm for info in infos)
+    assert used == [0, 1]
+    assert one == other
+    assert cuda.loaded_on.cache_info().currsize % 2 == 0
 
 
 def test_what_cannot_be_captured(gpu):
