@@ -116,6 +116,10 @@ class Table:
             return self.windows.operations(limit, threaded)
         return [self.chosen(limit, threaded)]
 
+    def placed(self, stream: str, part: int = 0) -> Any:
+        """Where the arrays of a stream begin, one for each row of whole arrays."""
+        return self.rows[:, self._columns[stream, part]].copy()
+
     def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all chunks, on at most so many threads."""
         count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
