@@ -16,6 +16,7 @@ from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
+from ..rules.functions import squared
 from .backend import backend_of
 from .columns import alike
 from .convert import identity
@@ -28,9 +29,7 @@ DOUBLE = FLOAT["float64"]
 
 @rule()
 def square(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """In float64, which holds the square of a float32 exactly."""
-    value = np.float64(grad)
-    return value * value, state
+    return squared(grad), state
 
 
 def norm_streams(

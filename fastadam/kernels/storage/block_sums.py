@@ -37,13 +37,21 @@ class Sums:
         def eight(terms, i, apart):
             return four(terms, i, 2 * apart) + four(terms, i + apart, 2 * apart)
 
+        def fold(terms, i, _):
+            put(terms, PARTIAL + i, eight(terms, i, PARTIAL // 8))
+
+        fold_all = memory.loop(fold)
+
         def pack(at, count):
             terms = at[SCRATCH] + offset
             if count == PARTIAL:  # what follows, with constants
                 wait()
-                for i in share(PARTIAL // 8):
-                    put(terms, i, eight(terms, i, PARTIAL // 8))
-                count = PARTIAL // 8
+                fold_all(terms, 0, PARTIAL // 8, 0)
+                wait()
+                for _ in share(1):
+                    store(at[slot], 0, eight(terms, PARTIAL, 1))
+                wait()
+                return
             while count > 1:
                 wait()
                 eighth = (count + 7) // 8
