@@ -7,6 +7,7 @@ test:
 
 faults:
 	python tests/support/interruptions.py
+	python tests/support/file_kills.py
 	python tests/support/kills.py 200
 
 lint:

@@ -21,6 +21,7 @@ def plan(
     *,
     params: Any = "float32",
     grads: Any = None,
+    file: Any = None,
     **keywords: Any,
 ) -> Budget:
     """The bytes that training a given number of parameters would need in memory.
@@ -35,6 +36,8 @@ def plan(
         params: the dtype of the parameters: "float32" (default), "float64", "bfloat16" or
             "float16".
         grads: the dtype of the gradients; default None: that of the parameters.
+        file: the file of the parameters, as for [flatten][fastadam.flatten]; default None: they
+            are in memory. With `state_file=` the state is counted as in a file as well.
         keywords: options of the optimizer such as `state_dtype`, `compensation`, `shadow_dtype`,
             `ema_decay`, `accumulate_steps` or `clip_norm`, described at
             [Optimizer][fastadam.Optimizer], and hyperparameters such as `amsgrad=True` or
@@ -74,6 +77,6 @@ def plan(
     options.check_rule(made.variant(values))
     options.check_params([params])
     ParameterCopies(options).check([params])
-    return budget_of(
-        [(made.variant(values), options.formats_of(params, grads, size), size)], options
-    )
+    members = [(made.variant(values), options.formats_of(params, grads, size), size)]
+    budget = budget_of(members, options)
+    return budget if file is None else budget_of(members, options, budget.params)

@@ -86,6 +86,13 @@ class Optimizer(Algorithm):
             a second bfloat16, "split8" and "split16" in an int8 and an int16 (24 and 32 bits in
             all); see [master][fastadam.Optimizer.master]; default None.
         seed: of all random rounding, that of int8 state among it; default 0.
+        state_file: a path; keeps the state, with average, shadow and sums of gradients, in this
+            file, mapped into memory. If there is no such file, it is created; if there is one, made
+            for the same optimizer, parameters and options, the optimizer goes on from it. Default
+            None: the state is in memory.
+        resident_bytes: how much memory a step may take for parameters and state that are in files
+            (of a Flat of `flatten(file=)`, and `state_file`); a step over larger files streams.
+            At least 32 MiB; default 1 GiB. Elsewhere than on Linux the system decides.
 
     Attributes:
         carried: of a subclass, float64 host numbers kept for each parameter and what they start
@@ -261,6 +268,7 @@ class Optimizer(Algorithm):
                     _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
                     self._engine.note_edits()  # so that whatever comes next is refused
                     exchange = self._engine.copies.exchange()
+                    self._engine.mark("swap_ema()")
                     exchange.make()
                 yield
             finally:
@@ -272,6 +280,7 @@ class Optimizer(Algorithm):
         with self._engine.lock:
             if exchange:
                 exchange.undo()
+                self._engine.settle()
 
     @property
     def state(self) -> StateView:
@@ -430,10 +439,26 @@ class Optimizer(Algorithm):
         with engine.lock:
             engine.refresh()
             rules = (group.rule for group in self._engine.groups for _ in group.params)
-            sizes = (array.size for array in self._engine.parameters.arrays)
-            return budget_of(
-                zip(rules, self._engine.formats(), sizes, strict=True), self._engine.options
-            )
+            sizes = (array.size for array in engine.parameters.arrays)
+            members = zip(rules, engine.formats(), sizes, strict=True)
+            return budget_of(members, engine.options, engine.params_in_files)
+
+    def flush(self) -> None:
+        """Wait until everything written to parameters and state is in their files, if they are in
+        files. A step does so itself; call this after writing to the arrays."""
+        with self._engine.lock:
+            if self._engine.files:
+                self._engine.files.flush()
+
+    def close(self) -> None:
+        """Let others open the `state_file`; without one do nothing.
+
+        The state can still be read. Further steps are refused. The file of a Flat is closed by the
+        method `close` of the Flat.
+        """
+        with self._engine.lock:
+            if self._engine.files:
+                self._engine.files.close()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
@@ -478,6 +503,12 @@ class Optimizer(Algorithm):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._engine.options.state_file:
+            raise TypeError(
+                f"an optimizer with a state_file can be neither pickled nor copied, since "
+                f"{self._engine.options.state_file} is open once; save it with fastadam.save, or "
+                "load its state_dict(copy=False) into another optimizer"
+            )
         engine, state = self._engine, self.state_dict()
         raws = [{k: v for k, v in raw.items() if k != "params"} for raw in self.param_groups]
         params: Any = engine.parameters.flat or engine.parameters.tree

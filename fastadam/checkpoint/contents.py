@@ -3,11 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.commit import Write, commit, write
+from ..kernels.commit import Write, write
 from ..rules.algorithm import Values
 from .engine_state import EngineState
 from .layout import dumped
@@ -183,7 +184,8 @@ def state_dict_of(contents: Contents) -> tuple[list[Any], dict[str, Any]]:
 def contents_of_engine(engine: EngineState, about: Mapping[str, Any]) -> Contents:
     """The contents of an engine, which share its memory."""
     carried = {*engine.algorithm.carried}
-    about = {"optimizer": type(engine.algorithm).__name__, **about, "options": vars(engine.options)}
+    options = replace(engine.options, state_file=None)  # a path of this machine
+    about = {"optimizer": type(engine.algorithm).__name__, **about, "options": vars(options)}
     return contents_of(save(engine, False), engine.parameters.arrays, carried, about)
 
 
@@ -206,7 +208,7 @@ def restore(engine: EngineState, source: Source) -> None:
     writes = [source.write(p, saved[n]) for p, n in zip(params.arrays, order, strict=True)]
     source.verify()
     with np.errstate(all="ignore"):
-        commit([*writes, *operations])
+        engine.committed([*writes, *operations], "the loading of a checkpoint")
 
 
 def check_param(array: Any, saved: Any, name: str) -> None:

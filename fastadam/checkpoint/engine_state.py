@@ -52,6 +52,9 @@ class EngineState(Protocol):
     def accumulator(self) -> Accumulator | None:
         """The sums of micro-batches."""
 
+    def committed(self, operations: Sequence[Operation], doing: str) -> None:
+        """Run operations that write to parameters or state, all or none."""
+
     def adopted(self, groups: list[Group]) -> list[Operation]:
         """The operations that go on with other hyperparameters of the groups."""
 

@@ -9,7 +9,7 @@ from ..engine.columns import columns_for, rows_of
 from ..engine.convert import fitted, state_names
 from ..engine.options import NAMES
 from ..engine.param_groups import ParamGroup, checked_group
-from ..kernels.commit import Operation, Write, commit, updated, write
+from ..kernels.commit import Operation, Write, updated, write
 from ..rules.algorithm import Values
 from ..validation import count as whole
 from .engine_state import EngineState
@@ -40,7 +40,7 @@ def load(engine: EngineState, state_dict: Mapping[str, Any]) -> None:
     """
     operations = loading(engine, state_dict)
     with np.errstate(all="ignore"):  # overflow becomes infinite
-        commit(operations)
+        engine.committed(operations, "the loading of a state_dict")
 
 
 def loading(

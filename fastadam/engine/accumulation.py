@@ -1,7 +1,7 @@
 """Gradients of several micro-batches, added up before the parameters move."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.cpu import threads
@@ -40,13 +40,28 @@ class Window(NamedTuple):
     seen: Sequence[bool]
 
 
+class SumStore(Protocol):
+    """A place for sums other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of a name and of a parameter."""
+
+    def surrounded(
+        self, operations: Sequence[Operation], doing: str, **changes: Any
+    ) -> list[Operation]:
+        """The operations, with those that keep the store whole around them."""
+
+
 class Accumulator:
     """Sums of gradients between two updates.
 
     Attributes:
         sums: an array per parameter; zero after an update, which clears them.
         window: the micro-batches in them; replaced by the commitment that adds one.
+        store: where sums are made, None for memory.
     """
+
+    store: SumStore | None = None
 
     def __init__(self, options: Options) -> None:
         self.sums: list[Any] = []
@@ -67,13 +82,10 @@ class Accumulator:
 
     def extended(self, params: Sequence[Any]) -> list[Operation]:
         """The operations that make room for more parameters."""
-        backend, sums = backend_of(params[0]), [*params]
-        for dtype, members in alike(compute_of(param.dtype.name) for param in params).items():
-            beside = [params[i] for i in members]
-            sizes = [param.size for param in beside]
-            totals = backend.zeros_beside(beside, sizes, dtype, AVERAGE)
-            for i, total in zip(members, totals, strict=True):
-                sums[i] = total.reshape(params[i].shape)
+        if self.store:
+            sums = [self.store.array("grad_sum", k) for k, _ in enumerate(params)]
+        else:
+            sums = _zeros(params)
         window = Window(self.count, [*self.seen, *[False] * len(params)])
         return put(self, sums=[*self.sums, *sums], window=window)
 
@@ -100,11 +112,14 @@ class Accumulator:
             if "grad_power" in launch.numbers:
                 launch.tell("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
-        counted = put(self, window=Window(self.count + 1, seen))
+        window, threads_used = Window(self.count + 1, seen), self._options.threads
+        counted, store = put(self, window=window), self.store
         tables = [launch.table for launch in self.launches]
 
         def operations(threaded: bool) -> list[Operation]:
-            return [table.chosen(self._options.threads, threaded) for table in tables] + counted
+            launches = [op for table in tables for op in table.operations(threads_used, threaded)]
+            added = launches + counted
+            return store.surrounded(added, "a micro-batch", window=window) if store else added
 
         if all(table.small for table in tables):
             commit(operations(False))
@@ -133,3 +148,15 @@ class Accumulator:
     def restarted(self) -> list[Operation]:
         """The operations that begin a window; an update has cleared the sums."""
         return put(self, window=Window(0, [False] * len(self.sums)))
+
+
+def _zeros(params: Sequence[Any]) -> list[Any]:
+    """Zeros of the shapes of parameters, in the dtypes of their arithmetic."""
+    backend, zeros = backend_of(params[0]), [*params]
+    for dtype, members in alike(compute_of(param.dtype.name) for param in params).items():
+        beside = [params[i] for i in members]
+        sizes = [param.size for param in beside]
+        totals = backend.zeros_beside(beside, sizes, dtype, AVERAGE)
+        for i, total in zip(members, totals, strict=True):
+            zeros[i] = total.reshape(params[i].shape)
+    return zeros

@@ -9,12 +9,22 @@ from ..kernels.commit import Operation, Write, commit, put, write
 from ..kernels.formats import compute_of
 from ..memory.dtypes import named
 from ..memory.placement import AVERAGE
-from .backend import backend_of
+from .backend import Backend, backend_of
 from .flat import Flat
 from .options import Options
 from .parameters import Parameters
 
 CHUNK = 1 << 16  # elements exchanged at a time
+
+
+class CopyStore(Protocol):
+    """A place for copies of all parameters other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of a name."""
+
+    def start(self, leaves: Sequence[Any], values: Sequence[Any]) -> None:
+        """Write first values to the parts of an array, unless it has values already."""
 
 
 class ParameterCopies:
@@ -24,6 +34,7 @@ class ParameterCopies:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
         swapped: the exchange in force, while the average is in the place of the parameters.
+        store: where copies are made, None for memory.
     """
 
     def __init__(self, options: Options) -> None:
@@ -31,6 +42,7 @@ class ParameterCopies:
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
         self.swapped: Exchange | None = None
+        self.store: CopyStore | None = None
         self._params: Sequence[Any] = ()
         self._names: Sequence[str] = ()
 
@@ -59,16 +71,26 @@ class ParameterCopies:
         if self._options.ema_decay is not None:
             known = self.ema.leaves if self.ema else []
             dtype = compute_of(params[0].dtype.name)
-            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
-            ema = parameters.flat_like(buffer)
-            commit(_writes(ema, [*known, *params[len(known) :]]))
+            ema = parameters.flat_like(self._room("ema", parameters, dtype, backend))
+            self._start(ema, [*known, *params[len(known) :]])
         if self._options.shadow_dtype is not None:
             dtype = named(self._options.shadow_dtype)
-            (buffer,) = backend.zeros_beside(params[:1], [parameters.size], dtype, AVERAGE)
-            shadow = parameters.flat_like(buffer)
+            shadow = parameters.flat_like(self._room("shadow", parameters, dtype, backend))
             with np.errstate(all="ignore"):
-                commit(_writes(shadow, params))
+                self._start(shadow, params)
         return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+
+    def _room(self, name: str, parameters: Parameters, dtype: Any, backend: Backend) -> Any:
+        if self.store:
+            return self.store.array(name, 0)
+        beside, size = parameters.arrays[:1], parameters.size
+        return backend.zeros_beside(beside, [size], dtype, AVERAGE)[0]
+
+    def _start(self, flat: Flat, values: Sequence[Any]) -> None:
+        if self.store:
+            self.store.start(flat.leaves, values)
+        else:
+            commit(_writes(flat, values))
 
     def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
@@ -148,6 +170,7 @@ class Exchange:
         if self._holder.swapped is self:
             with np.errstate(all="ignore"):
                 commit(self._back)
+            self._there = self._back = []  # which refer to this object, and to all arrays
 
 
 def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:

@@ -5,7 +5,7 @@ Nothing is compiled or allocated for it.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Budget:
         ema: bytes of their exponential moving average.
         shadow: bytes of their copy in low precision.
         sums: bytes of accumulated gradients, if an update takes several micro-batches.
+        in_files: how many of all these bytes are in files, not in memory.
         moved: bytes that an update reads and writes, including those of the gradient norm and of
             gradient accumulation.
         dtypes: the dtypes of the arrays of each part.
@@ -62,6 +63,7 @@ class Budget:
     ema: int = 0
     shadow: int = 0
     sums: int = 0
+    in_files: int = 0
     moved: float = 0.0
     dtypes: dict[str, str] = field(default_factory=dict, hash=False)
     plain: "Budget | None" = None
@@ -86,11 +88,11 @@ class Budget:
         beside = (self, self.plain) if self.plain else (self,)
         heads = ("bytes", "per parameter", "plain float32", "per parameter")
         found = [("", "kept as", *heads[: 2 * len(beside)])]
-        for name in ("params", "grads", "state", *EXTRAS, "total", "moved"):
+        for name in ("params", "grads", "state", *EXTRAS, "total", "in_files", "moved"):
             numbers = [getattr(each, name) for each in beside]
-            if any(numbers) or name not in EXTRAS:
+            if any(numbers) or name not in (*EXTRAS, "in_files"):
                 pairs = [pair for n in numbers for pair in (shown(n), self._share(n))]
-                found.append((name, self.dtypes.get(name, ""), *pairs))
+                found.append((name.replace("_", " "), self.dtypes.get(name, ""), *pairs))
         return found
 
     def _share(self, number: float) -> str:
@@ -118,11 +120,16 @@ def shown(nbytes: float) -> str:
     return f"{nbytes:.4g} {units[power]}"
 
 
-def budget_of(members: Iterable[tuple[Rule, Formats, int]], options: Options) -> Budget:
-    """The budget of parameters given as (rule, formats, number of elements), with its baseline."""
+def budget_of(
+    members: Iterable[tuple[Rule, Formats, int]], options: Options, params_in_files: int = 0
+) -> Budget:
+    """The budget of parameters given as (rule, formats, number of elements), with its baseline;
+    so many bytes of the parameters are in files."""
     members = list(members)
     plain = [(rule, Formats.alike("float32"), size) for rule, _, size in members]
-    return _summed(members, options, plain=_summed(plain, Options()))
+    found = _summed(members, options, plain=_summed(plain, Options()))
+    state = found.state + found.extras if options.state_file else 0
+    return replace(found, in_files=params_in_files + state)
 
 
 def _summed(

@@ -10,11 +10,14 @@ from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
+from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
+from ..memory.files.mapping import mapping_of
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import Backend, backend_of
+from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .gradients import OtherDtypesError
 from .group_arguments import are_groups, check_group, check_tree, first_array, once
@@ -28,6 +31,7 @@ from .param_groups import (
     ParamGroups,
     checked_group,
     edited_group,
+    initial_state,
     rule_for,
 )
 from .parameters import NO_GRADS, Parameters
@@ -56,6 +60,7 @@ class Engine:
         state: the state of each array, and the counts of steps.
         copies: the average and the shadow of the parameters.
         accumulator: the sums of micro-batches, or None.
+        files: the files of parameters and state, or None if there are none.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
@@ -83,6 +88,7 @@ class Engine:
         self.parameters, self.state = Parameters(), State()
         self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
+        self.files: OptimizerFiles | None = None
         self.grads: Flat | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
@@ -116,15 +122,18 @@ class Engine:
             else:
                 check_tree(params, self.algorithm.defaults)
                 self.add([{"params": params}], alone=True)
-            for name in LOW:
-                groups = [group for group in self.groups if name not in group.raw]
-                dtypes = [name_of(array.dtype) for group in groups for array in group.params]
-                self.options.check_params(dtypes, [name])
+            if self.files:
+                self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
 
     def add(self, raws: Sequence[Any], alone: bool = False) -> None:
         """Add groups, or none if anything about one is wrong."""
         algorithm, first = self.algorithm, len(self.groups)
+        if self.files and self.files.keeps_state:
+            raise ValueError(
+                f"add_param_group(): {self.options.state_file} has no room for more parameters; "
+                "give all groups to the constructor"
+            )
         labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
         for raw, where in zip(raws, labels, strict=True):
             check_group(raw, where)
@@ -146,7 +155,12 @@ class Engine:
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
             group.raw.edits = self.edits
             groups.append(group)
+        for name in LOW if not first else ():
+            others = [group for group in groups if name not in group.raw]
+            dtypes = [name_of(array.dtype) for group in others for array in group.params]
+            self.options.check_params(dtypes, [name])
         new = [array for group in groups for array in group.params]
+        self._open_files(parameters, groups)
         commit(
             [
                 *self.state.extended(groups, tuple(algorithm.carried.values())),
@@ -163,6 +177,55 @@ class Engine:
                 *self.adopted([*self.groups, *groups]),
             ]
         )
+
+    def _open_files(self, parameters: Parameters, groups: Sequence[Group]) -> None:
+        """Open the state file, or create it, and take note of parameters in files.
+
+        Raises:
+            ValueError, OSError: as [open][fastadam.engine.files.OptimizerFiles.open].
+        """
+        arrays, options = parameters.arrays, self.options
+        if self.files:
+            self.files.follow(arrays)
+            return
+        files = OptimizerFiles(options, arrays, self.state, self.accumulator)
+        if files.keeps_state:
+            _check_state_file(options, arrays[0], self._partition)
+            algorithm = self.algorithm
+            starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
+            names = [name for group in groups for name in group.raw.get("param_names") or ()]
+            if len({*names}) != len(arrays):
+                names = [*map(str, range(len(arrays)))]
+            layout, kept = state_layout(type(algorithm).__name__, groups, starts, names, options)
+            size = len(arrays) * (3 + len(algorithm.carried) + len(kept) // len(arrays))
+            files.open(layout, kept, size)
+            for owner in (self.state, self.copies, self.accumulator):
+                if owner:
+                    owner.store = files
+        self.files = files if files else None
+
+    @property
+    def params_in_files(self) -> int:
+        """The bytes of the parameters that are in files."""
+        arrays = self.parameters.arrays if self.files else ()
+        return sum(array.nbytes for array in arrays if mapping_of(array) is not None)
+
+    def committed(self, operations: Sequence[Operation], doing: str) -> None:
+        """Commit operations that write to parameters or state outside of steps."""
+        files = self.files
+        commit([*(files.begun(doing) if files else ()), *operations])
+        if files:
+            files.settle()
+
+    def mark(self, doing: str) -> None:
+        """Note in files, if there are any, what is in progress."""
+        if self.files:
+            commit(self.files.begun(doing))
+
+    def settle(self) -> None:
+        """Note in files, if there are any, that nothing is in progress."""
+        if self.files:
+            self.files.settle()
 
     def adopted(self, groups: list[Group]) -> list[Operation]:
         """The operations that go on with these groups, and void the plan if other rules or arrays
@@ -251,6 +314,8 @@ class Engine:
             scaled,
             partition=self._partition,
         )
+        if self.files:
+            self.plan.stream(self.files)
         return self.plan
 
     @property
@@ -362,6 +427,8 @@ class Engine:
                 self._grad_dtypes = before
                 raise
             plan.look(arrays)
+        if self.files:
+            self.files.residency.look(arrays)
         return plan
 
     def values(self, lr: Any, step: int | None = None) -> list[Values]:
@@ -410,3 +477,18 @@ class Engine:
         if self.grads is None:
             self.grads = self.parameters.own_grads()
         return self.grads
+
+
+def _check_state_file(options: Options, first: Any, partition: Any) -> None:
+    """Refuse a state file where there can be none.
+
+    Raises:
+        ValueError: naming what it does not go together with.
+    """
+    where = f"state_file={options.state_file!r}"
+    if is_device(first):
+        raise ValueError(f"{where} is for arrays of the host; these lie on a device")
+    if partition:
+        raise ValueError(f"{where} is for one process; a part of the state is in each of these")
+    if options.lazy != "torch":
+        raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")

@@ -1,15 +1,22 @@
 """One buffer for a whole tree of arrays."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..kernels.commit import commit
 from ..memory import checks
 from ..memory.arrays import ARRAYS
 from ..memory.containers import Container, Snapshot
+from ..memory.dtypes import name_of
+from ..memory.files.copying import copied
+from ..memory.files.journal import room_for
+from ..memory.files.layout import Layout, placed
+from ..memory.files.mapping import mapping_of, opened
 from ..memory.placement import GRADIENT
-from ..memory.tree import Tree, entry_of, filled, indexed, listed, structure_of
+from ..memory.tree import Tree, dotted, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
 from .backend import HOST, as_array, backend_named, backend_of
 
@@ -21,6 +28,8 @@ class Flat:
         buffer: the one-dimensional array that holds every element, leaf after leaf, without gaps.
         tree: the tree, its arrays views into `buffer`.
         leaves: the same views as a list, in the order of the buffer.
+        file: the path of the file that `buffer` lies in, or None.
+        created: whether that file is new, so that the tree was copied into it.
 
     `flat["w"]` is the entry of a tree that is a dict, `flat[0]` the first array. Iteration gives
     the arrays in order, `len(flat)` their number, `np.asarray(flat)` the buffer.
@@ -132,6 +141,29 @@ class Flat:
         backend, buffer = backend_of(self.buffer), self.buffer
         return self._over(*backend.zeros_beside([buffer], [buffer.size], buffer.dtype, GRADIENT))
 
+    @property
+    def file(self) -> str | None:
+        mapping = mapping_of(self.buffer)
+        return None if mapping is None else mapping.path
+
+    @property
+    def created(self) -> bool:
+        mapping = mapping_of(self.buffer)
+        return mapping is not None and mapping.created
+
+    def flush(self) -> None:
+        """Wait until everything written to the arrays is in the file; without one do nothing."""
+        if (mapping := mapping_of(self.buffer)) is not None:
+            commit(mapping.synced())
+
+    def close(self) -> None:
+        """Write everything to the file, and let others open it; without one do nothing.
+
+        The arrays can still be read. No optimizer steps over them any more.
+        """
+        if (mapping := mapping_of(self.buffer)) is not None:
+            mapping.release()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._structure, self._shapes, self.buffer[:])
 
@@ -146,8 +178,10 @@ def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Fl
     return Flat(structure, shapes, buffer)
 
 
-def flatten(tree: Tree, *, device: str | None = None) -> Flat:
-    """Copy a tree of arrays into one aligned buffer, on the device where they are.
+def flatten(
+    tree: Tree, *, device: str | None = None, file: "str | os.PathLike[str] | None" = None
+) -> Flat:
+    """Copy a tree of arrays into one aligned buffer, on the device where they are, or in a file.
 
     An optimizer given the result walks through one stretch of memory, and its gradients and state
     have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
@@ -157,11 +191,18 @@ def flatten(tree: Tree, *, device: str | None = None) -> Flat:
             bfloat16 or float16.
         device: "cuda" brings host arrays to a GPU, "cpu" those of a GPU to the host; default None:
             they stay where they are.
+        file: a path. If there is no such file, it is created, and the buffer is the file, mapped
+            into memory. If there is one, made for arrays of these names, shapes and dtype, it is
+            opened: **the arrays have the values of the file, those of the tree are ignored**;
+            `flat.created` says which. No two optimizers or processes can have it open. Default
+            None: the buffer is in memory.
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
         ValueError: if there is no leaf, or if two arrays begin at the same element, such as tied
-            weights (copies would not be tied).
+            weights (copies would not be tied); if the file is another one, or in use, or if a step
+            was in progress when its process ended. The file is left as it is.
+        OSError: if the file cannot be opened or created, as on a full disk.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -191,11 +232,35 @@ def flatten(tree: Tree, *, device: str | None = None) -> Flat:
     backend = backend_of(first) if device is None else backend_named(device)
     if backend is None:
         raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
+    if file is not None:
+        return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
     size = sum(leaf.size for _, leaf in named)
     buffer = backend.zeros(size, first.dtype)
     flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer)
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
         view[...] = np.asarray(leaf) if backend is HOST else leaf
+    return flat
+
+
+def _in_file(tree: Tree, arrays: Sequence[Any], path: str, on_host: bool) -> Flat:
+    """The tree in a file, which is created if there is none."""
+    if not on_host:
+        raise ValueError(f"file={path!r} is for arrays of the host; leave out device and file")
+    named = [
+        (dotted(where) or "array", name_of(array.dtype), array.shape)
+        for (where, _), array in zip(leaves_of(tree), arrays, strict=True)
+    ]
+    layout = Layout("parameters", "", placed(named))
+    mapping = opened(path, layout, room_for(8))
+    flat = Flat(structure_of(tree), [a.shape for a in arrays], mapping.flat(layout.entries))
+    if mapping.created:
+        try:
+            for view, array in zip(flat.leaves, arrays, strict=True):
+                copied(view, array)
+            mapping.record({})
+        except BaseException:  # what is there is no one's
+            mapping.discard()
+            raise
     return flat
 
 

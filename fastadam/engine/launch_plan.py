@@ -11,9 +11,10 @@ from ..kernels.formats import Formats
 from ..memory import checks
 from ..memory.array_headers import never
 from ..rules.algorithm import Algorithm, Values
-from .accumulation import Accumulator
+from .accumulation import Accumulator, Window
 from .backend import backend_of
 from .columns import alike
+from .files import OptimizerFiles
 from .gradients import StepArrays
 from .hyperparameters import ReadOnly, checked
 from .launch import NOT_CONSTANTS
@@ -129,6 +130,8 @@ class StepPlan:
             )
         if self.gate:
             self.ahead.follow(self.gate)
+        self._files: OptimizerFiles | None = None
+        self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
         self._protect(state.arrays)
         self._pair()
 
@@ -136,6 +139,11 @@ class StepPlan:
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
         return [launch.kernel for launch in self._launches] + self.ahead.kernels
+
+    def stream(self, files: OptimizerFiles) -> None:
+        """Let launches stream through the files of parameters and state."""
+        self._files, self._alone = files, False
+        files.watch(launch.table for launch in (*self._launches, *self.ahead.launches))
 
     # The order of a step
 
@@ -342,7 +350,7 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed)
+            self.direct = not (self.gate or self.stale or self.ahead.needed or self._by_row)
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
@@ -351,16 +359,32 @@ class StepPlan:
         else:
             threads.run(lambda threaded: self._operations(threaded, others))
         self._with.clear()
+        self._created = None
 
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
         limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
         if self.active:
-            launches = [launch.table.chosen(limit, threaded) for launch in self._launches]
+            for launch in self._launches:
+                launches += launch.table.operations(limit, threaded)
         if self._carried:
             grouping = self._state.grouping._replace(carried=self.numbers)
             carried = put(self._state, grouping=grouping)
         counted = [self._counter.__next__] if self.active else []
-        return [*launches, *self._with, *self._restart, *carried, *others, *counted]
+        operations = [*launches, *self._with, *self._restart, *carried, *others, *counted]
+        return self._surrounded(operations) if self._files else operations
+
+    def _surrounded(self, operations: Sequence[Operation]) -> list[Operation]:
+        """The operations of a step, with what files need before and behind it."""
+        assert self._files
+        state, count = self._state, self._state.count + self.active
+        changes: dict[str, Any] = {"count": count}
+        if self._carried:
+            changes["grouping"] = state.grouping._replace(carried=self.numbers)
+        if self._created:
+            changes["arrays"] = self._created
+        if self._restart:
+            changes["window"] = Window(0, [False] * len(state.active))
+        return self._files.surrounded(operations, f"step {count}", **changes)
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it.
@@ -377,6 +401,7 @@ class StepPlan:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)
+        self._created = arrays
         self._protect(arrays)
         self.stale = False
 

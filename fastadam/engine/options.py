@@ -1,6 +1,7 @@
 """Options of a step besides its rule: one set for all parameters of an optimizer."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from ..kernels.cpu.threads import check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
 from ..memory.dtypes import name_of
+from ..memory.files.windows import LEAST
 from ..rules import Rule
 from ..validation import BELOW_ONE, NOT_NEGATIVE, POSITIVE, choice, count, dtype_name, flag, number
 
@@ -35,6 +37,15 @@ def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
 def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
     found: str | None = choice(name, dtype_name(value), (None, *names))
     return found
+
+
+def _path(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r} is not a path") from None
 
 
 class OptionSpec(NamedTuple):
@@ -128,6 +139,8 @@ class Options:
     lazy: str = option("torch", choice, LAZY)
     mask_state: bool = option(False, flag)
     seed: int = option(0, count, 0, "give an int")
+    state_file: str | None = option(None, _path)
+    resident_bytes: int = option(1 << 30, count, LEAST, "give at least 32 MiB, 1 << 25")
 
     def __post_init__(self) -> None:
         for name, spec in SPECS.items():

@@ -41,6 +41,7 @@ class GradientPreprocessor:
         norm: what takes the norm of all gradients, if anything asks for it.
         noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
+        launches: those of norms and micro-batches.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class GradientPreprocessor:
         self._parts = [part for part in parts if part]
         clip = self._clip.kernels if self._clip else []
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.launches = [launch for part in self._parts for launch in part.launches]
         self.noise = RoundingKeys(launches, options.seed)
         self._started = [
             (launch, name)

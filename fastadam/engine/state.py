@@ -18,6 +18,13 @@ from .options import Options
 Carried = tuple[float, ...]
 
 
+def start_of(kept: StateColumn, initial: Mapping[str, float]) -> float:
+    """The number that all elements of an array of state start at."""
+    value = initial.get(kept.stream.name.removeprefix(STATE), 0)
+    start = kept.column.start
+    return value if start is None or not value else start
+
+
 class Ruled(Protocol):
     """A group of parameters that one rule updates."""
 
@@ -89,6 +96,25 @@ def spans(arrays: Mapping[str, Sequence[Any]]) -> list[Span]:
     ]
 
 
+class Store(Protocol):
+    """A place for state other than memory."""
+
+    def array(self, name: str, number: int) -> Any:
+        """The array of this name of a parameter; it holds what state starts at, unless there is
+        state.
+
+        Raises:
+            ValueError: if there is no room for it.
+        """
+
+    def check_start(self, name: str, number: int, start: float) -> None:
+        """Refuse another start than the arrays have.
+
+        Raises:
+            ValueError: naming both.
+        """
+
+
 class State:
     """State arrays by name, one per parameter or None, and step counters, one per cohort.
 
@@ -100,7 +126,10 @@ class State:
         grouping: the cohorts.
         count: the steps of the optimizer in which any parameter was updated.
         pending: steps of which only a device knows whether they count, if there are any.
+        store: where arrays are made, None for memory.
     """
+
+    store: Store | None = None
 
     def __init__(self) -> None:
         self.arrays: dict[str, list[Any]] = {}
@@ -240,16 +269,21 @@ class State:
             if missing:
                 for i, array in zip(missing, self.allocated(kept, params, missing), strict=True):
                     column[i] = array
-                for i, value in zip(missing, values, strict=True):
-                    if value:
-                        start = kept.column.start
-                        column[i].fill(value if start is None else start)
+                for i in missing:
+                    start = start_of(kept, initial[cohorts[i].group])
+                    if self.store:
+                        self.store.check_start(kept.name, i, start)
+                    elif start:
+                        column[i].fill(start)
         return arrays, lacks
 
     def allocated(
         self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
     ) -> list[Any]:
-        """Zeros for some parameters, each on a cache line of its own."""
+        """Zeros for some parameters, each on a cache line of its own; in a store, arrays that hold
+        what state starts at."""
+        if self.store:
+            return [self.store.array(kept.name, i) for i in numbers]
         dtype, per = named(kept.column.outside), kept.column.per
         beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
         counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]

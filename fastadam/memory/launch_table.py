@@ -1,6 +1,6 @@
 """Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
 from typing import Any, cast
@@ -8,12 +8,14 @@ from typing import Any, cast
 import numpy as np
 
 from ..kernels.commit import Operation
+from ..kernels.compose import Stream
 from ..kernels.cpu import openmp, threads
 from ..kernels.factory import Kernel
 from ..kernels.storage.base import Column
 from ..kernels.target import HostTarget
 from .aligned import aligned_zeros
 from .arrays import address
+from .files.windows import Windows
 
 SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
 
@@ -51,7 +53,10 @@ class Table:
         rows: for each parameter the number of its record or SKIPPED, then addresses.
         pack: `pack(offset, *constants)` writes a record.
         small: whether threads would cost more than they gain.
+        windows: of launches over files larger than memory, or None.
     """
+
+    windows: Windows | None = None
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
@@ -66,7 +71,7 @@ class Table:
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
         self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
         self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
-        self._parallel: dict[Any, Callable[[], None]] = {}
+        self._ranges: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of
         self.small = elements < threads.SERIAL_BELOW
         self._serial: Operation | None = None
@@ -99,16 +104,33 @@ class Table:
         if self._before is not None:
             self.rows[:, number] -= self._before[:, number - 1]
 
+    def columns(self) -> Iterator[tuple[Stream, Column, int]]:
+        """The stream, the stored column and the column of `rows` of each address."""
+        for stream in self.kernel.streams:
+            for part, column in enumerate(stream.storage.stored):
+                yield stream, column, self._columns[stream.name, part]
+
+    def operations(self, limit: int | None, threaded: bool = True) -> list[Operation]:
+        """The C functions that launch the kernel over all chunks, on at most so many threads."""
+        if self.windows and not self.small:
+            return self.windows.operations(limit, threaded)
+        return [self.chosen(limit, threaded)]
+
     def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all chunks, on at most so many threads."""
         count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
         return self.serial if self.small or count == 1 else self.parallel(count)
 
+    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
+        """The C function that launches the kernel over a range of chunks."""
+        count = min(threads.tasks_for(limit), last - first) if threaded else 1
+        return self.parallel(count, first, last)
+
     def runner(self, limit: int | None) -> Callable[[], None]:
         """A function that launches the kernel over all chunks, on at most so many threads."""
         if self.small:
             return self.serial
-        return partial(threads.run, lambda threaded: [self.chosen(limit, threaded)])
+        return partial(threads.run, lambda threaded: self.operations(limit, threaded))
 
     @property
     def serial(self) -> Operation:
@@ -118,22 +140,24 @@ class Table:
             self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
         return self._serial
 
-    def parallel(self, count: int) -> Callable[[], None]:
-        """A function that launches the kernel in so many tasks."""
-        key = count, openmp.team
-        if key not in self._parallel:
-            tasks = self._tasks(count)
+    def parallel(self, count: int, first: int = 0, last: int | None = None) -> Callable[[], None]:
+        """A function that launches the kernel over a range of chunks in so many tasks."""
+        key = count, first, last, openmp.team
+        if key not in self._ranges:
+            tasks, run = self._tasks(count, first, last), self.kernel.run
             target = cast(HostTarget, self.kernel.target)
-            self._parallel[key] = target.parallel(
-                self.kernel.run, tasks.ctypes.data, tasks.strides[0], count
+            self._ranges[key] = (
+                target.serial(run, tasks.ctypes.data)
+                if count == 1
+                else target.parallel(run, tasks.ctypes.data, tasks.strides[0], count)
             )
-        return self._parallel[key]
+        return self._ranges[key]
 
-    def _tasks(self, count: int) -> Any:
+    def _tasks(self, count: int, first: int = 0, last: int | None = None) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
         tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
-        cuts = balanced(self.chunks, count)
+        cuts = first + balanced(self.chunks[first:last], count)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         self._kept.append(tasks)
         return tasks

@@ -105,6 +105,8 @@ class ADOPT(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -166,6 +168,8 @@ class FTRL(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -228,6 +232,8 @@ class SGD(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -296,6 +302,8 @@ class AdEMAMix(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -359,6 +367,8 @@ class AdaBelief(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -416,6 +426,8 @@ class Adadelta(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -473,6 +485,8 @@ class Adagrad(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -542,6 +556,8 @@ class Adam(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -598,6 +614,8 @@ class Adamax(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -664,6 +682,8 @@ class Adan(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -722,6 +742,8 @@ class Grams(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -783,6 +805,8 @@ class LaProp(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -841,6 +865,8 @@ class Lion(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -906,6 +932,8 @@ class NAdam(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -968,6 +996,8 @@ class RAdam(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1033,6 +1063,8 @@ class RMSprop(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1090,6 +1122,8 @@ class Rprop(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1146,6 +1180,8 @@ class Signum(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1209,6 +1245,8 @@ class Yogi(Optimizer):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1290,6 +1328,8 @@ class AdamW(Adam):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1349,6 +1389,8 @@ class SparseAdam(Adam):
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

@@ -28,6 +28,8 @@ ELSEWHERE = {
     "lazy": "sparse gradients update their rows as in PyTorch; take fastadam.SparseAdam, whose "
     "arrays may be views of tensors, for other ways",
     "mask_state": "steps have no masks here",
+    "state_file": "tensors are in memory; give NumPy arrays to fastadam's own optimizers instead",
+    "resident_bytes": "tensors are in memory; it is for arrays in files",
 }  # options that these classes do not have, and the reason
 NAMES_HERE = tuple(name for name in NAMES if name not in ELSEWHERE)
 ROUNDING = 1e-12  # bounds the rounding error of schedulers that end at 0: LinearLR(end_factor=0)

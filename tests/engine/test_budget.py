@@ -157,7 +157,7 @@ def test_an_adamw_step_moves_28_bytes():
         ((1e9,), {"grads": "half"}, "grads='half'"),
         ((1e9,), {"grads": "float64"}, "for float64 parameters"),
         ((1e9,), {"params": ["float32"]}, r"params=\['float32'\] must be"),
-        ((1e9,), {"state": "int8"}, "'state'; did you mean 'state_dtype'"),
+        ((1e9,), {"state_type": "int8"}, "did you mean 'state_dtype'"),
         ((1e9, fa.Optimizer), {}, "is not an optimizer"),
         ((1e9,), {"state_dtype": "int4"}, "state_dtype='int4'"),
         ((1e9,), {"compensation": "split8"}, "for bfloat16 parameters"),

@@ -8,10 +8,10 @@ parameters, state, averages and counts of one moment, and able to go on from the
 """
 
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -165,12 +165,17 @@ def core(
     operation: Callable[[Any], None] | None = None,
     size: int = 60,
     dtypes: tuple[Any, ...] = (F, F),
+    files: bool = False,
     **options: Any,
 ) -> Callable[[], Any]:
     """A factory of cases: an optimizer after some steps, and an operation, or one more step."""
 
     def make() -> Any:
         params = arrays(size, 0, dtypes)
+        if files:  # new ones, while cases before this one may have theirs open
+            folder = tempfile.mkdtemp(dir=FOLDER.name)
+            params = fa.flatten(params, file=f"{folder}/weights.bin").leaves
+            options["state_file"] = f"{folder}/state.bin"
         opt = optimizer(params, lr=0.1, **options)
         grads = [arrays(size, 1 + k, dtypes) for k in range(steps + 2)]
         for each in grads[:steps]:
@@ -217,7 +222,7 @@ def saved_core() -> dict[str, Any]:
     return {"core": opt.state_dict(), "file": file}
 
 
-FOLDER = TemporaryDirectory()
+FOLDER = tempfile.TemporaryDirectory()
 SAVED = saved_core()
 TAIL = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5, "shadow_dtype": "float16"}
 SUMS = {"accumulate_steps": 2, "ema_decay": 0.5}
@@ -231,6 +236,10 @@ CORE = [
     Scenario("core: micro-batch", core(**SUMS)),
     Scenario("core: update after a micro-batch", core(steps=3, **SUMS)),
     Scenario("core: numbers that are carried, two launches", core(fa.NAdam, dtypes=(F, float))),
+    Scenario("core: first step over files", core(steps=0, files=True)),
+    Scenario("core: step over files", core(files=True, clip_norm=1.0, **SUMS)),
+    Scenario("core: load into files", core(operation=loaded, files=True, **SUMS)),
+    Scenario("core: swap_ema in files", core(operation=swapped, files=True, ema_decay=0.5)),
     Scenario("core: step after an edit", edited),
     Scenario("core: load", core(operation=loaded, **SUMS)),
     Scenario("core: load into a new one", core(steps=0, operation=loaded, **SUMS)),

@@ -1,0 +1,1 @@
+"""Arrays in memory-mapped files, and launches that stream through them."""

@@ -1,0 +1,238 @@
+"""Launches that stream: window after window of the chunks of a table.
+
+Pages of the windows ahead are read meanwhile, those of the windows behind are written to the disk
+and dropped. Everything is a sequence of C functions, and so part of the commitment of a step.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ...kernels.commit import Operation
+from ...kernels.storage.base import WHOLE
+from ..arrays import address
+from . import advice
+from .mapping import FileMapping, mapping_of
+from .read_ahead import Request, queue
+
+AHEAD, BEHIND = 2, 2  # windows that are read, and written, while one is updated
+LARGEST = 1 << 26  # bytes of a window: more gain nothing
+LEAST = 1 << 25  # bytes of `resident_bytes`: six windows of the largest chunk there is
+
+
+class Region(NamedTuple):
+    """Mapped memory whose pages can be dropped, since they are those of a file.
+
+    Attributes:
+        start, stop: the addresses.
+        fd: the file, or None if only its mapping is known.
+        nbytes: those of its arrays.
+    """
+
+    start: int
+    stop: int
+    fd: int | None
+    nbytes: int
+
+
+class Residency:
+    """The files that the steps of an optimizer read and write, and how much memory they may take.
+
+    Args:
+        limit: the bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.regions: list[Region] = []
+        self._own: set[Region] = set()
+
+    def keep(self, mappings: Iterable[FileMapping]) -> None:
+        """Take these as the files of parameters and state."""
+        self._own = {_region(mapping) for mapping in mappings}
+        self.regions = sorted(self._own)
+
+    def look(self, arrays: Iterable[Any]) -> None:
+        """Take note of gradients that are in files."""
+        found = map(region_of, arrays)
+        self.regions = sorted(self._own | {region for region in found if region is not None})
+
+    @property
+    def exceeded(self) -> bool:
+        """True if the files do not fit into the memory they may take."""
+        return advice.LINUX and sum(region.nbytes for region in self.regions) > self.limit
+
+    @property
+    def window(self) -> int:
+        """The bytes of a window."""
+        return min(self.limit // (AHEAD + 1 + BEHIND + 1), LARGEST)
+
+
+def _region(mapping: FileMapping) -> Region:
+    start = mapping.address
+    return Region(start, start + len(mapping), mapping.fd, mapping.nbytes)
+
+
+def region_of(array: Any) -> Region | None:
+    """The mapped memory of an array, if its pages may be dropped.
+
+    Those of `np.memmap` in the mode "c", which copies what is written, may not.
+    """
+    if (mapping := mapping_of(array)) is not None:
+        return _region(mapping)
+    found = None
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and getattr(array, "mode", None) in ("r", "r+", "w+"):
+            found = array
+        array = array.base
+    if found is None:
+        return None
+    start = address(found)
+    return Region(start, start + found.nbytes, None, found.nbytes)
+
+
+class Chunked(Protocol):
+    """The table of a launch; see [Table][fastadam.memory.launch_table.Table]."""
+
+    kernel: Any
+    rows: Any
+    chunks: Any
+
+    def columns(self) -> Iterator[tuple[Any, Any, int]]:
+        """The stream, the stored column and the column of `rows` of each address."""
+
+    def chosen(self, limit: int | None, threaded: bool) -> Operation:
+        """The launch over all chunks."""
+
+    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
+        """The launch over a range of chunks."""
+
+
+class Part(NamedTuple):
+    """The part of a region that a window uses."""
+
+    region: Region
+    start: int
+    stop: int
+    written: bool
+
+
+class Window(NamedTuple):
+    """A range of chunks, and what it uses of files."""
+
+    first: int
+    last: int
+    parts: list[Part]
+
+
+class Windows:
+    """The windows of a table.
+
+    Args:
+        table: the table.
+        residency: which memory is that of files, and how much of it there may be.
+    """
+
+    def __init__(self, table: Chunked, residency: Residency) -> None:
+        self._table, self._residency = table, residency
+        self._key: Any = None
+        self._windows: list[Window] = []
+
+    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
+        """The launches over all chunks, with what is read before and written behind them."""
+        table, residency = self._table, self._residency
+        if not residency.exceeded:
+            return [table.chosen(limit, threaded)]
+        key = table.rows.tobytes(), residency.regions, residency.window
+        if key != self._key:
+            self._windows, self._key = list(_cut(table, residency)), key
+        return list(self._ordered(limit, threaded))
+
+    def _ordered(self, limit: int | None, threaded: bool) -> Iterator[Operation]:
+        windows, put, progress = self._windows, queue().put, [0]
+        for number, window in enumerate(windows):
+            for coming in range(number + AHEAD if number else 0, number + AHEAD + 1):
+                if coming < len(windows) and (ranges := _ranges(windows[coming])):
+                    yield partial(put, Request(progress, coming, ranges))
+            yield partial(list.__setitem__, progress, 0, number)
+            yield self._table.over(window.first, window.last, limit, threaded)
+            for part in window.parts:
+                if part.written and part.region.fd is not None:
+                    offset = part.start - part.region.start
+                    yield from advice.write_back(part.region.fd, offset, part.stop - part.start)
+            if number >= BEHIND:
+                yield from _dropped(windows[number - BEHIND])
+        yield partial(list.__setitem__, progress, 0, len(windows))
+        for window in windows[-BEHIND:]:
+            yield from _dropped(window)
+
+
+def _ranges(window: Window) -> list[tuple[int, int, bool]]:
+    return [(part.start, part.stop, part.written) for part in window.parts]
+
+
+def _dropped(window: Window) -> Iterator[Operation]:
+    for region, start, stop, _ in window.parts:
+        behind = stop - start
+        yield from advice.drop(region.fd, start - region.start, start, stop, behind)
+
+
+def _cut(table: Chunked, residency: Residency) -> Iterator[Window]:
+    """Cut the chunks of a table into windows that use about as many bytes of files each."""
+    uses = [*_uses(table, residency.regions)]
+    sizes = np.zeros(len(table.chunks), np.int64)
+    for _, starts, stops, _ in uses:
+        sizes += stops - starts
+    ends = np.cumsum(sizes)
+    first, count = 0, len(table.chunks)
+    while first < count:
+        before = int(ends[first - 1]) if first else 0
+        last = int(np.searchsorted(ends, before + residency.window, "right"))
+        last = min(max(last, first + 1), count)
+        yield Window(first, last, [*_parts(uses, first, last)])
+        first = last
+
+
+def _uses(
+    table: Chunked, regions: Sequence[Region]
+) -> Iterator[tuple[list[Region | None], Any, Any, bool]]:
+    """For each column of addresses in a table: the region of each chunk, the first address of the
+    chunk, the address behind its last, both 0 where it is not in a file, and whether they are
+    written."""
+    rows, (row, start, stop) = table.rows, table.chunks.T
+    starts = np.array([region.start for region in regions])
+    for stream, column, place in table.columns():
+        if column.per == WHOLE:
+            continue
+        size, base = np.dtype(column.dtype).itemsize, rows[row, place]
+        first, last = base + start // column.per * size, base + -(-stop // column.per) * size
+        found = np.searchsorted(starts, base, "right") - 1
+        known = [
+            regions[k] if k >= 0 and base[i] < regions[k].stop and rows[row[i], 0] >= 0 else None
+            for i, k in enumerate(found.tolist())
+        ]
+        there = np.array([region is not None for region in known], bool)
+        if there.any():
+            yield known, first * there, last * there, stream.mode != "r"
+
+
+def _parts(
+    uses: Sequence[tuple[list[Region | None], Any, Any, bool]], first: int, last: int
+) -> Iterator[Part]:
+    """What some chunks use of files; neighbours are joined."""
+    for regions, starts, stops, written in uses:
+        part: Part | None = None
+        for k in range(first, last):
+            region = regions[k]
+            if region is None:
+                continue
+            if part and part.region == region and 0 <= starts[k] - part.stop <= advice.PAGE:
+                part = part._replace(stop=int(stops[k]))
+                continue
+            if part:
+                yield part
+            part = Part(region, int(starts[k]), int(stops[k]), written)
+        if part:
+            yield part
