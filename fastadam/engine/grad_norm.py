@@ -91,6 +91,10 @@ class GradNorm:
             )
             for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
+        for launch in self.launches:
+            # A step ends with the last chunks, and begins with the first: so much of the gradients
+            # as fits is then in the cache.
+            launch.table.backward = True
         self._folds = [*self._folded(counts)]
         self.squares = self._kept[-1]
         self._folds += self._folded([len(sizes)])

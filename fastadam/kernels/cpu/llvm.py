@@ -19,7 +19,7 @@ from ..loops import enter, leave
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FUSED = ("contract",)  # one instruction for an addition and a product: only if that is exact
-PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
+PARTS = ("", ".rest", ".scratch", ".folded.scratch", ".scale", ".number")  # the scopes of a stream
 ALONE = (".scale", ".number", "table")  # scopes whose numbers are not accessed in groups
 
 
