@@ -17,6 +17,7 @@ from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
+from ..rules.functions import squared
 from .backend import backend_of
 from .columns import alike
 from .convert import identity
@@ -29,9 +30,7 @@ DOUBLE = FLOAT["float64"]
 
 @rule()
 def square(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """In float64, which holds the square of a float32 exactly."""
-    value = np.float64(grad)
-    return value * value, state
+    return squared(grad), state
 
 
 def norm_streams(
@@ -110,6 +109,9 @@ class GradNorm:
             for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
         for launch in self.launches:
+            # A step ends with the last chunks, and begins with the first: so much of the gradients
+            # as fits is then in the cache.
+            launch.table.backward = True
             if "origin" in launch.table.streams:
                 launch.place("origin", [address(param) for param in params])
         self._threads, self._later = threads, list[Launch]()
