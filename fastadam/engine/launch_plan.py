@@ -262,7 +262,7 @@ class StepPlan:
             )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.by_row
+            if cohort.active and not launch.lazy
         ]
         self._by_row = [
             (cohort, launch)
