@@ -33,10 +33,9 @@ from .group_arguments import (
     first_array,
     once,
 )
-from .hyperparameters import checked
 from .launch_plan import UPDATE, StepPlan
 from .norm_measure import NormMeasure
-from .options import LOW, Options, reach_of
+from .options import LOW, Options, reach_of, scalar
 from .param_groups import (
     Edits,
     Group,
@@ -404,9 +403,9 @@ class Engine:
         update.
         """
         if plan.gate:
-            if plan.gate.takes(found_inf):
+            if plan.gate.takes(found_inf, grad_scale, lr):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
-            values = self.current_values(values, lr)
+            values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
         given = arrays, grad_scale, found_inf, False, grad_norm
         norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
@@ -528,7 +527,7 @@ class Engine:
             if "lr" not in self.algorithm.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = checked("lr", lr, 0.0, "step(): ")
+            lr = self.backend.rate(lr)
         if self.state.pending and any(group.switched for group in self.groups):
             self.state.settle()  # what there is to compute depends on the count
         step = self.state.count + 1 if step is None else step
@@ -548,8 +547,10 @@ class Engine:
             object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, once a device has said which steps count."""
-        if self.state.pending is None:
+        """The hyperparameters of the next step, once a device has said which steps count, and what
+        its learning rate is."""
+        known = all(type(each.get("lr", 0.0)) is float for each in values)
+        if self.state.pending is None and known:
             return values
         self.state.settle()
         return self.values(lr)

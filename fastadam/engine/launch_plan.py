@@ -61,6 +61,7 @@ class StepPlan:
             gradients have been found.
         commitment: each `next` launches everything in this thread and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
+        records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
             nor the parameters were changed.
     """
@@ -280,15 +281,20 @@ class StepPlan:
         """Find the cohorts that take the step, and the launches that take their constants."""
         grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
+        each = [
+            (number, cohort, launch)
+            for number, cohort in enumerate(grouping.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active and not launch.lazy
+        ]
+        self.records = [(launch, number) for number, _, launch in each]
         self._pairs = [
             (
                 cohort.base + cohort.since,
                 number if self._carried else cohort.group,
                 *launch.packer(number),
             )
-            for number, cohort in enumerate(grouping.cohorts)
-            for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.lazy
+            for number, cohort, launch in each
         ]
         self._by_row = [
             (cohort, launch)

@@ -43,6 +43,7 @@ class GradientPreprocessor:
         reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
+        clip: what computes the factors of gradients that are clipped by it, if they are.
         noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
         launches: those of norms and micro-batches.
@@ -80,11 +81,10 @@ class GradientPreprocessor:
         for launch in self.reading:
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(kept[name]))
-        self._clip = self._clipping(formats, alone) if options.clips else None
+        self.clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
-        clip = self._clip.kernels if self._clip else []
-        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels]
         self.launches = [launch for part in self._parts for launch in part.launches]
         self.noise = RoundingKeys(launches, options.seed)
         self._started = [
@@ -129,6 +129,7 @@ class GradientPreprocessor:
         Raises:
             TypeError, ValueError: for a bad scale or flag.
         """
+        grad_scale = backend_of(grad_scale).to_host(grad_scale)
         unscale, power = unscale_of(grad_scale, self._dtypes)
         skip = found_inf is not False and flag_of(backend_of(found_inf).to_host(found_inf))
         accumulator, norm = self._accumulator, None
@@ -182,12 +183,12 @@ class GradientPreprocessor:
     ) -> None:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
-        if taken:
-            taken.run()
-        if taken and self._clip and last:
-            self._clip.run(scale, whole)
+        if taken and self.clip and last:
+            self.clip.tell(scale, whole)
         else:
             self.tell("grad_scale", scale)
+        if taken:
+            taken.run()
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """True if all gradients are finite: if their norm is, or else by a second look at those of
