@@ -7,6 +7,7 @@ import math
 import numpy as np
 import oracles
 import pytest
+import tails
 from cases import gradients, parameters
 from heavy_ball import HeavyBall
 from tails import arrays, each_default, ml_dtypes, rounded, same
@@ -103,8 +104,14 @@ ROWS = covering()
 @pytest.mark.parametrize(
     ("rule", "on"), ROWS, ids=[f"{rule}-{'+'.join(sorted(on)) or 'none'}" for rule, on in ROWS]
 )
-def test_switches_in_pairs(rule, on):
-    """Against the reference, flat and in place, for one thread and for three."""
+def test_switches_in_pairs(rule, on, request, monkeypatch):
+    """Against the reference, flat and in place, for one thread and for three.
+
+    All switches and none are compiled, for large arrays; what is between runs in plain Python.
+    """
+    if 0 < len(on) < len(SWITCHES):
+        request.getfixturevalue("in_plain_python")
+        monkeypatch.setattr(tails, "SHAPES", ((3, 50), (), (0, 4), (60,), (25,)))
     optimizer, oracle, hyper = RULES[rule]
     options = {name: value for name, value in SWITCHES.items() if name in on}
     keyword = {"grad_scale": options.pop("grad_scale")} if "grad_scale" in options else {}
