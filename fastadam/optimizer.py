@@ -43,10 +43,10 @@ class Optimizer(Algorithm):
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
             trees), or a list of groups, dicts with a tree `params`, hyperparameters of their own,
-            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`
-            and `clip_norm_per`, which cannot be changed later. Arrays are float32, float64,
-            bfloat16 (of ml_dtypes) or float16, C-contiguous,
-            writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
+            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`,
+            `clip_norm_per`, `lower` and `upper`, which cannot be changed later. Arrays are
+            float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous, writable, and share
+            no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
@@ -73,6 +73,8 @@ class Optimizer(Algorithm):
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        lower, upper: the least and the largest value that an element may have after an update,
+            rounded to the dtype of its parameter; default None: no bound. A group may have its own.
         lazy: what becomes of rows that a gradient [Rows][fastadam.Rows] does not have. "torch", the
             default: nothing, and a row's constants follow from the steps of its whole array, as in
             PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
@@ -358,6 +360,8 @@ class Optimizer(Algorithm):
         grad_scale: float | None = None,
         found_inf: Any = False,
         stream: Any = None,
+        target: Any = None,
+        inputs: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
@@ -378,6 +382,13 @@ class Optimizer(Algorithm):
                 array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
                 Left out, it is the current stream of the library that the parameters are from.
+            target: in place of gradients, where the parameters should go, in the structure of
+                `params`: the gradient of an element is `p - target`, computed in the same pass. A
+                list of pairs `(weight, tree)` is the weighted sum of these trees.
+            inputs: in place of gradients, pairs `(weight, tree)`: the gradient is the sum of
+                `weight * tree`, added in this order in the same pass; of more than 16, in passes
+                over 16 each. Trees have the structure of `params`, and their arrays for one
+                parameter the same dtype.
 
         Returns:
             The count of steps, the learning rate and more; see `fastadam.StepInfo`.
@@ -393,13 +404,18 @@ class Optimizer(Algorithm):
                 values = engine.steady
                 if lr is not None or values is None:
                     values = engine.values(lr)
-                if engine.single and type(grads) is np.ndarray:
-                    arrays: Any = (grads,)
+                arrays: Any
+                if target is not None or inputs is not None:
+                    plan, arrays = engine.bound_inputs(grads, target, inputs, mask, grad_scale)
                 else:
-                    arrays = engine.gradients(grads)
-                plan, plain = engine.plan, mask is None and grad_scale is None
-                if plan is None or not plain or not plan.same(arrays):
-                    plan, arrays = engine.bound(arrays, mask, grad_scale)
+                    if engine.single and type(grads) is np.ndarray:
+                        arrays = (grads,)
+                    else:
+                        arrays = engine.gradients(grads)
+                    current, plain = engine.plan, mask is None and grad_scale is None
+                    if current is None or not plain or not current.same(arrays):
+                        current, arrays = engine.bound(arrays, mask, grad_scale)
+                    plan = current
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)

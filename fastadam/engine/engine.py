@@ -52,6 +52,7 @@ from .partition import Partition
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
+from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of
 
 
 class Engine:
@@ -75,6 +76,7 @@ class Engine:
         accumulator: the sums of micro-batches, or None.
         files: the files of parameters and state, or None if there are none.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
+        long_sum: what adds more inputs of a step than a kernel does, or None before that.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
         rounds: the steps of subsets of the parameters, or None without any.
@@ -108,6 +110,7 @@ class Engine:
         self._measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
         self.grads: Flat | None = None
+        self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
         self.single = False
@@ -195,6 +198,7 @@ class Engine:
                     single=parameters.single and not parameters.flat,
                     _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
                     grads=None,
+                    long_sum=None,
                 ),
                 partial(list.extend, self.param_groups, [group.raw for group in groups]),
                 *self.adopted([*self.groups, *groups]),
@@ -310,19 +314,23 @@ class Engine:
         self.plan, before = plan, self.plan
         return before
 
-    def plan_for(self, masked: bool, scaled: int) -> StepPlan:
+    def plan_for(self, masked: bool, scaled: int, inputs: StepInputs | None = None) -> StepPlan:
         """The plan, or a new one if it is not for such steps.
 
         Args:
             masked: whether there are masks.
             scaled: how far a scale of the gradients may be from 1: 0, NEAR or FAR.
+            inputs: what takes the place of gradients.
         """
-        plan = self.plan
-        if plan and plan.masked is masked and plan.scaled >= scaled:
+        plan, sources = self.plan, inputs.kind if inputs else PLAIN
+        if plan and plan.masked is masked and plan.scaled >= scaled and plan.sources == sources:
             return plan
         scaled = max(scaled, plan.scaled if plan else 0)
         parameters, dtypes, options = self.parameters, self._grad_dtypes, self.options
-        arrays, called = parameters.arrays, parameters.called("grads")
+        arrays, called = (
+            parameters.arrays,
+            parameters.called(inputs.labels[0] if inputs else "grads"),
+        )
         if self.algorithm.uncounted:
             self.state.begin([group.rule for group in self.groups for _ in group.params])
         self.plan = StepPlan(
@@ -338,6 +346,7 @@ class Engine:
             masked,
             scaled,
             partition=self._partition,
+            inputs=inputs,
         )
         if self.files:
             self.plan.stream(self.files)
@@ -406,7 +415,9 @@ class Engine:
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 
-    def bound(self, arrays: Any, mask: Any, grad_scale: Any) -> tuple[StepPlan, Sequence[Any]]:
+    def bound(
+        self, arrays: Any, mask: Any, grad_scale: Any, inputs: StepInputs | None = None
+    ) -> tuple[StepPlan, Sequence[Any]]:
         """A plan whose launches are pointed at the gradients of a step, and the gradients.
 
         Raises:
@@ -414,14 +425,17 @@ class Engine:
         """
         if not self.parameters.changes.unchanged():
             self._check_parameters(arrays)
-        plan = self.plan_for(mask is not None, reach_of(grad_scale))
+        plan = self.plan_for(mask is not None, reach_of(grad_scale), inputs)
         if self.accumulator and self.accumulator.last:
             arrays = self.accumulator.completed(arrays, self._grad_dtypes)
         if not plan.gradients.same(arrays):
-            plan = self._looked(plan, arrays)
+            plan = self._looked(plan, arrays, inputs)
+        if inputs:
+            plan.bind_inputs(inputs)
+            arrays = inputs.seen(self.parameters.arrays)
         if mask is not None:
             plan.bind_masks(self.parameters.matched(mask, "mask"))
-        elif not self.accumulator:
+        elif not self.accumulator and not inputs:
             plan.same = plan.gradients.comparison(self.parameters.changes)
         return plan, arrays
 
@@ -435,6 +449,27 @@ class Engine:
         changes.check_containers()
         written = [array is not None for array in arrays]
         changes.check_arrays([True] * len(written) if self.accumulator else written)
+
+    def bound_inputs(
+        self, grads: Any, target: Any, inputs: Any, mask: Any, grad_scale: Any
+    ) -> tuple[StepPlan, Sequence[Any]]:
+        """As `bound`, for a step with a target or with inputs in the place of gradients.
+
+        Raises:
+            TypeError, ValueError: as `bound`, and for arguments that do not go together.
+        """
+        found = inputs_of(self.parameters, self.options, grads, target, inputs, grad_scale)
+        if len(found.weights) > MOST_INPUTS:
+            if not self.parameters.changes.unchanged():
+                self._check_parameters(found.arrays[0])
+            if self.long_sum is None:
+                self.long_sum = LongSum(self.parameters, self.options)
+            written = spans(self.state.arrays) + self.parameters.spans
+            total = self.long_sum.take(found, sorted(written))
+            if not found.kind.transforms:
+                return self.bound(total, mask, grad_scale)
+            found = StepInputs(Kind((TARGET,)), (), (total,), (TARGET,))
+        return self.bound(found.arrays[0], mask, grad_scale, found)
 
     def gradients(self, grads: Any) -> Any:
         """The gradients of a step, one per parameter; only their structure is checked."""
@@ -465,7 +500,7 @@ class Engine:
     def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
         return NormMeasure(self.parameters, dtypes, self.options.threads)
 
-    def _looked(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
+    def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
             plan.look(arrays)
@@ -474,7 +509,7 @@ class Engine:
             self.invalidate()
             before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
             try:
-                plan = self.plan_for(plan.masked, plan.scaled)
+                plan = self.plan_for(plan.masked, plan.scaled, inputs)
             except BaseException:
                 self._grad_dtypes = before
                 raise

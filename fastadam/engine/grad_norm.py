@@ -21,7 +21,7 @@ from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .options import Options
-from .partition import BLOCK, Partition
+from .partition import BLOCK, Partition, Shards
 
 DOUBLE = FLOAT["float64"]
 
@@ -65,7 +65,7 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks.
+    their blocks. With shards, too: they exchange a number for each parameter.
 
     Attributes:
         known: a norm that the next `run` takes for that of all gradients together, instead of
@@ -81,6 +81,7 @@ class GradNorm:
         threads: int | None,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
         counts = _blocks(sizes)
@@ -96,19 +97,27 @@ class GradNorm:
                 _places(counts, partition),
                 self._sums,
             )
-            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+            for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
-        self._folds = [*self._folded(counts)]
-        self.squares = self._kept[-1]
-        self._folds += self._folded([len(sizes)])
-        self.total = self._kept[-1]
+        for launch in self.launches:
+            if "origin" in launch.table.streams:
+                launch.place("origin", [address(param) for param in params])
         self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
         self._add(self.launches)
         if partition:
             self._runs.append(partial(partition.complete, self._sums))
+        self._folds = [*self._folded(counts)]
         self._add(self._folds)
+        if shards:
+            self._kept.append(backend.zeros(len(sizes), "float64"))
+            self._runs.append(partial(shards.add_up, *self._kept[-2:]))
+        self.squares = self._kept[-1]
+        folds = [*self._folded([len(sizes)])]
+        self._folds += folds
+        self._add(folds)
+        self.total = self._kept[-1]
 
     def _add(self, launches: Iterable[Launch]) -> None:
         for launch in launches:
@@ -220,6 +229,12 @@ class ClipFactor:
         for launch, run in zip(self._launches, self._runs, strict=True):
             launch.table.pack(0, self._max_norm, scale, whole)
             run()
+
+
+def _read(options: tuple[str, ...], formats: Formats) -> Formats:
+    """The formats that matter to a norm; those of parameters do if it is that of a distance."""
+    param = formats.param if "origin" in options else formats.compute
+    return Formats(param, formats.grad, inputs=formats.inputs)
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

@@ -143,6 +143,11 @@ class Parameters:
             self._others.append(container)
 
     @property
+    def spans(self) -> list[checks.Span]:
+        """The memory of the arrays."""
+        return self._spans
+
+    @property
     def nbytes(self) -> list[int]:
         """The number of bytes of each array."""
         return [array.nbytes for array in self.arrays]

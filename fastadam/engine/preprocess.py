@@ -17,8 +17,9 @@ from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
-from .partition import Partition
+from .partition import Partition, Shards
 from .random_keys import RoundingKeys
+from .step_inputs import TARGET
 
 Verdict = Literal["update", "skip", "wait"]
 
@@ -35,8 +36,11 @@ class GradientPreprocessor:
         alone: whether the gradient of each whole parameter is clipped by its own norm.
         rows: what is known of row-sparse gradients, None for others.
         partition: whose pieces `params` are, if they are.
+        shards: whose elements here are those of `params`, if other processes have others.
+        sources: the transforms of what takes the place of gradients.
 
     Attributes:
+        reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
         noise: what gives kernels the keys of random rounding at each step.
@@ -56,20 +60,24 @@ class GradientPreprocessor:
         alone: Sequence[bool],
         rows: Sequence[Any] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
+        sources: tuple[str, ...] = (),
     ) -> None:
-        self._partition = partition
+        self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
         measured = measured_as(params, formats, rows)
-        norm = partial(GradNorm, *measured, threads, partition=partition)
-        self.norm = self._finite = norm() if measures else None
+        norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
+        reads = tuple("origin" if name == TARGET else name for name in sources)
+        self.norm = self._finite = norm(options=reads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
             self.norm = norm(options=reads) if measures else None
             accumulator.expect(formats, scaled)
-        for launch in (*launches, *(self.norm.launches if self.norm else ())):
+        self.reading = [*launches, *(self.norm.launches if self.norm else ())]
+        for launch in self.reading:
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(kept[name]))
         self._clip = self._clipping(formats, alone) if options.clips else None
@@ -189,10 +197,11 @@ class GradientPreprocessor:
         taken = self.norm if last else self._finite
         assert taken
         numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
-        if self._partition is None:
-            return self._finite_at(numbers, arrays, unscale, last)
-        places = [k for k, piece in enumerate(self._partition.pieces) if piece.number in numbers]
-        return self._partition.all_true(self._finite_at(places, arrays, unscale, last))
+        if self._partition:
+            pieces = enumerate(self._partition.pieces)
+            numbers = [place for place, piece in pieces if piece.number in numbers]
+        finite = self._finite_at(numbers, arrays, unscale, last)
+        return self._others.all_true(finite) if self._others else finite
 
     def _finite_at(
         self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool
