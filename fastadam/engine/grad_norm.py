@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.compose import Stream
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.block_sums import Sums
@@ -78,7 +79,7 @@ class GradNorm:
         self,
         params: Sequence[Any],
         formats: Sequence[Formats],
-        threads: int | None,
+        threads: Limit,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
         shards: Shards | None = None,
@@ -209,7 +210,7 @@ class ClipFactor:
                 found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
             places += [found[number] for number in numbers]
         self.kernels = [launch.kernel for launch in self._launches]
-        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+        self._runs = [launch.table.runner(options.team) for launch in self._launches]
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """The addresses of factors that follow from squares of norms."""
