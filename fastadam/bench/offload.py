@@ -7,6 +7,7 @@ share parameters, gradients and copies; those of PyTorch have a set of their own
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -106,9 +107,8 @@ def _optimizer(name: str, tensors: Sequence[Any]) -> Any:
         import torch
 
         return torch.optim.AdamW(tensors, fused=True, **HYPER)
-    from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-    return DeepSpeedCPUAdam(tensors, adamw_mode=True, **HYPER)
+    made = import_module("deepspeed.ops.adam").DeepSpeedCPUAdam
+    return made(tensors, adamw_mode=True, **HYPER)
 
 
 def _with_casts(name: str, memory: PrecisionMemory) -> Contender:
