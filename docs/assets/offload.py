@@ -1,18 +1,15 @@
 """Write the table of bytes of docs/offload.md, and draw docs/assets/offload.svg beside it.
 
-`python docs/assets/offload.py`. The bytes are those that optimizers count, so that neither is ever
-out of date.
+`python docs/assets/offload.py`, with PyTorch. The bytes are those that optimizers count, so that
+neither is ever out of date.
 """
 
 import re
 import runpy
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
-
-import torch
-
-from fastadam.torch import AdamW
-from fastadam.torch.offload import CPUOffload
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "offload.md"
@@ -43,6 +40,11 @@ FULL, INT8, SPLIT = ROWS[0], ROWS[2], ROWS[3]
 
 def budget(row):
     """The bytes on the host."""
+    import torch
+
+    from fastadam.torch import AdamW
+    from fastadam.torch.offload import CPUOffload
+
     param = torch.nn.Parameter(torch.zeros(SIZE, dtype=getattr(torch, row.dtype)))
     return CPUOffload([param], AdamW, **row.options).memory()
 
@@ -62,7 +64,7 @@ def table() -> str:
     for row in ROWS:
         counted = budget(row)
         cells = [per_param(getattr(counted, part)) for part in PARTS]
-        size = torch.empty(0, dtype=getattr(torch, row.dtype)).element_size()
+        size = {"bfloat16": 2, "float32": 4}[row.dtype]
         given = f"`{arguments(row)}`" if row.options else ""
         total = f"**{per_param(counted.total)}**"
         lines.append([row.dtype, given, *cells, total, f"{2 * size}, or {size}"])
@@ -132,5 +134,7 @@ def is_current() -> bool:
 
 
 if __name__ == "__main__":
+    if find_spec("torch") is None:
+        sys.exit(print("PyTorch is not installed; the bytes of docs/offload.md stay as they are"))
     PAGE.write_text(page())
     (HERE / "offload.svg").write_text(drawing())
