@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from . import charts, csv_io, machine, options, precision, steps, tables, timing
+from . import charts, csv_io, machine, offload, options, precision, steps, tables, timing
 from .console import Show, say
 from .measurement import OURS, Measurement, Report
 from .tables import CASE, Column, Table, build
@@ -124,7 +124,7 @@ def rows_headline(report: Report) -> str:
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS)
 SUITES = {suite.name: suite for suite in _ALL}
 
 

@@ -497,7 +497,7 @@ class Engine:
             return self._measure.of(arrays)
 
     def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
-        return NormMeasure(self.parameters, dtypes, self.options.threads)
+        return NormMeasure(self.parameters, dtypes, self.options.team)
 
     def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
