@@ -8,7 +8,7 @@ import numpy as np
 from ..engine.backend import HOST
 from ..engine.flat import Flat
 from ..kernels.formats import compute_of
-from .communicator import Communicator
+from ..processes.communicator import Communicator
 from .layout import ShardLayout
 from .line_arrays import LineArrays
 from .transfer import MeanGradients, Parts

@@ -19,11 +19,11 @@ from ..engine.step_info import StepInfo, new_info
 from ..memory.dtypes import named
 from ..memory.tree import Tree
 from ..optimizer import Optimizer
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator, communicator_of
 from ..validation import choice, count, dtype_name
-from .agreement import Agreement
 from .arguments import described, gathered_parameters
 from .budget import ShardedBudget
-from .communicator import Communicator, communicator_of
 from .exchange import Exchange
 from .layout import ShardLayout
 from .saved_state import LOCAL, SavedState

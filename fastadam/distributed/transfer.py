@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..memory.aligned import aligned_zeros
+from ..processes.communicator import Communicator, Wait, raw
 from .buckets import Bucket, Line
-from .communicator import Communicator, Wait
-from .line_arrays import LineArrays, raw
-
-NOTHING = np.empty(0, np.uint8)
+from .line_arrays import LineArrays
 
 
 class MeanGradients:
@@ -133,11 +131,3 @@ def one_ahead(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         last = item
     if last is not None:
         yield last
-
-
-def gathered(comm: Communicator, own: Any, sizes: Sequence[int]) -> list[Any]:
-    """The arrays of all processes, of these sizes and of the dtype of `own`."""
-    arrays = [own if k == comm.rank else np.empty(n, own.dtype) for k, n in enumerate(sizes)]
-    sent = raw(own) if own.size else NOTHING
-    comm.exchange([sent] * comm.size, [raw(a) if a.size else NOTHING for a in arrays])()
-    return arrays

@@ -9,8 +9,7 @@ from ranks import results, run
 from sharded_cases import SHAPES, assert_same_state, flat_of, gradients, off_of, parameters
 
 import fastadam as fa
-from fastadam.distributed import Sharded
-from fastadam.distributed.agreement import OtherProcessError
+from fastadam.distributed import OtherProcessError, Sharded
 from fastadam.distributed.buckets import Line, buckets_of
 from fastadam.engine.partition import BLOCK
 
