@@ -55,7 +55,7 @@ class MeanGradients:
         begun = (self._begin(grads, number, self._sent_as(number, dtypes)) for number in numbers)
         for number, (rows, wait) in one_ahead(begun):
             wait()
-            _average(rows, self.parts[number])
+            averaged(rows, self.parts[number], self._comm.size)
 
     def _begin(self, grads: LineArrays, number: int, dtype: Any) -> tuple[list[Any], Wait]:
         """Start the exchange of a bucket; returns a row for each process, the own one included."""
@@ -83,14 +83,27 @@ class MeanGradients:
         return found.pop() if len(found) == 1 else own
 
 
-def _average(rows: Sequence[Any], total: Any) -> None:
-    """Set `total` to the mean of arrays, added in their order in the dtype of `total`."""
+def averaged(rows: Sequence[Any], total: Any, count: int) -> None:
+    """Set `total` to the sum of arrays, divided by a number."""
+    _add_up(rows, total)
+    if count > 1:
+        with np.errstate(all="ignore"):
+            np.divide(total, total.dtype.type(count), out=total)
+
+
+def summed(rows: Sequence[Any], dtype: Any) -> Any:
+    """The sum of arrays, a new array."""
+    total = np.empty(rows[0].size, dtype)
+    _add_up(rows, total)
+    return total
+
+
+def _add_up(rows: Sequence[Any], total: Any) -> None:
+    """Set `total` to the sum of arrays, added in their order in the dtype of `total`."""
     with np.errstate(all="ignore"):
         np.copyto(total, rows[0])
         for row in rows[1:]:
             np.add(total, row if row.dtype == total.dtype else row.astype(total.dtype), out=total)
-        if len(rows) > 1:
-            np.divide(total, total.dtype.type(len(rows)), out=total)
 
 
 class Parts:
