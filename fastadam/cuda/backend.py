@@ -77,7 +77,7 @@ class CudaBackend:
         return DeviceLaunchTable(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: int | None
+        self, launches: Sequence[Launch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         from .chain import chained
 

@@ -102,7 +102,7 @@ class Backend(Protocol):
         """The table of addresses and constants of a kernel."""
 
     def chained(
-        self, launches: Sequence[Launch], threads: int | None
+        self, launches: Sequence[Launch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         """Functions that run launches in order, of which those after the first are over few
         elements, and the kernels that they launch. A device makes one launch of all of them."""
@@ -183,7 +183,7 @@ class HostBackend:
         return Table(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: int | None
+        self, launches: Sequence[Launch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         runs = [launch.table.runner(threads) for launch in launches]
         return runs, [launch.kernel for launch in launches]
