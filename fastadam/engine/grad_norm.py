@@ -21,7 +21,7 @@ from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .options import Options
-from .partition import BLOCK, Partition
+from .partition import BLOCK, Partition, Shards
 
 DOUBLE = FLOAT["float64"]
 
@@ -65,7 +65,7 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks.
+    their blocks. With shards, too: they exchange a number for each parameter.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class GradNorm:
         threads: int | None,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
         counts = _blocks(sizes)
@@ -95,17 +96,22 @@ class GradNorm:
         for launch in self.launches:
             if "origin" in launch.table.streams:
                 launch.place("origin", [address(param) for param in params])
-        self._folds = [*self._folded(counts)]
-        self.squares = self._kept[-1]
-        self._folds += self._folded([len(sizes)])
-        self.total = self._kept[-1]
         self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
         self._add(self.launches)
         if partition:
             self._runs.append(partial(partition.complete, self._sums))
+        self._folds = [*self._folded(counts)]
         self._add(self._folds)
+        if shards:
+            self._kept.append(backend.zeros(len(sizes), "float64"))
+            self._runs.append(partial(shards.add_up, *self._kept[-2:]))
+        self.squares = self._kept[-1]
+        folds = [*self._folded([len(sizes)])]
+        self._folds += folds
+        self._add(folds)
+        self.total = self._kept[-1]
 
     def _add(self, launches: Iterable[Launch]) -> None:
         for launch in launches:

@@ -73,9 +73,10 @@ class Launch:
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
         by_row: whether it is for some rows of a parameter.
+        lazy: whether these rows have constants of their own.
     """
 
-    by_row = False
+    by_row = lazy = False
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from .launch import NOT_CONSTANTS
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .state import Carried, Ruled, State, spans
@@ -48,6 +48,7 @@ class StepPlan:
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
         inputs: what takes the place of gradients, in steps like one that has these.
+        shards: whose elements here are those of the parameters, if other processes have others.
 
     Attributes:
         sources: the transforms and the number of inputs in the place of gradients.
@@ -80,6 +81,7 @@ class StepPlan:
         gated: bool = True,
         partition: Partition | None = None,
         inputs: StepInputs | None = None,
+        shards: Shards | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -135,6 +137,7 @@ class StepPlan:
             gradients.rows,
             partition,
             self.sources.transforms,
+            shards,
         )
         self._others = None
         if inputs and inputs.weights:
@@ -283,7 +286,7 @@ class StepPlan:
             )
             for number, cohort in enumerate(grouping.cohorts)
             for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.by_row
+            if cohort.active and not launch.lazy
         ]
         self._by_row = [
             (cohort, launch)
@@ -371,7 +374,7 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed)
+            self.direct = not (self.gate or self.stale or self.ahead.needed or self._by_row)
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])

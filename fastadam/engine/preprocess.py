@@ -17,7 +17,7 @@ from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
-from .partition import Partition
+from .partition import Partition, Shards
 from .random_keys import RoundingKeys
 from .step_inputs import TARGET
 
@@ -37,6 +37,7 @@ class GradientPreprocessor:
         rows: what is known of row-sparse gradients, None for others.
         partition: whose pieces `params` are, if they are.
         sources: the transforms of what takes the place of gradients.
+        shards: whose elements here are those of `params`, if other processes have others.
 
     Attributes:
         reading: all launches that read gradients.
@@ -60,13 +61,14 @@ class GradientPreprocessor:
         rows: Sequence[Any] = (),
         partition: Partition | None = None,
         sources: tuple[str, ...] = (),
+        shards: Shards | None = None,
     ) -> None:
-        self._partition = partition
+        self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
         threads, measures = options.threads, options.measures
         measured = _measured_as(params, formats, rows)
-        norm = partial(GradNorm, *measured, threads, partition=partition)
+        norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
         reads = tuple("origin" if name == TARGET else name for name in sources)
         self.norm = self._finite = norm(options=reads) if measures else None
         if accumulator:
@@ -183,10 +185,11 @@ class GradientPreprocessor:
         taken = self.norm if last else self._finite
         assert taken
         numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
-        if self._partition is None:
-            return self._finite_at(numbers, arrays, unscale, last)
-        places = [k for k, piece in enumerate(self._partition.pieces) if piece.number in numbers]
-        return self._partition.all_true(self._finite_at(places, arrays, unscale, last))
+        if self._partition:
+            pieces = enumerate(self._partition.pieces)
+            numbers = [place for place, piece in pieces if piece.number in numbers]
+        finite = self._finite_at(numbers, arrays, unscale, last)
+        return self._others.all_true(finite) if self._others else finite
 
     def _finite_at(
         self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool

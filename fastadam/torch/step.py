@@ -27,6 +27,7 @@ from .devices import Scope, scope_of
 from .gradients import Gradients
 from .hyperparameters import CheckedGroup
 from .parameters import ActiveParameters
+from .shard_sums import ShardSums
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
@@ -85,7 +86,8 @@ class TensorStep:
         ]
         self._active = ActiveParameters(owner, params, grads, keeps, last._active if last else None)
         self._used = [number for number, some in enumerate(self._active.by_group) if some]
-        self._check_whole(owner)
+        self._check_options(owner)
+        self._shards = ShardSums(self._active.params) if self._active.sharded else None
         self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
         self._owner = type(owner).__name__
         called = self._owner, type(owner).core.__name__
@@ -114,7 +116,7 @@ class TensorStep:
             self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
-    def _check_whole(self, owner: Optimizer) -> None:
+    def _check_options(self, owner: Optimizer) -> None:
         check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
@@ -125,11 +127,6 @@ class TensorStep:
                 else:
                     rest += found
             self._options.check_params(rest, [name])
-        if self._active.sharded and self._options.measures:
-            raise RuntimeError(
-                "clip_norm and skip_nonfinite would use the shards of this process only; call "
-                "torch.nn.utils.clip_grad_norm_ before the step instead"
-            )
 
     def _set_up_state(
         self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
@@ -204,6 +201,7 @@ class TensorStep:
             False,
             self._scaled,
             gated=False,
+            shards=self._shards,
         )
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
@@ -293,7 +291,7 @@ class TensorStep:
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
-        found_inf: bool,
+        found_inf: Any,
     ) -> None:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
@@ -319,18 +317,21 @@ class TensorStep:
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
-        found_inf: bool,
+        found_inf: Any,
     ) -> None:
         plan, count = self._plan, self._state.count
         grads = self._active.of(grads)
         parts, self._parts = self._parts or self._active.parts(grads), None
         plan.look(parts)
+        found = bool(found_inf)
+        if self._shards and found_inf is not None:
+            found = not self._shards.all_true(not found)
         if self._noisy and self._drawn is not self._state.grouping:
             plan.draw(self._draws, count - np.array(self._state.steps))
             self._drawn = self._state.grouping
         stale = plan.stale
         norm, verdict = plan.prepare(
-            self._core, self._values, parts, grad_scale, found_inf, self._counted
+            self._core, self._values, parts, grad_scale, found, self._counted
         )
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
