@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.formats import compute_of
 from .arrays import ARRAYS, DeviceMemory
 from .arrays import address as address
+from .complex_numbers import shape_of
 from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
@@ -144,7 +145,7 @@ def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
     """Refuse another shape than that of the array it belongs to."""
     if array.shape != other.shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, but {other_name} has {other.shape}; "
+            f"{name} has shape {shape_of(array)}, but {other_name} has {shape_of(other)}; "
             "they must be the same"
         )
 
