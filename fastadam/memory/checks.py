@@ -100,7 +100,8 @@ def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
     """Refuse gaps, and another order than that of rows."""
     if not array.flags.c_contiguous:
         raise ValueError(
-            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
+            f"{name} with shape {(shape := shape_of(array))} and strides "
+            f"{array.strides[: len(shape)]} is not C-contiguous; "
             + _made("take", "np.ascontiguousarray({})", updated)
             + ", or give the whole array that it is a view of"
         )
