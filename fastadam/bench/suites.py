@@ -121,10 +121,21 @@ def rows_headline(report: Report) -> str:
     )
 
 
+def servers_headline(report: Report) -> str:
+    """One sentence on how NumPy compares."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of("NumPy")}
+    return (
+        f"Speed-up of a server's step over NumPy: {tables.at_cases(ratios)} "
+        f"{tables.hardware(report.machine)}."
+    )
+
+
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS)
+# Steps of a federated server: bench/servers.py measures them
+SERVERS = Suite("servers", adapter_table, adapter_summary, servers_headline)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS, SERVERS)
 SUITES = {suite.name: suite for suite in _ALL}
 
 

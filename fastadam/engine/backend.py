@@ -23,6 +23,7 @@ from .hyperparameters import checked
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ..kernels.cpu.threads import Limit
     from .launch import Launch
     from .step_info import StepInfo
 

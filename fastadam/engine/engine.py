@@ -14,6 +14,7 @@ from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.arrays import is_device
+from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
 from ..memory.shared import shared_mapping_of
@@ -181,6 +182,8 @@ class Engine:
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+            if any(isinstance(array, Pairs) for array in each.arrays):
+                group.options.check_complex(group.where)
             group.raw.edits = self.edits
             groups.append(group)
         for name in LOW if not first else ():
@@ -427,6 +430,8 @@ class Engine:
         """
         if not self.parameters.changes.unchanged():
             self._check_parameters(arrays)
+        if mask is not None and self.parameters.has_pairs:
+            raise TypeError("step() got a mask, which is for parameters of real numbers only")
         plan = self.plan_for(mask is not None, reach_of(grad_scale), inputs)
         if self.accumulator and self.accumulator.last:
             arrays = self.accumulator.completed(arrays, self._grad_dtypes)

@@ -293,6 +293,19 @@ class Options:
                 "states, which may not be rounded; leave state_dtype out"
             )
 
+    def check_complex(self, where: str) -> None:
+        """Refuse options that have no meaning for complex numbers.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name in ("lower", "upper"):
+            if (bound := getattr(self, name)) is not None:
+                raise ValueError(
+                    f"{where}{name}={bound!r} is a bound of real numbers, but there are parameters "
+                    "of complex numbers; give these to a group without it"
+                )
+
     def check_params(
         self, dtypes: Iterable[str], names: Iterable[str] | None = None, where: str = ""
     ) -> None:
