@@ -13,6 +13,7 @@ import numpy as np
 from numba import cuda
 from numba.core.errors import NumbaError
 
+from ..kernels.loops import loop_over
 from ..kernels.warps import Lanes
 from ..rules.functions import in_dtype
 from ..rules.linker import recipe
@@ -73,6 +74,11 @@ def blocks(start: int, stop: int, length: int) -> range:
     return range(first, stop, length * (THREADS // WARP))
 
 
+def share(count: int) -> range:
+    """The elements that a thread takes of a block."""
+    return range(cuda.threadIdx.x, count, THREADS)
+
+
 class Memory(Addressed):
     """Access to global memory, and how a grid shares the work."""
 
@@ -87,9 +93,7 @@ class Memory(Addressed):
     def teams(first: int, last: int) -> range:
         return range(first + cuda.blockIdx.x, last, cuda.gridDim.x)
 
-    @staticmethod
-    def share(count: int) -> range:
-        return range(cuda.threadIdx.x, count, THREADS)
+    share, loop = staticmethod(share), staticmethod(loop_over(share))
 
     @staticmethod
     def wait() -> None:

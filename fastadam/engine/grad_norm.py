@@ -17,21 +17,20 @@ from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
+from ..rules.functions import squared
 from .backend import backend_of
 from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .options import Options
-from .partition import BLOCK, Partition
+from .partition import BLOCK, Partition, Shards
 
 DOUBLE = FLOAT["float64"]
 
 
 @rule()
 def square(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """In float64, which holds the square of a float32 exactly."""
-    value = np.float64(grad)
-    return value * value, state
+    return squared(grad), state
 
 
 def norm_streams(
@@ -74,11 +73,15 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks.
+    their blocks. With shards, too: they exchange a number for each parameter.
 
     Attributes:
         launches: those that read the gradients; the others read their sums.
+        known: a norm that the next `run` takes for that of all gradients together, instead of
+            measuring any.
     """
+
+    known: float | None = None
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class GradNorm:
         threads: int | None,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
         counts = _blocks(sizes)
@@ -102,21 +106,32 @@ class GradNorm:
                 _places(counts, partition),
                 self._sums,
             )
-            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+            for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
-        self._threads, self._after = threads, list[Launch]()
-        self._after += self._folded(counts)
+        for launch in self.launches:
+            # A step ends with the last chunks, and begins with the first: so much of the gradients
+            # as fits is then in the cache.
+            launch.table.backward = True
+            if "origin" in launch.table.streams:
+                launch.place("origin", [address(param) for param in params])
+        self._threads, self._later = threads, list[Launch]()
+        self._folds = [*self._folded(counts)]
+        self._exchange: list[Callable[[], None]] = []
+        if shards:
+            self._kept.append(backend.zeros(len(sizes), "float64"))
+            self._exchange.append(partial(shards.add_up, *self._kept[-2:]))
         self.squares = self._kept[-1]
-        self._after += self._folded([len(sizes)])
+        self._last_folds = [*self._folded([len(sizes)])]
         self.total = self._kept[-1]
         self._deferred = backend.deferred_scalar()
-        self._complete = [partial(partition.complete, self._sums)] if partition else []
+        complete = [partial(partition.complete, self._sums)] if partition else []
+        self._complete: list[Callable[[], None]] = [*complete]
         self._runs: list[Callable[[], None]] = []
         self._kernels: list[Kernel] = []
 
     def then(self, launches: Iterable[Launch]) -> None:
         """Launch more, after the sums are there."""
-        self._after += launches
+        self._later += launches
         self._runs = []
 
     @property
@@ -127,11 +142,16 @@ class GradNorm:
 
     def _prepare(self) -> None:
         """Make the functions that launch everything."""
-        if not self._runs:
-            first = [launch.table.runner(self._threads) for launch in self.launches]
-            after, kernels = self._backend.chained(self._after, self._threads)
-            self._kernels = [*(launch.kernel for launch in self.launches), *kernels]
-            self._runs = [*first, *self._complete, *after]
+        if self._runs:
+            return
+        last = [*self._last_folds, *self._later]
+        stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
+        chains = [self._backend.chained(stage, self._threads) for stage in stages]
+        self._kernels = [launch.kernel for launch in self.launches]
+        self._runs = [launch.table.runner(self._threads) for launch in self.launches]
+        for others, (runs, kernels) in zip((self._complete, self._exchange), chains, strict=False):
+            self._runs += [*others, *runs]
+            self._kernels += kernels
 
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
@@ -170,6 +190,11 @@ class GradNorm:
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        if self.known is not None:
+            self.total[...], self.known = self.known**2, None
+            for launch in self._later:
+                launch.table.runner(self._threads)()
+            return
         self._prepare()
         for run in self._runs:
             run()
@@ -236,6 +261,12 @@ class ClipFactor:
         the arrays times `whole`."""
         for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)
+
+
+def _read(options: tuple[str, ...], formats: Formats) -> Formats:
+    """The formats that matter to a norm; those of parameters do if it is that of a distance."""
+    param = formats.param if "origin" in options else formats.compute
+    return Formats(param, formats.grad, inputs=formats.inputs)
 
 
 def _blocks(sizes: Sequence[int]) -> list[int]:

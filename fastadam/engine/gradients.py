@@ -105,6 +105,11 @@ class StepArrays:
         self.active, self.addresses = [], []
         self.rows: Sequence[Any] = [None] * len(params)  # of row-sparse ones what is known
 
+    @property
+    def dtypes(self) -> Sequence[Any]:
+        """The dtypes of the arrays."""
+        return self._dtypes
+
     def protect(self, spans: Sequence[checks.Span]) -> None:
         """Refuse, from now on, arrays that lie in memory that a step writes."""
         self._starts = [-1, *(s.start for s in spans)]

@@ -15,7 +15,17 @@ from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
 from ..rules import Rule
-from ..validation import BELOW_ONE, NOT_NEGATIVE, POSITIVE, choice, count, dtype_name, flag, number
+from ..validation import (
+    ANY,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    choice,
+    count,
+    dtype_name,
+    flag,
+    number,
+)
 
 ROUNDED = ("bfloat16", "int8")
 STATES = ("float32", *ROUNDED)
@@ -33,6 +43,14 @@ def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
         return None if value is None else number(name, value, within, finite=False, hint=hint)
     except ValueError as error:
         raise ValueError(f"{error}; {hint}") from None
+
+
+def _limit(name: str, value: Any, free: float) -> float | None:
+    """A bound of parameters; None for the infinity that is no bound."""
+    bound = _bound(name, value, ANY, "is no bound")
+    if bound is not None and not math.isfinite(bound) and bound != free:
+        raise ValueError(f"{name}={value!r} leaves no number; None is no bound")
+    return None if bound == free else bound
 
 
 def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
@@ -137,6 +155,10 @@ class Options:
     min_quantized_size: int = option(4096, count, 0, "0 quantizes all state", own=True)
     rounding: str = option("nearest", choice, ROUNDINGS, own=True, dtypes=("bfloat16", "float16"))
     compensation: str | None = option(None, choice, (None, *PAIRS), own=True, dtypes=("bfloat16",))
+    lower: float | None = option(
+        None, _limit, -math.inf, own=True, transforms=_where_given("lower")
+    )
+    upper: float | None = option(None, _limit, math.inf, own=True, transforms=_where_given("upper"))
     lazy: str = option("torch", choice, LAZY)
     mask_state: bool = option(False, flag)
     seed: int = option(0, count, 0, "give an int")
@@ -149,6 +171,8 @@ class Options:
             object.__setattr__(self, name, value)
         if self.ema_warmup and self.ema_decay is None:
             raise ValueError("ema_warmup=True needs an ema_decay")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"lower={self.lower!r} is above upper={self.upper!r}; exchange them")
         if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
             raise ValueError(
                 f"rounding='stochastic' has nothing to round with compensation="

@@ -102,11 +102,14 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -165,11 +168,14 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -229,11 +235,14 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -299,11 +308,14 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -364,11 +376,14 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -423,11 +438,14 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -482,11 +500,14 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -553,11 +574,14 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -611,11 +635,14 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -679,11 +706,14 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -739,11 +769,14 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -802,11 +835,14 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -862,11 +898,14 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -929,11 +968,14 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -993,11 +1035,14 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1060,11 +1105,14 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1119,11 +1167,14 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1177,11 +1228,14 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1242,11 +1296,14 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1325,11 +1382,14 @@ class AdamW(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1386,11 +1446,14 @@ class SparseAdam(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

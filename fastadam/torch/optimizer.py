@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter
 from threading import RLock
@@ -43,10 +44,10 @@ from .hyperparameters import (
     plain,
     twin_of,
 )
-from .shards import unwrapped
+from .shards import is_sharded, unwrapped
 from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
-from .state_formats import floats_of, master
+from .state_formats import floats_of, for_any_shards, master
 from .step import TensorStep
 from .tensors import name_of
 
@@ -234,7 +235,8 @@ class Optimizer(torch.optim.Optimizer):
         if grad_scale is not None or found_inf is not None:
             grad_scale, found_inf = number(grad_scale), number(found_inf)
             conditional |= is_device(grad_scale) or is_device(found_inf)
-        found_inf = found_inf if is_device(found_inf) else bool(found_inf)
+        if found_inf is not None and not is_device(found_inf):
+            found_inf = bool(found_inf)
         scaled, threads = reach_of(grad_scale), self._threads()
         last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, found_inf)
         wanted = groups, params, scaled, threads, conditional
@@ -292,12 +294,17 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> Values:
         """The state to resume from; see `torch.optim.Optimizer.state_dict`.
 
+        It loads with any number of shards of DTensors.
+
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
+            if any(map(is_sharded, self._params())):
+                state = self._by_param(saved, for_any_shards)
+                saved = {**saved, "state": state}
         return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
@@ -433,14 +440,18 @@ class Optimizer(torch.optim.Optimizer):
         """
         saved = self.state_dict()
         names = {name for group in self._checked_groups() for name in group.rule.state}
+        return {**saved, "state": self._by_param(saved, partial(floats_of, names=names))}
+
+    @torch.no_grad()
+    def _by_param(self, saved: Values, converted: Callable[[Any, Values], Values]) -> Values:
+        """The state in a state_dict, the entry of each parameter converted."""
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._lock, self._scope():
-            state = {
-                number: floats_of(by_number[number], entry, names)
+            return {
+                number: converted(by_number[number], entry)
                 for number, entry in saved["state"].items()
             }
-        return {**saved, "state": state}
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and extras in this process, as

@@ -27,6 +27,7 @@ from .devices import DeviceScope, scope_of
 from .gradients import Gradients
 from .hyperparameters import CheckedGroup, with_known_rate
 from .parameters import ActiveParameters
+from .shard_sums import ShardSums
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
@@ -92,7 +93,8 @@ class TensorStep:
         ]
         self._active = ActiveParameters(owner, params, grads, keeps, last._active if last else None)
         self._used = [number for number, some in enumerate(self._active.by_group) if some]
-        self._check_whole(owner)
+        self._check_options(owner)
+        self._shards = ShardSums(self._active.params) if self._active.sharded else None
         self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
         self._owner = type(owner).__name__
         called = self._owner, type(owner).core.__name__
@@ -138,7 +140,7 @@ class TensorStep:
                 f"{self._owner} carries {[*self._core.carried]} on the host from step to step; "
                 "capturable=True is not supported"
             )
-        if not (self._wanted or capturable) or self._core.carried:
+        if not (self._wanted or capturable) or self._core.carried or self._shards:
             return False
         from ..cuda.conditional_step import ConditionalStep
 
@@ -155,7 +157,7 @@ class TensorStep:
             self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
-    def _check_whole(self, owner: Optimizer) -> None:
+    def _check_options(self, owner: Optimizer) -> None:
         check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
@@ -166,11 +168,6 @@ class TensorStep:
                 else:
                     rest += found
             self._options.check_params(rest, [name])
-        if self._active.sharded and self._options.measures:
-            raise RuntimeError(
-                "clip_norm and skip_nonfinite would use the shards of this process only; call "
-                "torch.nn.utils.clip_grad_norm_ before the step instead"
-            )
 
     def _set_up_state(
         self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
@@ -255,6 +252,7 @@ class TensorStep:
             False,
             self._scaled,
             gated=self._conditional,
+            shards=self._shards,
         )
         if self._conditional:
             gate: Any = plan.gate
@@ -387,17 +385,18 @@ class TensorStep:
             self._graphs = True
         plan = self._plan
         plan.look(parts)
+        found = False if found_inf is None else found_inf
+        if self._shards and found_inf is not None:
+            found = not self._shards.all_true(not found)
         if self._noisy and self._drawn is not self._state.grouping:
             plan.draw(self._draws, self._late())
             self._drawn = self._state.grouping
-        if plan.gate and plan.gate.takes(found_inf, grad_scale):
-            self._step_there(owner, grads, parts, grad_scale, found_inf)
+        if plan.gate and plan.gate.takes(found, grad_scale):
+            self._step_there(owner, grads, parts, grad_scale, found)
             return
         stale, (values, count) = plan.stale, self._known_values()
         lr = values[0].get("lr") if values and self._conditional else lr
-        norm, verdict = plan.prepare(
-            self._core, values, parts, grad_scale, found_inf, self._counted
-        )
+        norm, verdict = plan.prepare(self._core, values, parts, grad_scale, found, self._counted)
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:

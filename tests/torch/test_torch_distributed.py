@@ -13,8 +13,8 @@ pytestmark = [
     "names",  # one after the other in the same processes, which take seconds to start
     [
         ("ddp", "zero"),
-        ("fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel"),
-        ("low_fsdp", "low_zero"),
+        ("fsdp", "fsdp_clip", "fsdp_skip", "fsdp_ema", "tensor_parallel"),
+        ("low_fsdp", "low_shards", "low_zero"),
     ],
     ids=" ".join,
 )
