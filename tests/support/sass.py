@@ -62,6 +62,13 @@ class Code:
 
         return max(filter(inner, self.loops), key=moved)
 
+    @property
+    def loads_ahead(self) -> int:
+        """The loads of the hot loop before the first of its stores."""
+        first, last = self.hot
+        part = self.names[first : last + 1]
+        return part[: part.index("STG")].count("LDG") if "STG" in part else part.count("LDG")
+
 
 def machine_code(binary: bytes) -> Code:
     """The code of a file that has one kernel."""
