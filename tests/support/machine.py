@@ -31,7 +31,7 @@ TABLE = Path(__file__).with_name("machine_code.csv")
 CAPABILITY = (9, 0)
 COMPILERS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 SINGLE = Formats.alike("float32")
-OTHERS = ("float16", "mask_state", "touched")  # instead of bfloat16 and mask; of rows on the host
+OTHERS = ("float16", "float32", "mask_state", "touched")  # instead of bfloat16, mask; of rows
 ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
 
 
