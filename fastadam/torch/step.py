@@ -442,7 +442,7 @@ class TensorStep:
         self._note_written()
 
     def _late(self) -> Any:
-        """How many steps each parameter has taken less than the optimizer, while it takes part."""
+        """The difference between the step counts of the optimizer and of each active parameter."""
         grouping = self._state.grouping
         return np.array([grouping.cohorts[number].base for number in grouping.cohort_of])
 
