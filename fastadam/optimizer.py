@@ -326,7 +326,7 @@ class Optimizer(Algorithm):
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
         self._engine.state.settle()
         return self._engine.state.count
 
