@@ -11,6 +11,7 @@ import numpy as np
 from ..rules import Rule
 from .loops import (
     added_in_halves,
+    at_once,
     block_by_block,
     fetching,
     four_by_four,
@@ -21,6 +22,8 @@ from .loops import (
 from .storage.base import COLUMNS, WHOLE, Column, Pieces, Storage
 from .target import MemoryAccess
 from .warps import Access, Waiting, by_warps, fits
+
+PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 
 
 class Stream(NamedTuple):
@@ -144,13 +147,19 @@ def _elements(
     """The function that updates the elements of a block."""
     element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
-    single = one_by_one(read, write, element, share)
+    single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
         partial, block = parts[0].partial, streams[0].storage.block
-        halves = added_in_halves(single, read, write, element, share, block, partial)
+        halves = added_in_halves(single, read, write, element, memory.loop, block, partial)
         return halves if partial else single
     access = _access(streams, parts, read, write, element, memory)
-    return four_by_four(single, access, share)
+    return four_by_four(single, access, share, in_pairs(streams))
+
+
+def in_pairs(streams: Sequence[Stream]) -> bool:
+    """True if the registers of a thread hold two groups of neighbours of all streams."""
+    each = [stream.storage for stream in streams if stream.storage.stored[0].per < WHOLE]
+    return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
 
 
 def _access(
@@ -234,6 +243,8 @@ def update_of(
     block = min(stream.storage.block for stream in streams)
     if fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
+    elif block == WHOLE:
+        run = at_once(_elements(streams, parts, rule, memory), addresses)
     else:
         partial = parts[0].partial if memory.wide is None else 0
         elements = _elements(streams, parts, rule, memory)

@@ -27,6 +27,19 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
     return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
 
 
+def relative(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
+    """Apply `change(param, grad, extra) -> grad` before the rule, with additional state."""
+    function, split = inner.snapshot, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own, extra = state[:split], state[split:]
+        new, own = function(param, change(param, grad, extra), own, h)
+        return new, own + extra
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
+
+
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """Apply `change(old, new, extra) -> (new, extra)` to the parameter after the rule, with
     additional state `extras`."""
@@ -101,6 +114,17 @@ def summed(grad, extra):
     return total + grad * unscale
 
 
+def toward(param, grad, extra):
+    """The gradient that leads from the parameter to a target, which is given in its place."""
+    return param - grad
+
+
+def away(grad, extra):
+    """The same where the parameter is an input of its own."""
+    (param,) = extra
+    return param - grad
+
+
 def limited(grad, extra):
     """`grad` clipped to [-bound, bound]; NaN stays NaN."""
     (bound,) = extra
@@ -117,6 +141,18 @@ def kept(old, new, extra):
     """`new` for an element that a mask selects, else `old`."""
     (selected,) = extra
     return new if selected else old
+
+
+def raised(old, new, extra):
+    """`new`, but not below a bound; NaN stays NaN."""
+    (bound,) = extra
+    return (bound if new < bound else new), extra
+
+
+def lowered(old, new, extra):
+    """`new`, but not above a bound; NaN stays NaN."""
+    (bound,) = extra
+    return (bound if new > bound else new), extra
 
 
 def averaged(old, new, extra):
@@ -138,10 +174,14 @@ def rounded(cut):
     return change
 
 
-class Extra(NamedTuple):
-    """A stream that an option adds; storage None means the dtype of the arithmetic."""
+def _arithmetic(formats: Formats) -> Storage:
+    return floats(formats.compute, formats.compute)
 
-    storage: Storage | type[Single] | None = None
+
+class Extra(NamedTuple):
+    """A stream that an option adds, in a storage, or in one that follows from the formats."""
+
+    storage: Storage | Callable[[Formats], Storage] = _arithmetic
     mode: Literal["rw", "r", "w", "rz"] = "r"
 
 
@@ -149,7 +189,7 @@ class Option(NamedTuple):
     """An option of a step.
 
     Attributes:
-        stage: `before`, `after` or `around`, which wraps the rule.
+        stage: `before`, `relative`, `after` or `around`, which wraps the rule.
         change: the function applied before or after the rule.
         extras: the streams that `change` takes, by name.
     """
@@ -160,7 +200,7 @@ class Option(NamedTuple):
 
 
 TOUCHED = "touched"  # marks the elements of a block that a row-sparse gradient has
-NUMBER = Extra(Single)  # one for each parameter
+NUMBER = Extra(lambda formats: Single(formats.compute))  # one for each parameter
 NOISE = {"noise": Extra(Noise())}
 
 # In the order in which they wrap a rule: of two `before` it, the later one is applied first.
@@ -169,41 +209,46 @@ OPTIONS = {
     "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
     "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
     "grad_power": Option(before, scaled, {"grad_power": NUMBER}),
+    "lower": Option(after, raised, {"lower": NUMBER}),
+    "upper": Option(after, lowered, {"upper": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
     "mask_state": Option(around, kept, {"mask": Extra(BOOL)}),
     "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
     TOUCHED: Option(around, kept, {TOUCHED: Extra(BOOL)}),
     "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
     "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
+    "float32": Option(after, copied, {"shadow": Extra(floats("float32", "float32"), "w")}),
     ROUND + "bfloat16": Option(after, rounded(stochastic.to_bfloat16), NOISE),
     ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
     ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),
 }
+SOURCES = {  # "origin" is for kernels that do not read parameters
+    "target": Option(relative, toward, {}),
+    "origin": Option(before, away, {"origin": Extra(lambda formats: formats.param_storage)}),
+}
+STAGES = OPTIONS | SOURCES
 STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
 ZERO_GRADS = "zero_grads"  # needs no stage: the gradient's stream has mode "rz"
 
 
-def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
-    if asked is None:
-        return floats(compute, compute)
-    return Single(compute) if isinstance(asked, type) else asked
+def _storage(asked: Storage | Callable[[Formats], Storage], formats: Formats) -> Storage:
+    return asked(formats) if callable(asked) else asked
 
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     """The rule wrapped by these options, cached in the rule."""
-    known, wrapped = rule.staged, tuple(name for name in OPTIONS if name in options)
+    known, wrapped = rule.staged, tuple(name for name in STAGES if name in options)
     if wrapped and wrapped not in known:
-        inner, option = staged(rule, wrapped[:-1]), OPTIONS[wrapped[-1]]
+        inner, option = staged(rule, wrapped[:-1]), STAGES[wrapped[-1]]
         known[wrapped] = option.stage(inner, option.change, tuple(option.extras))
     return known[wrapped] if wrapped else rule
 
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of a rule with options: param, grad, state, then those of the options."""
-    compute = formats.compute
     extras = [
-        Stream(name, _storage(storage, compute), mode)
-        for key, option in OPTIONS.items()
+        Stream(name, _storage(storage, formats), mode)
+        for key, option in STAGES.items()
         if key in options
         for name, (storage, mode) in option.extras.items()
     ]

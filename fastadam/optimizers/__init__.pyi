@@ -4,6 +4,7 @@ from typing import Literal
 
 from ..optimizer import Optimizer
 from ..typing import (
+    Cores,
     Count,
     Dtype,
     Flag,
@@ -89,6 +90,7 @@ class ADOPT(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -102,11 +104,14 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -152,6 +157,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -165,11 +171,14 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -216,6 +225,7 @@ class SGD(Optimizer):
         nesterov: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -229,11 +239,14 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -286,6 +299,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -299,11 +313,14 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -351,6 +368,7 @@ class AdaBelief(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -364,11 +382,14 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -410,6 +431,7 @@ class Adadelta(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -423,11 +445,14 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -469,6 +494,7 @@ class Adagrad(Optimizer):
         eps: Scheduled = 1e-10,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -482,11 +508,14 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -540,6 +569,7 @@ class Adam(Optimizer):
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -553,11 +583,14 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -598,6 +631,7 @@ class Adamax(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -611,11 +645,14 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -666,6 +703,7 @@ class Adan(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -679,11 +717,14 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -726,6 +767,7 @@ class Grams(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -739,11 +781,14 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -789,6 +834,7 @@ class LaProp(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -802,11 +848,14 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -849,6 +898,7 @@ class Lion(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -862,11 +912,14 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -916,6 +969,7 @@ class NAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -929,11 +983,14 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -980,6 +1037,7 @@ class RAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -993,11 +1051,14 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1047,6 +1108,7 @@ class RMSprop(Optimizer):
         centered: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1060,11 +1122,14 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1106,6 +1171,7 @@ class Rprop(Optimizer):
         step_sizes: ScheduledPair = (1e-06, 50.0),
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1119,11 +1185,14 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1164,6 +1233,7 @@ class Signum(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1177,11 +1247,14 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1229,6 +1302,7 @@ class Yogi(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1242,11 +1316,14 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1312,6 +1389,7 @@ class AdamW(Adam):
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1325,11 +1403,14 @@ class AdamW(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1373,6 +1454,7 @@ class SparseAdam(Adam):
         eps: Scheduled = 1e-08,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1386,11 +1468,14 @@ class SparseAdam(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

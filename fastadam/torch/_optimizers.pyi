@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch.optim.optimizer import ParamsT
 
-from ..typing import Count, Dtype, Flag, Number, Pair, Triple
+from ..typing import Cores, Count, Dtype, Flag, Number, Pair, Triple
 from .optimizer import Optimizer
 
 __all__ = [
@@ -47,6 +47,7 @@ class ADOPT(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -59,6 +60,8 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -74,6 +77,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -86,6 +90,8 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -105,6 +111,7 @@ class SGD(Optimizer):
         l1: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -117,6 +124,8 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -137,6 +146,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -149,6 +159,8 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -168,6 +180,7 @@ class AdaBelief(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -180,6 +193,8 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -197,6 +212,7 @@ class Adadelta(Optimizer):
         differentiable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -209,6 +225,8 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -227,6 +245,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -239,6 +258,8 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -265,6 +286,7 @@ class Adam(Optimizer):
         bias_correction: Flag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -277,6 +299,8 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -303,6 +327,7 @@ class AdamW(Optimizer):
         bias_correction: Flag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -315,6 +340,8 @@ class AdamW(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -332,6 +359,7 @@ class Adamax(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -344,6 +372,8 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -362,6 +392,7 @@ class Adan(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -374,6 +405,8 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -391,6 +424,7 @@ class Grams(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -403,6 +437,8 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -420,6 +456,7 @@ class LaProp(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -432,6 +469,8 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -448,6 +487,7 @@ class Lion(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -460,6 +500,8 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -482,6 +524,7 @@ class NAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -494,6 +537,8 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -515,6 +560,7 @@ class RAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -527,6 +573,8 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -546,6 +594,7 @@ class RMSprop(Optimizer):
         differentiable: bool | None = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -558,6 +607,8 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -574,6 +625,7 @@ class Rprop(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -586,6 +638,8 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -602,6 +656,7 @@ class Signum(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -614,6 +669,8 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -627,6 +684,7 @@ class SparseAdam(Optimizer):
         maximize: Flag = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -639,6 +697,8 @@ class SparseAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -658,6 +718,7 @@ class Yogi(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -670,5 +731,7 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
