@@ -121,6 +121,23 @@ def rows_headline(report: Report) -> str:
     )
 
 
+def embedding_table(report: Report) -> Table:
+    """A row for each way to embed a step."""
+    names = [name for name in report.contenders if name != OURS]
+    columns = [tables.median(report, name) for name in (OURS, *names)]
+    caption = f"Median time of a call, and its ratio to that of {OURS}."
+    return build(report.of(), [Column("AdamW in", CASE.text), *columns], 1, caption, grouped=False)
+
+
+def embedding_headline(report: Report) -> str:
+    """One sentence on how optax compares."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of("optax")}
+    return (
+        f"Speed-up of `fastadam.jax.adamw` over `optax.adamw`: {tables.at_cases(ratios)} "
+        f"{tables.hardware(report.machine)}."
+    )
+
+
 def servers_headline(report: Report) -> str:
     """One sentence on how NumPy compares."""
     ratios = {row.case: report.ratio(row, OURS) for row in report.of("NumPy")}
@@ -133,9 +150,20 @@ def servers_headline(report: Report) -> str:
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
+# Steps inside other programs: bench/embedding.py measures them
+EMBEDDING = Suite("embedding", embedding_table, adapter_summary, embedding_headline)
 # Steps of a federated server: bench/servers.py measures them
 SERVERS = Suite("servers", adapter_table, adapter_summary, servers_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS, SERVERS)
+_ALL = (
+    steps.SUITE,
+    options.SUITE,
+    precision.SUITE,
+    offload.SUITE,
+    ADAPTER,
+    ROWS,
+    EMBEDDING,
+    SERVERS,
+)
 SUITES = {suite.name: suite for suite in _ALL}
 
 
