@@ -121,10 +121,37 @@ def rows_headline(report: Report) -> str:
     )
 
 
+def distributed_headline(report: Report) -> str:
+    """One sentence on how an all-reduce and a step of everything compares."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of("all-reduce, MPI")}
+    return (
+        f"Speed-up of sharded steps over an all-reduce and a step of all elements: "
+        f"{tables.at_cases(ratios)} {tables.hardware(report.machine)}."
+    )
+
+
+def distributed_table(report: Report) -> Table:
+    """A row for each contender and number of processes."""
+
+    def time(row: Measurement) -> str:
+        ratio = "" if row.contender == OURS else f", {tables.times(report.ratio(row, OURS))}"
+        return f"{tables.duration(row.p50_s)}{ratio}"
+
+    columns = [Column("", CASE.text), tables.CONTENDER, Column("time of a step", time)]
+    columns.append(Column("bytes of state", lambda row: f"{row.resident:.3g}"))
+    caption = (
+        f"Median time of a step, and its ratio to that of {OURS}; bytes of state in each process, "
+        "per element of all parameters."
+    )
+    return build(report.rows, columns, 2, caption)
+
+
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS)
+# Several processes: bench/distributed.py measures them
+DISTRIBUTED = Suite("distributed", distributed_table, adapter_summary, distributed_headline)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS, DISTRIBUTED)
 SUITES = {suite.name: suite for suite in _ALL}
 
 
