@@ -31,7 +31,7 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (3, fa.Lion, "stochastic", "skip and average"),
     (5, fa.NAdam, "float32", "clip"),
 ]
-SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150)}
+SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150), "none": (3, 0)}
 
 
 def parameters(dtype="float32", flat=True):
