@@ -25,6 +25,7 @@ from .engine.step_info import StepInfo, new_info
 from .engine.subset import Subset
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
+from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .rules.docstrings import SHARED, completed, entries, explained, without_links
@@ -51,6 +52,8 @@ class Optimizer(Algorithm):
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
             [set_threads][fastadam.set_threads].
+        cores: the numbers of the cores on which these threads run, and no others; see
+            [set_threads][fastadam.set_threads]; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
@@ -269,7 +272,7 @@ class Optimizer(Algorithm):
         return self._handed_out(self._engine.copies.shadow, "shadow", "shadow_dtype='bfloat16'")
 
     def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
-        there = _there(flat, name, option)
+        there = self._engine.parameters.shown(_there(flat, name, option))
         self._engine.parameters.follow(there.container(f"opt.{name}"))
         return there
 
@@ -315,7 +318,10 @@ class Optimizer(Algorithm):
         """
         engine = self._engine
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
-        arrays = engine.state.arrays
+        params = engine.parameters.arrays
+        arrays = {
+            name: list(map(shown, each, params)) for name, each in engine.state.arrays.items()
+        }
         return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
 
     @property
@@ -506,7 +512,8 @@ class Optimizer(Algorithm):
             self._engine.refresh()
             arrays = self._engine.parameters.arrays
             rests = self._engine.state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            weights = list(map(master, arrays, rests, self._engine.formats()))
+            masters = map(master, arrays, rests, self._engine.formats())
+            weights = list(map(shown, masters, arrays))
             return filled(self._engine.parameters.structure, weights)
 
     def memory(self) -> Budget:
