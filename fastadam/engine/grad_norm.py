@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -58,6 +58,29 @@ def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
     return (1.0 if bound > 1.0 else bound) * h.scale, state
 
 
+class Folds:
+    """The launches that add runs of sums, so many in each, block by block, to one for each run.
+
+    Attributes:
+        launches: in order.
+        sums: the array of the results; that of the sums themselves if there is nothing to add.
+    """
+
+    def __init__(self, sums: Any, counts: Sequence[int]) -> None:
+        self.launches, self._kept = list[Launch](), [sums]  # launches know addresses only
+        backend = backend_of(sums)
+        while max(counts) > 1:
+            sums, stops = self._kept[-1], np.cumsum([0, *counts]).tolist()
+            runs = [sums[start:stop] for start, stop in pairwise(stops)]
+            counts = blocks_of(counts)
+            self._kept.append(backend.zeros(sum(counts), "float64"))
+            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
+            places, members = places_of(counts), range(len(runs))
+            launch = _launch(identity, kernel, runs, members, places, self._kept[-1])
+            self.launches.append(launch)
+        self.sums = self._kept[-1]
+
+
 class GradNorm:
     """The norms of the gradients of some parameters, in float64.
 
@@ -77,25 +100,24 @@ class GradNorm:
         partition: Partition | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
-        counts = _blocks(sizes)
+        counts = blocks_of(sizes)
         backend = self._backend = backend_of(params[0])
         self._sums = backend.zeros(sum(counts), "float64")
-        self._kept = [self._sums]  # launches know addresses only
         self.launches = [
             _launch(
                 square,
                 norm_kernel(inputs, options, like=params[0]),
                 params,
                 members,
-                _places(counts, partition),
+                places_of(counts, partition),
                 self._sums,
             )
             for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
         ]
-        self._folds = [*self._folded(counts)]
-        self.squares = self._kept[-1]
-        self._folds += self._folded([len(sizes)])
-        self.total = self._kept[-1]
+        each = Folds(self._sums, counts)
+        whole = Folds(each.sums, [len(sizes)])
+        self.squares, self.total = each.sums, whole.sums
+        self._folds, self._kept = [*each.launches, *whole.launches], [each, whole]
         self._deferred = backend.deferred_scalar()
         self._threads, self.kernels = threads, list[Kernel]()
         self._runs: list[Callable[[], None]] = []
@@ -112,26 +134,14 @@ class GradNorm:
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
-        self._kept.append(self._backend.zeros(len(numbers), "float64"))
+        chosen = self._backend.zeros(len(numbers), "float64")
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
-        places = _places(counts)
-        gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
-        folds = [gathered, *self._folded([len(numbers)])]
-        self._folds += folds
-        self._add(folds)
-        return self._kept[-1]
-
-    def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
-        """The launches that add the last sums, so many to each run, to one for each run."""
-        while max(counts) > 1:
-            sums = self._kept[-1]
-            stops = np.cumsum([0, *counts]).tolist()
-            runs = [sums[start:stop] for start, stop in pairwise(stops)]
-            counts = _blocks(counts)
-            self._kept.append(self._backend.zeros(sum(counts), "float64"))
-            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
-            places = _places(counts)
-            yield _launch(identity, kernel, runs, range(len(runs)), places, self._kept[-1])
+        gathered = _launch(identity, kernel, parts, range(len(parts)), places_of(counts), chosen)
+        whole = Folds(chosen, [len(numbers)])
+        self._kept.append(whole)
+        self._folds += [gathered, *whole.launches]
+        self._add([gathered, *whole.launches])
+        return whole.sums
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -213,12 +223,12 @@ class ClipFactor:
             run()
 
 
-def _blocks(sizes: Sequence[int]) -> list[int]:
+def blocks_of(sizes: Sequence[int]) -> list[int]:
     """The numbers of sums for arrays of these sizes: one for each block, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 
-def _places(counts: Sequence[int], partition: Partition | None = None) -> Any:
+def places_of(counts: Sequence[int], partition: Partition | None = None) -> Any:
     """The number of the first sum of each array, or of each piece of a partition."""
     first = np.cumsum([0, *counts[:-1]])
     if partition is None:

@@ -24,6 +24,7 @@ from .parameters import Parameters
 from .partition import Partition
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
+from .rule_sums import RuleSums
 from .state import Carried, Ruled, State, spans
 
 UPDATE: Verdict = "update"
@@ -91,12 +92,15 @@ class StepPlan:
         if partition:
             for launch in self._launches:
                 launch.take_pieces(partition.pieces)
+        limit = options.threads
+        self._sums = RuleSums(self._launches, arrays, formats, names, limit, partition)
+        self._all = [*self._sums.launches, *self._launches]
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
             self._serial = [launch.table.serial for launch in self._launches]
         self._launches_of = [
-            [launch for launch in self._launches if launch.rule is group.rule] for group in groups
+            [launch for launch in self._all if launch.rule is group.rule] for group in groups
         ]
         self._rules = [group.rule for group in groups]
         self.gradients = gradients
@@ -112,7 +116,7 @@ class StepPlan:
         if partition:
             owners = [groups[number] for number in partition.group_of]
         self.ahead = GradientPreprocessor(
-            self._launches,
+            self._all,
             arrays,
             formats,
             options,
@@ -124,9 +128,10 @@ class StepPlan:
             partition,
         )
         self.gate, self.captured = None, list[bool]()
-        if gated:
+        if gated and not (partition and self._sums):
+            updates = [*self._sums.sequence, *self._launches]
             self.gate = backend.conditional_step(
-                self, self._launches, self.ahead, state, arrays, formats, options
+                self, updates, self.ahead, state, arrays, formats, options
             )
         if self.gate:
             self.ahead.follow(self.gate)
@@ -138,12 +143,13 @@ class StepPlan:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
-        return [launch.kernel for launch in self._launches] + self.ahead.kernels
+        updates = [launch.kernel for launch in self._launches]
+        return updates + self._sums.kernels + self.ahead.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
         self._files, self._alone = files, False
-        files.watch(launch.table for launch in (*self._launches, *self.ahead.launches))
+        files.watch(launch.table for launch in (*self._all, *self.ahead.launches))
 
     # The order of a step
 
@@ -159,10 +165,11 @@ class StepPlan:
         gradients.look(arrays)
         if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
+            self._sums.look()
             self.recount()
         if gradients.addresses != self._placed:
             self._placed = gradients.addresses
-            for launch in self._launches:
+            for launch in self._all:
                 launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
@@ -203,6 +210,8 @@ class StepPlan:
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
+        if self._sums and verdict == UPDATE:
+            self._sums.run()
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -220,7 +229,7 @@ class StepPlan:
         self._parameters.replace(arrays)
         sizes, names = self._parameters.nbytes, self._parameters.names
         self._keep_apart(map(checks.Span, places, map(add, places, sizes), names))
-        for launch in self._launches:
+        for launch in self._all:
             launch.place("param", places)
 
     def repoint_kept(self) -> None:
@@ -230,7 +239,7 @@ class StepPlan:
             ValueError: as `repoint`.
         """
         self._protect(self._state.arrays)
-        for launch in self._launches:
+        for launch in self._all:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, list(map(checks.address, self._kept[name])))
         self.stale, self.direct = True, False
@@ -350,7 +359,7 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed)
+            self.direct = not (self.gate or self.stale or self.ahead.needed or self._sums)
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
@@ -396,8 +405,9 @@ class StepPlan:
         pairs = [(kept, launch.members) for launch, kept in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
         for (launch, kept), lack in zip(wanted, lacks, strict=True):
-            launch.start(kept.stream.name, lack)
-        for launch in self._launches:
+            for each in self._sums.with_terms(launch):
+                each.start(kept.stream.name, lack)
+        for launch in self._all:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..rules import Rule
+from .adding import Added, added_in_halves
 from .loops import (
-    added_in_halves,
     block_by_block,
     fetching,
     four_by_four,
@@ -140,11 +140,29 @@ def _elements(
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, share)
     if memory.wide is None:
-        partial, block = parts[0].partial, streams[0].storage.block
-        halves = added_in_halves(single, read, write, element, share, block, partial)
-        return halves if partial else single
+        added = [k for k, part in enumerate(parts) if part.partial]
+        if not added:
+            return single
+        block = streams[added[0]].storage.block
+        return added_in_halves(single, read, element, _added(parts, added), share, block)
     access = _access(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share)
+
+
+def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
+    """How the values of the streams at some places are added."""
+    pick = _fold(_picked, places, lambda values: ())
+    join = _fold(_joined, range(len(places)), lambda one, other: ())
+    summed = [parts[place] for place in places]
+    return Added(pick, join, _writing(summed), summed[0].partial)
+
+
+def _picked(place: Any, rest: Any) -> Any:
+    return lambda values: (values[place],) + rest(values)
+
+
+def _joined(place: Any, rest: Any) -> Any:
+    return lambda one, other: (one[place] + other[place],) + rest(one, other)
 
 
 def _access(
@@ -233,7 +251,7 @@ def update_of(
     if fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     else:
-        partial = parts[0].partial if memory.wide is None else 0
+        partial = max(part.partial for part in parts) if memory.wide is None else 0
         elements = _elements(streams, parts, rule, memory)
         pack = _packing(parts, block, partial)
         run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)

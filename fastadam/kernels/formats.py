@@ -125,6 +125,14 @@ class Formats:
         kept = Int8(self.compute) if int8 else floats(self.state or self.compute, self.compute)
         return Started(kept) if self.started else kept
 
+    @property
+    def state_as_read(self) -> Storage:
+        """The storage of state for kernels that only read it, in blocks of any length."""
+        if self.state != "int8":
+            return self.state_storage
+        kept = Int8(self.compute, alone=True)
+        return Started(kept) if self.started else kept
+
     def starting(self) -> "Formats":
         """The formats for rules whose state starts at numbers other than zero."""
         exact = {None, self.compute} | ({"int8"} if self.compute == "float32" else set())

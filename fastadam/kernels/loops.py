@@ -55,36 +55,6 @@ def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[...,
     return elements
 
 
-def added_in_halves(
-    single: Any, read: Any, write: Any, element: Any, share: Any, block: int, partial: int
-) -> Callable[..., None]:
-    """The function that adds the first numbers of the elements of a complete block to `partial`
-    sums, those half a block apart, then a quarter, and so on; other blocks are left to `single`.
-
-    The terms of a sum stay in registers.
-    """
-
-    def one(at, i, h):
-        return element(read(at, i), h)[0]
-
-    def both(add, apart):
-        return lambda at, i, h: add(at, i, h) + add(at, i + apart, h)
-
-    add, apart = one, block
-    while apart > partial:
-        apart //= 2
-        add = both(add, apart)
-
-    def elements(at, first, count, h):
-        if count < block:
-            single(at, first, count, h)
-        else:
-            for i in share(partial):
-                write(at, i, (add(at, i, h),))
-
-    return elements
-
-
 def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
     """The function that updates a block in groups of four, for a device with 16-byte accesses.
 

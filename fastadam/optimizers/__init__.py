@@ -14,7 +14,9 @@ from .ademamix import AdEMAMix
 from .adopt import ADOPT
 from .ftrl import FTRL
 from .grams import Grams
+from .lamb import LAMB
 from .laprop import LaProp
+from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
 from .nadam import NAdam
@@ -29,6 +31,8 @@ from .yogi import Yogi
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",

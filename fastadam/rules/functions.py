@@ -56,3 +56,8 @@ def cautiously_decayed(update: Any, param: Any, decay: Any) -> Any:
 def sign(value: Any) -> Any:
     """-1, 0 or 1, for rules; the sign of zero is zero, that of NaN is NaN."""
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else value
+
+
+def squared(value: Any) -> Any:
+    """The square in float64, for terms of sums: exact for float32, which could overflow."""
+    return np.float64(value) * np.float64(value)

@@ -276,6 +276,22 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         bad=DECAY_BAD,
     ),
     *row(
+        fa.LAMB,
+        oracles.lamb,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "trust_clip": True, "maximize": True},
+        {"adapt": False, "bias_correction": False},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, {"weight_decay": -1.0}, {"adapt": 2}),
+    ),
+    *row(
+        fa.LARS,
+        oracles.lars,
+        {"lr": 0.5, "weight_decay": 0.1, "nesterov": True, "trust_clip": True, "maximize": True},
+        {"momentum": 0.0, "trust_coefficient": 0.1, "eps": 0.1},
+        {"adapt": False, "weight_decay": 0.1, "lr": 0.01},
+        bad=({"momentum": -1.0}, {"nesterov": True, "momentum": 0.0}, {"trust_coefficient": -1.0}),
+        quick={"lr": 1.0, "trust_coefficient": 0.02},
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},

@@ -527,3 +527,64 @@ def grams(
         update = lr * np.sign(g) * np.abs(u)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
     return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def _norm(values):
+    return math.sqrt(np.sum(values**2))
+
+
+def lamb(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.999),
+    eps=1e-6,
+    weight_decay=1e-2,
+    adapt=True,
+    trust_clip=False,
+    bias_correction=True,
+    maximize=False,
+):
+    """You et al. 2020, algorithm 2, with phi(z) = z; ratios of 1 and their bound as in timm."""
+    theta = np.asarray(param, np.float64)
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        c1, c2 = (1 - betas[0] ** t, 1 - betas[1] ** t) if bias_correction else (1, 1)
+        r = m / c1 / (np.sqrt(v / c2) + eps) + weight_decay * theta
+        ratio = _norm(theta) / _norm(r) if adapt and _norm(theta) and _norm(r) else 1.0
+        theta = theta - lr * (min(ratio, 1) if trust_clip else ratio) * r
+    return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def lars(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    momentum=0.9,
+    weight_decay=0.0,
+    trust_coefficient=1e-3,
+    eps=1e-8,
+    adapt=True,
+    trust_clip=False,
+    nesterov=False,
+    maximize=False,
+):
+    """You, Gitman and Ginsburg 2017, equation 6; lr outside of the momentum, eps and LARC's bound
+    as in timm."""
+    theta = np.asarray(param, np.float64)
+    b = np.zeros_like(theta)
+    for _, g in _signed(grads, maximize):
+        ratio, size = 1.0, _norm(g)
+        if adapt and size and _norm(theta):
+            whole = size + weight_decay * _norm(theta) + eps
+            ratio = trust_coefficient * _norm(theta) / whole
+        if adapt and trust_clip:
+            ratio = min(ratio / lr, 1) if lr else 1.0
+        scaled = ratio * (g + weight_decay * theta)
+        b = momentum * b + scaled
+        theta = theta - lr * (scaled + momentum * b if nesterov else b)
+    return theta, {"momentum_buffer": b} if momentum else {}

@@ -19,6 +19,7 @@ _GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples 
 _0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
 _STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
 _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
+BLOCK, LOG_BLOCK = 256, 8
 
 
 class Steps(NamedTuple):
@@ -78,16 +79,26 @@ class Int8:
     so that small changes are not lost and means are unbiased. With a sign, numbers two octaves
     below the first level become zero: rounded up to it, a first moment could become far larger
     than its divisor.
+
+    Attributes:
+        alone: True for kernels that only read it, in blocks of any length.
     """
 
     compute: str = "float32"
-    tag = "q8"
-    block = 256
+    alone: bool = False
     stored = (
         Column("uint8", kept="int8", start=-1),  # all bits set: the largest magnitude, and its sign
-        Column("uint32", 256, part="_scale", kept="float32"),
+        Column("uint32", BLOCK, part="_scale", kept="float32"),
         Column("uint32", WHOLE, part="dither"),
     )
+
+    @property
+    def tag(self) -> str:
+        return "q8r" if self.alone else "q8"
+
+    @property
+    def block(self) -> int:
+        return WHOLE if self.alone else BLOCK
 
     def held(self, value: Any) -> Any:
         """The number that is read after all elements of a block were set to `value`."""
@@ -126,4 +137,9 @@ class Int8:
         def read(at, i):
             return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
 
+        def read_in_any_block(at, i):
+            return number(decoded(load(at[codes], i), load_scale(at[scales], i >> LOG_BLOCK)))
+
+        if self.alone:
+            return Pieces(read_in_any_block)
         return in_scratch(memory, name, read, coding, self.block, scratch)
