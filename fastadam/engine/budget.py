@@ -28,6 +28,7 @@ PARTS = {
     "shadow": "shadow",
     "grad_sum": "sums",
 }  # of a budget, by the streams of a kernel
+_FLOAT32 = Formats.alike("float32")
 EXTRAS = (COMPENSATION, "ema", "shadow", "sums")
 
 
@@ -199,3 +200,9 @@ def moved_by(streams: Streams) -> float:
         for stream in streams
         for column in stream.storage.stored
     )
+
+
+def traffic_of(rule: Rule) -> int:
+    """Bytes per element that a step in float32 without options reads and writes; sums of blocks
+    are left out."""
+    return int(sum(n * moved_by(each) for n, each in passes(rule, _FLOAT32, Options())))

@@ -9,7 +9,7 @@ import numpy as np
 from .scalar import float16
 from .storage.base import Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
-from .storage.int8 import Int8
+from .storage.int8 import Int8, Int8AsRead
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
 BOOL = Elementwise("bool", "uint8", "uint8")
@@ -130,7 +130,7 @@ class Formats:
         """The storage of state for kernels that only read it, in blocks of any length."""
         if self.state != "int8":
             return self.state_storage
-        kept = Int8(self.compute, alone=True)
+        kept = Int8AsRead(self.compute)
         return Started(kept) if self.started else kept
 
     def starting(self) -> "Formats":

@@ -3,7 +3,7 @@
 import sys
 from typing import NamedTuple
 
-from ..kernels.transforms import inputs_of_terms
+from ..engine.budget import traffic_of
 from ..optimizer import Optimizer
 
 
@@ -29,13 +29,11 @@ def listing(optimizer: type[Optimizer]) -> Listing:
     """The entry of an optimizer; `about` and `origin` are empty without docstrings (`-OO`)."""
     module = sys.modules[optimizer.__module__].__doc__ or ""
     about, origin = (optimizer.__doc__ or "").split("\n")[0], _joined(module)
-    states, rule = len(optimizer.rule.state), optimizer.rule
-    read = len(inputs_of_terms(rule)) if rule.sums else 0  # by the pass of the sums
     return Listing(
         optimizer.__name__,
         about.rstrip("."),
-        4 * states,
-        12 + 8 * states + 4 * read,
+        4 * len(optimizer.rule.state),
+        traffic_of(optimizer.rule),
         origin.partition(": ")[2].rstrip("."),
     )
 

@@ -41,6 +41,8 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (2, fa.Lion, "int8", "plain"),
     (3, fa.Lion, "stochastic", "skip and average"),
     (5, fa.NAdam, "float32", "clip"),
+    (2, fa.LAMB, "float32", "accumulate"),
+    (3, fa.LAMB, "int8", "skip and average"),
 ]
 
 

@@ -301,6 +301,7 @@ CASES += [  # a variant has several flags at once, since each combination is a k
 EVERY = [case for case in CASES if not case.hyper]  # each optimizer, with its defaults
 DEFAULTS = [case for case in CASES[:SEVERAL] if not case.hyper]  # enough for any option and format
 SHELF = [case for case in EVERY if case not in DEFAULTS]
+SUMMED = [case for case in EVERY if case.optimizer.rule.sums]
 
 
 def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:

@@ -79,26 +79,16 @@ class Int8:
     so that small changes are not lost and means are unbiased. With a sign, numbers two octaves
     below the first level become zero: rounded up to it, a first moment could become far larger
     than its divisor.
-
-    Attributes:
-        alone: True for kernels that only read it, in blocks of any length.
     """
 
     compute: str = "float32"
-    alone: bool = False
+    tag = "q8"
+    block = BLOCK
     stored = (
         Column("uint8", kept="int8", start=-1),  # all bits set: the largest magnitude, and its sign
         Column("uint32", BLOCK, part="_scale", kept="float32"),
         Column("uint32", WHOLE, part="dither"),
     )
-
-    @property
-    def tag(self) -> str:
-        return "q8r" if self.alone else "q8"
-
-    @property
-    def block(self) -> int:
-        return WHOLE if self.alone else BLOCK
 
     def held(self, value: Any) -> Any:
         """The number that is read after all elements of a block were set to `value`."""
@@ -137,9 +127,28 @@ class Int8:
         def read(at, i):
             return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
 
-        def read_in_any_block(at, i):
+        return in_scratch(memory, name, read, coding, self.block, scratch)
+
+
+@dataclass(frozen=True)
+class Int8AsRead:
+    """The same for kernels that only read it, whose blocks may be longer."""
+
+    compute: str = "float32"
+    tag = "q8r"
+    block = WHOLE
+    stored = Int8.stored
+
+    def held(self, value: Any) -> Any:
+        return Int8(self.compute).held(value)
+
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
+        load, _ = memory.access(np.dtype("uint8"), name)
+        load_scale, _ = memory.access(np.dtype("uint32"), name + ".scale")
+        codes, scales = COLUMNS + column, COLUMNS + column + 1
+        number = np.dtype(self.compute).type
+
+        def read(at, i):
             return number(decoded(load(at[codes], i), load_scale(at[scales], i >> LOG_BLOCK)))
 
-        if self.alone:
-            return Pieces(read_in_any_block)
-        return in_scratch(memory, name, read, coding, self.block, scratch)
+        return Pieces(read)
