@@ -82,7 +82,7 @@ def _changing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
 def with_sums(inner: Rule) -> Rule:
     """The second part of a rule with sums, which are further state of it."""
     function, split, names = inner.snapshot, len(inner.state), sums_of(inner)
-    together = namedtuple("s", names)
+    together = _record(names)
 
     def staged(param, grad, state, h):
         own, sums = state[:split], state[split:]
@@ -91,6 +91,11 @@ def with_sums(inner: Rule) -> Rule:
 
     staged.__name__ = inner.name
     return Rule(staged, inner.state + names, inner.hyper, inner.exact)
+
+
+def _record(names: tuple[str, ...]) -> Any:
+    """A class of named tuples."""
+    return namedtuple("Record", names)
 
 
 def terms_of(inner: Rule) -> Rule:
@@ -126,8 +131,7 @@ def inputs_of_terms(rule: Rule) -> tuple[str, ...]:
 def _terms(rule: Rule, inputs: list[float]) -> Any:
     """The terms for these values of param, grad and state."""
     assert rule.prepare
-    half = np.float64(0.5)
-    h = namedtuple("h", rule.hyper)(*[half] * len(rule.hyper))
+    h = _record(rule.hyper)(*[np.float64(0.5)] * len(rule.hyper))
     param, grad, *state = map(np.float64, inputs)
     return rule.prepare(param, grad, tuple(state), h)
 

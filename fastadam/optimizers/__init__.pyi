@@ -19,6 +19,8 @@ from .listing import Listing
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -150,6 +152,136 @@ class FTRL(Optimizer):
         l1: Scheduled = 0.0,
         l2: Scheduled = 0.0,
         initial_accumulator_value: Scheduled = 0.0,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+    ) -> None: ...
+
+class LAMB(Optimizer):
+    """LAMB: AdamW whose update of each array is as long as the array, times the learning rate.
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+        p = p - lr * norm(p) / norm(u) * u
+
+    The ratio of the norms, each over one array, is 1 if either norm is 0. State: `exp_avg` (m) and
+    `exp_avg_sq` (v). A step has two passes over memory: per float32 element 8 bytes of state, 44
+    bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-6.
+        weight_decay: decay of the parameter as part of the update, default 1e-2.
+        adapt: False leaves out the ratio, for groups of biases and normalizations; default True
+            (apex, timm: only with weight decay).
+        trust_clip: True bounds the ratio by 1 (LAMBC), default False.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LAMB(w, lr=0.1, weight_decay=0).step(np.array([0.01, -7.0]))
+        >>> (w - [3, 4]).round(3)  # of length 0.1 * 5
+        array([-0.354,  0.354])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-06,
+        weight_decay: Scheduled = 0.01,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        bias_correction: ScheduledFlag = True,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+    ) -> None: ...
+
+class LARS(Optimizer):
+    """LARS: SGD whose gradient of each array is scaled to a part of the norm of the array.
+
+        r = trust_coefficient * norm(p) / (norm(g) + weight_decay * norm(p) + eps)
+        b = momentum * b + r * (g + weight_decay * p)
+        p = p - lr * b
+
+    The norms are over one array; r is 1 if either is 0. As in timm, `lr` is outside of the momentum
+    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory: per
+    float32 element 4 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1.0; a number >= 0 or a function of the step.
+        momentum: decay rate of the momentum, default 0.9; 0 keeps no state.
+        weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
+        trust_coefficient: the length of an update relative to that of the array, default 1e-3.
+        eps: added to the denominator of r, default 1e-8.
+        adapt: False leaves out r, for groups of biases and normalizations, default True.
+        trust_clip: True replaces r by min(r / lr, 1) (LARC), default False.
+        nesterov: Nesterov momentum, default False.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LARS(w, lr=1.0, trust_coefficient=0.1).step(np.array([60.0, -80.0]))
+        >>> (w - [3, 4]).round(6)  # of length 0.1 * 5
+        array([-0.3,  0.4])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        trust_coefficient: Scheduled = 0.001,
+        eps: Scheduled = 1e-08,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        nesterov: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
