@@ -128,7 +128,8 @@ class StepPlan:
             partition,
         )
         self.gate, self.captured = None, list[bool]()
-        if gated and not (partition and self._sums):
+        asks_host = partition or any(rule.over == "all" and carried for rule in rules)
+        if gated and not (self._sums and asks_host):
             updates = [*self._sums.sequence, *self._launches]
             self.gate = backend.conditional_step(
                 self, updates, self.ahead, state, arrays, formats, options
@@ -212,6 +213,8 @@ class StepPlan:
             self.write_rows([initial_state(author, *each) for each in starts])
         if self._sums and verdict == UPDATE:
             self._sums.run()
+            if author.carries_sums:
+                self.numbers = self._carry_sums(author, values[0])
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -310,6 +313,8 @@ class StepPlan:
         """
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
+            if author.carries_sums:
+                before = [before[0]] * len(before)
             values, self.numbers = self._carry(author, values, step, before)
         self.write_constants(author, values, step)
         return self.numbers
@@ -335,13 +340,33 @@ class StepPlan:
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
             known = dict(zip(self._carried, before, strict=True))
             group: Values = ReadOnly({**values[cohort.group], **known})
-            after = author.carry(group, cohort.steps(step - 1) + 1)
-            if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
-                raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
-            new = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
-            carried.append(tuple(new) if cohort.active else before)
+            after: Mapping[str, float] = known
+            if not author.carries_sums:
+                after = author.carry(group, cohort.steps(step - 1) + 1)
+            new = self._checked_numbers(after, "carry()")
+            carried.append(new if cohort.active else before)
             groups.append(ReadOnly({**group, **after}))
         return groups, carried
+
+    def _carry_sums(self, author: Algorithm, values: Values) -> Sequence[Carried]:
+        """What all cohorts carry after the step, from the sums over all parameters."""
+        cohort, known = (
+            self._state.cohorts[0],
+            dict(zip(self._carried, self.numbers[0], strict=True)),
+        )
+        group, step = ReadOnly({**values, **known}), cohort.steps(self._state.count) + 1
+        after = author.carry_sums(group, step, self._sums.totals())
+        return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
+
+    def _checked_numbers(self, numbers: Any, where: str) -> Carried:
+        """What a cohort carries, from the dict that an optimizer returned.
+
+        Raises:
+            TypeError, ValueError: if there is not a number for each name.
+        """
+        if not isinstance(numbers, Mapping) or numbers.keys() != {*self._carried}:
+            raise ValueError(f"{where} returned {numbers!r}; give a dict with {self._carried}")
+        return tuple(checked(n, numbers[n], 0.0, f"{where}: ") for n in self._carried)
 
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""

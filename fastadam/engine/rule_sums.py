@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
@@ -77,6 +79,15 @@ class RuleSums:
         found = [scope.terms[update] for scope in self._scopes if update in scope.terms]
         return [update, *found]
 
+    def totals(self) -> dict[str, float]:
+        """The sums over all parameters, as they were computed last; a GPU is waited for."""
+        return {
+            name: float(total)
+            for scope in self._scopes
+            if scope.whole
+            for name, total in zip(scope.names, np.asarray(scope.totals), strict=True)
+        }
+
     def look(self) -> None:
         """Note that other parameters may have a gradient than before."""
         for scope in self._scopes:
@@ -92,6 +103,9 @@ class _Scope:
     """The sums of launches that have them in common.
 
     Attributes:
+        names: of the sums.
+        whole: True if they are over all parameters.
+        totals: for each sum that of each parameter, or the one over all.
         sums: those of all blocks; for each sum those of one parameter after another.
         terms: for each update the launch that adds its terms.
         sequence: all launches, in order.
@@ -105,10 +119,10 @@ class _Scope:
         options: tuple[str, ...],
         partition: Partition | None,
     ) -> None:
-        self._names, over = updates[0].rule.sums, updates[0].rule.over
+        self.names, over = updates[0].rule.sums, updates[0].rule.over
         sizes = [*partition.sizes] if partition else [param.size for param in params]
         places = [piece.number for piece in partition.pieces] if partition else range(len(params))
-        counts, several = blocks_of(sizes), len(self._names)
+        counts, several = blocks_of(sizes), len(self.names)
         self._count, self._conversions = sum(counts), list[Launch]()
         self.sums = backend_of(params[0]).zeros(several * self._count, "float64")
         firsts = places_of(counts, partition) * self.sums.itemsize
@@ -117,14 +131,16 @@ class _Scope:
             for update in updates
         }
         folds = [Folds(self.sums, counts * several)]
-        if whole := over == "all":
+        self.whole = whole = over == "all"
+        if whole:
             folds.append(Folds(folds[0].sums, [len(sizes)] * several))
         totals, self._kept = folds[-1].sums, list[Any](folds)  # launches know addresses only
+        self.totals = totals
         dtypes = alike(formats[update.members[0]].compute for update in updates)
         numbers = {dtype: self._converted(totals, dtype) for dtype in dtypes}
         for update in updates:
             found = numbers[formats[update.members[0]].compute]
-            for k, name in enumerate(self._names):
+            for k, name in enumerate(self.names):
                 first = k if whole else k * len(sizes)
                 of_param = [first if whole else first + place for place in places]
                 step = found.itemsize
@@ -146,7 +162,7 @@ class _Scope:
         each parameter begin."""
         made = terms_kernel(update.rule, formats, options, params[0])
         launch = Launch(update.rule, made, params, update.members, update.kept)
-        for k, name in enumerate(self._names):
+        for k, name in enumerate(self.names):
             first = address(self.sums) + k * self._count * self.sums.itemsize
             launch.place(SUM + name, (first + firsts).tolist())
         return launch

@@ -20,12 +20,14 @@ from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
 from .nadam import NAdam
+from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .rprop import Rprop
 from .sgd import SGD
 from .signum import Signum
 from .sparse_adam import SparseAdam
+from .stableadamw import StableAdamW
 from .yogi import Yogi
 
 __all__ = [
@@ -46,11 +48,13 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 

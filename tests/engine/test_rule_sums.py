@@ -93,9 +93,9 @@ def test_sums_see_the_gradient_as_options_leave_it():
     for step in range(3):
         grads = [gradients(shape, 2, np.float32, step) for shape in SHAPES]
         for k in range(2):
-            opt.step([each[k] * np.float32(scale) for each in grads], grad_scale=scale)
+            opt.step([np.asarray(each[k] * np.float32(scale)) for each in grads], grad_scale=scale)
         mean = [(one + other) * np.float32(0.5) for one, other in grads]
-        twin.step([np.clip(g, -0.5, 0.5) for g in mean])
+        twin.step([np.asarray(np.clip(g, -0.5, 0.5)) for g in mean])
     for one, other in zip(params, twins, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -292,6 +292,21 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         quick={"lr": 1.0, "trust_coefficient": 0.02},
     ),
     *row(
+        fa.StableAdamW,
+        oracles.stableadamw,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.Prodigy,
+        oracles.prodigy,
+        {"d0": 1e-3, "betas": (0.5, 0.9), "eps": 1e-3, "bias_correction": True, "d_coef": 2.0}
+        | {"growth_rate": 1.5, "maximize": True, **CAUTIOUS},
+        {"weight_decay": 0.1, "decoupled_weight_decay": False, "safeguard_warmup": True, "lr": 0.5},
+        bad=({"betas": (1.0, 0.9)}, {"d0": 0.0}, {"growth_rate": -1.0}, *DECAY_BAD),
+        quick={"lr": 1.0},
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},

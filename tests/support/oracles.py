@@ -588,3 +588,71 @@ def lars(
         b = momentum * b + scaled
         theta = theta - lr * (scaled + momentum * b if nesterov else b)
     return theta, {"momentum_buffer": b} if momentum else {}
+
+
+def stableadamw(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.99),
+    eps=1e-8,
+    weight_decay=1e-2,
+    maximize=False,
+    **decay_mode,
+):
+    """Wortsman et al. 2023, algorithm 2."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        b1, b2 = (b * (1 - b ** (t - 1)) / (1 - b**t) for b in betas)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        rms = math.sqrt(np.mean(g**2 / np.maximum(v, eps**2))) if g.size else 0.0
+        share = 1 / max(1.0, rms)
+        update = share * lr * m / (np.sqrt(v) + eps)
+        theta = theta - update - share * decoupled(theta, update, lr, weight_decay, **options)
+    return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def prodigy(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled_weight_decay=True,
+    bias_correction=False,
+    safeguard_warmup=False,
+    d0=1e-6,
+    d_coef=1.0,
+    growth_rate=None,
+    maximize=False,
+    **decay_mode,
+):
+    """Mishchenko and Defazio 2024, algorithm 4, with beta3 and the bounds of d as in prodigyopt."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    start, beta3 = theta, math.sqrt(betas[1])
+    m, v, s = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
+    d = d_max = d0
+    r = 0.0
+    for t, g in _signed(grads, maximize):
+        if not decoupled_weight_decay:
+            g = g + weight_decay * theta
+        share = math.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t) if bias_correction else 1.0
+        size, before = d * share * lr, d
+        m = betas[0] * m + d * (1 - betas[0]) * g
+        v = betas[1] * v + d**2 * (1 - betas[1]) * g**2
+        s = beta3 * s + d / d0 * (d if safeguard_warmup else size) * g
+        r = beta3 * r + d / d0 * size * np.sum(g * (start - theta))
+        d_hat = d_coef * r / np.sum(np.abs(s))
+        d = max(d, d_hat) if d == d0 else d
+        d_max = max(d_max, d_hat)
+        d = min(d_max, d * (growth_rate or math.inf))
+        root = np.sqrt(v) + d * eps
+        update = size * np.divide(m, root, out=np.zeros_like(m), where=root > 0)
+        decay = before * share * decoupled(theta, update, lr, weight_decay, **options)
+        theta = theta - update - (decay if decoupled_weight_decay else 0)
+    return theta, {"exp_avg": m, "exp_avg_sq": v, "s": s, "p0": start}
