@@ -19,6 +19,7 @@ from .laprop import LaProp
 from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
+from .mars import MARS
 from .nadam import NAdam
 from .prodigy import Prodigy
 from .radam import RAdam
@@ -35,6 +36,7 @@ __all__ = [
     "FTRL",
     "LAMB",
     "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",

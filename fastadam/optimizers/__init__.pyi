@@ -34,11 +34,13 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 
@@ -1068,6 +1070,85 @@ class NAdam(Optimizer):
         resident_bytes: Count = 1073741824,
     ) -> None: ...
 
+class Prodigy(Optimizer):
+    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+
+        m = beta1 * m + d * (1 - beta1) * g
+        v = beta2 * v + d**2 * (1 - beta2) * g**2
+        s = beta3 * s + d**2 / d0 * lr * g
+        r = beta3 * r + d**2 / d0 * lr * sum(g * (p0 - p))
+        p = p - d * lr * (weight_decay * p + m / (sqrt(v) + d_next * eps))
+        d_next = max(d, d_coef * r / sum(abs(s)))
+
+    `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
+    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
+    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory: per float32
+    element 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: factor of d, default 1.0; a number >= 0 or a function of the step, such as a decay.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, in units of d, default 1e-8.
+        weight_decay: decay of the parameter, default 0.
+        decoupled_weight_decay: False adds the decay to the gradient, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        bias_correction: True scales d * lr as Adam does its moments, default False.
+        safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
+        d0: the first d, default 1e-6; rarely changed.
+        d_coef: factor of the estimate of d, default 1.0; the usual way to tune the step.
+        growth_rate: the largest growth of d in a step as a factor, default infinity (1.02 acts as a
+            warm-up).
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.full(3, 10.0)
+        >>> opt = fa.Prodigy(w)
+        >>> infos = [opt.step(2 * w) for _ in range(200)]
+        >>> bool(abs(w).max() < 0.1)
+        True
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        bias_correction: ScheduledFlag = False,
+        safeguard_warmup: ScheduledFlag = False,
+        d0: Scheduled = 1e-06,
+        d_coef: Scheduled = 1.0,
+        growth_rate: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+    ) -> None: ...
+
 class RAdam(Optimizer):
     """Rectified Adam, as PyTorch computes it.
 
@@ -1291,6 +1372,70 @@ class Signum(Optimizer):
         *,
         momentum: Scheduled = 0.9,
         weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    """StableAdamW: AdamW whose learning rate falls where the second moment lags behind.
+
+        b1, b2 = 1 - (1 - beta1) / (1 - beta1**t), 1 - (1 - beta2) / (1 - beta2**t)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        lr_t = lr / max(1, sqrt(mean(g**2 / max(v, eps**2))))
+        p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
+
+    The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
+    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory:
+    per float32 element 8 bytes of state, 36 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> opt = fa.StableAdamW(w, lr=0.1, betas=(0.0, 0.99), weight_decay=0)
+        >>> infos = [opt.step(np.full(3, g)) for g in (1.0, 100.0)]  # a spike: lr / 1.41
+        >>> w.round(4)
+        array([0.8, 0.8, 0.8])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.99),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.01,
         cautious_weight_decay: ScheduledFlag = False,
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,

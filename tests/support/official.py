@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"bias_correction": True, "d0": 1e-3, **DECAY},
         {"use_bias_correction": True, "d0": 1e-3, **DECAY},
     ),
+    "MARS": ("pytorch_optimizer", "MARS", DECAY, {"optimize_1d": True, **DECAY}),
     "LAMB": ("timm.optim", "Lamb", DECAY, {"max_grad_norm": None, "always_adapt": True, **DECAY}),
     "LARS": (
         "timm.optim",

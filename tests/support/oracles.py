@@ -41,6 +41,7 @@ def adam(
     decoupled_weight_decay=False,
     bias_correction=True,
     eps_mode="torch",
+    cautious=False,
     **decay_mode,
 ):
     """Kingma and Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2; Loshchilov and Hutter
@@ -62,6 +63,8 @@ def adam(
             update = lr * np.sqrt(bias2) / bias1 * m / (np.sqrt(second) + eps)
         else:
             update = lr * (m / bias1) / (np.sqrt(second / bias2) + eps)
+        if cautious:
+            update = cautiously(update, m, g)
         if decoupled_weight_decay:
             options = decay_options(**decay_mode)
             update = update + decoupled(theta, update, lr, weight_decay, **options)
@@ -248,7 +251,15 @@ def adadelta(param, grads, *, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, maxim
 
 
 def lion(
-    param, grads, *, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, maximize=False, **decay_mode
+    param,
+    grads,
+    *,
+    lr=1e-4,
+    betas=(0.9, 0.99),
+    weight_decay=0.0,
+    maximize=False,
+    cautious=False,
+    **decay_mode,
 ):
     """Chen et al. 2023, algorithm 2."""
     theta, m = np.asarray(param, np.float64), np.zeros_like(param, np.float64)
@@ -257,6 +268,8 @@ def lion(
         g = np.asarray(gradient, np.float64) * (-1 if maximize else 1)
         c = betas[0] * m + (1 - betas[0]) * g
         update = lr * np.sign(c)
+        if cautious:
+            update = cautiously(update, c, g)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
         m = betas[1] * m + (1 - betas[1]) * g
     return theta, {"exp_avg": m}
@@ -656,3 +669,38 @@ def prodigy(
         decay = before * share * decoupled(theta, update, lr, weight_decay, **options)
         theta = theta - update - (decay if decoupled_weight_decay else 0)
     return theta, {"exp_avg": m, "exp_avg_sq": v, "s": s, "p0": start}
+
+
+def mars(
+    param,
+    grads,
+    *,
+    lr=3e-3,
+    betas=(0.95, 0.99),
+    gamma=0.025,
+    eps=1e-8,
+    weight_decay=0.0,
+    variance_reduction=True,
+    maximize=False,
+    **decay_mode,
+):
+    """Yuan et al. 2025, algorithm 2, with the approximate gradient difference."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    m, v, last = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        c = g
+        if variance_reduction:
+            c = g + gamma * betas[0] / (1 - betas[0]) * (g - last)
+            c, last = c / max(1.0, _norm(c)), g
+        m = betas[0] * m + (1 - betas[0]) * c
+        v = betas[1] * v + (1 - betas[1]) * c**2
+        u = m / (1 - betas[0] ** t) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        theta = theta - lr * u - decoupled(theta, u, lr, weight_decay, **options)
+    state = {"exp_avg": m, "exp_avg_sq": v}
+    return theta, state | ({"last_grad": last} if variance_reduction else {})
+
+
+def cautiously(update, direction, gradient):
+    """Liang et al. 2024, algorithm 1, with the share of at least 1e-3 of the authors' AdamW."""
+    agree = direction * gradient > 0
+    return np.where(agree, update, 0) / max(np.mean(agree), 1e-3) if agree.size else update
