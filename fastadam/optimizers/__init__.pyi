@@ -21,6 +21,7 @@ __all__ = [
     "FTRL",
     "LAMB",
     "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -284,6 +285,74 @@ class LARS(Optimizer):
         adapt: ScheduledFlag = True,
         trust_clip: ScheduledFlag = False,
         nesterov: ScheduledFlag = False,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+    ) -> None: ...
+
+class MARS(Optimizer):
+    """MARS: AdamW of a gradient corrected by its change since the last step.
+
+        c = g + gamma * beta1 / (1 - beta1) * (g - g_last)
+        c = c / max(1, norm(c))
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        p = p - lr * (weight_decay * p + (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps))
+
+    This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
+    last step is that of other data, and 0 before the first. The norm is over one array. State:
+    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory: per float32
+    element 12 bytes of state, 44 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 3e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.95, 0.99).
+        gamma: the strength of the correction, default 0.025.
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> info = fa.MARS(w, lr=0.1).step(np.array([0.1, -2.0, 3.0]))
+        >>> w.round(6)
+        array([0.9, 1.1, 0.9])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.003,
+        *,
+        betas: ScheduledPair = (0.95, 0.99),
+        gamma: Scheduled = 0.025,
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        variance_reduction: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
@@ -647,6 +716,9 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
+        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+            divides their update by the share of these in the array, at least 1e-3 (K. Liang et
+            al., Cautious Optimizers, arXiv 2024), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -673,6 +745,7 @@ class Adam(Optimizer):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
@@ -962,6 +1035,8 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
+        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+            (the authors' Lion counts one element more), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -982,6 +1057,7 @@ class Lion(Optimizer):
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
@@ -1553,7 +1629,7 @@ class AdamW(Adam):
             Near the End of Training, arXiv 2025, algorithm 1).
         peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
             schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.
@@ -1588,6 +1664,7 @@ class AdamW(Adam):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",

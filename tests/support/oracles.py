@@ -647,7 +647,7 @@ def prodigy(
 ):
     """Mishchenko and Defazio 2024, algorithm 4, with beta3 and the bounds of d as in prodigyopt."""
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    start, beta3 = theta, math.sqrt(betas[1])
+    start, beta3 = theta.copy(), math.sqrt(betas[1])
     m, v, s = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
     d = d_max = d0
     r = 0.0
