@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
     r"(<!-- bench:(?P<view>\w+)(?: (?P<name>[\w-]+))? -->\n).*?(<!-- /bench -->)", re.DOTALL
 )
-OTHERS = {"checkpoints", "codes", "convergence"}  # no reports; scripts of that name make them
 VIEWS = {
     "headline": lambda report: suite_of(report).headline(report),
     "summary": lambda report: suite_of(report).summary(report).replace("\n", "  \n"),
@@ -48,9 +47,14 @@ def gpus(reports: Reports) -> str:
 
 
 def results(root: Path) -> Reports:
-    """The reports by name."""
+    """The reports by name; other files there are of the scripts that bear their name."""
     paths = sorted((root / "bench/results").glob("*.csv"))
-    return {path.stem: read_report(path) for path in paths if path.stem not in OTHERS}
+    return {path.stem: read_report(path) for path in paths if _is_report(path)}
+
+
+def _is_report(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return any(line.startswith("suite,") for line in lines)
 
 
 def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Callable[[], None]]]:

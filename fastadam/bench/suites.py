@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from . import charts, csv_io, machine, options, precision, steps, tables, timing
+from . import charts, csv_io, machine, offload, options, precision, steps, tables, timing
 from .console import Show, say
 from .measurement import OURS, Measurement, Report
 from .tables import CASE, Column, Table, build
@@ -121,10 +121,21 @@ def rows_headline(report: Report) -> str:
     )
 
 
+def servers_headline(report: Report) -> str:
+    """One sentence on how NumPy compares."""
+    ratios = {row.case: report.ratio(row, OURS) for row in report.of("NumPy")}
+    return (
+        f"Speed-up of a server's step over NumPy: {tables.at_cases(ratios)} "
+        f"{tables.hardware(report.machine)}."
+    )
+
+
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS)
+# Steps of a federated server: bench/servers.py measures them
+SERVERS = Suite("servers", adapter_table, adapter_summary, servers_headline)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS, SERVERS)
 SUITES = {suite.name: suite for suite in _ALL}
 
 

@@ -1,6 +1,8 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import add
 from typing import Any
 
@@ -21,11 +23,12 @@ from .launch import NOT_CONSTANTS
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .rule_sums import RuleSums
 from .state import Carried, Ruled, State, spans
+from .step_inputs import PLAIN, OtherInputs, StepInputs
 
 UPDATE: Verdict = "update"
 
@@ -45,8 +48,11 @@ class StepPlan:
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
+        shards: whose elements here are those of the parameters, if other processes have others.
+        inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
+        sources: the transforms and the number of inputs in the place of gradients.
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
         gate: what takes steps whose verdict is that of a device, or None.
@@ -56,6 +62,7 @@ class StepPlan:
             gradients have been found.
         commitment: each `next` launches everything in this thread and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
+        records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
             nor the parameters were changed.
     """
@@ -75,13 +82,19 @@ class StepPlan:
         scaled: int,
         gated: bool = True,
         partition: Partition | None = None,
+        shards: Shards | None = None,
+        inputs: StepInputs | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
         self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
-        arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
+        arrays, self.sources = parameters.arrays, inputs.kind if inputs else PLAIN
+        every = (group.options.in_kernel(masked, scaled) for group in groups)
+        names = (*dict.fromkeys(chain(*every)), *self.sources.transforms)
+        if self.sources.inputs:
+            formats = [replace(each, inputs=self.sources.inputs) for each in formats]
         rules = [group.rule for group in groups for _ in group.params]
         idle = {group.rule: group.idle for group in groups}
         keys = zip(rules, formats, gradients.rows, strict=True)
@@ -92,8 +105,8 @@ class StepPlan:
         if partition:
             for launch in self._launches:
                 launch.take_pieces(partition.pieces)
-        limit = options.threads
-        self._sums = RuleSums(self._launches, arrays, formats, names, limit, partition)
+        team = options.team
+        self._sums = RuleSums(self._launches, arrays, formats, names, team, partition)
         self._all = [*self._sums.launches, *self._launches]
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
@@ -115,6 +128,8 @@ class StepPlan:
         owners = [group for group in groups for _ in group.params]
         if partition:
             owners = [groups[number] for number in partition.group_of]
+        for launch in self._launches:
+            launch.bound([owner.options for owner in owners])
         self.ahead = GradientPreprocessor(
             self._all,
             arrays,
@@ -126,7 +141,12 @@ class StepPlan:
             [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
             partition,
+            shards,
+            self.sources.transforms,
         )
+        self._others = None
+        if inputs and inputs.weights:
+            self._others = OtherInputs(parameters, gradients.dtypes, inputs)
         self.gate, self.captured = None, list[bool]()
         asks_host = partition or any(rule.over == "all" and carried for rule in rules)
         if gated and not (self._sums and asks_host):
@@ -182,6 +202,7 @@ class StepPlan:
         grad_scale: Any = None,
         found_inf: Any = False,
         always: bool = False,
+        grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
         """Do everything that a step does between its gradients and its commitment.
 
@@ -195,6 +216,7 @@ class StepPlan:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether the gradients are known not to be finite.
             always: whether state is created for a step that is skipped, too.
+            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -207,7 +229,7 @@ class StepPlan:
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
@@ -244,7 +266,7 @@ class StepPlan:
         self._protect(self._state.arrays)
         for launch in self._all:
             for name in self._kept.keys() & launch.table.streams:
-                launch.place(name, list(map(checks.address, self._kept[name])))
+                launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
 
     def recount(self) -> None:
@@ -262,19 +284,29 @@ class StepPlan:
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
 
+    def bind_inputs(self, inputs: StepInputs) -> None:
+        """Check the inputs of a step after the first, and point the launches at them."""
+        if self._others:
+            self._others.bind(inputs, self.gradients, self.ahead.reading)
+
     def _pair(self) -> None:
         """Find the cohorts that take the step, and the launches that take their constants."""
         grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
+        each = [
+            (number, cohort, launch)
+            for number, cohort in enumerate(grouping.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active and not launch.lazy
+        ]
+        self.records = [(launch, number) for number, _, launch in each]
         self._pairs = [
             (
                 cohort.base + cohort.since,
                 number if self._carried else cohort.group,
                 *launch.packer(number),
             )
-            for number, cohort in enumerate(grouping.cohorts)
-            for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.by_row
+            for number, cohort, launch in each
         ]
         self._by_row = [
             (cohort, launch)
@@ -384,19 +416,21 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed or self._sums)
+            busy = self.gate or self.stale or self.ahead.needed or self._by_row or self._sums
+            self.direct = not busy
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
         elif self._small or not self.active:
             commit(self._operations(False, others))
         else:
-            threads.run(lambda threaded: self._operations(threaded, others))
+            team = self._options.team
+            threads.run(lambda threaded: self._operations(threaded, others), team)
         self._with.clear()
         self._created = None
 
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
-        limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
+        limit, launches, carried = self._options.team, list[Operation](), list[Operation]()
         if self.active:
             for launch in self._launches:
                 launches += launch.table.operations(limit, threaded)
@@ -446,6 +480,7 @@ class StepPlan:
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()
             for k, array in enumerate(arrays)
+            if array is not None
         ]
         self._spans_kept += spans(state)
         self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))
@@ -453,5 +488,6 @@ class StepPlan:
     def _keep_apart(self, params: Iterable[checks.Span]) -> None:
         self._written = checks.check_apart([*params, *self._spans_kept])
         self.gradients.protect(self._written)
-        if self._masks:
-            self._masks.protect(self._written)
+        for others in (self._masks, self._others):
+            if others:
+                others.protect(self._written)

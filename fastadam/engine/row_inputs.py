@@ -1,10 +1,12 @@
 """Gradients of a step of which some are row-sparse."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..memory import checks
+from ..memory.array_headers import never
 from ..memory.arrays import is_device
+from ..memory.parameter_changes import ParameterChanges
 from ..memory.rows import Rows, RowsDtype
 from .backend import as_array, backend_of
 from .gradients import OtherDtypesError, StepArrays
@@ -37,6 +39,9 @@ class RowStepArrays(StepArrays):
 
     def same(self, arrays: Sequence[Any]) -> bool:
         return False
+
+    def comparison(self, changes: ParameterChanges) -> Callable[[Sequence[Any]], bool]:
+        return never
 
     def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
         return [array.values if isinstance(array, Rows) else array for array in arrays]

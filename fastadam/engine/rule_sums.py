@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.compose import Stream
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.transforms import SUM, staged_terms, streams_of_terms
@@ -53,7 +54,7 @@ class RuleSums:
         params: Sequence[Any],
         formats: Sequence[Formats],
         options: tuple[str, ...] = (),
-        threads: int | None = None,
+        threads: Limit = None,
         partition: Partition | None = None,
     ) -> None:
         kinds = alike((update.rule.sums, update.rule.over) for update in updates)
@@ -181,10 +182,10 @@ class _Scope:
         self._kept.append(numbers)
         return numbers
 
-    def runs(self, threads: int | None, partition: Partition | None) -> list[Callable[[], Any]]:
+    def runs(self, threads: Limit, partition: Partition | None) -> list[Callable[[], Any]]:
         """The functions that compute the sums, in order."""
         terms = [launch.table.runner(threads) for launch in self.terms.values()]
-        folds = [launch.table.runner(threads) for launch in self._folds]
+        folds, _ = backend_of(self.sums).chained(self._folds, threads)
         if partition is None:
             return terms + folds
         cuts = range(0, self.sums.size, self._count)

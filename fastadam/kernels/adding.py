@@ -25,7 +25,7 @@ class Added(NamedTuple):
 
 
 def added_in_halves(
-    single: Any, read: Any, element: Any, added: Added, share: Any, block: int
+    single: Any, read: Any, element: Any, added: Added, loop: Any, block: int
 ) -> Callable[..., None]:
     """The function that adds the terms of the elements of a complete block to `partial` sums, those
     half a block apart, then a quarter, and so on; other blocks are left to `single`.
@@ -49,11 +49,15 @@ def added_in_halves(
         apart //= 2
         add = both(add, apart)
 
+    def step(at, i, h):
+        write(at, i, add(at, i, h))
+
+    sums = loop(step)
+
     def elements(at, first, count, h):
         if count < block:
             single(at, first, count, h)
         else:
-            for i in share(partial):
-                write(at, i, add(at, i, h))
+            sums(at, 0, partial, h)
 
     return elements

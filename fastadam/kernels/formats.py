@@ -10,6 +10,7 @@ from .scalar import float16
 from .storage.base import Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
 from .storage.int8 import Int8, Int8AsRead
+from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
 BOOL = Elementwise("bool", "uint8", "uint8")
@@ -85,6 +86,8 @@ class Formats:
         compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
         started: True if state may start at numbers that its dtype cannot represent.
+        shadow: the dtype of a copy of the parameter in memory of the caller's, or None.
+        inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
     """
 
     param: str
@@ -93,6 +96,8 @@ class Formats:
     compensation: str | None = None
     rounding: str = "nearest"
     started: bool = False
+    shadow: str | None = None
+    inputs: int = 0
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -107,7 +112,8 @@ class Formats:
     def options(self) -> tuple[str, ...]:
         """The options of a kernel that these formats imply."""
         rounded = self.rounding == "stochastic" and self.param in NARROW
-        return (ROUND + (self.compensation or self.param),) if rounded else ()
+        copied = (self.shadow,) if self.shadow else ()
+        return (*copied, ROUND + (self.compensation or self.param)) if rounded else copied
 
     @property
     def param_storage(self) -> Storage:
@@ -117,7 +123,8 @@ class Formats:
 
     @property
     def grad_storage(self) -> Storage:
-        return floats(self.grad, self.compute)
+        one = floats(self.grad, self.compute)
+        return Weighted(one, self.inputs) if self.inputs else one
 
     @property
     def state_storage(self) -> Storage:

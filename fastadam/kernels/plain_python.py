@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
-from .loops import enter, leave, teams, wait
+from .loops import enter, leave, loop_over, teams, wait
 
 RECIPE = None
 REFUSALS = ()
@@ -31,7 +31,7 @@ class Memory:
 
     teams = staticmethod(teams)
     share = staticmethod(range)
-    wait = staticmethod(wait)
+    wait, loop = staticmethod(wait), staticmethod(loop_over(range))
     enter, leave = staticmethod(enter), staticmethod(leave)
     wide: Any = None
     warps: Any = None
@@ -40,6 +40,10 @@ class Memory:
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group
         self.integer, _ = self.access(np.dtype(np.int64), "table")
+
+    @staticmethod
+    def tabulated(formula: Any, count: int) -> Any:
+        return formula
 
     def group_size(self, dtype: "np.dtype[Any]") -> int:
         return max(dtype.itemsize, min(16, self.group * dtype.itemsize))

@@ -36,6 +36,11 @@ class MemoryAccess(Protocol):
         """`share(count)`: the elements that the calling thread of a team takes of a block."""
 
     @property
+    def loop(self) -> Callable[[Any], Any]:
+        """`loop(step)`: the function `each(at, first, count, more)` that calls `step(at, i, more)`
+        for each i from `first` to `count` that the calling thread takes."""
+
+    @property
     def wait(self) -> Callable[[], None]:
         """`wait()`: a barrier of the team."""
 
@@ -56,6 +61,9 @@ class MemoryAccess(Protocol):
         Args:
             scope: the name of the memory; numbers in different scopes never overlap.
         """
+
+    def tabulated(self, formula: Any, count: int) -> Any:
+        """`formula`, a function of an index below `count`, or its values in a table."""
 
     def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
         """`load(address)`: the fields of a record in memory as a named tuple.

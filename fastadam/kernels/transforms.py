@@ -32,6 +32,19 @@ def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> 
     return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
 
 
+def relative(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
+    """Apply `change(param, grad, extra) -> grad` before the rule, with additional state."""
+    function, split = inner.snapshot, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own, extra = state[:split], state[split:]
+        new, own = function(param, change(param, grad, extra), own, h)
+        return new, own + extra
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + extras, inner.hyper, inner.exact)
+
+
 def after(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
     """Apply `change(old, new, extra) -> (new, extra)` to the parameter after the rule, with
     additional state `extras`."""
@@ -196,6 +209,17 @@ def summed(grad, extra):
     return total + grad * unscale
 
 
+def toward(param, grad, extra):
+    """The gradient that leads from the parameter to a target, which is given in its place."""
+    return param - grad
+
+
+def away(grad, extra):
+    """The same where the parameter is an input of its own."""
+    (param,) = extra
+    return param - grad
+
+
 def limited(grad, extra):
     """`grad` clipped to [-bound, bound]; NaN stays NaN."""
     (bound,) = extra
@@ -212,6 +236,18 @@ def kept(old, new, extra):
     """`new` for an element that a mask selects, else `old`."""
     (selected,) = extra
     return new if selected else old
+
+
+def raised(old, new, extra):
+    """`new`, but not below a bound; NaN stays NaN."""
+    (bound,) = extra
+    return (bound if new < bound else new), extra
+
+
+def lowered(old, new, extra):
+    """`new`, but not above a bound; NaN stays NaN."""
+    (bound,) = extra
+    return (bound if new > bound else new), extra
 
 
 def averaged(old, new, extra):
@@ -233,10 +269,14 @@ def rounded(cut):
     return change
 
 
-class Extra(NamedTuple):
-    """A stream that an option adds; storage None means the dtype of the arithmetic."""
+def _arithmetic(formats: Formats) -> Storage:
+    return floats(formats.compute, formats.compute)
 
-    storage: Storage | type[Single] | None = None
+
+class Extra(NamedTuple):
+    """A stream that an option adds, in a storage, or in one that follows from the formats."""
+
+    storage: Storage | Callable[[Formats], Storage] = _arithmetic
     mode: Literal["rw", "r", "w", "rz"] = "r"
 
 
@@ -244,7 +284,7 @@ class Option(NamedTuple):
     """An option of a step.
 
     Attributes:
-        stage: `before`, `after` or `around`, which wraps the rule.
+        stage: `before`, `relative`, `after` or `around`, which wraps the rule.
         change: the function applied before or after the rule.
         extras: the streams that `change` takes, by name.
     """
@@ -255,7 +295,7 @@ class Option(NamedTuple):
 
 
 TOUCHED = "touched"  # marks the elements of a block that a row-sparse gradient has
-NUMBER = Extra(Single)  # one for each parameter
+NUMBER = Extra(lambda formats: Single(formats.compute))  # one for each parameter
 NOISE = {"noise": Extra(Noise())}
 
 # In the order in which they wrap a rule: of two `before` it, the later one is applied first.
@@ -264,30 +304,37 @@ OPTIONS = {
     "grad_scale": Option(before, scaled, {"grad_scale": NUMBER}),
     "grad_sum": Option(before, summed, {"grad_sum": Extra(mode="rz"), "unscale": NUMBER}),
     "grad_power": Option(before, scaled, {"grad_power": NUMBER}),
+    "lower": Option(after, raised, {"lower": NUMBER}),
+    "upper": Option(after, lowered, {"upper": NUMBER}),
     "mask": Option(after, chosen, {"mask": Extra(BOOL)}),
     "mask_state": Option(around, kept, {"mask": Extra(BOOL)}),
     "ema": Option(after, averaged, {"ema": Extra(mode="rw"), "ema_comp": NUMBER}),
     TOUCHED: Option(around, kept, {TOUCHED: Extra(BOOL)}),
     "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
     "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
+    "float32": Option(after, copied, {"shadow": Extra(floats("float32", "float32"), "w")}),
     ROUND + "bfloat16": Option(after, rounded(stochastic.to_bfloat16), NOISE),
     ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
     ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),
 }
+SOURCES = {  # "origin" is for kernels that do not read parameters
+    "target": Option(relative, toward, {}),
+    "origin": Option(before, away, {"origin": Extra(lambda formats: formats.param_storage)}),
+}
+STAGES = OPTIONS | SOURCES
+CHANGES = (before, relative)  # the stages that change gradients
 STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
 SUM = "sum:"  # prefix of its names of sums
 ZERO_GRADS = "zero_grads"  # needs no stage: the gradient's stream has mode "rz"
 
 
-def _storage(asked: Storage | type[Single] | None, compute: str) -> Storage:
-    if asked is None:
-        return floats(compute, compute)
-    return Single(compute) if isinstance(asked, type) else asked
+def _storage(asked: Storage | Callable[[Formats], Storage], formats: Formats) -> Storage:
+    return asked(formats) if callable(asked) else asked
 
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     """The rule wrapped by these options, cached in the rule."""
-    return _wrapped(rule, tuple(name for name in OPTIONS if name in options), with_sums)
+    return _wrapped(rule, tuple(name for name in STAGES if name in options), with_sums)
 
 
 def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
@@ -297,7 +344,7 @@ def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
 
 def of_gradients(options: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the options that change gradients."""
-    return tuple(n for n, option in OPTIONS.items() if n in options and option.stage is before)
+    return tuple(n for n, each in STAGES.items() if n in options and each.stage in CHANGES)
 
 
 def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -> Rule:
@@ -307,7 +354,7 @@ def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -
     known, key = rule.staged, (part, names)
     if key not in known:
         if names:
-            inner, option = _wrapped(rule, names[:-1], part), OPTIONS[names[-1]]
+            inner, option = _wrapped(rule, names[:-1], part), STAGES[names[-1]]
             known[key] = option.stage(inner, option.change, tuple(option.extras))
         else:
             known[key] = part(rule)
@@ -321,7 +368,7 @@ def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Str
     sums = [Stream(SUM + name, Single(formats.compute), "r") for name in sums_of(rule)]
     grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
     param = Stream("param", formats.param_storage)
-    return (param, grad, *states, *sums, *_extras(options, formats.compute))
+    return (param, grad, *states, *sums, *_extras(options, formats))
 
 
 def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
@@ -329,7 +376,7 @@ def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> 
     param, grad = Stream("param", formats.param_storage), Stream("grad", formats.grad_storage)
     states = [Stream(STATE + name, formats.state_as_read) for name in rule.state]
     sums = [Stream(SUM + name, Sums(), "w") for name in rule.sums]
-    extras = _extras(of_gradients(options), formats.compute)
+    extras = _extras(of_gradients(options), formats)
     return (
         *(stream._replace(mode="r") for stream in (param, grad, *states)),
         *sums,
@@ -337,11 +384,11 @@ def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> 
     )
 
 
-def _extras(options: tuple[str, ...], compute: str) -> list[Stream]:
+def _extras(options: tuple[str, ...], formats: Formats) -> list[Stream]:
     """The streams that options add."""
     return [
-        Stream(name, _storage(storage, compute), mode)
-        for key, option in OPTIONS.items()
+        Stream(name, _storage(storage, formats), mode)
+        for key, option in STAGES.items()
         if key in options
         for name, (storage, mode) in option.extras.items()
     ]

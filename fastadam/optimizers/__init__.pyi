@@ -4,6 +4,7 @@ from typing import Literal
 
 from ..optimizer import Optimizer
 from ..typing import (
+    Cores,
     Count,
     Dtype,
     Flag,
@@ -94,6 +95,7 @@ class ADOPT(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -107,11 +109,14 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -157,6 +162,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -170,11 +176,14 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LAMB(Optimizer):
@@ -222,6 +231,7 @@ class LAMB(Optimizer):
         bias_correction: ScheduledFlag = True,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -235,11 +245,14 @@ class LAMB(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LARS(Optimizer):
@@ -287,6 +300,7 @@ class LARS(Optimizer):
         nesterov: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -300,11 +314,14 @@ class LARS(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class MARS(Optimizer):
@@ -355,6 +372,7 @@ class MARS(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -368,11 +386,14 @@ class MARS(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -419,6 +440,7 @@ class SGD(Optimizer):
         nesterov: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -432,11 +454,14 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -489,6 +514,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -502,11 +528,14 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -554,6 +583,7 @@ class AdaBelief(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -567,11 +597,14 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -613,6 +646,7 @@ class Adadelta(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -626,11 +660,14 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -672,6 +709,7 @@ class Adagrad(Optimizer):
         eps: Scheduled = 1e-10,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -685,11 +723,14 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -747,6 +788,7 @@ class Adam(Optimizer):
         eps_mode: Literal["torch", "hat"] = "torch",
         cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -760,11 +802,14 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -805,6 +850,7 @@ class Adamax(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -818,11 +864,14 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -873,6 +922,7 @@ class Adan(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -886,11 +936,14 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -933,6 +986,7 @@ class Grams(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -946,11 +1000,14 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -996,6 +1053,7 @@ class LaProp(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1009,11 +1067,14 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -1059,6 +1120,7 @@ class Lion(Optimizer):
         maximize: ScheduledFlag = False,
         cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1072,11 +1134,14 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -1126,6 +1191,7 @@ class NAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1139,11 +1205,14 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Prodigy(Optimizer):
@@ -1205,6 +1274,7 @@ class Prodigy(Optimizer):
         growth_rate: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1218,11 +1288,14 @@ class Prodigy(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -1269,6 +1342,7 @@ class RAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1282,11 +1356,14 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1336,6 +1413,7 @@ class RMSprop(Optimizer):
         centered: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1349,11 +1427,14 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1395,6 +1476,7 @@ class Rprop(Optimizer):
         step_sizes: ScheduledPair = (1e-06, 50.0),
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1408,11 +1490,14 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1453,6 +1538,7 @@ class Signum(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1466,11 +1552,14 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class StableAdamW(Optimizer):
@@ -1517,6 +1606,7 @@ class StableAdamW(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1530,11 +1620,14 @@ class StableAdamW(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1582,6 +1675,7 @@ class Yogi(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1595,11 +1689,14 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1666,6 +1763,7 @@ class AdamW(Adam):
         eps_mode: Literal["torch", "hat"] = "torch",
         cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1679,11 +1777,14 @@ class AdamW(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1727,6 +1828,7 @@ class SparseAdam(Adam):
         eps: Scheduled = 1e-08,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1740,11 +1842,14 @@ class SparseAdam(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch.optim.optimizer import ParamsT
 
-from ..typing import Count, Dtype, Flag, Number, Pair, Triple
+from ..typing import Cores, Count, Dtype, Flag, Number, Pair, Triple
 from .optimizer import Optimizer
 
 __all__ = [
@@ -52,6 +52,7 @@ class ADOPT(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -64,6 +65,8 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -79,6 +82,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -91,6 +95,8 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -108,6 +114,7 @@ class LAMB(Optimizer):
         bias_correction: Flag = True,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -120,6 +127,8 @@ class LAMB(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -138,6 +147,7 @@ class LARS(Optimizer):
         nesterov: Flag = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -150,6 +160,8 @@ class LARS(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -169,6 +181,7 @@ class MARS(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -181,6 +194,8 @@ class MARS(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -200,6 +215,7 @@ class SGD(Optimizer):
         l1: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -212,6 +228,8 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -232,6 +250,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -244,6 +263,8 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -263,6 +284,7 @@ class AdaBelief(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -275,6 +297,8 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -292,6 +316,7 @@ class Adadelta(Optimizer):
         differentiable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -304,6 +329,8 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -322,6 +349,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -334,6 +362,8 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -361,6 +391,7 @@ class Adam(Optimizer):
         eps_mode: Literal["torch", "hat"] = "torch",
         cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -373,6 +404,8 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -400,6 +433,7 @@ class AdamW(Optimizer):
         eps_mode: Literal["torch", "hat"] = "torch",
         cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -412,6 +446,8 @@ class AdamW(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -429,6 +465,7 @@ class Adamax(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -441,6 +478,8 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -459,6 +498,7 @@ class Adan(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -471,6 +511,8 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -488,6 +530,7 @@ class Grams(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -500,6 +543,8 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -517,6 +562,7 @@ class LaProp(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -529,6 +575,8 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -546,6 +594,7 @@ class Lion(Optimizer):
         maximize: Flag = False,
         cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -558,6 +607,8 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -580,6 +631,7 @@ class NAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -592,6 +644,8 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -615,6 +669,7 @@ class Prodigy(Optimizer):
         growth_rate: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -627,6 +682,8 @@ class Prodigy(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -648,6 +705,7 @@ class RAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -660,6 +718,8 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -679,6 +739,7 @@ class RMSprop(Optimizer):
         differentiable: bool | None = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -691,6 +752,8 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -707,6 +770,7 @@ class Rprop(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -719,6 +783,8 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -735,6 +801,7 @@ class Signum(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -747,6 +814,8 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -760,6 +829,7 @@ class SparseAdam(Optimizer):
         maximize: Flag = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -772,6 +842,8 @@ class SparseAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -789,6 +861,7 @@ class StableAdamW(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -801,6 +874,8 @@ class StableAdamW(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -820,6 +895,7 @@ class Yogi(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -832,5 +908,7 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...

@@ -61,6 +61,8 @@ OPTIONS = {
     "grad_scale": "multiplies the gradient",
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
     "grad_power": "multiplies the gradient before everything else",
+    "lower": "keeps parameters at or above a bound",
+    "upper": "keeps parameters at or below a bound",
     "mask": "updates only the elements selected by a mask",
     "mask_state": "the same, and the state of the others stays",
     "ema": "updates an exponential moving average of the parameters",
