@@ -28,6 +28,7 @@ from .gradients import Gradients
 from .hyperparameters import CheckedGroup, with_known_rate
 from .parameters import ActiveParameters
 from .shard_sums import ShardSums
+from .shards import check_whole
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
@@ -237,6 +238,7 @@ class TensorStep:
         arrays = self._active.arrays
         gathered = Gathered(arrays, None, arrays, self._active.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
+        check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
         plan = StepPlan(

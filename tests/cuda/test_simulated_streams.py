@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import DEFAULTS
+from cases import DEFAULTS, SUMMED
 from deferred import deferring
 
 import fastadam as fa
@@ -156,7 +156,7 @@ def test_skipped_steps_are_counted_by_the_device(options, progress, steps):
     twins.check()
 
 
-@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", DEFAULTS + SUMMED[:1], ids=lambda case: case.id)
 def test_every_rule_is_skipped_by_the_device(case):
     twins = Twins(case.optimizer, {"skip_nonfinite": True})
     for k, bad in enumerate((None, None, np.nan, None, np.inf, None)):
