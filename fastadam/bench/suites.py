@@ -1,6 +1,6 @@
 """The list of suites; runs them, and shows their results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
