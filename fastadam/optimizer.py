@@ -16,11 +16,13 @@ from .engine.constants import constants_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.flat import Flat
+from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
+from .engine.subset import Subset
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
 from .memory.complex_numbers import shown
@@ -65,6 +67,10 @@ class Optimizer(Algorithm):
         ema_warmup: lets the decay be at most `(1 + t) / (10 + t)` at update t; default False.
         shadow_dtype: "bfloat16" or "float16" keeps a copy of float32 parameters in `shadow`,
             rounded to nearest even; default None.
+        shadow: arrays of bfloat16, float16 or float32, structured as `params`, into which each step
+            writes a copy of float32 parameters: memory of the caller's, such as pinned or mapped
+            memory. None in place of an array leaves that parameter without. With groups, a key of
+            each group. Default None.
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
@@ -134,11 +140,11 @@ class Optimizer(Algorithm):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_class(cls)
-        if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
+        if taken := {"params", SHADOW, *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
             placed = cls.defaults.keys() & {"lr"}
-            made = signature_of(placed, cls.defaults | vars(Options()))
+            made = signature_of(placed, cls.defaults | vars(Options()) | {SHADOW: None})
             cls.__signature__ = made  # type: ignore[attr-defined]
         if vars(cls).get("__doc__"):
             _explain(cls)
@@ -153,7 +159,8 @@ class Optimizer(Algorithm):
         if positional and "lr" in keywords:
             raise TypeError(f"{type(self).__name__}() got multiple values for lr; give it once")
         keywords |= dict(zip(("lr",), positional, strict=False))
-        self._set_up(params, *self._settings(keywords))
+        shadow = keywords.pop(SHADOW, None)
+        self._set_up(params, *self._settings(keywords), shadow=shadow)
 
     @classmethod
     def of_pieces(cls, params: Any, keywords: Values, partition: Partition) -> "Optimizer":
@@ -165,20 +172,30 @@ class Optimizer(Algorithm):
             partition: where the pieces belong.
         """
         opt = cls.without_arrays()
+        if SHADOW in keywords or any(SHADOW in group for group in params):
+            raise ValueError(
+                "shadow= is for arrays of whole parameters, and this optimizer has pieces of them; "
+                "use shadow_dtype="
+            )
         opt._set_up(params, *opt._settings(dict(keywords)), partition)
         return opt
 
     def _settings(self, keywords: Values) -> tuple[Values, Options]:
         """Hyperparameters with their defaults, and options, from keyword arguments."""
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
-        check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
+        check_known(keywords, [*self.defaults, *NAMES, SHADOW], f"{type(self).__name__}()")
         return {**self.defaults, **keywords}, Options(**chosen)
 
     def _set_up(
-        self, params: Any, defaults: Values, options: Options, partition: Partition | None = None
+        self,
+        params: Any,
+        defaults: Values,
+        options: Options,
+        partition: Partition | None = None,
+        shadow: Any = None,
     ) -> None:
         self._engine = Engine(self, defaults, options, partition)
-        self._engine.begin(params)
+        self._engine.begin(params, shadow)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -240,12 +257,16 @@ class Optimizer(Algorithm):
         return self._handed_out(self._engine.copies.ema, "ema", "ema_decay=0.999")
 
     @property
-    def shadow(self) -> Flat:
-        """The copy of the parameters that `shadow_dtype` asks for, a Flat like the parameters.
+    def shadow(self) -> Any:
+        """The copy of the parameters: with `shadow_dtype` a Flat like the parameters, with
+        `shadow=` the arrays that were given, structured as `params`.
 
         Raises:
-            AttributeError: without `shadow_dtype`.
+            AttributeError: without either.
         """
+        copies = self._engine.copies
+        if copies.copied:
+            return filled(self._engine.parameters.structure, copies.given)
         return self._handed_out(self._engine.copies.shadow, "shadow", "shadow_dtype='bfloat16'")
 
     def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
@@ -412,6 +433,49 @@ class Optimizer(Algorithm):
                 engine.invalidate()
                 raise
 
+    def subset(self, which: Any) -> Subset:
+        """Some parameters of the optimizer, whose steps are planned once.
+
+        A loop that steps the parameters in parts, each as soon as its gradients are there, makes a
+        subset for each part. Hyperparameters, options, state and counts are the optimizer's. After
+        `add_param_group`, make subsets anew.
+
+        Args:
+            which: names of parameters, keys of `params` or names as in checkpoints
+                (`"layers.0.weight"`), or their numbers, counted from 0 over all groups.
+
+        Raises:
+            TypeError, ValueError: for what is no parameter; for `accumulate_steps`, files, and
+                arrays on a device.
+
+        Examples:
+            >>> import numpy as np, fastadam as fa
+            >>> params = {"w": np.ones(2), "b": np.ones(1)}
+            >>> opt = fa.SGD(params, lr=0.5)
+            >>> bias = opt.subset(["b"])
+            >>> bias.step({"b": np.ones(1)}).step
+            1
+            >>> params
+            {'w': array([1., 1.]), 'b': array([0.5])}
+        """
+        return Subset(self, self._engine, which)
+
+    def grad_norm(self, grads: Any = None) -> float:
+        """The norm of all gradients together, with the bits by which `clip_norm` clips.
+
+        Steps of subsets take it as `grad_norm=`, in order to clip by the norm of all.
+
+        Args:
+            grads: as for `step`; gradients of some rows count as dense.
+
+        Raises:
+            TypeError, ValueError: as `step`.
+        """
+        engine = self._engine
+        with engine.lock:
+            engine.refresh()
+            return engine.norm_of(engine.gradients(grads))
+
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
 
@@ -531,15 +595,18 @@ class Optimizer(Algorithm):
                 "load its state_dict(copy=False) into another optimizer"
             )
         engine, state = self._engine, self.state_dict()
+        copies = iter(engine.copies.given)
         raws = [{k: v for k, v in raw.items() if k != "params"} for raw in self.param_groups]
         params: Any = engine.parameters.flat or engine.parameters.tree
         if not engine.parameters.alone:
             params = [
-                {k: v for k, v in raw.items() if k in NAMES} | {"params": list(raw["params"])}
+                {k: v for k, v in raw.items() if k in NAMES}
+                | {"params": list(raw["params"]), SHADOW: [next(copies) for _ in raw["params"]]}
                 for raw in self.param_groups
             ]
         own = {k: v for k, v in vars(self).items() if k not in ("_engine", "rule")}
-        settings = (params, engine.defaults, engine.options)
+        shadow = self.shadow if engine.parameters.alone and engine.copies.copied else None
+        settings = (params, engine.defaults, engine.options, None, shadow)
         return _restored, (type(self), settings, raws, state, engine.grads, own)
 
     def _kernels(self) -> list[Kernel]:
@@ -573,7 +640,7 @@ def _explain(cls: type[Optimizer]) -> None:
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
     cls._text = cls.__doc__
-    names = {"params": ..., **cls.defaults, **vars(Options())}
+    names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
     cls.__doc__ = completed(cls.__doc__, explained(names, known))
 
 

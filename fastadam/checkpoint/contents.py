@@ -206,7 +206,7 @@ def restore(engine: EngineState, source: Source) -> None:
         for array, number, name in zip(params.arrays, order, params.names, strict=True):
             check_param(array, saved[number], name)
     except (TypeError, ValueError) as error:
-        raise about_source(error, source.label) from None
+        raise about_source(error, _with_its_optimizer(source, engine)) from None
     writes = [source.write(p, saved[n]) for p, n in zip(params.arrays, order, strict=True)]
     source.verify()
     with np.errstate(all="ignore"):
@@ -231,6 +231,13 @@ def check_param(array: Any, saved: Any, name: str) -> None:
         )
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only; set its flags.writeable to True")
+
+
+def _with_its_optimizer(source: Source, engine: EngineState) -> str:
+    """The label of a source, and the optimizer that saved it if that is another one."""
+    saved_by = source.contents.metadata.get("optimizer")
+    same = saved_by in (None, type(engine.algorithm).__name__)
+    return source.label if same else f"{source.label}, saved by {saved_by}"
 
 
 def about_source(error: Exception, label: str) -> Exception:

@@ -9,10 +9,18 @@ import numpy as np
 from numba import njit, types
 
 from ..kernels import mistakes
-from ..kernels.cpu import target
-from ..kernels.factory import assembled, default_target
+from ..kernels.cpu import float_mode, target
+from ..kernels.factory import default_target
+from ..rules.linker import digest, linked
 from .arguments import Argument, Embedded, embedded
-from .intrinsics import address_of_array, address_of_number, constants_of, words
+from .intrinsics import (
+    address_of_array,
+    address_of_number,
+    caller_of_span,
+    constants_of,
+    words,
+)
+from .llvm_module import Spans
 from .nopython import register
 
 HERE = "compiled()"
@@ -110,13 +118,22 @@ def _compiled(chosen: Embedded) -> Any:
     """A dispatcher, compiled for the usual types, so that mistakes of a rule show here."""
     arguments = chosen.arguments
     missing, record = constants_of(len(chosen.rule.hyper), chosen.compute)
-    slots: dict[str, Any] = {"missing": missing, "record": record, "words": words}
+    name = Spans.named(chosen)
+    slots: dict[str, Any] = {
+        "update": caller_of_span(name),
+        "enter": float_mode.enter,
+        "leave": float_mode.leave,
+        "missing": missing,
+        "record": record,
+        "words": words,
+    }
     for number, argument in enumerate(arguments):
         make = address_of_number if argument.is_number else address_of_array
         slots[f"place_{number}"] = make(argument)
     scope: dict[str, Any] = {"__name__": __name__, "__builtins__": __builtins__}
     exec(compile(_source(arguments, chosen.block), __file__, "exec"), scope)
-    _, function = assembled(scope["step"], chosen.staged, chosen.streams, target, **slots)
+    mark = digest(target.swap, scope["step"], slots, target.RECIPE)
+    function = linked(scope["step"], f"{name}_{mark}", mark, target.jit, target.swap, **slots)
     function.__doc__ = f"One step of the rule {chosen.rule.name}; see `fastadam.compiled`."
     options = {"nogil": True, **target.OPTIONS}
     step = target.cached(lambda cache: njit(cache=cache, **options)(target.with_file(function)))
@@ -173,5 +190,5 @@ def _statements(arguments: Sequence[Argument], block: int) -> Iterator[str]:
             yield f"    raise ValueError('{one.name} and {other.name} overlap')"
     yield f"row = words((0, {', '.join(f'a{k}' for k in range(len(arguments)))}))"
     yield "mode = enter()"
-    yield "update(row, words((0, 0, n)), record(constants), 0)"
+    yield "update(row, words((0, 0, n)), record(constants))"
     yield "leave(mode)"

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from operator import is_
 from typing import Any
 from weakref import ref
+
+import numpy as np
 
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
@@ -21,10 +24,19 @@ from .backend import Backend, backend_of
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .gradients import OtherDtypesError
-from .group_arguments import are_groups, check_group, check_tree, first_array, once
-from .hyperparameters import checked
+from .group_arguments import (
+    SHADOW,
+    are_groups,
+    check_group,
+    check_one_shadow,
+    check_tree,
+    copies_in,
+    first_array,
+    once,
+)
 from .launch_plan import UPDATE, StepPlan
-from .options import LOW, Options, reach_of
+from .norm_measure import NormMeasure
+from .options import LOW, Options, reach_of, scalar
 from .param_groups import (
     Edits,
     Group,
@@ -67,6 +79,8 @@ class Engine:
         long_sum: what adds more inputs of a step than a kernel does, or None before that.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
+        rounds: the steps of subsets of the parameters, or None without any.
+        subset: the numbers of its parameters in the optimizer, if they are a subset of these.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -92,6 +106,9 @@ class Engine:
         self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.files: OptimizerFiles | None = None
+        self.rounds: Any = None
+        self._measure: NormMeasure | None = None
+        self.subset: Sequence[int] | None = None
         self.grads: Flat | None = None
         self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
@@ -109,8 +126,8 @@ class Engine:
 
     # Parameter groups
 
-    def begin(self, params: Any) -> None:
-        """Take the first parameters.
+    def begin(self, params: Any, shadow: Any = None) -> None:
+        """Take the first parameters, and the arrays for a copy of them.
 
         Raises:
             TypeError, ValueError: if anything about them or the hyperparameters is wrong.
@@ -122,10 +139,11 @@ class Engine:
         self.lock = self.backend.lock(lambda: self.parameters.arrays, self)
         with self.lock:
             if are_groups(params):
+                check_one_shadow(shadow)
                 self.add(params)
             else:
                 check_tree(params, self.algorithm.defaults)
-                self.add([{"params": params}], alone=True)
+                self.add([{"params": params, SHADOW: shadow}], alone=True)
             if self.files:
                 self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
@@ -148,11 +166,15 @@ class Engine:
         gathered = self.parameters.checked(trees, spans(self.state.arrays))
         parameters = self.parameters.with_groups(gathered, alone)
         self.copies.check(name_of(array.dtype) for array in parameters.arrays)
+        shadows = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
+        given = list(chain.from_iterable(shadows))
+        self.copies.check_given(given, parameters)
         step, groups = self.state.count + 1, list[Group]()
         for raw, each, where in zip(raws, gathered, labels, strict=True):
             unique = len({*each.paths}) == len(each.arrays)
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
+            dict.pop(own, SHADOW, None)
             label = where and f"{where}: "
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
@@ -171,7 +193,7 @@ class Engine:
             [
                 *self.state.extended(groups, tuple(algorithm.carried.values())),
                 *(self.accumulator.extended(new) if self.accumulator else ()),
-                *self.copies.followed(parameters),
+                *self.copies.followed(parameters, given),
                 *put(
                     self,
                     parameters=parameters,
@@ -255,6 +277,8 @@ class Engine:
             TypeError, ValueError: for edits that are wrong.
             RuntimeError: inside `swap_ema()`.
         """
+        if self.rounds:
+            self.rounds.settle()
         if not self.edits.pending:
             return
         if self.copies.swapped:
@@ -328,6 +352,9 @@ class Engine:
         )
         if self.files:
             self.plan.stream(self.files)
+        if self.subset is not None:
+            numbers = np.array(self.subset, np.uint32)
+            self.plan.draw(numbers, np.zeros(len(numbers), np.int64))
         return self.plan
 
     @property
@@ -337,7 +364,7 @@ class Engine:
             return [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         return [array.size for array in self.parameters.arrays]
 
-    def formats(self) -> list[Formats]:
+    def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
@@ -345,9 +372,9 @@ class Engine:
             own.formats(param, name_of(dtype), size)
             for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
         ]
-        if self.algorithm.starts_at_zero:
-            return formats
-        return [each.starting() for each in formats]
+        if not self.algorithm.starts_at_zero:
+            formats = [each.starting() for each in formats]
+        return self.copies.formats(formats)
 
     def kernels(self) -> list[Kernel]:
         """The kernels that the next step will launch."""
@@ -370,15 +397,22 @@ class Engine:
         lr: float | None,
         grad_scale: Any,
         found_inf: Any,
+        grad_norm: float | None = None,
+        others: Sequence[Operation] = (),
     ) -> StepInfo:
-        """Take a step whose gradients are bound, whatever belongs to it."""
+        """Take a step whose gradients are bound, whatever belongs to it.
+
+        `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
+        update.
+        """
         if plan.gate:
-            if plan.gate.takes(found_inf):
+            if plan.gate.takes(found_inf, grad_scale, lr):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
-            values = self.current_values(values, lr)
-        norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
+            values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
+        given = arrays, grad_scale, found_inf, False, grad_norm
+        norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
-            plan.run()
+            plan.run(*others)
             updated = plan.active
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
@@ -453,6 +487,23 @@ class Engine:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
+    def norm_of(self, arrays: Sequence[Any]) -> float:
+        """The norm of gradients, one or None per parameter, as clipping measures it.
+
+        Raises:
+            TypeError, ValueError: for arrays that are no gradients.
+        """
+        if self._measure is None or self._measure.parameters is not self.parameters:
+            self._measure = self._new_measure(self._grad_dtypes)
+        try:
+            return self._measure.of(arrays)
+        except OtherDtypesError as other:
+            self._measure = self._new_measure(other.dtypes)
+            return self._measure.of(arrays)
+
+    def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
+        return NormMeasure(self.parameters, dtypes, self.options.threads)
+
     def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
@@ -481,7 +532,7 @@ class Engine:
             if "lr" not in self.algorithm.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = checked("lr", lr, 0.0, "step(): ")
+            lr = self.backend.rate(lr)
         if self.state.pending and any(group.switched for group in self.groups):
             self.state.settle()  # what there is to compute depends on the count
         step = self.state.count + 1 if step is None else step
@@ -497,11 +548,14 @@ class Engine:
             if rule is not group.rule:
                 self.invalidate()
                 group.rule = rule
-        object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+        if self.subset is None:
+            object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, once a device has said which steps count."""
-        if self.state.pending is None:
+        """The hyperparameters of the next step, once a device has said which steps count, and what
+        its learning rate is."""
+        known = all(type(each.get("lr", 0.0)) is float for each in values)
+        if self.state.pending is None and known:
             return values
         self.state.settle()
         return self.values(lr)

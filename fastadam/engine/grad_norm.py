@@ -12,10 +12,12 @@ from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.block_sums import Sums
+from ..kernels.storage.elementwise import Single
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule
+from ..rules.functions import squared
 from .backend import backend_of
 from .columns import alike
 from .convert import identity
@@ -28,9 +30,7 @@ DOUBLE = FLOAT["float64"]
 
 @rule()
 def square(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """In float64, which holds the square of a float32 exactly."""
-    value = np.float64(grad)
-    return value * value, state
+    return squared(grad), state
 
 
 def norm_streams(
@@ -51,11 +51,19 @@ def norm_kernel(
     return kernel(staged(term, options), norm_streams(formats, options, term), target)
 
 
-@rule(hyper=("max_norm", "scale", "whole"))
+@rule(state=("unscale",), hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays."""
-    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
-    return (1.0 if bound > 1.0 else bound) * h.scale, state
+    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays. `unscale`
+    is one more factor of all gradients, which a device may have computed."""
+    (unscale,) = state
+    bound = h.max_norm / (math.sqrt(grad) * (h.whole * unscale) + 1e-6)
+    return (1.0 if bound > 1.0 else bound) * (h.scale * unscale), state
+
+
+def factor_streams(dtype: str) -> tuple[Stream, ...]:
+    """The streams of `factor`, for factors of a dtype."""
+    unscale = Stream("unscale", Single("float64"), "r")
+    return (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"), unscale)
 
 
 class GradNorm:
@@ -66,7 +74,14 @@ class GradNorm:
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
     their blocks. With shards, too: they exchange a number for each parameter.
+
+    Attributes:
+        launches: those that read the gradients; the others read their sums.
+        known: a norm that the next `run` takes for that of all gradients together, instead of
+            measuring any.
     """
+
+    known: float | None = None
 
     def __init__(
         self,
@@ -94,29 +109,49 @@ class GradNorm:
             for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
         for launch in self.launches:
+            # A step ends with the last chunks, and begins with the first: so much of the gradients
+            # as fits is then in the cache.
+            launch.table.backward = True
             if "origin" in launch.table.streams:
                 launch.place("origin", [address(param) for param in params])
-        self._deferred = backend.deferred_scalar()
-        self._threads, self.kernels = threads, list[Kernel]()
-        self._runs: list[Callable[[], None]] = []
-        self._add(self.launches)
-        if partition:
-            self._runs.append(partial(partition.complete, self._sums))
+        self._threads, self._later = threads, list[Launch]()
         self._folds = [*self._folded(counts)]
-        self._add(self._folds)
+        self._exchange: list[Callable[[], None]] = []
         if shards:
             self._kept.append(backend.zeros(len(sizes), "float64"))
-            self._runs.append(partial(shards.add_up, *self._kept[-2:]))
+            self._exchange.append(partial(shards.add_up, *self._kept[-2:]))
         self.squares = self._kept[-1]
-        folds = [*self._folded([len(sizes)])]
-        self._folds += folds
-        self._add(folds)
+        self._last_folds = [*self._folded([len(sizes)])]
         self.total = self._kept[-1]
+        self._deferred = backend.deferred_scalar()
+        complete = [partial(partition.complete, self._sums)] if partition else []
+        self._complete: list[Callable[[], None]] = [*complete]
+        self._runs: list[Callable[[], None]] = []
+        self._kernels: list[Kernel] = []
 
-    def _add(self, launches: Iterable[Launch]) -> None:
-        for launch in launches:
-            self.kernels.append(launch.kernel)
-            self._runs.append(launch.table.runner(self._threads))
+    def then(self, launches: Iterable[Launch]) -> None:
+        """Launch more, after the sums are there."""
+        self._later += launches
+        self._runs = []
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that are launched by themselves."""
+        self._prepare()
+        return self._kernels
+
+    def _prepare(self) -> None:
+        """Make the functions that launch everything."""
+        if self._runs:
+            return
+        last = [*self._last_folds, *self._later]
+        stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
+        chains = [self._backend.chained(stage, self._threads) for stage in stages]
+        self._kernels = [launch.kernel for launch in self.launches]
+        self._runs = [launch.table.runner(self._threads) for launch in self.launches]
+        for others, (runs, kernels) in zip((self._complete, self._exchange), chains, strict=False):
+            self._runs += [*others, *runs]
+            self._kernels += kernels
 
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
@@ -125,9 +160,7 @@ class GradNorm:
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
         places = _places(counts)
         gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
-        folds = [gathered, *self._folded([len(numbers)])]
-        self._folds += folds
-        self._add(folds)
+        self.then([gathered, *self._folded([len(numbers)])])
         return self._kept[-1]
 
     def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
@@ -157,6 +190,12 @@ class GradNorm:
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        if self.known is not None:
+            self.total[...], self.known = self.known**2, None
+            for launch in self._later:
+                launch.table.runner(self._threads)()
+            return
+        self._prepare()
         for run in self._runs:
             run()
 
@@ -171,6 +210,8 @@ class GradNorm:
 class ClipFactor:
     """The factor for the gradients of some parameters, one for all or one for each.
 
+    It is computed whenever the norm is.
+
     Args:
         alone: whether the gradient of each whole parameter has a factor of its own, by its own
             norm; the others have one together, by the norm of all of these.
@@ -178,6 +219,7 @@ class ClipFactor:
 
     Attributes:
         places: where the factor of each array is, for each dtype of arithmetic.
+        launches: those that compute factors.
     """
 
     def __init__(
@@ -192,34 +234,33 @@ class ClipFactor:
         together = [k for k, each in enumerate(alone) if not each]
         total = norm.total_of(together) if together and any(alone) else norm.total
         self.places = {dtype: list[int]() for dtype in dtypes}
-        self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
+        self._kept, self.launches = list[Any](), list[Launch]()  # launches know addresses only
         for dtype, places in self.places.items():
             found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
             if any(alone):
                 own = self._factors(norm.squares, dtype)
                 found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
             places += [found[number] for number in numbers]
-        self.kernels = [launch.kernel for launch in self._launches]
-        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+        norm.then(self.launches)
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """The addresses of factors that follow from squares of norms."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
-        inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
-        launch = Launch(factor, kernel(factor, inputs, backend.target), [factors], [0])
+        made = kernel(factor, factor_streams(dtype), backend.target)
+        launch = Launch(factor, made, [factors], [0])
         launch.place("grad", [address(squares)])
-        self._launches.append(launch)
+        launch.tell("unscale", 1.0)
+        self.launches.append(launch)
         self._kept.append(factors)
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
 
-    def run(self, scale: float, whole: float) -> None:
-        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
-        are those of the arrays times `whole`."""
-        for launch, run in zip(self._launches, self._runs, strict=True):
+    def tell(self, scale: float, whole: float) -> None:
+        """Say what the next gradients are to be multiplied by as well; their norms are those of
+        the arrays times `whole`."""
+        for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)
-            run()
 
 
 def _read(options: tuple[str, ...], formats: Formats) -> Formats:

@@ -15,7 +15,7 @@ from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import staged, streams
-from ..memory.checks import address
+from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table
 from ..rules import Rule
@@ -225,8 +225,7 @@ class Launch:
         for name, stream, part in self.kept:
             if stream.name not in self.table.streams:
                 continue
-            arrays = [state[name][i] for i in self.members]
-            places = [0 if array is None else address(array) for array in arrays]
+            places = addresses(state[name][i] for i in self.members)
             self.table.place(stream.name, places, part)
 
 

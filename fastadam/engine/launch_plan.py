@@ -47,8 +47,8 @@ class StepPlan:
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
-        inputs: what takes the place of gradients, in steps like one that has these.
         shards: whose elements here are those of the parameters, if other processes have others.
+        inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
         sources: the transforms and the number of inputs in the place of gradients.
@@ -61,6 +61,7 @@ class StepPlan:
             gradients have been found.
         commitment: each `next` launches everything in this thread and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
+        records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
             nor the parameters were changed.
     """
@@ -80,8 +81,8 @@ class StepPlan:
         scaled: int,
         gated: bool = True,
         partition: Partition | None = None,
-        inputs: StepInputs | None = None,
         shards: Shards | None = None,
+        inputs: StepInputs | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -136,8 +137,8 @@ class StepPlan:
             [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
             partition,
-            self.sources.transforms,
             shards,
+            self.sources.transforms,
         )
         self._others = None
         if inputs and inputs.weights:
@@ -193,6 +194,7 @@ class StepPlan:
         grad_scale: Any = None,
         found_inf: Any = False,
         always: bool = False,
+        grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
         """Do everything that a step does between its gradients and its commitment.
 
@@ -206,6 +208,7 @@ class StepPlan:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether the gradients are known not to be finite.
             always: whether state is created for a step that is skipped, too.
+            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -218,7 +221,7 @@ class StepPlan:
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
@@ -251,7 +254,7 @@ class StepPlan:
         self._protect(self._state.arrays)
         for launch in self._launches:
             for name in self._kept.keys() & launch.table.streams:
-                launch.place(name, list(map(checks.address, self._kept[name])))
+                launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
 
     def recount(self) -> None:
@@ -278,15 +281,20 @@ class StepPlan:
         """Find the cohorts that take the step, and the launches that take their constants."""
         grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
+        each = [
+            (number, cohort, launch)
+            for number, cohort in enumerate(grouping.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active and not launch.lazy
+        ]
+        self.records = [(launch, number) for number, _, launch in each]
         self._pairs = [
             (
                 cohort.base + cohort.since,
                 number if self._carried else cohort.group,
                 *launch.packer(number),
             )
-            for number, cohort in enumerate(grouping.cohorts)
-            for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.lazy
+            for number, cohort, launch in each
         ]
         self._by_row = [
             (cohort, launch)
@@ -435,6 +443,7 @@ class StepPlan:
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()
             for k, array in enumerate(arrays)
+            if array is not None
         ]
         self._spans_kept += spans(state)
         self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))

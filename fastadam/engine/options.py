@@ -11,6 +11,7 @@ import numpy as np
 from ..kernels.cpu.threads import check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
+from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
 from ..rules import Rule
@@ -330,7 +331,8 @@ LOW = {name: spec.dtypes for name, spec in SPECS.items() if spec.dtypes}
 
 
 def reach_of(grad_scale: Any) -> int:
-    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR.
+    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR. One on
+    a device is taken to be NEAR.
 
     Raises:
         TypeError: if it is not a number.
@@ -338,6 +340,8 @@ def reach_of(grad_scale: Any) -> int:
     """
     if grad_scale is None:
         return 0
+    if is_device(grad_scale):
+        return NEAR
     if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
         return NEAR
     return NEAR if unscale_of(grad_scale)[1] == 1 else FAR
@@ -355,7 +359,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
     """
     if grad_scale is None:
         return 1.0, 1.0
-    scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
+    scale = number("step(): grad_scale", scalar(grad_scale), POSITIVE, finite=False)
     if math.isinf(scale):
         return 0.0, 1.0
     share, exponent = math.frexp(scale)
@@ -375,7 +379,7 @@ def flag_of(found_inf: Any) -> bool:
     Raises:
         TypeError, ValueError: if it is none of these.
     """
-    value = _one(found_inf)
+    value = scalar(found_inf)
     if isinstance(value, bool | np.bool_):
         return bool(value)
     found = number("step(): found_inf", value, finite=False, hint="give True or False")
@@ -384,6 +388,6 @@ def flag_of(found_inf: Any) -> bool:
     return found == 1
 
 
-def _one(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """The number in an array of one element; anything else unchanged."""
     return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

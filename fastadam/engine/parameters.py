@@ -128,6 +128,16 @@ class Parameters:
             self.follow(Container(self._public, "opt.params", Snapshot(self.tree)))
         return self._public
 
+    @property
+    def containers(self) -> list[Container]:
+        """The containers of the caller's in which the arrays were given."""
+        return self._containers
+
+    @property
+    def facts(self) -> list[Facts]:
+        """The properties of each array when it was checked."""
+        return self._facts
+
     def follow(self, container: Container) -> None:
         """Notice what becomes of a container that was handed out."""
         if all(each.given is not container.given for each in self._others):

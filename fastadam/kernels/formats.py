@@ -86,6 +86,7 @@ class Formats:
         compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
         started: True if state may start at numbers that its dtype cannot represent.
+        shadow: the dtype of a copy of the parameter in memory of the caller's, or None.
         inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
     """
 
@@ -95,6 +96,7 @@ class Formats:
     compensation: str | None = None
     rounding: str = "nearest"
     started: bool = False
+    shadow: str | None = None
     inputs: int = 0
 
     @classmethod
@@ -110,7 +112,8 @@ class Formats:
     def options(self) -> tuple[str, ...]:
         """The options of a kernel that these formats imply."""
         rounded = self.rounding == "stochastic" and self.param in NARROW
-        return (ROUND + (self.compensation or self.param),) if rounded else ()
+        copied = (self.shadow,) if self.shadow else ()
+        return (*copied, ROUND + (self.compensation or self.param)) if rounded else copied
 
     @property
     def param_storage(self) -> Storage:

@@ -7,6 +7,8 @@ differ, by name.
 from collections.abc import Callable
 from typing import Any
 
+from ..rules.functions import added
+
 
 def teams(first: int, last: int) -> range:
     """The chunks of the calling team; replaced by the target."""
@@ -45,18 +47,30 @@ def kernel(task: int) -> None:
     leave(mode)
 
 
-def one_by_one(read: Any, write: Any, element: Any, share: Any) -> Callable[..., None]:
+def loop_over(share: Any) -> Callable[[Any], Any]:
+    """The `loop` of a target whose compiler needs no help; see `MemoryAccess`."""
+
+    def loop(step: Any) -> Any:
+        def each(at, first, count, more):
+            for i in share(count - first):
+                step(at, first + i, more)
+
+        return each
+
+    return loop
+
+
+def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., None]:
     """The function that updates the elements of a block from `first` on."""
 
-    def elements(at, first, count, h):
-        for i in share(count - first):
-            write(at, first + i, element(read(at, first + i), h))
+    def step(at, i, h):
+        write(at, i, element(read(at, i), h))
 
-    return elements
+    return loop(step)  # type: ignore[no-any-return]
 
 
 def added_in_halves(
-    single: Any, read: Any, write: Any, element: Any, share: Any, block: int, partial: int
+    single: Any, read: Any, write: Any, element: Any, loop: Any, block: int, partial: int
 ) -> Callable[..., None]:
     """The function that adds the first numbers of the elements of a complete block to `partial`
     sums, those half a block apart, then a quarter, and so on; other blocks are left to `single`.
@@ -68,19 +82,23 @@ def added_in_halves(
         return element(read(at, i), h)[0]
 
     def both(add, apart):
-        return lambda at, i, h: add(at, i, h) + add(at, i + apart, h)
+        return lambda at, i, h: added(add(at, i, h), add(at, i + apart, h))
 
     add, apart = one, block
     while apart > partial:
         apart //= 2
         add = both(add, apart)
 
+    def step(at, i, h):
+        write(at, i, (add(at, i, h),))
+
+    sums = loop(step)
+
     def elements(at, first, count, h):
         if count < block:
             single(at, first, count, h)
         else:
-            for i in share(partial):
-                write(at, i, (add(at, i, h),))
+            sums(at, 0, partial, h)
 
     return elements
 
@@ -102,6 +120,15 @@ def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
         single(at, 4 * groups, count, h)
 
     return elements
+
+
+def at_once(elements: Any, addresses: Any) -> Callable[..., None]:
+    """The function that updates a run of elements of streams without blocks."""
+
+    def run(row, start, stop, h):
+        elements((start, 0) + addresses(row, start), 0, stop - start, h)
+
+    return run
 
 
 def block_by_block(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
-from .loops import enter, leave, teams, wait
+from .loops import enter, leave, loop_over, teams, wait
 
 RECIPE = None
 REFUSALS = ()
@@ -31,7 +31,7 @@ class Memory:
 
     teams = staticmethod(teams)
     share = staticmethod(range)
-    wait = staticmethod(wait)
+    wait, loop = staticmethod(wait), staticmethod(loop_over(range))
     enter, leave = staticmethod(enter), staticmethod(leave)
     wide: Any = None
     warps: Any = None

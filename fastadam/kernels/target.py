@@ -36,6 +36,11 @@ class MemoryAccess(Protocol):
         """`share(count)`: the elements that the calling thread of a team takes of a block."""
 
     @property
+    def loop(self) -> Callable[[Any], Any]:
+        """`loop(step)`: the function `each(at, first, count, more)` that calls `step(at, i, more)`
+        for each i from `first` to `count` that the calling thread takes."""
+
+    @property
     def wait(self) -> Callable[[], None]:
         """`wait()`: a barrier of the team."""
 

@@ -217,6 +217,7 @@ OPTIONS = {
     TOUCHED: Option(around, kept, {TOUCHED: Extra(BOOL)}),
     "bfloat16": Option(after, copied, {"shadow": Extra(floats("bfloat16", "float32"), "w")}),
     "float16": Option(after, copied, {"shadow": Extra(floats("float16", "float32"), "w")}),
+    "float32": Option(after, copied, {"shadow": Extra(floats("float32", "float32"), "w")}),
     ROUND + "bfloat16": Option(after, rounded(stochastic.to_bfloat16), NOISE),
     ROUND + "split8": Option(after, rounded(stochastic.to_24_bits), NOISE),
     ROUND + "float16": Option(after, rounded(stochastic.to_float16), NOISE),

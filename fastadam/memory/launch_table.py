@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -54,9 +55,11 @@ class Table:
         pack: `pack(offset, *constants)` writes a record.
         small: whether threads would cost more than they gain.
         windows: of launches over files larger than memory, or None.
+        backward: whether each task takes its last chunk first; on the host, set before launches.
     """
 
     windows: Windows | None = None
+    backward = False
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
         self.kernel, elements = kernel, sum(sizes)
@@ -116,6 +119,10 @@ class Table:
             return self.windows.operations(limit, threaded)
         return [self.chosen(limit, threaded)]
 
+    def placed(self, stream: str, part: int = 0) -> Any:
+        """Where the arrays of a stream begin, one for each row of whole arrays."""
+        return self.rows[:, self._columns[stream, part]].copy()
+
     def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all chunks, on at most so many threads."""
         count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
@@ -156,8 +163,14 @@ class Table:
     def _tasks(self, count: int, first: int = 0, last: int | None = None) -> Any:
         """A row per task: where the tables are, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
-        tasks[:, :3] = self.rows.ctypes.data, self.chunks.ctypes.data, addressof(self.records)
         cuts = first + balanced(self.chunks[first:last], count)
+        chunks = self.chunks
+        if self.backward:
+            chunks = chunks.copy()
+            for start, stop in pairwise(cuts):
+                chunks[start:stop] = self.chunks[start:stop][::-1]
+            self._kept.append(chunks)
+        tasks[:, :3] = self.rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         self._kept.append(tasks)
         return tasks

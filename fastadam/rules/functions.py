@@ -33,6 +33,18 @@ def smaller(a: Any, b: Any, c: Any = None) -> Any:
     return c if c < least else least
 
 
+def squared(value: Any) -> Any:
+    """The square of a float32 in float64, which holds it exactly, or of a float64."""
+    wide = np.float64(value)
+    return wide * wide
+
+
+def added(one: Any, other: Any) -> Any:
+    """The sum of two float64 numbers. A target may compute it in one instruction with the product
+    that is one of them, if that is exact: the bits are the same."""
+    return one + other
+
+
 def lerp(start: Any, end: Any, weight: Any) -> Any:
     """Linear interpolation for rules: as `torch.lerp`, exact at weights 0 and 1."""
     if weight < 0.5:

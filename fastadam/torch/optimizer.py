@@ -23,6 +23,7 @@ from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
+from ..memory.arrays import is_device
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
 from ..rules.docstrings import completed, entries, explained, without_links
@@ -31,7 +32,7 @@ from .averages import Averages, exchange_of
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
 from .contents import contents_of_tensors, restore_tensors
-from .devices import scope_of
+from .devices import number, scope_of
 from .hyperparameters import (
     ELSEWHERE,
     FLAGS,
@@ -230,15 +231,23 @@ class Optimizer(torch.optim.Optimizer):
             self.info = StepInfo(count, lr_of(groups), updated=False)
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        conditional = self._options.skip_nonfinite
+        if grad_scale is not None or found_inf is not None:
+            grad_scale, found_inf = number(grad_scale), number(found_inf)
+            conditional |= is_device(grad_scale) or is_device(found_inf)
+        if found_inf is not None and not is_device(found_inf):
+            found_inf = bool(found_inf)
         scaled, threads = reach_of(grad_scale), self._threads()
         last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, found_inf)
-        if last is not None and last.is_valid(self, groups, params, scaled, threads):
+        wanted = groups, params, scaled, threads, conditional
+        if last is not None and last.is_valid(self, *wanted):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            TensorStep(self, groups, params, grads, scaled, threads, last).step(*given)
+            step = TensorStep(self, groups, params, grads, scaled, threads, last, conditional)
+            step.step(*given)
 
     def _checked_groups(self) -> list[CheckedGroup]:
         """The current groups, checked."""
@@ -314,6 +323,8 @@ class Optimizer(torch.optim.Optimizer):
             )
         with self._lock:
             self._check_not_swapped()
+            if self._tensor_step:
+                self._tensor_step.check_replaceable("load_state_dict()")
             hook = self.register_load_state_dict_pre_hook(wrap_tensors)
             try:
                 super().load_state_dict(state_dict)

@@ -99,7 +99,7 @@ def is_ragged(param: Any, per: int) -> bool:
         return False
     if not param.dim() or any(dim not in (None, 0) for _, dim in _split(param)):
         return True
-    return prod(param.shape[1:]) % per != 0
+    return bool(prod(param.shape[1:]) % per)
 
 
 def block_zeros(param: Any, per: int, dtype: Any) -> Any:

@@ -118,7 +118,8 @@ def core() -> str:
     """The classes for NumPy arrays."""
     classes, parts = [getattr(optimizers, name) for name in NAMES], list[str]()
     for cls in sorted(classes, key=lambda cls: len(cls.__mro__)):  # bases first
-        lines = ["self", *arguments(cls, {"params": "Params"}, scheduled=True)]
+        types = {"params": "Params", "shadow": "Params | None"}
+        lines = ["self", *arguments(cls, types, scheduled=True)]
         head = f"class {cls.__name__}({cls.__bases__[0].__name__}):\n"
         text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
         parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))

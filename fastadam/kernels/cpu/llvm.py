@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 from ..loops import enter, leave
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
-PARTS = ("", ".rest", ".scratch", ".scale", ".number")  # the scopes of a stream
+FUSED = ("contract",)  # one instruction for an addition and a product: only if that is exact
+PARTS = ("", ".rest", ".scratch", ".folded.scratch", ".scale", ".number")  # the scopes of a stream
 ALONE = (".scale", ".number", "table")  # scopes whose numbers are not accessed in groups
 
 
@@ -161,13 +162,83 @@ class Memory:
             def generate(context, builder, signature, arguments):
                 if not words:
                     return ir.Constant(I64, 0)
-                room = cgutils.alloca_once(builder, ir.ArrayType(I32, words))
+                with builder.goto_entry_block():  # `alloca_once` would fill it with zeros
+                    room = builder.alloca(ir.ArrayType(I32, words))
                 room.align = 64
                 return builder.ptrtoint(room, I64)
 
             return types.int64(), generate
 
         return reserve
+
+
+@intrinsic
+def squared(typing, value):
+    """As `rules.functions.squared`; the square of a float32 may be fused with an addition."""
+
+    def generate(context, builder, signature, arguments):
+        wide = context.cast(builder, arguments[0], value, types.float64)
+        return builder.fmul(wide, wide, flags=FUSED if value != types.float64 else ())
+
+    return types.float64(value), generate
+
+
+@intrinsic
+def added(typing, one, other):
+    """As `rules.functions.added`."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(*arguments, flags=FUSED)
+
+    return types.float64(types.float64, types.float64), generate
+
+
+WIDE = '"prefer-vector-width"="512"'  # of a function; LLVM would use half of such registers
+HINTS = {"interleave.count": I32(2), "unroll.disable": None}  # of a loop, in LLVM's words
+
+
+@intrinsic
+def each(typing, step, at, first, count, more):
+    """Call `step(at, i, more)` for each i from `first` to `count`, in a loop to be vectorised.
+
+    Two vectors of the greatest width are loaded before the first is stored: a load waits for an
+    earlier store whose address agrees with its own in the low twelve bits. Loops of few elements
+    are vectorised too, instead of being unrolled.
+    """
+    inner = step.get_call_type(typing, (at, types.int64, more), {})
+
+    def generate(context, builder, signature, arguments):
+        _, at, first, count, more = arguments
+        call = context.get_function(step, inner)
+        before, body = builder.block, builder.append_basic_block("each")
+        after = builder.append_basic_block("each.end")
+        builder.cbranch(builder.icmp_signed("<", first, count), body, after)
+        builder.position_at_end(body)
+        i = builder.phi(I64)
+        i.add_incoming(first, before)
+        call(builder, (at, i, more))
+        following = builder.add(i, ir.Constant(I64, 1), flags=["nsw"])
+        i.add_incoming(following, builder.block)
+        again = builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+        again.set_metadata("llvm.loop", _hinted(builder.module))
+        builder.position_at_end(after)
+        set.add(builder.function.attributes, WIDE)  # llvmlite's own `add` knows few names
+        return context.get_dummy_value()
+
+    return types.void(step, at, types.int64, types.int64, more), generate
+
+
+def _hinted(module: Any) -> Any:
+    """The metadata of a loop with hints for its compilation."""
+    nodes = [
+        module.add_metadata(
+            [ir.MetaDataString(module, f"llvm.loop.{name}"), *([number] if number else [])]
+        )
+        for name, number in HINTS.items()
+    ]
+    loop = ir.values.MDValue(module, [], name=str(len(module.metadata)))
+    loop.operands = (loop, *nodes)  # a loop is identified by metadata that refers to itself
+    return loop
 
 
 def shared(words: int) -> Any:
@@ -186,6 +257,17 @@ def shared(words: int) -> Any:
         return types.int64(), generate
 
     return reserve
+
+
+@intrinsic
+def arrive(typing, address):
+    """CUDA: add one to a 64-bit integer of all thread blocks; returns what it was."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(builder, arguments[0], I64, 1)
+        return builder.atomic_rmw("add", pointer, ir.Constant(I64, 1), "monotonic")
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

@@ -8,7 +8,7 @@ from typing import Any
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
-from ...rules.functions import in_dtype
+from ...rules.functions import added, in_dtype, squared
 from ...rules.linker import digest, linked, recipe
 from .. import compose, loops
 from ..loops import teams, wait
@@ -19,9 +19,17 @@ from .openmp import address_of
 
 RECIPE = recipe(__spec__)  # the compiler settings below are part of the digest of a kernel
 REFUSALS = (NumbaError,)
-swap = in_dtype
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = (__name__, loops.__name__, compose.__name__, elementwise.__name__)
+
+
+FUSED = {squared.__code__: llvm.squared, added.__code__: llvm.added}
+
+
+def swap(value: Any, compute: str = "float64") -> Any:
+    """A value that a kernel refers to as it is compiled."""
+    code: Any = getattr(value, "__code__", None)  # a rule has copies of functions
+    return FUSED.get(code) or in_dtype(value, compute)
 
 
 def jit(function: Any, module: str) -> Any:
@@ -47,6 +55,15 @@ class Memory(llvm.Memory):
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
     prefetch = staticmethod(llvm.prefetch)
+
+    @staticmethod
+    def loop(step: Any) -> Any:
+        each = llvm.each
+
+        def loop(at, first, count, more):
+            each(step, at, first, count, more)
+
+        return loop
 
 
 def compiled(function: Callable[[int], None]) -> Any:

@@ -1,12 +1,14 @@
 """The storage of sums over blocks of elements, from which norms are computed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..target import MemoryAccess
 from .base import COLUMNS, SCRATCH, Coding, Column, Pieces
 
+BLOCK = 1024
 PARTIAL = 64  # the sums of a complete block that a loop adds by itself: they fit into registers
 
 
@@ -19,43 +21,49 @@ class Sums:
 
     tag = "sums"
     compute = "float64"
-    block = 1024
-    stored = (Column("float64", 1024),)
+    block = BLOCK
+    stored = (Column("float64", BLOCK),)
 
     def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
-        get, put = memory.access(np.dtype("float64"), name + ".scratch")
+        terms, folded = (
+            memory.access(np.dtype("float64"), f"{name}{part}.scratch") for part in ("", ".folded")
+        )
         _, store = memory.access(np.dtype("float64"), name)
         share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
-        zero = np.float64(0)
+        (_, put), (get_folded, put_folded), zero = terms, folded, np.float64(0)
+        eight, eight_folded = _eight(terms[0]), _eight(get_folded)
 
-        def two(terms, i, apart):
-            return get(terms, i) + get(terms, i + apart)
+        def fold(at, i, apart):
+            put_folded(at[1], i, eight(at[0], i, apart))
 
-        def four(terms, i, apart):
-            return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
-
-        def eight(terms, i, apart):
-            return four(terms, i, 2 * apart) + four(terms, i + apart, 2 * apart)
+        fold_all = memory.loop(fold)
 
         def pack(at, count):
-            terms = at[SCRATCH] + offset
+            first = at[SCRATCH] + offset
+            sums = first + 8 * BLOCK
+            wait()
             if count == PARTIAL:  # what follows, with constants
-                wait()
-                for i in share(PARTIAL // 8):
-                    put(terms, i, eight(terms, i, PARTIAL // 8))
+                fold_all((first, sums), 0, PARTIAL // 8, PARTIAL // 8)
                 count = PARTIAL // 8
+            else:
+                eighth = (count + 7) // 8
+                for i in share(8 * eighth - count):
+                    put(first, count + i, zero)
+                wait()
+                fold_all((first, sums), 0, eighth, eighth)
+                count = eighth
             while count > 1:
                 wait()
                 eighth = (count + 7) // 8
                 for i in share(8 * eighth - count):
-                    put(terms, count + i, zero)
+                    put_folded(sums, count + i, zero)
                 wait()
                 for i in share(eighth):
-                    put(terms, i, eight(terms, i, eighth))
+                    put_folded(sums, i, eight_folded(sums, i, eighth))
                 count = eighth
             wait()
             for _ in share(1):
-                store(at[slot], 0, get(terms, 0))
+                store(at[slot], 0, get_folded(sums, 0))
             wait()
 
         coding = Coding(
@@ -73,7 +81,22 @@ class Sums:
             lambda at, i: zero,
             (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             (pack,),
-            scratch=2 * self.block,
+            scratch=2 * (BLOCK + BLOCK // 8),
             coding=coding,
             partial=PARTIAL,
         )
+
+
+def _eight(get: Any) -> Any:
+    """The function that adds eight numbers of scratch memory, halves first."""
+
+    def two(terms, i, apart):
+        return get(terms, i) + get(terms, i + apart)
+
+    def four(terms, i, apart):
+        return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
+
+    def eight(terms, i, apart):
+        return four(terms, i, 2 * apart) + four(terms, i + apart, 2 * apart)
+
+    return eight
