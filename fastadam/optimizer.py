@@ -52,6 +52,8 @@ class Optimizer(Algorithm):
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
             [set_threads][fastadam.set_threads].
+        cores: the numbers of the cores on which these threads run, and no others; see
+            [set_threads][fastadam.set_threads]; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from . import charts, csv_io, machine, options, precision, steps, tables, timing
+from . import charts, csv_io, machine, offload, options, precision, steps, tables, timing
 from .console import Show, say
 from .measurement import OURS, Measurement, Report
 from .tables import CASE, Column, Table, build
@@ -135,7 +135,7 @@ ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
 # Steps of a federated server: bench/servers.py measures them
 SERVERS = Suite("servers", adapter_table, adapter_summary, servers_headline)
-_ALL = (steps.SUITE, options.SUITE, precision.SUITE, ADAPTER, ROWS, SERVERS)
+_ALL = (steps.SUITE, options.SUITE, precision.SUITE, offload.SUITE, ADAPTER, ROWS, SERVERS)
 SUITES = {suite.name: suite for suite in _ALL}
 
 

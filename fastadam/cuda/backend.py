@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.options import Options
     from ..engine.preprocess import GradientPreprocessor
     from ..engine.state import State
+    from ..kernels.cpu.threads import Limit
     from ..kernels.factory import Kernel
     from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
@@ -77,7 +78,7 @@ class CudaBackend:
         return DeviceLaunchTable(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: int | None
+        self, launches: Sequence[Launch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         from .chain import chained
 

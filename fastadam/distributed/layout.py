@@ -9,10 +9,10 @@ import numpy as np
 from ..engine.parameters import Parameters
 from ..engine.partition import Piece
 from ..kernels.formats import compute_of
+from ..processes.communicator import Communicator
 from ..rules.algorithm import Values
 from .arguments import inner_groups, runs_of
 from .buckets import Line, buckets_of
-from .communicator import Communicator
 from .line_arrays import LineArrays
 from .pieces import OwnPieces
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.partition import BLOCK, Piece
-from .agreement import Agreement
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator, gathered
 from .buckets import Bucket, Line
-from .communicator import Communicator
-from .transfer import gathered
 
 
 class OwnPieces:

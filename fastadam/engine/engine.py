@@ -17,6 +17,7 @@ from ..memory.arrays import is_device
 from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
+from ..memory.shared import shared_mapping_of
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
@@ -47,7 +48,7 @@ from .param_groups import (
     initial_state,
     rule_for,
 )
-from .parameters import NO_GRADS, Parameters
+from .parameters import NO_GRADS, Gathered, Parameters
 from .partition import Partition
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
@@ -164,6 +165,8 @@ class Engine:
             for raw, where in zip(raws, labels, strict=True)
         ]
         gathered = self.parameters.checked(trees, spans(self.state.arrays))
+        if self._partition is None:
+            _check_unshared(gathered)
         parameters = self.parameters.with_groups(gathered, alone)
         self.copies.check(name_of(array.dtype) for array in parameters.arrays)
         shadows = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
@@ -502,7 +505,7 @@ class Engine:
             return self._measure.of(arrays)
 
     def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
-        return NormMeasure(self.parameters, dtypes, self.options.threads)
+        return NormMeasure(self.parameters, dtypes, self.options.team)
 
     def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
@@ -571,6 +574,22 @@ class Engine:
         if self.grads is None:
             self.grads = self.parameters.own_grads()
         return self.grads
+
+
+def _check_unshared(gathered: Sequence[Gathered]) -> None:
+    """Refuse memory that other processes would update as well.
+
+    Raises:
+        ValueError: naming the first such array.
+    """
+    for each in gathered:
+        for array, name in zip(each.arrays, each.names, strict=True):
+            mapping = shared_mapping_of(array)
+            if mapping is not None and len(mapping.processes) > 1:
+                raise ValueError(
+                    f"{name} is in memory that {len(mapping.processes)} processes share, each of "
+                    "which would update it; give it to fastadam.distributed.Sharded"
+                )
 
 
 def _check_state_file(options: Options, first: Any, partition: Any) -> None:

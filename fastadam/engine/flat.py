@@ -19,6 +19,9 @@ from ..memory.files.mapping import mapping_of, opened
 from ..memory.placement import GRADIENT
 from ..memory.tree import Tree, dotted, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
+from ..processes.agreement import Agreement
+from ..processes.communicator import communicator_of
+from ..processes.hosts import Hosts, shared_bytes
 from .backend import HOST, as_array, backend_named, backend_of
 
 
@@ -194,9 +197,14 @@ def _restored(
 
 
 def flatten(
-    tree: Tree, *, device: str | None = None, file: "str | os.PathLike[str] | None" = None
+    tree: Tree,
+    *,
+    device: str | None = None,
+    file: "str | os.PathLike[str] | None" = None,
+    shared: Any = None,
 ) -> Flat:
-    """Copy a tree of arrays into one aligned buffer, on the device where they are, or in a file.
+    """Copy a tree of arrays into one aligned buffer: on the device where they are, in a file, or in
+    memory that several processes share.
 
     An optimizer given the result walks through one stretch of memory, and its gradients and state
     have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
@@ -211,13 +219,20 @@ def flatten(
             opened: **the arrays have the values of the file, those of the tree are ignored**;
             `flat.created` says which. No two optimizers or processes can have it open. Default
             None: the buffer is in memory.
+        shared: a communicator, as [Sharded][fastadam.distributed.Sharded] takes it: the buffer is
+            in memory that all of its processes on one host share, with the values of the first of
+            them. All processes make this call, with trees of the same shapes. Only `Sharded`
+            updates it. Default None: the buffer is of this process alone.
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
         ValueError: if there is no leaf, or if two arrays begin at the same element, such as tied
             weights (copies would not be tied); if the file is another one, or in use, or if a step
-            was in progress when its process ended. The file is left as it is.
-        OSError: if the file cannot be opened or created, as on a full disk.
+            was in progress when its process ended. The file is left as it is. Also with `shared`,
+            if processes differ in the layout.
+        OSError: if the file cannot be opened or created, as on a full disk; if there is not enough
+            shared memory.
+        OtherProcessError: with `shared`, if another process raised an error.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -226,6 +241,36 @@ def flatten(
         ((9,), (2, 3))
     """
     tree = listed(tree)
+    if shared is not None:
+        return _shared(tree, shared, device=device, file=file)
+    named = _checked(tree)
+    first = named[0][1]
+    backend = backend_of(first) if device is None else backend_named(device)
+    if backend is None:
+        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
+    if file is not None:
+        for name, leaf in named:
+            if isinstance(leaf, Pairs):
+                raise TypeError(
+                    f"{name} is an array of complex numbers, which are not kept in files; leave "
+                    f"file={os.fspath(file)!r} out"
+                )
+        return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
+    size = sum(leaf.size for _, leaf in named)
+    return _filled(tree, named, backend.zeros(size, first.dtype), backend is HOST)
+
+
+def _filled(tree: Tree, named: Sequence[tuple[str, Any]], buffer: Any, on_host: bool) -> Flat:
+    """The tree in a buffer, with its numbers."""
+    pairs = [isinstance(leaf, Pairs) for _, leaf in named]
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer, pairs)
+    for view, (_, leaf) in zip(flat.leaves, named, strict=True):
+        as_reals(view)[...] = np.asarray(leaf) if on_host else leaf
+    return flat
+
+
+def _checked(tree: Tree) -> list[tuple[str, Any]]:
+    """The arrays of a tree that can be flattened, with what they are called."""
     named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} holds no array; give at least one")
@@ -244,23 +289,31 @@ def flatten(
                 "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
             )
     _check_untied(named)
-    backend = backend_of(first) if device is None else backend_named(device)
-    if backend is None:
-        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
-    if file is not None:
-        for name, leaf in named:
-            if isinstance(leaf, Pairs):
-                raise TypeError(
-                    f"{name} is an array of complex numbers, which are not kept in files; leave "
-                    f"file={os.fspath(file)!r} out"
-                )
-        return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
-    size = sum(leaf.size for _, leaf in named)
-    buffer = backend.zeros(size, first.dtype)
+    return named
+
+
+def _shared(tree: Tree, shared: Any, **others: Any) -> Flat:
+    """The tree in memory that the processes of a host share."""
+    comm = communicator_of(shared)
+    agreement = Agreement(comm)
+    with agreement.together() as settings:
+        for name, value in others.items():
+            if value is not None:
+                raise ValueError(f"{name}={value!r} with shared: memory is shared on the host only")
+        named = _checked(tree)
+        if backend_of(named[0][1]) is not HOST:
+            raise ValueError("shared is for arrays of the host; these lie on a device")
+        settings["the names in tree"] = [name for name, _ in named]
+        settings["the shapes in tree"] = [leaf.shape for _, leaf in named]
+        settings["the dtype of tree"] = str(named[0][1].dtype)
+    hosts, dtype = Hosts(comm), named[0][1].dtype
+    raw = shared_bytes(comm, hosts, dtype.itemsize * sum(leaf.size for _, leaf in named))
     pairs = [isinstance(leaf, Pairs) for _, leaf in named]
-    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer, pairs)
-    for view, (_, leaf) in zip(flat.leaves, named, strict=True):
-        as_reals(view)[...] = np.asarray(leaf) if backend is HOST else leaf
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], raw.view(dtype), pairs)
+    with agreement.together():
+        for view, (_, leaf) in zip(flat.leaves, named, strict=True):
+            if hosts.is_first:
+                as_reals(view)[...] = leaf
     return flat
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.compose import Stream
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.block_sums import Sums
@@ -87,7 +88,7 @@ class GradNorm:
         self,
         params: Sequence[Any],
         formats: Sequence[Formats],
-        threads: int | None,
+        threads: Limit,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
         shards: Shards | None = None,

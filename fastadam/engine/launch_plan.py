@@ -389,12 +389,13 @@ class StepPlan:
         elif self._small or not self.active:
             commit(self._operations(False, others))
         else:
-            threads.run(lambda threaded: self._operations(threaded, others))
+            team = self._options.team
+            threads.run(lambda threaded: self._operations(threaded, others), team)
         self._with.clear()
         self._created = None
 
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
-        limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
+        limit, launches, carried = self._options.team, list[Operation](), list[Operation]()
         if self.active:
             for launch in self._launches:
                 launches += launch.table.operations(limit, threaded)

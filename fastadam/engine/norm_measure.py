@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..kernels.cpu.threads import Limit
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
 from .grad_norm import GradNorm
@@ -18,7 +19,7 @@ class NormMeasure:
         parameters: those that the gradients are of.
     """
 
-    def __init__(self, parameters: Parameters, dtypes: Sequence[Any], threads: int | None) -> None:
+    def __init__(self, parameters: Parameters, dtypes: Sequence[Any], threads: Limit) -> None:
         self.parameters = parameters
         arrays, called = parameters.arrays, parameters.called("grads")
         self._gradients = gradients_for(arrays, parameters.names, called, dtypes, False)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.cpu.threads import check_threads
+from ..kernels.cpu.cores import Team, check_cores
+from ..kernels.cpu.threads import Limit, check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
 from ..memory.arrays import is_device
@@ -124,6 +125,7 @@ class Options:
     """
 
     threads: int | None = option(None, lambda _, value: check_threads(value))
+    cores: tuple[int, ...] | None = option(None, lambda _, value: check_cores(value))
     clip_norm: float | None = option(
         None, _bound, NOT_NEGATIVE, "disables clipping", transforms=_clipped
     )
@@ -222,6 +224,11 @@ class Options:
             for each in fields(self)
             if (value := getattr(self, each.name)) != each.default
         }
+
+    @property
+    def team(self) -> Limit:
+        """The threads of a launch, and the cores on which they run."""
+        return Team(self.threads, self.cores) if self.cores else self.threads
 
     @property
     def measures(self) -> bool:

@@ -68,7 +68,7 @@ class GradientPreprocessor:
         self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
-        threads, measures = options.threads, options.measures
+        threads, measures = options.team, options.measures
         measured = measured_as(params, formats, rows)
         norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
         reads = tuple("origin" if name == TARGET else name for name in sources)

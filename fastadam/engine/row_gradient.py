@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from ..kernels.cpu.threads import Limit
 from ..kernels.formats import Formats, compute_of
 from ..kernels.storage.base import WHOLE
 from ..kernels.storage.block_sums import Sums
@@ -63,7 +64,7 @@ class RowGradient:
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
         self.block, self.apart, self.measured = WHOLE, False, False
-        self.threads: int | None = None
+        self.threads: Limit = None
         self.numbers, self.runs = NONE, Runs()
         self.root = aligned_zeros(1, "float64")
         self._adders: dict[str, RowTable] = {}

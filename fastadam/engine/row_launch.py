@@ -62,7 +62,7 @@ class RowLaunch(Launch):
         self._steps: Any = None
         if rule.state:
             gradient.block = formats.state_storage.block
-        gradient.threads, gradient.measured = options.threads, options.measures
+        gradient.threads, gradient.measured = options.team, options.measures
         if gradient.partial:
             names = (*names, TOUCHED)
         gradient.apart = self.lazy

@@ -23,6 +23,8 @@ from .storage.base import COLUMNS, WHOLE, Column, Pieces, Storage
 from .target import MemoryAccess
 from .warps import Access, Waiting, by_warps, fits
 
+PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
+
 
 class Stream(NamedTuple):
     """A named stream of numbers, with its storage and its mode of access.
@@ -151,7 +153,13 @@ def _elements(
         halves = added_in_halves(single, read, write, element, memory.loop, block, partial)
         return halves if partial else single
     access = _access(streams, parts, read, write, element, memory)
-    return four_by_four(single, access, share)
+    return four_by_four(single, access, share, in_pairs(streams))
+
+
+def in_pairs(streams: Sequence[Stream]) -> bool:
+    """True if the registers of a thread hold two groups of neighbours of all streams."""
+    each = [stream.storage for stream in streams if stream.storage.stored[0].per < WHOLE]
+    return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
 
 
 def _access(

@@ -555,7 +555,9 @@ def test_numbers_of_a_device_that_are_none_are_refused():
     for bad in (np.ones(2, np.float32), np.ones(1, np.int32)):
         with pytest.raises(TypeError, match="lr is an array"):
             opt.step(grad, lr=Foreign(bad))
-        with pytest.raises(TypeError, match="grad_scale"):
+        for _ in range(2):
+            opt.step(grad, grad_scale=2.0)
+        with pytest.raises(TypeError, match="grad_scale is an array"):
             opt.step(grad, grad_scale=Foreign(bad))
     opt = fa.Adan(Foreign(np.ones(3, np.float32)), weight_decay=0.1)
     opt.step(grad)

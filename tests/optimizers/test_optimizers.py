@@ -25,7 +25,15 @@ def run(case: Case, param, grads, **more):
     return opt
 
 
+@pytest.fixture
+def variants_in_plain_python(request, case):
+    """Variants are compiled in float32, defaults in float64 as well."""
+    if case.hyper:
+        request.getfixturevalue("in_plain_python")
+
+
 @each_case
+@pytest.mark.usefixtures("variants_in_plain_python")
 def test_float64_equals_the_oracle(case):
     param, grads = parameters((7, 11)), gradients((7, 11), STEPS)
     want, state = case.oracle(param, grads, **case.hyper)
@@ -49,8 +57,10 @@ def test_float32_stays_near_the_oracle(case):
 
 @each_torch_case
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-9), ("float32", 1e-5)])
-def test_torch_computes_the_same(case, dtype, rtol):
+def test_torch_computes_the_same(case, dtype, rtol, request):
     torch = pytest.importorskip("torch")
+    if dtype == "float64":
+        request.getfixturevalue("in_plain_python")
     param, grads = parameters((13, 5), dtype), gradients((13, 5), STEPS, dtype)
     theirs = torch.nn.Parameter(torch.from_numpy(param.copy()))
     reference = getattr(torch.optim, case.torch)([theirs], foreach=False, **case.torch_hyper)
@@ -168,6 +178,7 @@ def test_saved_state_goes_on_bit_for_bit(case):
 
 
 @each_torch_case
+@pytest.mark.usefixtures("in_plain_python")
 def test_torch_state_goes_on_here_and_back(case):
     torch = pytest.importorskip("torch")
     param, grads = parameters(9), gradients(9, 9)

@@ -16,6 +16,7 @@ LAYERS = (
     {"validation", "rules"},
     {"kernels", "schedules"},
     {"memory"},
+    {"processes"},
     {"engine"},
     {"checkpoint", "cuda", "typing"},
     {"optimizer"},
@@ -29,7 +30,7 @@ LAYERS = (
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
     "jax": ("jax",),
-    "torch": ("torch", "distributed.process_group", "bench"),
+    "torch": ("torch", "processes.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
 LAZY = ("engine.backend", "cuda.backend")  # the one import that points up, inside a function

@@ -19,7 +19,7 @@ from fastadam.validation import choice, count, flag
 
 PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
-TYPES = "Array Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
+TYPES = "Array Cores Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
 TYPES += " ScheduledTriple Triple"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
 EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
@@ -45,7 +45,7 @@ def option_type(name: str) -> str:
         return "Count"
     if check is options._dtype:
         return f"{literal(limits[0])} | Dtype | None"
-    return "Count | None" if name == "threads" else "Number | None"
+    return {"threads": "Count | None", "cores": "Cores | None"}.get(name, "Number | None")
 
 
 def type_of(name: str, default: Any, scheduled: bool) -> str:

@@ -176,6 +176,19 @@ def fsdp_skip(rank, folder):
     assert all(map(torch.equal, weights(model), before))
 
 
+def fsdp_objects(rank, folder):
+    """A thousand steps leave no object behind."""
+    model = fully_sharded(net())
+    opt = OURS(model.parameters(), **HYPER)
+    train(model, opt, batches(rank))
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(1000):
+        opt.step()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100  # some of PyTorch's own
+
+
 def tensor_parallel(rank, folder):
     """Gradients are partial sums where parameters are replicas."""
     from torch.distributed.device_mesh import init_device_mesh

@@ -12,6 +12,7 @@ from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
 from ..shards import is_sharded
+from ..tensors import in_numpy
 from .buckets import Bucket, divided
 from .memory import HostMemory
 from .parameters import HostParameter, allocate
@@ -80,6 +81,8 @@ class HostSide:
         else:
             for part in parts:
                 self.core.add_param_group(part)
+        dtypes = [in_numpy(host.slot.dtype) for host in fresh]
+        self.core._engine._grad_dtypes[-len(dtypes) :] = dtypes
         self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
         self._owners, self._checked = [*self._owners, *owners], checked
         self.buckets = divided(self.hosts, self._bucket_bytes)
@@ -147,8 +150,10 @@ class HostSide:
                 host.wait(self.transfer)
             yield host.gradient if host.arrived else None
 
-    def step(self, grad_scale: Any) -> StepInfo | None:
+    def step(self, grad_scale: Any, count: int) -> StepInfo | None:
         """Update all parameters whose gradients are there; returns what was done, None if nothing.
+
+        It is the step of this count.
 
         With `clip_norm`, first measure the norm of all of them.
         """
@@ -156,13 +161,13 @@ class HostSide:
         self.transfer.begin()
         if any(each.clips and each.clip_norm_per == "tensor" for each in options):
             return self._whole(grad_scale)
-        settings: Values = {"grad_scale": grad_scale}
+        settings: Values = {"grad_scale": grad_scale, "step": count}
         if self._front._options.measures:
             settings["grad_norm"] = self.core.grad_norm([*self.gradients()])
         infos = [bucket.step(self.transfer, **settings) for bucket in self.buckets]
         self.transfer.finish()
         found = [info for info in infos if info is not None]
-        return max(found, key=lambda info: info.step) if found else None
+        return found[0] if found else None
 
     def _whole(self, grad_scale: Any) -> StepInfo:
         """Update all parameters in one step, where several norms are taken at once."""
