@@ -234,7 +234,7 @@ class Exchange:
     Args:
         holder: whose `swapped` is this exchange while it is in force.
         there, back: the operations.
-        name: of the block inside of which it is in force.
+        way_out: how to end it, for messages.
     """
 
     def __init__(
@@ -242,9 +242,9 @@ class Exchange:
         holder: Averages,
         there: Sequence[Operation],
         back: Sequence[Operation],
-        name: str = "swap_ema()",
+        way_out: str = "leave swap_ema()",
     ) -> None:
-        self._holder, self.name = holder, name
+        self._holder, self.way_out = holder, way_out
         self._there = [*there, *put(holder, swapped=self)]
         self._back = [*back, *put(holder, swapped=None)]
 

@@ -47,7 +47,7 @@ class Blend(Exchange):
                 there.append(self._moved(writable, other, weight))
                 back.append(write(writable, param.copy()))
         refreshed = copies.refreshed()
-        super().__init__(copies, [*there, *refreshed], [*back, *refreshed], name)
+        super().__init__(copies, [*there, *refreshed], [*back, *refreshed], f"leave {name}")
 
     def _moved(self, param: Any, other: Any, weight: float) -> Operation:
         formats = Formats(name_of(param.dtype), name_of(other.dtype))
