@@ -25,6 +25,7 @@ from .engine.step_info import StepInfo, new_info
 from .engine.subset import Subset
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
+from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .rules.docstrings import SHARED, completed, entries, explained, without_links
@@ -51,6 +52,8 @@ class Optimizer(Algorithm):
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
             [set_threads][fastadam.set_threads].
+        cores: the numbers of the cores on which these threads run, and no others; see
+            [set_threads][fastadam.set_threads]; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
@@ -269,7 +272,7 @@ class Optimizer(Algorithm):
         return self._handed_out(self._engine.copies.shadow, "shadow", "shadow_dtype='bfloat16'")
 
     def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
-        there = _there(flat, name, option)
+        there = self._engine.parameters.shown(_there(flat, name, option))
         self._engine.parameters.follow(there.container(f"opt.{name}"))
         return there
 
@@ -315,12 +318,15 @@ class Optimizer(Algorithm):
         """
         engine = self._engine
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
-        arrays = engine.state.arrays
+        params = engine.parameters.arrays
+        arrays = {
+            name: list(map(shown, each, params)) for name, each in engine.state.arrays.items()
+        }
         return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
         self._engine.state.settle()
         return self._engine.state.count
 
@@ -355,9 +361,9 @@ class Optimizer(Algorithm):
         self,
         grads: Any = None,
         *,
-        lr: float | None = None,
+        lr: Any = None,
         mask: Any = None,
-        grad_scale: float | None = None,
+        grad_scale: Any = None,
         found_inf: Any = False,
         stream: Any = None,
         target: Any = None,
@@ -372,12 +378,13 @@ class Optimizer(Algorithm):
                 one-dimensional array over all elements will do; that array is referred to until the
                 next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
-            lr: a learning rate for this step only.
+            lr: a learning rate for this step only. On a GPU also an array of one number there, for
+                which the host does not wait.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
                 marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
-                not in memory.
+                not in memory. On a GPU also an array of one number there.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
                 array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
@@ -505,7 +512,8 @@ class Optimizer(Algorithm):
             self._engine.refresh()
             arrays = self._engine.parameters.arrays
             rests = self._engine.state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            weights = list(map(master, arrays, rests, self._engine.formats()))
+            masters = map(master, arrays, rests, self._engine.formats())
+            weights = list(map(shown, masters, arrays))
             return filled(self._engine.parameters.structure, weights)
 
     def memory(self) -> Budget:

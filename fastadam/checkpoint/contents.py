@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.commit import Write, write
+from ..memory.complex_numbers import as_reals
 from ..rules.algorithm import Values
 from .engine_state import EngineState
 from .layout import dumped
@@ -70,7 +71,7 @@ def contents_of(
                     value, f"state {key!r}"
                 )
             else:
-                arrays[f"{STATE}/{key}/{names[number]}"] = value
+                arrays[f"{STATE}/{key}/{names[number]}"] = as_reals(value)
     metadata = {
         **about,
         "params": names,
@@ -81,10 +82,11 @@ def contents_of(
     if "step" in state_dict:
         metadata["count"] = int(state_dict["step"])
     for number, array in state_dict.get("ema", {}).items():
-        arrays[f"{EMA}/{names[number]}"] = array
+        arrays[f"{EMA}/{names[number]}"] = as_reals(array)
     if sums := state_dict.get("accumulated"):
         metadata["accumulated"] = int(sums["count"])
-        arrays |= {f"{SUMS}/{names[number]}": array for number, array in sums["grads"].items()}
+        grads = sums["grads"].items()
+        arrays |= {f"{SUMS}/{names[number]}": as_reals(array) for number, array in grads}
     return Contents(arrays, metadata)
 
 

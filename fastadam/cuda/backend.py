@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.backend import HOST
+from ..engine.backend import HOST, ChainedLaunch
 from ..memory import checks
 from ..memory.arrays import is_device
 from ..memory.placement import in_lines
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.options import Options
     from ..engine.preprocess import GradientPreprocessor
     from ..engine.state import State
+    from ..kernels.cpu.threads import Limit
     from ..kernels.factory import Kernel
     from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
@@ -77,7 +78,7 @@ class CudaBackend:
         return DeviceLaunchTable(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: int | None
+        self, launches: Sequence[ChainedLaunch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         from .chain import chained
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel
 from ..kernels.storage.base import WHOLE
 from ..kernels.target import GridTarget
@@ -72,7 +73,7 @@ class DeviceLaunchTable(Table):
         numbers = self.head[first : self._free].view(dtype)[:count]
         return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
 
-    def runner(self, limit: int | None) -> Callable[[], None]:
+    def runner(self, limit: Limit) -> Callable[[], None]:
         """A function that launches the kernel over all chunks, in the current stream."""
         grid = min(len(self.chunks), BLOCKS)
         if not grid:

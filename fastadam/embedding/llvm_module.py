@@ -123,10 +123,7 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
     Raises:
         ValueError: if it calls a function whose results depend on the target.
     """
-    scope: dict[str, Any] = {**vars(math), "power": _power(), "__name__": __name__}
-    exec(compile(constants.source, __file__, "exec"), scope)
-    count = 1 + len(constants.numbers) + len(constants.carried)
-    made = Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")
+    made = _constants(constants.source, 1 + len(constants.numbers) + len(constants.carried))
     if made.foreign:
         names = ", ".join(made.foreign)
         raise ValueError(
@@ -134,6 +131,14 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
             "exported one may use + - * / **, comparisons and math.sqrt"
         )
     return made
+
+
+@cache
+def _constants(source: str, count: int) -> Compiled:
+    """The compiled function of a source, with so many arguments."""
+    scope: dict[str, Any] = {**vars(math), "power": _power(), "__name__": __name__}
+    exec(compile(source, __file__, "exec"), scope)
+    return Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")
 
 
 @cache

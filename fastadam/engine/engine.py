@@ -14,6 +14,7 @@ from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.arrays import is_device
+from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
 from ..memory.shared import shared_mapping_of
@@ -48,7 +49,7 @@ from .param_groups import (
     rule_for,
 )
 from .parameters import NO_GRADS, Gathered, Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
@@ -81,6 +82,7 @@ class Engine:
         plan: the launches of a step, or None if they have to be made anew.
         rounds: the steps of subsets of the parameters, or None without any.
         subset: the numbers of its parameters in the optimizer, if they are a subset of these.
+        shards: what completes the norm of gradients, if other processes have other elements.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -109,6 +111,7 @@ class Engine:
         self.rounds: Any = None
         self._measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
+        self.shards: Shards | None = None
         self.grads: Flat | None = None
         self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
@@ -181,6 +184,8 @@ class Engine:
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+            if any(isinstance(array, Pairs) for array in each.arrays):
+                group.options.check_complex(group.where)
             group.raw.edits = self.edits
             groups.append(group)
         for name in LOW if not first else ():
@@ -427,6 +432,8 @@ class Engine:
         """
         if not self.parameters.changes.unchanged():
             self._check_parameters(arrays)
+        if mask is not None and self.parameters.has_pairs:
+            raise TypeError("step() got a mask, which is for parameters of real numbers only")
         plan = self.plan_for(mask is not None, reach_of(grad_scale), inputs)
         if self.accumulator and self.accumulator.last:
             arrays = self.accumulator.completed(arrays, self._grad_dtypes)
@@ -500,7 +507,7 @@ class Engine:
             return self._measure.of(arrays)
 
     def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
-        return NormMeasure(self.parameters, dtypes, self.options.threads)
+        return NormMeasure(self.parameters, dtypes, self.options.team, self.shards)
 
     def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.commit import commit
 from ..memory import checks
 from ..memory.arrays import ARRAYS
+from ..memory.complex_numbers import Pairs, as_pairs, as_reals, shown
 from ..memory.containers import Container, Snapshot
 from ..memory.dtypes import name_of
 from ..memory.files.copying import copied
@@ -51,13 +52,25 @@ class Flat:
     tree: Tree
     leaves: list[Any]
 
-    def __init__(self, structure: Tree, shapes: list[tuple[int, ...]], buffer: Any) -> None:
+    def __init__(
+        self,
+        structure: Tree,
+        shapes: list[tuple[int, ...]],
+        buffer: Any,
+        pairs: Sequence[bool] = (),
+    ) -> None:
         self._structure, self._shapes, self.buffer = structure, shapes, buffer
+        self._pairs = list(pairs)  # which arrays are of complex numbers, two reals each
         sizes = [int(np.prod(shape)) for shape in shapes]
         stops = np.cumsum([0, *sizes]).tolist()
-        self.leaves = [
+        views = [
             buffer[start:stop].reshape(shape)
             for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
+        ]
+        marks = self._pairs or [False] * len(views)
+        self.leaves = [
+            shown(view, view.view(Pairs)) if pair else view
+            for view, pair in zip(views, marks, strict=True)
         ]
         self.tree = filled(structure, self.leaves)
         self._snapshot = Snapshot(self.tree)
@@ -108,7 +121,7 @@ class Flat:
         return iter(self.leaves)
 
     def __contains__(self, key: object) -> bool:
-        """Whether a tree that is a dict has this key."""
+        """Return True if the tree is a dict with this key."""
         return isinstance(self.tree, Mapping) and key in self.tree
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -137,7 +150,7 @@ class Flat:
         return self._over(array)
 
     def _over(self, buffer: Any) -> "Flat":
-        return Flat(self._structure, self._shapes, buffer)
+        return Flat(self._structure, self._shapes, buffer, self._pairs)
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
@@ -168,17 +181,19 @@ class Flat:
             mapping.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._structure, self._shapes, self.buffer[:])
+        return _restored, (self._structure, self._shapes, self.buffer[:], self._pairs)
 
     def __repr__(self) -> str:
         arrays = "1 array" if len(self) == 1 else f"{len(self)} arrays"
         return f"Flat({self.buffer.size} x {self.buffer.dtype}, {arrays})"
 
 
-def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:
+def _restored(
+    structure: Tree, shapes: list[tuple[int, ...]], values: Any, pairs: Sequence[bool] = ()
+) -> Flat:
     buffer = backend_of(values).zeros(values.size, values.dtype)
     buffer[:] = values
-    return Flat(structure, shapes, buffer)
+    return Flat(structure, shapes, buffer, pairs)
 
 
 def flatten(
@@ -234,18 +249,29 @@ def flatten(
     if backend is None:
         raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
     if file is not None:
+        for name, leaf in named:
+            if isinstance(leaf, Pairs):
+                raise TypeError(
+                    f"{name} is an array of complex numbers, which are not kept in files; leave "
+                    f"file={os.fspath(file)!r} out"
+                )
         return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
     size = sum(leaf.size for _, leaf in named)
-    buffer = backend.zeros(size, first.dtype)
-    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer)
+    return _filled(tree, named, backend.zeros(size, first.dtype), backend is HOST)
+
+
+def _filled(tree: Tree, named: Sequence[tuple[str, Any]], buffer: Any, on_host: bool) -> Flat:
+    """The tree in a buffer, with its numbers."""
+    pairs = [isinstance(leaf, Pairs) for _, leaf in named]
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer, pairs)
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
-        view[...] = np.asarray(leaf) if backend is HOST else leaf
+        as_reals(view)[...] = np.asarray(leaf) if on_host else leaf
     return flat
 
 
 def _checked(tree: Tree) -> list[tuple[str, Any]]:
     """The arrays of a tree that can be flattened, with what they are called."""
-    named = [(indexed("tree", path), as_array(leaf)) for path, leaf in leaves_of(tree)]
+    named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} holds no array; give at least one")
     for name, leaf in named:
@@ -282,11 +308,12 @@ def _shared(tree: Tree, shared: Any, **others: Any) -> Flat:
         settings["the dtype of tree"] = str(named[0][1].dtype)
     hosts, dtype = Hosts(comm), named[0][1].dtype
     raw = shared_bytes(comm, hosts, dtype.itemsize * sum(leaf.size for _, leaf in named))
-    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], raw.view(dtype))
+    pairs = [isinstance(leaf, Pairs) for _, leaf in named]
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], raw.view(dtype), pairs)
     with agreement.together():
         for view, (_, leaf) in zip(flat.leaves, named, strict=True):
             if hosts.is_first:
-                view[...] = leaf
+                as_reals(view)[...] = leaf
     return flat
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.cpu.threads import check_threads
+from ..kernels.cpu.cores import Team, check_cores
+from ..kernels.cpu.threads import Limit, check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
 from ..memory.arrays import is_device
@@ -124,6 +125,7 @@ class Options:
     """
 
     threads: int | None = option(None, lambda _, value: check_threads(value))
+    cores: tuple[int, ...] | None = option(None, lambda _, value: check_cores(value))
     clip_norm: float | None = option(
         None, _bound, NOT_NEGATIVE, "disables clipping", transforms=_clipped
     )
@@ -224,6 +226,11 @@ class Options:
         }
 
     @property
+    def team(self) -> Limit:
+        """The threads of a launch, and the cores on which they run."""
+        return Team(self.threads, self.cores) if self.cores else self.threads
+
+    @property
     def measures(self) -> bool:
         """True if a step needs the norm of its gradients."""
         return self.clip_norm is not None or self.skip_nonfinite
@@ -285,6 +292,19 @@ class Options:
                 f"state_dtype={self.state_dtype!r}: the rule {rule.name} takes a difference of "
                 "states, which may not be rounded; leave state_dtype out"
             )
+
+    def check_complex(self, where: str) -> None:
+        """Refuse options that have no meaning for complex numbers.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name in ("lower", "upper"):
+            if (bound := getattr(self, name)) is not None:
+                raise ValueError(
+                    f"{where}{name}={bound!r} is a bound of real numbers, but there are parameters "
+                    "of complex numbers; give these to a group without it"
+                )
 
     def check_params(
         self, dtypes: Iterable[str], names: Iterable[str] | None = None, where: str = ""

@@ -12,6 +12,7 @@ from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..kernels.transforms import STATE
 from ..memory import checks
+from ..memory.complex_numbers import as_reals
 from .accumulation import Accumulator
 from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
@@ -67,7 +68,7 @@ class GradientPreprocessor:
         self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
-        threads, measures = options.threads, options.measures
+        threads, measures = options.team, options.measures
         measured = measured_as(params, formats, rows)
         norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
         reads = tuple("origin" if name == TARGET else name for name in sources)
@@ -210,7 +211,7 @@ class GradientPreprocessor:
         """True if the gradients of these numbers are finite, of which only float64 may be."""
         accumulator = self._accumulator
         for number in numbers:
-            grad = np.asarray(as_array(arrays[number]))
+            grad = np.asarray(as_reals(as_array(arrays[number])))
             if accumulator and last:
                 with np.errstate(over="ignore", invalid="ignore"):
                     grad = np.asarray(accumulator.sums[number]) + grad * unscale

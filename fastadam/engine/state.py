@@ -231,6 +231,11 @@ class State:
         """The cohorts of parameters that have taken so many steps, at the present count."""
         return self._grouping(steps, carried, active, since, self.count)
 
+    def recounted(self, count: int) -> list[Operation]:
+        """The operations that set the optimizer's count, and no parameter's."""
+        grouping = self._grouping(self.steps, self.carried, self.active, self.since, count)
+        return put(self, count=count, grouping=grouping)
+
     def _grouping(
         self,
         steps: Sequence[int],

@@ -1,4 +1,4 @@
-"""What may stand in the place of gradients: a target of the parameters, and weighted sums."""
+"""Inputs of a step in place of gradients: a target of the parameters, and weighted sums."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.weighted import weight_name
+from ..memory.complex_numbers import Pairs, as_reals
 from ..memory.rows import Rows
 from ..validation import number
 from .accumulation import add
@@ -72,7 +73,7 @@ class Sums(Sequence[Any]):
 
     def __getitem__(self, number: Any) -> Any:
         inputs = self._inputs
-        arrays = [np.asarray(as_array(each[number])) for each in inputs.arrays]
+        arrays = [np.asarray(as_reals(as_array(each[number]))) for each in inputs.arrays]
         with np.errstate(all="ignore"):
             total = arrays[0]
             for k, weight in enumerate(inputs.weights):
@@ -132,7 +133,8 @@ class LongSum:
         backend = backend_of(arrays[0])
         for dtype, places in alike(compute).items():
             for k in places:
-                self.sums[k] = backend.zeros(arrays[k].size, dtype).reshape(arrays[k].shape)
+                total = backend.zeros(arrays[k].size, dtype).reshape(arrays[k].shape)
+                self.sums[k] = total.view(Pairs) if isinstance(arrays[k], Pairs) else total
         self._compute = compute
 
     def take(self, inputs: StepInputs, protected: Sequence[Any]) -> list[Any]:

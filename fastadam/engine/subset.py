@@ -7,7 +7,7 @@ from weakref import WeakSet, ref
 
 from ..kernels.commit import Operation, commit, put
 from ..rules.algorithm import Algorithm
-from ..validation import Range, meant_by, number
+from ..validation import Range, count, meant_by, number
 from .engine import Engine
 from .param_groups import Group
 from .parameters import NO_GRADS, Gathered, Parameters
@@ -149,6 +149,7 @@ class Subset:
         grad_scale: float | None = None,
         found_inf: Any = False,
         grad_norm: float | None = None,
+        step: int | None = None,
     ) -> StepInfo:
         """Update the parameters of the subset that have a gradient, in place.
 
@@ -165,6 +166,8 @@ class Subset:
             grad_norm: the norm by which `clip_norm` clips, and `skip_nonfinite` decides, such as
                 that of all gradients, which [grad_norm][fastadam.Optimizer.grad_norm] returns;
                 before a division by `grad_scale`. Default: the norm of the gradients given.
+            step: the count of the optimizer's step of which this is a part. Default: the next one
+                of the subset; it counts from the optimizer's count when it was made.
 
         Returns:
             As the optimizer's `step`; `step` is the count of the subset.
@@ -178,6 +181,8 @@ class Subset:
                 self._follow()
                 if grad_norm is not None:
                     self._check_norm(grad_norm)
+                if step is not None and count("step(): step", step, 1) != engine.state.count + 1:
+                    self._recount(step - 1)
                 values = engine.steady
                 if lr is not None or values is None:
                     values = engine.values(lr)
@@ -193,6 +198,12 @@ class Subset:
             except BaseException:  # an interrupt among them
                 engine.invalidate()
                 raise
+
+    def _recount(self, count: int) -> None:
+        """Go on from another count of the optimizer's steps."""
+        commit(self.state.recounted(count))
+        if self._made.plan:
+            self._made.plan.recount()
 
     def _check_norm(self, grad_norm: Any) -> None:
         """Refuse a norm that no option would use.

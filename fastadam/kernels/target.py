@@ -62,6 +62,9 @@ class MemoryAccess(Protocol):
             scope: the name of the memory; numbers in different scopes never overlap.
         """
 
+    def tabulated(self, formula: Any, count: int) -> Any:
+        """`formula`, a function of an index below `count`, or its values in a table."""
+
     def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
         """`load(address)`: the fields of a record in memory as a named tuple.
 

@@ -11,6 +11,7 @@ from ..kernels.formats import compute_of
 from .arrays import ARRAYS, DeviceMemory
 from .arrays import address as address
 from .arrays import addresses as addresses
+from .complex_numbers import shape_of
 from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
@@ -100,7 +101,8 @@ def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
     """Refuse gaps, and another order than that of rows."""
     if not array.flags.c_contiguous:
         raise ValueError(
-            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
+            f"{name} with shape {(shape := shape_of(array))} and strides "
+            f"{array.strides[: len(shape)]} is not C-contiguous; "
             + _made("take", "np.ascontiguousarray({})", updated)
             + ", or give the whole array that it is a view of"
         )
@@ -145,7 +147,7 @@ def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
     """Refuse another shape than that of the array it belongs to."""
     if array.shape != other.shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, but {other_name} has {other.shape}; "
+            f"{name} has shape {shape_of(array)}, but {other_name} has {shape_of(other)}; "
             "they must be the same"
         )
 

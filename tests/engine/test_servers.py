@@ -183,6 +183,43 @@ def test_options_that_need_gradients_are_refused():
             fa.SGD(np.ones(3), **option).step(target=np.ones(3))
 
 
+def flower(strategy, param, models, rounds, eta=0.1, betas=(0.9, 0.99), tau=1e-3):
+    """The parameters of a server of Flower 1.42 after some rounds, in float64."""
+    (beta1, beta2), m, v = betas, np.zeros_like(param), np.zeros_like(param)
+    for number, model in zip(range(1, rounds + 1), models, strict=True):
+        delta = model - param
+        m = beta1 * m + (1 - beta1) * delta
+        if strategy == "FedYogi":
+            v, rate = v - (1 - beta2) * delta**2 * np.sign(v - delta**2), eta
+        else:
+            v = beta2 * v + (1 - beta2) * delta**2
+            power = number + 1.0
+            rate = eta * math.sqrt(1 - beta2**power) / (1 - beta1**power)
+        param = param + rate * m / (np.sqrt(v) + tau)
+    return param
+
+
+@pytest.mark.parametrize("strategy", ["FedAdam", "FedYogi"])
+def test_servers_compute_what_those_of_flower_do(strategy):
+    rng, rounds, clients = np.random.default_rng(0), 20, 3
+    param = rng.standard_normal(500).astype(np.float32)
+    models = rng.standard_normal((rounds, clients, 500)).astype(np.float32)
+    shares = [0.5, 0.2, 0.3]
+    means = np.tensordot(models.astype(np.float64), shares, (1, 0))
+    want = flower(strategy, param.astype(np.float64), means, rounds)
+    settings = {"betas": (0.9, 0.99), "eps": 1e-3, "bias_correction": False}
+    if strategy == "FedYogi":
+        opt = fa.Yogi(param, lr=0.1, initial_accumulator_value=0.0, **settings)
+    else:
+        opt = fa.Adam(param, **settings)
+    for number, some in enumerate(models, 2):
+        rate = 0.1 * math.sqrt(1 - 0.99**number) / (1 - 0.9**number)
+        lr = 0.1 if strategy == "FedYogi" else rate
+        opt.step(target=list(zip(shares, some, strict=True)), lr=lr)
+    # 20 steps of 0.1 with about 8 roundings each, in single precision
+    np.testing.assert_allclose(param, want, rtol=0, atol=3e-7 * np.abs(want).max())
+
+
 # Bounds
 
 

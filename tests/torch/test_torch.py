@@ -70,7 +70,9 @@ def assert_same(one, other, rtol=1e-5, atol=2e-6):
 
 @each_twin
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_weights_and_state_are_those_of_torch(case, dtype, rtol):
+def test_weights_and_state_are_those_of_torch(case, dtype, rtol, request):
+    if dtype == torch.float64:
+        request.getfixturevalue("in_plain_python")
     (opt, one), (twin, other) = pair(case, dtype)
     steps(opt, one, range(10))
     steps(twin, other, range(10))

@@ -130,6 +130,26 @@ class Memory:
 
         return load, store
 
+    def table(self, values: Any) -> Any:
+        """`entry(i)`: an integer of a constant table, in the first-level cache if it is in use."""
+        kind, nowhere = numba.from_dtype(values.dtype), tuple(self.scopes)
+
+        @intrinsic
+        def entry(typing, i):
+            def generate(context, builder, signature, arguments):
+                data = context.get_data_type(kind)
+                numbers = [ir.Constant(data, int(value)) for value in values]
+                form = ir.ArrayType(data, len(numbers))
+                room = cgutils.global_constant(builder, "table", ir.Constant(form, numbers))
+                place = builder.gep(room, [ir.Constant(I64, 0), arguments[0]], inbounds=True)
+                number = builder.load(place)
+                number.set_metadata("noalias", _scopes(builder.module, nowhere))
+                return number
+
+            return kind(types.int64), generate
+
+        return entry
+
     def registers(self, dtype: "np.dtype[np.void]", record: Any) -> Any:
         """`take(address)`: loads a record into a named tuple of scalars.
 

@@ -5,6 +5,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
@@ -55,6 +56,10 @@ class Memory(llvm.Memory):
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
     prefetch = staticmethod(llvm.prefetch)
+
+    def tabulated(self, formula: Any, count: int) -> Any:
+        with np.errstate(over="ignore"):  # integers wrap around
+            return self.table(np.array([formula(i) for i in range(count)]))
 
     @staticmethod
     def loop(step: Any) -> Any:

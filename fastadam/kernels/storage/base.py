@@ -43,6 +43,8 @@ class Coding(NamedTuple):
         close: `close(at, settled)` writes the numbers of the block itself, after all reads.
         ordered: True if the bits of a result depend on the order of the reduction. Elements are
             then reduced in halves: those half a block apart, then a quarter, and so on.
+        paths: pairs of `condition(settled)` and a function that writes the same codes as `store`
+            in fewer instructions if that is true, for a target that writes a block in a loop.
     """
 
     dtype: str
@@ -54,6 +56,7 @@ class Coding(NamedTuple):
     store: Callable[..., None] | None
     close: Callable[..., None]
     ordered: bool = False
+    paths: tuple[tuple[Callable[..., bool], Callable[..., None]], ...] = ()
 
 
 class Pieces(NamedTuple):

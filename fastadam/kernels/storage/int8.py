@@ -15,10 +15,11 @@ u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
 
 _SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
 _INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
-_GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32: multiples fall evenly
+_GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32
 _0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
 _STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
 _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
+BLOCK, LOG_BLOCK = 256, 8
 
 
 class Steps(NamedTuple):
@@ -59,12 +60,34 @@ def encoded(bits, scale, noise):
     `noise` is one level plus a random fraction of a level.
     """
     steps, magnitude = steps_of(scale), u32(bits & _MAGNITUDE)
-    beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
-    beyond = larger(beyond, i32(beyond >> steps.tail))
     least = smaller(magnitude, _1 if steps.mask < _SIGN else _0)
-    level = u32(larger(i32(beyond + i32(noise)) >> i32(20), i32(least)))
+    level = u32(larger(level_of(magnitude, steps, noise), i32(least)))
     code = u32(level | u32(u32(bits >> _24) & _SIGN_CODE))
     return u8(code if level > _0 else _0)
+
+
+def level_of(magnitude, steps, noise):
+    beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
+    beyond = larger(beyond, i32(beyond >> steps.tail))
+    return i32(beyond + i32(noise)) >> i32(20)
+
+
+def encoded_signed(bits, scale, noise):
+    """As `encoded`, in a block with signs and without NaN."""
+    level = level_of(u32(bits & _MAGNITUDE), steps_of(scale), noise)
+    code = u32(u32(level) | u32(u32(bits >> _24) & _SIGN_CODE))
+    return u8(code if level > 0 else _0)
+
+
+def encoded_unsigned(bits, scale, noise):
+    """As `encoded`, in a block without signs and without NaN."""
+    level = level_of(bits, steps_of(scale), noise)
+    return u8(larger(level, i32(1)) if bits != _0 else i32(0))
+
+
+def spread(i):
+    """The noise of an element before that of its block is added: multiples that fall evenly."""
+    return u32(u32(u32(i) * _GOLDEN) & _BELOW)
 
 
 @dataclass(frozen=True)
@@ -82,10 +105,10 @@ class Int8:
 
     compute: str = "float32"
     tag = "q8"
-    block = 256
+    block = BLOCK
     stored = (
         Column("uint8", kept="int8", start=-1),  # all bits set: the largest magnitude, and its sign
-        Column("uint32", 256, part="_scale", kept="float32"),
+        Column("uint32", BLOCK, part="_scale", kept="float32"),
         Column("uint32", WHOLE, part="dither"),
     )
 
@@ -107,10 +130,20 @@ class Int8:
             random = hashed(scale, load_dither(at[dither], 0), _HASH)
             return scale, u32(u32(random & _BELOW) | _STEP)
 
-        def encode(at, i, bits, settled):
-            scale, key = settled
-            noise = u32(key ^ u32(u32(u32(i) * _GOLDEN) & _BELOW))
-            store(at[codes], i, encoded(bits, scale, noise))
+        fractions = memory.tabulated(spread, self.block)
+
+        def encoding(code_of):
+            def encode(at, i, bits, settled):
+                scale, key = settled
+                store(at[codes], i, code_of(bits, scale, u32(key ^ fractions(i))))
+
+            return encode
+
+        def unsigned(settled):
+            return settled[0] <= _INFINITY
+
+        def signed(settled):
+            return settled[0] >= _SIGN and settled[0] <= u32(_SIGN | _INFINITY)
 
         coding = Coding(
             "uint32",
@@ -119,11 +152,36 @@ class Int8:
             lambda one, other: (larger(one[0], other[0]), larger(one[1], other[1])),
             settle,
             2,
-            encode,
+            encoding(encoded),
             lambda at, settled: store_scale(at[scales], 0, settled[0]),
+            paths=((unsigned, encoding(encoded_unsigned)), (signed, encoding(encoded_signed))),
         )
 
         def read(at, i):
             return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
 
         return in_scratch(memory, name, read, coding, self.block, scratch)
+
+
+@dataclass(frozen=True)
+class Int8AsRead:
+    """The same for kernels that only read it, whose blocks may be longer."""
+
+    compute: str = "float32"
+    tag = "q8r"
+    block = WHOLE
+    stored = Int8.stored
+
+    def held(self, value: Any) -> Any:
+        return Int8(self.compute).held(value)
+
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
+        load, _ = memory.access(np.dtype("uint8"), name)
+        load_scale, _ = memory.access(np.dtype("uint32"), name + ".scale")
+        codes, scales = COLUMNS + column, COLUMNS + column + 1
+        number = np.dtype(self.compute).type
+
+        def read(at, i):
+            return number(decoded(load(at[codes], i), load_scale(at[scales], i >> LOG_BLOCK)))
+
+        return Pieces(read)

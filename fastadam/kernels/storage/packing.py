@@ -24,7 +24,7 @@ def in_scratch(
     get, put = memory.access(dtype, name + ".scratch")
     share, wait, offset = memory.share, memory.wait, 4 * scratch
     number, part, join, settle = coding.number, coding.part, coding.join, coding.settle
-    store, close, zero = coding.store, coding.close, dtype.type(0)
+    close, zero = coding.close, dtype.type(0)
     keep, kept = _kept(get, put, block, coding.settled)
 
     def measure(at, count):
@@ -39,11 +39,12 @@ def in_scratch(
             keep(fresh, settle(at, joined))
         wait()
 
+    write = _writing(memory, get, coding, block)
+
     def pack(at, count):
         fresh = at[SCRATCH] + offset
         settled = kept(fresh)
-        for i in share(count):
-            store(at, i, get(fresh, i), settled)
+        write(at, 0, count, (fresh, settled))
         for _ in share(1):
             close(at, settled)
         wait()
@@ -56,6 +57,31 @@ def in_scratch(
         scratch=-(-words // 16) * 16,
         coding=coding,
     )
+
+
+def _writing(memory: MemoryAccess, get: Any, coding: Coding, block: int) -> Any:
+    """The function that writes the codes of a block from scratch."""
+
+    def written_by(store):
+        def step(at, i, more):
+            fresh, settled = more
+            store(at, i, get(fresh, i), settled)
+
+        return memory.loop(step)
+
+    def either(condition, some, others):
+        def write(at, first, count, more):
+            if count == block and condition(more[1]):
+                some(at, first, block, more)
+            else:
+                others(at, first, count, more)
+
+        return write
+
+    write = written_by(coding.store)
+    for condition, store in reversed(coding.paths):
+        write = either(condition, written_by(store), write)
+    return write
 
 
 def _kept(get: Any, put: Any, first: int, count: int) -> tuple[Any, Any]:

@@ -109,7 +109,8 @@ class CPUOffload(torch.optim.Optimizer):
         self._expected = set[int]()  # the parameters that the last step updated
         self._early = list[StepInfo]()  # of buckets that were stepped during backward
         self._front = optimizer_class(params, **kwargs)
-        self._step_supports_amp_scaling = self._front._step_supports_amp_scaling
+        self._step_supports_amp_scaling = True  # a scaler would change copied gradients unseen
+        self._count = 0
         super().__init__(list(self._front.param_groups), self._front.defaults)
         self._front.param_groups = self.param_groups
         host = HostSide(self._front, bucket_bytes, pinned)
@@ -187,7 +188,7 @@ class CPUOffload(torch.optim.Optimizer):
             if not self._early:
                 host.follow()
             there = [each for each in bucket.members if each.arrived]
-            info = bucket.step(host.transfer)
+            info = bucket.step(host.transfer, step=self._count + 1)
             if info is not None:
                 self._early.append(info)
             for each in there:
@@ -230,7 +231,7 @@ class CPUOffload(torch.optim.Optimizer):
         self._check_scaled(scale, found)
         self._worker.join()
         with self._lock:
-            self._stepped(scale, bool(found))
+            self._stepped(scale, bool(found), anew=found is not None and scale is None)
         return loss
 
     def _check_scaled(self, grad_scale: Any, found_inf: Any) -> None:
@@ -244,27 +245,28 @@ class CPUOffload(torch.optim.Optimizer):
                 )
         unscale_of(grad_scale)
 
-    def _stepped(self, grad_scale: Any, found_inf: bool) -> None:
+    def _stepped(self, grad_scale: Any, found_inf: bool, anew: bool) -> None:
+        """Take a step; `anew` says that a scaler may have changed the gradients."""
         host = self._host
         assert host
         early, lr = self._early, host.lr
-        before = max(self.info.step if self.info else 0, *(info.step for info in early), 0)
-        if found_inf:
-            self.info = StepInfo(before, lr, None, True, False)
+        if host.any(found_inf):
+            self.info = StepInfo(self._count, lr, None, True, False)
             return
         with torch.no_grad():
-            self._collect(host)
+            self._collect(host, anew)
         host.follow()
         updated = {id(h) for h in host.hosts if h.arrived}
-        info = host.step(grad_scale)
+        info = host.step(grad_scale, self._count + 1)
         infos = [*early, *([info] if info else [])]
-        self.info = infos[-1] if infos else StepInfo(before, lr, updated=False)
+        self.info = infos[-1] if infos else StepInfo(self._count, lr, updated=False)
+        self._count = self.info.step
         if updated or early:
             self._expected = updated | {id(h) for h in host.hosts if h.used}
         if self._frees or self._overlap:
             self._forget()
 
-    def _collect(self, host: HostSide) -> None:
+    def _collect(self, host: HostSide, anew: bool) -> None:
         """Copy the gradients that are not on the host as they are now."""
         for each in host.hosts:
             grad = each.param.grad
@@ -275,7 +277,7 @@ class CPUOffload(torch.optim.Optimizer):
                 )
             if each.used:
                 continue
-            if grad is not None and not (each.arrived and each.same(grad)):
+            if grad is not None and (anew or not (each.arrived and each.same(grad))):
                 self._take(each, grad)
             elif grad is None and not self._frees:
                 each.forget()
@@ -331,7 +333,7 @@ class CPUOffload(torch.optim.Optimizer):
             load(host, self._front, state_dict, super().load_state_dict)
             self._front.param_groups = self.param_groups
             self._forget()
-            self.info = None
+            self.info, self._count = None, host.core.steps
 
     def master(self) -> list[Any]:
         """The weights in float32 (float64 unchanged): a new tensor for each parameter, in order.

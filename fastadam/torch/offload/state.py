@@ -24,18 +24,20 @@ def saved(side: HostSide) -> dict[Any, Values]:
     """The state of each parameter that has taken a step: tensors that share the host's memory."""
     with side.core._engine.lock:
         whole = side.core.state_dict(copy=False)
-    averages = whole.get("ema", {})
+    averages, numbers = whole.get("ema", {}), {"step", *side.core.carried}
     return {
-        host.param: _entry(host, whole["state"][number], averages.get(number))
+        host.param: _entry(host, whole["state"][number], averages.get(number), numbers)
         for number, host in enumerate(side.hosts)
         if number in whole["state"]
     }
 
 
-def _entry(host: HostParameter, state: Mapping[str, Any], average: Any) -> Values:
+def _entry(
+    host: HostParameter, state: Mapping[str, Any], average: Any, numbers: set[str]
+) -> Values:
     entry: Values = {}
     for name, value in state.items():
-        number = name == "step" or not value.ndim
+        number = name in numbers
         entry[name] = torch.tensor(float(value)) if number else _placed(host, _tensor(value))
     if average is not None:
         entry["ema"] = _placed(host, _tensor(average))
