@@ -32,5 +32,5 @@ gpu:
 
 docs:
 	python docs/assets/optimizers.py && python docs/assets/step.py
-	python docs/assets/schedules.py
+	python docs/assets/schedules.py && python docs/assets/offload.py
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir $(SITE)

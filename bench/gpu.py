@@ -5,7 +5,7 @@
   torch fused     the same, its fused kernel
   torch adapter   fastadam.torch.AdamW on the same tensors
   fastadam        fastadam.AdamW
-  limit           the driver's copy of as many bytes as a step reads and writes
+  limit           one kernel that copies as many bytes as a step reads and writes
 
 Every contender is compared with a float64 reference first; a wrong one is not timed. They take
 turns, and CUDA events measure the time: it is that of the device, or that of the host if its calls
@@ -23,6 +23,7 @@ import sys
 import traceback
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ EXAMPLES = """\
 examples:
   python bench/gpu.py                         1e4 to 1e9 elements, and GPT-2; a few minutes
   python bench/gpu.py --sizes 1e6 --seconds 2 a quick look
+  python bench/gpu.py --configs --sizes 1e8   every optimizer, options around a step, fewer bytes
   python bench/gpu.py --out numbers           keep CSV and chart in a folder of your own
   python bench/gpu.py --dry-run               no GPU: tiny sizes in Numba's simulator
 
@@ -60,13 +62,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=10.0, metavar="S", help="time for each case (default: 10)")
     add("--out", type=Path, metavar="DIR", help="where CSV and chart go (default: bench/results)")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the parameters")
+    add("--configs", action="store_true", help="every optimizer, options and formats, at one size")
     add("--no-torch", action="store_true", help="leave out PyTorch")
     add("--no-gpt2", action="store_true", help="leave out the case of the 148 arrays of GPT-2")
     add("--dry-run", action="store_true", help="run in the simulator; written only with --out")
     parsed = parser.parse_args(arguments)
     if not 0 < parsed.seconds < float("inf"):
         parser.error(f"--seconds: {parsed.seconds} must be positive; give e.g. 10")
+    parsed.given = []
     try:
+        parsed.given = [parsed_size(text) for text in parsed.sizes or ()]
         parsed.sizes = [parsed_size(text) for text in parsed.sizes or SIZES]
     except ValueError as error:
         parser.error(str(error))
@@ -97,6 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     about, rows, failures = machine.describe_gpu(), [], 0
     about["dtype"] = options.dtype
     path = None if options.dry_run and not options.out else csv_path(options, about["gpu"])
+    if options.configs:
+        return configurations(options, torch, about, path)
     with progress() as show:
         wanted = gpu.names_for(torch, options.dtype)
         names = [name for name in wanted if valid(name, options.dtype, show)]
@@ -114,6 +121,47 @@ def main(arguments: list[str] | None = None) -> int:
                 say(f"{case.label} failed; going on.")
                 failures += 1
             if path:
+                csv_io.write_report(Report(about, rows), path)
+    publish(Report(about, rows), path)
+    return int(failures > 0 or not rows)
+
+
+def configurations(
+    options: argparse.Namespace, torch: bool, about: dict[str, str], path: Path | None
+) -> int:
+    """The configurations at the first size, or at 1e8 elements."""
+    import gpu_configs
+    import gpu_contenders as gpu
+
+    from fastadam.bench import csv_io, suites
+    from fastadam.bench.measurement import OURS, Report
+    from fastadam.bench.workload import Turn
+
+    size = 40 if options.dry_run else options.given[0] if options.given else 10**8
+    about["copy bandwidth"] = copied(options.dry_run)
+    about["host time of a step"] = occupied([OURS], options)
+    rows, failures, case = [], 0, gpu_configs.case_of(size)
+    every = gpu_configs.configs(options.dry_run)
+    seconds, rounds = options.seconds / len(every), 1 if options.dry_run else None
+    with progress() as show:
+        for number, config in enumerate(every):
+            show(config.label, number / len(every))
+            names = gpu_configs.names_for(config, torch)
+            try:
+                if wrong := [*gpu_configs.validate(config, names)]:
+                    raise RuntimeError("; ".join(wrong))
+                needed = gpu_configs.needed(config, size, names)
+                if needed > gpu.free_memory():
+                    say(f"Skipping {config.label}: it takes {needed / 1e9:.0f} GB")
+                    continue
+                make = partial(gpu_configs.contenders, config, size, names)
+                turn = Turn(config.label, case, needed, make)
+                rows += suites.timed("steps", turn, show, seconds, rounds, gpu.Events())
+            except Exception:
+                traceback.print_exc()
+                say(f"{config.label} failed; going on.")
+                failures += 1
+            if path and rows:
                 csv_io.write_report(Report(about, rows), path)
     publish(Report(about, rows), path)
     return int(failures > 0 or not rows)
@@ -213,6 +261,7 @@ def csv_path(options: argparse.Namespace, gpu: str) -> Path:
     folder = (options.out or ROOT / "bench/results").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     name = gpu if options.dtype == "float32" else f"{gpu} {options.dtype}"
+    name += " configs" if options.configs else ""
     return folder / f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.csv"
 
 

@@ -23,6 +23,12 @@ from fastadam.bench.measurement import LIMIT, OURS
 from fastadam.bench.variants import ADAMW
 from fastadam.bench.workload import BETAS, EPS, HYPER, LR, WEIGHT_DECAY, Case, Contender, one_array
 from fastadam.cuda import array as device
+from fastadam.cuda.backend import CUDA
+from fastadam.engine.convert import identity
+from fastadam.engine.launch import Launch
+from fastadam.kernels.compose import Stream
+from fastadam.kernels.factory import kernel
+from fastadam.kernels.formats import FLOAT
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 32 if SIMULATED else 256
@@ -143,11 +149,25 @@ def _over_tensors(name: str, memory: Memory, optimizer: Any) -> Contender:
 
 
 def _limit(name: str, memory: Memory) -> Contender:
-    """The driver's copy, of half the bytes of a step, which it reads and writes."""
-    size = STEP_BYTES[memory.dtype] // 2 * memory.elements
-    source, target = (cuda.device_array(size, np.uint8) for _ in range(2))
-    step = partial(target.copy_to_device, source)
+    """One kernel that reads half the bytes of a step, and writes them."""
+    step = copy_of(STEP_BYTES[memory.dtype] * memory.elements)
     return Contender(name, step, [], [], moves=False)
+
+
+def copy_of(moved: int) -> Callable[[], None]:
+    """A launch of a kernel that copies, and moves so many bytes with that: it reads half of them,
+    in the loop of an update, and writes them."""
+    source, target = (device.zeros(max(1, moved // 8), "float32") for _ in range(2))
+    streams = (Stream("param", FLOAT["float32"], "w"), Stream("grad", FLOAT["float32"], "r"))
+    launch = Launch(identity, kernel(identity, streams, CUDA.target), [target], [0])
+    launch.place("grad", [source.address])
+    run = launch.table.runner(None)
+
+    def copy() -> None:
+        run()
+
+    copy.kept = source, target, launch  # type: ignore[attr-defined]
+    return copy
 
 
 # One kernel per operation

@@ -16,13 +16,16 @@ from .engine.constants import constants_of
 from .engine.convert import master
 from .engine.engine import Engine
 from .engine.flat import Flat
+from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
 from .engine.param_groups import CARRIED, ParamGroup
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
+from .engine.subset import Subset
 from .kernels.factory import Kernel
 from .kernels.formats import COMPENSATION
+from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
 from .rules.docstrings import SHARED, completed, entries, explained, without_links
@@ -41,14 +44,16 @@ class Optimizer(Algorithm):
     Args:
         params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
             trees), or a list of groups, dicts with a tree `params`, hyperparameters of their own,
-            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`
-            and `clip_norm_per`, which cannot be changed later. Arrays are float32, float64,
-            bfloat16 (of ml_dtypes) or float16, C-contiguous,
-            writable, and share no memory; arithmetic is in float64 for float64, in float32 else.
+            and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`,
+            `clip_norm_per`, `lower` and `upper`, which cannot be changed later. Arrays are
+            float32, float64, bfloat16 (of ml_dtypes) or float16, C-contiguous, writable, and share
+            no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
             [set_threads][fastadam.set_threads].
+        cores: the numbers of the cores on which these threads run, and no others; see
+            [set_threads][fastadam.set_threads]; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
@@ -64,9 +69,15 @@ class Optimizer(Algorithm):
         ema_warmup: lets the decay be at most `(1 + t) / (10 + t)` at update t; default False.
         shadow_dtype: "bfloat16" or "float16" keeps a copy of float32 parameters in `shadow`,
             rounded to nearest even; default None.
+        shadow: arrays of bfloat16, float16 or float32, structured as `params`, into which each step
+            writes a copy of float32 parameters: memory of the caller's, such as pinned or mapped
+            memory. None in place of an array leaves that parameter without. With groups, a key of
+            each group. Default None.
         zero_grads: True sets gradients to zero once they are used; default False.
         accumulate_steps: how many calls of `step` add up their gradients before one updates with
             their mean; default 1.
+        lower, upper: the least and the largest value that an element may have after an update,
+            rounded to the dtype of its parameter; default None: no bound. A group may have its own.
         lazy: what becomes of rows that a gradient [Rows][fastadam.Rows] does not have. "torch", the
             default: nothing, and a row's constants follow from the steps of its whole array, as in
             PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
@@ -131,11 +142,11 @@ class Optimizer(Algorithm):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_class(cls)
-        if taken := {"params", *NAMES, *CARRIED} & cls.defaults.keys():
+        if taken := {"params", SHADOW, *NAMES, *CARRIED} & cls.defaults.keys():
             raise ValueError(f"{cls.__name__}.defaults uses {sorted(taken)}; choose other names")
         if "__init__" not in vars(cls):
             placed = cls.defaults.keys() & {"lr"}
-            made = signature_of(placed, cls.defaults | vars(Options()))
+            made = signature_of(placed, cls.defaults | vars(Options()) | {SHADOW: None})
             cls.__signature__ = made  # type: ignore[attr-defined]
         if vars(cls).get("__doc__"):
             _explain(cls)
@@ -150,7 +161,8 @@ class Optimizer(Algorithm):
         if positional and "lr" in keywords:
             raise TypeError(f"{type(self).__name__}() got multiple values for lr; give it once")
         keywords |= dict(zip(("lr",), positional, strict=False))
-        self._set_up(params, *self._settings(keywords))
+        shadow = keywords.pop(SHADOW, None)
+        self._set_up(params, *self._settings(keywords), shadow=shadow)
 
     @classmethod
     def of_pieces(cls, params: Any, keywords: Values, partition: Partition) -> "Optimizer":
@@ -162,20 +174,30 @@ class Optimizer(Algorithm):
             partition: where the pieces belong.
         """
         opt = cls.without_arrays()
+        if SHADOW in keywords or any(SHADOW in group for group in params):
+            raise ValueError(
+                "shadow= is for arrays of whole parameters, and this optimizer has pieces of them; "
+                "use shadow_dtype="
+            )
         opt._set_up(params, *opt._settings(dict(keywords)), partition)
         return opt
 
     def _settings(self, keywords: Values) -> tuple[Values, Options]:
         """Hyperparameters with their defaults, and options, from keyword arguments."""
         chosen = {name: keywords.pop(name) for name in NAMES if name in keywords}
-        check_known(keywords, [*self.defaults, *NAMES], f"{type(self).__name__}()")
+        check_known(keywords, [*self.defaults, *NAMES, SHADOW], f"{type(self).__name__}()")
         return {**self.defaults, **keywords}, Options(**chosen)
 
     def _set_up(
-        self, params: Any, defaults: Values, options: Options, partition: Partition | None = None
+        self,
+        params: Any,
+        defaults: Values,
+        options: Options,
+        partition: Partition | None = None,
+        shadow: Any = None,
     ) -> None:
         self._engine = Engine(self, defaults, options, partition)
-        self._engine.begin(params)
+        self._engine.begin(params, shadow)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -237,16 +259,20 @@ class Optimizer(Algorithm):
         return self._handed_out(self._engine.copies.ema, "ema", "ema_decay=0.999")
 
     @property
-    def shadow(self) -> Flat:
-        """The copy of the parameters that `shadow_dtype` asks for, a Flat like the parameters.
+    def shadow(self) -> Any:
+        """The copy of the parameters: with `shadow_dtype` a Flat like the parameters, with
+        `shadow=` the arrays that were given, structured as `params`.
 
         Raises:
-            AttributeError: without `shadow_dtype`.
+            AttributeError: without either.
         """
+        copies = self._engine.copies
+        if copies.copied:
+            return filled(self._engine.parameters.structure, copies.given)
         return self._handed_out(self._engine.copies.shadow, "shadow", "shadow_dtype='bfloat16'")
 
     def _handed_out(self, flat: Flat | None, name: str, option: str) -> Flat:
-        there = _there(flat, name, option)
+        there = self._engine.parameters.shown(_there(flat, name, option))
         self._engine.parameters.follow(there.container(f"opt.{name}"))
         return there
 
@@ -292,12 +318,15 @@ class Optimizer(Algorithm):
         """
         engine = self._engine
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
-        arrays = engine.state.arrays
+        params = engine.parameters.arrays
+        arrays = {
+            name: list(map(shown, each, params)) for name, each in engine.state.arrays.items()
+        }
         return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
         self._engine.state.settle()
         return self._engine.state.count
 
@@ -332,11 +361,13 @@ class Optimizer(Algorithm):
         self,
         grads: Any = None,
         *,
-        lr: float | None = None,
+        lr: Any = None,
         mask: Any = None,
-        grad_scale: float | None = None,
+        grad_scale: Any = None,
         found_inf: Any = False,
         stream: Any = None,
+        target: Any = None,
+        inputs: Any = None,
     ) -> StepInfo:
         """Update every parameter that has a gradient, in place.
 
@@ -347,16 +378,24 @@ class Optimizer(Algorithm):
                 one-dimensional array over all elements will do; that array is referred to until the
                 next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
-            lr: a learning rate for this step only.
+            lr: a learning rate for this step only. On a GPU also an array of one number there, for
+                which the host does not wait.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
                 marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
-                not in memory.
+                not in memory. On a GPU also an array of one number there.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
                 array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
                 Left out, it is the current stream of the library that the parameters are from.
+            target: in place of gradients, where the parameters should go, in the structure of
+                `params`: the gradient of an element is `p - target`, computed in the same pass. A
+                list of pairs `(weight, tree)` is the weighted sum of these trees.
+            inputs: in place of gradients, pairs `(weight, tree)`: the gradient is the sum of
+                `weight * tree`, added in this order in the same pass; of more than 16, in passes
+                over 16 each. Trees have the structure of `params`, and their arrays for one
+                parameter the same dtype.
 
         Returns:
             The count of steps, the learning rate and more; see `fastadam.StepInfo`.
@@ -372,13 +411,18 @@ class Optimizer(Algorithm):
                 values = engine.steady
                 if lr is not None or values is None:
                     values = engine.values(lr)
-                if engine.single and type(grads) is np.ndarray:
-                    arrays: Any = (grads,)
+                arrays: Any
+                if target is not None or inputs is not None:
+                    plan, arrays = engine.bound_inputs(grads, target, inputs, mask, grad_scale)
                 else:
-                    arrays = engine.gradients(grads)
-                plan, plain = engine.plan, mask is None and grad_scale is None
-                if plan is None or not plain or not plan.same(arrays):
-                    plan, arrays = engine.bound(arrays, mask, grad_scale)
+                    if engine.single and type(grads) is np.ndarray:
+                        arrays = (grads,)
+                    else:
+                        arrays = engine.gradients(grads)
+                    current, plain = engine.plan, mask is None and grad_scale is None
+                    if current is None or not plain or not current.same(arrays):
+                        current, arrays = engine.bound(arrays, mask, grad_scale)
+                    plan = current
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
@@ -391,6 +435,49 @@ class Optimizer(Algorithm):
             except BaseException:  # an interrupt among them
                 engine.invalidate()
                 raise
+
+    def subset(self, which: Any) -> Subset:
+        """Some parameters of the optimizer, whose steps are planned once.
+
+        A loop that steps the parameters in parts, each as soon as its gradients are there, makes a
+        subset for each part. Hyperparameters, options, state and counts are the optimizer's. After
+        `add_param_group`, make subsets anew.
+
+        Args:
+            which: names of parameters, keys of `params` or names as in checkpoints
+                (`"layers.0.weight"`), or their numbers, counted from 0 over all groups.
+
+        Raises:
+            TypeError, ValueError: for what is no parameter; for `accumulate_steps`, files, and
+                arrays on a device.
+
+        Examples:
+            >>> import numpy as np, fastadam as fa
+            >>> params = {"w": np.ones(2), "b": np.ones(1)}
+            >>> opt = fa.SGD(params, lr=0.5)
+            >>> bias = opt.subset(["b"])
+            >>> bias.step({"b": np.ones(1)}).step
+            1
+            >>> params
+            {'w': array([1., 1.]), 'b': array([0.5])}
+        """
+        return Subset(self, self._engine, which)
+
+    def grad_norm(self, grads: Any = None) -> float:
+        """The norm of all gradients together, with the bits by which `clip_norm` clips.
+
+        Steps of subsets take it as `grad_norm=`, in order to clip by the norm of all.
+
+        Args:
+            grads: as for `step`; gradients of some rows count as dense.
+
+        Raises:
+            TypeError, ValueError: as `step`.
+        """
+        engine = self._engine
+        with engine.lock:
+            engine.refresh()
+            return engine.norm_of(engine.gradients(grads))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
@@ -425,7 +512,8 @@ class Optimizer(Algorithm):
             self._engine.refresh()
             arrays = self._engine.parameters.arrays
             rests = self._engine.state.arrays.get(COMPENSATION) or [None] * len(arrays)
-            weights = list(map(master, arrays, rests, self._engine.formats()))
+            masters = map(master, arrays, rests, self._engine.formats())
+            weights = list(map(shown, masters, arrays))
             return filled(self._engine.parameters.structure, weights)
 
     def memory(self) -> Budget:
@@ -510,15 +598,18 @@ class Optimizer(Algorithm):
                 "load its state_dict(copy=False) into another optimizer"
             )
         engine, state = self._engine, self.state_dict()
+        copies = iter(engine.copies.given)
         raws = [{k: v for k, v in raw.items() if k != "params"} for raw in self.param_groups]
         params: Any = engine.parameters.flat or engine.parameters.tree
         if not engine.parameters.alone:
             params = [
-                {k: v for k, v in raw.items() if k in NAMES} | {"params": list(raw["params"])}
+                {k: v for k, v in raw.items() if k in NAMES}
+                | {"params": list(raw["params"]), SHADOW: [next(copies) for _ in raw["params"]]}
                 for raw in self.param_groups
             ]
         own = {k: v for k, v in vars(self).items() if k not in ("_engine", "rule")}
-        settings = (params, engine.defaults, engine.options)
+        shadow = self.shadow if engine.parameters.alone and engine.copies.copied else None
+        settings = (params, engine.defaults, engine.options, None, shadow)
         return _restored, (type(self), settings, raws, state, engine.grads, own)
 
     def _kernels(self) -> list[Kernel]:
@@ -552,7 +643,7 @@ def _explain(cls: type[Optimizer]) -> None:
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
     cls._text = cls.__doc__
-    names = {"params": ..., **cls.defaults, **vars(Options())}
+    names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
     cls.__doc__ = completed(cls.__doc__, explained(names, known))
 
 

@@ -55,6 +55,7 @@ Count: TypeAlias = SupportsIndex | float
 Flag: TypeAlias = bool | np.bool_
 Pair: TypeAlias = tuple[Number, Number] | list[Any] | NDArray[Any]
 Triple: TypeAlias = tuple[Number, Number, Number] | list[Any] | NDArray[Any]
+Cores: TypeAlias = Items[SupportsIndex]
 Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 
 Scheduled: TypeAlias = Number | Callable[[int], Number]

@@ -1,5 +1,9 @@
 """Options of the suite: under FASTADAM_NO_SKIPS=1 a skipped test is a failure (CI).
 
+Most of the time of the suite is spent on compiling kernels, each once, into the disk cache that the
+workers of xdist and their child processes share. Tests of many kinds of small steps ask for
+`in_plain_python`, and nothing is compiled for them.
+
 Tests marked `gpu` are skipped where there is no GPU, which never counts; those marked `ptx` where
 nothing compiles for CUDA. Numba's simulator is taken for a GPU: `NUMBA_ENABLE_CUDASIM=1 pytest -m
 gpu`. Those marked `simulated` are run by a process in which Numba simulates one.
@@ -52,6 +56,8 @@ def _for_a_gpu(skipped: pytest.TestReport | pytest.CollectReport) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # tests that read machine code compile kernels anew; later ones load these from the cache
+    items.sort(key=lambda item: item.path.name != "test_kernels.py")
     for marker, lacking in (("gpu", _no_gpu), ("ptx", _no_compiler)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := lacking()):
@@ -67,6 +73,14 @@ def _no_compiler() -> str:
     from fastadam.cuda import target as cuda
 
     return cuda.missing()
+
+
+@pytest.fixture
+def in_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run steps in plain Python: `tests/kernels` holds that compiled code has the same bits."""
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
 
 
 @pytest.fixture(autouse=True)

@@ -155,6 +155,7 @@ def train(
     *,
     epochs: int,
     batch: int,
+    done: int = 0,
     clock: Clock | None = None,
     after_batch: Callable[[], object] = lambda: None,
 ) -> Iterator[Epoch]:
@@ -165,7 +166,7 @@ def train(
     net: Any = opt.params
     grads: Any = opt.grads.tree
     clock = clock or Clock()
-    for number in range(1, epochs + 1):
+    for number in range(done + 1, epochs + 1):
         for images in batches(rng, data[0], batch):
             start = perf_counter()
             backward(single(net), images, dropout(rng, len(images.labels)), grads)

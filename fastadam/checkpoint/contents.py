@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.commit import Write, write
+from ..memory.complex_numbers import as_reals
 from ..rules.algorithm import Values
 from .engine_state import EngineState
 from .layout import dumped
@@ -70,7 +71,7 @@ def contents_of(
                     value, f"state {key!r}"
                 )
             else:
-                arrays[f"{STATE}/{key}/{names[number]}"] = value
+                arrays[f"{STATE}/{key}/{names[number]}"] = as_reals(value)
     metadata = {
         **about,
         "params": names,
@@ -81,10 +82,11 @@ def contents_of(
     if "step" in state_dict:
         metadata["count"] = int(state_dict["step"])
     for number, array in state_dict.get("ema", {}).items():
-        arrays[f"{EMA}/{names[number]}"] = array
+        arrays[f"{EMA}/{names[number]}"] = as_reals(array)
     if sums := state_dict.get("accumulated"):
         metadata["accumulated"] = int(sums["count"])
-        arrays |= {f"{SUMS}/{names[number]}": array for number, array in sums["grads"].items()}
+        grads = sums["grads"].items()
+        arrays |= {f"{SUMS}/{names[number]}": as_reals(array) for number, array in grads}
     return Contents(arrays, metadata)
 
 
@@ -204,7 +206,7 @@ def restore(engine: EngineState, source: Source) -> None:
         for array, number, name in zip(params.arrays, order, params.names, strict=True):
             check_param(array, saved[number], name)
     except (TypeError, ValueError) as error:
-        raise about_source(error, source.label) from None
+        raise about_source(error, _with_its_optimizer(source, engine)) from None
     writes = [source.write(p, saved[n]) for p, n in zip(params.arrays, order, strict=True)]
     source.verify()
     with np.errstate(all="ignore"):
@@ -229,6 +231,13 @@ def check_param(array: Any, saved: Any, name: str) -> None:
         )
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only; set its flags.writeable to True")
+
+
+def _with_its_optimizer(source: Source, engine: EngineState) -> str:
+    """The label of a source, and the optimizer that saved it if that is another one."""
+    saved_by = source.contents.metadata.get("optimizer")
+    same = saved_by in (None, type(engine.algorithm).__name__)
+    return source.label if same else f"{source.label}, saved by {saved_by}"
 
 
 def about_source(error: Exception, label: str) -> Exception:

@@ -8,6 +8,7 @@ import numpy as np
 from ..engine.convert import SCALE, code_names, dequantized, state_names
 from ..engine.param_groups import CARRIED, Group
 from ..kernels.formats import COMPENSATION, compute_of
+from ..memory.complex_numbers import as_reals, shown
 from ..rules.algorithm import Values
 from .engine_state import EngineState
 
@@ -31,7 +32,10 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
             )  # uncounted state may be missing
             wanted = [name for name in needed if name in engine.state.arrays]
             arrays |= {name: _live(engine, group, name, number) for name in wanted}
-            known = {name: array for name, array in arrays.items() if array is not None}
+            param = engine.parameters.arrays[number]
+            known = {
+                name: shown(array, param) for name, array in arrays.items() if array is not None
+            }
             kept = {name: np.array(array) if copy else array for name, array in known.items()}
             pairs = zip(algorithm.carried, carried[number], strict=True)
             host = {name: np.array(value) for name, value in pairs}
@@ -40,9 +44,10 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
     if engine.state.count != max(steps):  # no parameter was updated in all steps
         saved["step"] = counter(engine.state.count)
     if engine.copies.ema:
-        saved["ema"] = _numbered(engine.copies.ema.leaves, copy)
+        saved["ema"] = _numbered(engine.parameters.shown(engine.copies.ema).leaves, copy)
     if engine.accumulator and engine.accumulator.count:
-        sums, seen = _numbered(engine.accumulator.sums, copy), engine.accumulator.seen
+        shown_sums = map(shown, engine.accumulator.sums, engine.parameters.arrays)
+        sums, seen = _numbered(list(shown_sums), copy), engine.accumulator.seen
         grads = {number: array for number, array in sums.items() if seen[number]}
         saved["accumulated"] = {"count": engine.accumulator.count, "grads": grads}
     return saved
@@ -57,9 +62,11 @@ def dequantize(engine: EngineState) -> dict[str, Any]:
         for name in state_names(entry):
             if name in coded:
                 scales = entry.pop(name + SCALE)
-                entry[name] = dequantized(entry[name], scales, computes[number])
+                values = dequantized(entry[name], scales, computes[number])
+                entry[name] = shown(values, engine.parameters.arrays[number])
             elif name not in ("step", *engine.algorithm.carried):
-                entry[name] = entry[name].astype(computes[number], copy=False)
+                reals = as_reals(entry[name]).astype(computes[number], copy=False)
+                entry[name] = shown(reals, engine.parameters.arrays[number])
         entry.pop(COMPENSATION, None)
     return saved
 

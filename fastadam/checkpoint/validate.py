@@ -10,6 +10,7 @@ from ..engine.convert import ORDER, SCALE, code_names, is_order
 from ..kernels.formats import COMPENSATION, PAIRS, Formats
 from ..kernels.storage.int8 import Int8
 from ..memory.checks import SUPPORTED, check_kind
+from ..memory.complex_numbers import as_reals
 from ..memory.dtypes import named
 from ..rules.algorithm import Values
 from .engine_state import EngineState
@@ -118,7 +119,8 @@ def numbers_of(raw: Values, saved: Values, where: str) -> list[Any]:
 def array_of(value: Any, name: str = "a value") -> Any:
     """A saved number, array or tensor as a plain NumPy array.
 
-    Arrays of 2-byte void, as which files store bfloat16, become bfloat16 again.
+    Arrays of 2-byte void, as which files store bfloat16, become bfloat16 again; complex numbers
+    become pairs of reals.
 
     Raises:
         TypeError: for a masked array and the like.
@@ -127,7 +129,7 @@ def array_of(value: Any, name: str = "a value") -> Any:
         return np.asarray(value.float()).astype(named("bfloat16"))
     check_kind(value, f"state_dict: {name}")
     array = np.asarray(value)
-    return array.view(named("bfloat16")) if array.dtype == np.dtype("V2") else array
+    return array.view(named("bfloat16")) if array.dtype == np.dtype("V2") else as_reals(array)
 
 
 def owners_of(arrays: Iterable[Any]) -> set[int]:

@@ -50,6 +50,9 @@ With --low-precision, AdamW is timed with parameters, gradients and state in bfl
 table has a row for each configuration, and for the 8-bit optimizers of bitsandbytes and torchao
 if they are installed, up to 1e7 elements.
 
+With --offload, AdamW is timed as for a model whose optimizer is on the host: it reads bfloat16
+gradients and writes a bfloat16 copy of float32 weights, which torch does with two casts.
+
 With --from, nothing is measured: CSV files of earlier runs are shown and drawn, those of several
 machines side by side.
 """
@@ -68,6 +71,7 @@ examples:
   fastadam bench --optimizer sgd sgd:momentum=0.9,nesterov=True adam:amsgrad=True
   fastadam bench --tail                             with gradient clipping, EMA and other options
   fastadam bench --low-precision                    in bfloat16 and int8
+  fastadam bench --offload                          bfloat16 gradients in, a bfloat16 copy out
   fastadam bench --from laptop.csv --plot again.svg show and draw earlier numbers
   fastadam bench --from laptop.csv server.csv --plot both.png
 """
@@ -91,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--tail", action="store_true", help="AdamW with options of a step")
     what.add_argument("--low-precision", action="store_true", help="AdamW in bfloat16 and int8")
+    what.add_argument("--offload", action="store_true", help="AdamW for a model on a device")
     what.add_argument(
         "--from",
         dest="files",
@@ -104,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N",
         help="elements per array, as 1e6 or 1000000 (default: 1e3 to 1e8 by decades, with --tail "
-        "1e6 and 2e7, with --low-precision 1e7 and 1e8)",
+        "1e6 and 2e7, with --low-precision 1e7 and 1e8, with --offload 3e7)",
     )
     add(
         "--threads",
@@ -136,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-small",
         action="store_true",
         help="leave out the case of 1000 arrays of 1000, which is timed for one optimizer only, "
-        "or with --tail that of 40 arrays of 100000",
+        "or with --tail that of 40 arrays of 100000, with --offload each size in 1000 arrays",
     )
 
 
@@ -215,12 +220,14 @@ def measured(arguments: argparse.Namespace, threads: int) -> "Report":
 
 def suite_for(arguments: argparse.Namespace) -> "Suite":
     """The suite selected by the arguments."""
-    from ..bench import options, precision, steps
+    from ..bench import offload, options, precision, steps
 
-    if arguments.tail or arguments.low_precision:
+    if arguments.tail or arguments.low_precision or arguments.offload:
         if find_spec("ml_dtypes") is None:
             raise ValueError('bfloat16 needs ml_dtypes: pip install "fastadam[bench]"')
-        return options.SUITE if arguments.tail else precision.SUITE
+        if arguments.tail:
+            return options.SUITE
+        return offload.SUITE if arguments.offload else precision.SUITE
     return steps.SUITE
 
 

@@ -6,7 +6,7 @@ copy; in Numba's simulator its arrays are.
 
 from collections.abc import Callable
 from ctypes import c_int64
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -206,9 +206,22 @@ class DeferredScalar:
             last()
         place = self._places[at : at + 1]
         place[...] = number
-        ask = cache(lambda: meaning(float(np.asarray(place)[0])))
+        ask = cache(partial(_on_device, _device(), lambda: meaning(float(np.asarray(place)[0]))))
         self._asked[at] = ref(ask)
         return ask
+
+
+def _device() -> int:
+    from .context import driver
+
+    return int(driver.device())
+
+
+def _on_device(device: int, ask: Callable[[], Any]) -> Any:
+    from .context import driver
+
+    with driver.on(device):
+        return ask()
 
 
 def zeros(size: int, dtype: Any) -> DeviceArray:
@@ -236,7 +249,7 @@ def integers(memory: Any, count: int) -> Any:
 
 
 def number_of_device() -> int:
-    """Which device the calling thread works on.
+    """The number of the current device of the calling thread.
 
     Raises:
         RuntimeError: if there is none.

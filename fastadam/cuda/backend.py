@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine.backend import HOST, ChainedLaunch
 from ..memory import checks
+from ..memory.arrays import is_device
 from ..memory.placement import in_lines
 from . import array as arrays
 from .array import DeferredScalar
+from .device_rate import device_rate
 
 if TYPE_CHECKING:
     from ..engine.launch import Launch
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.options import Options
     from ..engine.preprocess import GradientPreprocessor
     from ..engine.state import State
+    from ..kernels.cpu.threads import Limit
     from ..kernels.factory import Kernel
     from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
@@ -51,6 +55,11 @@ class CudaBackend:
     def to_host(self, number: Any) -> Any:
         return np.asarray(arrays.as_array(number))
 
+    def rate(self, lr: Any) -> Any:
+        if not is_device(lr):
+            return HOST.rate(lr)
+        return device_rate(lr)
+
     def zeros(self, size: int, dtype: Any) -> Any:
         return arrays.zeros(size, dtype)
 
@@ -67,6 +76,13 @@ class CudaBackend:
         from .launch_table import DeviceLaunchTable
 
         return DeviceLaunchTable(kernel, sizes, records)
+
+    def chained(
+        self, launches: Sequence[ChainedLaunch], threads: Limit
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        from .chain import chained
+
+        return [chained(launches)] if launches else [], []
 
     def gradients(
         self,

@@ -2,6 +2,7 @@
 out."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..memory.arrays import is_device
 from .array import as_array, integers, ring, zeros
 from .launch_table import DeviceLaunchTable
 from .pending_steps import MAX_IN_FLIGHT
+
+Run = tuple[int, int, int]  # an address, how many counters of steps begin there, their kind
 
 
 class Flag(NamedTuple):
@@ -53,7 +56,7 @@ def flag_for(found_inf: Any) -> Flag:
 
 def page_of(launches: Sequence[Launch]) -> Any:
     """The constants that these have at the moment, as the prologue kernel copies them."""
-    return np.concatenate([_table(launch).head for launch in launches])
+    return np.concatenate([table_of(launch).head for launch in launches])
 
 
 class CommandBuffer:
@@ -66,6 +69,9 @@ class CommandBuffer:
         judged: whether a step is skipped for a norm that is not finite.
         pages: how many of them there are.
         count: where the device counts steps.
+        constants: what follows from a learning rate on the device, an entry each.
+        rate: that learning rate, of the first group; None if the host has it.
+        runs: how many runs of counters of steps there may be.
 
     Attributes:
         pages: on the host, the constants of the updates for each count that is possible.
@@ -80,12 +86,15 @@ class CommandBuffer:
         judged: bool,
         pages: int,
         count: Any,
+        constants: Sequence[Sequence[int]] = (),
+        rate: Any = None,
+        runs: int = 0,
     ) -> None:
         from . import prologue_kernel as prologue
         from .context import driver
 
-        self._tables = [_table(launch) for launch in (*updates, *clearing)]
-        tasks, runs = zip(*(table.gated() for table in self._tables), strict=True)
+        self._tables = [table_of(launch) for launch in (*updates, *clearing)]
+        tasks, starts = zip(*(table.gated() for table in self._tables), strict=True)
         entries = [
             (
                 task.address,
@@ -96,27 +105,42 @@ class CommandBuffer:
             )
             for number, (table, task) in enumerate(zip(self._tables, tasks, strict=True))
         ]
-        words = sum(entry[-1] for entry in entries)
-        fixed = prologue.HEADER + sum(map(len, entries))
+        words = sum(entry[-1] for entry in entries) + prologue.OPERATIONS * len(constants)
+        about = [*chain.from_iterable(entries), *chain.from_iterable(constants)]
+        self._runs_at = prologue.HEADER + len(about)
+        fixed = self._runs_at + prologue.RUN * runs
         self._words = np.zeros(fixed + pages * words, np.int64)
-        self._words[prologue.JUDGED], self._words[prologue.COUNT] = (
-            judged,
-            count.address,
-        )
-        self._words[prologue.ENTRIES] = len(entries)
-        self._words[prologue.HEADER : fixed] = np.ravel(entries)
+        self._words[prologue.HEADER : self._runs_at] = about
         self.pages = self._words[fixed:].reshape(pages, words)
         self._there = zeros(self._words.size, np.int64)
+        for place, number in (
+            (prologue.JUDGED, judged),
+            (prologue.COUNT, count.address),
+            (prologue.ENTRIES, len(entries)),
+            (prologue.FIELDS, len(constants)),
+            (prologue.PAGES, self._there.address + 8 * fixed),
+            (prologue.RATE, rate.address if rate is not None else 0),
+            (prologue.RATE_KIND, prologue.KINDS[rate.dtype.name] if rate is not None else 0),
+        ):
+            self._words[place] = number
         self._ring = ring(self._words.nbytes)
         self._pinned = driver.pinned(8 * prologue.OUTCOME_WORDS * MAX_IN_FLIGHT)
         self.outcomes = integers(self._pinned, MAX_IN_FLIGHT * prologue.OUTCOME_WORDS).reshape(
             MAX_IN_FLIGHT, -1
         )
-        self._runs = [prologue.launcher(self._there.address), *runs]
+        self._starts = [prologue.launcher(self._there.address), *starts]
         self._norm, self._place = norm, 0
-        self._kept = tasks, count  # the device knows their addresses only
+        self._kept = tasks, count, rate  # the device knows their addresses only
 
-    def run(self, base: int, pages: int, certain: bool, flag: Flag) -> int:
+    def count_in(self, runs: Sequence[Run]) -> None:
+        """Let a step that counts do so in these counters, too."""
+        from . import prologue_kernel as prologue
+
+        self._words[prologue.RUNS] = len(runs)
+        flat = [*chain.from_iterable(runs)]
+        self._words[self._runs_at : self._runs_at + len(flat)] = flat
+
+    def run(self, base: int, pages: int, certain: bool, flag: Flag, unscale: int = 0) -> int:
         """Launch the prologue kernel and the kernels behind it; returns the number of the outcome.
 
         Args:
@@ -124,6 +148,7 @@ class CommandBuffer:
             pages: how many of them may be the right one.
             certain: whether the host knows that the first one is; else the device looks.
             flag: as the step was given it.
+            unscale: the address of what norms are multiplied by, 0 if the host has it.
         """
         from . import prologue_kernel as prologue
 
@@ -133,16 +158,18 @@ class CommandBuffer:
         words[prologue.BASE], words[prologue.LAST_PAGE] = base, pages - 1
         words[prologue.FLAG], words[prologue.KIND], words[prologue.FORCED] = flag
         words[prologue.TOTAL] = norm.total.address if norm and not flag.forced else 0
+        words[prologue.UNSCALE] = unscale
         words[prologue.OUTCOME] = self.outcomes[place].ctypes.data
         unused = self.pages[pages:].nbytes
         self._ring.send(self._there.address, words.ctypes.data, words.nbytes - unused)
         for table in self._tables:
             table.send_rows()
-        for run in self._runs:
-            run()
+        for start in self._starts:
+            start()
         return place
 
 
-def _table(launch: Launch) -> DeviceLaunchTable:
+def table_of(launch: Launch) -> DeviceLaunchTable:
+    """The table of a launch on a device."""
     assert isinstance(launch.table, DeviceLaunchTable)
     return launch.table

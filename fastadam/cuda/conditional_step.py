@@ -7,8 +7,10 @@ chooses (see prologue_kernel.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ..engine.backend import backend_of
 from ..engine.columns import alike
@@ -25,18 +27,38 @@ from ..memory.arrays import is_device
 from ..memory.launch_table import SKIPPED
 from ..rules import rule
 from .array import zeros
-from .command_buffer import CommandBuffer, flag_for, page_of
+from .command_buffer import CommandBuffer, Flag, Run, flag_for, page_of
+from .device_constants import DeviceConstants, Tracing, rates_of
+from .device_rate import DeviceRate
+from .loss_scale import DeviceScale
 from .pending_steps import MAX_IN_FLIGHT, PendingStep, PendingSteps, info_of
+from .streams import orders_of
 
 if TYPE_CHECKING:
-    from ..engine.engine import Engine
     from ..engine.launch_plan import StepPlan
+    from ..rules.algorithm import Values
 
 
 @rule()
 def blank(param, grad, state, h):  # type: ignore[no-untyped-def]
     """Zero, which is what a parameter reads as that is only written."""
     return param, state
+
+
+class Prepared(NamedTuple):
+    """The possible outcomes of a step, one for each possible step count.
+
+    Attributes:
+        pages: the constants.
+        carried: what cohorts carry afterwards.
+        rates: the learning rates.
+        constants: those that the device computes, if there are any.
+    """
+
+    pages: list[Any]
+    carried: list[Sequence[Carried]]
+    rates: list[Any]
+    constants: DeviceConstants | None
 
 
 class ConditionalStep:
@@ -46,9 +68,19 @@ class ConditionalStep:
         plan: whose constants are prepared.
         launches: those of the update.
         params: all parameters.
+
+    Attributes:
+        runs_of: returns the runs of the counters of steps, on the device, of active parameters;
+            None if steps are counted on the host alone.
     """
 
+    runs_of: Callable[[Sequence[bool]], Sequence[Run]] | None = None
     _program: CommandBuffer | None = None
+    _made_for: DeviceConstants | None = None
+    _scale: DeviceScale | None = None
+    _unscale = 0  # the address of what undoes a loss scale, if the device computes it
+    _constants: DeviceConstants | None = None
+    _active: Sequence[bool] = ()
 
     def __init__(
         self,
@@ -99,71 +131,137 @@ class ConditionalStep:
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
+        self._active = active
         for launch in self._clearing:
             launch.place("param", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
-    def takes(self, found_inf: Any) -> bool:
+    def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
         """True if the device decides about the next step; not the first one, as there is no state
         yet."""
-        wanted = self._options.skip_nonfinite or is_device(found_inf)
+        wanted = (
+            self._options.skip_nonfinite
+            or self.runs_of is not None
+            or is_device(found_inf)
+            or is_device(grad_scale)
+            or is_device(lr)
+        )
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
-    def step(self, engine: Engine, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
-        """Take a step, without waiting for what it comes to."""
-        (unscale, power), flag = unscale_of(grad_scale, self._dtypes), flag_for(found_inf)
-        program = self._program or self._begin()
-        pending, norm = self._state.pending, self._ahead.norm
+    def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+        """Take a step, without waiting for what it comes to.
+
+        Args:
+            engine: has `plan`, `algorithm` and `values(lr, step)`.
+        """
+        flag = flag_for(found_inf)
+        unscale, power = self._undone(grad_scale)
+        pending, norm = self._pending(), self._ahead.norm
         with pending.lock:
             pending.look()
             pending.make_room()
             if not flag.forced:
                 self._ahead.measure(norm, unscale, unscale * power)
                 self._ahead.tell("grad_power", power)
-            carried, rates = self._prepare(program, engine, lr)
-            if not pending.agrees(self._state.count, carried):
+            prepared = self._prepare(engine, lr)
+            known = self._program is None or prepared.constants is self._made_for
+            if not (known and pending.agrees(self._state.count, prepared.carried)):
                 pending.settle()
-                carried, rates = self._prepare(program, engine, lr)
-            base, pages = self._state.count, len(pending) + 1
-            place = program.run(base, pages, pages == 1, flag)
+                prepared = self._prepare(engine, lr)
+            base, count = self._state.count, len(pending) + 1
+            program = self._program_for(prepared)
+            program.pages[:count] = prepared.pages
+            place = self._run(program, base, count, count == 1, flag)
             event = self._events[place]
             self._driver.record(event, self._work.stream)
             words, scale = program.outcomes[place], unscale * power if norm else None
+            carried, rates = prepared.carried, prepared.rates
             outcome = PendingStep(pending, words, event, base, carried, rates, scale)
             pending.add(outcome)
         return info_of(outcome)
 
-    def _begin(self) -> CommandBuffer:
-        """From now on all steps come here, and a few may be under way."""
-        self._ahead.needed = True
-        self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
+    def _undone(self, grad_scale: Any) -> tuple[float, float]:
+        """The factor and the power of two that the host knows of those that undo a loss scale."""
+        if not is_device(grad_scale):
+            if self._scale:
+                self._scale.release()
+            self._unscale = 0
+            return unscale_of(grad_scale, self._dtypes)
+        self._scale = self._scale or DeviceScale(self._launches, self._ahead.clip)
+        self._scale.follow(grad_scale)
+        self._unscale = self._scale.address
+        return 1.0, 1.0
+
+    def _pending(self) -> PendingSteps:
+        """From the first step on all steps come here, and a few may be under way."""
         if self._state.pending is None:
             self._state.pending = PendingSteps(self._state)
-        return self._set_up(MAX_IN_FLIGHT, zeros(1, "int64"))
+        pending: PendingSteps = self._state.pending
+        return pending
 
-    def _set_up(self, pages: int, count: Any) -> CommandBuffer:
+    def _run(self, program: CommandBuffer, base: int, pages: int, certain: bool, flag: Flag) -> int:
+        if self.runs_of:
+            program.count_in(self.runs_of(self._active))
+        return program.run(base, pages, certain, flag, self._unscale)
+
+    def _program_for(self, prepared: Prepared) -> CommandBuffer:
+        """The room on the device for the pages of steps like this one."""
+        if self._program is None or prepared.constants is not self._made_for:
+            self._ahead.needed = True
+            self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
+            self._program = self._set_up(MAX_IN_FLIGHT, zeros(1, "int64"), prepared)
+            self._made_for = prepared.constants
+        return self._program
+
+    def _set_up(self, pages: int, count: Any, prepared: Prepared) -> CommandBuffer:
         """Make room on the device for so many pages; `count` is where it counts."""
-        judged, norm = self._options.skip_nonfinite, self._ahead.norm
-        made = CommandBuffer(self._launches, self._clearing, norm, judged, pages, count)
-        self._program = made
-        return made
+        rates = [rate for rate in prepared.rates if isinstance(rate, DeviceRate)]
+        constants = prepared.constants
+        return CommandBuffer(
+            self._launches,
+            self._clearing,
+            self._ahead.norm,
+            self._options.skip_nonfinite,
+            pages,
+            count,
+            constants.entries if constants else (),
+            rates[0].rate if rates else None,
+            len(self._active) if self.runs_of else 0,
+        )
 
-    def _prepare(
-        self, program: CommandBuffer, engine: Engine, lr: float | None
-    ) -> tuple[list[Sequence[Carried]], list[float | None]]:
-        """Write a page for each count that is possible; what is carried after it, and its rate."""
+    def _prepare(self, engine: Any, lr: float | None) -> Prepared:
+        """Make a page for each count that is possible; what is carried after it, and its rate."""
         plan, state = self._plan, self._state
-        numbers, rates = [state.grouping.carried], list[float | None]()
-        first = state.count + 1
-        for step, page in enumerate(program.pages[: len(state.pending) + 1], first):
+        made = Prepared([], [], [], None)
+        numbers = state.grouping.carried
+        for step in range(state.count + 1, state.count + 2 + len(state.pending)):
             values = engine.values(lr, step)
             if engine.plan is not plan:
                 raise RuntimeError("the learning rate may not switch what a rule computes")
-            rates.append(values[0].get("lr"))
-            numbers.append(plan.write_records(engine.algorithm, values, step, numbers[-1]))
-            self._ahead.tell_step(step)
-            page[:] = page_of(self._launches)
-        return numbers[1:], rates
+            page, numbers, constants = self._page(engine.algorithm, values, step, numbers)
+            made.pages.append(page)
+            made.carried.append(numbers)
+            made.rates.append(values[0].get("lr"))
+            made = made._replace(constants=constants)
+        return made
+
+    def _page(
+        self, algorithm: Any, values: Sequence[Values], step: int, numbers: Any = None
+    ) -> tuple[Any, Sequence[Carried], DeviceConstants | None]:
+        """The constants of a step as the prologue kernel takes them; what is carried after it, and
+        which of them the kernel computes."""
+        plan, rates = self._plan, rates_of(values)
+        self._work.turn.join(orders_of([rate.rate for rate in rates]))
+        author: Any = Tracing(algorithm) if rates else algorithm
+        numbers = plan.write_records(author, values, step, numbers)
+        self._ahead.tell_step(step)
+        page = page_of(self._launches)
+        if not rates:
+            return page, numbers, None
+        known = self._constants
+        if known is None or not known.serves(plan, rates):
+            known = self._constants = DeviceConstants(plan, rates, author.constants)
+        return np.concatenate([page, known.page(author.constants)]), numbers, known
 
 
 def capturing() -> bool:

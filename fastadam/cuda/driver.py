@@ -82,7 +82,8 @@ class Driver:
 
     def __init__(self) -> None:
         self._bound = local()
-        self._retired: list[int] = []
+        self._retired: dict[int, list[int]] = {}  # by device
+        self._asides: dict[int, int] = {}
         self._may_free = True
 
     @cached_property
@@ -97,6 +98,20 @@ class Driver:
         """Make sure that the calling thread has a context."""
         if not hasattr(self._bound, "context"):
             self._bound.context = cuda.current_context()
+
+    def device(self) -> int:
+        """The number of the device that the calling thread works on."""
+        return int(cuda.current_context().device.id)
+
+    @contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        """Let the calling thread work on a device."""
+        self.bind()
+        if device == self.device():
+            yield
+        else:
+            with cuda.gpus[device]:
+                yield
 
     def describe(self) -> str:
         """A description of what machine code depends on: the device, and the driver, which may link
@@ -147,7 +162,7 @@ class Driver:
         self._check(self._call.cuStreamSynchronize(stream))
 
     def finish_all(self) -> None:
-        """Wait for all streams."""
+        """Wait for all streams of the device."""
         self._check(self._call.cuCtxSynchronize())
 
     def capturing(self, stream: int) -> bool:
@@ -173,12 +188,15 @@ class Driver:
         """Make what cannot be made while a stream is capturing."""
         _ = self.aside
 
-    @cached_property
+    @property
     def aside(self) -> int:
-        """A stream of fastadam's own, which no default stream waits for."""
-        handle = c_void_p()
-        self._check(self._call.cuStreamCreate(byref(handle), NON_BLOCKING))
-        return int(handle.value or 0)
+        """A stream of fastadam's own, which no default stream waits for; one for each device."""
+        device = self.device()
+        if device not in self._asides:
+            handle = c_void_p()
+            self._check(self._call.cuStreamCreate(byref(handle), NON_BLOCKING))
+            self._asides[device] = int(handle.value or 0)
+        return self._asides[device]
 
     def event(self) -> Event:
         handle = c_void_p()
@@ -207,15 +225,16 @@ class Driver:
 
     def pinned(self, nbytes: int) -> Pinned:
         """Pinned memory, zeroed. What is no longer used goes back here, when the device is done."""
-        if self._retired and self._may_free:
+        retired = self._retired.setdefault(self.device(), [])
+        if retired and self._may_free:
             self.finish_all()
-            while self._retired:
-                self._call.cuMemFreeHost(self._retired.pop())
+            while retired:
+                self._call.cuMemFreeHost(retired.pop())
         address = c_void_p()
         self._check(self._call.cuMemHostAlloc(byref(address), nbytes, PORTABLE))
         memory = Pinned(int(address.value or 0))
         memset(memory.address, 0, nbytes)
-        finalize(memory, self._retired.append, memory.address).atexit = False
+        finalize(memory, retired.append, memory.address).atexit = False
         return memory
 
     def _check(self, code: int) -> None:

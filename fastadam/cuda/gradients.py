@@ -1,13 +1,18 @@
 """Read-only inputs of a step on a device, which other libraries write in streams and may
 reallocate."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..engine.gradients import StepArrays
 from .addresses import places_of
 from .context import work
 from .streams import orders_of
+
+if TYPE_CHECKING:
+    from ..memory.parameter_changes import ParameterChanges
 
 
 class DeviceStepArrays(StepArrays):
@@ -20,6 +25,9 @@ class DeviceStepArrays(StepArrays):
     def same(self, arrays: Sequence[Any]) -> bool:
         work.turn.join(orders_of(arrays))
         return super().same(arrays) and places_of(arrays) == self.addresses
+
+    def comparison(self, changes: ParameterChanges) -> Callable[[Sequence[Any]], bool]:
+        return lambda arrays: changes.unchanged() and self.same(arrays)
 
     def look(self, arrays: Sequence[Any]) -> None:
         work.turn.join(orders_of(arrays))

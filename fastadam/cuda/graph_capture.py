@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.engine import Engine
 from ..engine.launch_plan import StepPlan
 from .array import zeros
 
@@ -20,13 +19,16 @@ from .array import zeros
 class CapturedSteps:
     """Bookkeeping for the steps of an optimizer that graphs replay.
 
+    Args:
+        owner: its engine, or whatever has as much of one as is used here.
+
     Attributes:
         active: which parameters they move.
     """
 
     active: Sequence[bool]
 
-    def __init__(self, owner: Engine) -> None:
+    def __init__(self, owner: Any) -> None:
         self._owner, self._plans = owner, list[StepPlan]()
         self._count: Any = None
         self._begun = False

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ..engine.launch import Launch
 from ..engine.preprocess import GradientPreprocessor
 from ..engine.step_info import StepInfo
-from .command_buffer import flag_for, page_of
-from .conditional_step import ConditionalStep
+from ..memory.arrays import is_device
+from .command_buffer import flag_for
+from .conditional_step import ConditionalStep, Prepared
 from .pending_steps import ReplayedStep, info_of
 
 if TYPE_CHECKING:
-    from ..engine.engine import Engine
     from ..engine.launch_plan import StepPlan
 
 PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the same, beyond all
@@ -28,27 +28,31 @@ class GraphStep(ConditionalStep):
         super().__init__(plan, launches, ahead, *others)
         ahead.needed = True
 
-    def takes(self, found_inf: Any) -> bool:
+    def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
         return True
 
-    def step(self, engine: Engine, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
+    def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Put a step into the graph that is being captured."""
         flag = flag_for(found_inf)
         if self._ahead.noise:
             raise RuntimeError("random rounding takes new keys at each step; it is not captured")
-        if grad_scale is not None or flag.forced:
+        if (grad_scale is not None and not is_device(grad_scale)) or flag.forced:
             raise RuntimeError(
-                "grad_scale, and found_inf=True, would be the same whenever the step is replayed: "
-                "unscale the gradients in the graph, and give found_inf as an array of the device"
+                "grad_scale as a number, and found_inf=True, would be the same whenever the step "
+                "is replayed: give them as arrays of the device"
             )
         self._place_state()
+        self._undone(grad_scale)
+        prepared = self._settled(engine, lr)
         self._ahead.measure(self._ahead.norm, 1.0, 1.0)
-        rate, pages = self._settled_pages(engine, lr)
-        program = self._set_up(len(pages), self._work.turn.captured.count())
-        program.pages[:], program.outcomes[:] = pages, -1
-        place = program.run(self._state.count, len(pages), False, flag)
+        pages = len(prepared.pages)
+        program = self._set_up(pages, self._work.turn.captured.count(), prepared)
+        program.pages[:], program.outcomes[:] = prepared.pages, -1
+        self._program = program
+        place = self._run(program, self._state.count, pages, False, flag)
         self._plan.captured = list(self._state.active)
         scale, words = 1.0 if self._ahead.norm else None, program.outcomes[place]
+        rate = prepared.rates[0]
         return info_of(ReplayedStep(self._driver, words, self._state.count, rate, scale))
 
     def _place_state(self) -> None:
@@ -62,24 +66,25 @@ class GraphStep(ConditionalStep):
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
 
-    def _settled_pages(self, engine: Engine, lr: float | None) -> tuple[float | None, list[Any]]:
-        """The learning rate, and a page for each count to come, up to where they stay the same."""
-        plan, first = self._plan, self._state.count + 1
+    def _settled(self, engine: Any, lr: float | None) -> Prepared:
+        """A page for each count to come, up to where they stay the same."""
+        first = self._state.count + 1
         values = engine.values(lr, first)
 
-        def page(later: int) -> Any:
-            plan.write_records(engine.algorithm, values, first + later)
-            self._ahead.tell_step(first + later)
-            return page_of(self._launches)
+        def page(later: int) -> tuple[Any, Any]:
+            found, _, constants = self._page(engine.algorithm, values, first + later)
+            return found, constants
 
         try:
-            limit, pages, same = page(FAR).tobytes(), list[Any](), 0
+            (limit, constants), pages, same = page(FAR), list[Any](), 0
+            last = limit.tobytes()
             while len(pages) < PAGES:
-                pages.append(page(len(pages)))
-                same = same + 1 if pages[-1].tobytes() == limit else 0
+                pages.append(page(len(pages))[0])
+                same = same + 1 if pages[-1].tobytes() == last else 0
                 settled = len(pages) - same  # pages before the first of those that are the same
                 if same > settled + SURE:
-                    return values[0].get("lr"), pages[: settled + 1]
+                    rates = [values[0].get("lr")]
+                    return Prepared(pages[: settled + 1], [], rates, constants)
         finally:
             page(0)
         raise RuntimeError(

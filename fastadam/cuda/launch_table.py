@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel
 from ..kernels.storage.base import WHOLE
 from ..kernels.target import GridTarget
@@ -29,6 +30,7 @@ class DeviceLaunchTable(Table):
 
     Attributes:
         head: the part of the page, on the host, with records and numbers.
+        task: the arguments of the kernel for all chunks.
     """
 
     def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
@@ -44,10 +46,10 @@ class DeviceLaunchTable(Table):
         self._page = device.zeros(len(self._host), np.int64)
         self._chunks = device.zeros(max(1, self.chunks.size), np.int64)
         self._chunks[: self.chunks.size] = self.chunks.reshape(-1)
-        self._task = self._task_of(len(self.chunks))
+        self.task = self._task_of(len(self.chunks))
         self._ring = device.ring(self._host.nbytes)
         self._sent = (b"", b"")
-        self.small, self._serial = True, self.runner(None)
+        self.small = True
 
     @property
     def _target(self) -> GridTarget:
@@ -71,18 +73,24 @@ class DeviceLaunchTable(Table):
         numbers = self.head[first : self._free].view(dtype)[:count]
         return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
 
-    def runner(self, limit: int | None) -> Callable[[], None]:
+    def runner(self, limit: Limit) -> Callable[[], None]:
         """A function that launches the kernel over all chunks, in the current stream."""
         grid = min(len(self.chunks), BLOCKS)
         if not grid:
             return lambda: None
-        start = self._target.launcher(self.kernel.run, grid, self._task.address)
+        start = self._target.launcher(self.kernel.run, grid, self.task.address)
 
         def run() -> None:
             self.send()
             start()
 
         return run
+
+    @property
+    def serial(self) -> Callable[[], None]:
+        if self._serial is None:
+            self._serial = self.runner(None)
+        return self._serial
 
     def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
         """A task that the prologue kernel opens, and a function that launches the kernel with it.

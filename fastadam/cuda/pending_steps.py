@@ -14,6 +14,7 @@ import numpy as np
 from ..engine.state import Carried, State
 from ..engine.step_info import StepInfo, late_info
 from ..kernels.commit import commit, put
+from .device_rate import DeviceRate
 
 MAX_IN_FLIGHT = 8  # steps that may be under way with nobody knowing whether they count
 
@@ -26,7 +27,7 @@ class PendingStep:
         event: what it reaches then.
         base: how many steps had counted for certain when the step was taken.
         carried: what cohorts carry if it counts, for each count that was possible.
-        rates: the learning rates, likewise.
+        rates: the learning rates, likewise; as DeviceRate if the device has them.
         norm_scale: what the norm is to be multiplied by, None without any.
     """
 
@@ -57,10 +58,11 @@ class PendingStep:
         count, skipped, useless = self._words[:3].tolist()
         place = count - self.base - (not skipped)
         norm = _norm(self._words, useless, self._norm_scale)
+        rate = _rate(self._words, self._rates[place])
         if not skipped:
             grouping = state.grouping._replace(carried=self.carried[place])
             commit(put(state, count=count, grouping=grouping))
-        self.known = StepInfo(count, self._rates[place], norm, bool(skipped), not skipped)
+        self.known = StepInfo(count, rate, norm, bool(skipped), not skipped)
 
 
 class ReplayedStep:
@@ -71,15 +73,18 @@ class ReplayedStep:
     ) -> None:
         self._driver, self._words, self._count = driver, words, count
         self._rate, self._norm_scale = rate, norm_scale
+        self._device = driver.device()
 
     def field(self, number: int) -> Any:
         """A field of its StepInfo, waited for each time."""
-        self._driver.finish_all()
+        with self._driver.on(self._device):
+            self._driver.finish_all()
         count, skipped, useless = self._words[:3].tolist()
         if count < 0:
-            return StepInfo(self._count, self._rate, None, False, False)[number]
-        norm = _norm(self._words, useless, self._norm_scale)
-        return StepInfo(count, self._rate, norm, bool(skipped), not skipped)[number]
+            rate = None if isinstance(self._rate, DeviceRate) else self._rate
+            return StepInfo(self._count, rate, None, False, False)[number]
+        norm, rate = _norm(self._words, useless, self._norm_scale), _rate(self._words, self._rate)
+        return StepInfo(count, rate, norm, bool(skipped), not skipped)[number]
 
 
 def info_of(outcome: PendingStep | ReplayedStep) -> StepInfo:
@@ -90,7 +95,14 @@ def info_of(outcome: PendingStep | ReplayedStep) -> StepInfo:
 def _norm(words: Any, useless: int, scale: float | None) -> float | None:
     if scale is None or useless:
         return None
-    return math.sqrt(words[3:].view(np.float64)[0]) * scale
+    squares, unscale = words[3:5].view(np.float64).tolist()
+    norm: float = math.sqrt(squares) * (scale * unscale)
+    return norm
+
+
+def _rate(words: Any, known: Any) -> Any:
+    """The learning rate of a step, which the device may know alone."""
+    return float(words[5:6].view(np.float64)[0]) if isinstance(known, DeviceRate) else known
 
 
 class PendingSteps:

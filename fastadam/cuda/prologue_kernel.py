@@ -14,27 +14,49 @@ import numpy as np
 from ..rules.linker import digest, linked
 from . import target as cuda
 from .context import driver
+from .device_rate import (
+    ADD,
+    CONSTANT,
+    FROM,
+    MOST,
+    OVER,
+    OVER_RATE,
+    TIMES,
+    TIMES_RATE,
+    UNDER,
+    UNDER_RATE,
+)
 
-# A program: some integers, an entry for each launch, then the pages, each the heads of all tables.
+# A program: some integers, an entry for each launch, one for each constant that follows from a
+# learning rate on the device, one for each run of counters, then the pages. A page is the heads of
+# all tables, then the operations that compute those constants.
 KNOWN, BASE, LAST_PAGE, FORCED, TOTAL, JUDGED = range(6)
-FLAG, KIND, OUTCOME, COUNT, ENTRIES, HEADER = range(6, 12)
+FLAG, KIND, OUTCOME, COUNT, ENTRIES, FIELDS, RUNS, PAGES = range(6, 14)
+UNSCALE, RATE, RATE_KIND, HEADER = range(14, 18)
 # An entry: its task, how many chunks to open it for, whether that is for skipped steps, and where
 # its head goes, of so many words.
 TASK, CHUNKS, INSTEAD, HEAD, WORDS, ENTRY = range(6)
+# A constant: where it goes, of so many bytes, and the learning rate; in a page its operations, a
+# byte each, then their constants.
+PLACE, BYTES, SOURCE, SOURCE_KIND, FIELD = range(5)
+OPERATIONS = 1 + MOST
+# Counters of steps: where they are, how many, and of which kind.
+FIRST, LENGTH, COUNTER_KIND, RUN = range(4)
 LAST = 4  # the word of a task that says where its chunks end
 # An outcome: how many steps have counted, whether this was skipped, whether it was known to be of
-# no use, and the sum of the squares of its gradients.
-COUNTED, SKIPPED, USELESS, SQUARES, OUTCOME_WORDS = range(5)
-KINDS = {"float32": 1, "float64": 2, "bool": 3, "uint8": 3, "int32": 4, "int64": 5}  # of a flag
+# no use, the sum of the squares of its gradients, what their norm is to be multiplied by, and the
+# learning rate, if these two are on the device.
+COUNTED, SKIPPED, USELESS, SQUARES, SCALED, RATED, OUTCOME_WORDS = range(7)
+KINDS = {"float32": 1, "float64": 2, "bool": 3, "uint8": 3, "int32": 4, "int64": 5}  # of numbers
 
 
 def gate_of(memory: Any) -> Callable[[int], None]:
     """The kernel, one block of which runs; from access to memory."""
     integer, put = memory.access(np.dtype("int64"), "table")
     double, put_double = memory.access(np.dtype("float64"), "table")
-    single, _ = memory.access(np.dtype("float32"), "table")
+    single, put_single = memory.access(np.dtype("float32"), "table")
     byte, _ = memory.access(np.dtype("uint8"), "table")
-    small, _ = memory.access(np.dtype("int32"), "table")
+    small, put_small = memory.access(np.dtype("int32"), "table")
     share, wait = memory.share, memory.wait
 
     def useless(program):
@@ -51,6 +73,53 @@ def gate_of(memory: Any) -> Callable[[int], None]:
             return small(flag, 0) != 0
         return kind == 5 and integer(flag, 0) != 0
 
+    def rate_at(address, kind):
+        return double(address, 0) if kind == 2 else np.float64(single(address, 0))
+
+    def computed(rate, page):
+        """A constant of the step: the operations of a page, one after the other."""
+        codes, value = integer(page, 0), rate
+        for k in range(MOST):
+            code, constant = (codes >> (8 * k)) & 255, double(page, 1 + k)
+            if code == ADD:
+                value = value + constant
+            elif code == TIMES:
+                value = value * constant
+            elif code == OVER:
+                value = value / constant
+            elif code == UNDER:
+                value = constant / value
+            elif code == FROM:
+                value = constant - value
+            elif code == TIMES_RATE:
+                value = value * rate
+            elif code == OVER_RATE:
+                value = value / rate
+            elif code == UNDER_RATE:
+                value = rate / value
+            elif code == CONSTANT:
+                value = constant
+        return value
+
+    def write_constant(field, page):
+        value = computed(rate_at(integer(field, SOURCE), integer(field, SOURCE_KIND)), page)
+        if integer(field, BYTES) == 8:
+            put_double(integer(field, PLACE), 0, value)
+        else:
+            put_single(integer(field, PLACE), 0, np.float32(value))
+
+    def count_on(run):
+        first, kind = integer(run, FIRST), integer(run, COUNTER_KIND)
+        for i in share(integer(run, LENGTH)):
+            if kind == 1:
+                put_single(first, i, single(first, i) + np.float32(1))
+            elif kind == 2:
+                put_double(first, i, double(first, i) + 1.0)
+            elif kind == 4:
+                put_small(first, i, np.int32(small(first, i) + 1))
+            else:
+                put(first, i, integer(first, i) + 1)
+
     def gate(program):
         where = integer(program, COUNT)
         count = integer(program, KNOWN) if integer(program, KNOWN) >= 0 else integer(where, 0)
@@ -59,14 +128,16 @@ def gate_of(memory: Any) -> Callable[[int], None]:
         bad = squares - squares != 0.0  # infinite, or NaN
         skipped = dropped or (bad and integer(program, JUDGED) != 0)
         wait()
+        launches, fields = integer(program, ENTRIES), integer(program, FIELDS)
         entries = program + 8 * HEADER
-        pages = entries + 8 * ENTRY * integer(program, ENTRIES)
-        size = 0
-        for k in range(integer(program, ENTRIES)):
+        constants = entries + 8 * ENTRY * launches
+        runs = constants + 8 * FIELD * fields
+        size = OPERATIONS * fields
+        for k in range(launches):
             size += integer(entries + 8 * ENTRY * k, WORDS)
         number, last = count - integer(program, BASE), integer(program, LAST_PAGE)
-        page = pages + 8 * size * (last if number > last else number)
-        for k in range(integer(program, ENTRIES)):
+        page = integer(program, PAGES) + 8 * size * (last if number > last else number)
+        for k in range(launches):
             entry = entries + 8 * ENTRY * k
             instead = integer(entry, INSTEAD) != 0
             for _ in share(1):
@@ -75,13 +146,23 @@ def gate_of(memory: Any) -> Callable[[int], None]:
                 for i in share(integer(entry, WORDS)):
                     put(integer(entry, HEAD), i, integer(page, i))
             page += 8 * integer(entry, WORDS)
+        wait()
+        if not skipped:
+            for k in share(fields):
+                write_constant(constants + 8 * FIELD * k, page + 8 * OPERATIONS * k)
+            for k in range(integer(program, RUNS)):
+                count_on(runs + 8 * RUN * k)
         for _ in share(1):
             counted, outcome = count if skipped else count + 1, integer(program, OUTCOME)
+            unscale, rate = integer(program, UNSCALE), integer(program, RATE)
             put(where, 0, counted)
             put(outcome, COUNTED, counted)
             put(outcome, SKIPPED, 1 if skipped else 0)
             put(outcome, USELESS, 1 if dropped else 0)
             put_double(outcome, SQUARES, squares)
+            put_double(outcome, SCALED, double(unscale, 0) if unscale != 0 else 1.0)
+            if rate != 0:
+                put_double(outcome, RATED, rate_at(rate, integer(program, RATE_KIND)))
 
     return gate
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import memmove, memset
+from ctypes import c_int64, memmove, memset
 from threading import Barrier, current_thread
 from typing import Any
 
@@ -20,6 +20,13 @@ class Simulated:
 
     def bind(self) -> None:
         """There is one context."""
+
+    def device(self) -> int:
+        return 0
+
+    @contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        yield
 
     def prepare(self) -> None:
         """There is nothing to make."""
@@ -105,6 +112,13 @@ class Warp:
         return warp, lane
 
 
+def arrive(address: int) -> int:
+    """Add one to an integer, which thread blocks do one after the other; returns what it was."""
+    number = c_int64.from_address(int(address))
+    number.value += 1
+    return number.value - 1
+
+
 def fetch(number: Any, lane: int) -> Any:
     """The number of another lane."""
     warp, mine = Warp.mine()
@@ -118,6 +132,10 @@ def fetch(number: Any, lane: int) -> Any:
 def exchange(number: Any, apart: int) -> Any:
     """The number of the lane whose own number differs in one bit."""
     return fetch(number, Warp.mine()[1] ^ apart)
+
+
+def fence() -> None:
+    """Do nothing: there is one memory, which all threads see alike."""
 
 
 def meet() -> None:

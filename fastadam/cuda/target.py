@@ -36,7 +36,7 @@ WARP = 32  # threads, of which each can have numbers of the others' registers
 if SIMULATED and not TYPE_CHECKING:
     from ..kernels.plain_python import Memory as Addressed
     from ..rules.plain import plain_value as swap
-    from .simulator import WARP, exchange, fetch, meet
+    from .simulator import WARP, arrive, exchange, fence, fetch, meet
 
     RECIPE = None
 
@@ -45,7 +45,7 @@ if SIMULATED and not TYPE_CHECKING:
 
 else:
     from ..kernels.cpu.llvm import Memory as Addressed
-    from ..kernels.cpu.llvm import exchange, fetch, shared
+    from ..kernels.cpu.llvm import arrive, exchange, fetch, shared
     from . import numba_compat
     from .numba_compat import with_defaults
 
@@ -54,6 +54,9 @@ else:
 
     def meet() -> None:
         cuda.syncwarp()
+
+    def fence() -> None:
+        cuda.threadfence()
 
 
 def jit(function: Any, module: str) -> Any:
@@ -101,6 +104,19 @@ class Memory(Addressed):
         cuda.syncthreads()
 
     @staticmethod
+    def is_last(done: int) -> bool:
+        """True in all threads of the thread block that gets here last of its grid; it sees what
+        the others have written. `done` is the address of a count of those that got here."""
+        fence()
+        cuda.syncthreads()
+        last = 0
+        if cuda.threadIdx.x == 0 and arrive(done) == cuda.gridDim.x - 1:
+            last = 1
+        last = cuda.syncthreads_or(last)
+        fence()
+        return last != 0  # type: ignore[no-any-return]
+
+    @staticmethod
     def reserve(words: int) -> Callable[[], int]:
         return shared(words) if words else nothing
 
@@ -119,12 +135,17 @@ def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
     return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
 
 
-@cache
 def loaded(kernel: Any) -> Any:
-    """A kernel, compiled and loaded onto the device."""
+    """A kernel, compiled and loaded onto the device of the calling thread."""
+    driver.bind()
+    return loaded_on(kernel, driver.device())
+
+
+@cache
+def loaded_on(kernel: Any, device: int) -> Any:
+    """The same for a device, which is that of the calling thread."""
     if SIMULATED:
         return kernel
-    driver.bind()
     code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
     kept = code()
     try:

@@ -55,7 +55,7 @@ def _give_back(array: Any) -> None:
 
 
 def number() -> int:
-    """Which device the calling thread works on.
+    """The number of the current device of the calling thread.
 
     Raises:
         RuntimeError: if there is none.
@@ -187,17 +187,20 @@ class Staging:
 
 
 class _Mine(local):
-    """The staging of a thread, made when it is first needed."""
+    """The staging of a thread for each device, made when it is first needed."""
 
-    staging: Staging | None = None
+    def __init__(self) -> None:
+        self.staging: dict[int, Staging] = {}
 
 
 _mine = _Mine()
 
 
 def _staging() -> Staging:
-    _mine.staging = _mine.staging or Staging()
-    return _mine.staging
+    device = driver.device()
+    if device not in _mine.staging:
+        _mine.staging[device] = Staging()
+    return _mine.staging[device]
 
 
 def _is_large(values: Any) -> bool:

@@ -4,7 +4,8 @@ Examples:
     >>> from fastadam.distributed import Sharded
 """
 
-from .communicator import Communicator as Communicator
+from ..processes.agreement import OtherProcessError as OtherProcessError
+from ..processes.communicator import Communicator as Communicator
 from .sharded import Sharded as Sharded
 
-__all__ = ["Communicator", "Sharded"]
+__all__ = ["Communicator", "OtherProcessError", "Sharded"]

@@ -10,6 +10,7 @@ from ..engine.param_groups import CARRIED
 from ..engine.parameters import Parameters
 from ..engine.partition import Piece
 from ..memory.arrays import is_device
+from ..memory.complex_numbers import Pairs
 from ..rules.algorithm import Values
 from .buckets import Line, Span
 
@@ -33,6 +34,11 @@ def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list
     gathered = Parameters().checked(trees, [])
     for each in gathered:
         for array, name in zip(each.arrays, each.names, strict=True):
+            if isinstance(array, Pairs):
+                raise TypeError(
+                    f"{name} is an array of complex numbers, which Sharded does not take; give "
+                    "a.view(np.float32), which shares its memory (np.float64 for complex128)"
+                )
             if is_device(array):
                 raise TypeError(
                     f"{name} lies on a device, and Sharded exchanges arrays of the host; for "

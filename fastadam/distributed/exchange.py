@@ -8,9 +8,10 @@ import numpy as np
 from ..engine.backend import HOST
 from ..engine.flat import Flat
 from ..kernels.formats import compute_of
-from .communicator import Communicator
+from ..processes.communicator import Communicator
 from .layout import ShardLayout
 from .line_arrays import LineArrays
+from .shared_memory import SharedGradients, SharedMeans, SharedParts
 from .transfer import MeanGradients, Parts
 
 
@@ -21,19 +22,35 @@ class Exchange:
         comm: the processes.
         layout: how the parameters are divided over them.
         comm_dtype: the dtype in which gradients are sent, None for their own.
+        gradients: those of the processes of this host, if they share the parameters.
 
     Attributes:
         grads: for each piece of this process the mean of its gradients, that of the last call of
             `collect`.
     """
 
-    def __init__(self, comm: Communicator, layout: ShardLayout, comm_dtype: Any) -> None:
-        self._layout = layout
+    def __init__(
+        self,
+        comm: Communicator,
+        layout: ShardLayout,
+        comm_dtype: Any,
+        gradients: SharedGradients | None = None,
+    ) -> None:
+        self._layout, self._gradients = layout, gradients
         self._dtypes = layout.by_bucket([array.dtype for array in layout.parameters.arrays])
         computes = [np.dtype(compute_of(dtype.name)) for dtype in self._dtypes]
         self._means = MeanGradients(comm, layout.line, layout.buckets, computes, comm_dtype)
         self._parts = Parts(comm, layout.line, layout.buckets)
         self.grads = layout.by_piece(self._means.parts)
+        self._param_parts: Parts | SharedParts = self._parts
+        if gradients:
+            means = self._means.parts, gradients, comm_dtype
+            self._shared_means = SharedMeans(comm, layout.buckets, *means)
+            self._param_parts = SharedParts(comm, layout.buckets, gradients)
+
+    def collect_shared(self) -> None:
+        """Set `grads` to the means of the gradients that all processes have in shared memory."""
+        self._shared_means.collect()
 
     def collect(self, arrays: Sequence[Any], dtypes: Sequence[Any], buffer: Any = None) -> None:
         """Set `grads` to the means of the gradients of all processes.
@@ -47,7 +64,12 @@ class Exchange:
 
     def gather_params(self) -> None:
         """Complete the parameters, of which each process has updated its pieces."""
-        self._parts.gather(self._layout.line_params, self._dtypes)
+        self._param_parts.gather(self._layout.line_params, self._dtypes)
+
+    def wait(self) -> None:
+        """Wait for all processes, if some share memory with this one."""
+        if self._gradients:
+            self._gradients.wait()
 
     def gathered(self, own: Flat) -> Flat:
         """Whole arrays from the pieces that each process has: a new Flat."""

@@ -12,8 +12,8 @@ from ..checkpoint.contents import EMA, PARAM, STATE, SUMS, Contents, texts_of
 from ..checkpoint.layout import Layout, check_byte_order
 from ..checkpoint.write import Progress, Share, write_shares
 from ..engine.partition import Piece
-from .agreement import Agreement
-from .communicator import Communicator
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator
 from .state_dict import Described
 
 FIRST = 0  # the process that makes the file and gives it its name

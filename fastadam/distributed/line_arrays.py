@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .buckets import Line
 
 
@@ -45,8 +43,3 @@ class LineArrays:
         for number, first, end in self._line.pieces(start, stop):
             self._arrays[number][first:end] = values[at : at + end - first]
             at += end - first
-
-
-def raw(array: Any) -> Any:
-    """The bytes of a contiguous array of one dimension, as an array."""
-    return array.view(np.uint8)

@@ -19,8 +19,8 @@ from ..checkpoint.write import Progress
 from ..engine.options import Options
 from ..kernels.commit import Operation, Write, commit, write
 from ..optimizer import Optimizer
-from .agreement import Agreement
-from .communicator import Communicator
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator
 from .exchange import Exchange
 from .files import Own, write_together
 from .layout import ShardLayout

@@ -1,7 +1,7 @@
 """Sharded optimizer: every process has all parameters, and the state of its own part (ZeRO-1)."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import Any
@@ -19,14 +19,15 @@ from ..engine.step_info import StepInfo, new_info
 from ..memory.dtypes import named
 from ..memory.tree import Tree
 from ..optimizer import Optimizer
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator, communicator_of
 from ..validation import choice, count, dtype_name
-from .agreement import Agreement
 from .arguments import described, gathered_parameters
 from .budget import ShardedBudget
-from .communicator import Communicator, communicator_of
 from .exchange import Exchange
 from .layout import ShardLayout
 from .saved_state import LOCAL, SavedState
+from .shared_memory import SharedGradients, shared_by
 from .whole import WholeParameters
 
 MIB = 1 << 20
@@ -89,6 +90,7 @@ class Sharded:
     """
 
     optimizer: Optimizer
+    _gradients: SharedGradients | None = None
 
     def __init__(
         self,
@@ -105,6 +107,17 @@ class Sharded:
         self._lock, self._local = RLock(), False
         with self._agreement.together() as settings:
             settings |= self._set_up(optimizer_class, params, bucket_bytes, comm_dtype, hyper)
+        arrays, layout = self._layout.parameters.arrays, self._layout
+        if shared_by(arrays):
+            self._gradients = SharedGradients(self._comm, layout.line.starts[-1], arrays[0].dtype)
+            self._whole.put_grads_into(self._gradients.own)
+        with self._agreement.together():
+            if self._gradients:
+                self._gradients.check(arrays[0])
+            self._exchange = Exchange(self._comm, layout, self._wire, self._gradients)
+            self._saved = SavedState(
+                self._comm, self.optimizer, layout, self._exchange, self._whole, self._options
+            )
 
     def _set_up(
         self, cls: Any, params: Any, bucket_bytes: Any, comm_dtype: Any, hyper: dict[str, Any]
@@ -122,12 +135,9 @@ class Sharded:
         inner = {name: value for name, value in hyper.items() if name not in LOCAL}
         self.optimizer = cls.of_pieces(layout.inner_groups(), inner, layout.partition)
         self._whole = WholeParameters(parameters, self._options)
-        wire = None if narrow is None else named(narrow)
-        self._exchange = Exchange(self._comm, layout, wire)
-        self._saved = SavedState(
-            self._comm, self.optimizer, layout, self._exchange, self._whole, self._options
-        )
-        return described(cls, parameters, groups, hyper, bucket_bytes, narrow)
+        self._wire = None if narrow is None else named(narrow)
+        shared = {"whether params are in shared memory": shared_by(parameters.arrays)}
+        return shared | described(cls, parameters, groups, hyper, bucket_bytes, narrow)
 
     # Members of every optimizer
 
@@ -247,8 +257,9 @@ class Sharded:
             settings = self._settings(lr, mask, grad_scale)
         except Exception as raised:
             error = raised
-        lacks = any(grad is None for grad in given)
-        found, lacks = self._agreement.check(error, settings, found, lacks)
+        lacks, batches = any(grad is None for grad in given), self._whole.batches
+        apart = self._gradients is None or bool(batches) or not self._gradients.holds(buffer)
+        found, lacks, apart = self._agreement.check(error, settings, found, lacks, apart)
         scale, arrays = grad_scale, given
         if self._whole.batches and not found:
             self._whole.add(grad_scale)
@@ -257,7 +268,9 @@ class Sharded:
         active = [True] * len(arrays)
         if lacks:
             active = self._agreement.flags(*(array is not None for array in arrays))
-        if not found:
+        if not (found or apart):
+            self._exchange.collect_shared()
+        elif not found:
             dtypes = self._whole.dtypes if arrays is given else self._layout.computes
             self._exchange.collect(arrays, dtypes, buffer)
         own = [
@@ -267,6 +280,8 @@ class Sharded:
         info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
         if info.updated:
             self._exchange.gather_params()
+        else:
+            self._exchange.wait()
         self._whole.restart(given)
         return info
 
@@ -309,10 +324,14 @@ class Sharded:
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        with self.optimizer.swap_ema():
+        self._exchange.wait()
+        with ExitStack() as after, self.optimizer.swap_ema():
+            after.callback(self._exchange.gather_params)
             self._exchange.gather_params()
-            yield
-        self._exchange.gather_params()
+            try:
+                yield
+            finally:
+                self._exchange.wait()
 
     # Checkpoints and memory
 

@@ -11,10 +11,9 @@ from ..engine.convert import ORDER, SCALE
 from ..engine.partition import Piece
 from ..kernels.storage.int8 import Int8
 from ..memory.dtypes import named
+from ..processes.agreement import Agreement
+from ..processes.communicator import Communicator, gathered
 from ..rules.algorithm import Values
-from .agreement import Agreement
-from .communicator import Communicator
-from .transfer import gathered
 
 Entries = dict[int, dict[str, Any]]
 

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..memory.aligned import aligned_zeros
+from ..processes.communicator import Communicator, Wait, raw
 from .buckets import Bucket, Line
-from .communicator import Communicator, Wait
-from .line_arrays import LineArrays, raw
-
-NOTHING = np.empty(0, np.uint8)
+from .line_arrays import LineArrays
 
 
 class MeanGradients:
@@ -57,7 +55,7 @@ class MeanGradients:
         begun = (self._begin(grads, number, self._sent_as(number, dtypes)) for number in numbers)
         for number, (rows, wait) in one_ahead(begun):
             wait()
-            _average(rows, self.parts[number])
+            averaged(rows, self.parts[number], self._comm.size)
 
     def _begin(self, grads: LineArrays, number: int, dtype: Any) -> tuple[list[Any], Wait]:
         """Start the exchange of a bucket; returns a row for each process, the own one included."""
@@ -85,14 +83,30 @@ class MeanGradients:
         return found.pop() if len(found) == 1 else own
 
 
-def _average(rows: Sequence[Any], total: Any) -> None:
-    """Set `total` to the mean of arrays, added in their order in the dtype of `total`."""
+def averaged(rows: Sequence[Any], total: Any, count: int) -> None:
+    """Set `total` to the sum of arrays, divided by a number."""
+    _add_up(rows, total)
+    if count > 1:
+        with np.errstate(all="ignore"):
+            np.divide(total, total.dtype.type(count), out=total)
+
+
+def summed(rows: Sequence[Any], dtype: Any) -> Any:
+    """The sum of arrays, a new array."""
+    total = np.empty(rows[0].size, dtype)
+    _add_up(rows, total)
+    return total
+
+
+def _add_up(rows: Sequence[Any], total: Any) -> None:
+    """Set `total` to the sum of arrays, added in their order in the dtype of `total`."""
+    first, *others = (row.astype(total.dtype, copy=False) for row in rows)
     with np.errstate(all="ignore"):
-        np.copyto(total, rows[0])
-        for row in rows[1:]:
-            np.add(total, row if row.dtype == total.dtype else row.astype(total.dtype), out=total)
-        if len(rows) > 1:
-            np.divide(total, total.dtype.type(len(rows)), out=total)
+        if not others:
+            np.copyto(total, first)
+        for row in others:
+            np.add(first, row, out=total)
+            first = total
 
 
 class Parts:
@@ -133,11 +147,3 @@ def one_ahead(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         last = item
     if last is not None:
         yield last
-
-
-def gathered(comm: Communicator, own: Any, sizes: Sequence[int]) -> list[Any]:
-    """The arrays of all processes, of these sizes and of the dtype of `own`."""
-    arrays = [own if k == comm.rank else np.empty(n, own.dtype) for k, n in enumerate(sizes)]
-    sent = raw(own) if own.size else NOTHING
-    comm.exchange([sent] * comm.size, [raw(a) if a.size else NOTHING for a in arrays])()
-    return arrays

@@ -34,6 +34,7 @@ class WholeParameters:
         self._parameters, self._options = parameters, options
         self.dtypes = [array.dtype for array in parameters.arrays]
         self._grads: Flat | None = None
+        self._room: Any = None
         self._sums: Accumulator | None = None
         self._reach = 0  # of the loss scales for which the sums are prepared
         self._inputs = self._inputs_of(self.dtypes)
@@ -62,8 +63,13 @@ class WholeParameters:
             TypeError: if the parameters have several dtypes.
         """
         if self._grads is None:
-            self._grads = self._parameters.own_grads()
+            parameters, room = self._parameters, self._room
+            self._grads = parameters.own_grads() if room is None else parameters.flat_like(room)
         return self._grads
+
+    def put_grads_into(self, room: Any) -> None:
+        """Let `own_grads` be in an array of zeros."""
+        self._room = room
 
     def clear_own_grads(self) -> None:
         """Set the gradients of `own_grads` to zero, if there are any."""

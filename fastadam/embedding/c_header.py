@@ -5,7 +5,7 @@ from textwrap import fill
 
 from .. import __version__
 from .arguments import Embedded
-from .c_interface import CODES, SUFFIXES, Interface, code
+from .c_interface import CODES, SUFFIXES, Interface, c_name, code
 
 ABOUT = """\
 Functions may be called from any number of threads at once, for different elements. They keep no
@@ -100,7 +100,7 @@ def _structs(interface: Interface) -> Iterator[str]:
         shown = default if isinstance(default, tuple) else (default,)
         told = ", ".join(f"{number:.17g}" for number in shown)
         more = "; carried from step to step" if name in carried else ""
-        yield f"    double {name}{size}; /* default {told}{more} */"
+        yield f"    double {c_name(name)}{size}; /* default {told}{more} */"
     if not interface.hyper:
         yield "    double unused;"
     yield from (f"}} {interface.prefix}_hyper;", "")
@@ -109,7 +109,7 @@ def _structs(interface: Interface) -> Iterator[str]:
         name = interface.record(compute)
         yield f"/* The constants of a step in {compute}. */"
         yield f"typedef struct {name} {{"
-        yield from (f"    {kind} {each};" for each in interface.constants.names)
+        yield from (f"    {kind} {c_name(each)};" for each in interface.constants.names)
         if not interface.constants.names:
             yield f"    {kind} unused;"
         yield from (f"}} {name};", "")
@@ -144,7 +144,7 @@ def _step(interface: Interface, step: Embedded) -> Iterator[str]:
     formats = f"{step.formats.param} parameters, {step.formats.grad} gradients"
     yield from _comment(
         f"One step for {formats}, all elements.\n"
-        + "".join(f"  {each.name}: {_told(each.mode)}\n" for each in step.arguments)
+        + "".join(f"  {c_name(each.name)}: {_told(each.mode)}\n" for each in step.arguments)
     )
     yield from (f"int {function}({declared}\n    int64_t n);", "")
     yield "/* The same for the elements first to last - 1, of arrays that begin at element 0. */"

@@ -32,6 +32,21 @@ CODES = {
 }
 
 
+# Words of C and C++, and names of other parameters and variables in a header.
+KEYWORDS = """
+    auto bool case catch char const default delete do double enum explicit extern float friend goto
+    inline int long mutable namespace new operator private protected public register restrict short
+    signed sizeof static struct switch template this throw typedef typename union unsigned using
+    virtual void volatile
+"""
+TAKEN = {*KEYWORDS.split(), "n", "first", "last", "constants", "hyper", "chunk", "code", "result"}
+
+
+def c_name(name: str) -> str:
+    """A name in a header; one that has another meaning there ends in an underscore."""
+    return f"{name}_" if name in TAKEN else name
+
+
 def code(name: str) -> int:
     """The number of a return code."""
     return [*CODES].index(name)
@@ -95,7 +110,7 @@ class Interface:
     def parameters(self, step: Embedded) -> Iterator[Parameter]:
         """The parameters of the function of a step, up to the constants."""
         for argument in step.arguments:
-            yield Parameter(_declared(argument), argument.name)
+            yield Parameter(_declared(argument), c_name(argument.name))
         yield Parameter(f"const {self.record(step.compute)} *constants", "constants")
 
     @cached_property
@@ -120,8 +135,8 @@ class Interface:
 def _declared(argument: Argument) -> str:
     kind = c_type(argument.column.outside if not _is_mask(argument) else "bool")
     if argument.is_number:
-        return f"{kind} {argument.name}"
-    return f"{'const ' if argument.mode == 'r' else ''}{kind} *{argument.name}"
+        return f"{kind} {c_name(argument.name)}"
+    return f"{'const ' if argument.mode == 'r' else ''}{kind} *{c_name(argument.name)}"
 
 
 def _is_mask(argument: Any) -> bool:

@@ -9,10 +9,18 @@ import numpy as np
 from numba import njit, types
 
 from ..kernels import mistakes
-from ..kernels.cpu import target
-from ..kernels.factory import assembled, default_target
+from ..kernels.cpu import float_mode, target
+from ..kernels.factory import default_target
+from ..rules.linker import digest, linked
 from .arguments import Argument, Embedded, embedded
-from .intrinsics import address_of_array, address_of_number, constants_of, words
+from .intrinsics import (
+    address_of_array,
+    address_of_number,
+    caller_of_span,
+    constants_of,
+    words,
+)
+from .llvm_module import Spans
 from .nopython import register
 
 HERE = "compiled()"
@@ -110,13 +118,22 @@ def _compiled(chosen: Embedded) -> Any:
     """A dispatcher, compiled for the usual types, so that mistakes of a rule show here."""
     arguments = chosen.arguments
     missing, record = constants_of(len(chosen.rule.hyper), chosen.compute)
-    slots: dict[str, Any] = {"missing": missing, "record": record, "words": words}
+    name = Spans.named(chosen)
+    slots: dict[str, Any] = {
+        "_update": caller_of_span(name),
+        "_enter": float_mode.enter,
+        "_leave": float_mode.leave,
+        "_missing": missing,
+        "_record": record,
+        "_words": words,
+    }
     for number, argument in enumerate(arguments):
         make = address_of_number if argument.is_number else address_of_array
-        slots[f"place_{number}"] = make(argument)
+        slots[f"_place_{number}"] = make(argument)
     scope: dict[str, Any] = {"__name__": __name__, "__builtins__": __builtins__}
     exec(compile(_source(arguments, chosen.block), __file__, "exec"), scope)
-    _, function = assembled(scope["step"], chosen.staged, chosen.streams, target, **slots)
+    mark = digest(target.swap, scope["step"], slots, target.RECIPE)
+    function = linked(scope["step"], f"{name}_{mark}", mark, target.jit, target.swap, **slots)
     function.__doc__ = f"One step of the rule {chosen.rule.name}; see `fastadam.compiled`."
     options = {"nogil": True, **target.OPTIONS}
     step = target.cached(lambda cache: njit(cache=cache, **options)(target.with_file(function)))
@@ -154,24 +171,25 @@ def _source(arguments: Sequence[Argument], block: int) -> str:
 
 
 def _statements(arguments: Sequence[Argument], block: int) -> Iterator[str]:
-    yield f"n = {arguments[0].name}.size"
+    """Names of its own begin with an underscore, which no name of an argument does."""
+    yield f"_n = {arguments[0].name}.size"
     for number, argument in enumerate(arguments):
         if not argument.is_number:
             per = argument.column.per
-            size = "n" if per == 1 else f"(n + {per - 1}) // {per}"
+            size = "_n" if per == 1 else f"(_n + {per - 1}) // {per}"
             wanted = "one element for each parameter" if per == 1 else f"one for each {per}"
             yield f"if {argument.name}.size != {size}:"
             yield f"    raise ValueError('{argument.name} must have {wanted}')"
-        yield f"a{number} = place_{number}({argument.name})"
-    yield "if missing(constants):"
+        yield f"_a{number} = _place_{number}({argument.name})"
+    yield "if _missing(constants):"
     yield "    raise ValueError('constants has another number of elements than the rule')"
     arrays = [(k, argument) for k, argument in enumerate(arguments) if not argument.is_number]
     for (i, one), (j, other) in combinations(arrays, 2):
         if one.mode != "r" or other.mode != "r":
-            ends = [f"a{k} + {each.name}.nbytes" for k, each in ((i, one), (j, other))]
-            yield f"if a{i} < {ends[1]} and a{j} < {ends[0]}:"
+            ends = [f"_a{k} + {each.name}.nbytes" for k, each in ((i, one), (j, other))]
+            yield f"if _a{i} < {ends[1]} and _a{j} < {ends[0]}:"
             yield f"    raise ValueError('{one.name} and {other.name} overlap')"
-    yield f"row = words((0, {', '.join(f'a{k}' for k in range(len(arguments)))}))"
-    yield "mode = enter()"
-    yield "update(row, words((0, 0, n)), record(constants), 0)"
-    yield "leave(mode)"
+    yield f"_row = _words((0, {', '.join(f'_a{k}' for k in range(len(arguments)))}))"
+    yield "_mode = _enter()"
+    yield "_update(_row, _words((0, 0, _n)), _record(constants))"
+    yield "_leave(_mode)"

@@ -4,15 +4,16 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from .arguments import Argument
+from .llvm_module import Spans
 
-I64 = ir.IntType(64)
+I32, I64 = ir.IntType(32), ir.IntType(64)
 NAMES = {"boolean": "bool"}  # of Numba's types that NumPy calls otherwise
 
 
@@ -127,6 +128,33 @@ def constants_of(count: int, compute: str) -> tuple[Any, Any]:
         return types.int64(constants), generate
 
     return missing, place
+
+
+def caller_of_span(name: str) -> Any:
+    """`update(table, chunks, records)`, which calls the update of this name.
+
+    Its module becomes a part of that of the caller, and both are optimized together.
+    """
+
+    @intrinsic
+    def update(typing, table, chunks, records):
+        def generate(context, builder, signature, arguments):
+            span = Spans.compiled(name)
+            module = binding.parse_assembly(span.text)
+            for each in module.functions:
+                if not each.is_declaration:
+                    each.linkage = "weak_odr"  # other functions may link it as well
+            context.active_code_library.add_llvm_module(module)
+            pointer = ir.IntType(8).as_pointer()
+            form = ir.FunctionType(I32, [pointer.as_pointer()] * 2 + [I64] * 3)
+            called = cgutils.get_or_insert_function(builder.module, form, span.name)
+            rooms = [cgutils.alloca_once(builder, pointer) for _ in range(2)]
+            builder.call(called, [*rooms, *arguments])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), generate
+
+    return update
 
 
 def _on_stack(builder, values):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from numba import njit
 from numba.core import config
@@ -42,9 +42,6 @@ def _unoptimized() -> Iterator[None]:
             setattr(config, name, value)
 
 
-_made: dict[str, "Compiled"] = {}  # steps by name, which has a digest; one serves all targets
-
-
 class Compiled:
     """A compiled function: the text of its module, and its name there."""
 
@@ -72,6 +69,34 @@ def span(table: int, chunks: int, records: int) -> None:
     update(table, chunks, records, 0)  # type: ignore[name-defined]  # noqa: F821
 
 
+class Spans:
+    """Updates of steps, `void(table, chunks, records)`, by names that have a digest.
+
+    Each is compiled once, when it is first asked for; one module serves all targets and callers.
+    """
+
+    _functions: ClassVar[dict[str, Any]] = {}
+    _compiled: ClassVar[dict[str, Compiled]] = {}
+
+    @classmethod
+    def named(cls, step: Embedded) -> str:
+        """The name of the update of a step."""
+        name, function = assembled(span, step.staged, step.streams, target)
+        cls._functions[name] = function
+        return name
+
+    @classmethod
+    def compiled(cls, name: str) -> Compiled:
+        """The update of a name.
+
+        Raises:
+            NumbaError: for a rule that cannot be compiled.
+        """
+        if name not in cls._compiled:
+            cls._compiled[name] = Compiled(cls._functions[name], "void(int64, int64, int64)")
+        return cls._compiled[name]
+
+
 def compiled_step(step: Embedded) -> Compiled:
     """The update of a step, `void(table, chunks, records)`.
 
@@ -79,13 +104,10 @@ def compiled_step(step: Embedded) -> Compiled:
         TypeError: for a rule that cannot be compiled.
         ValueError: for one that calls a function whose results depend on the target.
     """
-    name, function = assembled(span, step.staged, step.streams, target)
-    if name not in _made:
-        try:
-            _made[name] = Compiled(function, "void(int64, int64, int64)")
-        except target.REFUSALS as error:
-            raise mistakes.in_compiling(step.rule, step.compute, error) from error
-    made = _made[name]
+    try:
+        made = Spans.compiled(Spans.named(step))
+    except target.REFUSALS as error:
+        raise mistakes.in_compiling(step.rule, step.compute, error) from error
     if made.foreign:
         names = ", ".join(made.foreign)
         raise ValueError(
@@ -101,10 +123,7 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
     Raises:
         ValueError: if it calls a function whose results depend on the target.
     """
-    scope: dict[str, Any] = {**vars(math), "power": _power(), "__name__": __name__}
-    exec(compile(constants.source, __file__, "exec"), scope)
-    count = 1 + len(constants.numbers) + len(constants.carried)
-    made = Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")
+    made = _constants(constants.source, 1 + len(constants.numbers) + len(constants.carried))
     if made.foreign:
         names = ", ".join(made.foreign)
         raise ValueError(
@@ -112,6 +131,14 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
             "exported one may use + - * / **, comparisons and math.sqrt"
         )
     return made
+
+
+@cache
+def _constants(source: str, count: int) -> Compiled:
+    """The compiled function of a source, with so many arguments."""
+    scope: dict[str, Any] = {**vars(math), "power": _power(), "__name__": __name__}
+    exec(compile(source, __file__, "exec"), scope)
+    return Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")
 
 
 @cache

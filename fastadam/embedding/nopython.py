@@ -68,6 +68,7 @@ def _typed(cls: type[Optimizer]) -> Any:
         values = dict(defaults)
         for name, kind in zip(names, kinds, strict=True):
             values[name] = _value(where, name, kind, defaults[name])
+        values_of(author, {name: None for name in names if values[name] is None}, where + ": ")
         if all(_is_known(kind) for kind in kinds):
             author.check(values)
         return _implementation(traced(author, values), cls, parameters)
@@ -94,6 +95,12 @@ def _value(where: str, name: str, kind: Any, default: Any) -> Any:
         value = kind.value
     elif isinstance(kind, types.Literal):
         value = kind.literal_value
+    elif isinstance(kind, types.NoneType):
+        value = None
+    if value is None:
+        return None
+    if default is None and (isinstance(kind, types.Number) or type(value) in (int, float)):
+        return float(value) if isinstance(value, int | float) else 1.0  # any number
     if isinstance(default, bool | str) or default is None:
         if isinstance(value, type(default)):
             return value

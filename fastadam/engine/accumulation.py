@@ -112,7 +112,7 @@ class Accumulator:
             if "grad_power" in launch.numbers:
                 launch.tell("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
-        window, threads_used = Window(self.count + 1, seen), self._options.threads
+        window, threads_used = Window(self.count + 1, seen), self._options.team
         counted, store = put(self, window=window), self.store
         tables = [launch.table for launch in self.launches]
 
@@ -124,7 +124,7 @@ class Accumulator:
         if all(table.small for table in tables):
             commit(operations(False))
         else:
-            threads.run(operations)
+            threads.run(operations, threads_used)
 
     def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
         """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""

@@ -1,13 +1,15 @@
 """Copies of the parameters: their average, and a copy in low precision."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..kernels.commit import Operation, Write, commit, put, write
-from ..kernels.formats import compute_of
-from ..memory.dtypes import named
+from ..kernels.formats import Formats, compute_of
+from ..memory import checks
+from ..memory.dtypes import name_of, named
 from ..memory.placement import AVERAGE
 from .backend import Backend, backend_of
 from .flat import Flat
@@ -33,6 +35,8 @@ class ParameterCopies:
     Attributes:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
+        given: the arrays of the caller's that hold a copy of each parameter, None for parameters
+            without one.
         swapped: the exchange in force, while the average is in the place of the parameters.
         store: where copies are made, None for memory.
     """
@@ -41,6 +45,7 @@ class ParameterCopies:
         self._options = options
         self.ema: Flat | None = None
         self.shadow: Flat | None = None
+        self.given: Sequence[Any] = []
         self.swapped: Exchange | None = None
         self.store: CopyStore | None = None
         self._params: Sequence[Any] = ()
@@ -64,8 +69,38 @@ class ParameterCopies:
                 f"are {' and '.join(dtypes)}"
             )
 
-    def followed(self, parameters: Parameters) -> list[Operation]:
-        """The operations that keep copies of these parameters; averages that there are go on."""
+    def part(self, numbers: Sequence[int]) -> "ParameterCopies":
+        """The copies of some parameters only, to be written, not to be changed otherwise."""
+        return PartOfCopies(self, numbers)
+
+    def check_given(self, given: Sequence[Any], parameters: Parameters) -> None:
+        """Check the arrays in which copies of parameters are wanted, those of the last parameters.
+
+        Raises:
+            TypeError, ValueError: for arrays that are no copies, and for memory that is in use.
+        """
+        last = slice(len(parameters.arrays) - len(given), None)
+        params, names = parameters.arrays[last], parameters.names[last]
+        for array, param, name in zip(given, params, names, strict=True):
+            if array is not None:
+                checks.check_copy(array, f"shadow of {name}", param, name)
+        if any(array is not None for array in given):
+            if self._options.shadow_dtype is not None:
+                raise ValueError(
+                    f"shadow_dtype={self._options.shadow_dtype!r} makes a copy in memory of the "
+                    "optimizer's own, and shadow= one in arrays of yours; give one of them"
+                )
+            copies = zip([*self.given, *given], parameters.names, strict=True)
+            checks.check_apart(
+                [
+                    *map(checks.span, parameters.arrays, parameters.names),
+                    *(checks.span(a, f"shadow of {name}") for a, name in copies if a is not None),
+                ]
+            )
+
+    def followed(self, parameters: Parameters, given: Sequence[Any] = ()) -> list[Operation]:
+        """The operations that keep copies of these parameters, the last of them in the arrays
+        `given`; averages that there are go on."""
         params, ema, shadow = parameters.arrays, None, None
         backend = backend_of(params[0])
         if self._options.ema_decay is not None:
@@ -78,7 +113,10 @@ class ParameterCopies:
             shadow = parameters.flat_like(self._room("shadow", parameters, dtype, backend))
             with np.errstate(all="ignore"):
                 self._start(shadow, params)
-        return put(self, ema=ema, shadow=shadow, _params=params, _names=parameters.names)
+        with np.errstate(all="ignore"):
+            commit(_writes(given, params[len(params) - len(given) :]))
+        held = put(self, ema=ema, shadow=shadow, given=[*self.given, *given])
+        return [*held, *put(self, _params=params, _names=parameters.names)]
 
     def _room(self, name: str, parameters: Parameters, dtype: Any, backend: Backend) -> Any:
         if self.store:
@@ -90,17 +128,17 @@ class ParameterCopies:
         if self.store:
             self.store.start(flat.leaves, values)
         else:
-            commit(_writes(flat, values))
+            commit(_writes(flat.leaves, values))
 
     def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
-        taken = _writes(self.ema, averages or self._params, write) if self.ema else []
+        taken = _writes(self.ema.leaves, averages or self._params, write) if self.ema else []
         return taken + self._refreshed()
 
     def _refreshed(self) -> list[Operation]:
-        """The operations that round the parameters into their copy."""
-        return _writes(self.shadow, self._params) if self.shadow else []
+        """The operations that round the parameters into their copies."""
+        return _writes(self.shadow.leaves if self.shadow else self.given, self._params)
 
     def exchange(self) -> "Exchange":
         """An exchange of parameters and average, ready to be made.
@@ -132,7 +170,39 @@ class ParameterCopies:
     def streams(self) -> dict[str, list[Any]]:
         """The arrays by the streams of a kernel."""
         kept = {"ema": self.ema, "shadow": self.shadow}
-        return {name: flat.leaves for name, flat in kept.items() if flat}
+        owned = {name: flat.leaves for name, flat in kept.items() if flat}
+        return owned | ({"shadow": [*self.given]} if self.copied else {})
+
+    @property
+    def copied(self) -> bool:
+        """True if a parameter has a copy in an array of the caller's."""
+        return any(array is not None for array in self.given)
+
+    def formats(self, formats: Sequence[Formats]) -> Sequence[Formats]:
+        """The formats of the parameters, with those of copies in arrays of the caller's."""
+        if not self.copied:
+            return formats
+        return [
+            each if array is None else replace(each, shadow=name_of(array.dtype))
+            for each, array in zip(formats, self.given, strict=True)
+        ]
+
+
+class PartOfCopies(ParameterCopies):
+    """The copies of some parameters of an optimizer."""
+
+    def __init__(self, whole: ParameterCopies, numbers: Sequence[int]) -> None:
+        super().__init__(whole._options)
+        self._whole, self._numbers = whole, numbers
+        if whole.copied:
+            self.given = [whole.given[number] for number in numbers]
+
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        return {
+            name: [arrays[number] for number in self._numbers]
+            for name, arrays in self._whole.streams.items()
+        }
 
 
 class Averages(Protocol):
@@ -173,9 +243,10 @@ class Exchange:
             self._there = self._back = []  # which refer to this object, and to all arrays
 
 
-def _writes(flat: Flat, values: Sequence[Any], write: Write = write) -> list[Operation]:
-    """The operations that write arrays to the leaves of a Flat, rounded to their dtype."""
-    return [_rounded(leaf, array, write) for leaf, array in zip(flat.leaves, values, strict=True)]
+def _writes(copies: Sequence[Any], values: Sequence[Any], write: Write = write) -> list[Operation]:
+    """The operations that write arrays to others, rounded to their dtype; None is left out."""
+    pairs = zip(copies, values, strict=True)
+    return [_rounded(copy, array, write) for copy, array in pairs if copy is not None]
 
 
 def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:

@@ -18,11 +18,25 @@ from ..memory import aligned, checks
 from ..memory.arrays import ARRAYS, is_device
 from ..memory.launch_table import Table
 from .gradients import StepArrays
+from .hyperparameters import checked
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ..kernels.cpu.threads import Limit
     from .step_info import StepInfo
+
+
+class ChainedLaunch(Protocol):
+    """The members of a launch that `Backend.chained` uses.
+
+    Attributes:
+        kernel: its kernel.
+        table: its table of addresses and constants.
+    """
+
+    kernel: Kernel
+    table: Table
 
 
 class Lock(Protocol):
@@ -50,7 +64,7 @@ class SkippableSteps(Protocol):
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients, and which parameters have one."""
 
-    def takes(self, found_inf: Any) -> bool:
+    def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
         """True if the next step is to be taken here."""
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
@@ -80,6 +94,13 @@ class Backend(Protocol):
     def to_host(self, number: Any) -> Any:
         """A NumPy copy of an array of a device; anything of the host as it is."""
 
+    def rate(self, lr: Any) -> Any:
+        """A learning rate of a step: a checked number, or one that a device has.
+
+        Raises:
+            TypeError, ValueError: if it is wrong.
+        """
+
     def zeros(self, size: int, dtype: Any) -> Any:
         """A new one-dimensional array of zeros, aligned to a cache line."""
 
@@ -91,6 +112,12 @@ class Backend(Protocol):
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         """The table of addresses and constants of a kernel."""
+
+    def chained(
+        self, launches: Sequence[ChainedLaunch], threads: Limit
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        """Functions that run launches in order, of which those after the first are over few
+        elements, and the kernels that they launch. A device makes one launch of all of them."""
 
     def gradients(
         self,
@@ -153,6 +180,9 @@ class HostBackend:
     def to_host(self, number: Any) -> Any:
         return number
 
+    def rate(self, lr: Any) -> Any:
+        return checked("lr", lr, 0.0, "step(): ")
+
     def zeros(self, size: int, dtype: Any) -> Any:
         return aligned.aligned_zeros(size, dtype)
 
@@ -163,6 +193,12 @@ class HostBackend:
 
     def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
         return Table(kernel, sizes, records)
+
+    def chained(
+        self, launches: Sequence[ChainedLaunch], threads: Limit
+    ) -> tuple[list[Callable[[], None]], list[Kernel]]:
+        runs = [launch.table.runner(threads) for launch in launches]
+        return runs, [launch.kernel for launch in launches]
 
     def gradients(
         self,

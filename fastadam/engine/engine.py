@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from operator import is_
 from typing import Any
 from weakref import ref
+
+import numpy as np
 
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
 from ..memory.arrays import is_device
+from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
+from ..memory.shared import shared_mapping_of
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
@@ -20,10 +25,19 @@ from .backend import Backend, backend_of
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .gradients import OtherDtypesError
-from .group_arguments import are_groups, check_group, check_tree, first_array, once
-from .hyperparameters import checked
+from .group_arguments import (
+    SHADOW,
+    are_groups,
+    check_group,
+    check_one_shadow,
+    check_tree,
+    copies_in,
+    first_array,
+    once,
+)
 from .launch_plan import UPDATE, StepPlan
-from .options import LOW, Options, reach_of
+from .norm_measure import NormMeasure
+from .options import LOW, Options, reach_of, scalar
 from .param_groups import (
     Edits,
     Group,
@@ -34,11 +48,12 @@ from .param_groups import (
     initial_state,
     rule_for,
 )
-from .parameters import NO_GRADS, Parameters
-from .partition import Partition
+from .parameters import NO_GRADS, Gathered, Parameters
+from .partition import Partition, Shards
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
+from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of
 
 
 class Engine:
@@ -62,8 +77,12 @@ class Engine:
         accumulator: the sums of micro-batches, or None.
         files: the files of parameters and state, or None if there are none.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
+        long_sum: what adds more inputs of a step than a kernel does, or None before that.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
+        rounds: the steps of subsets of the parameters, or None without any.
+        subset: the numbers of its parameters in the optimizer, if they are a subset of these.
+        shards: what completes the norm of gradients, if other processes have other elements.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -89,7 +108,12 @@ class Engine:
         self.copies = ParameterCopies(options)
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.files: OptimizerFiles | None = None
+        self.rounds: Any = None
+        self._measure: NormMeasure | None = None
+        self.subset: Sequence[int] | None = None
+        self.shards: Shards | None = None
         self.grads: Flat | None = None
+        self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
         self.info: StepInfo | None = None
         self.single = False
@@ -105,8 +129,8 @@ class Engine:
 
     # Parameter groups
 
-    def begin(self, params: Any) -> None:
-        """Take the first parameters.
+    def begin(self, params: Any, shadow: Any = None) -> None:
+        """Take the first parameters, and the arrays for a copy of them.
 
         Raises:
             TypeError, ValueError: if anything about them or the hyperparameters is wrong.
@@ -118,10 +142,11 @@ class Engine:
         self.lock = self.backend.lock(lambda: self.parameters.arrays, self)
         with self.lock:
             if are_groups(params):
+                check_one_shadow(shadow)
                 self.add(params)
             else:
                 check_tree(params, self.algorithm.defaults)
-                self.add([{"params": params}], alone=True)
+                self.add([{"params": params, SHADOW: shadow}], alone=True)
             if self.files:
                 self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
@@ -142,17 +167,25 @@ class Engine:
             for raw, where in zip(raws, labels, strict=True)
         ]
         gathered = self.parameters.checked(trees, spans(self.state.arrays))
+        if self._partition is None:
+            _check_unshared(gathered)
         parameters = self.parameters.with_groups(gathered, alone)
         self.copies.check(name_of(array.dtype) for array in parameters.arrays)
+        shadows = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
+        given = list(chain.from_iterable(shadows))
+        self.copies.check_given(given, parameters)
         step, groups = self.state.count + 1, list[Group]()
         for raw, each, where in zip(raws, gathered, labels, strict=True):
             unique = len({*each.paths}) == len(each.arrays)
             names = {"param_names": each.paths} if unique else {}
             own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
+            dict.pop(own, SHADOW, None)
             label = where and f"{where}: "
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+            if any(isinstance(array, Pairs) for array in each.arrays):
+                group.options.check_complex(group.where)
             group.raw.edits = self.edits
             groups.append(group)
         for name in LOW if not first else ():
@@ -165,13 +198,14 @@ class Engine:
             [
                 *self.state.extended(groups, tuple(algorithm.carried.values())),
                 *(self.accumulator.extended(new) if self.accumulator else ()),
-                *self.copies.followed(parameters),
+                *self.copies.followed(parameters, given),
                 *put(
                     self,
                     parameters=parameters,
                     single=parameters.single and not parameters.flat,
                     _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
                     grads=None,
+                    long_sum=None,
                 ),
                 partial(list.extend, self.param_groups, [group.raw for group in groups]),
                 *self.adopted([*self.groups, *groups]),
@@ -248,6 +282,8 @@ class Engine:
             TypeError, ValueError: for edits that are wrong.
             RuntimeError: inside `swap_ema()`.
         """
+        if self.rounds:
+            self.rounds.settle()
         if not self.edits.pending:
             return
         if self.copies.swapped:
@@ -285,19 +321,23 @@ class Engine:
         self.plan, before = plan, self.plan
         return before
 
-    def plan_for(self, masked: bool, scaled: int) -> StepPlan:
+    def plan_for(self, masked: bool, scaled: int, inputs: StepInputs | None = None) -> StepPlan:
         """The plan, or a new one if it is not for such steps.
 
         Args:
             masked: whether there are masks.
             scaled: how far a scale of the gradients may be from 1: 0, NEAR or FAR.
+            inputs: what takes the place of gradients.
         """
-        plan = self.plan
-        if plan and plan.masked is masked and plan.scaled >= scaled:
+        plan, sources = self.plan, inputs.kind if inputs else PLAIN
+        if plan and plan.masked is masked and plan.scaled >= scaled and plan.sources == sources:
             return plan
         scaled = max(scaled, plan.scaled if plan else 0)
         parameters, dtypes, options = self.parameters, self._grad_dtypes, self.options
-        arrays, called = parameters.arrays, parameters.called("grads")
+        arrays, called = (
+            parameters.arrays,
+            parameters.called(inputs.labels[0] if inputs else "grads"),
+        )
         if self.algorithm.uncounted:
             self.state.begin([group.rule for group in self.groups for _ in group.params])
         self.plan = StepPlan(
@@ -313,9 +353,13 @@ class Engine:
             masked,
             scaled,
             partition=self._partition,
+            inputs=inputs,
         )
         if self.files:
             self.plan.stream(self.files)
+        if self.subset is not None:
+            numbers = np.array(self.subset, np.uint32)
+            self.plan.draw(numbers, np.zeros(len(numbers), np.int64))
         return self.plan
 
     @property
@@ -325,7 +369,7 @@ class Engine:
             return [self._partition.sizes[piece.number] for piece in self._partition.pieces]
         return [array.size for array in self.parameters.arrays]
 
-    def formats(self) -> list[Formats]:
+    def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self._grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
@@ -333,9 +377,9 @@ class Engine:
             own.formats(param, name_of(dtype), size)
             for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
         ]
-        if self.algorithm.starts_at_zero:
-            return formats
-        return [each.starting() for each in formats]
+        if not self.algorithm.starts_at_zero:
+            formats = [each.starting() for each in formats]
+        return self.copies.formats(formats)
 
     def kernels(self) -> list[Kernel]:
         """The kernels that the next step will launch."""
@@ -358,20 +402,29 @@ class Engine:
         lr: float | None,
         grad_scale: Any,
         found_inf: Any,
+        grad_norm: float | None = None,
+        others: Sequence[Operation] = (),
     ) -> StepInfo:
-        """Take a step whose gradients are bound, whatever belongs to it."""
+        """Take a step whose gradients are bound, whatever belongs to it.
+
+        `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
+        update.
+        """
         if plan.gate:
-            if plan.gate.takes(found_inf):
+            if plan.gate.takes(found_inf, grad_scale, lr):
                 return plan.gate.step(self, lr, grad_scale, found_inf)
-            values = self.current_values(values, lr)
-        norm, verdict = plan.prepare(algorithm, values, arrays, grad_scale, found_inf)
+            values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
+        given = arrays, grad_scale, found_inf, False, grad_norm
+        norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
-            plan.run()
+            plan.run(*others)
             updated = plan.active
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 
-    def bound(self, arrays: Any, mask: Any, grad_scale: Any) -> tuple[StepPlan, Sequence[Any]]:
+    def bound(
+        self, arrays: Any, mask: Any, grad_scale: Any, inputs: StepInputs | None = None
+    ) -> tuple[StepPlan, Sequence[Any]]:
         """A plan whose launches are pointed at the gradients of a step, and the gradients.
 
         Raises:
@@ -379,14 +432,19 @@ class Engine:
         """
         if not self.parameters.changes.unchanged():
             self._check_parameters(arrays)
-        plan = self.plan_for(mask is not None, reach_of(grad_scale))
+        if mask is not None and self.parameters.has_pairs:
+            raise TypeError("step() got a mask, which is for parameters of real numbers only")
+        plan = self.plan_for(mask is not None, reach_of(grad_scale), inputs)
         if self.accumulator and self.accumulator.last:
             arrays = self.accumulator.completed(arrays, self._grad_dtypes)
         if not plan.gradients.same(arrays):
-            plan = self._looked(plan, arrays)
+            plan = self._looked(plan, arrays, inputs)
+        if inputs:
+            plan.bind_inputs(inputs)
+            arrays = inputs.seen(self.parameters.arrays)
         if mask is not None:
             plan.bind_masks(self.parameters.matched(mask, "mask"))
-        elif not self.accumulator:
+        elif not self.accumulator and not inputs:
             plan.same = plan.gradients.comparison(self.parameters.changes)
         return plan, arrays
 
@@ -401,6 +459,27 @@ class Engine:
         written = [array is not None for array in arrays]
         changes.check_arrays([True] * len(written) if self.accumulator else written)
 
+    def bound_inputs(
+        self, grads: Any, target: Any, inputs: Any, mask: Any, grad_scale: Any
+    ) -> tuple[StepPlan, Sequence[Any]]:
+        """As `bound`, for a step with a target or with inputs in the place of gradients.
+
+        Raises:
+            TypeError, ValueError: as `bound`, and for arguments that do not go together.
+        """
+        found = inputs_of(self.parameters, self.options, grads, target, inputs, grad_scale)
+        if len(found.weights) > MOST_INPUTS:
+            if not self.parameters.changes.unchanged():
+                self._check_parameters(found.arrays[0])
+            if self.long_sum is None:
+                self.long_sum = LongSum(self.parameters, self.options)
+            written = spans(self.state.arrays) + self.parameters.spans
+            total = self.long_sum.take(found, sorted(written))
+            if not found.kind.transforms:
+                return self.bound(total, mask, grad_scale)
+            found = StepInputs(Kind((TARGET,)), (), (total,), (TARGET,))
+        return self.bound(found.arrays[0], mask, grad_scale, found)
+
     def gradients(self, grads: Any) -> Any:
         """The gradients of a step, one per parameter; only their structure is checked."""
         if grads is not None:
@@ -413,7 +492,24 @@ class Engine:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
-    def _looked(self, plan: StepPlan, arrays: Sequence[Any]) -> StepPlan:
+    def norm_of(self, arrays: Sequence[Any]) -> float:
+        """The norm of gradients, one or None per parameter, as clipping measures it.
+
+        Raises:
+            TypeError, ValueError: for arrays that are no gradients.
+        """
+        if self._measure is None or self._measure.parameters is not self.parameters:
+            self._measure = self._new_measure(self._grad_dtypes)
+        try:
+            return self._measure.of(arrays)
+        except OtherDtypesError as other:
+            self._measure = self._new_measure(other.dtypes)
+            return self._measure.of(arrays)
+
+    def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
+        return NormMeasure(self.parameters, dtypes, self.options.team, self.shards)
+
+    def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
         try:
             plan.look(arrays)
@@ -422,7 +518,7 @@ class Engine:
             self.invalidate()
             before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
             try:
-                plan = self.plan_for(plan.masked, plan.scaled)
+                plan = self.plan_for(plan.masked, plan.scaled, inputs)
             except BaseException:
                 self._grad_dtypes = before
                 raise
@@ -441,7 +537,7 @@ class Engine:
             if "lr" not in self.algorithm.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = checked("lr", lr, 0.0, "step(): ")
+            lr = self.backend.rate(lr)
         if self.state.pending and any(group.switched for group in self.groups):
             self.state.settle()  # what there is to compute depends on the count
         step = self.state.count + 1 if step is None else step
@@ -457,11 +553,14 @@ class Engine:
             if rule is not group.rule:
                 self.invalidate()
                 group.rule = rule
-        object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+        if self.subset is None:
+            object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, once a device has said which steps count."""
-        if self.state.pending is None:
+        """The hyperparameters of the next step, once a device has said which steps count, and what
+        its learning rate is."""
+        known = all(type(each.get("lr", 0.0)) is float for each in values)
+        if self.state.pending is None and known:
             return values
         self.state.settle()
         return self.values(lr)
@@ -477,6 +576,22 @@ class Engine:
         if self.grads is None:
             self.grads = self.parameters.own_grads()
         return self.grads
+
+
+def _check_unshared(gathered: Sequence[Gathered]) -> None:
+    """Refuse memory that other processes would update as well.
+
+    Raises:
+        ValueError: naming the first such array.
+    """
+    for each in gathered:
+        for array, name in zip(each.arrays, each.names, strict=True):
+            mapping = shared_mapping_of(array)
+            if mapping is not None and len(mapping.processes) > 1:
+                raise ValueError(
+                    f"{name} is in memory that {len(mapping.processes)} processes share, each of "
+                    "which would update it; give it to fastadam.distributed.Sharded"
+                )
 
 
 def _check_state_file(options: Options, first: Any, partition: Any) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.commit import commit
 from ..memory import checks
 from ..memory.arrays import ARRAYS
+from ..memory.complex_numbers import Pairs, as_pairs, as_reals, shown
 from ..memory.containers import Container, Snapshot
 from ..memory.dtypes import name_of
 from ..memory.files.copying import copied
@@ -18,6 +19,9 @@ from ..memory.files.mapping import mapping_of, opened
 from ..memory.placement import GRADIENT
 from ..memory.tree import Tree, dotted, entry_of, filled, indexed, listed, structure_of
 from ..memory.tree import leaves as leaves_of
+from ..processes.agreement import Agreement
+from ..processes.communicator import communicator_of
+from ..processes.hosts import Hosts, shared_bytes
 from .backend import HOST, as_array, backend_named, backend_of
 
 
@@ -48,13 +52,25 @@ class Flat:
     tree: Tree
     leaves: list[Any]
 
-    def __init__(self, structure: Tree, shapes: list[tuple[int, ...]], buffer: Any) -> None:
+    def __init__(
+        self,
+        structure: Tree,
+        shapes: list[tuple[int, ...]],
+        buffer: Any,
+        pairs: Sequence[bool] = (),
+    ) -> None:
         self._structure, self._shapes, self.buffer = structure, shapes, buffer
+        self._pairs = list(pairs)  # which arrays are of complex numbers, two reals each
         sizes = [int(np.prod(shape)) for shape in shapes]
         stops = np.cumsum([0, *sizes]).tolist()
-        self.leaves = [
+        views = [
             buffer[start:stop].reshape(shape)
             for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
+        ]
+        marks = self._pairs or [False] * len(views)
+        self.leaves = [
+            shown(view, view.view(Pairs)) if pair else view
+            for view, pair in zip(views, marks, strict=True)
         ]
         self.tree = filled(structure, self.leaves)
         self._snapshot = Snapshot(self.tree)
@@ -105,7 +121,7 @@ class Flat:
         return iter(self.leaves)
 
     def __contains__(self, key: object) -> bool:
-        """Whether a tree that is a dict has this key."""
+        """Return True if the tree is a dict with this key."""
         return isinstance(self.tree, Mapping) and key in self.tree
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -134,7 +150,7 @@ class Flat:
         return self._over(array)
 
     def _over(self, buffer: Any) -> "Flat":
-        return Flat(self._structure, self._shapes, buffer)
+        return Flat(self._structure, self._shapes, buffer, self._pairs)
 
     def zeros_like(self) -> "Flat":
         """A new Flat of the same layout and dtype, zero everywhere."""
@@ -165,23 +181,30 @@ class Flat:
             mapping.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._structure, self._shapes, self.buffer[:])
+        return _restored, (self._structure, self._shapes, self.buffer[:], self._pairs)
 
     def __repr__(self) -> str:
         arrays = "1 array" if len(self) == 1 else f"{len(self)} arrays"
         return f"Flat({self.buffer.size} x {self.buffer.dtype}, {arrays})"
 
 
-def _restored(structure: Tree, shapes: list[tuple[int, ...]], values: Any) -> Flat:
+def _restored(
+    structure: Tree, shapes: list[tuple[int, ...]], values: Any, pairs: Sequence[bool] = ()
+) -> Flat:
     buffer = backend_of(values).zeros(values.size, values.dtype)
     buffer[:] = values
-    return Flat(structure, shapes, buffer)
+    return Flat(structure, shapes, buffer, pairs)
 
 
 def flatten(
-    tree: Tree, *, device: str | None = None, file: "str | os.PathLike[str] | None" = None
+    tree: Tree,
+    *,
+    device: str | None = None,
+    file: "str | os.PathLike[str] | None" = None,
+    shared: Any = None,
 ) -> Flat:
-    """Copy a tree of arrays into one aligned buffer, on the device where they are, or in a file.
+    """Copy a tree of arrays into one aligned buffer: on the device where they are, in a file, or in
+    memory that several processes share.
 
     An optimizer given the result walks through one stretch of memory, and its gradients and state
     have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
@@ -196,13 +219,20 @@ def flatten(
             opened: **the arrays have the values of the file, those of the tree are ignored**;
             `flat.created` says which. No two optimizers or processes can have it open. Default
             None: the buffer is in memory.
+        shared: a communicator, as [Sharded][fastadam.distributed.Sharded] takes it: the buffer is
+            in memory that all of its processes on one host share, with the values of the first of
+            them. All processes make this call, with trees of the same shapes. Only `Sharded`
+            updates it. Default None: the buffer is of this process alone.
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
         ValueError: if there is no leaf, or if two arrays begin at the same element, such as tied
             weights (copies would not be tied); if the file is another one, or in use, or if a step
-            was in progress when its process ended. The file is left as it is.
-        OSError: if the file cannot be opened or created, as on a full disk.
+            was in progress when its process ended. The file is left as it is. Also with `shared`,
+            if processes differ in the layout.
+        OSError: if the file cannot be opened or created, as on a full disk; if there is not enough
+            shared memory.
+        OtherProcessError: with `shared`, if another process raised an error.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -211,7 +241,37 @@ def flatten(
         ((9,), (2, 3))
     """
     tree = listed(tree)
-    named = [(indexed("tree", path), as_array(leaf)) for path, leaf in leaves_of(tree)]
+    if shared is not None:
+        return _shared(tree, shared, device=device, file=file)
+    named = _checked(tree)
+    first = named[0][1]
+    backend = backend_of(first) if device is None else backend_named(device)
+    if backend is None:
+        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
+    if file is not None:
+        for name, leaf in named:
+            if isinstance(leaf, Pairs):
+                raise TypeError(
+                    f"{name} is an array of complex numbers, which are not kept in files; leave "
+                    f"file={os.fspath(file)!r} out"
+                )
+        return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
+    size = sum(leaf.size for _, leaf in named)
+    return _filled(tree, named, backend.zeros(size, first.dtype), backend is HOST)
+
+
+def _filled(tree: Tree, named: Sequence[tuple[str, Any]], buffer: Any, on_host: bool) -> Flat:
+    """The tree in a buffer, with its numbers."""
+    pairs = [isinstance(leaf, Pairs) for _, leaf in named]
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer, pairs)
+    for view, (_, leaf) in zip(flat.leaves, named, strict=True):
+        as_reals(view)[...] = np.asarray(leaf) if on_host else leaf
+    return flat
+
+
+def _checked(tree: Tree) -> list[tuple[str, Any]]:
+    """The arrays of a tree that can be flattened, with what they are called."""
+    named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} holds no array; give at least one")
     for name, leaf in named:
@@ -229,16 +289,31 @@ def flatten(
                 "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
             )
     _check_untied(named)
-    backend = backend_of(first) if device is None else backend_named(device)
-    if backend is None:
-        raise ValueError(f"device={device!r}; give 'cpu' or 'cuda', or None to stay")
-    if file is not None:
-        return _in_file(tree, [leaf for _, leaf in named], os.fspath(file), backend is HOST)
-    size = sum(leaf.size for _, leaf in named)
-    buffer = backend.zeros(size, first.dtype)
-    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer)
-    for view, (_, leaf) in zip(flat.leaves, named, strict=True):
-        view[...] = np.asarray(leaf) if backend is HOST else leaf
+    return named
+
+
+def _shared(tree: Tree, shared: Any, **others: Any) -> Flat:
+    """The tree in memory that the processes of a host share."""
+    comm = communicator_of(shared)
+    agreement = Agreement(comm)
+    with agreement.together() as settings:
+        for name, value in others.items():
+            if value is not None:
+                raise ValueError(f"{name}={value!r} with shared: memory is shared on the host only")
+        named = _checked(tree)
+        if backend_of(named[0][1]) is not HOST:
+            raise ValueError("shared is for arrays of the host; these lie on a device")
+        settings["the names in tree"] = [name for name, _ in named]
+        settings["the shapes in tree"] = [leaf.shape for _, leaf in named]
+        settings["the dtype of tree"] = str(named[0][1].dtype)
+    hosts, dtype = Hosts(comm), named[0][1].dtype
+    raw = shared_bytes(comm, hosts, dtype.itemsize * sum(leaf.size for _, leaf in named))
+    pairs = [isinstance(leaf, Pairs) for _, leaf in named]
+    flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], raw.view(dtype), pairs)
+    with agreement.together():
+        for view, (_, leaf) in zip(flat.leaves, named, strict=True):
+            if hosts.is_first:
+                as_reals(view)[...] = leaf
     return flat
 
 

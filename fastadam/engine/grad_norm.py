@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels.compose import Stream
+from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.storage.block_sums import Sums
+from ..kernels.storage.elementwise import Single
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
@@ -22,7 +24,7 @@ from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .options import Options
-from .partition import BLOCK, Partition
+from .partition import BLOCK, Partition, Shards
 
 DOUBLE = FLOAT["float64"]
 
@@ -50,11 +52,42 @@ def norm_kernel(
     return kernel(staged(term, options), norm_streams(formats, options, term), target)
 
 
-@rule(hyper=("max_norm", "scale", "whole"))
+@rule(state=("unscale",), hyper=("max_norm", "scale", "whole"))
 def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays."""
-    bound = h.max_norm / (math.sqrt(grad) * h.whole + 1e-6)
-    return (1.0 if bound > 1.0 else bound) * h.scale, state
+    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays. `unscale`
+    is one more factor of all gradients, which a device may have computed."""
+    (unscale,) = state
+    bound = h.max_norm / (math.sqrt(grad) * (h.whole * unscale) + 1e-6)
+    return (1.0 if bound > 1.0 else bound) * (h.scale * unscale), state
+
+
+def factor_streams(dtype: str) -> tuple[Stream, ...]:
+    """The streams of `factor`, for factors of a dtype."""
+    unscale = Stream("unscale", Single("float64"), "r")
+    return (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"), unscale)
+
+
+class Folds:
+    """The launches that add runs of sums, so many in each, block by block, to one for each run.
+
+    Attributes:
+        launches: in order.
+        sums: the array of the results; that of the sums themselves if there is nothing to add.
+    """
+
+    def __init__(self, sums: Any, counts: Sequence[int]) -> None:
+        self.launches, self._kept = list[Launch](), [sums]  # launches know addresses only
+        backend = backend_of(sums)
+        while max(counts) > 1:
+            sums, stops = self._kept[-1], np.cumsum([0, *counts]).tolist()
+            runs = [sums[start:stop] for start, stop in pairwise(stops)]
+            counts = blocks_of(counts)
+            self._kept.append(backend.zeros(sum(counts), "float64"))
+            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
+            places, members = places_of(counts), range(len(runs))
+            launch = _launch(identity, kernel, runs, members, places, self._kept[-1])
+            self.launches.append(launch)
+        self.sums = self._kept[-1]
 
 
 class GradNorm:
@@ -64,77 +97,96 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks.
+    their blocks. With shards, too: they exchange a number for each parameter.
+
+    Attributes:
+        launches: those that read the gradients; the others read their sums.
+        known: a norm that the next `run` takes for that of all gradients together, instead of
+            measuring any.
     """
+
+    known: float | None = None
 
     def __init__(
         self,
         params: Sequence[Any],
         formats: Sequence[Formats],
-        threads: int | None,
+        threads: Limit,
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
-        counts = _blocks(sizes)
+        counts = blocks_of(sizes)
         backend = self._backend = backend_of(params[0])
         self._sums = backend.zeros(sum(counts), "float64")
-        self._kept = [self._sums]  # launches know addresses only
         self.launches = [
             _launch(
                 square,
                 norm_kernel(inputs, options, like=params[0]),
                 params,
                 members,
-                _places(counts, partition),
+                places_of(counts, partition),
                 self._sums,
             )
-            for inputs, members in alike(Formats(f.compute, f.grad) for f in formats).items()
+            for inputs, members in alike(_read(options, each) for each in formats).items()
         ]
         for launch in self.launches:
             # A step ends with the last chunks, and begins with the first: so much of the gradients
             # as fits is then in the cache.
             launch.table.backward = True
-        self._folds = [*self._folded(counts)]
-        self.squares = self._kept[-1]
-        self._folds += self._folded([len(sizes)])
-        self.total = self._kept[-1]
+            if "origin" in launch.table.streams:
+                launch.place("origin", [address(param) for param in params])
+        self._threads, self._later = threads, list[Launch]()
+        each = Folds(self._sums, counts)
+        self.squares, self._folds = each.sums, each.launches
+        self._exchange: list[Callable[[], None]] = []
+        if shards:
+            self.squares = backend.zeros(len(sizes), "float64")
+            self._exchange.append(partial(shards.add_up, each.sums, self.squares))
+        whole = Folds(self.squares, [len(sizes)])
+        self.total, self._last_folds = whole.sums, whole.launches
+        self._kept = [each, whole]  # launches know addresses only
         self._deferred = backend.deferred_scalar()
-        self._threads, self.kernels = threads, list[Kernel]()
+        complete = [partial(partition.complete, self._sums)] if partition else []
+        self._complete: list[Callable[[], None]] = [*complete]
         self._runs: list[Callable[[], None]] = []
-        self._add(self.launches)
-        if partition:
-            self._runs.append(partial(partition.complete, self._sums))
-        self._add(self._folds)
+        self._kernels: list[Kernel] = []
 
-    def _add(self, launches: Iterable[Launch]) -> None:
-        for launch in launches:
-            self.kernels.append(launch.kernel)
-            self._runs.append(launch.table.runner(self._threads))
+    def then(self, launches: Iterable[Launch]) -> None:
+        """Launch more, after the sums are there."""
+        self._later += launches
+        self._runs = []
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that are launched by themselves."""
+        self._prepare()
+        return self._kernels
+
+    def _prepare(self) -> None:
+        """Make the functions that launch everything."""
+        if self._runs:
+            return
+        last = [*self._last_folds, *self._later]
+        stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
+        chains = [self._backend.chained(stage, self._threads) for stage in stages]
+        self._kernels = [launch.kernel for launch in self.launches]
+        self._runs = [launch.table.runner(self._threads) for launch in self.launches]
+        for others, (runs, kernels) in zip((self._complete, self._exchange), chains, strict=False):
+            self._runs += [*others, *runs]
+            self._kernels += kernels
 
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
-        self._kept.append(self._backend.zeros(len(numbers), "float64"))
+        chosen = self._backend.zeros(len(numbers), "float64")
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
-        places = _places(counts)
-        gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
-        folds = [gathered, *self._folded([len(numbers)])]
-        self._folds += folds
-        self._add(folds)
-        return self._kept[-1]
-
-    def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
-        """The launches that add the last sums, so many to each run, to one for each run."""
-        while max(counts) > 1:
-            sums = self._kept[-1]
-            stops = np.cumsum([0, *counts]).tolist()
-            runs = [sums[start:stop] for start, stop in pairwise(stops)]
-            counts = _blocks(counts)
-            self._kept.append(self._backend.zeros(sum(counts), "float64"))
-            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
-            places = _places(counts)
-            yield _launch(identity, kernel, runs, range(len(runs)), places, self._kept[-1])
+        gathered = _launch(identity, kernel, parts, range(len(parts)), places_of(counts), chosen)
+        whole = Folds(chosen, [len(numbers)])
+        self._kept.append(whole)
+        self.then([gathered, *whole.launches])
+        return whole.sums
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -151,6 +203,12 @@ class GradNorm:
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        if self.known is not None:
+            self.total[...], self.known = self.known**2, None
+            for launch in self._later:
+                launch.table.runner(self._threads)()
+            return
+        self._prepare()
         for run in self._runs:
             run()
 
@@ -165,6 +223,8 @@ class GradNorm:
 class ClipFactor:
     """The factor for the gradients of some parameters, one for all or one for each.
 
+    It is computed whenever the norm is.
+
     Args:
         alone: whether the gradient of each whole parameter has a factor of its own, by its own
             norm; the others have one together, by the norm of all of these.
@@ -172,6 +232,7 @@ class ClipFactor:
 
     Attributes:
         places: where the factor of each array is, for each dtype of arithmetic.
+        launches: those that compute factors.
     """
 
     def __init__(
@@ -186,42 +247,47 @@ class ClipFactor:
         together = [k for k, each in enumerate(alone) if not each]
         total = norm.total_of(together) if together and any(alone) else norm.total
         self.places = {dtype: list[int]() for dtype in dtypes}
-        self._kept, self._launches = list[Any](), list[Launch]()  # launches know addresses only
+        self._kept, self.launches = list[Any](), list[Launch]()  # launches know addresses only
         for dtype, places in self.places.items():
             found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
             if any(alone):
                 own = self._factors(norm.squares, dtype)
                 found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
             places += [found[number] for number in numbers]
-        self.kernels = [launch.kernel for launch in self._launches]
-        self._runs = [launch.table.runner(options.threads) for launch in self._launches]
+        norm.then(self.launches)
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
         """The addresses of factors that follow from squares of norms."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
-        inputs = (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"))
-        launch = Launch(factor, kernel(factor, inputs, backend.target), [factors], [0])
+        made = kernel(factor, factor_streams(dtype), backend.target)
+        launch = Launch(factor, made, [factors], [0])
         launch.place("grad", [address(squares)])
-        self._launches.append(launch)
+        launch.tell("unscale", 1.0)
+        self.launches.append(launch)
         self._kept.append(factors)
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
 
-    def run(self, scale: float, whole: float) -> None:
-        """Take the factors of gradients that are to be multiplied by `scale` as well; their norms
-        are those of the arrays times `whole`."""
-        for launch, run in zip(self._launches, self._runs, strict=True):
+    def tell(self, scale: float, whole: float) -> None:
+        """Say what the next gradients are to be multiplied by as well; their norms are those of
+        the arrays times `whole`."""
+        for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)
-            run()
 
 
-def _blocks(sizes: Sequence[int]) -> list[int]:
+def _read(options: tuple[str, ...], formats: Formats) -> Formats:
+    """The formats that matter to a norm; those of parameters do if it is that of a distance."""
+    param = formats.param if "origin" in options else formats.compute
+    return Formats(param, formats.grad, inputs=formats.inputs)
+
+
+def blocks_of(sizes: Sequence[int]) -> list[int]:
     """The numbers of sums for arrays of these sizes: one for each block, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 
-def _places(counts: Sequence[int], partition: Partition | None = None) -> Any:
+def places_of(counts: Sequence[int], partition: Partition | None = None) -> Any:
     """The number of the first sum of each array, or of each piece of a partition."""
     first = np.cumsum([0, *counts[:-1]])
     if partition is None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..memory import checks
 from ..memory.array_headers import KnownArrays
+from ..memory.complex_numbers import Pairs, as_pairs, is_complex
 from ..memory.parameter_changes import ParameterChanges
 from ..memory.rows import Rows, RowsDtype
 
@@ -58,11 +59,39 @@ class OtherDtypesError(Exception):
 
 
 def with_rows(arrays: Sequence[Any], params: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-    """The dtypes of gradients of which some are row-sparse; those expected for the others."""
+    """The dtypes of gradients of which some are row-sparse; those expected for the others.
+
+    Raises:
+        TypeError: for rows of parameters of complex numbers.
+    """
+    pairs = zip(arrays, params, strict=True)
+    if any(isinstance(array, Rows) and isinstance(param, Pairs) for array, param in pairs):
+        raise TypeError("Rows are for real parameters; give the whole gradient of a complex one")
     return [
         RowsDtype.of(param) if isinstance(array, Rows) else dtype
         for array, param, dtype in zip(arrays, params, dtypes, strict=True)
     ]
+
+
+def _paired(array: Any, name: str, param: Any) -> Any:
+    """An array of complex numbers as pairs of reals, if its parameter is such an array.
+
+    Raises:
+        TypeError: if only one of them is.
+    """
+    if isinstance(param, Pairs) and array is not None and not isinstance(array, Pairs):
+        pairs = as_pairs(array)
+        if not isinstance(pairs, Pairs):
+            raise TypeError(
+                f"{name} is {checks.short(array)}, but its parameter is an array of complex "
+                "numbers; give one of complex numbers, too"
+            )
+        return pairs
+    if is_complex(array) and not isinstance(param, Pairs):
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but its parameter is real; give its real part: a.real"
+        )
+    return array
 
 
 class StepArrays:
@@ -104,6 +133,11 @@ class StepArrays:
         self._known = KnownArrays()
         self.active, self.addresses = [], []
         self.rows: Sequence[Any] = [None] * len(params)  # of row-sparse ones what is known
+
+    @property
+    def dtypes(self) -> Sequence[Any]:
+        """The dtypes of the arrays."""
+        return self._dtypes
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
         """Refuse, from now on, arrays that lie in memory that a step writes."""
@@ -173,7 +207,7 @@ class StepArrays:
             self._dtypes
         ):
             raise OtherDtypesError(dtypes)
-        arrays = list(map(self._convert, arrays))
+        arrays = list(map(_paired, map(self._convert, arrays), self._names, self._params))
         dtypes = [
             expected if array is None else getattr(array, "dtype", None)
             for array, expected in zip(arrays, self._dtypes, strict=True)

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..memory.checks import short
-from ..memory.tree import leaves, listed
+from ..memory.tree import leaves, listed, matched, structure_of
+from .backend import as_array
 from .flat import Flat
 from .param_groups import CARRIED
+from .parameters import Gathered
 
+SHADOW = "shadow"  # the key of a group for arrays that receive copies of its parameters
 MISSPELT = ("param", "parameters")  # for `params`
 
 
@@ -38,6 +41,35 @@ def are_groups(params: Any) -> bool:
         and len(params) > 0
         and all(isinstance(group, dict) and "params" in group for group in params)
     )
+
+
+def check_one_shadow(shadow: Any) -> None:
+    """Refuse arrays for copies that are given beside groups.
+
+    Raises:
+        ValueError: with the way out.
+    """
+    if shadow is not None:
+        raise ValueError(
+            "shadow= is for parameters without groups; put it into the groups: "
+            "{'params': ..., 'shadow': ...}"
+        )
+
+
+def copies_in(group: Mapping[str, Any], gathered: Gathered) -> list[Any]:
+    """The arrays of a group that receive copies of its parameters, None for those without.
+
+    Raises:
+        ValueError: if they are not structured as the parameters.
+    """
+    shadow = group.get(SHADOW)
+    if shadow is None:
+        return [None] * len(gathered.arrays)
+    tree = shadow.tree if isinstance(shadow, Flat) else shadow
+    return [
+        None if leaf is None else as_array(leaf)
+        for leaf in matched(structure_of(gathered.tree), tree, SHADOW)
+    ]
 
 
 def check_group(group: Any, where: str) -> None:

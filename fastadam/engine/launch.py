@@ -1,5 +1,6 @@
 """One launch: all parameters of one rule variant and dtype, with their kernel and their table."""
 
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,12 +15,14 @@ from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import staged, streams
-from ..memory.checks import address
+from ..memory.checks import address, addresses
+from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
 from .columns import ROW_STEP, StateColumn
+from .options import Options
 from .partition import Piece
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ class Launch:
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
+        self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
         self.table.place("param", [address(param) for param in mine])
         self.numbers: dict[str, Any] = {}
@@ -162,13 +166,26 @@ class Launch:
         self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
         self.table.begin_at([piece.start for piece in mine])
 
-    def place(self, stream: str, addresses: Sequence[int]) -> None:
+    def place(self, stream: str, addresses: Sequence[int], part: int = 0) -> None:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
-        self.table.place(stream, [addresses[i] for i in self.members])
+        self.table.place(stream, [addresses[i] for i in self.members], part)
 
     def tell(self, option: str, number: Any) -> None:
         """Give an option its number, or one for each parameter."""
         self.numbers[option][...] = number
+
+    def bound(self, options: Sequence[Options]) -> None:
+        """Tell the bounds of the parameters, rounded to these; `options` has those of each."""
+        for name, free in (("lower", -math.inf), ("upper", math.inf)):
+            if name not in self.numbers:
+                continue
+            bounds = [getattr(options[i], name) for i in self.members]
+            pairs = zip(bounds, self._dtypes, strict=True)
+            with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+                self.tell(
+                    name,
+                    [free if bound is None else dtype.type(bound) for bound, dtype in pairs],
+                )
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         """Say what new state lacks, by parameter, of the number it starts at, in the next step."""
@@ -208,8 +225,7 @@ class Launch:
         for name, stream, part in self.kept:
             if stream.name not in self.table.streams:
                 continue
-            arrays = [state[name][i] for i in self.members]
-            places = [0 if array is None else address(array) for array in arrays]
+            places = addresses(state[name][i] for i in self.members)
             self.table.place(stream.name, places, part)
 
 

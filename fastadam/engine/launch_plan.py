@@ -1,6 +1,8 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import add
 from typing import Any
 
@@ -21,10 +23,12 @@ from .launch import NOT_CONSTANTS
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
+from .rule_sums import RuleSums
 from .state import Carried, Ruled, State, spans
+from .step_inputs import PLAIN, OtherInputs, StepInputs
 
 UPDATE: Verdict = "update"
 
@@ -44,8 +48,11 @@ class StepPlan:
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
         gated: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
+        shards: whose elements here are those of the parameters, if other processes have others.
+        inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
+        sources: the transforms and the number of inputs in the place of gradients.
         ahead: what is done before an update.
         active: whether any parameter has a gradient.
         gate: what takes steps whose verdict is that of a device, or None.
@@ -55,6 +62,7 @@ class StepPlan:
             gradients have been found.
         commitment: each `next` launches everything in this thread and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
+        records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
             nor the parameters were changed.
     """
@@ -74,13 +82,19 @@ class StepPlan:
         scaled: int,
         gated: bool = True,
         partition: Partition | None = None,
+        shards: Shards | None = None,
+        inputs: StepInputs | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
         self._parameters, self._state, self.stale = parameters, state, True
         self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
-        arrays, names = parameters.arrays, options.in_kernel(masked, scaled)
+        arrays, self.sources = parameters.arrays, inputs.kind if inputs else PLAIN
+        every = (group.options.in_kernel(masked, scaled) for group in groups)
+        names = (*dict.fromkeys(chain(*every)), *self.sources.transforms)
+        if self.sources.inputs:
+            formats = [replace(each, inputs=self.sources.inputs) for each in formats]
         rules = [group.rule for group in groups for _ in group.params]
         idle = {group.rule: group.idle for group in groups}
         keys = zip(rules, formats, gradients.rows, strict=True)
@@ -91,12 +105,15 @@ class StepPlan:
         if partition:
             for launch in self._launches:
                 launch.take_pieces(partition.pieces)
+        team = options.team
+        self._sums = RuleSums(self._launches, arrays, formats, names, team, partition)
+        self._all = [*self._sums.launches, *self._launches]
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
             self._serial = [launch.table.serial for launch in self._launches]
         self._launches_of = [
-            [launch for launch in self._launches if launch.rule is group.rule] for group in groups
+            [launch for launch in self._all if launch.rule is group.rule] for group in groups
         ]
         self._rules = [group.rule for group in groups]
         self.gradients = gradients
@@ -111,8 +128,10 @@ class StepPlan:
         owners = [group for group in groups for _ in group.params]
         if partition:
             owners = [groups[number] for number in partition.group_of]
+        for launch in self._launches:
+            launch.bound([owner.options for owner in owners])
         self.ahead = GradientPreprocessor(
-            self._launches,
+            self._all,
             arrays,
             formats,
             options,
@@ -122,11 +141,18 @@ class StepPlan:
             [each.options.clip_norm_per == "tensor" for each in owners],
             gradients.rows,
             partition,
+            shards,
+            self.sources.transforms,
         )
+        self._others = None
+        if inputs and inputs.weights:
+            self._others = OtherInputs(parameters, gradients.dtypes, inputs)
         self.gate, self.captured = None, list[bool]()
-        if gated:
+        asks_host = partition or any(rule.over == "all" and carried for rule in rules)
+        if gated and not (self._sums and asks_host):
+            updates = [*self._sums.sequence, *self._launches]
             self.gate = backend.conditional_step(
-                self, self._launches, self.ahead, state, arrays, formats, options
+                self, updates, self.ahead, state, arrays, formats, options
             )
         if self.gate:
             self.ahead.follow(self.gate)
@@ -138,12 +164,13 @@ class StepPlan:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
-        return [launch.kernel for launch in self._launches] + self.ahead.kernels
+        updates = [launch.kernel for launch in self._launches]
+        return updates + self._sums.kernels + self.ahead.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
         self._files, self._alone = files, False
-        files.watch(launch.table for launch in (*self._launches, *self.ahead.launches))
+        files.watch(launch.table for launch in (*self._all, *self.ahead.launches))
 
     # The order of a step
 
@@ -159,10 +186,11 @@ class StepPlan:
         gradients.look(arrays)
         if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
+            self._sums.look()
             self.recount()
         if gradients.addresses != self._placed:
             self._placed = gradients.addresses
-            for launch in self._launches:
+            for launch in self._all:
                 launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
@@ -174,6 +202,7 @@ class StepPlan:
         grad_scale: Any = None,
         found_inf: Any = False,
         always: bool = False,
+        grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
         """Do everything that a step does between its gradients and its commitment.
 
@@ -187,6 +216,7 @@ class StepPlan:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether the gradients are known not to be finite.
             always: whether state is created for a step that is skipped, too.
+            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -199,10 +229,14 @@ class StepPlan:
         norm, verdict = None, UPDATE
         if self.ahead.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step)
+            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
+        if self._sums and verdict == UPDATE:
+            self._sums.run()
+            if author.carries_sums:
+                self.numbers = self._carry_sums(author, values[0])
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -220,7 +254,7 @@ class StepPlan:
         self._parameters.replace(arrays)
         sizes, names = self._parameters.nbytes, self._parameters.names
         self._keep_apart(map(checks.Span, places, map(add, places, sizes), names))
-        for launch in self._launches:
+        for launch in self._all:
             launch.place("param", places)
 
     def repoint_kept(self) -> None:
@@ -230,9 +264,9 @@ class StepPlan:
             ValueError: as `repoint`.
         """
         self._protect(self._state.arrays)
-        for launch in self._launches:
+        for launch in self._all:
             for name in self._kept.keys() & launch.table.streams:
-                launch.place(name, list(map(checks.address, self._kept[name])))
+                launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
 
     def recount(self) -> None:
@@ -250,19 +284,29 @@ class StepPlan:
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
 
+    def bind_inputs(self, inputs: StepInputs) -> None:
+        """Check the inputs of a step after the first, and point the launches at them."""
+        if self._others:
+            self._others.bind(inputs, self.gradients, self.ahead.reading)
+
     def _pair(self) -> None:
         """Find the cohorts that take the step, and the launches that take their constants."""
         grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
+        each = [
+            (number, cohort, launch)
+            for number, cohort in enumerate(grouping.cohorts)
+            for launch in self._launches_of[cohort.group]
+            if cohort.active and not launch.lazy
+        ]
+        self.records = [(launch, number) for number, _, launch in each]
         self._pairs = [
             (
                 cohort.base + cohort.since,
                 number if self._carried else cohort.group,
                 *launch.packer(number),
             )
-            for number, cohort in enumerate(grouping.cohorts)
-            for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.lazy
+            for number, cohort, launch in each
         ]
         self._by_row = [
             (cohort, launch)
@@ -301,6 +345,8 @@ class StepPlan:
         """
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
+            if author.carries_sums:
+                before = [before[0]] * len(before)
             values, self.numbers = self._carry(author, values, step, before)
         self.write_constants(author, values, step)
         return self.numbers
@@ -326,13 +372,33 @@ class StepPlan:
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
             known = dict(zip(self._carried, before, strict=True))
             group: Values = ReadOnly({**values[cohort.group], **known})
-            after = author.carry(group, cohort.steps(step - 1) + 1)
-            if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
-                raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
-            new = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
-            carried.append(tuple(new) if cohort.active else before)
+            after: Mapping[str, float] = known
+            if not author.carries_sums:
+                after = author.carry(group, cohort.steps(step - 1) + 1)
+            new = self._checked_numbers(after, "carry()")
+            carried.append(new if cohort.active else before)
             groups.append(ReadOnly({**group, **after}))
         return groups, carried
+
+    def _carry_sums(self, author: Algorithm, values: Values) -> Sequence[Carried]:
+        """What all cohorts carry after the step, from the sums over all parameters."""
+        cohort, known = (
+            self._state.cohorts[0],
+            dict(zip(self._carried, self.numbers[0], strict=True)),
+        )
+        group, step = ReadOnly({**values, **known}), cohort.steps(self._state.count) + 1
+        after = author.carry_sums(group, step, self._sums.totals())
+        return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
+
+    def _checked_numbers(self, numbers: Any, where: str) -> Carried:
+        """What a cohort carries, from the dict that an optimizer returned.
+
+        Raises:
+            TypeError, ValueError: if there is not a number for each name.
+        """
+        if not isinstance(numbers, Mapping) or numbers.keys() != {*self._carried}:
+            raise ValueError(f"{where} returned {numbers!r}; give a dict with {self._carried}")
+        return tuple(checked(n, numbers[n], 0.0, f"{where}: ") for n in self._carried)
 
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""
@@ -350,19 +416,21 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed or self._by_row)
+            busy = self.gate or self.stale or self.ahead.needed or self._by_row or self._sums
+            self.direct = not busy
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
         elif self._small or not self.active:
             commit(self._operations(False, others))
         else:
-            threads.run(lambda threaded: self._operations(threaded, others))
+            team = self._options.team
+            threads.run(lambda threaded: self._operations(threaded, others), team)
         self._with.clear()
         self._created = None
 
     def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
-        limit, launches, carried = self._options.threads, list[Operation](), list[Operation]()
+        limit, launches, carried = self._options.team, list[Operation](), list[Operation]()
         if self.active:
             for launch in self._launches:
                 launches += launch.table.operations(limit, threaded)
@@ -396,8 +464,9 @@ class StepPlan:
         pairs = [(kept, launch.members) for launch, kept in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
         for (launch, kept), lack in zip(wanted, lacks, strict=True):
-            launch.start(kept.stream.name, lack)
-        for launch in self._launches:
+            for each in self._sums.with_terms(launch):
+                each.start(kept.stream.name, lack)
+        for launch in self._all:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)
@@ -411,6 +480,7 @@ class StepPlan:
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()
             for k, array in enumerate(arrays)
+            if array is not None
         ]
         self._spans_kept += spans(state)
         self._keep_apart(map(checks.span, self._parameters.arrays, self._parameters.names))
@@ -418,5 +488,6 @@ class StepPlan:
     def _keep_apart(self, params: Iterable[checks.Span]) -> None:
         self._written = checks.check_apart([*params, *self._spans_kept])
         self.gradients.protect(self._written)
-        if self._masks:
-            self._masks.protect(self._written)
+        for others in (self._masks, self._others):
+            if others:
+                others.protect(self._written)

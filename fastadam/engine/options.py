@@ -8,13 +8,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.cpu.threads import check_threads
+from ..kernels.cpu.cores import Team, check_cores
+from ..kernels.cpu.threads import Limit, check_threads
 from ..kernels.formats import NARROW, PAIRS, Formats
 from ..kernels.transforms import ZERO_GRADS
+from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
 from ..rules import Rule
-from ..validation import BELOW_ONE, NOT_NEGATIVE, POSITIVE, choice, count, dtype_name, flag, number
+from ..validation import (
+    ANY,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    choice,
+    count,
+    dtype_name,
+    flag,
+    number,
+)
 
 ROUNDED = ("bfloat16", "int8")
 STATES = ("float32", *ROUNDED)
@@ -32,6 +44,14 @@ def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
         return None if value is None else number(name, value, within, finite=False, hint=hint)
     except ValueError as error:
         raise ValueError(f"{error}; {hint}") from None
+
+
+def _limit(name: str, value: Any, free: float) -> float | None:
+    """A bound of parameters; None for the infinity that is no bound."""
+    bound = _bound(name, value, ANY, "is no bound")
+    if bound is not None and not math.isfinite(bound) and bound != free:
+        raise ValueError(f"{name}={value!r} leaves no number; None is no bound")
+    return None if bound == free else bound
 
 
 def _dtype(name: str, value: Any, names: Iterable[str]) -> str | None:
@@ -105,6 +125,7 @@ class Options:
     """
 
     threads: int | None = option(None, lambda _, value: check_threads(value))
+    cores: tuple[int, ...] | None = option(None, lambda _, value: check_cores(value))
     clip_norm: float | None = option(
         None, _bound, NOT_NEGATIVE, "disables clipping", transforms=_clipped
     )
@@ -136,6 +157,10 @@ class Options:
     min_quantized_size: int = option(4096, count, 0, "0 quantizes all state", own=True)
     rounding: str = option("nearest", choice, ROUNDINGS, own=True, dtypes=("bfloat16", "float16"))
     compensation: str | None = option(None, choice, (None, *PAIRS), own=True, dtypes=("bfloat16",))
+    lower: float | None = option(
+        None, _limit, -math.inf, own=True, transforms=_where_given("lower")
+    )
+    upper: float | None = option(None, _limit, math.inf, own=True, transforms=_where_given("upper"))
     lazy: str = option("torch", choice, LAZY)
     mask_state: bool = option(False, flag)
     seed: int = option(0, count, 0, "give an int")
@@ -148,6 +173,8 @@ class Options:
             object.__setattr__(self, name, value)
         if self.ema_warmup and self.ema_decay is None:
             raise ValueError("ema_warmup=True needs an ema_decay")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"lower={self.lower!r} is above upper={self.upper!r}; exchange them")
         if self.rounding == "stochastic" and self.compensation in ("kahan", "split16"):
             raise ValueError(
                 f"rounding='stochastic' has nothing to round with compensation="
@@ -197,6 +224,11 @@ class Options:
             for each in fields(self)
             if (value := getattr(self, each.name)) != each.default
         }
+
+    @property
+    def team(self) -> Limit:
+        """The threads of a launch, and the cores on which they run."""
+        return Team(self.threads, self.cores) if self.cores else self.threads
 
     @property
     def measures(self) -> bool:
@@ -261,6 +293,19 @@ class Options:
                 "states, which may not be rounded; leave state_dtype out"
             )
 
+    def check_complex(self, where: str) -> None:
+        """Refuse options that have no meaning for complex numbers.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name in ("lower", "upper"):
+            if (bound := getattr(self, name)) is not None:
+                raise ValueError(
+                    f"{where}{name}={bound!r} is a bound of real numbers, but there are parameters "
+                    "of complex numbers; give these to a group without it"
+                )
+
     def check_params(
         self, dtypes: Iterable[str], names: Iterable[str] | None = None, where: str = ""
     ) -> None:
@@ -293,7 +338,8 @@ LOW = {name: spec.dtypes for name, spec in SPECS.items() if spec.dtypes}
 
 
 def reach_of(grad_scale: Any) -> int:
-    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR.
+    """Range of a loss scale: 0 without one, NEAR if one float32 factor undoes it, else FAR. One on
+    a device is taken to be NEAR.
 
     Raises:
         TypeError: if it is not a number.
@@ -301,6 +347,8 @@ def reach_of(grad_scale: Any) -> int:
     """
     if grad_scale is None:
         return 0
+    if is_device(grad_scale):
+        return NEAR
     if type(grad_scale) is float and 1e-30 < grad_scale < 1e30:  # the usual case
         return NEAR
     return NEAR if unscale_of(grad_scale)[1] == 1 else FAR
@@ -318,7 +366,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
     """
     if grad_scale is None:
         return 1.0, 1.0
-    scale = number("step(): grad_scale", _one(grad_scale), POSITIVE, finite=False)
+    scale = number("step(): grad_scale", scalar(grad_scale), POSITIVE, finite=False)
     if math.isinf(scale):
         return 0.0, 1.0
     share, exponent = math.frexp(scale)
@@ -338,7 +386,7 @@ def flag_of(found_inf: Any) -> bool:
     Raises:
         TypeError, ValueError: if it is none of these.
     """
-    value = _one(found_inf)
+    value = scalar(found_inf)
     if isinstance(value, bool | np.bool_):
         return bool(value)
     found = number("step(): found_inf", value, finite=False, hint="give True or False")
@@ -347,6 +395,6 @@ def flag_of(found_inf: Any) -> bool:
     return found == 1
 
 
-def _one(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """The number in an array of one element; anything else unchanged."""
     return value.reshape(()) if getattr(value, "ndim", 0) and math.prod(value.shape) == 1 else value

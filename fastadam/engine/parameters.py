@@ -1,14 +1,15 @@
 """The arrays that move: their order, their names, and the structure their gradients must have."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import Any, NamedTuple
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
 from ..memory import checks
+from ..memory.complex_numbers import REAL, Pairs, as_pairs, shown
 from ..memory.containers import Container, Snapshot
 from ..memory.parameter_changes import Checked, Facts, ParameterChanges
 from ..memory.tree import Tree, dotted, indexed, leaves, listed, mapped, matched, structure_of
@@ -47,6 +48,7 @@ class Parameters:
         self._facts: list[Facts] = []
         self._spans: list[checks.Span] = []
         self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
+        self._shown: MutableMapping[Flat, Flat] = WeakKeyDictionary()
         self._changes: ParameterChanges | None = None
         self._adopt([], None)
 
@@ -86,7 +88,7 @@ class Parameters:
         if alone:
             more._adopt(gathered[0].tree, gathered[0].flat)
         else:
-            more._adopt(list(more.arrays), None)
+            more._adopt([shown(array, array) for array in more.arrays], None)
         return more
 
     def replace(self, arrays: Sequence[Any]) -> None:
@@ -126,11 +128,26 @@ class Parameters:
             self.follow(Container(self._public, "opt.params", Snapshot(self.tree)))
         return self._public
 
+    @property
+    def containers(self) -> list[Container]:
+        """The containers of the caller's in which the arrays were given."""
+        return self._containers
+
+    @property
+    def facts(self) -> list[Facts]:
+        """The properties of each array when it was checked."""
+        return self._facts
+
     def follow(self, container: Container) -> None:
         """Notice what becomes of a container that was handed out."""
         if all(each.given is not container.given for each in self._others):
             self.changes.include(container)
             self._others.append(container)
+
+    @property
+    def spans(self) -> list[checks.Span]:
+        """The memory of the arrays."""
+        return self._spans
 
     @property
     def nbytes(self) -> list[int]:
@@ -146,6 +163,22 @@ class Parameters:
         """A Flat of the structure and shapes of the parameters over a buffer of their size."""
         return Flat(self.structure, [array.shape for array in self.arrays], buffer)
 
+    @property
+    def has_pairs(self) -> bool:
+        """True if there are arrays of complex numbers."""
+        return any(isinstance(array, Pairs) for array in self.arrays)
+
+    def shown(self, flat: Flat) -> Flat:
+        """A Flat like the parameters as users see it: over the same buffer, with arrays of complex
+        numbers where parameters have these."""
+        pairs = [isinstance(array, Pairs) for array in self.arrays]
+        if not any(pairs) or flat.buffer.dtype not in REAL.values():
+            return flat
+        if flat not in self._shown:
+            shapes = [array.shape for array in self.arrays]
+            self._shown[flat] = Flat(self.structure, shapes, flat.buffer, pairs)
+        return self._shown[flat]
+
     def own_grads(self) -> Flat:
         """New gradients of zero: a Flat of the structure, shapes and dtype of the parameters.
 
@@ -159,7 +192,7 @@ class Parameters:
                 "pass the gradients to step() instead"
             )
         first = self.arrays[0]
-        return self.flat_like(backend_of(first).zeros(self.size, first.dtype))
+        return self.shown(self.flat_like(backend_of(first).zeros(self.size, first.dtype)))
 
     def called(self, name: str) -> list[str]:
         """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""
@@ -213,7 +246,8 @@ def _gathered(given: Tree, label: str) -> Gathered:
     found = list(leaves(tree))
     if not found:
         raise ValueError(f"{label} holds no array; give at least one parameter")
-    arrays, names = [as_array(leaf) for _, leaf in found], [indexed(label, p) for p, _ in found]
+    arrays = [as_pairs(as_array(leaf)) for _, leaf in found]
+    names = [indexed(label, p) for p, _ in found]
     paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []
     own = tree if flat else mapped(lambda leaf: leaf, tree)
     container = flat.container(label) if flat else Container(given, label, Snapshot(own))

@@ -54,3 +54,18 @@ class Partition(Protocol):
 
     def all_true(self, value: bool) -> bool:
         """True if the value is true in all processes."""
+
+
+class Shards(Protocol):
+    """Parameters of which other processes have other elements, divided by another library.
+
+    An optimizer with shards updates the elements that are here; only its norms are those of the
+    whole parameters.
+    """
+
+    def add_up(self, own: Any, squares: Any) -> None:
+        """Write to `squares` the sum over all processes for each parameter, `own` being that of the
+        elements here."""
+
+    def all_true(self, value: bool) -> bool:
+        """True if the value is true in all processes."""

@@ -12,13 +12,15 @@ from ..kernels.factory import Kernel
 from ..kernels.formats import Formats
 from ..kernels.transforms import STATE
 from ..memory import checks
+from ..memory.complex_numbers import as_reals
 from .accumulation import Accumulator
 from .backend import as_array, backend_of
 from .grad_norm import ClipFactor, GradNorm
 from .launch import Launch
 from .options import FAR, Options, flag_of, unscale_of
-from .partition import Partition
+from .partition import Partition, Shards
 from .random_keys import RoundingKeys
+from .step_inputs import TARGET
 
 Verdict = Literal["update", "skip", "wait"]
 
@@ -35,10 +37,14 @@ class GradientPreprocessor:
         alone: whether the gradient of each whole parameter is clipped by its own norm.
         rows: what is known of row-sparse gradients, None for others.
         partition: whose pieces `params` are, if they are.
+        shards: whose elements here are those of `params`, if other processes have others.
+        sources: the transforms of what takes the place of gradients.
 
     Attributes:
+        reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
         norm: what takes the norm of all gradients, if anything asks for it.
+        clip: what computes the factors of gradients that are clipped by it, if they are.
         noise: what gives kernels the keys of random rounding at each step.
         kernels: what is launched.
         launches: those of norms and micro-batches.
@@ -56,27 +62,30 @@ class GradientPreprocessor:
         alone: Sequence[bool],
         rows: Sequence[Any] = (),
         partition: Partition | None = None,
+        shards: Shards | None = None,
+        sources: tuple[str, ...] = (),
     ) -> None:
-        self._partition = partition
+        self._partition, self._others = partition, partition or shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
-        threads, measures = options.threads, options.measures
-        measured = _measured_as(params, formats, rows)
-        norm = partial(GradNorm, *measured, threads, partition=partition)
-        self.norm = self._finite = norm() if measures else None
+        threads, measures = options.team, options.measures
+        measured = measured_as(params, formats, rows)
+        norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
+        reads = tuple("origin" if name == TARGET else name for name in sources)
+        self.norm = self._finite = norm(options=reads) if measures else None
         if accumulator:
             self._finite = self.norm if options.skip_nonfinite else None
             reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
             self.norm = norm(options=reads) if measures else None
             accumulator.expect(formats, scaled)
-        for launch in (*launches, *(self.norm.launches if self.norm else ())):
+        self.reading = [*launches, *(self.norm.launches if self.norm else ())]
+        for launch in self.reading:
             for name in kept.keys() & launch.table.streams:
-                launch.place(name, [checks.address(array) for array in kept[name]])
-        self._clip = self._clipping(formats, alone) if options.clips else None
+                launch.place(name, checks.addresses(kept[name]))
+        self.clip = self._clipping(formats, alone) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
-        clip = self._clip.kernels if self._clip else []
-        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels] + clip
+        self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels]
         self.launches = [launch for part in self._parts for launch in part.launches]
         self.noise = RoundingKeys(launches, options.seed)
         self._started = [
@@ -102,7 +111,12 @@ class GradientPreprocessor:
             part.look(addresses, active)
 
     def prepare(
-        self, arrays: Sequence[Any], grad_scale: Any, found_inf: Any, step: int
+        self,
+        arrays: Sequence[Any],
+        grad_scale: Any,
+        found_inf: Any,
+        step: int,
+        grad_norm: float | None = None,
     ) -> tuple[float | None, Verdict]:
         """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
 
@@ -111,19 +125,23 @@ class GradientPreprocessor:
             grad_scale: what the loss was multiplied by, or None.
             found_inf: whether they are known to be of no use.
             step: the count of this update, if it is one.
+            grad_norm: the norm before any scale, if it is not to be measured.
 
         Raises:
             TypeError, ValueError: for a bad scale or flag.
         """
+        grad_scale = backend_of(grad_scale).to_host(grad_scale)
         unscale, power = unscale_of(grad_scale, self._dtypes)
         skip = found_inf is not False and flag_of(backend_of(found_inf).to_host(found_inf))
         accumulator, norm = self._accumulator, None
         last = not accumulator or accumulator.last
         if not skip:
-            norm = self._measured(unscale, power, last)
-            skip = self._options.skip_nonfinite and not self._all_finite(
-                norm, arrays, unscale * power, last
-            )
+            norm = self._measured(unscale, power, last, grad_norm)
+            if self._options.skip_nonfinite:
+                known = grad_norm is not None
+                whole = unscale * power
+                finite = self._all_finite
+                skip = not (math.isfinite(norm) if known else finite(norm, arrays, whole, last))
         if skip:
             if self._options.zero_grads:
                 given = [as_array(array) for array in arrays if array is not None]
@@ -145,7 +163,9 @@ class GradientPreprocessor:
         if self._options.ema_warmup:
             self.tell("ema_comp", self._options.ema_comp(step))
 
-    def _measured(self, unscale: float, power: float, last: bool) -> Any:
+    def _measured(
+        self, unscale: float, power: float, last: bool, grad_norm: float | None = None
+    ) -> Any:
         """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
         taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
         if self._accumulator and last:
@@ -153,6 +173,8 @@ class GradientPreprocessor:
             if taken:
                 taken.tell("unscale", unscale)
                 taken.tell("grad_power", power)
+        if taken and grad_norm is not None:
+            taken.known = grad_norm
         self.measure(taken, scale, whole, last)
         self.tell("grad_power", power)
         return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
@@ -162,12 +184,12 @@ class GradientPreprocessor:
     ) -> None:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
-        if taken:
-            taken.run()
-        if taken and self._clip and last:
-            self._clip.run(scale, whole)
+        if taken and self.clip and last:
+            self.clip.tell(scale, whole)
         else:
             self.tell("grad_scale", scale)
+        if taken:
+            taken.run()
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
         """True if all gradients are finite: if their norm is, or else by a second look at those of
@@ -177,10 +199,11 @@ class GradientPreprocessor:
         taken = self.norm if last else self._finite
         assert taken
         numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
-        if self._partition is None:
-            return self._finite_at(numbers, arrays, unscale, last)
-        places = [k for k, piece in enumerate(self._partition.pieces) if piece.number in numbers]
-        return self._partition.all_true(self._finite_at(places, arrays, unscale, last))
+        if self._partition:
+            pieces = enumerate(self._partition.pieces)
+            numbers = [place for place, piece in pieces if piece.number in numbers]
+        finite = self._finite_at(numbers, arrays, unscale, last)
+        return self._others.all_true(finite) if self._others else finite
 
     def _finite_at(
         self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool
@@ -188,7 +211,7 @@ class GradientPreprocessor:
         """True if the gradients of these numbers are finite, of which only float64 may be."""
         accumulator = self._accumulator
         for number in numbers:
-            grad = np.asarray(as_array(arrays[number]))
+            grad = np.asarray(as_reals(as_array(arrays[number])))
             if accumulator and last:
                 with np.errstate(over="ignore", invalid="ignore"):
                     grad = np.asarray(accumulator.sums[number]) + grad * unscale
@@ -213,7 +236,7 @@ class GradientPreprocessor:
         return clip
 
 
-def _measured_as(
+def measured_as(
     params: Sequence[Any], formats: Sequence[Formats], rows: Sequence[Any]
 ) -> tuple[list[Any], list[Formats]]:
     """Parameters and formats for the norm: a row-sparse gradient is one number, its own norm."""

@@ -219,7 +219,22 @@ class State:
     ) -> None:
         """Set how many steps each parameter has taken, what it carries, whether it takes part, and
         how many of the steps `hyper` does not count, if that changes."""
-        self.grouping = self._grouping(steps, carried, active, since or self.since, self.count)
+        self.grouping = self.grouped(steps, carried, active, since or self.since)
+
+    def grouped(
+        self,
+        steps: Sequence[int],
+        carried: Sequence[Carried],
+        active: Sequence[bool],
+        since: Sequence[int],
+    ) -> Grouping:
+        """The cohorts of parameters that have taken so many steps, at the present count."""
+        return self._grouping(steps, carried, active, since, self.count)
+
+    def recounted(self, count: int) -> list[Operation]:
+        """The operations that set the optimizer's count, and no parameter's."""
+        grouping = self._grouping(self.steps, self.carried, self.active, self.since, count)
+        return put(self, count=count, grouping=grouping)
 
     def _grouping(
         self,

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..rules import Rule
+from ..rules.functions import added
+from .adding import Added, added_in_halves
 from .loops import (
-    added_in_halves,
     at_once,
     block_by_block,
     fetching,
@@ -19,9 +20,11 @@ from .loops import (
     one_by_one,
     update_with,
 )
-from .storage.base import COLUMNS, WHOLE, Pieces, Storage
+from .storage.base import COLUMNS, WHOLE, Column, Pieces, Storage
 from .target import MemoryAccess
 from .warps import Access, Waiting, by_warps, fits
+
+PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 
 
 class Stream(NamedTuple):
@@ -53,25 +56,6 @@ def _clearing(write: Any, zero: Any) -> Any:
     return lambda at, i, value: write(at, i, zero)
 
 
-def _address(one: Any, rest: Any) -> Any:
-    column, size, per, integer = one
-    return lambda row, first: (integer(row, column) + first // per * size,) + rest(row, first)
-
-
-def _read(one: Any, rest: Any) -> Any:
-    return lambda at, i: (one(at, i),) + rest(at, i)
-
-
-def _write(one: Any, rest: Any) -> Any:
-    position, write = one
-
-    def both(at, i, values):
-        rest(at, i, values)  # the states, then the parameter: better for the store buffer
-        write(at, i, values[position])
-
-    return both
-
-
 def _pack(one: Any, rest: Any) -> Any:
     def both(at, count):
         one(at, count)
@@ -94,15 +78,40 @@ def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> An
     return reduce(lambda rest, part: join(part, rest), reversed(parts), end)
 
 
+def _composed(head: str, lines: Sequence[str], **names: Any) -> Any:
+    """A function of these lines, which call others by name.
+
+    Numba inlines them. Of functions that call each other in a chain it would copy the last once for
+    every other.
+    """
+    scope = {"__name__": __name__, **names}
+    exec("\n    ".join([f"def composed({head}):", *lines]), scope)
+    return scope["composed"]
+
+
+def _addresses(columns: Sequence[Column], integer: Any) -> Any:
+    """The addresses of all columns of a row at an element, as a tuple."""
+    places = [
+        f"integer(row, {place}) + first // {column.per} * {np.dtype(column.dtype).itemsize}, "
+        for place, column in enumerate(columns, start=1)
+    ]
+    return _composed("row, first", [f"return ({''.join(places)})"], integer=integer)
+
+
 def _reading(parts: Sequence[Pieces]) -> Any:
     """Reads an element of every stream, as a tuple."""
-    return _fold(_read, [part.read for part in parts], lambda at, i: ())
+    reads = {f"read_{k}": part.read for k, part in enumerate(parts)}
+    calls = [f"{name}(at, i), " for name in reads]
+    return _composed("at, i", [f"return ({''.join(calls)})"], **reads)
 
 
 def _writing(parts: Sequence[Pieces]) -> Any:
-    """Writes an element of every stream, from a tuple."""
+    """Writes an element of every stream, from a tuple: the states, then the parameter, which is
+    better for the store buffer."""
     writes = [(k, write) for k, part in enumerate(parts) for write in part.writes]
-    return _fold(_write, writes, lambda at, i, values: None)
+    names = {f"write_{number}": write for number, (_, write) in enumerate(writes)}
+    calls = [f"{name}(at, i, values[{k}])" for name, (k, _) in zip(names, writes, strict=True)]
+    return _composed("at, i, values", [*reversed(calls), "return None"], **names)
 
 
 def _element(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,11 +150,35 @@ def _elements(
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
-        partial, block = parts[0].partial, streams[0].storage.block
-        halves = added_in_halves(single, read, write, element, memory.loop, block, partial)
-        return halves if partial else single
+        summed = [k for k, part in enumerate(parts) if part.partial]
+        if not summed:
+            return single
+        block = streams[summed[0]].storage.block
+        return added_in_halves(single, read, element, _added(parts, summed), memory.loop, block)
     access = _access(streams, parts, read, write, element, memory)
-    return four_by_four(single, access, share)
+    return four_by_four(single, access, share, in_pairs(streams))
+
+
+def in_pairs(streams: Sequence[Stream]) -> bool:
+    """True if the registers of a thread hold two groups of neighbours of all streams."""
+    each = [stream.storage for stream in streams if stream.storage.stored[0].per < WHOLE]
+    return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
+
+
+def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
+    """How the values of the streams at some places are added."""
+    pick = _fold(_picked, places, lambda values: ())
+    join = _fold(_joined, range(len(places)), lambda one, other: ())
+    summed = [parts[place] for place in places]
+    return Added(pick, join, _writing(summed), summed[0].partial)
+
+
+def _picked(place: Any, rest: Any) -> Any:
+    return lambda values: (values[place],) + rest(values)
+
+
+def _joined(place: Any, rest: Any) -> Any:
+    return lambda one, other: (added(one[place], other[place]),) + rest(one, other)
 
 
 def _access(
@@ -224,23 +257,19 @@ def update_of(
     """
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
-    columns = [
-        (k, np.dtype(column.dtype).itemsize, column.per, memory.integer)
-        for k, column in enumerate(stored, start=1)
-    ]
     record = record_of(rule, streams[0].storage.compute)
-    addresses = _fold(_address, columns, lambda row, first: ())
+    addresses = _addresses(stored, memory.integer)
     block = min(stream.storage.block for stream in streams)
     if fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     elif block == WHOLE:
         run = at_once(_elements(streams, parts, rule, memory), addresses)
     else:
-        partial = parts[0].partial if memory.wide is None else 0
+        partial = max(part.partial for part in parts) if memory.wide is None else 0
         elements = _elements(streams, parts, rule, memory)
         pack = _packing(parts, block, partial)
         run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
-    size = 8 * (1 + len(columns))
+    size = 8 * (1 + len(stored))
     update = update_with(
         run,
         memory.integer,

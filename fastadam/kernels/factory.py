@@ -35,6 +35,7 @@ class Kernel:
 
     Attributes:
         name: the rule, the storages and the digest.
+        rule: the rule.
         streams: the streams of the kernel, in the order of a table row.
         record: the packed constants of one step.
         target: the module that compiled it.
@@ -42,6 +43,7 @@ class Kernel:
     """
 
     name: str
+    rule: Rule
     streams: tuple[Stream, ...]
     record: struct.Struct
     target: Target
@@ -131,7 +133,7 @@ def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bo
         raise mistakes.in_compiling(rule, compute, error) from error
     fields = record_of(rule, compute)
     record = struct.Struct("=" + "".join(fields[name].char for name in fields.names or ()))
-    return Kernel(name, streams, record, target, run)
+    return Kernel(name, rule, streams, record, target, run)
 
 
 def assembled(

@@ -9,7 +9,8 @@ import numpy as np
 from .scalar import float16
 from .storage.base import Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
-from .storage.int8 import Int8
+from .storage.int8 import Int8, Int8AsRead
+from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
 BOOL = Elementwise("bool", "uint8", "uint8")
@@ -85,6 +86,8 @@ class Formats:
         compensation: the format of the low bits of a bfloat16 parameter, or None.
         rounding: "stochastic", or "nearest".
         started: True if state may start at numbers that its dtype cannot represent.
+        shadow: the dtype of a copy of the parameter in memory of the caller's, or None.
+        inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
     """
 
     param: str
@@ -93,6 +96,8 @@ class Formats:
     compensation: str | None = None
     rounding: str = "nearest"
     started: bool = False
+    shadow: str | None = None
+    inputs: int = 0
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -107,7 +112,8 @@ class Formats:
     def options(self) -> tuple[str, ...]:
         """The options of a kernel that these formats imply."""
         rounded = self.rounding == "stochastic" and self.param in NARROW
-        return (ROUND + (self.compensation or self.param),) if rounded else ()
+        copied = (self.shadow,) if self.shadow else ()
+        return (*copied, ROUND + (self.compensation or self.param)) if rounded else copied
 
     @property
     def param_storage(self) -> Storage:
@@ -117,12 +123,21 @@ class Formats:
 
     @property
     def grad_storage(self) -> Storage:
-        return floats(self.grad, self.compute)
+        one = floats(self.grad, self.compute)
+        return Weighted(one, self.inputs) if self.inputs else one
 
     @property
     def state_storage(self) -> Storage:
         int8 = self.state == "int8"
         kept = Int8(self.compute) if int8 else floats(self.state or self.compute, self.compute)
+        return Started(kept) if self.started else kept
+
+    @property
+    def state_as_read(self) -> Storage:
+        """The storage of state for kernels that only read it, in blocks of any length."""
+        if self.state != "int8":
+            return self.state_storage
+        kept = Int8AsRead(self.compute)
         return Started(kept) if self.started else kept
 
     def starting(self) -> "Formats":

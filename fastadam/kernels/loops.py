@@ -7,8 +7,6 @@ differ, by name.
 from collections.abc import Callable
 from typing import Any
 
-from ..rules.functions import added
-
 
 def teams(first: int, last: int) -> range:
     """The chunks of the calling team; replaced by the target."""
@@ -69,57 +67,41 @@ def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., 
     return loop(step)  # type: ignore[no-any-return]
 
 
-def added_in_halves(
-    single: Any, read: Any, write: Any, element: Any, loop: Any, block: int, partial: int
-) -> Callable[..., None]:
-    """The function that adds the first numbers of the elements of a complete block to `partial`
-    sums, those half a block apart, then a quarter, and so on; other blocks are left to `single`.
-
-    The terms of a sum stay in registers.
-    """
-
-    def one(at, i, h):
-        return element(read(at, i), h)[0]
-
-    def both(add, apart):
-        return lambda at, i, h: added(add(at, i, h), add(at, i + apart, h))
-
-    add, apart = one, block
-    while apart > partial:
-        apart //= 2
-        add = both(add, apart)
-
-    def step(at, i, h):
-        write(at, i, (add(at, i, h),))
-
-    sums = loop(step)
-
-    def elements(at, first, count, h):
-        if count < block:
-            single(at, first, count, h)
-        else:
-            sums(at, 0, partial, h)
-
-    return elements
-
-
-def four_by_four(single: Any, access: Any, share: Any) -> Callable[..., None]:
+def four_by_four(single: Any, access: Any, share: Any, two: bool) -> Callable[..., None]:
     """The function that updates a block in groups of four, for a device with 16-byte accesses.
 
     `read_first` and the first access of `write_four` assume that the whole group is aligned.
     Unaligned blocks and the last elements are left to `single`.
+
+    Args:
+        two: True if a thread loads two groups, half a block apart, before it computes the first, so
+            that more loads are under way.
     """
     aligned, read_first, read, write_four, _, element = access
 
-    def elements(at, first, count, h):
+    def load(at, i):
+        return read_first(at, i), read(at, i + 1), read(at, i + 2), read(at, i + 3)
+
+    def update(at, i, four, h):
+        a, b, c, d = four
+        write_four(at, i, (element(a, h), element(b, h), element(c, h), element(d, h)))
+
+    def one_group(at, first, count, h):
         groups = count // 4 if aligned(at) else 0
         for group in share(groups):
-            i = 4 * group
-            a, b, c, d = read_first(at, i), read(at, i + 1), read(at, i + 2), read(at, i + 3)
-            write_four(at, i, (element(a, h), element(b, h), element(c, h), element(d, h)))
+            update(at, 4 * group, load(at, 4 * group), h)
         single(at, 4 * groups, count, h)
 
-    return elements
+    def two_groups(at, first, count, h):
+        pairs = count // 8 if aligned(at) else 0
+        for pair in share(pairs):
+            i, j = 4 * pair, 4 * (pair + pairs)
+            one, other = load(at, i), load(at, j)
+            update(at, i, one, h)
+            update(at, j, other, h)
+        single(at, 8 * pairs, count, h)
+
+    return two_groups if two else one_group
 
 
 def at_once(elements: Any, addresses: Any) -> Callable[..., None]:

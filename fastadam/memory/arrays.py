@@ -1,6 +1,7 @@
 """Arrays as fastadam sees them: NumPy's, and those in the memory of a device."""
 
 from abc import ABC
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,8 @@ def address(array: Any) -> int:
     if isinstance(array, DeviceMemory):
         return array.address
     return int(array.__array_interface__["data"][0])
+
+
+def addresses(arrays: Iterable[Any]) -> list[int]:
+    """The addresses of arrays, 0 for None."""
+    return [0 if array is None else address(array) for array in arrays]

@@ -10,6 +10,8 @@ import numpy as np
 from ..kernels.formats import compute_of
 from .arrays import ARRAYS, DeviceMemory
 from .arrays import address as address
+from .arrays import addresses as addresses
+from .complex_numbers import shape_of
 from .dtypes import name_of
 
 SUPPORTED = ("float32", "float64", "bfloat16", "float16")
@@ -99,7 +101,8 @@ def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
     """Refuse gaps, and another order than that of rows."""
     if not array.flags.c_contiguous:
         raise ValueError(
-            f"{name} with shape {array.shape} and strides {array.strides} is not C-contiguous; "
+            f"{name} with shape {(shape := shape_of(array))} and strides "
+            f"{array.strides[: len(shape)]} is not C-contiguous; "
             + _made("take", "np.ascontiguousarray({})", updated)
             + ", or give the whole array that it is a view of"
         )
@@ -144,7 +147,7 @@ def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
     """Refuse another shape than that of the array it belongs to."""
     if array.shape != other.shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, but {other_name} has {other.shape}; "
+            f"{name} has shape {shape_of(array)}, but {other_name} has {shape_of(other)}; "
             "they must be the same"
         )
 
@@ -169,6 +172,29 @@ def check_gradient(
 def check_cleared(grad: Any, name: str, param: Any, param_name: str) -> None:
     """Refuse a gradient that does not go with its parameter, or cannot be set to zero."""
     check_gradient(grad, name, param, param_name, written=True)
+
+
+def check_copy(array: Any, name: str, param: Any, param_name: str) -> None:
+    """Refuse an array that cannot receive a copy of a parameter.
+
+    Raises:
+        TypeError: for another dtype than float32, bfloat16 or float16, and for parameters that are
+            not float32.
+        ValueError: for another shape, and for an array that cannot be written.
+    """
+    if param.dtype != np.float32:
+        raise TypeError(
+            f"{name} is a copy of {param_name}, which has dtype {param.dtype}; copies are of "
+            "float32 parameters: give None there"
+        )
+    check_array(array, name, written=True, updated=True)
+    check_together(array, name, param, param_name)
+    if array.dtype == np.float64:
+        raise TypeError(
+            f"{name} has dtype float64; a copy is float32, bfloat16 or float16: "
+            + _made("give", "np.empty(p.shape, np.float32)", updated=True)
+        )
+    check_shape(array, name, param, param_name)
 
 
 def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:

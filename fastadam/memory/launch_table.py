@@ -113,27 +113,32 @@ class Table:
             for part, column in enumerate(stream.storage.stored):
                 yield stream, column, self._columns[stream.name, part]
 
-    def operations(self, limit: int | None, threaded: bool = True) -> list[Operation]:
+    def operations(self, limit: threads.Limit, threaded: bool = True) -> list[Operation]:
         """The C functions that launch the kernel over all chunks, on at most so many threads."""
         if self.windows and not self.small:
             return self.windows.operations(limit, threaded)
         return [self.chosen(limit, threaded)]
 
-    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+    def placed(self, stream: str, part: int = 0) -> Any:
+        """The addresses of the arrays of a stream, one for each row of whole arrays."""
+        return self.rows[:, self._columns[stream, part]].copy()
+
+    def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all chunks, on at most so many threads."""
         count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
         return self.serial if self.small or count == 1 else self.parallel(count)
 
-    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
+    def over(self, first: int, last: int, limit: threads.Limit, threaded: bool) -> Operation:
         """The C function that launches the kernel over a range of chunks."""
         count = min(threads.tasks_for(limit), last - first) if threaded else 1
         return self.parallel(count, first, last)
 
-    def runner(self, limit: int | None) -> Callable[[], None]:
+    def runner(self, limit: threads.Limit) -> Callable[[], None]:
         """A function that launches the kernel over all chunks, on at most so many threads."""
         if self.small:
             return self.serial
-        return partial(threads.run, lambda threaded: self.operations(limit, threaded))
+        operations = partial(self.operations, limit)
+        return partial(threads.run, operations, limit)
 
     @property
     def serial(self) -> Operation:

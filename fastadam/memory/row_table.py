@@ -61,7 +61,7 @@ class RowTable(Table):
         """
         self._given = runs, packed, records, whole
 
-    def chosen(self, limit: int | None, threaded: bool = True) -> Operation:
+    def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
         (starts, stops), packed, records, whole = self._given
         rows = self._filled(len(starts))
@@ -111,6 +111,6 @@ class RowTable(Table):
         """Make room for so many records."""
         self._write_records_into(create_string_buffer(max(1, count * self.kernel.record.size)))
 
-    def run(self, limit: int | None) -> None:
+    def run(self, limit: threads.Limit) -> None:
         """Launch the kernel, on at most so many threads."""
-        threads.run(lambda threaded: [self.chosen(limit, threaded)])
+        threads.run(lambda threaded: [self.chosen(limit, threaded)], limit)

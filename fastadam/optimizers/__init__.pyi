@@ -4,6 +4,7 @@ from typing import Literal
 
 from ..optimizer import Optimizer
 from ..typing import (
+    Cores,
     Count,
     Dtype,
     Flag,
@@ -19,6 +20,9 @@ from .listing import Listing
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -32,11 +36,13 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 
@@ -89,6 +95,7 @@ class ADOPT(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -102,11 +109,14 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class FTRL(Optimizer):
@@ -152,6 +162,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -165,11 +176,224 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class LAMB(Optimizer):
+    """LAMB: AdamW whose update of each array is as long as the array, times the learning rate.
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+        p = p - lr * norm(p) / norm(u) * u
+
+    The ratio of the norms, each over one array, is 1 if either norm is 0. State: `exp_avg` (m) and
+    `exp_avg_sq` (v). A step has two passes over memory: per float32 element 8 bytes of state, 44
+    bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-6.
+        weight_decay: decay of the parameter as part of the update, default 1e-2.
+        adapt: False leaves out the ratio, for groups of biases and normalizations; default True
+            (apex, timm: only with weight decay).
+        trust_clip: True bounds the ratio by 1 (LAMBC), default False.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LAMB(w, lr=0.1, weight_decay=0).step(np.array([0.01, -7.0]))
+        >>> (w - [3, 4]).round(3)  # of length 0.1 * 5
+        array([-0.354,  0.354])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-06,
+        weight_decay: Scheduled = 0.01,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        bias_correction: ScheduledFlag = True,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class LARS(Optimizer):
+    """LARS: SGD whose gradient of each array is scaled to a part of the norm of the array.
+
+        r = trust_coefficient * norm(p) / (norm(g) + weight_decay * norm(p) + eps)
+        b = momentum * b + r * (g + weight_decay * p)
+        p = p - lr * b
+
+    The norms are over one array; r is 1 if either is 0. As in timm, `lr` is outside of the momentum
+    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory: per
+    float32 element 4 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1.0; a number >= 0 or a function of the step.
+        momentum: decay rate of the momentum, default 0.9; 0 keeps no state.
+        weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
+        trust_coefficient: the length of an update relative to that of the array, default 1e-3.
+        eps: added to the denominator of r, default 1e-8.
+        adapt: False leaves out r, for groups of biases and normalizations, default True.
+        trust_clip: True replaces r by min(r / lr, 1) (LARC), default False.
+        nesterov: Nesterov momentum, default False.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LARS(w, lr=1.0, trust_coefficient=0.1).step(np.array([60.0, -80.0]))
+        >>> (w - [3, 4]).round(6)  # of length 0.1 * 5
+        array([-0.3,  0.4])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        trust_coefficient: Scheduled = 0.001,
+        eps: Scheduled = 1e-08,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        nesterov: ScheduledFlag = False,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class MARS(Optimizer):
+    """MARS: AdamW of a gradient corrected by its change since the last step.
+
+        c = g + gamma * beta1 / (1 - beta1) * (g - g_last)
+        c = c / max(1, norm(c))
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        p = p - lr * (weight_decay * p + (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps))
+
+    This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
+    last step is that of other data, and 0 before the first. The norm is over one array. State:
+    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory: per float32
+    element 12 bytes of state, 44 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 3e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.95, 0.99).
+        gamma: the strength of the correction, default 0.025.
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> info = fa.MARS(w, lr=0.1).step(np.array([0.1, -2.0, 3.0]))
+        >>> w.round(6)
+        array([0.9, 1.1, 0.9])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.003,
+        *,
+        betas: ScheduledPair = (0.95, 0.99),
+        gamma: Scheduled = 0.025,
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        variance_reduction: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SGD(Optimizer):
@@ -216,6 +440,7 @@ class SGD(Optimizer):
         nesterov: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -229,11 +454,14 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdEMAMix(Optimizer):
@@ -286,6 +514,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -299,11 +528,14 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdaBelief(Optimizer):
@@ -351,6 +583,7 @@ class AdaBelief(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -364,11 +597,14 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adadelta(Optimizer):
@@ -410,6 +646,7 @@ class Adadelta(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -423,11 +660,14 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adagrad(Optimizer):
@@ -469,6 +709,7 @@ class Adagrad(Optimizer):
         eps: Scheduled = 1e-10,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -482,11 +723,14 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adam(Optimizer):
@@ -513,6 +757,9 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
+        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+            divides their update by the share of these in the array, at least 1e-3 (K. Liang et
+            al., Cautious Optimizers, arXiv 2024), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -539,7 +786,9 @@ class Adam(Optimizer):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -553,11 +802,14 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adamax(Optimizer):
@@ -598,6 +850,7 @@ class Adamax(Optimizer):
         weight_decay: Scheduled = 0.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -611,11 +864,14 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Adan(Optimizer):
@@ -666,6 +922,7 @@ class Adan(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -679,11 +936,14 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Grams(Optimizer):
@@ -726,6 +986,7 @@ class Grams(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -739,11 +1000,14 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class LaProp(Optimizer):
@@ -789,6 +1053,7 @@ class LaProp(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -802,11 +1067,14 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Lion(Optimizer):
@@ -828,6 +1096,8 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
+        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+            (the authors' Lion counts one element more), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -848,7 +1118,9 @@ class Lion(Optimizer):
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -862,11 +1134,14 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class NAdam(Optimizer):
@@ -916,6 +1191,7 @@ class NAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -929,11 +1205,97 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class Prodigy(Optimizer):
+    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+
+        m = beta1 * m + d * (1 - beta1) * g
+        v = beta2 * v + d**2 * (1 - beta2) * g**2
+        s = beta3 * s + d**2 / d0 * lr * g
+        r = beta3 * r + d**2 / d0 * lr * sum(g * (p0 - p))
+        p = p - d * lr * (weight_decay * p + m / (sqrt(v) + d_next * eps))
+        d_next = max(d, d_coef * r / sum(abs(s)))
+
+    `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
+    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
+    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory: per float32
+    element 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: factor of d, default 1.0; a number >= 0 or a function of the step, such as a decay.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, in units of d, default 1e-8.
+        weight_decay: decay of the parameter, default 0.
+        decoupled_weight_decay: False adds the decay to the gradient, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        bias_correction: True scales d * lr as Adam does its moments, default False.
+        safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
+        d0: the first d, default 1e-6; rarely changed.
+        d_coef: factor of the estimate of d, default 1.0; the usual way to tune the step.
+        growth_rate: the largest growth of d in a step as a factor, default infinity (1.02 acts as a
+            warm-up).
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.full(3, 10.0)
+        >>> opt = fa.Prodigy(w)
+        >>> infos = [opt.step(2 * w) for _ in range(200)]
+        >>> bool(abs(w).max() < 0.1)
+        True
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        bias_correction: ScheduledFlag = False,
+        safeguard_warmup: ScheduledFlag = False,
+        d0: Scheduled = 1e-06,
+        d_coef: Scheduled = 1.0,
+        growth_rate: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RAdam(Optimizer):
@@ -980,6 +1342,7 @@ class RAdam(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -993,11 +1356,14 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class RMSprop(Optimizer):
@@ -1047,6 +1413,7 @@ class RMSprop(Optimizer):
         centered: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1060,11 +1427,14 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Rprop(Optimizer):
@@ -1106,6 +1476,7 @@ class Rprop(Optimizer):
         step_sizes: ScheduledPair = (1e-06, 50.0),
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1119,11 +1490,14 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Signum(Optimizer):
@@ -1164,6 +1538,7 @@ class Signum(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1177,11 +1552,82 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    """StableAdamW: AdamW whose learning rate falls where the second moment lags behind.
+
+        b1, b2 = 1 - (1 - beta1) / (1 - beta1**t), 1 - (1 - beta2) / (1 - beta2**t)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        lr_t = lr / max(1, sqrt(mean(g**2 / max(v, eps**2))))
+        p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
+
+    The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
+    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory:
+    per float32 element 8 bytes of state, 36 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> opt = fa.StableAdamW(w, lr=0.1, betas=(0.0, 0.99), weight_decay=0)
+        >>> infos = [opt.step(np.full(3, g)) for g in (1.0, 100.0)]  # a spike: lr / 1.41
+        >>> w.round(4)
+        array([0.8, 0.8, 0.8])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.99),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.01,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class Yogi(Optimizer):
@@ -1229,6 +1675,7 @@ class Yogi(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1242,11 +1689,14 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class AdamW(Adam):
@@ -1276,7 +1726,7 @@ class AdamW(Adam):
             Near the End of Training, arXiv 2025, algorithm 1).
         peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
             schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.
@@ -1311,7 +1761,9 @@ class AdamW(Adam):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1325,11 +1777,14 @@ class AdamW(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 class SparseAdam(Adam):
@@ -1373,6 +1828,7 @@ class SparseAdam(Adam):
         eps: Scheduled = 1e-08,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -1386,11 +1842,14 @@ class SparseAdam(Adam):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         lazy: Literal["torch", "rows", "exact"] = "torch",
         mask_state: Flag = False,
         seed: Count = 0,
         state_file: Number | None = None,
         resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
     ) -> None: ...
 
 def list() -> tuple[Listing, ...]: ...

@@ -58,4 +58,5 @@ def decay_rate(group: dict[str, Any], lr: float | None = None) -> float:
     lr = group["lr"] if lr is None else lr
     if group["weight_decay_mode"] == "AdamC":
         lr *= lr / group["peak_lr"]
-    return float(lr * group["weight_decay"])
+    rate: float = lr * group["weight_decay"]  # a DeviceRate cannot be converted
+    return rate

@@ -4,12 +4,15 @@ from typing import Literal
 
 from torch.optim.optimizer import ParamsT
 
-from ..typing import Count, Dtype, Flag, Number, Pair, Triple
+from ..typing import Cores, Count, Dtype, Flag, Number, Pair, Triple
 from .optimizer import Optimizer
 
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -23,11 +26,13 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 
@@ -47,6 +52,7 @@ class ADOPT(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -59,6 +65,8 @@ class ADOPT(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -74,6 +82,7 @@ class FTRL(Optimizer):
         initial_accumulator_value: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -86,6 +95,107 @@ class FTRL(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class LAMB(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        *,
+        betas: Pair = (0.9, 0.999),
+        eps: Number = 1e-06,
+        weight_decay: Number = 0.01,
+        adapt: Flag = True,
+        trust_clip: Flag = False,
+        bias_correction: Flag = True,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class LARS(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        *,
+        momentum: Number = 0.9,
+        weight_decay: Number = 0.0,
+        trust_coefficient: Number = 0.001,
+        eps: Number = 1e-08,
+        adapt: Flag = True,
+        trust_clip: Flag = False,
+        nesterov: Flag = False,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class MARS(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.003,
+        *,
+        betas: Pair = (0.95, 0.99),
+        gamma: Number = 0.025,
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        variance_reduction: Flag = True,
+        cautious_weight_decay: Flag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Number | None = None,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -105,6 +215,7 @@ class SGD(Optimizer):
         l1: Number = 0.0,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -117,6 +228,8 @@ class SGD(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -137,6 +250,7 @@ class AdEMAMix(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -149,6 +263,8 @@ class AdEMAMix(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -168,6 +284,7 @@ class AdaBelief(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -180,6 +297,8 @@ class AdaBelief(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -197,6 +316,7 @@ class Adadelta(Optimizer):
         differentiable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -209,6 +329,8 @@ class Adadelta(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -227,6 +349,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -239,6 +362,8 @@ class Adagrad(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -264,7 +389,9 @@ class Adam(Optimizer):
         peak_lr: Number | None = None,
         bias_correction: Flag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -277,6 +404,8 @@ class Adam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -302,7 +431,9 @@ class AdamW(Optimizer):
         peak_lr: Number | None = None,
         bias_correction: Flag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -315,6 +446,8 @@ class AdamW(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -332,6 +465,7 @@ class Adamax(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -344,6 +478,8 @@ class Adamax(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -362,6 +498,7 @@ class Adan(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -374,6 +511,8 @@ class Adan(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -391,6 +530,7 @@ class Grams(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -403,6 +543,8 @@ class Grams(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -420,6 +562,7 @@ class LaProp(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -432,6 +575,8 @@ class LaProp(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -447,7 +592,9 @@ class Lion(Optimizer):
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Number | None = None,
         maximize: Flag = False,
+        cautious: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -460,6 +607,8 @@ class Lion(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -482,6 +631,7 @@ class NAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -494,6 +644,46 @@ class NAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Prodigy(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1.0,
+        *,
+        betas: Pair = (0.9, 0.999),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.0,
+        decoupled_weight_decay: Flag = True,
+        cautious_weight_decay: Flag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Number | None = None,
+        bias_correction: Flag = False,
+        safeguard_warmup: Flag = False,
+        d0: Number = 1e-06,
+        d_coef: Number = 1.0,
+        growth_rate: Number | None = None,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -515,6 +705,7 @@ class RAdam(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -527,6 +718,8 @@ class RAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -546,6 +739,7 @@ class RMSprop(Optimizer):
         differentiable: bool | None = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -558,6 +752,8 @@ class RMSprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -574,6 +770,7 @@ class Rprop(Optimizer):
         capturable: bool | None = False,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -586,6 +783,8 @@ class Rprop(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -602,6 +801,7 @@ class Signum(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -614,6 +814,8 @@ class Signum(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -627,6 +829,7 @@ class SparseAdam(Optimizer):
         maximize: Flag = False,
         *,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -639,6 +842,40 @@ class SparseAdam(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        seed: Count = 0,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.001,
+        *,
+        betas: Pair = (0.9, 0.99),
+        eps: Number = 1e-08,
+        weight_decay: Number = 0.01,
+        cautious_weight_decay: Flag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Number | None = None,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...
 
@@ -658,6 +895,7 @@ class Yogi(Optimizer):
         peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
+        cores: Cores | None = None,
         clip_norm: Number | None = None,
         clip_norm_per: Literal["global", "tensor"] = "global",
         clip_value: Number | None = None,
@@ -670,5 +908,7 @@ class Yogi(Optimizer):
         min_quantized_size: Count = 4096,
         rounding: Literal["nearest", "stochastic"] = "nearest",
         compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
         seed: Count = 0,
     ) -> None: ...

@@ -4,17 +4,31 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..cuda.array import number_of_device
+from ..cuda.array import DeviceArray, number_of_device
 from ..cuda.backend import CUDA
 
 Scope = Callable[[], AbstractContextManager[Any]]
+NOT_CAPTURED = (
+    "a step of fastadam.torch is captured in a CUDA graph only with capturable=True; give it to "
+    "the constructor, or call step() outside of the graph"
+)
 
 
 def on_gpu(tensor: Any) -> bool:
     """True if a tensor is on a GPU that CUDA kernels support."""
     return bool(tensor.is_cuda)
+
+
+def number(value: Any) -> Any:
+    """A tensor of one number on a GPU as an array of the core; anything else unchanged."""
+    if not isinstance(value, torch.Tensor) or not on_gpu(value):
+        return value
+    dtype = np.dtype(str(value.dtype).removeprefix("torch."))
+    shape = tuple(value.shape)
+    return DeviceArray(value.data_ptr(), shape, dtype, value)
 
 
 def scope_of(tensor: Any) -> Scope:
@@ -26,26 +40,31 @@ def scope_of(tensor: Any) -> Scope:
     Raises:
         RuntimeError: if another GPU is in use, or a stream is being captured.
     """
-    if not on_gpu(tensor):
-        return nullcontext
-    from ..cuda.streams import stream_of_torch
+    return DeviceScope(tensor.device) if on_gpu(tensor) else nullcontext
 
-    device = tensor.device
-    with torch.cuda.device(device):
-        _check_number(device)
-        turn = CUDA.lock()
+
+class DeviceScope:
+    """A factory of contexts for work on tensors on a GPU.
+
+    Attributes:
+        turn: the lock of the work, and its stream.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            _check_number(device)
+            self.turn: Any = CUDA.lock()
 
     @contextmanager
-    def take() -> Iterator[None]:
-        with torch.cuda.device(device), turn.on(stream_of_torch(device.index)):
-            if turn.captures:
-                raise RuntimeError(
-                    "a step of fastadam.torch cannot be captured in a CUDA graph; call step() "
-                    "outside of the graph, or capture one of fastadam's own optimizers"
-                )
-            yield
+    def __call__(self) -> Iterator[None]:
+        from ..cuda.streams import stream_of_torch
 
-    return take
+        device = self._device
+        with torch.cuda.device(device), self.turn.on(stream_of_torch(device.index)):
+            if self.turn.captures and self.turn.captured is None:
+                raise RuntimeError(NOT_CAPTURED)
+            yield
 
 
 def _check_number(device: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .. import optimizers
+from ..cuda.device_rate import DeviceRate, device_rate
 from ..engine.hyperparameters import ReadOnly, checked
 from ..engine.options import NAMES, OWN, Options
 from ..engine.param_groups import rule_for
@@ -19,6 +20,7 @@ from ..optimizer import Optimizer
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import alike, lasts, parts_of
+from . import devices
 from .state import dtypes
 
 FLAGS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
@@ -133,7 +135,7 @@ class Hyperparameters:
     def _given(self, group: Values) -> list[Any]:
         named = zip(self._names, self._values(group), self._defaults, strict=True)
         return [
-            value if value is unless or lasts(value) else plain(name, value, unless)
+            value if value is unless or lasts(value) else _given(group, name, value, unless)
             for name, value, unless in named
         ]
 
@@ -159,7 +161,27 @@ class Hyperparameters:
         return checked_groups
 
 
+def _given(group: Values, name: str, value: Any, default: Any) -> Any:
+    """A hyperparameter as a Python value, or a learning rate that stays on its GPU."""
+    if name == "lr" and group.get("capturable") and isinstance(value, torch.Tensor):
+        there = devices.number(value)
+        if there is not value and value.dtype in (torch.float32, torch.float64):
+            return device_rate(there)
+    return plain(name, value, default)
+
+
+def with_known_rate(values: Values) -> Values:
+    """The hyperparameters of a group, with a learning rate on a GPU fetched."""
+    lr = values.get("lr")
+    if not isinstance(lr, DeviceRate):
+        return values
+    found = checked("lr", np.asarray(lr.rate).reshape(()), 0.0, "")
+    return ReadOnly({**values, "lr": found})
+
+
 def _checked(name: str, value: Any, default: Any, where: str) -> Any:
+    if isinstance(value, DeviceRate):
+        return value
     if name == "lr" and isinstance(value, float) and -ROUNDING < value < 0:
         return 0.0
     try:
@@ -222,19 +244,14 @@ def check_flags(flags: Values, owner: str) -> None:
     if flags.get("differentiable"):
         subject = "`fused`" if flags.get("fused") else owner
         raise RuntimeError(f"{subject} does not support `differentiable`")
-    if flags.get("capturable"):
-        raise ValueError(
-            "If capturable=True, params and state_steps must be on supported devices: "
-            "['cuda', 'xpu', 'hpu']; leave it out, on a GPU too: steps of fastadam.torch cannot be "
-            "captured in CUDA graphs"
-        )
-    if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach"):
+    capturable = flags.get("capturable")
+    if isinstance(flags.get("lr"), torch.Tensor) and flags.get("foreach") and not capturable:
         raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
     tensors = [isinstance(each, torch.Tensor) for each in parts_of(flags.get("betas")) or ()]
     if any(tensors) and "fused" in flags:  # PyTorch's other optimizers accept a mixture
         if not all(tensors):
             raise ValueError("betas must be either both floats or both Tensors")
-        if flags.get("foreach"):
+        if flags.get("foreach") and not capturable:
             raise ValueError(
                 "betas[0] as a Tensor is not supported for capturable=False and foreach=True"
             )

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter
 from threading import RLock
@@ -22,6 +23,7 @@ from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
 from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
+from ..memory.arrays import is_device
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
 from ..rules.docstrings import completed, entries, explained, without_links
@@ -30,7 +32,7 @@ from .averages import Averages, exchange_of
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
 from .contents import contents_of_tensors, restore_tensors
-from .devices import scope_of
+from .devices import number, scope_of
 from .hyperparameters import (
     ELSEWHERE,
     FLAGS,
@@ -42,10 +44,10 @@ from .hyperparameters import (
     plain,
     twin_of,
 )
-from .shards import unwrapped
+from .shards import is_sharded, unwrapped
 from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
-from .state_formats import floats_of, master
+from .state_formats import floats_of, for_any_shards, master
 from .step import TensorStep
 from .tensors import name_of
 
@@ -66,14 +68,16 @@ class Optimizer(torch.optim.Optimizer):
             is launched in PyTorch's current stream. DTensors are updated shard by shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
-        foreach, capturable, differentiable: accepted or rejected as by PyTorch's fused optimizers.
+        foreach, differentiable: accepted or rejected as by PyTorch's fused optimizers.
+        capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
+            learning rate in a tensor there is read at each step, and the host does not wait for it.
         **keywords: the other hyperparameters, and these options of
-            [fastadam.Optimizer][fastadam.Optimizer]: threads, clip_norm, clip_norm_per, clip_value,
-            skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads, state_dtype,
-            min_quantized_size, rounding, compensation, seed. `ema`, `shadow`, `compensation`, codes
-            and scales are tensors in `state`. `state_dtype`, `min_quantized_size`, `rounding`,
-            `compensation` and `clip_norm_per` can be set per group. `threads` is limited by
-            `torch.get_num_threads()`.
+            [fastadam.Optimizer][fastadam.Optimizer]: threads, cores, clip_norm, clip_norm_per,
+            clip_value, skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads,
+            state_dtype, min_quantized_size, rounding, compensation, seed. `ema`, `shadow`,
+            `compensation`, codes and scales are tensors in `state`. `state_dtype`,
+            `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` can be set per
+            group. `threads` is limited by `torch.get_num_threads()`.
 
     Attributes:
         core: the class of fastadam with the rule and the hyperparameters; set by a subclass.
@@ -229,15 +233,23 @@ class Optimizer(torch.optim.Optimizer):
             self.info = StepInfo(count, lr_of(groups), updated=False)
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        conditional = self._options.skip_nonfinite
+        if grad_scale is not None or found_inf is not None:
+            grad_scale, found_inf = number(grad_scale), number(found_inf)
+            conditional |= is_device(grad_scale) or is_device(found_inf)
+        if found_inf is not None and not is_device(found_inf):
+            found_inf = bool(found_inf)
         scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, bool(found_inf))
-        if last is not None and last.is_valid(self, groups, params, scaled, threads):
+        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, found_inf)
+        wanted = groups, params, scaled, threads, conditional
+        if last is not None and last.is_valid(self, *wanted):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            TensorStep(self, groups, params, grads, scaled, threads, last).step(*given)
+            step = TensorStep(self, groups, params, grads, scaled, threads, last, conditional)
+            step.step(*given)
 
     def _checked_groups(self) -> list[CheckedGroup]:
         """The current groups, checked."""
@@ -284,12 +296,17 @@ class Optimizer(torch.optim.Optimizer):
     def state_dict(self) -> Values:
         """The state to resume from; see `torch.optim.Optimizer.state_dict`.
 
+        It loads with any number of shards of DTensors.
+
         Raises:
             RuntimeError: inside `swap_ema()`.
         """
         with self._lock:
             self._check_not_swapped()
             saved: Values = super().state_dict()
+            if any(map(is_sharded, self._params())):
+                state = self._by_param(saved, for_any_shards)
+                saved = {**saved, "state": state}
         return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
     def load_state_dict(self, state_dict: Values) -> None:
@@ -308,6 +325,8 @@ class Optimizer(torch.optim.Optimizer):
             )
         with self._lock:
             self._check_not_swapped()
+            if self._tensor_step:
+                self._tensor_step.check_replaceable("load_state_dict()")
             hook = self.register_load_state_dict_pre_hook(wrap_tensors)
             try:
                 super().load_state_dict(state_dict)
@@ -423,14 +442,18 @@ class Optimizer(torch.optim.Optimizer):
         """
         saved = self.state_dict()
         names = {name for group in self._checked_groups() for name in group.rule.state}
+        return {**saved, "state": self._by_param(saved, partial(floats_of, names=names))}
+
+    @torch.no_grad()
+    def _by_param(self, saved: Values, converted: Callable[[Any, Values], Values]) -> Values:
+        """The state in a state_dict, the entry of each parameter converted."""
         numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
         by_number = dict(zip(numbers, self._params(), strict=True))
         with self._lock, self._scope():
-            state = {
-                number: floats_of(by_number[number], entry, names)
+            return {
+                number: converted(by_number[number], entry)
                 for number, entry in saved["state"].items()
             }
-        return {**saved, "state": state}
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and extras in this process, as

@@ -1,10 +1,12 @@
 """DTensors: the shard of this process, and state with one number per block of elements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
+
+from ..rules import Rule
 
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 
@@ -40,7 +42,6 @@ def local(tensor: Any) -> Any:
     return tensor if type(tensor) in PLAIN else unwrapped(getattr(tensor, "_local_tensor", tensor))
 
 
-@torch.no_grad()
 def gradient_part(grad: Any, param: Any) -> Any:
     """The part of a gradient that belongs to the part of its parameter in this process.
 
@@ -48,7 +49,8 @@ def gradient_part(grad: Any, param: Any) -> Any:
     """
     wanted = getattr(param, "placements", None)
     if wanted is not None and getattr(grad, "placements", wanted) != wanted:
-        grad = grad.redistribute(param.device_mesh, wanted)
+        with torch.no_grad():
+            grad = grad.redistribute(param.device_mesh, wanted)
     part = local(grad)
     return part.trigger_wait() if hasattr(part, "trigger_wait") else part
 
@@ -57,25 +59,30 @@ class BlockShape(NamedTuple):
     """The shape of a tensor with one number for each block of elements.
 
     Attributes:
-        shape: the shape; for a DTensor the numbers of shards, then the blocks of the largest shard.
-        blocks: the number of blocks in this process.
+        shape: the shape.
+        part: that of the part in this process.
         placements: the placements of a DTensor.
     """
 
     shape: tuple[int, ...]
-    blocks: int
+    part: tuple[int, ...]
     placements: tuple[Any, ...] | None = None
 
 
 def block_shape(param: Any, per: int) -> BlockShape:
     """The shape of a tensor with one number per block of elements of a parameter.
 
-    Each shard has blocks of its own. A checkpoint for other shards has another shape, and raises
-    an error.
+    Each shard of a DTensor has blocks of its own. If shards are rows of whole blocks, the numbers
+    have rows, too, which are sharded alike. Otherwise they have a row for each shard, as long as
+    that of the largest one.
     """
     if not is_sharded(param):
         blocks = -(-param.numel() // per)
-        return BlockShape((blocks,), blocks)
+        return BlockShape((blocks,), (blocks,))
+    if not is_ragged(param, per):
+        columns = prod(param.shape[1:]) // per
+        part = param._local_tensor.shape[0], columns
+        return BlockShape((param.shape[0], columns), part, param.placements)
     from torch.distributed.tensor import Replicate, Shard
 
     lengths, counts, placements = [*param.shape], list[int](), list[Any]()
@@ -85,17 +92,26 @@ def block_shape(param: Any, per: int) -> BlockShape:
             lengths[dim] = -(-lengths[dim] // count)
             counts.append(count)
     blocks = -(-prod(lengths) // per)
-    return BlockShape((*counts, blocks), blocks, tuple(placements))
+    return BlockShape((*counts, blocks), (*[1] * len(counts), blocks), tuple(placements))
+
+
+def is_ragged(param: Any, per: int) -> bool:
+    """True if the blocks of a DTensor depend on the number of its shards."""
+    if not is_sharded(param):
+        return False
+    if not param.dim() or any(dim not in (None, 0) for _, dim in _split(param)):
+        return True
+    return bool(prod(param.shape[1:]) % per)
 
 
 def block_zeros(param: Any, per: int, dtype: Any) -> Any:
     """Zeros, one per block of elements of a parameter."""
-    (shape, blocks, placements), device = block_shape(param, per), local(param).device
+    shape, size, placements = block_shape(param, per)
+    part = torch.zeros(size, dtype=dtype, device=local(param).device)
     if placements is None:
-        return torch.zeros(blocks, dtype=dtype, device=device)
+        return part
     from torch.distributed.tensor import DTensor
 
-    part = torch.zeros((*[1] * (len(shape) - 1), blocks), dtype=dtype, device=device)
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
         part, param.device_mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride
@@ -116,3 +132,19 @@ def _split(param: Any) -> Iterator[tuple[int, int | None]]:
     """For each dimension of the mesh, its length and the dimension of the DTensor it shards."""
     for length, placement in zip(param.device_mesh.shape, param.placements, strict=True):
         yield length, getattr(placement, "dim", None)
+
+
+def check_whole(params: Iterable[Any], rules: Iterable[Rule]) -> None:
+    """Refuse DTensors that are in several processes, for rules with sums over whole parameters.
+
+    Raises:
+        RuntimeError: naming the rule.
+    """
+    summing = [rule.name for rule in rules if rule.sums]
+    if summing and any(
+        dim is not None for param in params if is_sharded(param) for _, dim in _split(param)
+    ):
+        raise RuntimeError(
+            f"{summing[0]} adds up numbers of whole parameters, but DTensors are updated shard by "
+            "shard; use parameters that are not sharded, or another optimizer"
+        )

@@ -15,7 +15,7 @@ from ..engine.options import Options
 from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
 from ..kernels.storage.base import Column
 from ..kernels.storage.int8 import Int8
-from .shards import block_shape, local, unwrapped
+from .shards import block_shape, is_ragged, local, unwrapped
 from .tensors import ParameterMemory, flat, in_numpy, name_of
 
 Entry = dict[str, Any]
@@ -178,8 +178,8 @@ def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
         )
     if scales.shape != shape:
         raise ValueError(
-            f"codes have scales of shape {tuple(scales.shape)}, expected {shape}; codes cannot be "
-            "loaded with another number of shards: save opt.dequantized_state()"
+            f"codes have scales of shape {tuple(scales.shape)}, expected {shape}: their blocks are "
+            "those of other shards; save opt.dequantized_state() of the optimizer that trained them"
         )
     order, compute = order_in(entry, name, local(param)), compute_of(name_of(param))
     laid = local(codes).detach().permute(order).contiguous()
@@ -189,6 +189,20 @@ def dequantized(param: Any, entry: Mapping[str, Any], name: str) -> Any:
     back = sorted(range(len(order)), key=order.__getitem__)
     local(values).copy_(numbers.permute(back))
     return values
+
+
+def for_any_shards(param: Any, entry: Entry) -> Entry:
+    """An entry that loads with any number of shards: with floats in place of codes whose blocks
+    depend on it. They become the same codes again."""
+    coded = [name for name in entry if name + SCALE in entry]
+    if not coded or not is_ragged(param, Int8.block):
+        return entry
+    rest = entry.keys() - {ORDER, *(name + SCALE for name in coded)}
+    return {
+        name: dequantized(param, entry, name) if name in coded else value
+        for name, value in entry.items()
+        if name in rest
+    }
 
 
 def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:

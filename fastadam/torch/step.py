@@ -23,17 +23,20 @@ from ..kernels.formats import COMPENSATION, Formats
 from ..memory.dtypes import name_of as name_of_dtype
 from .change_detection import ChangeDetector, addresses
 from .counters import Counters
-from .devices import Scope, scope_of
+from .devices import DeviceScope, scope_of
 from .gradients import Gradients
-from .hyperparameters import CheckedGroup
+from .hyperparameters import CheckedGroup, with_known_rate
 from .parameters import ActiveParameters
+from .shard_sums import ShardSums
+from .shards import check_whole
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
 from .tensors import ParameterMemory, name_of
 
 if TYPE_CHECKING:
-    from .optimizer import Optimizer
+    from ..rules.algorithm import Values
+    from .owner import Owner
 
 
 class TensorStep:
@@ -47,29 +50,35 @@ class TensorStep:
         scaled: 0 without a gradient scale, NEAR or FAR for its distance from 1 (`reach_of`).
         threads: the number of threads that a step may use.
         last: the step before this one.
+        conditional: True if a GPU is to decide about steps, and to count them.
     """
 
     _active: ActiveParameters
     _entries: list[Entry]
-    _counters: Counters
+    _counters: Any  # Counters, or DeviceCounters
+    _plan: Any
     _state: TensorState
     _copies: TensorCopies
-    _scope: Scope
+    _scope: Any  # a context of work on the tensors, for each call
     _detector: ChangeDetector | None = None  # None during a step
     _drawn: Any = None  # the cohorts for which the random streams of launches are set
     _drafted = True  # True if drafts have state that is not in the entries yet
+    _graphs = False  # True if a CUDA graph may replay steps
     _lost = False  # True if the plan may have addresses of tensors that no longer exist
 
     def __init__(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         grads: Sequence[Any],
         scaled: int,
         threads: int,
         last: TensorStep | None,
+        conditional: bool = False,
     ) -> None:
+        if last:
+            last.check_replaceable("step() with other parameters, hyperparameters or state")
         self._core, self._options = owner._core, replace(owner._options, threads=threads)
         self._scaled: int = max(scaled, last._scaled if last else 0)
         self._known: dict[tuple[Any, ...], Formats] = {}
@@ -85,7 +94,8 @@ class TensorStep:
         ]
         self._active = ActiveParameters(owner, params, grads, keeps, last._active if last else None)
         self._used = [number for number, some in enumerate(self._active.by_group) if some]
-        self._check_whole(owner)
+        self._check_options(owner)
+        self._shards = ShardSums(self._active.params) if self._active.sharded else None
         self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
         self._owner = type(owner).__name__
         called = self._owner, type(owner).core.__name__
@@ -101,12 +111,46 @@ class TensorStep:
         self._scope = (
             last._scope if last and same_place else scope_of(self._active.memories[0].part)
         )
+        self._wanted = conditional
+        capturable = any(group.get("capturable") for group in owner.param_groups)
         with self._scope():
+            self._conditional = self._decided_there(capturable)
             for group, numbers in zip(groups, self._active.by_group, strict=True):
                 group.params = numbers
             self._set_up_state(groups, keeps, last)
             self._plan, self._draws = self._planned(groups), self._active.draws
         self.set_hyperparameters(groups)
+        if capturable and self._conditional:
+            self._scope.turn.captured = self._captured_steps()
+
+    def _decided_there(self, capturable: bool) -> bool:
+        """True if a GPU decides about steps, and counts them.
+
+        Raises:
+            RuntimeError: if `capturable` is for tensors elsewhere, or for what only the host knows.
+        """
+        if not isinstance(self._scope, DeviceScope):
+            if capturable:
+                raise RuntimeError(
+                    "If capturable=True, params and state_steps must be on supported devices: "
+                    f"['cuda'], but {self._active.memories[0].name} is on {self._active.device}"
+                )
+            return False
+        if capturable and self._core.carried:
+            raise RuntimeError(
+                f"{self._owner} carries {[*self._core.carried]} on the host from step to step; "
+                "capturable=True is not supported"
+            )
+        if not (self._wanted or capturable) or self._core.carried or self._shards:
+            return False
+        from ..cuda.conditional_step import ConditionalStep
+
+        return ConditionalStep.serves(self._formats, self._options)
+
+    def _captured_steps(self) -> Any:
+        from ..cuda.graph_capture import CapturedSteps
+
+        return CapturedSteps(self)
 
     def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
         key = options, memory.array.dtype, grad, memory.param.numel()
@@ -114,7 +158,7 @@ class TensorStep:
             self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
-    def _check_whole(self, owner: Optimizer) -> None:
+    def _check_options(self, owner: Owner) -> None:
         check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
@@ -125,11 +169,6 @@ class TensorStep:
                 else:
                     rest += found
             self._options.check_params(rest, [name])
-        if self._active.sharded and self._options.measures:
-            raise RuntimeError(
-                "clip_norm and skip_nonfinite would use the shards of this process only; call "
-                "torch.nn.utils.clip_grad_norm_ before the step instead"
-            )
 
     def _set_up_state(
         self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
@@ -154,7 +193,7 @@ class TensorStep:
                 [groups[number] for number in self._used], tuple(self._core.carried.values())
             )
         )
-        state.count = last._state.count if last else 0
+        state.count = last.count if last else 0
         self._count()
         names = dict.fromkeys(name for rule in self._rules for name in rule.state)
         state.adopt([*names], self._formats)
@@ -162,12 +201,22 @@ class TensorStep:
     def _count(self) -> None:
         """Read the step counts and other host numbers from the entries."""
         state, carried, entries = self._state, self._core.carried, self._drafts.drafts
-        for entry, name in zip(entries, self._active.names, strict=True):
+        state.settle()
+        known: Any = entries
+        if isinstance(self._scope, DeviceScope):
+            from .device_counters import DeviceCounters, known_steps
+
+            known = known_steps(entries)
+        for entry, name in zip(known, self._active.names, strict=True):
             check_step(entry, name)
-        steps = list(map(self._steps_of, entries))
+        steps = list(map(self._steps_of, known))
         start = {"step": 0.0} if self._counted else {}
         state.count = max(state.count, *steps)
-        self._counters = Counters(entries, start | carried, state.count)
+        if self._conditional:
+            counted = steps if self._counted else []
+            self._counters = DeviceCounters(entries, counted, self._active.device)
+        else:
+            self._counters = Counters(entries, start | carried, state.count)
         host = [self._counters[name].tolist() for name in carried]
         each = list(zip(*host, strict=True)) if carried else [()] * len(steps)
         state.regroup(steps, each, state.active)
@@ -189,9 +238,10 @@ class TensorStep:
         arrays = self._active.arrays
         gathered = Gathered(arrays, None, arrays, self._active.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
+        check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
-        return StepPlan(
+        plan = StepPlan(
             [groups[number] for number in self._used],
             parameters,
             self._gradients,
@@ -203,8 +253,13 @@ class TensorStep:
             None,
             False,
             self._scaled,
-            gated=False,
+            gated=self._conditional,
+            shards=self._shards,
         )
+        if self._conditional:
+            gate: Any = plan.gate
+            gate.runs_of = lambda active: self._counters.runs(active)
+        return plan
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
         """Set the hyperparameters of the next steps, which must have the same rules."""
@@ -219,11 +274,12 @@ class TensorStep:
 
     def is_valid(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         scaled: int,
         threads: int,
+        conditional: bool = False,
     ) -> bool:
         """True if parameters, state and rules are those of the last step, at known addresses."""
         if groups is not self._groups:
@@ -236,6 +292,7 @@ class TensorStep:
             owner._entries is self._all_state
             and self._threads == threads
             and self._scaled >= scaled
+            and self._wanted >= conditional
             and owner._sizes() == self._active.sizes
             and all(map(is_, params, self._active.everyone))
             and not any(param.grad is not None for param in self._active.rest)
@@ -289,11 +346,11 @@ class TensorStep:
 
     def step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
-        found_inf: bool,
+        found_inf: Any,
     ) -> None:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
@@ -315,23 +372,33 @@ class TensorStep:
 
     def _step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
-        found_inf: bool,
+        found_inf: Any,
     ) -> None:
-        plan, count = self._plan, self._state.count
         grads = self._active.of(grads)
         parts, self._parts = self._parts or self._active.parts(grads), None
+        if self._graphs:
+            self._scope.turn.captured.check_active([part is not None for part in parts])
+        if self._plan is None:  # a step is captured
+            self._plan = self._planned(self._groups)
+            self._graphs = True
+        plan = self._plan
         plan.look(parts)
+        found = False if found_inf is None else found_inf
+        if self._shards and found_inf is not None:
+            found = not self._shards.all_true(not found)
         if self._noisy and self._drawn is not self._state.grouping:
-            plan.draw(self._draws, count - np.array(self._state.steps))
+            plan.draw(self._draws, self._late())
             self._drawn = self._state.grouping
-        stale = plan.stale
-        norm, verdict = plan.prepare(
-            self._core, self._values, parts, grad_scale, found_inf, self._counted
-        )
+        if plan.gate and plan.gate.takes(found, grad_scale):
+            self._step_there(owner, grads, parts, grad_scale, found)
+            return
+        stale, (values, count) = plan.stale, self._known_values()
+        lr = values[0].get("lr") if values and self._conditional else lr
+        norm, verdict = plan.prepare(self._core, values, parts, grad_scale, found, self._counted)
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
         if self._options.zero_grads:
@@ -347,6 +414,86 @@ class TensorStep:
         else:
             commit(others)
 
+    def _known_values(self) -> tuple[list[Values], int]:
+        """The hyperparameters, with numbers for those that the GPU has, and the count of steps."""
+        if not self._conditional:
+            return self._values, self._state.count
+        self._state.settle()
+        return [with_known_rate(values) for values in self._values], self._state.count
+
+    def _step_there(
+        self,
+        owner: Owner,
+        grads: Sequence[Any],
+        parts: Sequence[Any],
+        grad_scale: Any,
+        found_inf: Any,
+    ) -> None:
+        """Take a step about which the GPU decides, without waiting for it."""
+        gate, unpack = self._plan.gate, list[Operation]()
+        for memory in self._active.gapped:
+            unpack += memory.unpack()
+            memory.pack()
+        info = gate.step(self, None, grad_scale, found_inf)
+        others: list[Operation] = [*unpack, partial(object.__setattr__, owner, "info", info)]
+        if self._options.zero_grads:
+            others += [*self._gradients.cleared(), *self._active.cleared(grads, parts)]
+        if owner._tensor_step is not self:
+            others += put(owner, _tensor_step=self)
+        commit(others)
+        self._note_written()
+
+    def _late(self) -> Any:
+        """The difference between the step counts of the optimizer and of each active parameter."""
+        grouping = self._state.grouping
+        return np.array([grouping.cohorts[number].base for number in grouping.cohort_of])
+
+    # What the steps of a GPU ask for, and those of CUDA graphs
+
+    @property
+    def plan(self) -> Any:
+        return self._plan
+
+    @property
+    def algorithm(self) -> Any:
+        return self._core
+
+    @property
+    def groups(self) -> Sequence[Any]:
+        """Those whose hyperparameters are functions of the step: none."""
+        return ()
+
+    @property
+    def state(self) -> TensorState:
+        return self._state
+
+    @property
+    def count(self) -> int:
+        """The count of steps of the optimizer, those under way among them."""
+        self._state.settle()
+        return self._state.count
+
+    def values(self, lr: Any, step: int) -> list[Values]:
+        """The hyperparameters of each group."""
+        return self._values
+
+    def refresh(self) -> None:
+        """Do nothing: the hyperparameters are those of the moment."""
+
+    def exchange_plan(self, plan: Any) -> Any:
+        """Go on with another plan; returns the one so far."""
+        self._plan, before = plan, self._plan
+        return before
+
+    def check_replaceable(self, what: str) -> None:
+        """Raise an error if a CUDA graph would go on with what is to be replaced.
+
+        Raises:
+            RuntimeError: with the way out.
+        """
+        if self._graphs:
+            self._scope.turn.captured.refuse(what)
+
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
         active, of = self._gradients.active, self._state.grouping.cohort_of
@@ -357,7 +504,11 @@ class TensorStep:
             unpack += memory.unpack()
             memory.pack()
         self._plan.run(*unpack, *self._counters.advance(active, carried), *others)
-        written = self._active.params
+        self._note_written()
+
+    def _note_written(self) -> None:
+        """Let autograd know that the parameters were written to."""
+        active, written = self._gradients.active, self._active.params
         torch.autograd.graph.increment_version(
             written if all(active) else list(compress(written, active))
         )

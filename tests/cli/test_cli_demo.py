@@ -316,3 +316,32 @@ def test_demo_survives_divergence(packages, capsys, tmp_path, monkeypatch):
 def test_demo_takes_keywords_of_the_optimizer(quick, capsys):
     options = ["--epochs", "1", "--batch", "512", "--optimizer", "SGD:momentum=0.9,nesterov=True"]
     assert "SGD:momentum=0.9,nesterov=True: " in run_demo(capsys, *options)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "Plateau"])
+def test_a_resumed_demo_has_the_scores_of_one_run(schedule, quick, capsys, tmp_path):
+    path, options = str(tmp_path / "run"), ["--batch", "512", "--lr", "1e3", "--seed", "4"]
+    options += ["--schedule", schedule, "--params", "bfloat16", "--rounding", "stochastic"]
+    whole = run_demo(capsys, *options, "--epochs", "5")
+    first = run_demo(capsys, *options, "--epochs", "2", "--save", path)
+    rest = run_demo(capsys, *options, "--epochs", "5", "--resume", path)
+    assert f"Checkpoint: {path}" in first
+    rows = [line for line in whole.splitlines() if line.strip()[:1].isdigit()]
+    assert rows == [
+        line for text in (first, rest) for line in text.splitlines() if line.strip()[:1].isdigit()
+    ]
+
+
+def test_demo_refuses_what_it_cannot_resume(quick, capsys, tmp_path):
+    path, other = tmp_path / "run", tmp_path / "other"
+    run_demo(capsys, "--batch", "512", "--epochs", "1", "--save", str(path))
+    fa.save(other, fa.AdamW(np.ones(3, np.float32)))
+    for message, *options in (
+        ("not written by fastadam demo", "--resume", str(other)),
+        ("--epochs: 1 is not more than the 1 epochs", "--epochs", "1", "--resume", str(path)),
+        ("give that of its run", "--schedule", "plateau", "--resume", str(path)),
+        ("saved by AdamW", "--optimizer", "lion", "--resume", str(path)),
+        ("is a folder", "--save", str(tmp_path)),
+    ):
+        assert main(["demo", *options]) == 2
+        assert message in capsys.readouterr().err

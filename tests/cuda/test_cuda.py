@@ -22,17 +22,16 @@ from machine import (
 from processes import output
 
 import fastadam as fa
+from fastadam.cuda import chain, numba_compat
 from fastadam.cuda import code_cache as cuda_cache
 from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import driver as cuda_driver
-from fastadam.cuda import numba_compat
 from fastadam.cuda import prologue_kernel as gate
 from fastadam.cuda import target as cuda
-from fastadam.engine.grad_norm import factor
+from fastadam.engine.convert import identity
+from fastadam.engine.grad_norm import factor, factor_streams, norm_streams
 from fastadam.kernels import factory
-from fastadam.kernels.compose import Stream
-from fastadam.kernels.formats import FLOAT, Formats
-from fastadam.kernels.storage.elementwise import Elementwise
+from fastadam.kernels.formats import Formats
 from fastadam.kernels.transforms import streams
 
 
@@ -60,7 +59,7 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
     monkeypatch.setattr(cuda_driver.cuda, "defer_cleanup", nullcontext)
     driver = cuda_driver.Driver()
     driver._call = Library()
-    device = SimpleNamespace(compute_capability=(9, 0))
+    device = SimpleNamespace(compute_capability=(9, 0), id=0)
     monkeypatch.setattr(
         cuda_driver.cuda, "current_context", lambda: SimpleNamespace(device=device), raising=False
     )
@@ -88,6 +87,27 @@ def test_the_driver_is_called_as_it_wants(monkeypatch):
     for _ in range(2):  # the first piece goes back before the second is made
         driver.pinned(8)
     assert {*called} == cuda_driver._FUNCTIONS.keys() - {"cuGetErrorString"}
+    entered = []
+
+    @contextmanager
+    def other():
+        entered.append(1)
+        device.id = 1
+        yield
+        device.id = 0
+
+    monkeypatch.setattr(cuda_driver.cuda, "gpus", {1: other()}, raising=False)
+    count = called.count("cuStreamCreate")
+    with driver.on(1):  # has a stream aside of its own, and leaves the memory of others alone
+        driver.prepare()
+        freed = called.count("cuMemFreeHost")
+        driver.pinned(8)
+        assert called.count("cuMemFreeHost") == freed
+    assert entered == [1]
+    assert called.count("cuStreamCreate") == count + 1
+    with driver.on(0):
+        driver.prepare()
+    assert called.count("cuStreamCreate") == count + 1
     codes["cuLaunchKernel"] = 719
     with pytest.raises(RuntimeError, match="error 719"):
         driver.launch(5, 1, 32, driver.arguments(7), 1)
@@ -244,18 +264,30 @@ def test_the_table_of_machine_code():
     assert [name for name, each in rows.items() if each["spills"] != "0"] == SPILLED
     assert float(rows["AdamW in int8 state"]["per element"]) <= 130
     assert float(rows["norm of float32"]["per element"]) <= 25
+    plain = ("SGD", "Lion", "Signum", "Rprop")  # they neither divide nor take a root
+    assert {each["FFMA"] for name, each in rows.items() if name.startswith(plain)} == {"0"}
 
 
 @pytest.mark.ptx
 def test_what_stands_before_launches_is_small():
-    """The factor of a clip, and the gate that lets a step happen."""
+    """The gate that lets a step happen, and what follows the pass of a norm."""
     text = cuda.ptx(gate.compiled(), CAPABILITY)
     assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "bar.sync" in text
     check_rounding(text)
-    storage = Elementwise("factor", "float32", "float64", encode=np.float32)
-    _, text = made(factor, (Stream("param", storage, "w"), Stream("grad", FLOAT["float64"], "r")))
+    kernels = (
+        factory.kernel(identity, norm_streams(Formats.alike("float64"), (), identity), cuda),
+        factory.kernel(factor, factor_streams("float32"), cuda),
+    )
+    text = cuda.ptx(chain.compiled(kernels), CAPABILITY)
+    assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "sqrt.rn.f64" in text
+    assert [*re.findall(r"bar\.red|membar\.gl|atom\.\S+", text)] == [
+        "membar.gl",
+        "atom.global.add.u64",
+        "bar.red",
+        "membar.gl",
+    ]
     check_rounding(text)
 
 

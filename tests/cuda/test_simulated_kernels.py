@@ -32,7 +32,7 @@ SMALL, LARGE = (30, 9, 5, 4, 3, 1), (1000, 1025, 2500)
 FLOATS = Formats.alike("float32")
 LEFT_OUT = 4  # the row that has no gradient
 ALIGNED = 64
-OTHERS = ("float16", "mask_state")  # instead of bfloat16, and of mask
+OTHERS = ("float16", "float32", "mask_state")  # instead of bfloat16, and of mask
 ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
 
 

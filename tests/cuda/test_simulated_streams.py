@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import DEFAULTS
+from cases import DEFAULTS, SUMMED
 from deferred import deferring
 
 import fastadam as fa
@@ -35,7 +35,7 @@ def device(monkeypatch):
     assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
     monkeypatch.setattr(cuda, "THREADS", 2)
     monkeypatch.setattr(factory, "_made", {})
-    cuda.loaded.cache_clear()
+    cuda.loaded_on.cache_clear()
     with deferring(driver):
         allocate = cuda_memory.allocate
 
@@ -156,7 +156,7 @@ def test_skipped_steps_are_counted_by_the_device(options, progress, steps):
     twins.check()
 
 
-@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", DEFAULTS + SUMMED[:1], ids=lambda case: case.id)
 def test_every_rule_is_skipped_by_the_device(case):
     twins = Twins(case.optimizer, {"skip_nonfinite": True})
     for k, bad in enumerate((None, None, np.nan, None, np.inf, None)):
@@ -216,6 +216,29 @@ def test_plain_steps_do_not_wait():
         twin.step(there, stream=OURS)
     assert driver.waits == before
     same(host, params)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "uploads"),
+    [
+        (fa.SGD, {"momentum": 0.9}, 0),  # the constants of later steps are the same
+        (fa.SGD, {"momentum": 0.9, "clip_norm": 0.5}, 0),
+        (fa.AdamW, {}, 1),
+        (fa.AdamW, {"clip_norm": 0.5}, 1),
+        (fa.AdamW, {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9}, 1),
+    ],
+    ids=str,
+)
+def test_a_step_sends_its_constants_at_once_if_they_changed(
+    optimizer, options, uploads, monkeypatch
+):
+    params, grads = foreign(arrays(0)), foreign(arrays(1))
+    opt, sent, copy_in = optimizer(params, **options), [], driver.copy_in
+    monkeypatch.setattr(driver, "copy_in", lambda *each: (sent.append(each), copy_in(*each)))
+    for _ in range(4):
+        sent.clear()
+        opt.step(grads, stream=OURS)
+    assert len(sent) == uploads
 
 
 def test_missing_gradients_between_skipped_steps():
@@ -497,3 +520,69 @@ def test_the_stream_of_torch_is_a_handle(monkeypatch):
     torch._C._cuda_getDevice = lambda: 1
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert [stream_of_torch(), stream_of_torch(1), stream_of_torch(0)] == [OURS, OURS, LEGACY]
+
+
+# Numbers that the device has
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (fa.AdamW, {"clip_norm": 0.5, "skip_nonfinite": True}),
+        (fa.AdamW, {}),
+        (fa.Adan, {"weight_decay": 0.1, "no_prox": True}),
+        (fa.SGD, {"momentum": 0.9}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
+)
+def test_a_learning_rate_and_a_loss_scale_of_the_device(optimizer, options):
+    """The host does not know them; the results are those of the numbers."""
+    twins, grads = Twins(optimizer, options), foreign(arrays(1))
+    rate, scale = Foreign(np.float32([0.0])), Foreign(np.float32([0.0]))
+    for k in range(7):
+        lr, factor = np.float32(0.1 / (k + 1)), np.float32(2.0 ** (k + 3))
+        rate.fill([lr], OURS)
+        scale.fill([factor], OURS)
+        for grad, values in zip(grads, arrays(1), strict=True):
+            grad.fill(values, OURS)
+        if k == 2:
+            driver.finish_all()
+            before = driver.waits
+        given = {"lr": rate, "grad_scale": scale} if k != 5 else {"lr": float(lr)}
+        there = {"lr": float(lr), "grad_scale": float(factor)} if k != 5 else {"lr": float(lr)}
+        one = twins.opt.step(arrays(1), **there)
+        other = twins.twin.step(grads, **given, stream=OURS)
+        twins.infos.append((one, other, [], [], None))
+        assert k not in range(2, 5) or driver.waits == before
+    twins.check()
+
+
+def test_a_captured_step_follows_a_learning_rate_and_a_loss_scale():
+    both = Captured(betas=(0.5, 0.9), clip_norm=0.5)
+    rate, scale = Foreign(np.float32([0.1])), Foreign(np.float32([4.0]))
+    graph, info = both.capture(lr=rate, grad_scale=scale)
+    for k in range(4):
+        lr, factor = np.float32(0.1 / (k + 1)), np.float32(2.0**k)
+        rate.fill([lr], OURS)
+        scale.fill([factor], OURS)
+        driver.replay(graph, OURS)
+        want = both.opt.step(arrays(1), lr=float(lr), grad_scale=float(factor))
+        assert repr(info) == repr(want)
+    both.check()
+
+
+def test_numbers_of_a_device_that_are_none_are_refused():
+    opt = fa.SGD(Foreign(np.ones(3, np.float32)))
+    grad = Foreign(np.ones(3, np.float32))
+    opt.step(grad)
+    for bad in (np.ones(2, np.float32), np.ones(1, np.int32)):
+        with pytest.raises(TypeError, match="lr is an array"):
+            opt.step(grad, lr=Foreign(bad))
+        for _ in range(2):
+            opt.step(grad, grad_scale=2.0)
+        with pytest.raises(TypeError, match="grad_scale is an array"):
+            opt.step(grad, grad_scale=Foreign(bad))
+    opt = fa.Adan(Foreign(np.ones(3, np.float32)), weight_decay=0.1)
+    opt.step(grad)
+    with pytest.raises(TypeError, match="give lr as a float"):
+        opt.step(grad, lr=Foreign(np.float32([0.1])))

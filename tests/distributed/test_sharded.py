@@ -4,73 +4,29 @@ from itertools import product
 
 import numpy as np
 import pytest
-from processes import run as run_python
 from ranks import results, run
-from sharded_cases import SHAPES, assert_same_state, flat_of, gradients, off_of, parameters
+from sharded_cases import (
+    CASES,
+    SHAPES,
+    assert_bits_of_one_process,
+    assert_same_state,
+    flat_of,
+    gradients,
+    off_of,
+    parameters,
+)
 
 import fastadam as fa
-from fastadam.distributed import Sharded
-from fastadam.distributed.agreement import OtherProcessError
+from fastadam.distributed import OtherProcessError, Sharded
 from fastadam.distributed.buckets import Line, buckets_of
 from fastadam.engine.partition import BLOCK
 
-ml_dtypes = pytest.importorskip("ml_dtypes")
-
-FORMATS = {
-    "float32": {},
-    "int8": {"state_dtype": "int8"},
-    "split8": {"state_dtype": "int8", "compensation": "split8"},
-    "stochastic": {"rounding": "stochastic"},
-}
-TAILS = {
-    "plain": {},
-    "clip": {"clip_norm": 0.5},
-    "clip per tensor": {"clip_norm": 0.1, "clip_norm_per": "tensor"},
-    "skip and average": {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9},
-    "accumulate": {"accumulate_steps": 2},
-}
-CASES = [  # each optimizer, format and tail with each size, pairwise
-    (2, fa.AdamW, "float32", "plain"),
-    (3, fa.AdamW, "int8", "clip"),
-    (2, fa.AdamW, "split8", "skip and average"),
-    (2, fa.AdamW, "stochastic", "accumulate"),
-    (3, fa.SGD, "float32", "accumulate"),
-    (2, fa.SGD, "int8", "skip and average"),
-    (3, fa.SGD, "split8", "clip per tensor"),
-    (3, fa.Lion, "float32", "clip per tensor"),
-    (2, fa.Lion, "int8", "plain"),
-    (3, fa.Lion, "stochastic", "skip and average"),
-    (5, fa.NAdam, "float32", "clip"),
-]
+pytest.importorskip("ml_dtypes")
 
 
 @pytest.mark.parametrize(("size", "cls", "kept", "tail"), CASES)
 def test_the_bits_of_one_process(size, cls, kept, tail):
-    dtype = "bfloat16" if kept in ("split8", "stochastic") else "float32"
-    dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
-    options = {"lr": 0.01, **FORMATS[kept], **TAILS[tail]}
-    alone = cls(parameters(dtype), **options)
-    infos = []
-    for step in range(4):
-        grads = gradients(step, dtype)
-        if step == 1 and tail == "skip and average":
-            grads["w"][3, 3] = np.inf
-        infos.append(alone.step(grads))
-    saved = alone.state_dict()
-
-    def train(comm):
-        opt = Sharded(cls, parameters(dtype, flat=size == 2), comm, bucket_bytes=9000, **options)
-        for step, info in enumerate(infos):
-            grads = gradients(step, dtype, off_of(comm))
-            if step == 1 and tail == "skip and average":
-                grads["w"][3, 3] = np.inf
-            assert opt.step(grads) == info
-        return opt.params, opt.state_dict()
-
-    for params, state in results(size, train):
-        for name, array in alone.params.items():
-            np.testing.assert_array_equal(params[name], array)
-        assert_same_state(state, saved)
+    results(size, lambda comm: assert_bits_of_one_process(comm, cls, kept, tail, flat=size == 2))
 
 
 @pytest.mark.parametrize(
@@ -308,82 +264,6 @@ def test_more_processes_than_blocks():
     found = results(4, step)
     for array in found:
         np.testing.assert_allclose(array, 0.495)
-
-
-PROGRAM = """
-import sys
-import numpy as np, fastadam as fa
-from fastadam.distributed import Sharded
-{comm}
-def made():
-    rng = np.random.default_rng(0)
-    return fa.flatten({{"w": rng.standard_normal(6000).astype("f4"), "b": np.ones(3, "f4")}})
-one, many = made(), made()
-options = dict(lr=0.1, clip_norm=1.0, state_dtype="int8")
-alone, opt = fa.AdamW(one, **options), Sharded(fa.AdamW, many, comm, bucket_bytes=9000, **options)
-for step in range(3):
-    grads = one.zeros_like()
-    grads.buffer[:] = np.random.default_rng(step).integers(-9, 9, one.buffer.size)
-    opt.grads.buffer[:] = grads.buffer + 2 * rank - (size - 1)
-    assert alone.step(grads) == opt.step()
-np.testing.assert_array_equal(one.buffer, many.buffer)
-fa.save(__file__ + ".saved", opt, extra=3)
-again = made()
-assert fa.load(__file__ + ".saved", fa.AdamW(again, **options)).extra == 3
-np.testing.assert_array_equal(again.buffer, many.buffer)
-print("same bits")
-"""
-GLOO = """
-import torch.distributed as dist
-rank, size = int(sys.argv[1]), 2
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=size)
-comm = dist.group.WORLD
-"""
-MPI = """
-from mpi4py import MPI
-comm = MPI.COMM_WORLD
-rank, size = comm.rank, comm.size
-"""
-
-
-def test_process_groups_of_pytorch(tmp_path):
-    pytest.importorskip("torch")
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(comm=GLOO))
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(2) as threads:
-        done = list(
-            threads.map(lambda k: run_python(program, str(k), str(tmp_path / "store")), range(2))
-        )
-    for process in done:
-        assert process.returncode == 0, process.stderr
-        assert process.stdout.strip().endswith("same bits")
-
-
-def test_communicators_of_mpi4py(tmp_path):
-    import shutil
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    pytest.importorskip("mpi4py")
-    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which(
-        "mpiexec"
-    )
-    if found is None:
-        pytest.skip("there is no mpiexec")
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(comm=MPI))
-    done = subprocess.run(
-        [found, "-n", "3", sys.executable, str(program)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("same bits") == 3
 
 
 @pytest.mark.parametrize("comm", [None, 3, "world"])

@@ -9,8 +9,7 @@ from sharded_cases import assert_same_state, flat_of, gradients, off_of, paramet
 
 import fastadam as fa
 from fastadam.checkpoint import atomic
-from fastadam.distributed import Sharded
-from fastadam.distributed.agreement import OtherProcessError
+from fastadam.distributed import OtherProcessError, Sharded
 
 OPTIONS = {
     "lr": 0.01,

@@ -1,4 +1,4 @@
-"""Exported C libraries: programs in C and Fortran, other targets, errors."""
+"""Exported C libraries: headers, other targets, errors."""
 
 import ctypes
 import math
@@ -12,13 +12,13 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from embedded_cases import CASES, DTYPES, STEPS, N, expected, inputs
+from embedded_cases import DTYPES
 
 import fastadam as fa
 from fastadam.cli import main
 from fastadam.embedding.archive import undefined_symbols
 from fastadam.embedding.arguments import embedded
-from fastadam.embedding.c_interface import CODES, SUFFIXES
+from fastadam.embedding.c_interface import CODES
 from fastadam.embedding.cuda_header import cuda_header
 from fastadam.embedding.export import export_c, interface_of
 from fastadam.embedding.llvm_module import _power
@@ -30,208 +30,22 @@ def needs(*programs):
     return pytest.mark.skipif(bool(missing), reason=f"there is no {', '.join(missing)}")
 
 
-def interface(cls):
-    return interface_of(cls, DTYPES, (), None, None, None, "nearest", CASES[cls])
+def interface(cls, **hyper):
+    return interface_of(cls, DTYPES, (), None, None, None, "nearest", hyper)
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
-    """A folder with the libraries of all optimizers, and the data for a program."""
+    """A folder with the library of AdamW."""
     folder = tmp_path_factory.mktemp("libraries")
-    for cls, hyper in CASES.items():
-        export_c(cls, folder, dtypes=DTYPES, **hyper)
-    for dtype in DTYPES:
-        param, grads = inputs(dtype)
-        (folder / f"input_{SUFFIXES[dtype]}").write_bytes(param.tobytes() + grads.tobytes())
+    export_c(fa.AdamW, folder, dtypes=DTYPES, lr=0.05)
     return folder
-
-
-def states(cls):
-    return cls.without_arrays().variant({**cls.defaults, **CASES[cls]}).state
-
-
-def libraries_of(folder):
-    return [folder / f"lib{interface(cls).name}.a" for cls in CASES]
-
-
-C_PROGRAM = """
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-{includes}
-#define N {n}
-#define STEPS {steps}
-static double input[N * (STEPS + 1)], array[6][N];
-static void load(const char *name, size_t size)
-{{
-    FILE *file = fopen(name, "rb");
-    if (!file || fread(input, size, N * (STEPS + 1), file) != N * (STEPS + 1)) exit(1);
-    fclose(file);
-    memset(array, 0, sizeof array);
-    memcpy(array[0], input, size * N);
-}}
-static void save(const char *name, size_t size, int count)
-{{
-    FILE *file = fopen(name, "wb");
-    for (int k = 0; k < count; k++) fwrite(array[k], size, N, file);
-    fclose(file);
-}}
-int main(void)
-{{
-{body}
-    return 0;
-}}
-"""
-C_STEP = """
-    {{
-        {p}_hyper hyper;
-        {p}_constants_{s} constants;
-        load("input_{s}", sizeof({kind}));
-        if ({p}_abi() != {u}_ABI) return 2;
-        {p}_defaults(&hyper);
-        for (int t = 1; t <= STEPS; t++) {{
-            const {kind} *grad = ({kind} *)input + t * N;
-            if ({p}_prepare_{s}(&hyper, t, &constants)) return 3;
-            if (t % 2) {{ if ({p}_{s}({arrays}, &constants, N)) return 4; continue; }}
-            if ({p}_{s}_range({arrays}, &constants, 0, 30)) return 5;
-            if ({p}_{s}_range({arrays}, &constants, 30, N)) return 6;
-        }}
-        save("{name}_{s}.c.out", sizeof({kind}), {count});
-    }}
-"""
-
-
-def compared(folder, language):
-    for cls in CASES:
-        for dtype in DTYPES:
-            file = folder / f"{interface(cls).name}_{SUFFIXES[dtype]}.{language}.out"
-            found = np.fromfile(file, dtype).reshape(-1, N)
-            for got, wanted in zip(found, expected(cls, dtype), strict=True):
-                np.testing.assert_array_equal(got, wanted, cls.__name__)
-
-
-def c_program():
-    body = ""
-    for cls in CASES:
-        for dtype in DTYPES:
-            made = interface(cls)
-            kind, count = {"float32": "float", "float64": "double"}[dtype], 1 + len(states(cls))
-            arrays = ["array[0]", "grad", *(f"array[{k}]" for k in range(1, count))]
-            arrays = [each if each == "grad" else f"({kind} *){each}" for each in arrays]
-            body += C_STEP.format(
-                p=made.prefix,
-                u=made.prefix.upper(),
-                s=SUFFIXES[dtype],
-                kind=kind,
-                name=made.name,
-                count=count,
-                arrays=", ".join(arrays),
-            )
-    includes = "\n".join(f'#include "{interface(cls).name}.h"' for cls in CASES)
-    return C_PROGRAM.format(includes=includes, n=N, steps=STEPS, body=body)
 
 
 def run(*words, cwd):
     done = subprocess.run(list(map(str, words)), cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@needs("gcc")
-def test_a_c_program_gives_the_bits_of_the_optimizer(libraries):
-    (libraries / "program.c").write_text(c_program())
-    options = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-    run("gcc", *options, "program.c", *libraries_of(libraries), "-o", "program", cwd=libraries)
-    run("./program", cwd=libraries)
-    compared(libraries, "c")
-
-
-FORTRAN_INTERFACE = """
-        function {p}_prepare_{s}(hyper, step, constants) bind(c) result(code)
-            import
-            real(c_double) :: hyper(*)
-            integer(c_int64_t), value :: step
-            real({kind}) :: constants(*)
-            integer(c_int) :: code
-        end function
-        function {p}_{s}({names}, constants, n) bind(c) result(code)
-            import
-            real({kind}) :: {declared}, constants(*)
-            integer(c_int64_t), value :: n
-            integer(c_int) :: code
-        end function
-"""
-FORTRAN_DEFAULTS = """
-        subroutine {p}_defaults(hyper) bind(c)
-            import
-            real(c_double) :: hyper(*)
-        end subroutine
-"""
-FORTRAN_STEP = """
-    a_{s} = 0
-    open(unit=1, file="input_{s}", access="stream", form="unformatted")
-    read(1) a_{s}(:, 0), g_{s}
-    close(1)
-    call {p}_defaults(hyper)
-    do t = 1, {steps}
-        if ({p}_prepare_{s}(hyper, t, c_{s}) /= 0) stop 3
-        if ({p}_{s}({arrays}, c_{s}, {n}_c_int64_t) /= 0) stop 4
-    end do
-    open(unit=1, file="{name}_{s}.f.out", access="stream", form="unformatted", status="replace")
-    write(1) a_{s}(:, 0:{last})
-    close(1)
-"""
-FORTRAN_PROGRAM = """
-program embedded
-    use iso_c_binding
-    implicit none
-    interface
-{interfaces}
-    end interface
-    real(c_double) :: hyper(16), c_f64(16), a_f64({n}, 0:5), g_f64({n}, {steps})
-    real(c_float) :: c_f32(16), a_f32({n}, 0:5), g_f32({n}, {steps})
-    integer(c_int64_t) :: t
-{body}
-end program
-"""
-
-
-def fortran_program():
-    interfaces = body = ""
-    for cls in CASES:
-        made = interface(cls)
-        interfaces += FORTRAN_DEFAULTS.format(p=made.prefix)
-        for dtype in DTYPES:
-            s, names = SUFFIXES[dtype], ["param", "grad", *states(cls)]
-            kind = {"float32": "c_float", "float64": "c_double"}[dtype]
-            names = [f"x_{name}" for name in names]
-            interfaces += FORTRAN_INTERFACE.format(
-                p=made.prefix,
-                s=s,
-                kind=kind,
-                names=", ".join(names),
-                declared=", ".join(f"{name}(*)" for name in names),
-            )
-            others = [f"a_{s}(:, {k})" for k in range(1, len(names) - 1)]
-            body += FORTRAN_STEP.format(
-                p=made.prefix,
-                s=s,
-                n=N,
-                name=made.name,
-                steps=STEPS,
-                arrays=", ".join([f"a_{s}(:, 0)", f"g_{s}(:, t)", *others]),
-                last=len(others),
-            )
-    return FORTRAN_PROGRAM.format(interfaces=interfaces, body=body, n=N, steps=STEPS)
-
-
-@needs("gfortran")
-def test_a_fortran_program_gives_the_bits_of_the_optimizer(libraries):
-    (libraries / "program.f90").write_text(fortran_program())
-    line = ["gfortran", "-ffree-line-length-none", "program.f90", *libraries_of(libraries)]
-    run(*line, "-o", "fprogram", cwd=libraries)
-    run("./fprogram", cwd=libraries)
-    compared(libraries, "f")
 
 
 JUMP = re.compile(r"\s(?:j\w+|b(?:\.\w+)?|cbn?z|tbn?z)\s.*?(\.LBB\w+)")

@@ -3,7 +3,6 @@
 import re
 from itertools import chain
 
-import numba
 import numpy as np
 import pytest
 from cases import CASES, EVERY, FORMATS
@@ -14,6 +13,7 @@ from fastadam import optimizers
 from fastadam.engine.budget import EXTRAS, moved_by, shown
 from fastadam.memory.dtypes import named
 
+pytestmark = pytest.mark.usefixtures("in_plain_python")
 SMALL = 512
 SIZES = (600, SMALL, 300, 1)  # more and less than min_quantized_size, whole blocks and not
 LOW = {"state_dtype": "int8", "compensation": "split8", "min_quantized_size": SMALL}
@@ -24,12 +24,6 @@ OPTIONS = [
     {"accumulate_steps": 3, "skip_nonfinite": True},
     {"accumulate_steps": 2, "clip_norm": 1.0, "ema_decay": 0.9, "zero_grads": True},
 ]
-
-
-@pytest.fixture(autouse=True)
-def _in_plain_python(monkeypatch):
-    """Small steps of many kinds: nothing is to be compiled for them."""
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
 
 
 def stepped(optimizer, formats, **options):

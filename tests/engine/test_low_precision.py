@@ -26,6 +26,10 @@ def weights(dtype=F32, sizes=(5000, 300), seed=0):
     return [rng.standard_normal(n).astype(BF16).astype(dtype) for n in sizes]
 
 
+SMALL = (300, 150)  # for plain Python: more and less than LEAST elements
+LEAST = {"min_quantized_size": 250}
+
+
 def grads(step, like, dtype=F32):
     rng = np.random.default_rng(1000 + step)
     return [rng.standard_normal(array.shape).astype(BF16).astype(dtype) for array in like]
@@ -46,8 +50,9 @@ def same(ours, theirs):
 
 
 @RULES
+@pytest.mark.usefixtures("in_plain_python")
 def test_split16_is_the_run_in_float32_bit_for_bit(case):
-    plain, half = weights(), weights(BF16)
+    plain, half = weights(sizes=SMALL), weights(BF16, SMALL)
     ours = case.optimizer(half, compensation="split16", **case.hyper)
     theirs = case.optimizer(plain, **case.hyper)
     for step in range(8):
@@ -65,8 +70,9 @@ def test_split16_is_the_run_in_float32_bit_for_bit(case):
     [*((case, BF16) for case in DEFAULTS), *((case, F16) for case in FEW)],
     ids=[*(f"{case.id}-bfloat16" for case in DEFAULTS), *(f"{case.id}-float16" for case in FEW)],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_arithmetic_is_in_float32_and_rounded_at_the_end(case, dtype):
-    half, plain = weights(dtype), weights()
+    half, plain = weights(dtype, SMALL), weights(sizes=SMALL)
     ours, theirs = case.optimizer(half, **case.hyper), case.optimizer(plain, **case.hyper)
     for step in range(4):
         given = grads(step, plain)
@@ -82,8 +88,9 @@ def test_arithmetic_is_in_float32_and_rounded_at_the_end(case, dtype):
 @pytest.mark.parametrize(
     ("param", "grad"), [(F32, BF16), (F32, F16), (F64, F32), (F64, BF16), (BF16, F32), (F16, BF16)]
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_may_be_of_another_dtype(param, grad):
-    one, other = weights(param), weights(param)
+    one, other = weights(param, SMALL), weights(param, SMALL)
     ours, theirs = fa.AdamW(one), fa.AdamW(other)
     exact = F64 if param is F64 else F32
     for step in range(3):
@@ -93,8 +100,9 @@ def test_gradients_may_be_of_another_dtype(param, grad):
     same(one, other)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_dtypes_of_gradients_may_change_from_step_to_step():
-    one, other = weights(), weights()
+    one, other = weights(sizes=SMALL), weights(sizes=SMALL)
     ours, theirs = fa.AdamW(one), fa.AdamW(other)
     for step, dtype in enumerate([F32, BF16, BF16, F16, F32]):
         given = grads(step, one, dtype)
@@ -104,6 +112,7 @@ def test_dtypes_of_gradients_may_change_from_step_to_step():
 
 
 @pytest.mark.parametrize("dtype", [BF16, F16], ids=["bfloat16", "float16"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_of_sixteen_bits_may_lie_anywhere(dtype):
     shapes = [(300,), (7, 11), (), (0,)]
     ours = [np.ones(shape, dtype) for shape in shapes]
@@ -131,9 +140,10 @@ def test_gradients_of_sixteen_bits_may_lie_anywhere(dtype):
     same(map(np.ravel, ours), map(np.ravel, theirs))
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_of_doubles_are_refused_where_arithmetic_is_single():
     for dtype in (F32, BF16, F16):
-        params = weights(dtype)
+        params = weights(dtype, SMALL)
         opt = fa.AdamW(params)
         with pytest.raises(TypeError, match=r"grads\[0\] has dtype float64.*astype"):
             opt.step(grads(0, params, F64))
@@ -169,9 +179,10 @@ def test_bare_kernels_take_bfloat16():
     {"clip_norm": 0.5, "clip_norm_per": "tensor", "clip_value": 0.01},
     {"accumulate_steps": 2, "zero_grads": True},
 ], ids=["clip", "per tensor", "accumulate"])  # fmt: skip
+@pytest.mark.usefixtures("in_plain_python")
 def test_what_goes_around_a_step_is_as_in_float32(options):
     """With all bits kept, gradients of sixteen bits are float32 numbers like others."""
-    plain, half = weights(), weights(BF16)
+    plain, half = weights(sizes=SMALL), weights(BF16, SMALL)
     ours = fa.AdamW(half, compensation="split16", **options)
     theirs = fa.AdamW(plain, **options)
     for step in range(6):
@@ -235,12 +246,13 @@ def test_rounding_to_nearest_loses_small_updates_and_the_others_do_not():
 
 
 @pytest.mark.parametrize("compensation", ["kahan", "split8", "split16"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_elements_that_a_mask_holds_keep_their_bits(compensation):
-    params = weights(BF16, (100_000,))
+    params = weights(BF16, (500,))
     opt = fa.AdamW(params, compensation=compensation)
     train(opt, params, 3, dtype=BF16)
     kept = [params[0].copy(), *opt.master()]
-    opt.step(grads(3, params, BF16), mask=[np.zeros(100_000, bool)])
+    opt.step(grads(3, params, BF16), mask=[np.zeros(500, bool)])
     same([*params, *opt.master()], kept)
 
 
@@ -366,9 +378,11 @@ def test_the_smallest_configuration_converges_as_float32(float32_excess):
         *(f"{case.id}-int8" for case in ROUNDED[::2]),
     ],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_first_steps_use_the_state_before_it_is_rounded(case, options):
-    one, other = weights(), weights()
-    ours, theirs = case.optimizer(one, **options, **case.hyper), case.optimizer(other, **case.hyper)
+    one, other = weights(sizes=SMALL), weights(sizes=SMALL)
+    ours = case.optimizer(one, **options, **LEAST, **case.hyper)
+    theirs = case.optimizer(other, **case.hyper)
     train(ours, one, 1)
     train(theirs, other, 1)
     same(one, other)
@@ -669,17 +683,20 @@ class Ramp(fa.Optimizer):
 @pytest.mark.parametrize("adapter", [False, True], ids=["core", "torch"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("state_dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_what_state_starts_at_is_not_rounded_before_the_first_step(state_dtype, dtype, adapter):
     """It is afterwards, and for each parameter in its own first step."""
-    start = [np.zeros(5000, dtype), np.zeros(4096, dtype)]
-    grads = [[np.ones(5000, dtype), None], [np.ones(5000, dtype), np.ones(4096, dtype)]]
+    start = [np.zeros(600, dtype), np.zeros(500, dtype)]
+    grads = [[np.ones(600, dtype), None], [np.ones(600, dtype), np.ones(500, dtype)]]
     if adapter:
         torch = pytest.importorskip("torch")
         ft = pytest.importorskip("fastadam.torch")
         tensors = [torch.nn.Parameter(torch.from_numpy(array)) for array in start]
-        opt = type("Ramp", (ft.Optimizer,), {"core": Ramp})(tensors, state_dtype=state_dtype)
+        opt = type("Ramp", (ft.Optimizer,), {"core": Ramp})(
+            tensors, state_dtype=state_dtype, **LEAST
+        )
     else:
-        opt = Ramp(start, state_dtype=state_dtype)
+        opt = Ramp(start, state_dtype=state_dtype, **LEAST)
         opt.param_groups[0]["start"] = 0.3
     exact, seen = dtype(0) - dtype(0.3) - dtype(-0.1), []
     for given in grads:

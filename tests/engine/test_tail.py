@@ -7,6 +7,7 @@ import math
 import numpy as np
 import oracles
 import pytest
+import tails
 from cases import gradients, parameters
 from heavy_ball import HeavyBall
 from tails import arrays, each_default, ml_dtypes, rounded, same
@@ -97,14 +98,25 @@ def covering():
     return rows
 
 
-ROWS = covering()
+ROWS = [*covering(), ("LAMB", {*SWITCHES})]
+RULES["LAMB"] = (
+    fa.LAMB,
+    oracles.lamb,
+    {"lr": 1e-2},
+)  # sums of gradients as the switches leave them
 
 
 @pytest.mark.parametrize(
     ("rule", "on"), ROWS, ids=[f"{rule}-{'+'.join(sorted(on)) or 'none'}" for rule, on in ROWS]
 )
-def test_switches_in_pairs(rule, on):
-    """Against the reference, flat and in place, for one thread and for three."""
+def test_switches_in_pairs(rule, on, request, monkeypatch):
+    """Against the reference, flat and in place, for one thread and for three.
+
+    All switches and none are compiled, for large arrays; what is between runs in plain Python.
+    """
+    if 0 < len(on) < len(SWITCHES):
+        request.getfixturevalue("in_plain_python")
+        monkeypatch.setattr(tails, "SHAPES", ((3, 50), (), (0, 4), (60,), (25,)))
     optimizer, oracle, hyper = RULES[rule]
     options = {name: value for name, value in SWITCHES.items() if name in on}
     keyword = {"grad_scale": options.pop("grad_scale")} if "grad_scale" in options else {}
@@ -170,6 +182,7 @@ def test_the_sequence_of_torch():
 
 
 @each_default
+@pytest.mark.usefixtures("in_plain_python")
 def test_every_rule_takes_every_option(case):
     param, grads = parameters(60, np.float32), gradients(60, 4, np.float32)
     plain = param.copy()
@@ -221,6 +234,7 @@ def test_a_bad_scale_is_refused(scale, error):
     assert param.tolist() == [1, 1, 1]
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_rule_of_ones_own_with_groups_schedules_masks_and_missing_gradients():
     def run(**options):
         params = [np.ones(4, np.float32) for _ in range(3)]
@@ -274,6 +288,7 @@ def test_bad_options_are_refused(options, error):
 @pytest.mark.parametrize(
     "name", ["ema", "shadow", "grad_sum", "grad_scale", "unscale", "clip_value", "ema_comp", "mask"]
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_may_be_called_as_options_are(name):
     @fa.rule(state=(name,), hyper=("lr",))
     def summing(param, grad, state, h):

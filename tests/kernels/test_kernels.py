@@ -145,6 +145,7 @@ def test_machine_code_is_vectorised_and_in_one_precision(case, dtype, options):
     rule = case.optimizer(np.ones(1, dtype), **case.hyper).rule
     strs = streams(rule, options, Formats.alike(dtype))
     check_vectorised(machine_code(staged(rule, options), strs), dtype)
+    same_on_both_targets(staged(rule, options), strs)
 
 
 def check_vectorised(text, dtype):

@@ -13,7 +13,7 @@ from numba import njit
 from processes import output, python
 
 import fastadam as fa
-from fastadam.kernels.cpu import float_mode, openmp, threads
+from fastadam.kernels.cpu import cores, float_mode, openmp, threads
 
 BIG = 50_000
 entered, switch = njit(lambda: float_mode.enter()), njit(lambda mode: float_mode.leave(mode))
@@ -389,3 +389,37 @@ def test_an_unknown_name_is_answered(name, way_out):
     done = python(f"import fastadam; fastadam.{name}")
     assert f"module 'fastadam' has no attribute '{name}'" in done.stderr
     assert way_out in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are bound on Linux only")
+def test_launches_run_on_chosen_cores_with_the_same_bits():
+    core = min(os.sched_getaffinity(0))
+    grad = np.linspace(-1, 1, BIG, dtype=np.float32)
+    params = [np.ones(BIG, np.float32) for _ in range(3)]
+    bound, free, switched = (
+        fa.SGD(p, lr=0.1, **k) for p, k in zip(params, ({"cores": [core]}, {}, {}), strict=True)
+    )
+    for each in (bound, free):
+        each.step(grad)
+    fa.set_threads(None, cores=[core])
+    assert fa.get_threads() == 1
+    switched.step(grad)
+    fa.set_threads(None)
+    assert all((param == params[0]).all() for param in params)
+    tasks = [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
+    assert {core} in tasks
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are bound on Linux only")
+def test_errors_of_launches_on_cores_reach_the_caller():
+    def fails(threaded):
+        raise ArithmeticError("on purpose")
+
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        threads.run(fails, cores.Team(None, (min(os.sched_getaffinity(0)),)))
+
+
+@pytest.mark.parametrize("wrong", [[], [0, 0], [10**6], [-1], "0", 0, [0.5]])
+def test_cores_that_cannot_be_used_are_refused(wrong):
+    with pytest.raises((TypeError, ValueError), match="cores="):
+        fa.set_threads(None, cores=wrong)

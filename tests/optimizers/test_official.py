@@ -15,6 +15,7 @@ RECORDED = json.loads((Path(__file__).parent / "official.json").read_text())
 
 
 @pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.usefixtures("in_plain_python")
 def test_fifty_steps_equal_those_of_the_recorded_package(name):
     rng = np.random.default_rng(0)
     param = rng.standard_normal(10)

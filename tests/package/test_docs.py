@@ -149,6 +149,9 @@ def test_tables_and_pictures_are_up_to_date():
     drawing = runpy.run_path(str(DOCS / "assets" / "step.py"))["drawing"]
     assert (DOCS / "assets" / "step.svg").read_text() == drawing()
     assert runpy.run_path(str(DOCS / "assets" / "schedules.py"))["is_current"](), "run `make docs`"
+    if there("torch"):
+        offload = runpy.run_path(str(DOCS / "assets" / "offload.py"))
+        assert offload["is_current"](), "run `make docs`"
 
 
 def test_every_schedule_is_documented_and_drawn():

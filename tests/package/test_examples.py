@@ -11,8 +11,11 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = {
+    "deconvolution.py": (["--steps", "30"], (), "from 0.00 to 1.00"),
     "digits.py": (["--epochs", "4"], ("torch", "sklearn"), "accuracy 9"),
+    "evolution.py": (["--steps", "6"], (), "step 6: mean"),
     "factorization.py": (["--steps", "100"], (), "step 100: error"),
+    "federated.py": (["--rounds", "3"], ("flwr",), "round 3: loss"),
     "gpt2.py": (["--steps", "3"], ("torch",), "fastadam.torch: step 3"),
     "hugging_face.py": (["--steps", "8"], ("torch", "transformers", "accelerate"), "loss"),
     "with_lightning.py": (["--epochs", "2"], ("torch", "lightning"), "error"),

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from cases import CASES, DEFAULTS, FORMATS
 from sass import Code, machine_code
 
@@ -30,7 +31,7 @@ TABLE = Path(__file__).with_name("machine_code.csv")
 CAPABILITY = (9, 0)
 COMPILERS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 SINGLE = Formats.alike("float32")
-OTHERS = ("float16", "mask_state", "touched")  # instead of bfloat16 and mask; of rows on the host
+OTHERS = ("float16", "float32", "mask_state", "touched")  # instead of bfloat16, mask; of rows
 ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
 
 
@@ -100,8 +101,9 @@ def code_of(run) -> Code:
 
 def row(name: str, code: Code) -> dict[str, str]:
     """The instruction counts of a kernel, per element of its hottest loop."""
-    block = min(stream.storage.block for stream in KERNELS[name].parts[1])
-    elements = cuda.GROUP if block == WHOLE else block // cuda.WARP
+    _, strs = KERNELS[name].parts
+    block = min(stream.storage.block for stream in strs)
+    elements = groups_of(strs, code) * cuda.GROUP if block == WHOLE else block // cuda.WARP
     found = {
         "kernel": name,
         "registers": code.registers,
@@ -110,8 +112,16 @@ def row(name: str, code: Code) -> dict[str, str]:
         "instructions": code.count(),
         "FFMA": code.count("FFMA"),
         "per element": f"{code.count(within=code.hot) / elements:.1f}",
+        "loads ahead": code.loads_ahead,
     }
     return {key: str(value) for key, value in found.items()}
+
+
+def groups_of(strs, code: Code) -> int:
+    """How many groups of neighbours the hot loop of a kernel moves in one round."""
+    columns = [c for s in strs if s.mode != "w" for c in s.storage.stored if c.per == 1]
+    loads = sum(-(-cuda.GROUP * np.dtype(c.dtype).itemsize // 16) for c in columns)
+    return max(1, round(code.count("LDG", within=code.hot) / loads))
 
 
 def versions() -> str:

@@ -33,11 +33,13 @@ class Code:
 
     Attributes:
         names: the instructions in order, modifiers left out.
+        bytes: how many bytes each of them moves from or to global memory.
         loops: where each loop begins and ends among them, both included; inner ones first.
     """
 
     registers: int
     names: tuple[str, ...]
+    bytes: tuple[int, ...]
     loops: tuple[tuple[int, int], ...]
 
     def count(self, *names: str, within: tuple[int, int] | None = None) -> int:
@@ -48,14 +50,24 @@ class Code:
 
     @property
     def hot(self) -> tuple[int, int]:
-        """The loop that moves most: of those without loops inside, the one with most accesses."""
+        """The loop that moves most: of those without loops inside, the one with the widest
+        accesses, and of these the one with most."""
 
         def inner(loop):
             return not any(o != loop and loop[0] <= o[0] and o[1] <= loop[1] for o in self.loops)
 
-        return max(
-            filter(inner, self.loops), key=lambda loop: self.count("LDG", "STG", within=loop)
-        )
+        def moved(loop):
+            part = self.bytes[loop[0] : loop[1] + 1]
+            return max(part), sum(part)
+
+        return max(filter(inner, self.loops), key=moved)
+
+    @property
+    def loads_ahead(self) -> int:
+        """The loads of the hot loop before the first of its stores."""
+        first, last = self.hot
+        part = self.names[first : last + 1]
+        return part[: part.index("STG")].count("LDG") if "STG" in part else part.count("LDG")
 
 
 def machine_code(binary: bytes) -> Code:
@@ -67,7 +79,7 @@ def machine_code(binary: bytes) -> Code:
         file.flush()
         done = subprocess.run([program, file.name], capture_output=True, text=True, check=True)
     registers = [int(number, 16) for number in _REGISTERS.findall(done.stdout)]
-    names, labels, jumps = [], {}, []
+    names, moved, labels, jumps = [], [], {}, []
     for line in done.stdout.splitlines():
         if label := _LABEL.match(line.strip()):
             labels[label[1]] = len(names)
@@ -75,9 +87,18 @@ def machine_code(binary: bytes) -> Code:
             if found[2].startswith("BRA") and (to := re.search(r"\.L_\w+", found[3])):
                 jumps.append((to[0], len(names)))
             names.append(found[2].partition(".")[0])
+            moved.append(_moved(found[2]))
     back = {}  # of several jumps to one label the last
     for label, at in jumps:
         if labels[label] < at:
             back[labels[label]] = at
     loops = sorted(back.items(), key=lambda loop: loop[1] - loop[0])
-    return Code(max(registers), tuple(names), tuple(loops))
+    return Code(max(registers), tuple(names), tuple(moved), tuple(loops))
+
+
+def _moved(name: str) -> int:
+    """The bytes that an instruction moves from or to global memory."""
+    if not name.startswith(("LDG", "STG")):
+        return 0
+    sizes = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16}
+    return next((sizes[part] for part in name.split(".") if part in sizes), 4)

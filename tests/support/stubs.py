@@ -19,7 +19,7 @@ from fastadam.validation import choice, count, flag
 
 PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
-TYPES = "Array Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
+TYPES = "Array Cores Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
 TYPES += " ScheduledTriple Triple"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
 EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
@@ -45,7 +45,7 @@ def option_type(name: str) -> str:
         return "Count"
     if check is options._dtype:
         return f"{literal(limits[0])} | Dtype | None"
-    return "Count | None" if name == "threads" else "Number | None"
+    return {"threads": "Count | None", "cores": "Cores | None"}.get(name, "Number | None")
 
 
 def type_of(name: str, default: Any, scheduled: bool) -> str:
@@ -118,7 +118,8 @@ def core() -> str:
     """The classes for NumPy arrays."""
     classes, parts = [getattr(optimizers, name) for name in NAMES], list[str]()
     for cls in sorted(classes, key=lambda cls: len(cls.__mro__)):  # bases first
-        lines = ["self", *arguments(cls, {"params": "Params"}, scheduled=True)]
+        types = {"params": "Params", "shadow": "Params | None"}
+        lines = ["self", *arguments(cls, types, scheduled=True)]
         head = f"class {cls.__name__}({cls.__bases__[0].__name__}):\n"
         text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
         parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
@@ -144,8 +145,8 @@ def torch() -> str:
 
 def bare() -> str:
     """The functions over bare buffers."""
-    body = ""
-    for name in NAMES:
+    body, names = "", [name for name in NAMES if name.lower() in functional.NAMES]
+    for name in names:
         cls, function = getattr(optimizers, name), getattr(functional, name.lower())
         arrays = ("param", "grad", *cls.rule.state)
         types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array"), **EXTRAS}
@@ -154,7 +155,7 @@ def bare() -> str:
         lines[len(arrays) + 1] = "*state: Array"  # of a variant, or scales of state in int8
         body += method(name.lower(), lines, "", "float | None")
     modules = {"typing": "Any Literal", ".typing": TYPES}
-    return stub("Steps over bare buffers", modules, sorted(map(str.lower, NAMES)), body)
+    return stub("Steps over bare buffers", modules, sorted(map(str.lower, names)), body)
 
 
 FILES = {

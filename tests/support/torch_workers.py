@@ -89,6 +89,13 @@ def zero(rank, folder):
             assert_same(weights(plain), want)
 
 
+def fully_sharded(model):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    return fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+
+
 def fsdp(rank, folder):
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
@@ -125,13 +132,61 @@ def fsdp(rank, folder):
 
 
 def fsdp_clip(rank, folder):
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    """The norm is that of all shards, which torch's own function takes, too."""
+    for per in ("global", "tensor"):
+        model, other = fully_sharded(net()), fully_sharded(net())
+        opt = OURS(model.parameters(), **HYPER, clip_norm=0.1, clip_norm_per=per)
+        theirs = THEIRS(other.parameters(), **HYPER)
+        for batch in batches(rank):
+            for each, optimizer in ((model, opt), (other, theirs)):
+                optimizer.zero_grad()
+                (each(batch) - batch[:, :2]).square().mean().backward()
+            opt.step()
+            params = [*other.parameters()]
+            norms = [
+                torch.nn.utils.clip_grad_norm_(some, 0.1).full_tensor()
+                for some in ([params] if per == "global" else [[param] for param in params])
+            ]
+            whole = torch.stack(norms).square().sum().sqrt()
+            torch.testing.assert_close(opt.info.grad_norm, whole.item(), rtol=1e-5, atol=0)
+            theirs.step()
+        assert_same(weights(model), weights(other))
 
-    model = fully_shard(net(), mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
-    opt = OURS(model.parameters(), clip_norm=1.0)
-    with pytest.raises(RuntimeError, match="shards of this process"):
-        train(model, opt, batches(rank))
+
+def fsdp_skip(rank, folder):
+    """What one process finds in its shard skips the step in all."""
+    start = weights(net())
+    big = torch.finfo(torch.float64).max / 2  # finite; its square is not
+    for dtype, bad, skips in ((None, torch.inf, True), (torch.float64, big, False)):
+        model = fully_sharded(net().to(dtype))
+        opt = OURS(model.parameters(), **HYPER, skip_nonfinite=True)
+        for step in range(2):
+            give_gradients([*model.parameters()], step)
+            if rank == 1 and step == 0:
+                model[0].weight.grad.to_local()[0, 0] = bad
+            opt.step()
+            skipped = skips and step == 0
+            assert (opt.info.skipped, opt.info.updated) == (skipped, not skipped)
+            assert all(map(torch.equal, weights(model), start)) == skipped
+    give_gradients([*model.parameters()], 2)
+    opt.found_inf = torch.tensor(float(rank))  # as GradScaler does
+    before = weights(model)
+    opt.step()
+    assert opt.info.skipped
+    assert all(map(torch.equal, weights(model), before))
+
+
+def fsdp_objects(rank, folder):
+    """A thousand steps leave no object behind."""
+    model = fully_sharded(net())
+    opt = OURS(model.parameters(), **HYPER)
+    train(model, opt, batches(rank))
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(1000):
+        opt.step()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100  # some of PyTorch's own
 
 
 def tensor_parallel(rank, folder):
@@ -142,7 +197,7 @@ def tensor_parallel(rank, folder):
 
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     made = []
-    for cls, more in ((OURS, {"zero_grads": True}), (THEIRS, {})):
+    for cls, more in ((OURS, {"zero_grads": True, "clip_norm": 0.1}), (THEIRS, {})):
         torch.manual_seed(0)
         layers = (
             torch.nn.LayerNorm(6),
@@ -158,6 +213,11 @@ def tensor_parallel(rank, folder):
         for batch in batches(rank):
             model(batch.view(2, 4, 6)).square().mean().backward()
             assert isinstance(model[0].weight.grad.placements[0], Partial)
+            if cls is THEIRS:
+                grads = [param.grad.full_tensor() for param in model.parameters()]
+                factor = 0.1 / (torch.cat([grad.flatten() for grad in grads]).norm() + 1e-6)
+                for param in model.parameters():
+                    param.grad.mul_(factor.clamp(max=1))
             opt.step()
             if cls is THEIRS:
                 opt.zero_grad()
@@ -177,6 +237,35 @@ def fsdp_ema(rank, folder):
         assert_same(weights(model), averages)
     assert_same(weights(model), before)
     assert not torch.equal(before[0], averages[0])
+
+
+def fsdp_offload(rank, folder):
+    """Shards of each process, with state that plain optimizers load."""
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    from fastadam.torch.offload import CPUOffload
+
+    for overlap, more in ((True, {}), (False, {"clip_norm": 0.1})):
+        model, other, hyper = fully_sharded(net()), fully_sharded(net()), HYPER | more
+        opt = CPUOffload(model.parameters(), OURS, overlap=overlap, bucket_bytes=100, **hyper)
+        plain = OURS(other.parameters(), **hyper)
+        for each, optimizer in ((model, opt), (other, plain)):
+            train(each, optimizer, batches(rank))
+        assert all(map(torch.equal, weights(model), weights(other)))
+    path = os.path.join(folder, "offload")
+    saved_model, saved_opt = get_state_dict(model, opt)
+    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=path)
+    dist.barrier()
+    model = fully_sharded(net())
+    opt = OURS(model.parameters(), **hyper)
+    live_model, live_opt = get_state_dict(model, opt)
+    state = {"model": live_model, "opt": live_opt}
+    dcp.load(state, checkpoint_id=path)
+    set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    for each, optimizer in ((model, opt), (other, plain)):
+        train(each, optimizer, batches(rank, STEPS, STEPS + 3))
+    assert all(map(torch.equal, weights(model), weights(other)))
 
 
 # Low precision
@@ -210,15 +299,10 @@ def low_net():
 
 
 def low_fsdp(rank, folder):
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    from torch.distributed.checkpoint.state_dict import get_state_dict
 
     def sharded(**hyper):
-        model = fully_shard(low_net(), mesh=mesh)
+        model = fully_sharded(low_net())
         return model, OURS(model.parameters(), **hyper)
 
     # shards are moved as parameters of their own are
@@ -236,14 +320,8 @@ def low_fsdp(rank, folder):
     near = weight.detach().to_local().float()
     torch.testing.assert_close(got.to_local(), near, rtol=2.0**-8, atol=0)  # half a last bit
 
-    saved_model, saved_opt = get_state_dict(model, opt)
-    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=folder + "/low")
-    dist.barrier()
-    again, resumed = sharded(**SMALL)
-    live_model, live_opt = get_state_dict(again, resumed)
-    state = {"model": live_model, "opt": live_opt}
-    dcp.load(state, checkpoint_id=folder + "/low")
-    set_state_dict(again, resumed, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    save(folder + "/low", *get_state_dict(model, opt))
+    again, resumed = load(folder + "/low", *sharded(**SMALL))
     for some, each in ((model, opt), (again, resumed)):
         steps(some, each, range(3, 5))
     for one, other in zip(opt.state.values(), resumed.state.values(), strict=True):
@@ -255,17 +333,70 @@ def low_fsdp(rank, folder):
     for one, other in zip(weights(model), weights(again), strict=True):
         assert torch.equal(one, other)
 
-    # a checkpoint of whole parameters does not fit those of shards
+    # codes of whole parameters do not fit those of shards
     plain = low_net()
     whole = OURS(plain.parameters(), **SMALL)
     steps(plain, whole, [0])
     assert whole.state[plain[0].weight]["exp_avg_scale"].shape == (7,)
     broken, refused = sharded(**SMALL)
     saved = opt.state_dict()
-    saved["state"] = {0: {**saved["state"][0], "exp_avg_scale": torch.zeros(7)}}
+    saved["state"] = {0: {**opt.state[weight], "exp_avg_scale": torch.zeros(7)}}
     refused.load_state_dict(saved)
     with pytest.raises(ValueError, match=r"expected \(2, 4\)"):
         steps(broken, refused, [0])
+
+
+def save(path, model_state, opt_state):
+    import torch.distributed.checkpoint as dcp
+
+    dcp.save({"model": model_state, "opt": opt_state}, checkpoint_id=path)
+    dist.barrier()
+
+
+def load(path, model, opt):
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    live_model, live_opt = get_state_dict(model, opt)
+    state = {"model": live_model, "opt": live_opt}
+    dcp.load(state, checkpoint_id=path)
+    set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    return model, opt
+
+
+def low_shards(rank, folder):
+    """Codes load with another number of shards: unchanged if rows are whole blocks."""
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    two = init_device_mesh("cpu", (2,))
+    one = init_device_mesh("cpu", (2, 1), mesh_dim_names=("replicas", "shards"))
+
+    def sharded(mesh):
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(256, 41), torch.nn.Tanh(), torch.nn.Linear(41, 39)
+        model = fully_shard(torch.nn.Sequential(*layers), mesh=mesh)
+        return model, OURS(model.parameters(), lr=0.05, state_dtype="int8", min_quantized_size=100)
+
+    for number, (saves, loads) in enumerate(((two, one), (one, two))):
+        path = f"{folder}/shards{number}"
+        model, opt = sharded(saves)
+        steps(model, opt, range(3))
+        save(path, *get_state_dict(model, opt))
+        again, resumed = load(path, *sharded(loads))
+        for name in ("exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale"):
+            before, after = opt.state[model[0].weight][name], resumed.state[again[0].weight][name]
+            assert torch.equal(before.full_tensor(), after.full_tensor())
+        floats = opt.dequantized_state()["state"][2]
+        for name in ("exp_avg", "exp_avg_sq"):  # whose rows are no whole blocks
+            after = resumed.state[again[2].weight][name]
+            assert torch.equal(floats[name].full_tensor(), after.full_tensor())
+        for some, each in ((model, opt), (again, resumed)):
+            steps(some, each, [3])
+        assert resumed.state[again[2].weight]["exp_avg"].dtype == torch.int8
+        for ours, theirs in zip(weights(model), weights(again), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0.01, atol=0.02)  # less than a step
 
 
 def low_zero(rank, folder):

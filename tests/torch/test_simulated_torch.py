@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import DEFAULTS
+from deferred import deferring
 
 from fastadam.cuda import target as cuda
+from fastadam.cuda import transfer as cuda_memory
 from fastadam.cuda.context import driver, work
 from fastadam.kernels import factory
 
@@ -215,11 +217,165 @@ def test_a_captured_step_is_refused_before_anything_moves(gpu, monkeypatch):
     train(opt, params, [1])
     before = [param.detach().clone() for param in params]
     monkeypatch.setattr(driver, "capturing", lambda stream: stream == STREAM)
-    with pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph"):
+    with pytest.raises(RuntimeError, match="captured in a CUDA graph only with capturable"):
         train(opt, params, [2])
     monkeypatch.undo()
     assert all(map(torch.equal, params, before))
     assert opt.state[params[0]]["step"] == 1
+
+
+# Steps about which the device decides
+
+
+@pytest.fixture
+def deferred(monkeypatch):
+    """A device that puts off whatever it may."""
+    cuda.loaded_on.cache_clear()
+    with deferring(driver):
+        allocate = cuda_memory.allocate
+
+        def kept(nbytes):
+            driver.kept.append(allocate(nbytes))
+            return driver.kept[-1]
+
+        monkeypatch.setattr(cuda_memory, "allocate", kept)
+        yield
+
+
+def with_gradients(**options):
+    """Parameters with gradients that stay, and an optimizer."""
+    params = parameters()
+    for param in params:
+        param.grad = torch.randn(param.shape)
+    return params, fastadam.torch.AdamW(params, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"clip_norm": 0.5}, {"capturable": True, "ema_decay": 0.9}], ids=str
+)
+def test_a_scaler_does_not_make_the_host_wait(gpu, deferred, options):
+    runs, scales = [], [torch.tensor(2.0**k) for k in range(8)]
+    flags = [torch.tensor(float(k in (0, 4, 6))) for k in range(8)]
+    for gpu.on in (False, True):
+        options = {**options, "capturable": gpu.on and "capturable" in options}
+        (params, opt), infos = with_gradients(fused=True, **options), []
+        for k, (opt.grad_scale, opt.found_inf) in enumerate(zip(scales, flags, strict=True)):
+            if k == 4:
+                driver.finish_all()
+                before = driver.waits
+            opt.step()
+            infos.append(opt.info)
+            assert k < 4 or driver.waits == before
+        driver.finish_all()
+        runs.append((opt, params, infos))
+    (opt, params, infos), (twin, others, late) = runs
+    same(opt, twin, params, others)
+    assert infos == late
+    assert opt.state[params[0]]["step"] == 5
+    del twin.grad_scale, twin.found_inf, opt.grad_scale, opt.found_inf
+    twin.step()  # of which the host knows that it counts
+    driver.finish_all()
+    gpu.on = False
+    opt.step()
+    same(opt, twin, params, others)
+
+
+def test_what_is_not_finite_is_skipped_without_a_wait(gpu, deferred):
+    runs = []
+    for gpu.on in (False, True):
+        params, opt = with_gradients(skip_nonfinite=True)
+        for k in range(6):
+            if k == 4:
+                driver.finish_all()
+                params[0].grad[0, 0] = torch.nan
+                before = driver.waits
+            opt.step()
+            assert k < 4 or driver.waits == before
+        driver.finish_all()
+        runs.append((opt, params))
+    (opt, params), (twin, others) = runs
+    assert repr(opt.info) == repr(twin.info)  # a norm of NaN
+    assert twin.info.skipped
+    same(opt, twin, params, others)
+    saved = copy.deepcopy(twin.state_dict())
+    assert saved["state"][0]["step"] == 4
+    twin.load_state_dict(saved)
+    params[0].grad = others[0].grad = torch.ones(3, 2)
+    others[1].grad = params[1].grad = None  # a count of its own
+    twin.step()
+    driver.finish_all()
+    gpu.on = False
+    opt.step()
+    same(opt, twin, params, others)
+
+
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
+def test_a_captured_step_counts_when_it_is_replayed(gpu, deferred, rate):
+    options = {"betas": (0.5, 0.9), "clip_norm": 0.5}
+    params, opt = with_gradients(lr=0.1, **options)
+    opt.step()
+    opt.step()
+    gpu.on = True
+    others, twin = with_gradients(lr=rate, capturable=True, **options)
+    twin.step()
+    twin.step()
+    graph = driver.begin(STREAM)
+    twin.step()
+    driver.end(STREAM)
+    info = twin.info
+    for k in range(3):
+        if isinstance(rate, torch.Tensor):
+            rate.fill_(0.1 / (k + 1))
+            opt.param_groups[0]["lr"] = float(rate)
+        driver.replay(graph, STREAM)
+        driver.finish_all()
+        gpu.on = False
+        opt.step()
+        gpu.on = True
+        assert info == opt.info
+    same(opt, twin, params, others)
+    twin.step()
+    driver.finish_all()
+    driver.replay(graph, STREAM)
+    driver.finish_all()
+    gpu.on = False
+    opt.step()
+    opt.step()
+    gpu.on = True
+    same(opt, twin, params, others)
+    assert twin.state[others[0]]["step"] == 7
+    others[0].grad = None
+    with pytest.raises(RuntimeError, match="moves other parameters"):
+        twin.step()
+    others[0].grad = torch.ones(3, 2)
+    with pytest.raises(RuntimeError, match="captured in a CUDA graph, which would go on"):
+        twin.load_state_dict(copy.deepcopy(twin.state_dict()))
+
+
+def test_a_kernel_is_loaded_for_each_device(gpu, monkeypatch):
+    """And what is asked later is asked on the device of the step."""
+    gpu.on, current, used = True, [0], []
+    monkeypatch.setattr(driver, "device", lambda: current[0])
+    monkeypatch.setattr(driver, "on", lambda device: (used.append(device), nullcontext())[1])
+    cuda.loaded_on.cache_clear()
+    infos = []
+    for current[0] in (0, 1):
+        _, opt = with_gradients(clip_norm=0.5)
+        opt.step()
+        infos.append(opt.info)
+    one, other = (info.grad_norm for info in infos)
+    assert used == [0, 1]
+    assert one == other
+    assert cuda.loaded_on.cache_info().currsize % 2 == 0
+
+
+def test_what_cannot_be_captured(gpu):
+    gpu.on, params = True, parameters()
+    with pytest.raises(RuntimeError, match=r"NAdam carries .* on the host"):
+        train(fastadam.torch.NAdam(params, capturable=True), params, [1])
+    gpu.on = False
+    with pytest.raises(RuntimeError, match=r"If capturable=True, params .*\[0\] is on cpu"):
+        train(fastadam.torch.AdamW(params, capturable=True), params, [1])
 
 
 def test_parameters_of_several_devices_are_refused(gpu, monkeypatch):

@@ -1,5 +1,7 @@
 """Trainers of others, unchanged: same weights as with torch.optim, runs resumed both ways."""
 
+from functools import cache
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -83,10 +85,26 @@ def hf_trainer(cls, folder, steps=8, by_class=False, make=gpt2, options=(), **mo
     return transformers.Trainer(model=model, args=args, train_dataset=tokens(), **given)
 
 
-@pytest.mark.parametrize(
-    "more", [{}, {"by_class": True}, {"bf16": True}], ids=["groups", "by class", "bf16"]
-)
-def test_hugging_face_trainer(tmp_path, more):
+@pytest.fixture(scope="module")
+def hf_run(tmp_path_factory):
+    """A function of an optimizer: the model after eight steps, and the checkpoint after four."""
+
+    @cache
+    def run(cls):
+        folder = tmp_path_factory.mktemp("hugging_face")
+        trainer = hf_trainer(cls, folder)
+        trainer.train()
+        return trainer.model, str(folder / "checkpoint-4")
+
+    return run
+
+
+def test_hugging_face_trainer(hf_run):
+    assert_same(hf_run(OURS)[0], hf_run(THEIRS)[0], 5e-5)
+
+
+@pytest.mark.parametrize("more", [{"by_class": True}, {"bf16": True}], ids=["by class", "bf16"])
+def test_hugging_face_trainer_with_other_arguments(tmp_path, more):
     trained = []
     for cls in (OURS, THEIRS):
         trainer = hf_trainer(cls, tmp_path / cls.__module__, **more)
@@ -96,18 +114,14 @@ def test_hugging_face_trainer(tmp_path, more):
 
 
 @pytest.mark.parametrize(("saves", "loads"), [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)])
-def test_hugging_face_trainer_resumes(tmp_path, saves, loads):
-    straight = hf_trainer(THEIRS, tmp_path / "straight", 8)
-    straight.train()
-    saved = hf_trainer(saves, tmp_path / "run", 8)
-    saved.train()
-    resumed = hf_trainer(loads, tmp_path / "again", 8)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
-    assert_same(resumed.model, straight.model, 5e-5)
+def test_hugging_face_trainer_resumes(tmp_path, saves, loads, hf_run):
+    resumed = hf_trainer(loads, tmp_path)
+    resumed.train(resume_from_checkpoint=hf_run(saves)[1])
+    assert_same(resumed.model, hf_run(THEIRS)[0], 5e-5)
 
 
 @pytest.mark.parametrize("options", [{}, LOW], ids=["plain", "low precision"])
-def test_hugging_face_trainer_of_a_model_in_bfloat16(tmp_path, options):
+def test_hugging_face_trainer_of_a_model_in_bfloat16(tmp_path, options, hf_run):
     """Trained in bfloat16 throughout, and resumed to the same bits."""
 
     def trained(folder, **resume):
@@ -123,9 +137,7 @@ def test_hugging_face_trainer_of_a_model_in_bfloat16(tmp_path, options):
     for one, other in zip(straight.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     # bfloat16 keeps eight bits, and each of eight steps of at most 0.01 may be rounded otherwise
-    exact = hf_trainer(THEIRS, tmp_path / "float32")
-    exact.train()
-    assert_same(straight.float(), exact.model, 8e-2)
+    assert_same(straight.float(), hf_run(THEIRS)[0], 8e-2)
 
 
 def test_accelerate_takes_a_model_in_bfloat16(tmp_path):
@@ -213,13 +225,18 @@ def test_lightning_trainer(tmp_path, precision):
     assert_same(ours, theirs, 1e-2 if precision == "bf16-mixed" else 2e-6)
 
 
+@pytest.fixture(scope="module")
+def lightning_straight(tmp_path_factory):
+    module, _ = lightning_run(THEIRS, tmp_path_factory.mktemp("lightning"), 4)
+    return module
+
+
 @pytest.mark.parametrize(("saves", "loads"), [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)])
-def test_lightning_trainer_resumes(tmp_path, saves, loads):
-    straight, _ = lightning_run(THEIRS, tmp_path, 4)
+def test_lightning_trainer_resumes(tmp_path, saves, loads, lightning_straight):
     _, trainer = lightning_run(saves, tmp_path, 2)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     resumed, _ = lightning_run(loads, tmp_path, 4, str(tmp_path / "run.ckpt"))
-    assert_same(resumed, straight, 2e-6)
+    assert_same(resumed, lightning_straight, 2e-6)
 
 
 def test_fabric(tmp_path):

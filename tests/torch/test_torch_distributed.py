@@ -9,16 +9,22 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(
-    "names",  # one after the other in the same processes, which take seconds to start
-    [
-        ("ddp", "zero"),
-        ("fsdp", "fsdp_clip", "fsdp_ema", "tensor_parallel"),
-        ("low_fsdp", "low_zero"),
-    ],
-    ids=" ".join,
+CHECKS = (  # one after the other in the same processes, which take seconds to start
+    *("ddp", "zero"),
+    *(
+        "fsdp",
+        "fsdp_clip",
+        "fsdp_skip",
+        "fsdp_objects",
+        "fsdp_ema",
+        "fsdp_offload",
+        "tensor_parallel",
+    ),
+    *("low_fsdp", "low_shards", "low_zero"),
 )
-def test_two_processes(names, tmp_path):
+
+
+def test_two_processes(tmp_path):
     import torch_workers
 
-    torch.multiprocessing.spawn(torch_workers.run, args=(2, names, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(torch_workers.run, args=(2, CHECKS, str(tmp_path)), nprocs=2)

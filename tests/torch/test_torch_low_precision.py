@@ -33,7 +33,12 @@ KINDS = [
     (F16, {"rounding": "stochastic", "ema_decay": 0.9}),
     (BF16, SMALLEST),
 ]
+ADAMW = next(case for case in DEFAULTS if case.optimizer is fa.AdamW)
 each_kind = pytest.mark.parametrize(("dtype", "options"), KINDS, ids=str)
+
+
+SMALL = (6, 50), (30,)  # for plain Python: more and less than LEAST elements
+LEAST = {"min_quantized_size": 250}
 
 
 def parameters(dtype=F32, shapes=((50, 100), (300,))):
@@ -93,7 +98,7 @@ def same_state(one, other):
 
 
 def against_core(case, dtype, options, steps=4, grad_dtype=None):
-    params = parameters(dtype)
+    params, options = parameters(dtype, SMALL), {**LEAST, **options}
     arrays = arrays_of(params)
     opt = getattr(ft, case.optimizer.__name__)(params, **options, **case.hyper)
     core = case.optimizer(arrays, **options, **case.hyper)
@@ -113,24 +118,27 @@ def against_core(case, dtype, options, steps=4, grad_dtype=None):
 
 
 @RULES
+@pytest.mark.usefixtures("in_plain_python")
 def test_bits_are_those_of_the_core(case):
     against_core(case, BF16, {**SMALLEST, "seed": 3})
 
 
 @each_kind
 def test_bits_of_every_format_are_those_of_the_core(dtype, options):
-    against_core(DEFAULTS[0], dtype, options)
+    against_core(ADAMW, dtype, options)
 
 
 @pytest.mark.parametrize(
     ("param", "grad"), [(F32, BF16), (F32, F16), (F64, F32), (F64, BF16), (BF16, F32), (F16, BF16)]
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_may_be_of_another_dtype(param, grad):
     against_core(DEFAULTS[0], param, {"clip_norm": 0.5}, grad_dtype=grad)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_dtypes_of_gradients_may_change_from_step_to_step():
-    params, twins = parameters(), parameters()
+    params, twins = parameters(F32, SMALL), parameters(F32, SMALL)
     opt, other = ft.AdamW(params), ft.AdamW(twins)
     for seed, dtype in enumerate([F32, BF16, BF16, F16, F32]):
         train(opt, params, [seed], dtype)
@@ -168,8 +176,9 @@ def test_noise_follows_the_number_of_a_parameter_in_the_optimizer():
 @pytest.mark.parametrize(
     "case", [case for case in DEFAULTS if case.torch], ids=lambda case: case.id
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_weights_in_bfloat16_are_those_of_torch(case):
-    one, other = parameters(BF16), parameters(BF16)
+    one, other = parameters(BF16, SMALL), parameters(BF16, SMALL)
     hyper = {"lr": 0.01}
     opt = getattr(ft, case.optimizer.__name__)(one, **hyper)
     twin = getattr(torch.optim, case.torch)(other, **hyper)
@@ -182,8 +191,9 @@ def test_weights_in_bfloat16_are_those_of_torch(case):
 
 
 @pytest.mark.parametrize("dtype", [BF16, F16])
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_of_torch_in_sixteen_bits_is_taken_over(dtype):
-    params, old = parameters(dtype), parameters(dtype)
+    params, old = parameters(dtype, SMALL), parameters(dtype, SMALL)
     twin = torch.optim.AdamW(old)
     train(twin, old, range(3))
     opt = ft.AdamW(params)
@@ -199,16 +209,17 @@ def test_state_of_torch_in_sixteen_bits_is_taken_over(dtype):
 
 
 @RULES
+@pytest.mark.usefixtures("in_plain_python")
 def test_plain_state_becomes_codes_and_floats_again(case):
     """Codes stand for the same floats in the core, in an optimizer that keeps floats, and again."""
-    cls = getattr(ft, case.optimizer.__name__)
-    source, plain, coded = parameters(), parameters(), parameters()
-    opt = cls(source, **INT8, **case.hyper)
+    cls, int8 = getattr(ft, case.optimizer.__name__), INT8 | LEAST
+    source, plain, coded = (parameters(F32, SMALL) for _ in range(3))
+    opt = cls(source, **int8, **case.hyper)
     train(opt, source, range(3))
     floats = opt.dequantized_state()
     assert all(v.dtype != torch.int8 for entry in floats["state"].values() for v in entry.values())
     loaded = {name: cls(params, **more, **case.hyper) for name, params, more in (
-        ("codes", plain, {}), ("floats", coded, INT8))}  # fmt: skip
+        ("codes", plain, {}), ("floats", coded, int8))}  # fmt: skip
     loaded["codes"].load_state_dict(opt.state_dict())  # codes into floats
     loaded["floats"].load_state_dict(floats)  # floats into codes
     for each, params in ((loaded["codes"], plain), (loaded["floats"], coded)):
@@ -451,11 +462,12 @@ def test_codes_of_an_unknown_order_are_refused(order, message):
 
 @pytest.mark.parametrize("dtype", [F32, BF16])
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_codes_that_were_copied_into_floats_are_refused(name, dtype):
     """As a distributed checkpoint does, whose scales nobody asks for."""
     hyper = {"momentum": 0.9} if name == "SGD" else {}
-    params = parameters()
-    opt = getattr(ft, name)(params, **INT8, **hyper)
+    params = parameters(F32, SMALL)
+    opt = getattr(ft, name)(params, **INT8, **LEAST, **hyper)
     train(opt, params, range(2))
     plain = getattr(ft, name)(parameters(), state_dtype=str(dtype)[6:], **hyper)
     saved = copy.deepcopy(opt.state_dict())
@@ -466,15 +478,16 @@ def test_codes_that_were_copied_into_floats_are_refused(name, dtype):
     with pytest.raises(ValueError, match=r"state\[0\]: '.*' has codes of state_dtype='int8' as"):
         plain.load_state_dict(saved)
     assert not plain.state
-    whole = {"step": torch.tensor(1.0), "momentum_buffer": torch.full((5000,), -1.0)}
-    mine = ft.SGD([torch.nn.Parameter(torch.ones(5000))], momentum=0.9)
+    whole = {"step": torch.tensor(1.0), "momentum_buffer": torch.full((300,), -1.0)}
+    mine = ft.SGD([torch.nn.Parameter(torch.ones(300))], momentum=0.9)
     mine.load_state_dict({**mine.state_dict(), "state": {0: whole}})  # numbers, though whole
 
 
 @each_kind
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_of_the_core_goes_both_ways(dtype, options):
-    hyper = {"lr": 0.01, "ema_decay": 0.9, **options}
-    params = parameters(dtype)
+    hyper = {"lr": 0.01, "ema_decay": 0.9, **LEAST, **options}
+    params = parameters(dtype, SMALL)
     arrays = arrays_of(params)
     core = fa.AdamW(arrays, **hyper)
 
@@ -558,9 +571,10 @@ def test_small_parameters_keep_their_state():
     assert {every.state[p]["exp_avg"].dtype for p in params} == {torch.int8}
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_model_that_is_converted():
-    model = torch.nn.Linear(100, 50)
-    opt = ft.AdamW(model.parameters(), **INT8)
+    model = torch.nn.Linear(10, 50)
+    opt = ft.AdamW(model.parameters(), **INT8, **LEAST)
     for dtype in (F32, BF16, F32):
         model.to(dtype)
         give_gradients(model.parameters(), 0)
@@ -608,8 +622,9 @@ def test_grad_scaler_with_a_model_of_float16():
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_clipping_and_the_finite_check_of_bfloat16_gradients():
-    params = parameters(BF16)
+    params = parameters(BF16, SMALL)
     opt = ft.SGD(params, lr=0.01, clip_norm=0.5, skip_nonfinite=True, zero_grads=True)
     give_gradients(params, 0)
     norm = torch.cat([p.grad.double().flatten() for p in params]).norm().item()
@@ -626,8 +641,9 @@ def test_clipping_and_the_finite_check_of_bfloat16_gradients():
 
 
 @pytest.mark.parametrize("dtype", [BF16, F16])
+@pytest.mark.usefixtures("in_plain_python")
 def test_the_average_of_sixteen_bits_is_kept_in_float32(dtype):
-    params = [*parameters(dtype), torch.nn.Parameter(torch.ones(0, dtype=dtype))]
+    params = [*parameters(dtype, SMALL), torch.nn.Parameter(torch.ones(0, dtype=dtype))]
     params[2].grad = torch.ones_like(params[2])
     params[1].requires_grad_(False)  # its own average
     opt = ft.AdamW(params, lr=0.01, ema_decay=0.9)
@@ -720,8 +736,9 @@ OF_A_GROUP = [
 
 
 @pytest.mark.parametrize(("dtype", "whole", "own"), OF_A_GROUP, ids=str)
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_group_has_options_of_its_own(dtype, whole, own):
-    made = [parameters(dtype) for _ in range(3)]
+    made = [parameters(dtype, SMALL) for _ in range(3)]
 
     def both(params):
         return ft.AdamW([{"params": params[:1]}, {"params": params[1:], **own}], lr=0.1, **whole)
@@ -756,8 +773,9 @@ def test_a_group_has_options_of_its_own(dtype, whole, own):
         assert all(loaded.state[p]["exp_avg"].dtype == kind for p in made[0])
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_edited_options_of_a_group_are_followed():
-    params = parameters()
+    params = parameters(F32, SMALL)
     opt = ft.AdamW([{"params": params[:1]}, {"params": params[1:]}], min_quantized_size=0)
     train(opt, params, [0])
     opt.param_groups[1]["state_dtype"] = "int8"

@@ -544,20 +544,25 @@ class Wrapper(torch.Tensor):
 @pytest.mark.parametrize("wrapped_grad", [False, True])
 @pytest.mark.parametrize(
     "hyper",
-    [{}, {"ema_decay": 0.5, "clip_norm": 1.0, "zero_grads": True}, {"state_dtype": "int8"}],
+    [
+        {},
+        {"ema_decay": 0.5, "clip_norm": 1.0, "zero_grads": True},
+        {"state_dtype": "int8", "min_quantized_size": 50},
+    ],
     ids=str,
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_wrappers_of_one_tensor_are_looked_into(wrapped_grad, hyper):
     made = []
     for wrap in (lambda t: t, Wrapper):
         torch.manual_seed(0)
-        params = [torch.nn.Parameter(wrap(torch.randn(70, 60))), torch.nn.Parameter(torch.ones(3))]
+        params = [torch.nn.Parameter(wrap(torch.randn(10, 6))), torch.nn.Parameter(torch.ones(3))]
         inner = params[0]._tensor if wrap is Wrapper else params[0]
         opt = ft.AdamW(params, lr=0.1, **hyper)
         for number in range(4):
-            grad = torch.randn(70, 60)
+            grad = torch.randn(10, 6)
             if number == 2:
-                grad = torch.randn(60, 70).t()
+                grad = torch.randn(6, 10).t()
             params[0].grad = wrap(grad) if wrapped_grad else grad
             params[1].grad = torch.ones(3)
             opt.step()

@@ -38,6 +38,8 @@ examples:
   fastadam demo --seed 7 --plot seed7.png
   fastadam demo --params bfloat16 --state int8 --compensation split8
   fastadam demo --params bfloat16 --rounding stochastic
+  fastadam demo --epochs 10 --save run.safetensors
+  fastadam demo --epochs 20 --resume run.safetensors
 
 The network has 64 inputs, 128 hidden units (ReLU, dropout 0.2) and 10 outputs. Forward and
 backward pass are plain NumPy, in float32 whatever the dtype of the weights; one fused step updates
@@ -93,6 +95,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to save the learning curve",
     )
     option(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="write a checkpoint to this file after each epoch, in place of the one before",
+    )
+    option(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="continue from a checkpoint, up to --epochs; give the other options of its run again",
+    )
+    option(
         "--data",
         type=Path,
         metavar="FILE",
@@ -131,14 +145,17 @@ def run(arguments: argparse.Namespace) -> int:
     rng, data = np.random.default_rng(arguments.seed), load()
     steps = arguments.epochs * -(-len(data[0].labels) // arguments.batch)
     opt, params = _optimizer(arguments, steps, rng)
+    history = _resumed(arguments, opt, rng)
     _prepare(console, opt)
-    history = _train(console, opt, data, steps, rng, arguments, clock)
+    _train(console, opt, data, history, rng, arguments, clock)
     headline = _headline(_label(arguments), history)
     _draw(history, headline, arguments.plot)
     console.print(f"\n[bold]{headline}[/]")
     console.print(_cost(opt, params, clock))
     console.print(_memory(opt))
     console.print(f"Learning curve: {arguments.plot.resolve()}", markup=False)
+    if arguments.save:
+        console.print(f"Checkpoint: {arguments.save.resolve()}", markup=False)
     return 0
 
 
@@ -197,6 +214,17 @@ def check(arguments: argparse.Namespace) -> None:
             f"--batch: {arguments.batch} is more than the {TRAINING} images of training"
         )
     check_writable("--plot", arguments.plot)
+    if arguments.save:
+        check_writable("--save", arguments.save)
+
+
+def _resumed(
+    arguments: argparse.Namespace, opt: "Optimizer", rng: np.random.Generator
+) -> "list[Epoch]":
+    """The epochs of the run that is continued, once its checkpoint is loaded."""
+    from .resuming import resume
+
+    return resume(arguments.resume, opt, rng, arguments.epochs) if arguments.resume else []
 
 
 def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
@@ -237,29 +265,33 @@ def _train(
     console: "Console",
     opt: "Optimizer",
     data: "tuple[Images, Images]",
-    steps: int,
+    history: "list[Epoch]",
     rng: np.random.Generator,
     arguments: argparse.Namespace,
     clock: "Clock",
-) -> "list[Epoch]":
-    """Train with a progress bar, and a line of the table as each epoch ends."""
+) -> None:
+    """Train with a progress bar; print a line and write the checkpoint as each epoch ends."""
     from rich.progress import Progress
 
     from ...bench.digits import train
     from ...schedules import Plateau
+    from .resuming import save
 
-    schedule, history = opt.param_groups[0]["lr"], []
+    schedule = opt.param_groups[0]["lr"]
+    steps = (arguments.epochs - len(history)) * -(-len(data[0].labels) // arguments.batch)
     console.print(f"Learning rate: {schedule}\n", markup=False)
     console.print(
         "[bold]epoch         lr    training loss  accuracy    validation loss  accuracy[/]"
     )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=steps)
+        saving = progress.add_task("saving", total=1, visible=bool(arguments.save))
         for epoch in train(
             opt,
             data,
             rng,
             epochs=arguments.epochs,
+            done=len(history),
             batch=arguments.batch,
             clock=clock,
             after_batch=lambda: progress.advance(task),
@@ -268,7 +300,14 @@ def _train(
             if isinstance(schedule, Plateau):
                 schedule.update(epoch.valid.loss)
             progress.console.print(_row(epoch))
-    return history
+            if arguments.save:
+                save(
+                    arguments.save,
+                    opt,
+                    rng,
+                    history,
+                    lambda done, total: progress.update(saving, completed=done, total=total),
+                )
 
 
 def _row(epoch: "Epoch") -> str:

@@ -61,6 +61,8 @@ OPTIONS = {
     "grad_scale": "multiplies the gradient",
     "grad_sum": "adds a buffer of earlier gradients, and clears it",
     "grad_power": "multiplies the gradient before everything else",
+    "lower": "keeps parameters at or above a bound",
+    "upper": "keeps parameters at or below a bound",
     "mask": "updates only the elements selected by a mask",
     "mask_state": "the same, and the state of the others stays",
     "ema": "updates an exponential moving average of the parameters",
@@ -154,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         return c_library.run(arguments)
     c_library.check_unused(arguments)
     from ...cuda import target as cuda
-    from ...embedding.arguments import Embedded
+    from ...embedding.arguments import Embedded, check_one_pass
     from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
@@ -171,6 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_writable(option, path)
     variant = _variant(name, given)
+    check_one_pass("", variant.rule)
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)

@@ -280,6 +280,17 @@ def shared(words: int) -> Any:
 
 
 @intrinsic
+def arrive(typing, address):
+    """CUDA: add one to a 64-bit integer of all thread blocks; returns what it was."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(builder, arguments[0], I64, 1)
+        return builder.atomic_rmw("add", pointer, ir.Constant(I64, 1), "monotonic")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def exchange(typing, number, apart):
     """CUDA warp shuffle: the number of the lane whose index differs in one bit."""
     return _shuffled(number, BUTTERFLY)

@@ -33,10 +33,14 @@ class OpenMPTeam:
 
     def __init__(self, library: str) -> None:
         openmp = CDLL(library)
-        self._begin = openmp.GOMP_parallel
+        self._begin, self._limit = openmp.GOMP_parallel, openmp.omp_set_num_threads
         self._begin.argtypes, self._begin.restype = (c_void_p, c_void_p, c_uint, c_uint), None
         about = openmp.omp_get_thread_num, openmp.omp_get_num_threads
         self._about = [*map(address_of, about)]
+
+    def use(self, count: int) -> None:
+        """Let the calling thread start so many threads."""
+        self._limit(count)
 
     def runner(self, member: int, *words: int) -> Callable[[], None]:
         """A function that lets each thread call `member` once, a C function `void(int64)`.

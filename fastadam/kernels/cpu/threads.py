@@ -20,11 +20,14 @@ from .. import forks
 from ..commit import Operation, commit
 from ..imports import whole
 from . import openmp
+from .cores import Cores, Team, check_cores, run_on
 
+Limit = int | Team | None  # of the threads of a launch
 SERIAL_BELOW = 20_000  # elements; below, starting threads costs more than it gains
 SAFE_LAYERS = ("omp", "tbb")  # layers that several Python threads may enter at once
 
 _chosen: int | None = None
+_cores: Cores | None = None
 _layer: str | None = None
 _one_at_a_time = RLock()  # reentrant: an interrupt may leave it acquired by this thread
 
@@ -60,19 +63,22 @@ def check_threads(n: SupportsIndex | None) -> int | None:
     return None if n is None else count("threads", n, 1, hint)
 
 
-def set_threads(n: SupportsIndex | None) -> None:
+def set_threads(n: SupportsIndex | None, *, cores: Iterable[int] | None = None) -> None:
     """Set how many threads a step may use, in the whole process.
 
     Args:
         n: a number of at least 1; `None` restores the default, which is `OMP_NUM_THREADS` if it is
-            set, and at most the number of threads that Numba was started with.
+            set, and at most the number of threads that Numba was started with; with `cores` one
+            thread on each of these.
+        cores: the numbers of the cores on which these threads run, and no others, on Linux, such as
+            those near the memory of the arrays, or those that feed no GPU; default None: all.
 
     Small steps, and all steps in a forked child, run serially regardless of this setting.
     Results do not depend on the number.
 
     Raises:
-        TypeError: if `n` is not an int.
-        ValueError: if `n` is less than 1.
+        TypeError: if `n`, or a core, is not an int.
+        ValueError: if `n` is less than 1, or the process may not run on a core.
 
     Examples:
         >>> import fastadam as fa
@@ -81,13 +87,13 @@ def set_threads(n: SupportsIndex | None) -> None:
         1
         >>> fa.set_threads(None)
     """
-    global _chosen
-    _chosen = check_threads(n)
+    global _chosen, _cores
+    _chosen, _cores = check_threads(n), check_cores(cores)
 
 
 def get_threads() -> int:
     """The number of threads that a large step may use; see [set_threads][fastadam.set_threads]."""
-    return _chosen or _default()
+    return Team(_chosen, _cores).size if _cores else _chosen or _default()
 
 
 @cache
@@ -97,12 +103,16 @@ def _default() -> int:
     return min(started, int(asked)) if asked.isdecimal() and int(asked) else started
 
 
-def tasks_for(limit: int | None) -> int:
+def tasks_for(limit: Limit) -> int:
     """The number of tasks into which a large launch is divided."""
-    return 1 if _alone or forks.happened else limit or get_threads()
+    if _alone or forks.happened:
+        return 1
+    if isinstance(limit, Team):
+        return limit.size
+    return min(limit, get_threads()) if limit and _cores else limit or get_threads()
 
 
-def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
+def run(operations: Callable[[bool], Iterable[Operation]], limit: Limit = None) -> None:
     """Commit operations that start threads; serially while another Python thread uses them.
 
     Numba's workqueue layer aborts the process if two Python threads enter it at once; OpenMP and
@@ -110,7 +120,11 @@ def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
 
     Args:
         operations: returns the operations; its argument is True if they may use threads.
+        limit: the number of threads, or the cores on which they run.
     """
+    cores = limit.cores if isinstance(limit, Team) else _cores
+    if cores and not (_alone or forks.happened):
+        return run_on(cores, operations, _started_layer)
     if openmp.team or _layer in SAFE_LAYERS:
         return commit(operations(True))
     if not _one_at_a_time.acquire(blocking=False):
@@ -119,6 +133,13 @@ def run(operations: Callable[[bool], Iterable[Operation]]) -> None:
         commit(operations(True))
     finally:
         _one_at_a_time.release()
+
+
+def _started_layer() -> str | None:
+    """The threading layer of Numba, whose threads are started if they are not."""
+    if _layer is None:
+        start()
+    return _layer
 
 
 def start() -> None:

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...kernels.commit import Operation
+from ...kernels.cpu.threads import Limit
 from ...kernels.storage.base import WHOLE
 from ..arrays import address
 from . import advice
 from .mapping import FileMapping, mapping_of
-from .read_ahead import Request, queue
+from .prefetch import Request, queue
 
 AHEAD, BEHIND = 2, 2  # windows that are read, and written, while one is updated
 LARGEST = 1 << 26  # bytes of a window: more gain nothing
@@ -103,10 +104,10 @@ class Chunked(Protocol):
     def columns(self) -> Iterator[tuple[Any, Any, int]]:
         """The stream, the stored column and the column of `rows` of each address."""
 
-    def chosen(self, limit: int | None, threaded: bool) -> Operation:
+    def chosen(self, limit: Limit, threaded: bool) -> Operation:
         """The launch over all chunks."""
 
-    def over(self, first: int, last: int, limit: int | None, threaded: bool) -> Operation:
+    def over(self, first: int, last: int, limit: Limit, threaded: bool) -> Operation:
         """The launch over a range of chunks."""
 
 
@@ -140,7 +141,7 @@ class Windows:
         self._key: Any = None
         self._windows: list[Window] = []
 
-    def operations(self, limit: int | None, threaded: bool) -> list[Operation]:
+    def operations(self, limit: Limit, threaded: bool) -> list[Operation]:
         """The launches over all chunks, with what is read before and written behind them."""
         table, residency = self._table, self._residency
         if not residency.exceeded:
@@ -150,7 +151,7 @@ class Windows:
             self._windows, self._key = list(_cut(table, residency)), key
         return list(self._ordered(limit, threaded))
 
-    def _ordered(self, limit: int | None, threaded: bool) -> Iterator[Operation]:
+    def _ordered(self, limit: Limit, threaded: bool) -> Iterator[Operation]:
         windows, put, progress = self._windows, queue().put, [0]
         for number, window in enumerate(windows):
             for coming in range(number + AHEAD if number else 0, number + AHEAD + 1):
@@ -221,7 +222,7 @@ def _uses(
 def _parts(
     uses: Sequence[tuple[list[Region | None], Any, Any, bool]], first: int, last: int
 ) -> Iterator[Part]:
-    """What some chunks use of files; neighbours are joined."""
+    """The parts of files that some chunks use; adjacent parts are merged."""
     for regions, starts, stops, written in uses:
         part: Part | None = None
         for k in range(first, last):

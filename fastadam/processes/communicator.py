@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 Wait = Callable[[], None]
+NOTHING = np.empty(0, np.uint8)
 
 
 @runtime_checkable
@@ -65,3 +68,16 @@ def communicator_of(comm: Any) -> Communicator:
     adapter = getattr(import_module(f".{module}", __package__), name)
     adapted: Communicator = adapter(comm)
     return adapted
+
+
+def raw(array: Any) -> Any:
+    """The bytes of a contiguous array of one dimension, as an array."""
+    return array.view(np.uint8)
+
+
+def gathered(comm: Communicator, own: Any, sizes: Sequence[int]) -> list[Any]:
+    """The arrays of all processes, of these sizes and of the dtype of `own`."""
+    arrays = [own if k == comm.rank else np.empty(n, own.dtype) for k, n in enumerate(sizes)]
+    sent = raw(own) if own.size else NOTHING
+    comm.exchange([sent] * comm.size, [raw(a) if a.size else NOTHING for a in arrays])()
+    return arrays

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .communicator import Communicator
-from .transfer import gathered
+from .communicator import Communicator, gathered
 
 DIGEST = 16  # bytes
 

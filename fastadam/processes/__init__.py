@@ -1,0 +1,1 @@
+"""Several processes: what they send each other, agree on, and have in common."""

@@ -1,0 +1,103 @@
+"""Buckets: parameters whose gradients arrive together, and which one launch updates."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from ...engine.step_info import StepInfo
+from .parameters import HostParameter
+from .transfer import Transfer
+
+
+class Bucket:
+    """Some parameters, in the order of the optimizer.
+
+    Attributes:
+        members: the parameters.
+        subset: the subset of the host's optimizer that updates them.
+        stepped: True once it was stepped during a backward pass.
+    """
+
+    subset: Any = None
+    stepped = False
+    _sent: Any = None
+
+    def __init__(self, members: Sequence[HostParameter]) -> None:
+        self.members = members
+        for host in members:
+            host.bucket = self
+
+    def settle(self, transfer: Transfer) -> None:
+        """Wait for the last copies to the device, whose memory is written next."""
+        transfer.wait(self._sent)
+        self._sent = None
+
+    def step(self, transfer: Transfer, **settings: Any) -> StepInfo | None:
+        """Update the parameters whose gradients are there, and copy them to the device."""
+        there = [host.arrived for host in self.members]
+        if not any(there):
+            return None
+        pairs = [*zip(self.members, there, strict=True)]
+        for host, arrived in pairs:
+            if arrived:
+                host.wait(transfer)
+        self.settle(transfer)
+        grads = [host.gradient if arrived else None for host, arrived in pairs]
+        info: StepInfo = self.subset.step(grads, **settings)
+        if info.updated:
+            self.send(transfer, there)
+        return info
+
+    @torch.no_grad()
+    def send(self, transfer: Transfer, chosen: Sequence[bool]) -> None:
+        """Copy the weights of some parameters to the device."""
+        sent = [host for host, there in zip(self.members, chosen, strict=True) if there]
+        self._sent = transfer.send([(host.part, host.copy) for host in sent])
+        for host in sent:
+            host.note()
+
+
+def divided(hosts: Sequence[HostParameter], nbytes: int) -> list[Bucket]:
+    """Buckets of at least so many bytes, in the order in which gradients arrive: the last first."""
+    buckets, members, size = list[Bucket](), list[HostParameter](), 0
+    for host in reversed(hosts):
+        members.append(host)
+        size += host.nbytes
+        if size >= nbytes:
+            buckets.append(Bucket(members[::-1]))
+            members, size = [], 0
+    return [*buckets, Bucket(members[::-1])] if members else buckets
+
+
+class Worker:
+    """A thread that runs tasks in order; after an error, none before `join` has raised it."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._tasks = list[Future[None]]()
+
+    def submit(self, task: Callable[[], Any]) -> None:
+        """Run a task after those before it."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="fastadam-offload")
+        self._tasks.append(self._pool.submit(_run, task, self._tasks[-1:]))
+
+    def join(self) -> None:
+        """Wait for all tasks.
+
+        Raises:
+            Exception: the first that a task raised.
+        """
+        tasks, self._tasks = self._tasks, []
+        errors = [task.exception() for task in tasks]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _run(task: Callable[[], Any], before: Sequence[Future[None]]) -> None:
+    for other in before:
+        other.result()
+    task()

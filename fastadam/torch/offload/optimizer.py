@@ -1,0 +1,371 @@
+"""Training on a device with the optimizer, its state and the weights it updates on the host."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import RLock
+from typing import Any, NoReturn
+from weakref import ref
+
+import torch
+
+from ...engine.budget import Budget
+from ...engine.options import unscale_of
+from ...engine.step_info import StepInfo
+from ...rules.algorithm import Values
+from ...validation import count, flag
+from ..optimizer import Optimizer
+from .buckets import Worker
+from .host import HostSide
+from .parameters import HostParameter
+from .state import load, saved
+
+MIB = 1 << 20
+ELSEWHERE = {
+    "shadow_dtype": "the copy in low precision is the parameter itself",
+    "zero_grads": "call zero_grad()",
+    "state_file": "state in files is for fastadam's own optimizers",
+}  # options that make no sense here, and the reason
+
+
+class CPUOffload(torch.optim.Optimizer):
+    """An optimizer whose state, weights and step are on the host, for parameters on a device.
+
+    Gradients are copied to page-locked memory of the host while backward runs, in a stream of their
+    own. The host updates its weights bucket by bucket; those of a bucket go to the device while it
+    updates the next one. Weights are float32 for parameters of float32, bfloat16 and float16: the
+    parameters are these weights, rounded to nearest even. Results are those of `optimizer_class` on
+    these weights, bit for bit.
+
+    It is an optimizer of PyTorch, with parameter groups, hooks, closures, schedulers,
+    `torch.amp.GradScaler`, and `state_dict`s that load into `optimizer_class` and into the class of
+    that name in `torch.optim`. State of 16-bit parameters has one more entry, `master`: the float32
+    weights.
+
+    Args:
+        params: as for any optimizer of PyTorch, on one device. Those that need no gradient are left
+            out. DTensors are updated shard by shard.
+        optimizer_class: a class of `fastadam.torch`, such as `fastadam.torch.AdamW`.
+        overlap: True updates a bucket during backward, as soon as its gradients are on the host.
+            Parameters then change before `step()` is called: call backward once per step, do not
+            change gradients in between, and use no GradScaler. The first step, and all steps with
+            `clip_norm` or `skip_nonfinite`, which need all gradients, are taken in `step()`.
+            Default False: in `step()`.
+        offload_gradients: True frees each gradient on the device once it is copied; if several come
+            before a step, they are added up on the host. Default False: they stay in `.grad`.
+        bucket_bytes: how many bytes of parameters one launch updates, at least; default 64 MiB.
+        pin_memory: False takes ordinary memory of the host, and copies wait for each other; default
+            None: page-locked memory, if parameters are on a GPU.
+        kwargs: arguments of `optimizer_class`. With `compensation` or `rounding="stochastic"` the
+            weights are bfloat16, and the low bits of `compensation`, instead of float32.
+
+    Attributes:
+        info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
+
+    Raises:
+        TypeError, ValueError: as `optimizer_class`; also if it is not a class of fastadam.torch.
+        RuntimeError: for unsupported tensors.
+
+    Examples:
+        >>> import torch
+        >>> from fastadam.torch import AdamW
+        >>> from fastadam.torch.offload import CPUOffload
+        >>> model = torch.nn.Linear(3, 1).bfloat16()
+        >>> opt = CPUOffload(model.parameters(), AdamW, lr=1e-2, clip_norm=1.0)
+        >>> model(torch.ones(2, 3, dtype=torch.bfloat16)).sum().backward()
+        >>> opt.step()
+        >>> opt.info.step, opt.info.grad_norm
+        (1, 4.0)
+
+    References:
+        Ren et al. 2021, "ZeRO-Offload: Democratizing Billion-Scale Model Training", section 4.
+    """
+
+    info: StepInfo | None = None
+    _host: HostSide | None = None
+
+    def __init__(
+        self,
+        params: Any,
+        optimizer_class: type[Optimizer],
+        *,
+        overlap: bool = False,
+        offload_gradients: bool = False,
+        bucket_bytes: int = 64 * MIB,
+        pin_memory: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)):
+            raise TypeError(
+                f"optimizer_class={optimizer_class!r} is not a class of fastadam.torch; give one, "
+                "such as fastadam.torch.AdamW"
+            )
+        for name in ELSEWHERE.keys() & kwargs.keys():
+            raise ValueError(f"{name}={kwargs[name]!r}: {ELSEWHERE[name]}")
+        self._overlap = flag("overlap", overlap)
+        self._frees = flag("offload_gradients", offload_gradients)
+        bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "64 << 20 is the default")
+        pinned = None if pin_memory is None else flag("pin_memory", pin_memory)
+        self._lock, self._worker = RLock(), Worker()
+        self._expected = set[int]()  # the parameters that the last step updated
+        self._early = list[StepInfo]()  # of buckets that were stepped during backward
+        self._front = optimizer_class(params, **kwargs)
+        self._step_supports_amp_scaling = True  # a scaler would change copied gradients unseen
+        self._count = 0
+        super().__init__(list(self._front.param_groups), self._front.defaults)
+        self._front.param_groups = self.param_groups
+        host = HostSide(self._front, bucket_bytes, pinned)
+        host.add(0)
+        self._host = host
+        self._listen(0)
+
+    def add_param_group(self, param_group: Values) -> None:
+        """Add a group, as in PyTorch.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as the constructor.
+        """
+        if self._host is None:  # in the constructor
+            super().add_param_group(param_group)
+            return
+        with self._lock:
+            self._worker.join()
+            known = len(self._host.hosts)
+            self._front.add_param_group(param_group)
+            try:
+                self._host.add(len(self.param_groups) - 1)
+            except BaseException:
+                self.param_groups.pop()
+                raise
+            self._listen(known)
+
+    def _listen(self, first: int) -> None:
+        """Let gradients of the parameters from this number on be noticed."""
+        assert self._host
+        me = ref(self)
+        for host in self._host.hosts[first:]:
+            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, host))
+
+    # Gradients
+
+    @torch.no_grad()
+    def _take(self, host: HostParameter, grad: Any) -> None:
+        """Copy a gradient to the host."""
+        assert self._host
+        host.take(self._host.transfer, grad, self._host.memory, add=self._frees)
+        if self._frees:
+            host.param.grad = None
+
+    def _note_arrival(self, host: HostParameter, grad: Any) -> None:
+        """Copy a gradient that backward has computed, and update its bucket if it is complete."""
+        if not self._overlap:
+            self._take(host, grad)
+            return
+        if host.arrived or host.used:
+            raise RuntimeError(
+                f"overlap=True: a second gradient of {host.name} arrived before step(); use "
+                "overlap=False to add up gradients, and call zero_grad() if backward raised an "
+                "exception before"
+            )
+        self._take(host, grad)
+        if self._expected and not self._measures:
+            self._update_early(host)
+
+    @property
+    def _measures(self) -> bool:
+        return bool(self._front._options.measures)
+
+    def _update_early(self, host: HostParameter) -> None:
+        bucket = host.bucket
+        wanted = [h for h in bucket.members if id(h) in self._expected]
+        if not bucket.stepped and all(h.arrived for h in wanted):
+            bucket.stepped = True
+            self._worker.submit(partial(self._step_early, bucket))
+
+    def _step_early(self, bucket: Any) -> None:
+        host = self._host
+        assert host
+        with self._lock:
+            if not self._early:
+                host.follow()
+            there = [each for each in bucket.members if each.arrived]
+            info = bucket.step(host.transfer, step=self._count + 1)
+            if info is not None:
+                self._early.append(info)
+            for each in there:
+                each.arrived, each.used = False, True
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear all gradients, those that are on the host too."""
+        super().zero_grad(set_to_none)
+        try:
+            self._worker.join()
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        assert self._host
+        for host in self._host.hosts:
+            host.forget()
+        for bucket in self._host.buckets:
+            bucket.stepped = False
+        self._early = []
+
+    # A step
+
+    @torch._disable_dynamo
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: a function that evaluates the model again and returns the loss, which `step`
+                then returns.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: before any element changes; see the class.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        self._check_scaled(scale, found)
+        self._worker.join()
+        with self._lock:
+            self._stepped(scale, bool(found), anew=found is not None and scale is None)
+        return loss
+
+    def _check_scaled(self, grad_scale: Any, found_inf: Any) -> None:
+        if grad_scale is None and found_inf is None:
+            return
+        for name, chosen in (("overlap", self._overlap), ("offload_gradients", self._frees)):
+            if chosen:
+                raise RuntimeError(
+                    f"{name}=True does not go with a GradScaler, which looks at the gradients "
+                    f"between backward and step(); use {name}=False, or bfloat16 without a scaler"
+                )
+        unscale_of(grad_scale)
+
+    def _stepped(self, grad_scale: Any, found_inf: bool, anew: bool) -> None:
+        """Take a step; `anew` says that a scaler may have changed the gradients."""
+        host = self._host
+        assert host
+        early, lr = self._early, host.lr
+        if host.any(found_inf):
+            self.info = StepInfo(self._count, lr, None, True, False)
+            return
+        with torch.no_grad():
+            self._collect(host, anew)
+        host.follow()
+        updated = {id(h) for h in host.hosts if h.arrived}
+        info = host.step(grad_scale, self._count + 1)
+        infos = [*early, *([info] if info else [])]
+        self.info = infos[-1] if infos else StepInfo(self._count, lr, updated=False)
+        self._count = self.info.step
+        if updated or early:
+            self._expected = updated | {id(h) for h in host.hosts if h.used}
+        if self._frees or self._overlap:
+            self._forget()
+
+    def _collect(self, host: HostSide, anew: bool) -> None:
+        """Copy the gradients that are not on the host as they are now."""
+        for each in host.hosts:
+            grad = each.param.grad
+            if each.used and grad is not None and not each.same(grad):
+                raise RuntimeError(
+                    f"overlap=True: the gradient of {each.name} was changed after backward, which "
+                    "has used it already; use overlap=False"
+                )
+            if each.used:
+                continue
+            if grad is not None and (anew or not (each.arrived and each.same(grad))):
+                self._take(each, grad)
+            elif grad is None and not self._frees:
+                each.forget()
+        self._check_frozen(host)
+
+    def _check_frozen(self, host: HostSide) -> None:
+        if len(host.hosts) == len(host.numbers) == self._front_size():
+            return
+        known = {id(each.param) for each in host.hosts}
+        for param, name in zip(self._front._params(), self._front._names(), strict=True):
+            if param.grad is not None and id(param) not in known:
+                raise RuntimeError(
+                    f"{name} has a gradient, but needed none when the optimizer was made; make it "
+                    "anew after requires_grad_(True)"
+                )
+
+    def _front_size(self) -> int:
+        return sum(len(group["params"]) for group in self.param_groups)
+
+    # State
+
+    @property
+    def state(self) -> Any:
+        """The state of each parameter: tensors that share the memory of the host's."""
+        return {} if self._host is None else saved(self._host)
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        pass  # PyTorch's constructor and load_state_dict, which has the state in its own place
+
+    def state_dict(self) -> Values:
+        """The state to resume from; see `torch.optim.Optimizer.state_dict`."""
+        assert self._host
+        self._worker.join()
+        with self._lock:
+            found: Values = super().state_dict()
+        return found
+
+    def load_state_dict(self, state_dict: Values) -> None:
+        """Resume from a saved state of this class, `optimizer_class` or that of `torch.optim`.
+
+        The parameters become the saved `master` weights, rounded; without these they stay.
+
+        Raises:
+            TypeError, ValueError: if it does not match; nothing is changed then.
+        """
+        host = self._host
+        assert host
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
+        self._worker.join()
+        with self._lock, torch.no_grad():
+            load(host, self._front, state_dict, super().load_state_dict)
+            self._front.param_groups = self.param_groups
+            self._forget()
+            self.info, self._count = None, host.core.steps
+
+    def master(self) -> list[Any]:
+        """The weights in float32 (float64 unchanged): a new tensor for each parameter, in order.
+
+        Parameters that need no gradient are returned as they are.
+        """
+        assert self._host
+        with self._lock:
+            weights = self._host.core.master()
+            found = {
+                n: torch.from_numpy(w) for n, w in zip(self._host.numbers, weights, strict=True)
+            }
+        return [found.get(k, p.detach()) for k, p in enumerate(self._front._params())]
+
+    def memory(self) -> Budget:
+        """The bytes on the host: weights, gradients, state, the copy for the device."""
+        assert self._host
+        budget: Budget = self._host.core.memory()
+        return budget
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {self._front!r}"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a CPUOffload cannot be copied or pickled; save its state_dict()")
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        self.__reduce__()
+
+
+def _arrived(owner: Any, host: HostParameter, param: Any) -> None:
+    """A hook: backward has computed a gradient."""
+    optimizer = owner()
+    if optimizer is not None and param.grad is not None:
+        optimizer._note_arrival(host, param.grad)

@@ -1,0 +1,166 @@
+"""State on the host in PyTorch's layout, and back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...checkpoint.validate import numbers_of
+from ...engine.convert import ORDER, SCALE
+from ...rules.algorithm import Values
+from ..contents import as_array
+from ..numbered import check_numbers
+from ..optimizer import Optimizer
+from ..shards import block_zeros, is_sharded, local
+from .host import HostSide
+from .parameters import HostParameter
+
+MASTER = "master"  # the name of the float32 weights of 16-bit parameters
+BESIDE = (MASTER, "shadow")  # entries that are no state of the core
+
+
+def saved(side: HostSide) -> dict[Any, Values]:
+    """The state of each parameter that has taken a step: tensors that share the host's memory."""
+    with side.core._engine.lock:
+        whole = side.core.state_dict(copy=False)
+    averages, numbers = whole.get("ema", {}), {"step", *side.core.carried}
+    return {
+        host.param: _entry(host, whole["state"][number], averages.get(number), numbers)
+        for number, host in enumerate(side.hosts)
+        if number in whole["state"]
+    }
+
+
+def _entry(
+    host: HostParameter, state: Mapping[str, Any], average: Any, numbers: set[str]
+) -> Values:
+    entry: Values = {}
+    for name, value in state.items():
+        number = name in numbers
+        entry[name] = torch.tensor(float(value)) if number else _placed(host, _tensor(value))
+    if average is not None:
+        entry["ema"] = _placed(host, _tensor(average))
+    if any(name + SCALE in entry for name in state):
+        entry[ORDER] = torch.arange(host.part.dim())
+    if host.copied:
+        entry[MASTER] = _placed(host, host.weights)
+    return entry
+
+
+def _tensor(array: Any) -> Any:
+    """An array as a tensor that shares its memory."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+@torch.no_grad()
+def _placed(host: HostParameter, tensor: Any) -> Any:
+    """The part of this process as a tensor like the parameter: a DTensor for one."""
+    param = host.param
+    if not is_sharded(param):
+        return tensor
+    from torch.distributed.tensor import DeviceMesh, DTensor
+
+    if tensor.shape != host.part.shape:
+        blocks = block_zeros(param, -(-host.part.numel() // max(1, tensor.numel())), tensor.dtype)
+        local(blocks).copy_(tensor.reshape(local(blocks).shape))
+        return blocks
+    mesh: DeviceMesh = param.device_mesh
+    given = {"shape": param.shape, "stride": param.stride(), "run_check": False}
+    return DTensor.from_local(tensor.to(host.part.device), mesh, param.placements, **given)
+
+
+def load(
+    side: HostSide,
+    front: Optimizer,
+    state_dict: Mapping[str, Any],
+    load_groups: Callable[[Any], None],
+) -> None:
+    """Load a saved state into the host's optimizer.
+
+    Args:
+        front: the optimizer with the groups of PyTorch.
+        load_groups: loads a state_dict without state: hyperparameters and their checks.
+
+    Raises:
+        TypeError, ValueError: if it does not match; nothing is changed then.
+    """
+    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
+        if not isinstance(state_dict.get(key), kind):
+            raise ValueError(f"state_dict has no {key!r} of type {kind}; it has {[*state_dict]}")
+    groups = state_dict["param_groups"]
+    if [len(group["params"]) for group in groups] != front._sizes():
+        raise ValueError(
+            f"state_dict has groups of {[len(group['params']) for group in groups]} parameters, "
+            f"the optimizer of {front._sizes()}; create the optimizer with the same groups"
+        )
+    order = [
+        number
+        for live, group in zip(front.param_groups, groups, strict=True)
+        for number in numbers_of(live, group, "")
+    ]
+    chosen = [order[number] for number in side.numbers]
+    entries = [state_dict["state"].get(number) or {} for number in chosen]
+    masters = [_checked_master(host, e) for host, e in zip(side.hosts, entries, strict=True)]
+    of_core = _for_core(side, entries)
+    side.core.load_state_dict(of_core)
+    load_groups({**state_dict, "state": {}})
+    for host, master in zip(side.hosts, masters, strict=True):
+        host.follow()
+        if master is not None:
+            host.weights.copy_(master.reshape(host.weights.shape))
+            host.copy.copy_(host.weights)
+    side.send()
+    side.transfer.finish()
+    side.forget_settings()
+
+
+def _checked_master(host: HostParameter, entry: Mapping[str, Any]) -> Any:
+    """The saved weights of a parameter, None if there are none, or if it has their dtype.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    master = entry.get(MASTER)
+    if master is None or not host.copied:
+        return None
+    part = local(master).detach()
+    if part.numel() != host.weights.numel():
+        raise ValueError(
+            f"state_dict: master of {host.name} has shape {tuple(part.shape)}, but the parameter "
+            f"{tuple(host.part.shape)}"
+        )
+    return part.to("cpu")
+
+
+def _for_core(side: HostSide, entries: Sequence[Mapping[str, Any]]) -> Values:
+    """A state_dict of the core."""
+    numbers = {"step", *side.core.carried}
+    state, averages = dict[int, Values](), dict[int, Any]()
+    for number, (host, entry) in enumerate(zip(side.hosts, entries, strict=True)):
+        check_numbers(entry, f"state_dict: state of {host.name}")
+        given = {k: v for k, v in entry.items() if v is not None and k not in BESIDE}
+        if "ema" in given:
+            averages[number] = _array(given.pop("ema"), "ema")
+        if given:
+            state[number] = {
+                name: _number(value) if name in numbers else _array(value, name)
+                for name, value in given.items()
+            }
+    saved: Values = {"state": state, "param_groups": side.saved_groups()}
+    if averages and len(averages) == len(side.hosts):
+        saved["ema"] = averages
+    return saved
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _array(value: Any, name: str) -> Any:
+    """A tensor as an array on the host."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return as_array(local(value).detach().to("cpu").contiguous(), name)

@@ -1,0 +1,102 @@
+"""A process of a test of several: `rank_program.py TASK ENGINE FOLDER [RANK SIZE]`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from sharded_cases import (
+    CASES,
+    assert_bits_of_one_process,
+    assert_same_state,
+    flat_of,
+    gradients,
+    off_of,
+    parameters,
+)
+
+import fastadam as fa
+from fastadam.distributed import OtherProcessError, Sharded
+
+OPTIONS = {"lr": 0.01, "clip_norm": 1.0, "state_dtype": "int8", "accumulate_steps": 2}
+
+
+def world(engine, folder, rank=None, size=None):
+    """All processes, as a communicator of the engine; and what is to be called at the end."""
+    if engine == "mpi":
+        from mpi4py import MPI
+
+        return MPI.COMM_WORLD, lambda: None
+    import torch.distributed as dist
+
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=int(rank), world_size=int(size))
+    return dist.group.WORLD, dist.destroy_process_group
+
+
+def made(comm):
+    return Sharded(fa.AdamW, parameters(), comm, bucket_bytes=9000, **OPTIONS)
+
+
+def stepped(opt, steps):
+    for step in steps:
+        opt.step(gradients(step, off=off_of(opt._comm) if isinstance(opt, Sharded) else 0.0))
+    return opt
+
+
+def bits(comm, folder):
+    """The bits of one process; three save a file, which others load."""
+    for _, cls, kept, tail in CASES:
+        assert_bits_of_one_process(comm, cls, kept, tail, shared=tail == "plain")
+    opt, path = made(comm), folder / "run.safetensors"
+    if opt._comm.size == 3:
+        fa.save(path, stepped(opt, range(5)), extra=3)
+    else:
+        assert fa.load(path, opt).extra == 3
+    alone = stepped(fa.AdamW(parameters(), **OPTIONS), range(8))
+    stepped(opt, range(5, 8))
+    assert np.array_equal(flat_of(opt), flat_of(alone))
+    assert_same_state(opt.state_dict(), alone.state_dict())
+    print("same bits")
+
+
+def errors(comm, folder):
+    """What one process refuses is raised in all; then one is killed while all save."""
+    opt, path = stepped(made(comm), range(3)), folder / "run.safetensors"
+    rank, before = opt._comm.rank, flat_of(opt)
+    bad = gradients(3) | ({"w": np.ones(3, "f4")} if rank else {})
+    for refused, error in (
+        (lambda: opt.step(bad), ValueError if rank else OtherProcessError),
+        (lambda: Sharded(fa.AdamW, {"w": np.ones(3 + rank)}, comm), ValueError),
+        (lambda: Sharded(fa.AdamW, parameters(), comm, lr=0.1 + rank), ValueError),
+    ):
+        try:
+            refused()
+        except error:
+            print(f"refused by {rank}", flush=True)
+    assert np.array_equal(flat_of(opt), before)
+    fa.save(path, stepped(opt, range(3, 4)))
+    print("saved", flush=True)
+    stepped(opt, range(4, 6))
+    fa.save(path, opt, progress=lambda done, total: killed() if rank else None)
+
+
+def death(comm, folder):
+    """One process is killed between steps."""
+    opt = stepped(made(comm), range(2))
+    print("stepped", flush=True)
+    if opt._comm.rank:
+        killed()
+    stepped(opt, range(2, 4))
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    task, engine, folder, *place = sys.argv[1:]
+    comm, end = world(engine, folder, *place)
+    globals()[task](comm, Path(folder))
+    end()

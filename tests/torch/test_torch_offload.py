@@ -1,0 +1,353 @@
+"""Training with the optimizer on the host; tensors of the host stand for those of a device."""
+
+import copy
+import gc
+import sys
+
+import numba
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import fastadam.torch as ft  # noqa: E402
+from fastadam import optimizers  # noqa: E402
+from fastadam.torch.offload import CPUOffload  # noqa: E402
+
+SHAPES = ((2, 2), (3,), (), (1, 2))
+DENSE = [name for name in optimizers.__all__ if name not in ("SparseAdam", "list", "by_name")]
+LOW = {"state_dtype": "int8", "min_quantized_size": 1}
+BUCKET = 8  # bytes: some parameters share one
+
+
+@pytest.fixture
+def plain_python(monkeypatch):
+    """Steps of many kinds: nothing is to be compiled for them."""
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+
+
+def parameters(dtype=torch.float32, shapes=SHAPES):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.nn.Parameter(torch.randn(s, generator=generator).to(dtype)) for s in shapes]
+
+
+def loss_of(params, seed, order=None):
+    """A loss whose gradients differ from element to element."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = [torch.randn(p.shape, generator=generator).to(p.dtype) for p in params]
+    terms = [(p * x).sum().float().square() for p, x in zip(params, inputs, strict=True)]
+    total = torch.zeros(())
+    for k in order or range(len(terms)):
+        total = total * 1.0 + terms[k]
+    return total
+
+
+class Beside:
+    """An offloaded optimizer, and `optimizer_class` on float32 weights of the same values."""
+
+    def __init__(self, cls, dtype, shapes=SHAPES, lr=0.01, overlap=False, frees=False, **kwargs):
+        self.params, self.others = parameters(dtype, shapes), parameters(dtype, shapes)
+        settings = {"overlap": overlap, "offload_gradients": frees, "bucket_bytes": BUCKET}
+        self.opt = CPUOffload(self.params, cls, lr=lr, **settings, **kwargs)
+        self.weights = [torch.nn.Parameter(p.detach().float()) for p in self.others]
+        self.plain = cls(self.weights, lr=lr, **kwargs)
+        self.scalers = None
+
+    def step(self, seed, micro_batches=1, order=None):
+        for number in range(micro_batches):
+            for k, params in enumerate((self.params, self.others)):
+                loss = loss_of(params, 10 * seed + number, order)
+                (self.scalers[k].scale(loss) if self.scalers else loss).backward()
+        for weight, param in zip(self.weights, self.others, strict=True):
+            weight.grad = None if param.grad is None else param.grad.float()
+            param.grad = None
+        for k, opt in enumerate((self.opt, self.plain)):
+            if self.scalers:
+                self.scalers[k].step(opt)
+                self.scalers[k].update()
+            else:
+                opt.step()
+        self.opt.zero_grad()
+        with torch.no_grad():
+            for weight, param in zip(self.weights, self.others, strict=True):
+                param.copy_(weight)
+        self.check()
+
+    def check(self):
+        for ours, theirs in zip(self.params, self.others, strict=True):
+            assert torch.equal(ours, theirs)
+        for ours, theirs in zip(self.opt.master(), self.weights, strict=True):
+            assert torch.equal(ours, theirs)
+        assert self.opt.info == self.plain.info
+
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+
+
+@DTYPES
+@pytest.mark.parametrize("how", ["clip", "accumulate", "scaler", "overlap"])
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.usefixtures("plain_python")
+def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
+    cls, overlap, frees = getattr(ft, name), how == "overlap", how in ("clip", "overlap")
+    kwargs = {"clip_norm": 0.5} if how == "clip" else {}
+    if how == "scaler" and "fused" in cls._known:
+        kwargs["fused"] = True
+    beside = Beside(cls, dtype, overlap=overlap, frees=frees, **kwargs)
+    if how == "scaler":
+        beside.scalers = [torch.amp.GradScaler("cpu", init_scale=64.0) for _ in range(2)]
+    for seed in range(2):
+        beside.step(seed, micro_batches=2 if how == "accumulate" else 1)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        LOW | {"overlap": True, "frees": True},
+        {"clip_norm": 0.1, "clip_norm_per": "tensor"},
+        {"clip_norm": 0.1, "skip_nonfinite": True, "frees": True},
+        {"ema_decay": 0.9},
+        {"clip_value": 0.1, "overlap": True},
+    ],
+    ids=lambda kwargs: ",".join(kwargs),
+)
+@pytest.mark.usefixtures("plain_python")
+def test_options_of_a_step(kwargs, dtype):
+    beside = Beside(ft.AdamW, dtype, **kwargs)
+    for seed in range(3):
+        beside.step(seed)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_gradients_in_any_order_and_parameters_without_any():
+    beside = Beside(ft.NAdam, torch.bfloat16, overlap=True)
+    orders = ([0, 1, 2, 3], [3, 1, 0, 2], [2, 0], [1], [0, 1, 2, 3], [3, 2, 1])
+    for seed, order in enumerate(orders):
+        beside.step(seed, order=order)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_compiled_steps_have_the_same_bits_in_buckets_of_any_size():
+    found = []
+    for compiled, bucket in ((False, 1), (True, 1), (True, 1 << 20)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(numba.config, "DISABLE_JIT", not compiled)
+            params = parameters(torch.bfloat16)
+            opt = CPUOffload(params, ft.AdamW, clip_norm=0.5, bucket_bytes=bucket)
+            for seed in range(3):
+                loss_of(params, seed).backward()
+                opt.step()
+                opt.zero_grad()
+            found.append(opt.master())
+    for others in found[1:]:
+        assert all(map(torch.equal, found[0], others))
+
+
+class Failing(torch.autograd.Function):
+    """Raises an exception in backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise ArithmeticError("on purpose")
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.usefixtures("plain_python")
+def test_an_exception_in_backward_leaves_a_usable_optimizer(overlap):
+    params, others = parameters(), parameters()
+    opt = CPUOffload(params, ft.SGD, lr=0.5, overlap=overlap, bucket_bytes=1)
+    plain = ft.SGD(others, lr=0.5)
+    for seed in range(4):
+        if seed == 2:
+            with pytest.raises(ArithmeticError, match="on purpose"):
+                (Failing.apply(params[0]).sum() + loss_of(params[1:], seed)).backward()
+            opt.zero_grad()
+            if overlap:  # some were updated during backward
+                for p, q in zip(params, others, strict=True):
+                    q.data.copy_(p.data)
+        for each, optimizer in ((params, opt), (others, plain)):
+            loss_of(each, seed).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        assert all(map(torch.equal, params, others))
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_mistakes_with_overlap_are_refused():
+    params = parameters()
+    opt = CPUOffload(params, ft.SGD, lr=0.5, overlap=True)
+    loss_of(params, 0).backward()
+    with pytest.raises(RuntimeError, match="a second gradient"):
+        loss_of(params, 0).backward()
+    opt.zero_grad()
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    fused = CPUOffload(parameters(), ft.SGD, lr=0.5, overlap=True, fused=True)
+    fused_params = fused.param_groups[0]["params"]
+    before = copy.deepcopy(fused_params)
+    scaler.scale(loss_of(fused_params, 0)).backward()
+    with pytest.raises(RuntimeError, match="GradScaler"):
+        scaler.step(fused)
+    assert all(map(torch.equal, before, fused_params))
+    for seed in range(2):
+        opt.zero_grad()
+        loss_of(params, seed).backward()
+        if seed:
+            params[0].grad.mul_(0.5)
+            with pytest.raises(RuntimeError, match="was changed after backward"):
+                opt.step()
+        else:
+            opt.step()
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_gradients_changed_after_backward_are_copied_again():
+    beside = Beside(ft.AdamW, torch.bfloat16)
+    for seed in range(3):
+        loss_of(beside.params, seed).backward()
+        loss_of(beside.others, seed).backward()
+        for params in (beside.params, beside.others):
+            torch.nn.utils.clip_grad_norm_(params, 0.1)
+        for weight, param in zip(beside.weights, beside.others, strict=True):
+            weight.grad, param.grad = param.grad.float(), None
+        beside.opt.step()
+        beside.plain.step()
+        beside.opt.zero_grad()
+        for weight, param in zip(beside.weights, beside.others, strict=True):
+            param.data.copy_(weight.data)
+        beside.check()
+
+
+# State
+
+
+@DTYPES
+@pytest.mark.parametrize("kwargs", [{}, LOW], ids=["float32", "int8"])
+@pytest.mark.usefixtures("plain_python")
+def test_a_run_goes_on_from_its_state_dict(dtype, kwargs):
+    whole, first = (Beside(ft.AdamW, dtype, **kwargs) for _ in range(2))
+    for seed in range(4):
+        whole.step(seed)
+    for seed in range(2):
+        first.step(seed)
+    saved = copy.deepcopy(first.opt.state_dict())
+    second = Beside(ft.AdamW, dtype, **kwargs)
+    for mine, theirs in zip(second.params, first.params, strict=True):
+        mine.data = theirs.data.clone()  # as loading a checkpoint of the model does
+    second.opt.load_state_dict(saved)
+    for seed in (2, 3):
+        loss_of(second.params, 10 * seed).backward()
+        second.opt.step()
+        second.opt.zero_grad()
+    assert all(map(torch.equal, whole.params, second.params))
+    assert all(map(torch.equal, whole.opt.master(), second.opt.master()))
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_state_dicts_load_into_plain_optimizers_and_back():
+    beside = Beside(ft.AdamW, torch.float32)
+    beside.step(0)
+    for cls in (torch.optim.AdamW, ft.AdamW):
+        params = copy.deepcopy(beside.params)
+        plain = cls(params, lr=0.5)
+        plain.load_state_dict(beside.opt.state_dict())
+        assert plain.param_groups[0]["lr"] == 0.01
+        loss_of(params, 7).backward()
+        plain.step()
+        back = Beside(ft.AdamW, torch.float32)
+        with torch.no_grad():
+            for mine, theirs in zip(back.params, params, strict=True):
+                mine.copy_(theirs)
+        back.opt.load_state_dict(plain.state_dict())
+        state = plain.state_dict()["state"]
+        for number, entry in back.opt.state_dict()["state"].items():
+            assert entry["step"] == 2
+            assert torch.equal(entry["exp_avg"], state[number]["exp_avg"])
+        assert all(map(torch.equal, back.opt.master(), params))
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_values_that_others_write_are_taken_over_where_they_differ():
+    beside = Beside(ft.SGD, torch.bfloat16)
+    beside.step(0)
+    low_bits = beside.opt.master()[0][0, 0].item()
+    with torch.no_grad():
+        beside.params[0].copy_(beside.params[0])  # as loading the same checkpoint does
+        beside.params[0][1, 1] = 5.0
+    loss_of(beside.params, 1).backward()
+    before = beside.params[0].grad.float().clone()
+    beside.opt.step()
+    after = beside.opt.master()[0]
+    assert after[1, 1] == torch.tensor(5.0) - torch.tensor(0.01) * before[1, 1]
+    assert after[0, 0] == torch.tensor(low_bits) - torch.tensor(0.01) * before[0, 0]
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_frozen_shared_and_later_parameters():
+    params = parameters()
+    params[1].requires_grad_(False)
+    opt = CPUOffload([*params[:3]], ft.AdamW, lr=0.5, bucket_bytes=1)
+    opt.add_param_group({"params": params[3:], "lr": 0.25})
+    frozen = params[1].detach().clone()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: 1 / (1 + step))
+    others = copy.deepcopy(params)
+    plain = ft.AdamW([{"params": others[:3]}, {"params": others[3:], "lr": 0.25}], lr=0.5)
+    for seed in range(3):
+        for each, optimizer in ((params, opt), (others, plain)):
+            (loss_of(each, seed) + each[0].sum() * each[0].mean()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        scheduler.step()
+        for mine, theirs in zip(opt.param_groups, plain.param_groups, strict=True):
+            theirs["lr"] = mine["lr"]
+        assert all(map(torch.equal, params, others))
+    assert torch.equal(params[1], frozen)
+    assert {*opt.state_dict()["state"]} == {0, 2, 3}
+    params[1].requires_grad_(True)
+    loss_of(params, 0).backward()
+    with pytest.raises(RuntimeError, match=r"needed none when the optimizer was made"):
+        opt.step()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"optimizer_class": torch.optim.AdamW}, TypeError, "not a class of fastadam.torch"),
+        ({"shadow_dtype": "bfloat16"}, ValueError, "parameter itself"),
+        ({"zero_grads": True}, ValueError, r"zero_grad\(\)"),
+        ({"bucket_bytes": 0}, ValueError, "bucket_bytes"),
+        ({"overlap": "yes"}, TypeError, "overlap"),
+        ({"lr": -1.0}, ValueError, "lr"),
+        ({"beta": 0.9}, TypeError, "betas"),
+    ],
+)
+def test_wrong_arguments_are_refused(kwargs, error, message):
+    kwargs = {"optimizer_class": ft.AdamW} | kwargs
+    with pytest.raises(error, match=message):
+        CPUOffload(parameters(), **kwargs)
+
+
+def test_memory_counts_the_bytes_of_the_host():
+    shapes = [(256, 256)]
+    opt = CPUOffload(parameters(torch.bfloat16, shapes), ft.AdamW)
+    assert opt.memory().per_param == 16  # 4 weights, 8 state, 2 gradients, 2 copy
+    low = {"state_dtype": "int8", "compensation": "split8"}
+    opt = CPUOffload(parameters(torch.bfloat16, shapes), ft.AdamW, **low)
+    assert opt.memory().per_param == pytest.approx(2 + 1 + 2 + 2 + 8 / 256)  # and two scales
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_a_thousand_steps_take_no_more_memory():
+    params = parameters(torch.bfloat16, [(2,), (1,)])
+    opt = CPUOffload(params, ft.SGD, lr=1e-3, overlap=True, offload_gradients=True, bucket_bytes=1)
+    blocks = []
+    for step in range(1000):
+        sum(p.sum() for p in params).backward()
+        opt.step()
+        if step in (299, 999):
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+    assert blocks[1] - blocks[0] < 350  # a block in every other step
