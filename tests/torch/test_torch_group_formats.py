@@ -11,7 +11,6 @@ torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
 
-
 OF_A_GROUP = [
     (F32, {}, {"state_dtype": "int8", "min_quantized_size": 0}),
     (F32, {}, {"state_dtype": torch.int8, "min_quantized_size": 300}),
