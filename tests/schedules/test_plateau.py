@@ -10,8 +10,6 @@ from schedule_cases import LR, run
 
 from fastadam import schedules
 
-# Plateau
-
 
 def plateaus():
     """Settings of a plateau, all modes among them."""

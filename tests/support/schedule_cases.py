@@ -192,11 +192,7 @@ CASES = {
     ),
     "Plateau": Case(lambda **w: schedules.Plateau(LR, **w), lambda t, n: LR),
 }
-
-
 FINITE = [name for name, case in CASES.items() if case.finite]
-
-
 TORCH = [name for name, case in CASES.items() if case.torch]
 
 
@@ -206,11 +202,7 @@ LAST = {"CosineAnnealingLR": STEPS + 1, "OneCycleLR": STEPS}
 
 # OneCycleLR sets the initial lr of the optimizer, on which a scheduler before it would build.
 WARMED = [name for name in TORCH if CASES[name].torch != "OneCycleLR"]
-
-
 each_case = pytest.mark.parametrize("case", [*CASES.values()], ids=[*CASES])
-
-
 each_finite = pytest.mark.parametrize("case", [CASES[name] for name in FINITE], ids=FINITE)
 
 

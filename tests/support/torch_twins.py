@@ -8,16 +8,10 @@ torch = pytest.importorskip("torch")
 import fastadam.torch as ft  # noqa: E402
 
 TWINS = [case for case in CASES if case.torch_hyper is not None]
-
-
 each_twin = pytest.mark.parametrize("case", TWINS, ids=lambda case: case.id)
-
-
 each_default = pytest.mark.parametrize(
     "case", [case for case in DEFAULTS if case.torch], ids=lambda case: case.id
 )
-
-
 SHAPES = [(7, 5), (5,), (), (0, 3), (1, 6), (130,)]
 
 

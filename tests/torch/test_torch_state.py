@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
 
-# Copies of optimizers, and what is saved
-
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
 def test_copies_go_on_alone(copied):
