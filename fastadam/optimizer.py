@@ -349,7 +349,7 @@ class Optimizer(Algorithm):
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
         self._engine.state.settle()
         return self._engine.state.count
 
@@ -384,9 +384,9 @@ class Optimizer(Algorithm):
         self,
         grads: Any = None,
         *,
-        lr: float | None = None,
+        lr: Any = None,
         mask: Any = None,
-        grad_scale: float | None = None,
+        grad_scale: Any = None,
         found_inf: Any = False,
         stream: Any = None,
         target: Any = None,
@@ -401,12 +401,13 @@ class Optimizer(Algorithm):
                 one-dimensional array over all elements will do; that array is referred to until the
                 next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
-            lr: a learning rate for this step only.
+            lr: a learning rate for this step only. On a GPU also an array of one number there, for
+                which the host does not wait.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
                 marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
-                not in memory.
+                not in memory. On a GPU also an array of one number there.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
                 array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.

@@ -100,10 +100,13 @@ def summed(rows: Sequence[Any], dtype: Any) -> Any:
 
 def _add_up(rows: Sequence[Any], total: Any) -> None:
     """Set `total` to the sum of arrays, added in their order in the dtype of `total`."""
+    first, *others = (row.astype(total.dtype, copy=False) for row in rows)
     with np.errstate(all="ignore"):
-        np.copyto(total, rows[0])
-        for row in rows[1:]:
-            np.add(total, row if row.dtype == total.dtype else row.astype(total.dtype), out=total)
+        if not others:
+            np.copyto(total, first)
+        for row in others:
+            np.add(first, row, out=total)
+            first = total
 
 
 class Parts:

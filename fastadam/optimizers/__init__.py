@@ -14,10 +14,14 @@ from .ademamix import AdEMAMix
 from .adopt import ADOPT
 from .ftrl import FTRL
 from .grams import Grams
+from .lamb import LAMB
 from .laprop import LaProp
+from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
+from .mars import MARS
 from .nadam import NAdam
+from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .rprop import Rprop
@@ -26,11 +30,15 @@ from .schedulefreesgd import ScheduleFreeSGD
 from .sgd import SGD
 from .signum import Signum
 from .sparse_adam import SparseAdam
+from .stableadamw import StableAdamW
 from .yogi import Yogi
 
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -44,6 +52,7 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
@@ -51,6 +60,7 @@ __all__ = [
     "ScheduleFreeSGD",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 

@@ -28,6 +28,7 @@ from .gradients import Gradients
 from .hyperparameters import CheckedGroup, with_known_rate
 from .parameters import ActiveParameters
 from .shard_sums import ShardSums
+from .shards import check_whole
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
@@ -35,7 +36,7 @@ from .tensors import ParameterMemory, name_of
 
 if TYPE_CHECKING:
     from ..rules.algorithm import Values
-    from .optimizer import Optimizer
+    from .owner import Owner
 
 
 class TensorStep:
@@ -67,7 +68,7 @@ class TensorStep:
 
     def __init__(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         grads: Sequence[Any],
@@ -157,7 +158,7 @@ class TensorStep:
             self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
-    def _check_options(self, owner: Optimizer) -> None:
+    def _check_options(self, owner: Owner) -> None:
         check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
@@ -237,6 +238,7 @@ class TensorStep:
         arrays = self._active.arrays
         gathered = Gathered(arrays, None, arrays, self._active.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
+        check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
         plan = StepPlan(
@@ -272,7 +274,7 @@ class TensorStep:
 
     def is_valid(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         scaled: int,
@@ -344,7 +346,7 @@ class TensorStep:
 
     def step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
@@ -370,7 +372,7 @@ class TensorStep:
 
     def _step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
@@ -421,7 +423,7 @@ class TensorStep:
 
     def _step_there(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         parts: Sequence[Any],
         grad_scale: Any,
@@ -442,7 +444,7 @@ class TensorStep:
         self._note_written()
 
     def _late(self) -> Any:
-        """How many steps each parameter has taken less than the optimizer, while it takes part."""
+        """The difference between the step counts of the optimizer and of each active parameter."""
         grouping = self._state.grouping
         return np.array([grouping.cohorts[number].base for number in grouping.cohort_of])
 

@@ -98,7 +98,12 @@ def covering():
     return rows
 
 
-ROWS = covering()
+ROWS = [*covering(), ("LAMB", {*SWITCHES})]
+RULES["LAMB"] = (
+    fa.LAMB,
+    oracles.lamb,
+    {"lr": 1e-2},
+)  # sums of gradients as the switches leave them
 
 
 @pytest.mark.parametrize(

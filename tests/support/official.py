@@ -46,6 +46,21 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
     ),
     "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree", DECAY, DECAY),
+    "StableAdamW": ("pytorch_optimizer", "StableAdamW", DECAY, DECAY),
+    "Prodigy": (
+        "prodigyopt",
+        "Prodigy",
+        {"bias_correction": True, "d0": 1e-3, **DECAY},
+        {"use_bias_correction": True, "d0": 1e-3, **DECAY},
+    ),
+    "MARS": ("pytorch_optimizer", "MARS", DECAY, {"optimize_1d": True, **DECAY}),
+    "LAMB": ("timm.optim", "Lamb", DECAY, {"max_grad_norm": None, "always_adapt": True, **DECAY}),
+    "LARS": (
+        "timm.optim",
+        "Lars",
+        {"lr": 0.5, "nesterov": True, **DECAY},
+        {"lr": 0.5, "momentum": 0.9, "nesterov": True, "always_adapt": True, **DECAY},
+    ),
 }  # for each of our classes the module and the class there, our keywords and theirs
 
 

@@ -156,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         return c_library.run(arguments)
     c_library.check_unused(arguments)
     from ...cuda import target as cuda
-    from ...embedding.arguments import Embedded
+    from ...embedding.arguments import Embedded, check_one_pass
     from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
@@ -173,6 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_writable(option, path)
     variant = _variant(name, given)
+    check_one_pass("", variant.rule)
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)
