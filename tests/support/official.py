@@ -39,13 +39,6 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"decoupled": True, **DECAY},
     ),
     "LaProp": ("timm.optim", "LaProp", DECAY, DECAY),
-    "ScheduleFreeAdamW": (
-        "schedulefree",
-        "AdamWScheduleFree",
-        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
-        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
-    ),
-    "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree", DECAY, DECAY),
     "StableAdamW": ("pytorch_optimizer", "StableAdamW", DECAY, DECAY),
     "Prodigy": (
         "prodigyopt",
@@ -61,6 +54,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"lr": 0.5, "nesterov": True, **DECAY},
         {"lr": 0.5, "momentum": 0.9, "nesterov": True, "always_adapt": True, **DECAY},
     ),
+    "ScheduleFreeAdamW": (
+        "schedulefree",
+        "AdamWScheduleFree",
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+    ),
+    "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree", DECAY, DECAY),
 }  # for each of our classes the module and the class there, our keywords and theirs
 
 
