@@ -22,15 +22,15 @@ LAYERS = (
     {"optimizer"},
     {"optimizers"},
     {"embedding"},
-    {"functional"},
-    {"distributed", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"functional", "memory_budget", "loss_scaler", "minimization"},
+    {"distributed", "torch"},
     {"bench"},
     {"jax"},
     {"cli"},
 )
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
-    "jax": ("jax", "bench"),
+    "jax": ("jax",),
     "torch": ("torch", "processes.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
