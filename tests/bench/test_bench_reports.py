@@ -9,7 +9,7 @@ from pathlib import Path
 import bench_reports as made
 import pytest
 
-from fastadam.bench import charts, csv_io, machine, suites, tables
+from fastadam.bench import axes, charts, csv_io, machine, suites, tables
 from fastadam.bench.measurement import LIMIT, OURS, Report
 from fastadam.bench.options import OPTION_SETS, OPTIONS
 from fastadam.bench.precision import INT8, SMALLEST
@@ -352,7 +352,7 @@ def test_charts_of_a_busy_machine_say_so(sample, tmp_path):
 
 
 def test_labels_of_a_chart_do_not_touch():
-    placed = charts.spread([1.0, 1.01, 1.02, 50.0], 1.5)
+    placed = axes.spread([1.0, 1.01, 1.02, 50.0], 1.5)
     assert all(b - a >= 1.49 for a, b in pairwise(placed))
     assert placed[-1] == 50.0
 
