@@ -429,6 +429,22 @@ def test_documents_refuse_what_there_is_not(script, documents, block, message):
         script.main(["--check"], documents)
 
 
+def test_documents_show_every_machine(script, sample, documents):
+    page, folder = documents / "README.md", documents / "bench/results/machines"
+    page.write_text("<!-- bench:machines -->\n\n<!-- /bench -->\n")
+    assert script.main(["--check"], documents) == 0  # nobody has added one
+    folder.mkdir()
+    for name in ("mine", "yours"):
+        csv_io.write_report(sample, folder / f"{name}.csv")
+    assert script.main([], documents) == 0
+    assert script.main(["--check"], documents) == 0
+    assert (documents / "docs/assets/machines.png").exists()
+    text = page.read_text()
+    assert "| elements | contender | mine | yours |" in text
+    assert "\nmine: " in text
+    assert "numpy |" not in text
+
+
 def test_documents_show_every_gpu(script, sample, documents):
     page = documents / "docs/benchmarks.md"
     page.parent.mkdir()
