@@ -11,8 +11,8 @@ HINT = (
     "functions; NUMBA_DISABLE_JIT=1 runs it in plain Python, for a debugger"
 )
 NOISE = re.compile(
-    r"(?:\w+Error: )?Failed in |During: |There are \d|- Of which|Overload |Intrinsic |With argument|"
-    r"Rejected as |No implementation of function Function\(<intrinsic|>>> each\("
+    r"(?:\w+Error: )?Failed in |During: |There are \d|- Of which|Overload |Intrinsic |"
+    r"With argument|Rejected as |No implementation of function Function\(<intrinsic|>>> each\("
 )  # among it what Numba says of the intrinsic `each`, which calls the rule
 CAUSE = re.compile(r"(?:\w+Error: )(.*)")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import bench_reports as made
 import pytest
 
-from fastadam.bench import charts, csv_io, machine, suites, tables
+from fastadam.bench import axes, charts, csv_io, machine, suites, tables
 from fastadam.bench.measurement import LIMIT, OURS, Report
 from fastadam.bench.options import OPTION_SETS, OPTIONS
 from fastadam.bench.precision import INT8, SMALLEST
@@ -353,7 +353,7 @@ def test_charts_of_a_busy_machine_say_so(sample, tmp_path):
 
 
 def test_labels_of_a_chart_do_not_touch():
-    placed = charts.spread([1.0, 1.01, 1.02, 50.0], 1.5)
+    placed = axes.spread([1.0, 1.01, 1.02, 50.0], 1.5)
     assert all(b - a >= 1.49 for a, b in pairwise(placed))
     assert placed[-1] == 50.0
 
@@ -427,6 +427,22 @@ def test_documents_refuse_what_there_is_not(script, documents, block, message):
     (documents / "README.md").write_text(f"<!-- bench:{block} -->\n<!-- /bench -->\n")
     with pytest.raises(ValueError, match=message):
         script.main(["--check"], documents)
+
+
+def test_documents_show_every_machine(script, sample, documents):
+    page, folder = documents / "README.md", documents / "bench/results/machines"
+    page.write_text("<!-- bench:machines -->\n\n<!-- /bench -->\n")
+    assert script.main(["--check"], documents) == 0  # nobody has added one
+    folder.mkdir()
+    for name in ("mine", "yours"):
+        csv_io.write_report(sample, folder / f"{name}.csv")
+    assert script.main([], documents) == 0
+    assert script.main(["--check"], documents) == 0
+    assert (documents / "docs/assets/machines.png").exists()
+    text = page.read_text()
+    assert "| elements | contender | mine | yours |" in text
+    assert "\nmine: " in text
+    assert "numpy |" not in text
 
 
 def test_documents_show_every_gpu(script, sample, documents):

@@ -44,7 +44,7 @@ def expected(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
 
 
 def interface(cls: type[fa.Optimizer], dtype: str) -> Interface:
-    """The functions that an export with these hyperparameters declares."""
+    """The declarations of an export with these hyperparameters."""
     return interface_of(cls, (dtype,), (), None, None, None, "nearest", CASES[cls])
 
 
