@@ -71,7 +71,8 @@ processes=$(($(nproc) < 8 ? $(nproc) : 8)) several=()
 "$python" -c "import xdist" 2>/dev/null && several=(-n "$processes" --dist load)
 run_tests() {
     timeout "$1" "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP "${@:2}" \
-        tests/cuda/test_gpu.py tests/torch/test_torch_gpu.py 2>&1 | tee -a "$out/gpu-tests.log"
+        tests/cuda/test_gpu.py tests/cuda/test_gpu_torch.py tests/torch/test_torch_gpu.py 2>&1 |
+        tee -a "$out/gpu-tests.log"
 }
 : >"$out/gpu-tests.log"
 run_tests 180 "${several[@]}" -k "not ($alone)" || status=1

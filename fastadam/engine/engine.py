@@ -288,7 +288,8 @@ class Engine:
             return
         if self.copies.swapped:
             raise RuntimeError(
-                "the parameters are exchanged with their average; leave swap_ema() first"
+                "the parameters are exchanged with their average; "
+                f"{self.copies.swapped.way_out} first"
             )
         raws = [group.raw for group in self.groups]
         if len(self.param_groups) != len(raws) or not all(map(is_, self.param_groups, raws)):

@@ -381,7 +381,7 @@ class StepPlan:
         return groups, carried
 
     def _carry_sums(self, author: Algorithm, values: Values) -> Sequence[Carried]:
-        """What all cohorts carry after the step, from the sums over all parameters."""
+        """The numbers that all cohorts carry after the step, from the sums over all parameters."""
         cohort, known = (
             self._state.cohorts[0],
             dict(zip(self._carried, self.numbers[0], strict=True)),
@@ -391,7 +391,7 @@ class StepPlan:
         return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
 
     def _checked_numbers(self, numbers: Any, where: str) -> Carried:
-        """What a cohort carries, from the dict that an optimizer returned.
+        """The numbers that a cohort carries, from the dict that an optimizer returned.
 
         Raises:
             TypeError, ValueError: if there is not a number for each name.

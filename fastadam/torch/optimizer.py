@@ -511,7 +511,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_not_swapped(self) -> None:
         if self._averages.swapped:
-            raise RuntimeError("parameters and averages are exchanged; leave swap_ema() first")
+            raise RuntimeError(
+                f"parameters and averages are exchanged; {self._averages.swapped.way_out} first"
+            )
 
 
 Optimizer.__doc__ = without_links(Optimizer.__doc__)

@@ -81,8 +81,9 @@ def test_a_report_of_an_unknown_suite_is_refused(sample):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "bench/results").glob("*.csv")), ids=str)
 def test_committed_results_are_readable(path):
-    if path.stem not in ("checkpoints", "codes", "convergence"):
-        assert csv_io.report_text(csv_io.read_report(path)) == path.read_text()
+    text = path.read_text()
+    if "\nsuite," in text:
+        assert csv_io.report_text(csv_io.read_report(path)) == text
 
 
 def test_machine_names_no_host_and_no_path():

@@ -285,7 +285,7 @@ def test_the_default_is_that_of_openmp(asked, got):
 @pytest.mark.parametrize(("size", "limit"), [(BIG, 2), (BIG, 1), (1000, 2), (19_999, 2)])
 def test_small_steps_are_serial(size, limit, monkeypatch):
     seen, run = [], threads.run
-    monkeypatch.setattr(threads, "run", lambda operations: (seen.append(1), run(operations)))
+    monkeypatch.setattr(threads, "run", lambda *args: (seen.append(1), run(*args)))
     w = np.ones(size, np.float32)
     fa.AdamW(w, threads=limit).step(np.ones(size, np.float32))
     assert len(seen) == (size > threads.SERIAL_BELOW)

@@ -44,7 +44,7 @@ def expected(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
 
 
 def interface(cls: type[fa.Optimizer], dtype: str) -> Interface:
-    """What an export with these hyperparameters declares."""
+    """The functions that an export with these hyperparameters declares."""
     return interface_of(cls, (dtype,), (), None, None, None, "nearest", CASES[cls])
 
 
