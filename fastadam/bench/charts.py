@@ -15,6 +15,8 @@ COLOURS = {
     "torch": "#0072B2",
     "torch fused": "#0072B2",
     "torch foreach": "#56B4E9",
+    "torch SparseAdam": "#0072B2",
+    "torch dense, fused": "#56B4E9",
     "torch adapter": "#E69F00",
     "torch for-loop": "#009E73",
     "numba unfused": "#CC79A7",
@@ -344,6 +346,14 @@ def draw_bars_of_ratios(axes: Any, report: Report, rows: Sequence[Measurement]) 
     axes.tick_params(length=0)
     titled(axes, f"Time of {rows[0].contender} with all options")
     axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def draw_rows(figure: Any, report: Report) -> None:
+    """A panel for each way of PyTorch to update some rows."""
+    names = ("torch SparseAdam", "torch dense, fused")
+    for axes, name in zip(figure.subplots(1, 2, sharey=True), names, strict=True):
+        draw_bars_of_ratios(axes, report, [*report.of(name)])
+        titled(axes, f"Time of {name}")
 
 
 def bare(axes: Any) -> None:

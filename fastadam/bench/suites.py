@@ -149,7 +149,7 @@ def servers_headline(report: Report) -> str:
 
 ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
 # Some rows of a table: bench/rows.py measures them
-ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline)
+ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline, charts.draw_rows)
 # Steps inside other programs: bench/embedding.py measures them
 EMBEDDING = Suite("embedding", embedding_table, adapter_summary, embedding_headline)
 # Steps of a federated server: bench/servers.py measures them
