@@ -12,6 +12,8 @@ COLOURS = {
     "torch": "#0072B2",
     "torch fused": "#0072B2",
     "torch foreach": "#56B4E9",
+    "torch SparseAdam": "#0072B2",
+    "torch dense, fused": "#56B4E9",
     "torch adapter": "#E69F00",
     "torch for-loop": "#009E73",
     "numba unfused": "#CC79A7",

@@ -249,6 +249,14 @@ def draw_bars_of_ratios(axes: Any, report: Report, rows: Sequence[Measurement]) 
     axes.spines[["left", "bottom"]].set_visible(False)
 
 
+def draw_rows(figure: Any, report: Report) -> None:
+    """A panel for each way of PyTorch to update some rows."""
+    names = ("torch SparseAdam", "torch dense, fused")
+    for axes, name in zip(figure.subplots(1, 2, sharey=True), names, strict=True):
+        draw_bars_of_ratios(axes, report, [*report.of(name)])
+        titled(axes, f"Time of {name}")
+
+
 # Precision
 
 
