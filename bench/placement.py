@@ -20,7 +20,8 @@ import numpy as np
 
 import fastadam as fa
 from fastadam.bench import machine
-from fastadam.bench.charts import GRID, canvas, draw_line, titled
+from fastadam.bench.axes import GRID, titled
+from fastadam.bench.charts import canvas, draw_line
 from fastadam.bench.console import progress
 from fastadam.bench.csv_io import digest, from_csv, to_csv
 from fastadam.bench.tables import conditions

@@ -353,6 +353,26 @@ def test_a_thousand_steps_take_no_more_memory():
     assert blocks[1] - blocks[0] < 350  # a block in every other step
 
 
+@pytest.mark.usefixtures("plain_python")
+def test_an_optimizer_for_each_parameter_with_a_fixed_gradient_buffer():
+    """As torchao's CPUOffloadOptimizer, Megatron-Core with overlap, and KTransformers have them."""
+    params, others = parameters(), parameters()
+    each = []
+    for param in params:
+        param.grad = torch.zeros_like(param)
+        each.append(ft.AdamW([{"params": param}], lr=0.1))
+    whole = ft.AdamW(others, lr=0.1)
+    for seed in range(3):
+        loss_of(others, seed).backward()
+        for param, other in zip(params, others, strict=True):
+            param.grad.copy_(other.grad)
+        whole.step()
+        whole.zero_grad()
+        for opt in each:
+            opt.step()
+        assert all(map(torch.equal, params, others))
+
+
 # Steps of subgroups, as DeepSpeed's SuperOffload takes them
 
 
