@@ -102,13 +102,14 @@ def draw(about: dict[str, str], found: list[Placement], path: Path) -> None:
             points = {p.state: p.least_s * 1e6 for p in found if p.gradient == gradient}
             draw_line(axes, points, gradient == GRADIENT, colour)
             axes.lines[-1].set_label(f"gradient at {gradient} bytes")
+        axes.set_ylim(0, 1.15 * max(p.least_s for p in found) * 1e6)
         axes.axvline(STATE, color="#888888", linewidth=1)
         axes.text(STATE + LINE, axes.get_ylim()[1], "chosen", va="top", color="#888888")
         axes.set_xticks(range(0, PAGE + 1, PAGE // 8))
         axes.grid(axis="y", color=GRID)
         axes.set_xlabel("offset of the moments from the parameter, bytes within a page")
         axes.set_ylabel("us")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower left")
         titled(axes, f"AdamW, {found[0].elements} float32 elements in one thread: time per step")
 
 
