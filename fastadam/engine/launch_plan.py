@@ -386,7 +386,7 @@ class StepPlan:
         return steps.index(max(steps))
 
     def _carry_sums(self, author: Algorithm, values: Sequence[Values]) -> Sequence[Carried]:
-        """What all cohorts carry after the step, from the sums over all parameters."""
+        """The numbers that all cohorts carry after the step, from the sums over all parameters."""
         number = self._longest()
         cohort, numbers = self._state.cohorts[number], self.numbers[number]
         known = dict(zip(self._carried, numbers, strict=True))
@@ -396,7 +396,7 @@ class StepPlan:
         return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
 
     def _checked_numbers(self, numbers: Any, where: str) -> Carried:
-        """What a cohort carries, from the dict that an optimizer returned.
+        """The numbers that a cohort carries, from the dict that an optimizer returned.
 
         Raises:
             TypeError, ValueError: if there is not a number for each name.

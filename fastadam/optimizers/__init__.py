@@ -25,6 +25,8 @@ from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .rprop import Rprop
+from .schedulefreeadamw import ScheduleFreeAdamW
+from .schedulefreesgd import ScheduleFreeSGD
 from .sgd import SGD
 from .signum import Signum
 from .sparse_adam import SparseAdam
@@ -54,6 +56,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Signum",
     "SparseAdam",
     "StableAdamW",

@@ -40,6 +40,8 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Signum",
     "SparseAdam",
     "StableAdamW",
@@ -1474,6 +1476,157 @@ class Rprop(Optimizer):
         *,
         etas: ScheduledPair = (0.5, 1.2),
         step_sizes: ScheduledPair = (1e-06, 50.0),
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class ScheduleFreeAdamW(Optimizer):
+    """AdamW with an average of its iterates in the place of a schedule.
+
+    With v as in [AdamW][fastadam.AdamW], `c` the share of this step in the sum of the weights
+    `t**r * max(lr)**weight_lr_power`, and z starting at p:
+
+        u = g / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+        p = p + c * (z - p) - lr * (1 - beta1 * (1 - c)) * u
+        z = z - lr * u
+
+    Gradients are those at p, an interpolation of z and its average x: evaluate at x,
+    `p + (1 - 1 / beta1) * (z - p)`, inside `with opt.swap_average():`. State: `z` and `exp_avg_sq`
+    (v), as in schedulefree; `weight_sum` and `lr_max` are carried. Per float32 element: 8 bytes of
+    state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 2.5e-3; a number >= 0 or a function of the step.
+        betas: momentum of the interpolation, above 0, and decay rate of v, each below 1, default
+            (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay at p, in units of `lr`, default 0.
+        warmup_steps: steps of a linear warm-up of lr, default 0.
+        r: power of the step in the weight of a step, default 0.
+        weight_lr_power: power of the largest lr so far in it, default 2.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.ScheduleFreeAdamW(w, lr=0.1)
+        >>> for _ in range(3):
+        ...     info = opt.step(np.array([1.0, -2.0]))
+        >>> with opt.swap_average():
+        ...     print(w.round(3))
+        [0.8 1.2]
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.0025,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        warmup_steps: Scheduled = 0.0,
+        r: Scheduled = 0.0,
+        weight_lr_power: Scheduled = 2.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class ScheduleFreeSGD(Optimizer):
+    """SGD with an average of its iterates in the place of a schedule.
+
+    With `c` the share of this step in the sum of the weights `t**r * max(lr)**weight_lr_power`, and
+    z starting at p:
+
+        u = g + weight_decay * p
+        p = p + c * (z - p) - lr * (1 - momentum * (1 - c)) * u
+        z = z - lr * u
+
+    Gradients are those at p, an interpolation of z and its average x: evaluate at x,
+    `p + (1 - 1 / momentum) * (z - p)`, inside `with opt.swap_average():`. State: `z`, as in
+    schedulefree; `weight_sum` and `lr_max` are carried. Per float32 element: 4 bytes of state, 20
+    bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1.0; a number >= 0 or a function of the step.
+        momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
+        weight_decay: coupled (L2) decay at p, default 0.
+        warmup_steps: steps of a linear warm-up of lr, default 0.
+        r: power of the step in the weight of a step, default 0.
+        weight_lr_power: power of the largest lr so far in it, default 2.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.ScheduleFreeSGD(w, lr=0.1)
+        >>> for _ in range(3):
+        ...     info = opt.step(np.array([1.0, -2.0]))
+        >>> with opt.swap_average():
+        ...     print(w.round(3))
+        [0.8 1.4]
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        warmup_steps: Scheduled = 0.0,
+        r: Scheduled = 0.0,
+        weight_lr_power: Scheduled = 2.0,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,

@@ -218,6 +218,29 @@ def test_plain_steps_do_not_wait():
     same(host, params)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "options", "uploads"),
+    [
+        (fa.SGD, {"momentum": 0.9}, 0),  # the constants of later steps are the same
+        (fa.SGD, {"momentum": 0.9, "clip_norm": 0.5}, 0),
+        (fa.AdamW, {}, 1),
+        (fa.AdamW, {"clip_norm": 0.5}, 1),
+        (fa.AdamW, {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9}, 1),
+    ],
+    ids=str,
+)
+def test_a_step_sends_its_constants_at_once_if_they_changed(
+    optimizer, options, uploads, monkeypatch
+):
+    params, grads = foreign(arrays(0)), foreign(arrays(1))
+    opt, sent, copy_in = optimizer(params, **options), [], driver.copy_in
+    monkeypatch.setattr(driver, "copy_in", lambda *each: (sent.append(each), copy_in(*each)))
+    for _ in range(4):
+        sent.clear()
+        opt.step(grads, stream=OURS)
+    assert len(sent) == uploads
+
+
 def test_missing_gradients_between_skipped_steps():
     lr = fa.schedules.cosine(0.1, steps=9, warmup=3)
     twins = Twins(fa.AdamW, {"skip_nonfinite": True, "lr": lr})

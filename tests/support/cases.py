@@ -323,6 +323,19 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, *DECAY_BAD),
     ),
     *row(
+        fa.ScheduleFreeAdamW,
+        oracles.schedulefreeadamw,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "warmup_steps": 7, "r": 0.5},
+        {"maximize": True, **CAUTIOUS},
+        bad=({"betas": (0.0, 0.9)}, {"warmup_steps": -1}, {"r": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.ScheduleFreeSGD,
+        oracles.schedulefreesgd,
+        {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.1, "warmup_steps": 7, "maximize": True},
+        bad=({"momentum": 0.0}, {"momentum": 1.0}, {"weight_lr_power": -1.0}),
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},

@@ -1,6 +1,6 @@
 """Records what other packages compute in 50 steps, for tests/optimizers/test_official.py.
 
-After `pip install torch pytorch_optimizer timm`:
+After `pip install torch pytorch_optimizer timm schedulefree`:
 
     python tests/support/official.py
 """
@@ -54,6 +54,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"lr": 0.5, "nesterov": True, **DECAY},
         {"lr": 0.5, "momentum": 0.9, "nesterov": True, "always_adapt": True, **DECAY},
     ),
+    "ScheduleFreeAdamW": (
+        "schedulefree",
+        "AdamWScheduleFree",
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+    ),
+    "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree", DECAY, DECAY),
 }  # for each of our classes the module and the class there, our keywords and theirs
 
 
@@ -70,6 +77,8 @@ def trained(module: str, name: str, keywords: dict[str, Any]) -> list[float]:
     rng = np.random.default_rng(0)
     param = torch.nn.Parameter(torch.from_numpy(rng.standard_normal(10)))
     opt = cls([param], **keywords)
+    if module == "schedulefree":
+        opt.train()
     for _ in range(50):
         param.grad = torch.from_numpy(rng.standard_normal(10))
         opt.step()

@@ -385,6 +385,77 @@ def adan(
     return theta, {"exp_avg": m, "exp_avg_sq": v, "exp_avg_diff": n, "neg_pre_grad": -before}
 
 
+def _averaged(theta, z, update, t, step_size, share):
+    """Defazio et al. 2024, algorithm 1, in the form of section 4.7: theta is y."""
+    lr, beta = step_size
+    x = theta + (1 - 1 / beta) * (z - theta)
+    z = z - lr * update
+    x = (1 - share) * x + share * z
+    return (1 - beta) * z + beta * x, z
+
+
+def _shares(steps, lr, warmup_steps, r, weight_lr_power):
+    """For each step its number, learning rate and share in the average."""
+    total, largest = 0.0, 0.0
+    for t in range(1, steps + 1):
+        rate = lr * min(1.0, t / warmup_steps) if warmup_steps else lr
+        largest = max(largest, rate)
+        weight = t**r * largest**weight_lr_power
+        total += weight
+        yield t, rate, weight / total if total else 0.0
+
+
+def schedulefreeadamw(
+    param,
+    grads,
+    *,
+    lr=2.5e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    warmup_steps=0,
+    r=0.0,
+    weight_lr_power=2.0,
+    maximize=False,
+    cautious_weight_decay=False,
+    weight_decay_mode="AdamW",
+    peak_lr=None,
+):
+    """Defazio et al. 2024, algorithm 1."""
+    theta = np.asarray(param, np.float64)
+    z, v = theta, np.zeros_like(theta)
+    shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
+    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        update = g / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        decay = weight_decay * (rate / peak_lr if weight_decay_mode == "AdamC" else 1)
+        agree = update * theta >= 0 if cautious_weight_decay else True
+        update = update + np.where(agree, decay * theta, 0)
+        theta, z = _averaged(theta, z, update, t, (rate, betas[0]), share)
+    return theta, {"z": z, "exp_avg_sq": v}
+
+
+def schedulefreesgd(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    momentum=0.9,
+    weight_decay=0.0,
+    warmup_steps=0,
+    r=0.0,
+    weight_lr_power=2.0,
+    maximize=False,
+):
+    """Defazio et al. 2024, algorithm 1, with the gradient as the update."""
+    theta = np.asarray(param, np.float64)
+    z = theta
+    shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
+    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+        theta, z = _averaged(theta, z, g + weight_decay * theta, t, (rate, momentum), share)
+    return theta, {"z": z}
+
+
 def yogi(
     param,
     grads,
