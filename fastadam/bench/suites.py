@@ -148,6 +148,7 @@ ROWS = Suite(
     others_table("parameters"),
     others_summary,
     speed_up("row-sparse steps", "torch SparseAdam", "`torch.optim.SparseAdam`"),
+    charts.draw_rows,
 )
 # Steps inside other programs: bench/embedding.py
 EMBEDDING = Suite(

@@ -40,9 +40,10 @@ class MeanGradients:
         sizes = [stop - start for start, stop in (bucket.part(comm.rank) for bucket in buckets)]
         pairs = zip(sizes, dtypes, strict=True)
         self.parts = [aligned_zeros(size, dtype) for size, dtype in pairs]
-        most = max((b.stop - b.start) * d.itemsize for b, d in zip(buckets, dtypes, strict=True))
+        lengths = [bucket.stop - bucket.start for bucket in buckets]
+        most = max((n * d.itemsize for n, d in zip(lengths, dtypes, strict=True)), default=0)
         self._sent = [aligned_zeros(most, np.uint8) for _ in range(2)]
-        room = max(size * d.itemsize for size, d in zip(sizes, dtypes, strict=True))
+        room = max((n * d.itemsize for n, d in zip(sizes, dtypes, strict=True)), default=0)
         self._received = [aligned_zeros(comm.size * room, np.uint8) for _ in range(2)]
 
     def collect(self, grads: LineArrays, dtypes: Sequence[Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.base import WHOLE, Column
-from ..kernels.transforms import STATE, SUM, inputs_of_terms, streams, streams_of_terms
+from ..kernels.transforms import STATE, inputs_of_terms, streams, streams_of_terms
 from ..rules import Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams
@@ -184,7 +184,7 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
     yield 1, updated(rule, formats, options)
     if rule.sums:
         read = streams_of_terms(rule, _names(options, formats), formats)
-        needed = (*inputs_of_terms(rule), *(SUM + name for name in rule.sums), *PARTS)
+        needed = (*inputs_of_terms(rule), "grad_sum")  # sums of blocks are few
         yield 1, tuple(each for each in read if each.name in needed)
     yield micro_batches, streams(add, options_of_sums(options), inputs)
     if options.measures:
@@ -203,6 +203,5 @@ def moved_by(streams: Streams) -> float:
 
 
 def traffic_of(rule: Rule) -> int:
-    """Bytes per element that a step in float32 without options reads and writes; sums of blocks
-    are left out."""
+    """Bytes per element that a step in float32 without options reads and writes."""
     return int(sum(n * moved_by(each) for n, each in passes(rule, _FLOAT32, Options())))

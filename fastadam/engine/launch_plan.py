@@ -236,7 +236,7 @@ class StepPlan:
         if self._sums and verdict == UPDATE:
             self._sums.run()
             if author.carries_sums:
-                self.numbers = self._carry_sums(author, values[0])
+                self.numbers = self._carry_sums(author, values)
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -346,7 +346,7 @@ class StepPlan:
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
             if author.carries_sums:
-                before = [before[0]] * len(before)
+                before = [before[self._longest()]] * len(before)
             values, self.numbers = self._carry(author, values, step, before)
         self.write_constants(author, values, step)
         return self.numbers
@@ -380,18 +380,23 @@ class StepPlan:
             groups.append(ReadOnly({**group, **after}))
         return groups, carried
 
-    def _carry_sums(self, author: Algorithm, values: Values) -> Sequence[Carried]:
-        """What all cohorts carry after the step, from the sums over all parameters."""
-        cohort, known = (
-            self._state.cohorts[0],
-            dict(zip(self._carried, self.numbers[0], strict=True)),
-        )
-        group, step = ReadOnly({**values, **known}), cohort.steps(self._state.count) + 1
+    def _longest(self) -> int:
+        """The number of the cohort that has taken the most steps, which knows what all carry."""
+        steps = [cohort.steps(self._state.count) for cohort in self._state.cohorts]
+        return steps.index(max(steps))
+
+    def _carry_sums(self, author: Algorithm, values: Sequence[Values]) -> Sequence[Carried]:
+        """The numbers that all cohorts carry after the step, from the sums over all parameters."""
+        number = self._longest()
+        cohort, numbers = self._state.cohorts[number], self.numbers[number]
+        known = dict(zip(self._carried, numbers, strict=True))
+        group = ReadOnly({**values[cohort.group], **known})
+        step = cohort.steps(self._state.count) + 1
         after = author.carry_sums(group, step, self._sums.totals())
         return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
 
     def _checked_numbers(self, numbers: Any, where: str) -> Carried:
-        """What a cohort carries, from the dict that an optimizer returned.
+        """The numbers that a cohort carries, from the dict that an optimizer returned.
 
         Raises:
             TypeError, ValueError: if there is not a number for each name.

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..kernels.cpu.threads import Limit
 from ..kernels.formats import Formats, compute_of
+from ..kernels.imports import whole
 from ..kernels.storage.base import WHOLE
 from ..kernels.storage.block_sums import Sums
 from ..memory.aligned import aligned_zeros
@@ -85,21 +86,20 @@ class RowGradient:
         """
         values, width = rows.values, self.width
         indices = flat_indices(rows, self.name, self.param, self._param_name)
-        order, ordered = sorted_rows(indices)
-        new = np.ones(len(ordered), bool)
-        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-        firsts = ONES if new.all() else np.flatnonzero(new)
-        counts = np.diff(firsts, append=len(ordered)) if firsts is not ONES else ONES
-        if firsts is not ONES and rows.unique:
-            self._refuse_repeated(ordered[firsts], counts)
+        stride, base = width * values.itemsize, address(values)
+        ordered, sources, order, repeated = sorted_rows(indices, base, stride)
+        firsts, counts = ONES, ONES
+        if repeated:
+            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+            counts = np.diff(firsts, append=len(ordered))
+            if rows.unique:
+                self._refuse_repeated(ordered[firsts], counts)
         self._kept = [values]
         if width == 0:
-            ordered, order, firsts = NONE, NONE, ONES
-        if firsts is not ONES and counts.max() > 2:
-            order = settled(order, counts, values.reshape(len(indices), width))
-        self.numbers = ordered[firsts]
-        sources = order * (width * values.itemsize) + address(values)
-        found = sources[firsts]
+            ordered, sources, firsts = NONE, NONE, ONES
+        elif repeated and counts.max() > 2:
+            sources = base + stride * settled(order, counts, values.reshape(len(indices), width))
+        self.numbers, found = ordered[firsts], sources[firsts]
         if self.partial:
             found = self._by_blocks()
             self._add(values, sources, counts, found)
@@ -153,17 +153,11 @@ class RowGradient:
 
     def _by_rows(self, found: Any) -> None:
         """Let rows that follow each other, in the parameter and here, be one run."""
-        numbers, width = self.numbers, self.width
-        new = np.ones(len(numbers), bool)
-        if not self.apart:
-            stride = width * self._itemsize
-            new[1:] = (np.diff(numbers) != 1) | (np.diff(found) != stride)
-        if new.all():
-            starts = numbers * width
-            self.runs = Runs(starts, starts + width, found)
-            return
-        first, last = _ends(new)
-        self.runs = Runs(numbers[first] * width, (numbers[last] + 1) * width, found[first])
+        starts, stops, grads = np.empty((3, len(found)), np.int64)
+        stride = 0 if self.apart else self.width * self._itemsize
+        join = whole("fastadam.kernels.cpu.row_passes").join
+        count = join(self.numbers, found, self.width, stride, starts, stops, grads)
+        self.runs = Runs(starts[:count], stops[:count], grads[:count])
 
     def _by_blocks(self) -> Any:
         """Let runs be of whole blocks, with marks of the elements of the rows; returns where the

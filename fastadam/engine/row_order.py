@@ -1,24 +1,52 @@
 """The order of rows: by their numbers, and those of one number by their values."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..kernels.imports import whole
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def sorted_rows(indices: Any) -> tuple[Any, Any]:
-    """The places of indices in rising order, and the indices in that order."""
+class Order(NamedTuple):
+    """Rows in rising order.
+
+    Attributes:
+        numbers: their numbers, with repetitions.
+        sources: the addresses of their values.
+        places: where each was given; nothing if no row was given twice.
+        repeated: how many have the number of the one before.
+    """
+
+    numbers: Any
+    sources: Any
+    places: Any
+    repeated: int
+
+
+def sorted_rows(indices: Any, base: int, stride: int) -> Order:
+    """The order of rows.
+
+    Args:
+        indices: their numbers.
+        base: the address of their values.
+        stride: the bytes from one to the next.
+    """
+    passes = whole("fastadam.kernels.cpu.row_passes")
     count = len(indices)
-    if count < 2 or bool((indices[1:] >= indices[:-1]).all()):
-        return np.arange(count), indices
-    bits = (count - 1).bit_length()
-    if int(indices.max()).bit_length() + bits > 63:
-        order = np.argsort(indices, kind="stable")
-        return order, indices[order]
-    keys = (indices << bits) | np.arange(count)  # one sort of integers, five times as fast
-    keys.sort()
-    return keys & ((1 << bits) - 1), keys >> bits
+    bits = max(0, count - 1).bit_length()
+    if count and int(indices.max()).bit_length() + bits > 63:
+        places = np.argsort(indices, kind="stable")
+        numbers = indices[places]
+        repeated = int(np.count_nonzero(numbers[1:] == numbers[:-1]))
+        return Order(numbers, base + places * stride, places, repeated)
+    keys = indices << bits
+    if not passes.pack(keys):
+        keys.sort()  # of integers, five times as fast as argsort
+    numbers, sources = np.empty((2, count), np.int64)
+    repeated = passes.unpack(keys, bits, base, stride, numbers, sources)
+    return Order(numbers, sources, keys & ((1 << bits) - 1) if repeated else keys[:0], repeated)
 
 
 def settled(order: Any, counts: Any, values: Any) -> Any:

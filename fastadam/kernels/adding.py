@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Added(NamedTuple):
-    """How the terms of an element are added, as functions.
+    """The addition of the terms of an element, as functions.
 
     Attributes:
         pick: `pick(values)` returns the terms among the new values of an element, as a tuple.

@@ -166,7 +166,7 @@ def in_pairs(streams: Sequence[Stream]) -> bool:
 
 
 def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
-    """How the values of the streams at some places are added."""
+    """The addition of the values of the streams at some places."""
     pick = _fold(_picked, places, lambda values: ())
     join = _fold(_joined, range(len(places)), lambda one, other: ())
     summed = [parts[place] for place in places]

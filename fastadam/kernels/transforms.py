@@ -133,18 +133,20 @@ def terms_of(inner: Rule) -> Rule:
 def inputs_of_terms(rule: Rule) -> tuple[str, ...]:
     """The streams of a rule that the terms of its sums depend on; the kernel reads no others."""
     names = ("param", "grad", *(STATE + name for name in rule.state))
-    known = _terms(rule, [0.5] * len(names))
-    return tuple(
-        name
-        for k, name in enumerate(names)
-        if _terms(rule, [math.nan if k == i else 0.5 for i, _ in enumerate(names)]) != known
-    )
+    halves = [0.5] * len(names)
+
+    def matters(place: int, constant: float) -> bool:
+        inputs = [math.nan if place == k else half for k, half in enumerate(halves)]
+        return repr(_terms(rule, inputs, constant)) != repr(_terms(rule, halves, constant))
+
+    # zeros as well as other constants, since a rule may compare them with zero
+    return tuple(n for k, n in enumerate(names) if matters(k, 0.5) or matters(k, 0.0))
 
 
-def _terms(rule: Rule, inputs: list[float]) -> Any:
-    """The terms for these values of param, grad and state."""
+def _terms(rule: Rule, inputs: list[float], constant: float = 0.5) -> Any:
+    """The terms for these values of param, grad and state, and of all constants."""
     assert rule.prepare
-    h = _record(rule.hyper)(*[np.float64(0.5)] * len(rule.hyper))
+    h = _record(rule.hyper)(*[np.float64(constant)] * len(rule.hyper))
     param, grad, *state = map(np.float64, inputs)
     return rule.prepare(param, grad, tuple(state), h)
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
+from ..kernels.imports import whole as loaded
 from ..kernels.loops import AHEAD
 from ..kernels.target import HostTarget
 from .launch_table import SKIPPED, Table, balanced, chunk_table
@@ -63,24 +64,24 @@ class RowTable(Table):
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
+        passes = loaded("fastadam.kernels.cpu.row_passes")
         (starts, stops), packed, records, whole = self._given
         rows = self._filled(len(starts))
         if records is not None:
             rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
         for stream, addresses in packed.items():
             column = self._columns[stream, 0]
-            rows[:, column] = addresses - starts * self._sizes[column - 1]
-        lengths = stops - starts
-        if whole is None and len(lengths) and lengths.max() > CHUNK:
-            cut = chunk_table(lengths, CHUNK)
+            passes.shift(rows, column, addresses, starts, self._sizes[column - 1])
+        padded = self._numbered[: len(rows) + AHEAD]
+        total, longest = passes.enlist(padded, starts, stops)
+        if whole is None and longest > CHUNK:
+            cut = chunk_table(stops - starts, CHUNK)
             cut[:, 1:] += starts[cut[:, 0], None]
             padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
         else:
-            padded = self._numbered[: len(rows) + AHEAD]
-            padded[: len(rows), 1], padded[: len(rows), 2] = starts, stops
             padded[len(rows) :, 1:] = 0
         chunks = padded[:-AHEAD]
-        many = threaded and int(lengths.sum()) >= threads.SERIAL_BELOW
+        many = threaded and total >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
         cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
         if whole is not None:

@@ -197,7 +197,7 @@ class LAMB(Optimizer):
         p = p - lr * norm(p) / norm(u) * u
 
     The ratio of the norms, each over one array, is 1 if either norm is 0. State: `exp_avg` (m) and
-    `exp_avg_sq` (v). A step has two passes over memory: per float32 element 8 bytes of state, 44
+    `exp_avg_sq` (v). A step has two passes over memory. Per float32 element: 8 bytes of state, 44
     bytes of traffic per step.
 
     Args:
@@ -265,8 +265,8 @@ class LARS(Optimizer):
         p = p - lr * b
 
     The norms are over one array; r is 1 if either is 0. As in timm, `lr` is outside of the momentum
-    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory: per
-    float32 element 4 bytes of state, 28 bytes of traffic per step.
+    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory. Per
+    float32 element: 4 bytes of state, 28 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
@@ -337,8 +337,8 @@ class MARS(Optimizer):
 
     This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
     last step is that of other data, and 0 before the first. The norm is over one array. State:
-    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory: per float32
-    element 12 bytes of state, 44 bytes of traffic per step.
+    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory. Per float32
+    element: 12 bytes of state, 44 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
@@ -1229,8 +1229,8 @@ class Prodigy(Optimizer):
 
     `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
     prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
-    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory: per float32
-    element 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
+    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
+    element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
@@ -1725,8 +1725,8 @@ class StableAdamW(Optimizer):
         p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
 
     The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
-    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory:
-    per float32 element 8 bytes of state, 36 bytes of traffic per step.
+    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
+    Per float32 element: 8 bytes of state, 36 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

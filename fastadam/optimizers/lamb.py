@@ -57,7 +57,7 @@ class LAMB(Optimizer):
         p = p - lr * norm(p) / norm(u) * u
 
     The ratio of the norms, each over one array, is 1 if either norm is 0. State: `exp_avg` (m) and
-    `exp_avg_sq` (v). A step has two passes over memory: per float32 element 8 bytes of state, 44
+    `exp_avg_sq` (v). A step has two passes over memory. Per float32 element: 8 bytes of state, 44
     bytes of traffic per step.
 
     Args:

@@ -54,8 +54,8 @@ class LARS(Optimizer):
         p = p - lr * b
 
     The norms are over one array; r is 1 if either is 0. As in timm, `lr` is outside of the momentum
-    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory: per
-    float32 element 4 bytes of state, 28 bytes of traffic per step.
+    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory. Per
+    float32 element: 4 bytes of state, 28 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

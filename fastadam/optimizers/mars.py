@@ -62,8 +62,8 @@ class MARS(Optimizer):
 
     This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
     last step is that of other data, and 0 before the first. The norm is over one array. State:
-    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory: per float32
-    element 12 bytes of state, 44 bytes of traffic per step.
+    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory. Per float32
+    element: 12 bytes of state, 44 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

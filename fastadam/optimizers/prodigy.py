@@ -70,8 +70,8 @@ class Prodigy(Optimizer):
 
     `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
     prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
-    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory: per float32
-    element 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
+    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
+    element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

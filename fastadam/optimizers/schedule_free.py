@@ -23,7 +23,8 @@ def check_averaging(momentum: str, value: float) -> None:
 
 def warmed_up(group: dict[str, Any], step: int) -> float:
     """The learning rate of a step."""
-    return float(group["lr"] * min(1.0, step / max(1, group["warmup_steps"])))
+    lr: float = group["lr"] * min(1.0, step / max(1.0, group["warmup_steps"]))
+    return lr
 
 
 def carried(group: dict[str, Any], step: int) -> dict[str, float]:
@@ -40,8 +41,8 @@ def share(group: dict[str, Any], step: int) -> float:
         for t in range(1, step + 1):
             total += _weight(group, t)
         return _weight(group, step) / total if total else 0.0
-    weight = step ** group["r"] * group["lr_max"] ** group["weight_lr_power"]
-    return float(weight / group["weight_sum"]) if group["weight_sum"] else 0.0
+    weight: float = step ** group["r"] * group["lr_max"] ** group["weight_lr_power"]
+    return weight / group["weight_sum"] if group["weight_sum"] else 0.0
 
 
 def _weight(group: dict[str, Any], step: int) -> float:

@@ -98,7 +98,7 @@ class ScheduleFreeAdamW(Optimizer):
             "root_scale": 1 / math.sqrt(1 - beta2**step),
             "eps": group["eps"],
             "decay": decay_rate(group, lr) / lr if lr else 0.0,
-            "first": float(step == 1),
+            "first": 1.0 if step == 1 else 0.0,
         }
 
     def _outward(self, group: dict[str, Any]) -> float:

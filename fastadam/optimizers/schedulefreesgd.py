@@ -83,7 +83,7 @@ class ScheduleFreeSGD(Optimizer):
             "share": part,
             "move": lr * (1 - group["momentum"] * (1 - part)),
             "weight_decay": group["weight_decay"],
-            "first": float(step == 1),
+            "first": 1.0 if step == 1 else 0.0,
         }
 
     def _outward(self, group: dict[str, Any]) -> float:

@@ -49,8 +49,8 @@ class StableAdamW(Optimizer):
         p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
 
     The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
-    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory:
-    per float32 element 8 bytes of state, 36 bytes of traffic per step.
+    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
+    Per float32 element: 8 bytes of state, 36 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

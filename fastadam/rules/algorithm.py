@@ -112,9 +112,9 @@ class Algorithm:
         """The host numbers in `carried` after a step, computed from those before it and from the
         sums of its rule over all parameters.
 
-        They are the same for all parameters, of which those of the first are kept; `hyper` is
-        called with the numbers before the step, since sums follow from its constants. On a GPU each
-        step waits for the sums.
+        They are the same for all parameters; `group` and `step` are those of one that has taken the
+        most steps. `hyper` is called with the numbers before the step, since sums follow from its
+        constants. On a GPU each step waits for the sums.
         """
         raise NotImplementedError(f"{type(self).__name__} carries no sums")
 

@@ -43,8 +43,8 @@ class TrainAndEval:
         """Resume from a saved state of this class, of that of fastadam, or of schedulefree.
 
         Raises:
-            TypeError, ValueError: as [Optimizer][fastadam.torch.Optimizer], and for a state of
-                schedulefree that was saved in the mode of evaluation.
+            TypeError, ValueError: as for other optimizers, and for a state of schedulefree that was
+                saved in the mode of evaluation.
         """
         super().load_state_dict(_of_package(state_dict))  # type: ignore[misc]
 

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import numpy as np
 import torch
@@ -150,7 +151,7 @@ class TensorStep:
     def _captured_steps(self) -> Any:
         from ..cuda.graph_capture import CapturedSteps
 
-        return CapturedSteps(self)
+        return CapturedSteps(proxy(self))
 
     def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
         key = options, memory.array.dtype, grad, memory.param.numel()
@@ -258,7 +259,8 @@ class TensorStep:
         )
         if self._conditional:
             gate: Any = plan.gate
-            gate.runs_of = lambda active: self._counters.runs(active)
+            step = proxy(self)  # memory is given back without a garbage collection
+            gate.runs_of = lambda active: step._counters.runs(active)
         return plan
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:

@@ -39,6 +39,7 @@ TAIL = {
 CASES = [(case, {}) for case in DEFAULTS[::3]]  # every rule is in test_simulated_kernels.py
 CASES += [(case, options) for case in DEFAULTS[:1] for options in ({"clip_norm": 0.5}, TAIL)]
 CASES += [(SUMMED[0], options) for options in ({}, TAIL)]
+CASES += [(case, {}) for case in SUMMED if case.optimizer is fa.Prodigy]
 
 
 @pytest.fixture(autouse=True)

@@ -116,8 +116,8 @@ def test_functions_without_an_optimizer_take_options_and_formats():
 
 
 def test_a_plan_counts_both_passes():
-    assert fa.plan(1024, "lamb").moved == 1024 * (4 * 4 + 7 * 4) + 2 * 8
-    assert fa.plan(1024, "lars").moved == 1024 * (2 * 4 + 5 * 4) + 2 * 8  # no pass of the momentum
+    assert fa.plan(1024, "lamb").moved == 1024 * (4 * 4 + 7 * 4)
+    assert fa.plan(1024, "lars").moved == 1024 * (2 * 4 + 5 * 4)  # no pass of the momentum
     assert fa.plan(1024, "lamb", adapt=False).moved == 1024 * 7 * 4
 
 
@@ -152,3 +152,36 @@ def test_what_is_refused():
     w = np.ones(3)
     with pytest.raises(TypeError, match=r"absolute returns .* tuple of 1 numbers"):
         Short(w).step(w)
+
+
+def test_what_follows_from_sums_is_carried_by_all_parameters():
+    """Those without a gradient as well, and behind a checkpoint of some of them."""
+
+    def stepped(opt, numbers, steps):
+        for step in steps:
+            opt.step([np.ones(9) if k in numbers(step) else None for k in range(3)])
+
+    params, later = ([parameters(9, seed=k) for k in range(3)] for _ in range(2))
+    opt = fa.Prodigy(params, d0=1e-3)
+    stepped(opt, lambda step: {0, 1, 2} if step > 5 else {1 + step % 2}, range(8))
+    saved = opt.state_dict()["state"]
+    assert saved[0]["d"] == saved[1]["d"] == saved[2]["d"] > 1e-3
+    assert [saved[k]["step"] for k in range(3)] == [2, 5, 5]
+    first = fa.Prodigy(later, d0=1e-3)
+    stepped(first, lambda step: {1 + step % 2}, range(5))
+    resumed = fa.Prodigy(later, d0=1e-3)
+    resumed.load_state_dict(first.state_dict())
+    stepped(resumed, lambda step: {0, 1, 2} if step > 5 else {1 + step % 2}, range(5, 8))
+    for one, other in zip(params, later, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_else_keeps_what_follows_from_sums():
+    for refused in (
+        lambda: fa.functional.bare(fa.Prodigy),
+        lambda: fa.Prodigy.constants(step=1),
+    ):
+        with pytest.raises(TypeError, match="Prodigy carries d, d_max, d_numerator"):
+            refused()
+    with pytest.raises(AttributeError, match="prodigy"):
+        fa.functional.prodigy  # noqa: B018

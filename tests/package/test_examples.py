@@ -14,6 +14,7 @@ RUNS = {
     "deconvolution.py": (["--steps", "30"], (), "from 0.00 to 1.00"),
     "digits.py": (["--epochs", "4"], ("torch", "sklearn"), "accuracy 9"),
     "evolution.py": (["--steps", "6"], (), "step 6: mean"),
+    "embedding_bag.py": (["--steps", "20"], ("torch",), "step 20: loss"),
     "factorization.py": (["--steps", "100"], (), "step 100: error"),
     "federated.py": (["--rounds", "3"], ("flwr",), "round 3: loss"),
     "gpt2.py": (["--steps", "3"], ("torch",), "fastadam.torch: step 3"),

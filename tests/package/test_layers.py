@@ -22,14 +22,15 @@ LAYERS = (
     {"optimizer"},
     {"optimizers"},
     {"embedding"},
-    {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"functional"},
+    {"distributed", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"jax"},
     {"cli"},
 )
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
-    "jax": ("jax",),
+    "jax": ("jax", "bench"),
     "torch": ("torch", "processes.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers

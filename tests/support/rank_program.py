@@ -62,7 +62,7 @@ def bits(comm, folder):
 
 
 def errors(comm, folder):
-    """What one process refuses is raised in all; then one is killed while all save."""
+    """An error of one process is raised in all; then one is killed while all save."""
     opt, path = stepped(made(comm), range(3)), folder / "run.safetensors"
     rank, before = opt._comm.rank, flat_of(opt)
     bad = gradients(3) | ({"w": np.ones(3, "f4")} if rank else {})

@@ -32,6 +32,7 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (5, fa.NAdam, "float32", "clip"),
     (2, fa.LAMB, "float32", "accumulate"),
     (3, fa.LAMB, "int8", "skip and average"),
+    (2, fa.Prodigy, "float32", "clip"),
 ]
 SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150), "none": (3, 0)}
 

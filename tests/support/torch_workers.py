@@ -154,7 +154,7 @@ def fsdp_clip(rank, folder):
 
 
 def fsdp_skip(rank, folder):
-    """What one process finds in its shard skips the step in all."""
+    """A number that one process finds in its shard skips the step in all."""
     start = weights(net())
     big = torch.finfo(torch.float64).max / 2  # finite; its square is not
     for dtype, bad, skips in ((None, torch.inf, True), (torch.float64, big, False)):

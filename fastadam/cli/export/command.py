@@ -68,6 +68,7 @@ OPTIONS = {
     "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "writes a copy of the parameters in float16",
+    "float32": "writes a copy of the parameters in float32",
     "zero_grads": "clears the gradient",
 }
 

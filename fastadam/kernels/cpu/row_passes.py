@@ -1,0 +1,86 @@
+"""Passes over the rows of a gradient, each in place of several of NumPy."""
+
+from typing import Any
+
+from numba import njit
+
+from ...rules.functions import in_dtype
+from ...rules.linker import digest, linked
+from .target import OPTIONS, RECIPE, cached, jit, with_file
+
+
+def packed(keys):
+    """Add the place of each key to it, in its lowest bits; returns True if they are in order."""
+    rising = True
+    for k in range(len(keys)):
+        keys[k] |= k
+        rising = rising and (k == 0 or keys[k] > keys[k - 1])
+    return rising
+
+
+def unpacked(keys, bits, base, stride, numbers, sources):
+    """Write the indices in sorted keys and the addresses of their values; returns how many indices
+    equal the one before."""
+    repeated, mask = 0, (1 << bits) - 1
+    for k in range(len(keys)):
+        numbers[k] = keys[k] >> bits
+        sources[k] = base + (keys[k] & mask) * stride
+    for k in range(1, len(keys)):
+        repeated += numbers[k] == numbers[k - 1]
+    return repeated
+
+
+def joined(numbers, sources, width, stride, starts, stops, grads):
+    """Write the elements of each run and the address of its first gradient; returns the number of
+    runs. Rows that follow each other, in the parameter and in memory, are one run.
+
+    Args:
+        width: the elements of a row.
+        stride: the bytes of its gradient; 0 if each row is a run by itself.
+    """
+    last = -1
+    for k in range(len(numbers)):
+        follows = (
+            k > 0
+            and stride > 0
+            and numbers[k] == numbers[k - 1] + 1
+            and sources[k] == sources[k - 1] + stride
+        )
+        if not follows:
+            last += 1
+            starts[last], grads[last] = numbers[k] * width, sources[k]
+        stops[last] = (numbers[k] + 1) * width
+    return last + 1
+
+
+def listed(chunks, starts, stops):
+    """Write the runs as chunks; returns their elements, and those of the longest."""
+    total = longest = 0
+    for k in range(len(starts)):
+        chunks[k, 1], chunks[k, 2] = starts[k], stops[k]
+        length = stops[k] - starts[k]
+        total += length
+        longest = max(longest, length)
+    return total, longest
+
+
+def shifted(rows, column, addresses, starts, size):
+    """Write where each array would begin, if its run lay at an address."""
+    for k in range(len(starts)):
+        rows[k, column] = addresses[k] - starts[k] * size
+
+
+VECTOR, TABLE = "int64[::1]", "int64[:, ::1]"
+
+
+def _compiled(function: Any, *kinds: str) -> Any:
+    mark, signature = digest(in_dtype, function, RECIPE), f"({', '.join(kinds)},)"
+    made = with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
+    return cached(lambda cache: njit(signature, cache=cache, nogil=True, **OPTIONS)(made))
+
+
+pack = _compiled(packed, VECTOR)
+unpack = _compiled(unpacked, VECTOR, "int64", "int64", "int64", VECTOR, VECTOR)
+join = _compiled(joined, VECTOR, VECTOR, "int64", "int64", VECTOR, VECTOR, VECTOR)
+enlist = _compiled(listed, TABLE, VECTOR, VECTOR)
+shift = _compiled(shifted, TABLE, "int64", VECTOR, VECTOR, "int64")
