@@ -8,6 +8,7 @@ import torch
 
 from ...checkpoint.validate import numbers_of
 from ...engine.convert import ORDER, SCALE
+from ...kernels.storage.int8 import Int8
 from ...rules.algorithm import Values
 from ..contents import as_array
 from ..numbered import check_numbers
@@ -37,8 +38,11 @@ def _entry(
 ) -> Values:
     entry: Values = {}
     for name, value in state.items():
-        number = name in numbers
-        entry[name] = torch.tensor(float(value)) if number else _placed(host, _tensor(value))
+        if name in numbers:
+            entry[name] = torch.tensor(float(value))
+        else:
+            place = _in_blocks if name.endswith(SCALE) else _placed
+            entry[name] = place(host, _tensor(value))
     if average is not None:
         entry["ema"] = _placed(host, _tensor(average))
     if any(name + SCALE in entry for name in state):
@@ -63,13 +67,19 @@ def _placed(host: HostParameter, tensor: Any) -> Any:
         return tensor
     from torch.distributed.tensor import DeviceMesh, DTensor
 
-    if tensor.shape != host.part.shape:
-        blocks = block_zeros(param, -(-host.part.numel() // max(1, tensor.numel())), tensor.dtype)
-        local(blocks).copy_(tensor.reshape(local(blocks).shape))
-        return blocks
     mesh: DeviceMesh = param.device_mesh
     given = {"shape": param.shape, "stride": param.stride(), "run_check": False}
     return DTensor.from_local(tensor.to(host.part.device), mesh, param.placements, **given)
+
+
+@torch.no_grad()
+def _in_blocks(host: HostParameter, tensor: Any) -> Any:
+    """The numbers of blocks in this process, for a DTensor in a DTensor."""
+    if not is_sharded(host.param):
+        return tensor
+    blocks = block_zeros(host.param, Int8.block, tensor.dtype)
+    local(blocks).reshape(-1)[: tensor.numel()].copy_(tensor)
+    return blocks
 
 
 def load(
@@ -146,7 +156,7 @@ def _for_core(side: HostSide, entries: Sequence[Mapping[str, Any]]) -> Values:
             averages[number] = _array(given.pop("ema"), "ema")
         if given:
             state[number] = {
-                name: _number(value) if name in numbers else _array(value, name)
+                name: _number(value) if name in numbers else _own(host, name, value)
                 for name, value in given.items()
             }
     saved: Values = {"state": state, "param_groups": side.saved_groups()}
@@ -157,6 +167,14 @@ def _for_core(side: HostSide, entries: Sequence[Mapping[str, Any]]) -> Values:
 
 def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
+
+
+def _own(host: HostParameter, name: str, value: Any) -> Any:
+    """The part of an entry in this process, as an array."""
+    array = _array(value, name)
+    if name.endswith(SCALE) and is_sharded(value):  # as many blocks as the largest shard has
+        return array.reshape(-1)[: -(-host.part.numel() // Int8.block)]
+    return array
 
 
 def _array(value: Any, name: str) -> Any:
