@@ -3,21 +3,25 @@
 NAME.csv becomes the chart `docs/assets/NAME.png`, if its suite has one. In README.md and docs/, the
 text between `<!-- bench:VIEW -->` and `<!-- /bench -->` becomes a view of bench.csv (`bench:VIEW
 NAME` takes another file); the views are headline, summary and table. `bench:gpus` becomes summary,
-chart and table of every gpu-NAME.csv. With `--check` nothing is written, but what is stale is
-named, and the exit status is 1 if anything is.
+chart and table of every gpu-NAME.csv. The files in `bench/results/machines/`, which anybody may
+add, become one chart, `docs/assets/machines.png`, and `bench:machines` a table of all of them.
+With `--check` nothing is written, but what is stale is named, and the exit status is 1 if anything
+is.
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from fastadam.bench.charts import is_drawn_from
 from fastadam.bench.csv_io import digest_of, read_report
-from fastadam.bench.measurement import Report
-from fastadam.bench.suites import document, suite_of, write_chart
+from fastadam.bench.measurement import OURS, Report
+from fastadam.bench.suites import document, side_by_side, suite_of, write_chart, write_comparison
+from fastadam.bench.tables import conditions, in_document
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -46,6 +50,23 @@ def gpus(reports: Reports) -> str:
     return "\n".join(texts)
 
 
+def machines(root: Path) -> Reports:
+    """The reports of machines that anybody has added, by name."""
+    paths = sorted((root / "bench/results/machines").glob("*.csv"))
+    return {path.stem: read_report(path) for path in paths}
+
+
+def machines_table(reports: Reports) -> str:
+    """Times of a step of fastadam and of its nearest rival on each machine, and its conditions."""
+    rivals = ("torch fused", OURS)
+    shown = {
+        name: replace(report, rows=[row for row in report.rows if row.contender in rivals])
+        for name, report in reports.items()
+    }
+    told = "  \n".join(f"{name}: {conditions(each.machine)}" for name, each in reports.items())
+    return f"{in_document(side_by_side(shown))}\n\n{told}" if reports else ""
+
+
 def results(root: Path) -> Reports:
     """The reports by name; other files there are of the scripts that bear their name."""
     paths = sorted((root / "bench/results").glob("*.csv"))
@@ -63,6 +84,9 @@ def stale_charts(root: Path, reports: Reports) -> Iterator[tuple[Path, Callable[
         path = root / "docs/assets" / f"{name}.png"
         if suite_of(report).draw and not is_drawn_from(digest_of(report), path):
             yield path, partial(write_chart, report, path)
+    added, path = machines(root), root / "docs/assets/machines.png"
+    if added and not is_drawn_from(digest_of(*added.values()), path):
+        yield path, partial(write_comparison, added, path)
 
 
 def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
@@ -72,8 +96,11 @@ def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
         start, view, name, end = block.groups()
         if view == "gpus":
             return f"{start}{gpus(reports)}{end}"
+        if view == "machines":
+            return f"{start}{machines_table(machines(root))}\n{end}"
         if view not in VIEWS:
-            raise ValueError(f"bench:{view} is not a view; there are {', '.join(VIEWS)}, gpus")
+            views = ", ".join((*VIEWS, "gpus", "machines"))
+            raise ValueError(f"bench:{view} is not a view; there are {views}")
         if name and name not in reports:
             raise ValueError(f"bench:{view} {name}: bench/results/{name}.csv does not exist")
         report = reports.get(name or "bench")

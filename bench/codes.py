@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 from fastadam.bench import machine
-from fastadam.bench.charts import canvas, is_drawn_from, label_ends
+from fastadam.bench.axes import label_ends
+from fastadam.bench.charts import canvas, is_drawn_from
 from fastadam.bench.csv_io import digest, from_csv, to_csv
 from fastadam.bench.tables import conditions
 

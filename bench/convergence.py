@@ -24,7 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from fastadam import flatten, optimizers
 from fastadam.bench import digits, machine
-from fastadam.bench.charts import COLOURS, INK, canvas, is_drawn_from
+from fastadam.bench.axes import COLOURS, INK
+from fastadam.bench.charts import canvas, is_drawn_from
 from fastadam.bench.csv_io import digest, from_csv, to_csv
 from fastadam.bench.measurement import OURS
 from fastadam.bench.tables import conditions

@@ -24,7 +24,8 @@ from .engine.launch import NOT_CONSTANTS, Launch, kernel_for
 from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
 from .engine.row_gradient import RowGradient
-from .engine.row_launch import RowLaunch
+from .engine.row_launch import RowLaunch, check_rows_go_with
+from .engine.rule_sums import RuleSums
 from .kernels.cpu.threads import check_threads
 from .kernels.formats import Formats
 from .memory import checks
@@ -32,7 +33,7 @@ from .memory.array_headers import KnownArrays, never
 from .memory.rows import Rows
 from .optimizer import Optimizer
 from .rules import Rule
-from .rules.algorithm import Values
+from .rules.algorithm import Values, check_carries_no_sums
 from .rules.docstrings import entries, explained
 from .validation import alike, check_known, count, lasts, missing
 
@@ -61,7 +62,11 @@ ARGUMENTS = {
 }
 ROWS = "rows"  # in place of the dtype of a row-sparse gradient
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
-NAMES = tuple(name.lower() for name in optimizers.__all__)
+NAMES = tuple(
+    name.lower()
+    for name in optimizers.__all__
+    if not getattr(optimizers, name).without_arrays().carries_sums
+)
 
 
 class _Settings(NamedTuple):
@@ -82,14 +87,20 @@ class _ParameterLaunch:
     ) -> None:
         array, self.grad_dtype = as_array(param), grad_dtype
         formats = Formats(array.dtype.name, grad_dtype)
-        self._launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
-        self._owner = ref(param, forget)
+        launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
+        sums = RuleSums([launch], [array], [formats])
+        self._launches, self._sequence = [launch, *sums.launches], [*sums.sequence, launch]
+        self._owner, self._kept = ref(param, forget), sums
         self._known = KnownArrays()
         self.same = self._known.same
-        self.packer, self.run = self._launch.packer(0), self.runner(None)
+        self.packer, self.run = launch.packer(0), self.runner(None)
+        if sums:
+            packs = [each.packer(0).pack for each in self._launches]
+            self.packer = self.packer._replace(pack=partial(_pack_all, packs))
 
     def runner(self, threads: int | None) -> Callable[[], None]:
-        return self._launch.table.runner(threads)
+        runs = [launch.table.runner(threads) for launch in self._sequence]
+        return runs[0] if len(runs) == 1 else partial(_run_all, runs)
 
     def run_in(self, stream: Any) -> None:
         if stream is not None:
@@ -99,9 +110,20 @@ class _ParameterLaunch:
         """Use these arrays, which were checked, until there are others."""
         self.same = never
         again = self._known.forget(arrays)  # until the table has their addresses
-        self._launch.table.rows[0, 1:] = addresses
+        for launch in self._launches:
+            launch.table.rows[0, 1 : 1 + len(addresses)] = addresses
         self._known.note(arrays, again)
         self.same = self._known.same
+
+
+def _pack_all(packs: Sequence[Callable[..., None]], *constants: float) -> None:
+    for pack in packs:
+        pack(*constants)
+
+
+def _run_all(runs: Sequence[Callable[[], None]]) -> None:
+    for run in runs:
+        run()
 
 
 class _DeviceParameterLaunch(_ParameterLaunch):
@@ -151,6 +173,7 @@ class _RowSparseLaunch(_ParameterLaunch):
         formats, self.grad_dtype = Formats.alike(param.dtype.name), ROWS
         formats = replace(formats, grad=formats.compute)
         self._gradient = RowGradient(param, "grad", "param")
+        check_rows_go_with(rule, self._gradient)
         launch = RowLaunch(rule, formats, (), [param], 0, self._gradient, Options(), None)
         self._launch: RowLaunch = launch
         self._owner = ref(param, forget)
@@ -210,6 +233,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
     author = optimizer.without_arrays()
+    check_carries_no_sums("bare(): ", author)
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:

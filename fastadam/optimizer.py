@@ -1,7 +1,7 @@
 """Base class of all optimizers: the public methods, over an engine that holds the arrays."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -11,6 +11,7 @@ from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
+from .engine.blending import Blend
 from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
 from .engine.convert import master
@@ -276,8 +277,7 @@ class Optimizer(Algorithm):
         self._engine.parameters.follow(there.container(f"opt.{name}"))
         return there
 
-    @contextmanager
-    def swap_ema(self) -> Iterator[None]:
+    def swap_ema(self) -> AbstractContextManager[None]:
         """Let parameters and average change places inside a `with` block, for evaluation.
 
         The shadow follows. There is no step, and nothing to save or load, before they are back.
@@ -286,15 +286,38 @@ class Optimizer(Algorithm):
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
+        return self._exchanging("swap_ema()", self._exchange_of_ema)
+
+    def _exchange_of_ema(self) -> Exchange:
+        _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
+        return self._engine.copies.exchange()
+
+    def _blended(
+        self, name: str, state: str, weight: Callable[[Values], float]
+    ) -> AbstractContextManager[None]:
+        """A block in which each parameter p is `p + weight(group) * (state - p)`."""
+
+        def blend() -> Exchange:
+            engine = self._engine
+            weights = [weight(g.at(max(1, engine.state.count))) for g in engine.groups]
+            of_each = [w for w, g in zip(weights, engine.groups, strict=True) for _ in g.params]
+            known = engine.state.arrays.get(state) or [None] * len(of_each)
+            return Blend(engine.copies, known, of_each, name)
+
+        return self._exchanging(name, blend)
+
+    @contextmanager
+    def _exchanging(self, name: str, prepared: Callable[[], Exchange]) -> Iterator[None]:
+        """A block inside of which an exchange is in force."""
         exchange: Exchange | None = None
         try:
             try:
                 with self._engine.lock:
                     self._engine.refresh()
-                    _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
+                    made = prepared()
                     self._engine.note_edits()  # so that whatever comes next is refused
-                    exchange = self._engine.copies.exchange()
-                    self._engine.mark("swap_ema()")
+                    exchange = made
+                    self._engine.mark(name)
                     exchange.make()
                 yield
             finally:
@@ -326,7 +349,7 @@ class Optimizer(Algorithm):
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has counted; on a GPU it waits for those under way."""
+        """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
         self._engine.state.settle()
         return self._engine.state.count
 
@@ -361,9 +384,9 @@ class Optimizer(Algorithm):
         self,
         grads: Any = None,
         *,
-        lr: float | None = None,
+        lr: Any = None,
         mask: Any = None,
-        grad_scale: float | None = None,
+        grad_scale: Any = None,
         found_inf: Any = False,
         stream: Any = None,
         target: Any = None,
@@ -378,12 +401,13 @@ class Optimizer(Algorithm):
                 one-dimensional array over all elements will do; that array is referred to until the
                 next step. `fastadam.Rows` in place of an array is a gradient of some of its
                 rows. Left out, the optimizer's own `grads` are used.
-            lr: a learning rate for this step only.
+            lr: a learning rate for this step only. On a GPU also an array of one number there, for
+                which the host does not wait.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
                 elements of a Flat. The state sees the whole gradient, but only the elements
                 marked True move; `mask_state=True` leaves the state of the others alone, too.
             grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
-                not in memory.
+                not in memory. On a GPU also an array of one number there.
             found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
                 array of one number there, for which the host does not wait.
             stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.

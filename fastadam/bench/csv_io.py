@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -54,6 +55,15 @@ def _record(values: dict[str, str], kind: type[Any]) -> Any:
 def report_text(report: Report) -> str:
     """A report as the text of a CSV file."""
     return to_csv(report.machine, report.rows, Measurement)
+
+
+def to_json(reports: Mapping[str, Report]) -> str:
+    """Reports as JSON, `{"reports": [{"name", "machine", "rows"}]}`; rows as in the CSV."""
+    each = [
+        {"name": name, "machine": report.machine, "rows": [asdict(row) for row in report.rows]}
+        for name, report in reports.items()
+    ]
+    return json.dumps({"reports": each}, indent=1)
 
 
 def report_from(text: str) -> Report:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 import fastadam as fa
 
 from ..engine.budget import moved_by
@@ -17,8 +19,8 @@ from ..kernels.cpu.threads import SERIAL_BELOW
 from ..memory.aligned import aligned_zeros
 from ..memory.dtypes import named
 from . import charts, tables, validation
-from .console import say
 from .measurement import OURS, Measurement, Report
+from .peers import runs
 from .tables import CASE, GB_PER_S, Column, Table, build
 from .torch_contenders import (
     INEXACT_8_BIT,
@@ -77,11 +79,17 @@ INT8 = Configuration("int8 state", options={"state_dtype": "int8"}, rounding=INE
 SMALLEST = _half(
     "bfloat16, split8, int8 state", INEXACT_8_BIT, compensation="split8", state_dtype="int8"
 )
+IN_AND_OUT = Configuration(
+    "bfloat16 gradients in, bfloat16 copy out",
+    grad="bfloat16",
+    options={"shadow_dtype": "bfloat16"},
+)
 CONFIGURATIONS = (
     FLOAT32,
     Configuration("bfloat16 state", options={"state_dtype": "bfloat16"}, rounding=BFLOAT16),
     INT8,
     Configuration("bfloat16 gradients", grad="bfloat16"),
+    IN_AND_OUT,
     _half("bfloat16", BFLOAT16),
     _half("bfloat16, stochastic", 2 * BFLOAT16, rounding="stochastic"),
     _half("bfloat16, kahan", BITS_24, compensation="kahan"),
@@ -94,6 +102,7 @@ TORCH = "torch fused"
 Key = tuple[str, str]  # configuration and contender
 OURS_BY_CONFIG = {(each.label, OURS): each for each in CONFIGURATIONS}
 IN_TORCH: Key = (FLOAT32.label, TORCH)
+IN_AND_OUT_IN_TORCH: Key = (IN_AND_OUT.label, TORCH)
 
 
 class PrecisionMemory(Memory):
@@ -116,7 +125,7 @@ def _converted(arrays: Sequence[Array], dtype: str) -> list[Array]:
 
 def keys_for(torch: bool) -> list[Key]:
     """Every configuration of fastadam, and PyTorch's fused step if it is installed."""
-    return [*OURS_BY_CONFIG, *([IN_TORCH] if torch else [])]
+    return [*OURS_BY_CONFIG, *([IN_TORCH, IN_AND_OUT_IN_TORCH] if torch else [])]
 
 
 def key_of(peer: Peer) -> Key:
@@ -133,6 +142,8 @@ def contenders(case: Case, keys: Iterable[Key]) -> list[Contender]:
             made.append(_fastadam(OURS_BY_CONFIG[key], memory))
         elif key == IN_TORCH:
             made.append(_torch_fused(memory))
+        elif key == IN_AND_OUT_IN_TORCH:
+            made.append(_torch_in_and_out(memory))
         else:
             made.append(peer_contender(peers[key], memory))
     return made
@@ -143,9 +154,11 @@ def _fastadam(configuration: Configuration, memory: PrecisionMemory) -> Contende
     options: dict[str, Any] = {**HYPER, **configuration.options}
     optimizer = fa.AdamW(as_given(params), **options)
 
+    copies = optimizer.shadow.leaves if "shadow_dtype" in configuration.options else []
+
     def resident() -> float:
         states = [array for arrays in optimizer.state.values() for array in arrays]
-        kept: list[Any] = [*params, *grads, *states]
+        kept: list[Any] = [*params, *grads, *states, *copies]
         return float(sum(array.nbytes for array in kept) / sum(memory.sizes))
 
     def weights() -> list[Array]:
@@ -162,6 +175,7 @@ def _fastadam(configuration: Configuration, memory: PrecisionMemory) -> Contende
         resident=resident,
         rounding=configuration.rounding,
         weights=weights,
+        shadow=copies,
     )
 
 
@@ -170,6 +184,36 @@ def _torch_fused(memory: Memory) -> Contender:
     bytes_, resident = memory.variant.bytes, 4 * (2 + len(memory.variant.rule.state))
     return replace(
         made, config=FLOAT32.label, bytes=lambda: float(bytes_), resident=lambda: float(resident)
+    )
+
+
+def _torch_in_and_out(memory: PrecisionMemory) -> Contender:
+    """A step of PyTorch between two conversions: of the gradients before, of the parameters after.
+
+    Both are calls over all tensors.
+    """
+    import torch
+
+    inner = step_contender(TORCH, memory, foreach=False, fused=True)
+    grads = memory.grads_in("bfloat16")
+    given = [torch.from_numpy(g.view(np.int16)).view(torch.bfloat16) for g in grads]
+    params = [tensor.detach() for tensor in memory.tensors]
+    wide, copies = [tensor.grad for tensor in memory.tensors], [p.bfloat16() for p in params]
+
+    def step() -> None:
+        torch._foreach_copy_(wide, given)
+        inner.step()
+        torch._foreach_copy_(copies, params)
+
+    states, wide_size, half = len(memory.variant.rule.state), 4, 2
+    return replace(
+        inner,
+        step=step,
+        grads=grads,
+        config=IN_AND_OUT.label,
+        bytes=lambda: float(memory.variant.bytes + half + wide_size + wide_size + half),
+        resident=lambda: float(wide_size * (2 + states) + 2 * half),
+        shadow=[copy.view(torch.uint16).numpy() for copy in copies],
     )
 
 
@@ -196,14 +240,8 @@ def validate(case: Case, key: Key) -> None:
 
 def runs_here(key: Key) -> bool:
     """Take a step with another library's optimizer; report on stderr what prevents it."""
-    try:
-        (contender,) = contenders(small_cases()[0], [key])
-        contender.step()
-    except Exception as error:
-        config, name = key
-        say(f"{name} {config} does not run here, and is left out: {error}")
-        return False
-    return True
+    config, name = key
+    return runs(f"{name} {config}", lambda: contenders(small_cases()[0], [key])[0])
 
 
 def plan(request: Request) -> Plan:
@@ -276,7 +314,7 @@ def summary(report: Report) -> str:
     ours = [(OURS, each.label, float32) for each in (INT8, SMALLEST)]
     keys = dict.fromkeys((row.contender, row.config) for row in report.rows)
     others = [
-        (name, config, float32 if config == float32 else int8)
+        (name, config, config if (OURS, config) in keys else int8)
         for name, config in keys
         if name != OURS
     ]

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from . import charts, numba_unfused, numpy_adam, tables, torch_contenders, validation
+from . import charts, numba_unfused, numpy_adam, peers, tables, torch_contenders, validation
 from .limit import limit
 from .measurement import LIMIT, OURS, Report
 from .tables import CASE, CONFIG, CONTENDER, GB_PER_S, QUANTILES, Column, Table, build
@@ -86,7 +86,8 @@ def names_for(case: Case, torch: bool, overview: bool = False) -> list[str]:
 def contenders(case: Case, names: Sequence[str]) -> list[Contender]:
     """Contenders of a case, on memory that they share."""
     memory, moved = Memory(case), float(case.variant.bytes)
-    made = [_MAKERS[name](name, memory) for name in names]
+    makers = _MAKERS | {name: peer.make for name, peer in peers.PEERS.items()}
+    made = [makers[name](name, memory) for name in names]
     return [replace(each, config=case.variant.label, bytes=lambda: moved) for each in made]
 
 
@@ -95,7 +96,8 @@ def needed(case: Case, names: Sequence[str]) -> int:
     state, in_torch = 4 * len(case.variant.rule.state), len({*names} & {*TORCH})
     numpy_side = PAIR + 2 * state + SCRATCH + TEMPORARIES
     torch_side = PAIR + in_torch * state if in_torch else 0
-    return case.elements * (numpy_side + torch_side)
+    others = peers.BYTES * len({*names} & {*peers.PEERS})
+    return case.elements * (numpy_side + torch_side + others)
 
 
 def validate(case: Case, name: str, torch: bool) -> None:
@@ -104,14 +106,29 @@ def validate(case: Case, name: str, torch: bool) -> None:
     Raises:
         RuntimeError: if it is wrong.
     """
+    validation.check(_one(case, name), validation.reference(case.variant, torch))
+
+
+def _one(case: Case, name: str) -> Contender:
     (contender,) = contenders(case, [name])
-    validation.check(contender, validation.reference(case.variant, torch))
+    return contender
+
+
+def running_peers(request: Request) -> list[str]:
+    """The AdamW of other libraries that are installed and run here."""
+    small = validation.small_cases(ADAMW)[0]
+    return [
+        name
+        for name in peers.installed(request.threads, request.torch)
+        if peers.runs(name, partial(_one, small, name))
+    ]
 
 
 def plan(request: Request) -> Plan:
     """Every contender of one optimizer in detail, or the quickest of several optimizers."""
     chosen = request.optimizers
     names = partial(names_for, torch=request.torch, overview=len(chosen) > 1)
+    others = running_peers(request) if request.peers else []
     cases = [one_array(size, variant) for variant in chosen for size in request.sizes]
     if len(chosen) == 1 and request.small:
         cases.append(many_arrays(variant=chosen[0]))
@@ -120,14 +137,14 @@ def plan(request: Request) -> Plan:
             Check(f"checking {variant.label}", partial(validate, case, name, request.torch))
             for variant in chosen
             for case in validation.small_cases(variant)
-            for name in names(case)
+            for name in [*others, *names(case)]
         ],
         turns=[
             Turn(
                 f"{case.variant.label}, {case.label}",
                 case,
-                needed(case, names(case)),
-                partial(contenders, case, names(case)),
+                needed(case, [*others, *names(case)]),
+                partial(contenders, case, [*others, *names(case)]),
             )
             for case in cases
         ],

@@ -1,6 +1,6 @@
 """The list of suites; runs them, and shows their results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -86,74 +86,91 @@ def timed(
         )
 
 
-# PyTorch's optimizers on the shapes of real models: bench/torch_adapter.py measures them
+# Suites that scripts in bench/ measure
 
 
-def adapter_summary(report: Report) -> str:
-    """Times of PyTorch's optimizers, a line each."""
+def others_summary(report: Report) -> str:
+    """Times of the others, a line each."""
     return "\n".join(tables.compared(report, name) for name in report.contenders if name != OURS)
 
 
-def adapter_table(report: Report) -> Table:
-    """A row for each model."""
-    names = [name for name in report.contenders if name != OURS]
-    columns = [tables.median(report, name) for name in (OURS, *names)]
-    caption = f"Median time of a step, and its ratio to that of {OURS}."
-    models = Column("parameters", CASE.text)
-    return build(report.of(), [models, *columns], 1, caption, grouped=False)
+def others_table(cases: str, timed: str = "a step") -> Callable[[Report], Table]:
+    """A function that makes a table with a row for each case."""
+
+    def table(report: Report) -> Table:
+        names = [name for name in report.contenders if name != OURS]
+        columns = [tables.median(report, name) for name in (OURS, *names)]
+        caption = f"Median time of {timed}, and its ratio to that of {OURS}."
+        return build(report.of(), [Column(cases, CASE.text), *columns], 1, caption, grouped=False)
+
+    return table
 
 
-def adapter_headline(report: Report) -> str:
-    """One sentence on how PyTorch's fused optimizer compares."""
-    ratios = {row.case: report.ratio(row, OURS) for row in report.of("torch fused")}
-    return (
-        f"Speed-up of `fastadam.torch.AdamW` over PyTorch's fused AdamW: {tables.at_cases(ratios)} "
-        f"{tables.hardware(report.machine)}."
+def speed_up(ours: str, contender: str, theirs: str) -> Callable[[Report], str]:
+    """A function that makes one sentence on how a contender compares."""
+
+    def headline(report: Report) -> str:
+        ratios = {row.case: report.ratio(row, OURS) for row in report.of(contender)}
+        return (
+            f"Speed-up of {ours} over {theirs}: {tables.at_cases(ratios)} "
+            f"{tables.hardware(report.machine)}."
+        )
+
+    return headline
+
+
+def distributed_table(report: Report) -> Table:
+    """A row for each contender and number of processes."""
+
+    def time(row: Measurement) -> str:
+        ratio = "" if row.contender == OURS else f", {tables.times(report.ratio(row, OURS))}"
+        return f"{tables.duration(row.p50_s)}{ratio}"
+
+    columns = [Column("", CASE.text), tables.CONTENDER, Column("time of a step", time)]
+    columns.append(Column("bytes of state", lambda row: f"{row.resident:.3g}"))
+    caption = (
+        f"Median time of a step, and its ratio to that of {OURS}; bytes of state in each process, "
+        "per element of all parameters."
     )
+    return build(report.rows, columns, 2, caption)
 
 
-def rows_headline(report: Report) -> str:
-    """One sentence on how PyTorch's SparseAdam compares."""
-    ratios = {row.case: report.ratio(row, OURS) for row in report.of("torch SparseAdam")}
-    return (
-        f"Speed-up of row-sparse steps over `torch.optim.SparseAdam`: {tables.at_cases(ratios)} "
-        f"{tables.hardware(report.machine)}."
-    )
-
-
-def embedding_table(report: Report) -> Table:
-    """A row for each way to embed a step."""
-    names = [name for name in report.contenders if name != OURS]
-    columns = [tables.median(report, name) for name in (OURS, *names)]
-    caption = f"Median time of a call, and its ratio to that of {OURS}."
-    return build(report.of(), [Column("AdamW in", CASE.text), *columns], 1, caption, grouped=False)
-
-
-def embedding_headline(report: Report) -> str:
-    """One sentence on how optax compares."""
-    ratios = {row.case: report.ratio(row, OURS) for row in report.of("optax")}
-    return (
-        f"Speed-up of `fastadam.jax.adamw` over `optax.adamw`: {tables.at_cases(ratios)} "
-        f"{tables.hardware(report.machine)}."
-    )
-
-
-def servers_headline(report: Report) -> str:
-    """One sentence on how NumPy compares."""
-    ratios = {row.case: report.ratio(row, OURS) for row in report.of("NumPy")}
-    return (
-        f"Speed-up of a server's step over NumPy: {tables.at_cases(ratios)} "
-        f"{tables.hardware(report.machine)}."
-    )
-
-
-ADAPTER = Suite("torch", adapter_table, adapter_summary, adapter_headline)
-# Some rows of a table: bench/rows.py measures them
-ROWS = Suite("rows", adapter_table, adapter_summary, rows_headline, charts.draw_rows)
-# Steps inside other programs: bench/embedding.py measures them
-EMBEDDING = Suite("embedding", embedding_table, adapter_summary, embedding_headline)
-# Steps of a federated server: bench/servers.py measures them
-SERVERS = Suite("servers", adapter_table, adapter_summary, servers_headline)
+# The shapes of real models: bench/torch_adapter.py
+ADAPTER = Suite(
+    "torch",
+    others_table("parameters"),
+    others_summary,
+    speed_up("`fastadam.torch.AdamW`", "torch fused", "PyTorch's fused AdamW"),
+)
+# Some rows of a table: bench/rows.py
+ROWS = Suite(
+    "rows",
+    others_table("parameters"),
+    others_summary,
+    speed_up("row-sparse steps", "torch SparseAdam", "`torch.optim.SparseAdam`"),
+    charts.draw_rows,
+)
+# Steps inside other programs: bench/embedding.py
+EMBEDDING = Suite(
+    "embedding",
+    others_table("AdamW in", "a call"),
+    others_summary,
+    speed_up("`fastadam.jax.adamw`", "optax", "`optax.adamw`"),
+)
+# Steps of a federated server: bench/servers.py
+SERVERS = Suite(
+    "servers",
+    others_table("parameters"),
+    others_summary,
+    speed_up("a server's step", "NumPy", "NumPy"),
+)
+# Several processes: bench/distributed.py
+DISTRIBUTED = Suite(
+    "distributed",
+    distributed_table,
+    others_summary,
+    speed_up("sharded steps", "all-reduce, MPI", "an all-reduce and a step of all elements"),
+)
 _ALL = (
     steps.SUITE,
     options.SUITE,
@@ -163,6 +180,7 @@ _ALL = (
     ROWS,
     EMBEDDING,
     SERVERS,
+    DISTRIBUTED,
 )
 SUITES = {suite.name: suite for suite in _ALL}
 

@@ -159,12 +159,14 @@ def _rich(table: Table) -> Any:
     return shown
 
 
-def in_document(table: Table, machine: Mapping[str, str]) -> str:
-    """A table in Markdown, with its caption and the machine below it."""
+def in_document(table: Table, machine: Mapping[str, str] | None = None) -> str:
+    """A table in Markdown, with its caption and the machine, if it is of one, below it."""
     header, groups, left, caption = table
     rule = "|" + "---|" * left + "---:|" * (len(header) - left)
     head, *rows = [f"| {' | '.join(row)} |" for group in ([header], *groups) for row in group]
-    return "\n".join((head, rule, *rows, "", f"{caption} {conditions(machine)}"))
+    return "\n".join(
+        (head, rule, *rows, "", f"{caption} {conditions(machine)}" if machine else caption)
+    )
 
 
 def conditions(machine: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import optimizers
+from ..engine.budget import traffic_of
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..validation import check_known
@@ -53,9 +54,8 @@ class Variant:
 
     @property
     def bytes(self) -> int:
-        """Traffic of a step per float32 element: it reads and writes parameter and states, and
-        reads the gradient."""
-        return 4 * (2 * (1 + len(self.rule.state)) + 1)
+        """Traffic of a step per float32 element."""
+        return traffic_of(self.rule)
 
     @property
     def in_torch(self) -> Any:

@@ -191,12 +191,16 @@ class Request(NamedTuple):
         optimizers: the optimizers to time; only the suite of steps takes others than AdamW.
         torch: True to compare with PyTorch.
         small: True to add a case of many small arrays.
+        threads: of each contender.
+        peers: True to compare with the AdamW of other libraries.
     """
 
     sizes: Sequence[int]
     optimizers: Sequence[Variant] = (ADAMW,)
     torch: bool = False
     small: bool = True
+    threads: int = 1
+    peers: bool = False
 
 
 class Suite(NamedTuple):

@@ -42,6 +42,10 @@ their norm, checked for infinity and cleared; parameters are averaged and copied
 fastadam does all of this in two passes over memory; torch needs one call for each. The table has a
 row for each option, one for four micro-batches per step, and one for all options but the latter.
 
+With --peers, the AdamW of other libraries is timed as well where it is installed and right:
+DeepSpeedCPUAdam, bitsandbytes in 32 bits, optax under jax.jit with donated buffers, and that of
+torch by default and under torch.compile. DeepSpeed and torch.compile compile C++ code first.
+
 With --low-precision, AdamW is timed with parameters, gradients and state in bfloat16 and int8. The
 table has a row for each configuration, and for the 8-bit optimizers of bitsandbytes and torchao
 if they are installed, up to 1e7 elements.
@@ -58,6 +62,9 @@ examples:
   fastadam bench                                    1e3 to 1e8 elements, a few minutes
   fastadam bench --sizes 1e5 1e6 --seconds 2        a quick look
   fastadam bench --threads 1 --no-torch             serial, without PyTorch
+  fastadam bench --threads 1 2 4 --csv sweep.csv    with each number of threads, side by side
+  fastadam bench --peers                            other libraries as well, if they are installed
+  fastadam bench --json > laptop.json               the numbers for another program
   fastadam bench --csv laptop.csv --plot laptop.png keep the numbers, draw them
   fastadam bench --optimizer lion                   another optimizer
   fastadam bench --optimizer all --sizes 1e7        a row for each
@@ -71,7 +78,7 @@ examples:
 
 FORMATS = (".png", ".svg")
 SECONDS = 10.0
-ONLY_MEASURING = ("sizes", "threads", "seconds", "rounds", "csv", "no_torch", "no_small")
+ONLY_MEASURING = ("sizes", "threads", "peers", "seconds", "rounds", "csv", "no_torch", "no_small")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +111,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="elements per array, as 1e6 or 1000000 (default: 1e3 to 1e8 by decades, with --tail "
         "1e6 and 2e7, with --low-precision 1e7 and 1e8, with --offload 3e7)",
     )
-    add("--threads", type=int, metavar="N", help="threads for all (default: as many as Numba has)")
+    add(
+        "--threads",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="threads for all (default: as many as Numba has); with several numbers, all is timed "
+        "with each, and FILE.csv becomes FILE-threads-N.csv",
+    )
+    add(
+        "--peers",
+        action="store_true",
+        help="compare with the AdamW of other libraries as well, as far as they are installed: "
+        "DeepSpeed, bitsandbytes, optax, and that of PyTorch by default and compiled",
+    )
+    add("--json", action="store_true", help="print the numbers as JSON instead of tables")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--seconds",
@@ -134,28 +155,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.files:
         return show_files(arguments)
     check_arguments(arguments)
-    report = measured(arguments)
+    from ..bench import machine
     from ..bench.console import say
     from ..bench.csv_io import write_report
-    from ..bench.suites import write_chart
+    from ..bench.tables import threads
 
-    if arguments.csv is not None:
-        write_report(report, arguments.csv)
-        say(f"Wrote {arguments.csv}")
-    show(report)
-    if arguments.plot is not None:
-        write_chart(report, arguments.plot)
-        say(f"Wrote {arguments.plot}")
+    reports = {}
+    for number in dict.fromkeys(arguments.threads or [machine.most_threads()]):
+        report = measured(arguments, number)
+        reports[threads(report.machine)] = report
+        if arguments.csv is not None:
+            path = csv_for(arguments, number)
+            write_report(report, path)
+            say(f"Wrote {path}")
+    show_all(reports, arguments)
     return 0
 
 
-def measured(arguments: argparse.Namespace) -> "Report":
+def csv_for(arguments: argparse.Namespace, threads: int) -> Path:
+    """The file for the numbers with so many threads; FILE itself if there is no other number."""
+    path: Path = arguments.csv
+    several = len({*(arguments.threads or [])}) > 1
+    return path.with_stem(f"{path.stem}-threads-{threads}") if several else path
+
+
+def measured(arguments: argparse.Namespace, threads: int) -> "Report":
     """Validate the contenders and time them.
 
     Raises:
         ValueError: for optimizers, sizes or threads that are not valid, before anything is timed.
     """
-    from ..bench import machine, suites
+    from ..bench import machine, peers, suites
     from ..bench.console import parsed_size, progress, say
     from ..bench.measurement import Report
     from ..bench.torch_contenders import load_torch
@@ -165,10 +195,10 @@ def measured(arguments: argparse.Namespace) -> "Report":
     chosen = optimizers_of(arguments)
     sizes = [parsed_size(text) for text in arguments.sizes or suite.sizes]
     torch = not arguments.no_torch and load_torch()
-    threads = arguments.threads or machine.most_threads()
     machine.check_threads(threads)
     load = machine.load_average()
-    described = partial(machine.describe, threads, *suite.packages, load=load)
+    packages = (*suite.packages, *(peers.PACKAGES if arguments.peers else ()))
+    described = partial(machine.describe, threads, *dict.fromkeys(packages), load=load)
     if not (torch or arguments.no_torch):
         say("PyTorch is not installed; the other contenders are timed without it.")
     say("Checking all contenders against float64; the first time, they are compiled as well.")
@@ -178,7 +208,8 @@ def measured(arguments: argparse.Namespace) -> "Report":
             "mean nothing. Close other programs."
         )
     machine.keep_freed_memory()
-    request = Request(sizes, chosen, torch, not arguments.no_small)
+    small = not arguments.no_small
+    request = Request(sizes, chosen, torch, small, threads, arguments.peers)
     seconds = arguments.seconds or SECONDS
     with machine.using_threads(threads, torch), progress() as bar:
         rows = suites.measured(suite, request, bar, seconds, arguments.rounds)
@@ -213,10 +244,12 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: with a fix.
     """
-    for name in ("threads", "rounds"):
-        number = getattr(arguments, name)
-        if number is not None and number < 1:
-            raise ValueError(f"--{name}: {number} is less than 1; give at least 1")
+    for name, numbers in (("threads", arguments.threads or []), ("rounds", [arguments.rounds])):
+        for number in numbers:
+            if number is not None and number < 1:
+                raise ValueError(f"--{name}: {number} is less than 1; give at least 1")
+    if arguments.peers and (arguments.tail or arguments.low_precision or arguments.optimizer):
+        raise ValueError("--peers are AdamW in float32; leave out the option, or --peers")
     if arguments.seconds is not None and not 0 < arguments.seconds < float("inf"):
         raise ValueError(f"--seconds: {arguments.seconds} must be positive and finite; give 10")
     if arguments.csv is not None:
@@ -259,15 +292,26 @@ def show_files(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) not in (None, False):
             option = name.replace("_", "-")
             raise ValueError(f"--{option} is for a measurement; leave it out, or --from")
-    from ..bench import suites, tables
-    from ..bench.console import say
+    from ..bench import suites
     from ..bench.csv_io import read_report
 
     reports = {name: read_report(path) for name, path in named(arguments.files).items()}
     suites.check_alike(reports)
     if arguments.plot is not None:
         check_drawable(reports)
-    if len(reports) == 1:
+    show_all(reports, arguments)
+    return 0
+
+
+def show_all(reports: "Mapping[str, Report]", arguments: argparse.Namespace) -> None:
+    """Print one report, or several side by side, as tables or as JSON; draw them if asked."""
+    from ..bench import suites, tables
+    from ..bench.console import say
+    from ..bench.csv_io import to_json
+
+    if arguments.json:
+        print(to_json(reports))
+    elif len(reports) == 1:
         (report,) = reports.values()
         show(report)
     else:
@@ -277,7 +321,6 @@ def show_files(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         draw_files(reports, arguments.plot)
         say(f"Wrote {arguments.plot}")
-    return 0
 
 
 def named(paths: list[Path]) -> dict[str, Path]:

@@ -249,7 +249,7 @@ def integers(memory: Any, count: int) -> Any:
 
 
 def number_of_device() -> int:
-    """Which device the calling thread works on.
+    """The number of the current device of the calling thread.
 
     Raises:
         RuntimeError: if there is none.

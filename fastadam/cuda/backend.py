@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.backend import HOST
+from ..engine.backend import HOST, ChainedLaunch
 from ..memory import checks
 from ..memory.arrays import is_device
 from ..memory.placement import in_lines
@@ -78,7 +78,7 @@ class CudaBackend:
         return DeviceLaunchTable(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: Limit
+        self, launches: Sequence[ChainedLaunch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         from .chain import chained
 

@@ -20,7 +20,7 @@ from .array import zeros
 from .launch_table import BLOCKS, DeviceLaunchTable
 
 if TYPE_CHECKING:
-    from ..engine.launch import Launch
+    from ..engine.backend import ChainedLaunch
     from ..kernels.factory import Kernel
 
 # A program: how many thread blocks are done, how many launches there are, then for each launch
@@ -89,7 +89,7 @@ def compiled(kernels: tuple[Kernel, ...]) -> Any:
     return cuda.compiled(linked(function, f"chain_{mark}", mark, cuda.jit, swap))
 
 
-def chained(launches: Sequence[Launch]) -> Callable[[], None]:
+def chained(launches: Sequence[ChainedLaunch]) -> Callable[[], None]:
     """A function that runs these launches in order, in the current stream."""
     tables = [cast(DeviceLaunchTable, launch.table) for launch in launches]
     kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))

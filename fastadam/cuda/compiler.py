@@ -99,7 +99,7 @@ def _library(function: Any, capability: tuple[int, int]) -> Any:
 
 
 def missing() -> str:
-    """Why nothing can be compiled here, or an empty string."""
+    """The reason why nothing can be compiled here, or an empty string."""
     try:
         with _together():
             cuda.compile_ptx(lambda: None, (), cc=(9, 0))

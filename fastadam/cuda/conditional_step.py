@@ -46,7 +46,7 @@ def blank(param, grad, state, h):  # type: ignore[no-untyped-def]
 
 
 class Prepared(NamedTuple):
-    """What a step may come to, for each count that is possible.
+    """The possible outcomes of a step, one for each possible step count.
 
     Attributes:
         pages: the constants.

@@ -42,7 +42,7 @@ class DeviceScale:
 
     @property
     def address(self) -> int:
-        """Where the factor is in float64."""
+        """The address of the factor in float64."""
         address: int = self._factors["float64"].address
         return address
 

@@ -140,9 +140,9 @@ def stream_of_torch(device: int | None = None) -> int:
 
 @cache
 def _order_of_kind(kind: Any) -> ForeignStream | None:
-    """That of all arrays of a class, if it is one for all: the current stream of the thread.
+    """The stream of all arrays of a class, the current one of the thread; None if they differ.
 
-    CuPy announces it with each array. PyTorch does not; it is what its users go by.
+    CuPy exports the stream with each array. PyTorch exports none and uses its current stream.
     """
     names = {(base.__module__.partition(".")[0], base.__name__) for base in kind.__mro__}
     if ("torch", "Tensor") in names:

@@ -55,7 +55,7 @@ def _give_back(array: Any) -> None:
 
 
 def number() -> int:
-    """Which device the calling thread works on.
+    """The number of the current device of the calling thread.
 
     Raises:
         RuntimeError: if there is none.

@@ -84,8 +84,8 @@ class ShardLayout:
                 size = piece.stop - piece.start
                 found[piece] = part[at : at + size]
                 at += size
-        nothing = np.zeros(0, self.computes[0])
-        return [found.get(piece, nothing) for piece in self.pieces]
+        nothing = [np.zeros(0, dtype) for dtype in self.computes]
+        return [found.get(piece, nothing[piece.number]) for piece in self.pieces]
 
     def pieces_of(self, arrays: Sequence[Any]) -> list[Any]:
         """The pieces of whole arrays: views, if the arrays are contiguous."""

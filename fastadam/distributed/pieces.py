@@ -15,7 +15,8 @@ from .buckets import Bucket, Line
 class OwnPieces:
     """The pieces of parameters that belong to this process.
 
-    A group without a piece here has an empty one, since every group has an array.
+    A group without a piece here has an empty one, since every group has an array. Parameters
+    without elements belong to the first process.
 
     Args:
         comm: the processes.
@@ -33,9 +34,11 @@ class OwnPieces:
     ) -> None:
         self._comm, self._agreement = comm, Agreement(comm)
         self.sizes, self.group_of = line.sizes, list(group_of)
+        empty = [Piece(number, 0, 0) for number, size in enumerate(line.sizes) if not size]
         self.of_rank = [
             self._with_all_groups(
                 [piece for bucket in buckets for piece in line.pieces(*bucket.part(rank))]
+                + ([] if rank else empty)
             )
             for rank in range(comm.size)
         ]

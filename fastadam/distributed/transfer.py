@@ -40,9 +40,10 @@ class MeanGradients:
         sizes = [stop - start for start, stop in (bucket.part(comm.rank) for bucket in buckets)]
         pairs = zip(sizes, dtypes, strict=True)
         self.parts = [aligned_zeros(size, dtype) for size, dtype in pairs]
-        most = max((b.stop - b.start) * d.itemsize for b, d in zip(buckets, dtypes, strict=True))
+        lengths = [bucket.stop - bucket.start for bucket in buckets]
+        most = max((n * d.itemsize for n, d in zip(lengths, dtypes, strict=True)), default=0)
         self._sent = [aligned_zeros(most, np.uint8) for _ in range(2)]
-        room = max(size * d.itemsize for size, d in zip(sizes, dtypes, strict=True))
+        room = max((n * d.itemsize for n, d in zip(sizes, dtypes, strict=True)), default=0)
         self._received = [aligned_zeros(comm.size * room, np.uint8) for _ in range(2)]
 
     def collect(self, grads: LineArrays, dtypes: Sequence[Any]) -> None:
@@ -100,10 +101,13 @@ def summed(rows: Sequence[Any], dtype: Any) -> Any:
 
 def _add_up(rows: Sequence[Any], total: Any) -> None:
     """Set `total` to the sum of arrays, added in their order in the dtype of `total`."""
+    first, *others = (row.astype(total.dtype, copy=False) for row in rows)
     with np.errstate(all="ignore"):
-        np.copyto(total, rows[0])
-        for row in rows[1:]:
-            np.add(total, row if row.dtype == total.dtype else row.astype(total.dtype), out=total)
+        if not others:
+            np.copyto(total, first)
+        for row in others:
+            np.add(first, row, out=total)
+            first = total
 
 
 class Parts:

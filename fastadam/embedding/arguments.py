@@ -147,7 +147,21 @@ def embedded(
         rule = rule_for(cls.without_arrays(), values, settings)
     else:
         settings.check_rule(rule)
+    check_one_pass(f"{where}: ", rule)
     return Embedded(cls, values, rule, formats, names)
+
+
+def check_one_pass(where: str, rule: Rule) -> None:
+    """Refuse a rule with sums, whose first pass over memory no single kernel has.
+
+    Raises:
+        ValueError: for such a rule; the message begins with `where`.
+    """
+    if rule.sums:
+        raise ValueError(
+            f"{where}{rule.name} adds up {', '.join(rule.sums)} in a pass of its own, which one "
+            "kernel cannot do; take a step of the optimizer, or choose one without sums"
+        )
 
 
 def _parts(

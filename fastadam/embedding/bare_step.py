@@ -12,6 +12,7 @@ from ..engine.grad_norm import GradNorm
 from ..engine.launch import Launch, kernel_for
 from ..engine.options import Options, reach_of, unscale_of
 from ..engine.random_keys import RoundingKeys
+from ..engine.rule_sums import RuleSums
 from ..kernels.cpu.threads import check_threads
 from ..kernels.formats import NARROW, Formats
 from ..memory import checks
@@ -51,6 +52,7 @@ class Extras(NamedTuple):
 
 class _Plan(NamedTuple):
     launch: Launch
+    sums: RuleSums
     norm: GradNorm | None
     keys: RoundingKeys
 
@@ -112,16 +114,19 @@ def step_with_options(
     plan = _planned(rule, formats, extras, param, limit)
     _place(plan, rule, formats, grad, {"param": param, **state, **extras.arrays})
     unscale, power = unscale_of(extras.grad_scale, (formats.compute,))
-    plan.launch.writer(0)(constants())
-    for name, number in _numbers(extras, unscale, power).items():
-        if name in plan.launch.numbers:
-            plan.launch.tell(name, number)
+    values = constants()
+    for launch in (plan.launch, *plan.sums.launches):
+        launch.writer(0)(values)
+        for name, number in _numbers(extras, unscale, power).items():
+            if name in launch.numbers:
+                launch.tell(name, number)
     plan.keys.advance(step)
     norm = None
     if plan.norm:
         plan.norm.look([checks.address(grad)], [True])
         plan.norm.run()
         norm = float(plan.norm.norm(unscale * power, wait=True))
+    plan.sums.run()
     plan.launch.table.runner(limit)()
     return norm
 
@@ -203,18 +208,21 @@ def _planned(
             known.clear()
         launch = Launch(rule, kernel_for(rule, formats, extras.transforms), [param], [0])
         norm = GradNorm([param], [formats], threads) if extras.norm else None
-        known[key] = _Plan(launch, norm, RoundingKeys([launch], extras.options.seed))
+        sums = RuleSums([launch], [param], [formats], extras.transforms, threads)
+        known[key] = _Plan(launch, sums, norm, RoundingKeys([launch], extras.options.seed))
     return known[key]
 
 
 def _place(plan: _Plan, rule: Rule, formats: Formats, grad: Any, arrays: dict[str, Any]) -> None:
-    launch, columns = plan.launch, columns_for(rule.state, formats)
-    launch.place("grad", [checks.address(grad)])
-    for name, array in arrays.items():
-        stream, part = name, 0
-        if name in columns:
-            stream, part = columns[name].stream.name, columns[name].part
-        launch.table.place(stream, [checks.address(array)], part)
+    columns = columns_for(rule.state, formats)
+    for launch in (plan.launch, *plan.sums.launches):
+        launch.place("grad", [checks.address(grad)])
+        for name, array in arrays.items():
+            stream, part = name, 0
+            if name in columns:
+                stream, part = columns[name].stream.name, columns[name].part
+            if stream in launch.table.streams:
+                launch.table.place(stream, [checks.address(array)], part)
 
 
 def _numbers(extras: Extras, unscale: float, power: float) -> dict[str, Any]:

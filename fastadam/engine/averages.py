@@ -134,9 +134,9 @@ class ParameterCopies:
         """The operations that take over saved averages, or start from the parameters, and round
         these into their copy."""
         taken = _writes(self.ema.leaves, averages or self._params, write) if self.ema else []
-        return taken + self._refreshed()
+        return taken + self.refreshed()
 
-    def _refreshed(self) -> list[Operation]:
+    def refreshed(self) -> list[Operation]:
         """The operations that round the parameters into their copies."""
         return _writes(self.shadow.leaves if self.shadow else self.given, self._params)
 
@@ -147,12 +147,7 @@ class ParameterCopies:
             ValueError: if a parameter is read-only.
         """
         assert self.ema
-        for number, param in enumerate(self._params):
-            if not param.flags.writeable:
-                raise ValueError(
-                    f"swap_ema() writes to the parameters, but {self._names[number]} is read-only; "
-                    "set its flags.writeable to True"
-                )
+        self.check_writeable("swap_ema()")
         there, back = list[Operation](), list[Operation]()
         for average, param in zip(self.ema.leaves, self._params, strict=True):
             if average.dtype == param.dtype:
@@ -163,8 +158,26 @@ class ParameterCopies:
                 writable = param.reshape(param.shape)  # even if `param` is made read-only meanwhile
                 there.append(_rounded(writable, average))
                 back.append(write(writable, param.copy()))
-        refreshed = self._refreshed()
+        refreshed = self.refreshed()
         return Exchange(self, [*there, *refreshed], [*back, *refreshed])
+
+    def check_writeable(self, name: str) -> None:
+        """Refuse parameters that an operation of this name could not write to.
+
+        Raises:
+            ValueError: if one is read-only.
+        """
+        for number, param in enumerate(self._params):
+            if not param.flags.writeable:
+                raise ValueError(
+                    f"{name} writes to the parameters, but {self._names[number]} is read-only; "
+                    "set its flags.writeable to True"
+                )
+
+    @property
+    def params(self) -> Sequence[Any]:
+        """The parameters."""
+        return self._params
 
     @property
     def streams(self) -> dict[str, list[Any]]:
@@ -221,12 +234,17 @@ class Exchange:
     Args:
         holder: whose `swapped` is this exchange while it is in force.
         there, back: the operations.
+        way_out: how to end it, for messages.
     """
 
     def __init__(
-        self, holder: Averages, there: Sequence[Operation], back: Sequence[Operation]
+        self,
+        holder: Averages,
+        there: Sequence[Operation],
+        back: Sequence[Operation],
+        way_out: str = "leave swap_ema()",
     ) -> None:
-        self._holder = holder
+        self._holder, self.way_out = holder, way_out
         self._there = [*there, *put(holder, swapped=self)]
         self._back = [*back, *put(holder, swapped=None)]
 

@@ -24,8 +24,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..kernels.cpu.threads import Limit
-    from .launch import Launch
     from .step_info import StepInfo
+
+
+class ChainedLaunch(Protocol):
+    """The members of a launch that `Backend.chained` uses.
+
+    Attributes:
+        kernel: its kernel.
+        table: its table of addresses and constants.
+    """
+
+    kernel: Kernel
+    table: Table
 
 
 class Lock(Protocol):
@@ -103,7 +114,7 @@ class Backend(Protocol):
         """The table of addresses and constants of a kernel."""
 
     def chained(
-        self, launches: Sequence[Launch], threads: Limit
+        self, launches: Sequence[ChainedLaunch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         """Functions that run launches in order, of which those after the first are over few
         elements, and the kernels that they launch. A device makes one launch of all of them."""
@@ -184,7 +195,7 @@ class HostBackend:
         return Table(kernel, sizes, records)
 
     def chained(
-        self, launches: Sequence[Launch], threads: Limit
+        self, launches: Sequence[ChainedLaunch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
         runs = [launch.table.runner(threads) for launch in launches]
         return runs, [launch.kernel for launch in launches]

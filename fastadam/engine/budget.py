@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.base import WHOLE, Column
-from ..kernels.transforms import STATE, streams
+from ..kernels.transforms import STATE, SUM, inputs_of_terms, streams, streams_of_terms
 from ..rules import Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams
@@ -28,6 +28,7 @@ PARTS = {
     "shadow": "shadow",
     "grad_sum": "sums",
 }  # of a budget, by the streams of a kernel
+_FLOAT32 = Formats.alike("float32")
 EXTRAS = (COMPENSATION, "ema", "shadow", "sums")
 
 
@@ -168,8 +169,12 @@ def _label(column: Column) -> str:
 
 def updated(rule: Rule, formats: Formats, options: Options) -> Streams:
     """The streams that an update reads and writes."""
-    names = options.in_kernel(masked=False, scaled=False) + formats.options
-    return streams(rule, names, formats)
+    return streams(rule, _names(options, formats), formats)
+
+
+def _names(options: Options, formats: Formats) -> tuple[str, ...]:
+    """The options of the kernels of an update."""
+    return options.in_kernel(masked=False, scaled=False) + formats.options
 
 
 def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int, Streams]]:
@@ -177,6 +182,10 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
     inputs = Formats(formats.compute, formats.grad)
     micro_batches = options.accumulate_steps - 1  # before the last
     yield 1, updated(rule, formats, options)
+    if rule.sums:
+        read = streams_of_terms(rule, _names(options, formats), formats)
+        needed = (*inputs_of_terms(rule), *(SUM + name for name in rule.sums), *PARTS)
+        yield 1, tuple(each for each in read if each.name in needed)
     yield micro_batches, streams(add, options_of_sums(options), inputs)
     if options.measures:
         yield 1, norm_streams(inputs, ("grad_sum",) if options.accumulates else ())
@@ -191,3 +200,9 @@ def moved_by(streams: Streams) -> float:
         for stream in streams
         for column in stream.storage.stored
     )
+
+
+def traffic_of(rule: Rule) -> int:
+    """Bytes per element that a step in float32 without options reads and writes; sums of blocks
+    are left out."""
+    return int(sum(n * moved_by(each) for n, each in passes(rule, _FLOAT32, Options())))

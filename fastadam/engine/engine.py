@@ -49,7 +49,7 @@ from .param_groups import (
     rule_for,
 )
 from .parameters import NO_GRADS, Gathered, Parameters
-from .partition import Partition
+from .partition import Partition, Shards
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
 from .step_info import StepInfo, late_info, new_info
@@ -82,6 +82,7 @@ class Engine:
         plan: the launches of a step, or None if they have to be made anew.
         rounds: the steps of subsets of the parameters, or None without any.
         subset: the numbers of its parameters in the optimizer, if they are a subset of these.
+        shards: what completes the norm of gradients, if other processes have other elements.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -110,6 +111,7 @@ class Engine:
         self.rounds: Any = None
         self._measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
+        self.shards: Shards | None = None
         self.grads: Flat | None = None
         self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
@@ -286,7 +288,8 @@ class Engine:
             return
         if self.copies.swapped:
             raise RuntimeError(
-                "the parameters are exchanged with their average; leave swap_ema() first"
+                "the parameters are exchanged with their average; "
+                f"{self.copies.swapped.way_out} first"
             )
         raws = [group.raw for group in self.groups]
         if len(self.param_groups) != len(raws) or not all(map(is_, self.param_groups, raws)):
@@ -505,7 +508,7 @@ class Engine:
             return self._measure.of(arrays)
 
     def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
-        return NormMeasure(self.parameters, dtypes, self.options.team)
+        return NormMeasure(self.parameters, dtypes, self.options.team, self.shards)
 
     def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
         """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""

@@ -247,7 +247,7 @@ class OptimizerFiles:
         commit(self._done(1))
 
     def _record(self, **changes: Any) -> dict[str, Any]:
-        """What there is to know about the state."""
+        """The record of the journal that describes the state."""
         state, accumulator = self._state(), self._accumulator()
         assert state is not None
         count = changes.get("count", state.count)
@@ -276,7 +276,7 @@ class OptimizerFiles:
 
 
 def _presence(arrays: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """Which parameters have state of each name."""
+    """The parameters that have state of each name, as strings of zeros and ones."""
     return {name: _marks(each is not None for each in column) for name, column in arrays.items()}
 
 

@@ -121,7 +121,7 @@ class Flat:
         return iter(self.leaves)
 
     def __contains__(self, key: object) -> bool:
-        """Whether a tree that is a dict has this key."""
+        """Return True if the tree is a dict with this key."""
         return isinstance(self.tree, Mapping) and key in self.tree
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

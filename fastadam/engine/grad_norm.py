@@ -1,7 +1,7 @@
 """The norm of gradients: one pass over them, ahead of the one that updates."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -67,6 +67,29 @@ def factor_streams(dtype: str) -> tuple[Stream, ...]:
     return (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"), unscale)
 
 
+class Folds:
+    """The launches that add runs of sums, so many in each, block by block, to one for each run.
+
+    Attributes:
+        launches: in order.
+        sums: the array of the results; that of the sums themselves if there is nothing to add.
+    """
+
+    def __init__(self, sums: Any, counts: Sequence[int]) -> None:
+        self.launches, self._kept = list[Launch](), [sums]  # launches know addresses only
+        backend = backend_of(sums)
+        while max(counts) > 1:
+            sums, stops = self._kept[-1], np.cumsum([0, *counts]).tolist()
+            runs = [sums[start:stop] for start, stop in pairwise(stops)]
+            counts = blocks_of(counts)
+            self._kept.append(backend.zeros(sum(counts), "float64"))
+            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
+            places, members = places_of(counts), range(len(runs))
+            launch = _launch(identity, kernel, runs, members, places, self._kept[-1])
+            self.launches.append(launch)
+        self.sums = self._kept[-1]
+
+
 class GradNorm:
     """The norms of the gradients of some parameters, in float64.
 
@@ -94,17 +117,16 @@ class GradNorm:
         shards: Shards | None = None,
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
-        counts = _blocks(sizes)
+        counts = blocks_of(sizes)
         backend = self._backend = backend_of(params[0])
         self._sums = backend.zeros(sum(counts), "float64")
-        self._kept = [self._sums]  # launches know addresses only
         self.launches = [
             _launch(
                 square,
                 norm_kernel(inputs, options, like=params[0]),
                 params,
                 members,
-                _places(counts, partition),
+                places_of(counts, partition),
                 self._sums,
             )
             for inputs, members in alike(_read(options, each) for each in formats).items()
@@ -116,14 +138,15 @@ class GradNorm:
             if "origin" in launch.table.streams:
                 launch.place("origin", [address(param) for param in params])
         self._threads, self._later = threads, list[Launch]()
-        self._folds = [*self._folded(counts)]
+        each = Folds(self._sums, counts)
+        self.squares, self._folds = each.sums, each.launches
         self._exchange: list[Callable[[], None]] = []
         if shards:
-            self._kept.append(backend.zeros(len(sizes), "float64"))
-            self._exchange.append(partial(shards.add_up, *self._kept[-2:]))
-        self.squares = self._kept[-1]
-        self._last_folds = [*self._folded([len(sizes)])]
-        self.total = self._kept[-1]
+            self.squares = backend.zeros(len(sizes), "float64")
+            self._exchange.append(partial(shards.add_up, each.sums, self.squares))
+        whole = Folds(self.squares, [len(sizes)])
+        self.total, self._last_folds = whole.sums, whole.launches
+        self._kept = [each, whole]  # launches know addresses only
         self._deferred = backend.deferred_scalar()
         complete = [partial(partition.complete, self._sums)] if partition else []
         self._complete: list[Callable[[], None]] = [*complete]
@@ -157,24 +180,13 @@ class GradNorm:
     def total_of(self, numbers: Sequence[int]) -> Any:
         """A new place for the total of the squares of some gradients, apart from the others."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
-        self._kept.append(self._backend.zeros(len(numbers), "float64"))
+        chosen = self._backend.zeros(len(numbers), "float64")
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
-        places = _places(counts)
-        gathered = _launch(identity, kernel, parts, range(len(parts)), places, self._kept[-1])
-        self.then([gathered, *self._folded([len(numbers)])])
-        return self._kept[-1]
-
-    def _folded(self, counts: Sequence[int]) -> Iterator[Launch]:
-        """The launches that add the last sums, so many to each run, to one for each run."""
-        while max(counts) > 1:
-            sums = self._kept[-1]
-            stops = np.cumsum([0, *counts]).tolist()
-            runs = [sums[start:stop] for start, stop in pairwise(stops)]
-            counts = _blocks(counts)
-            self._kept.append(self._backend.zeros(sum(counts), "float64"))
-            kernel = norm_kernel(Formats.alike("float64"), (), identity, sums)
-            places = _places(counts)
-            yield _launch(identity, kernel, runs, range(len(runs)), places, self._kept[-1])
+        gathered = _launch(identity, kernel, parts, range(len(parts)), places_of(counts), chosen)
+        whole = Folds(chosen, [len(numbers)])
+        self._kept.append(whole)
+        self.then([gathered, *whole.launches])
+        return whole.sums
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Say where the gradients are, and which there are."""
@@ -270,12 +282,12 @@ def _read(options: tuple[str, ...], formats: Formats) -> Formats:
     return Formats(param, formats.grad, inputs=formats.inputs)
 
 
-def _blocks(sizes: Sequence[int]) -> list[int]:
+def blocks_of(sizes: Sequence[int]) -> list[int]:
     """The numbers of sums for arrays of these sizes: one for each block, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 
-def _places(counts: Sequence[int], partition: Partition | None = None) -> Any:
+def places_of(counts: Sequence[int], partition: Partition | None = None) -> Any:
     """The number of the first sum of each array, or of each piece of a partition."""
     first = np.cumsum([0, *counts[:-1]])
     if partition is None:

@@ -8,7 +8,8 @@ from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, flag, numb
 
 RANGES = dict.fromkeys(
     ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
-    + ("initial_accumulator_value", "l1", "l2", "peak_lr", "alpha_warmup", "beta3_warmup"),
+    + ("initial_accumulator_value", "l1", "l2", "peak_lr", "alpha_warmup", "beta3_warmup")
+    + ("trust_coefficient", "warmup_steps", "r", "weight_lr_power"),
     NOT_NEGATIVE,
 ) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
 CHOICES = {"eps_mode": ("torch", "hat"), "weight_decay_mode": ("AdamW", "AdamC")}

@@ -26,6 +26,7 @@ from .parameters import Parameters
 from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
+from .rule_sums import RuleSums
 from .state import Carried, Ruled, State, spans
 from .step_inputs import PLAIN, OtherInputs, StepInputs
 
@@ -104,12 +105,15 @@ class StepPlan:
         if partition:
             for launch in self._launches:
                 launch.take_pieces(partition.pieces)
+        team = options.team
+        self._sums = RuleSums(self._launches, arrays, formats, names, team, partition)
+        self._all = [*self._sums.launches, *self._launches]
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
             self._serial = [launch.table.serial for launch in self._launches]
         self._launches_of = [
-            [launch for launch in self._launches if launch.rule is group.rule] for group in groups
+            [launch for launch in self._all if launch.rule is group.rule] for group in groups
         ]
         self._rules = [group.rule for group in groups]
         self.gradients = gradients
@@ -127,7 +131,7 @@ class StepPlan:
         for launch in self._launches:
             launch.bound([owner.options for owner in owners])
         self.ahead = GradientPreprocessor(
-            self._launches,
+            self._all,
             arrays,
             formats,
             options,
@@ -144,9 +148,11 @@ class StepPlan:
         if inputs and inputs.weights:
             self._others = OtherInputs(parameters, gradients.dtypes, inputs)
         self.gate, self.captured = None, list[bool]()
-        if gated:
+        asks_host = partition or any(rule.over == "all" and carried for rule in rules)
+        if gated and not (self._sums and asks_host):
+            updates = [*self._sums.sequence, *self._launches]
             self.gate = backend.conditional_step(
-                self, self._launches, self.ahead, state, arrays, formats, options
+                self, updates, self.ahead, state, arrays, formats, options
             )
         if self.gate:
             self.ahead.follow(self.gate)
@@ -158,12 +164,13 @@ class StepPlan:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
-        return [launch.kernel for launch in self._launches] + self.ahead.kernels
+        updates = [launch.kernel for launch in self._launches]
+        return updates + self._sums.kernels + self.ahead.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
         self._files, self._alone = files, False
-        files.watch(launch.table for launch in (*self._launches, *self.ahead.launches))
+        files.watch(launch.table for launch in (*self._all, *self.ahead.launches))
 
     # The order of a step
 
@@ -179,10 +186,11 @@ class StepPlan:
         gradients.look(arrays)
         if gradients.active != state.active:
             state.regroup(state.steps, state.carried, gradients.active)
+            self._sums.look()
             self.recount()
         if gradients.addresses != self._placed:
             self._placed = gradients.addresses
-            for launch in self._launches:
+            for launch in self._all:
                 launch.place("grad", self._placed)
         self.ahead.look(gradients.addresses, gradients.active)
 
@@ -225,6 +233,10 @@ class StepPlan:
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
+        if self._sums and verdict == UPDATE:
+            self._sums.run()
+            if author.carries_sums:
+                self.numbers = self._carry_sums(author, values)
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -242,7 +254,7 @@ class StepPlan:
         self._parameters.replace(arrays)
         sizes, names = self._parameters.nbytes, self._parameters.names
         self._keep_apart(map(checks.Span, places, map(add, places, sizes), names))
-        for launch in self._launches:
+        for launch in self._all:
             launch.place("param", places)
 
     def repoint_kept(self) -> None:
@@ -252,7 +264,7 @@ class StepPlan:
             ValueError: as `repoint`.
         """
         self._protect(self._state.arrays)
-        for launch in self._launches:
+        for launch in self._all:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.direct = True, False
@@ -333,6 +345,8 @@ class StepPlan:
         """
         if self._carried:
             before = self._state.grouping.carried if numbers is None else numbers
+            if author.carries_sums:
+                before = [before[self._longest()]] * len(before)
             values, self.numbers = self._carry(author, values, step, before)
         self.write_constants(author, values, step)
         return self.numbers
@@ -358,13 +372,38 @@ class StepPlan:
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
             known = dict(zip(self._carried, before, strict=True))
             group: Values = ReadOnly({**values[cohort.group], **known})
-            after = author.carry(group, cohort.steps(step - 1) + 1)
-            if not isinstance(after, Mapping) or after.keys() != {*self._carried}:
-                raise ValueError(f"carry() returned {after!r}; give a dict with {self._carried}")
-            new = [checked(name, after[name], 0.0, "carry(): ") for name in self._carried]
-            carried.append(tuple(new) if cohort.active else before)
+            after: Mapping[str, float] = known
+            if not author.carries_sums:
+                after = author.carry(group, cohort.steps(step - 1) + 1)
+            new = self._checked_numbers(after, "carry()")
+            carried.append(new if cohort.active else before)
             groups.append(ReadOnly({**group, **after}))
         return groups, carried
+
+    def _longest(self) -> int:
+        """The number of the cohort that has taken the most steps, which knows what all carry."""
+        steps = [cohort.steps(self._state.count) for cohort in self._state.cohorts]
+        return steps.index(max(steps))
+
+    def _carry_sums(self, author: Algorithm, values: Sequence[Values]) -> Sequence[Carried]:
+        """The numbers that all cohorts carry after the step, from the sums over all parameters."""
+        number = self._longest()
+        cohort, numbers = self._state.cohorts[number], self.numbers[number]
+        known = dict(zip(self._carried, numbers, strict=True))
+        group = ReadOnly({**values[cohort.group], **known})
+        step = cohort.steps(self._state.count) + 1
+        after = author.carry_sums(group, step, self._sums.totals())
+        return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
+
+    def _checked_numbers(self, numbers: Any, where: str) -> Carried:
+        """The numbers that a cohort carries, from the dict that an optimizer returned.
+
+        Raises:
+            TypeError, ValueError: if there is not a number for each name.
+        """
+        if not isinstance(numbers, Mapping) or numbers.keys() != {*self._carried}:
+            raise ValueError(f"{where} returned {numbers!r}; give a dict with {self._carried}")
+        return tuple(checked(n, numbers[n], 0.0, f"{where}: ") for n in self._carried)
 
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""
@@ -382,7 +421,8 @@ class StepPlan:
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            self.direct = not (self.gate or self.stale or self.ahead.needed or self._by_row)
+            busy = self.gate or self.stale or self.ahead.needed or self._by_row or self._sums
+            self.direct = not busy
             return
         if self._alone and self.active and not self._with:
             commit([*self._serial, *others, self._counter.__next__])
@@ -429,8 +469,9 @@ class StepPlan:
         pairs = [(kept, launch.members) for launch, kept in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
         for (launch, kept), lack in zip(wanted, lacks, strict=True):
-            launch.start(kept.stream.name, lack)
-        for launch in self._launches:
+            for each in self._sums.with_terms(launch):
+                each.start(kept.stream.name, lack)
+        for launch in self._all:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)

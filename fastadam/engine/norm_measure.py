@@ -8,6 +8,7 @@ from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
 from .grad_norm import GradNorm
 from .parameters import Parameters
+from .partition import Shards
 from .preprocess import measured_as
 from .row_inputs import gradients_for
 
@@ -15,11 +16,20 @@ from .row_inputs import gradients_for
 class NormMeasure:
     """Takes the norm of gradients of some dtypes.
 
+    Args:
+        shards: whose elements here are those of the parameters, if other processes have others.
+
     Attributes:
         parameters: those that the gradients are of.
     """
 
-    def __init__(self, parameters: Parameters, dtypes: Sequence[Any], threads: Limit) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        dtypes: Sequence[Any],
+        threads: Limit,
+        shards: Shards | None = None,
+    ) -> None:
         self.parameters = parameters
         arrays, called = parameters.arrays, parameters.called("grads")
         self._gradients = gradients_for(arrays, parameters.names, called, dtypes, False)
@@ -28,7 +38,8 @@ class NormMeasure:
             Formats(name_of(array.dtype), name_of(dtype))
             for array, dtype in zip(arrays, dtypes, strict=True)
         ]
-        self._norm = GradNorm(*measured_as(arrays, formats, self._gradients.rows), threads)
+        measured = measured_as(arrays, formats, self._gradients.rows)
+        self._norm = GradNorm(*measured, threads, shards=shards)
 
     def of(self, arrays: Sequence[Any]) -> float:
         """The norm of these gradients, one or None per parameter.

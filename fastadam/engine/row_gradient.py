@@ -49,6 +49,7 @@ class RowGradient:
 
     Attributes:
         param: the parameter.
+        name: what the gradient is called in messages.
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
         apart: whether each row is a run by itself, for constants of its own.
@@ -60,7 +61,7 @@ class RowGradient:
     """
 
     def __init__(self, param: Any, name: str, param_name: str) -> None:
-        self.param, self._name, self._param_name = param, name, param_name
+        self.param, self.name, self._param_name = param, name, param_name
         self._compute = compute_of(name_of(param.dtype))
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
@@ -84,7 +85,7 @@ class RowGradient:
             TypeError, ValueError, IndexError: if it does not go with the parameter.
         """
         values, width = rows.values, self.width
-        indices = flat_indices(rows, self._name, self.param, self._param_name)
+        indices = flat_indices(rows, self.name, self.param, self._param_name)
         stride, base = width * values.itemsize, address(values)
         ordered, sources, order, repeated = sorted_rows(indices, base, stride)
         firsts, counts = ONES, ONES
@@ -118,7 +119,7 @@ class RowGradient:
     def _refuse_repeated(self, numbers: Any, counts: Any) -> NoReturn:
         place = int(np.argmax(counts > 1))
         raise ValueError(
-            f"{self._name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
+            f"{self.name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
             "leave unique out, and gradients of the same row are added up"
         )
 

@@ -147,6 +147,19 @@ class RowLaunch(Launch):
         self.table.spread((runs.starts, runs.stops), packed, records)
 
 
+def check_rows_go_with(rule: Rule, rows: RowGradient) -> None:
+    """Refuse a row-sparse gradient for a rule that adds up numbers of all elements.
+
+    Raises:
+        ValueError: naming the gradient.
+    """
+    if rule.sums:
+        raise ValueError(
+            f"{rows.name} is Rows, but {rule.name} adds up {', '.join(rule.sums)} of whole arrays; "
+            "give an array"
+        )
+
+
 def launch_of(
     key: tuple[Rule, Formats, RowGradient | None],
     members: Sequence[int],
@@ -167,6 +180,7 @@ def launch_of(
     """
     rule, formats, rows = key
     if rows:
+        check_rows_go_with(rule, rows)
         return RowLaunch(rule, formats, names, params, members[0], rows, options, idle)
     kept = tuple(columns_for(rule.state, formats).values())
     return Launch(rule, kernel_for(rule, formats, names, params[0]), params, members, kept)

@@ -1,11 +1,11 @@
-"""What a step reports."""
+"""The result of a step."""
 
 from functools import partial
 from typing import Any, NamedTuple
 
 
 class StepInfo(NamedTuple):
-    """What a step did.
+    """The result of one step.
 
     On a device some fields are fetched when they are first looked at; the step does not wait.
 

@@ -1,4 +1,4 @@
-"""What may stand in the place of gradients: a target of the parameters, and weighted sums."""
+"""Inputs of a step in place of gradients: a target of the parameters, and weighted sums."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ..rules import Rule
+from ..rules.functions import added
+from .adding import Added, added_in_halves
 from .loops import (
-    added_in_halves,
     at_once,
     block_by_block,
     fetching,
@@ -149,9 +150,11 @@ def _elements(
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
-        partial, block = parts[0].partial, streams[0].storage.block
-        halves = added_in_halves(single, read, write, element, memory.loop, block, partial)
-        return halves if partial else single
+        summed = [k for k, part in enumerate(parts) if part.partial]
+        if not summed:
+            return single
+        block = streams[summed[0]].storage.block
+        return added_in_halves(single, read, element, _added(parts, summed), memory.loop, block)
     access = _access(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share, in_pairs(streams))
 
@@ -160,6 +163,22 @@ def in_pairs(streams: Sequence[Stream]) -> bool:
     """True if the registers of a thread hold two groups of neighbours of all streams."""
     each = [stream.storage for stream in streams if stream.storage.stored[0].per < WHOLE]
     return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
+
+
+def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
+    """The addition of the values of the streams at some places."""
+    pick = _fold(_picked, places, lambda values: ())
+    join = _fold(_joined, range(len(places)), lambda one, other: ())
+    summed = [parts[place] for place in places]
+    return Added(pick, join, _writing(summed), summed[0].partial)
+
+
+def _picked(place: Any, rest: Any) -> Any:
+    return lambda values: (values[place],) + rest(values)
+
+
+def _joined(place: Any, rest: Any) -> Any:
+    return lambda one, other: (added(one[place], other[place]),) + rest(one, other)
 
 
 def _access(
@@ -246,7 +265,7 @@ def update_of(
     elif block == WHOLE:
         run = at_once(_elements(streams, parts, rule, memory), addresses)
     else:
-        partial = parts[0].partial if memory.wide is None else 0
+        partial = max(part.partial for part in parts) if memory.wide is None else 0
         elements = _elements(streams, parts, rule, memory)
         pack = _packing(parts, block, partial)
         run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)

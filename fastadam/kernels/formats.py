@@ -9,7 +9,7 @@ import numpy as np
 from .scalar import float16
 from .storage.base import Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
-from .storage.int8 import Int8
+from .storage.int8 import Int8, Int8AsRead
 from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
@@ -130,6 +130,14 @@ class Formats:
     def state_storage(self) -> Storage:
         int8 = self.state == "int8"
         kept = Int8(self.compute) if int8 else floats(self.state or self.compute, self.compute)
+        return Started(kept) if self.started else kept
+
+    @property
+    def state_as_read(self) -> Storage:
+        """The storage of state for kernels that only read it, in blocks of any length."""
+        if self.state != "int8":
+            return self.state_storage
+        kept = Int8AsRead(self.compute)
         return Started(kept) if self.started else kept
 
     def starting(self) -> "Formats":

@@ -7,8 +7,6 @@ differ, by name.
 from collections.abc import Callable
 from typing import Any
 
-from ..rules.functions import added
-
 
 def teams(first: int, last: int) -> range:
     """The chunks of the calling team; replaced by the target."""
@@ -67,40 +65,6 @@ def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., 
         write(at, i, element(read(at, i), h))
 
     return loop(step)  # type: ignore[no-any-return]
-
-
-def added_in_halves(
-    single: Any, read: Any, write: Any, element: Any, loop: Any, block: int, partial: int
-) -> Callable[..., None]:
-    """The function that adds the first numbers of the elements of a complete block to `partial`
-    sums, those half a block apart, then a quarter, and so on; other blocks are left to `single`.
-
-    The terms of a sum stay in registers.
-    """
-
-    def one(at, i, h):
-        return element(read(at, i), h)[0]
-
-    def both(add, apart):
-        return lambda at, i, h: added(add(at, i, h), add(at, i + apart, h))
-
-    add, apart = one, block
-    while apart > partial:
-        apart //= 2
-        add = both(add, apart)
-
-    def step(at, i, h):
-        write(at, i, (add(at, i, h),))
-
-    sums = loop(step)
-
-    def elements(at, first, count, h):
-        if count < block:
-            single(at, first, count, h)
-        else:
-            sums(at, 0, partial, h)
-
-    return elements
 
 
 def four_by_four(single: Any, access: Any, share: Any, two: bool) -> Callable[..., None]:

@@ -11,8 +11,9 @@ HINT = (
     "functions; NUMBA_DISABLE_JIT=1 runs it in plain Python, for a debugger"
 )
 NOISE = re.compile(
-    r"Failed in |During: |There are \d|- Of which|Overload |Intrinsic |With argument"
-)
+    r"(?:\w+Error: )?Failed in |During: |There are \d|- Of which|Overload |Intrinsic |"
+    r"With argument|Rejected as |No implementation of function Function\(<intrinsic|>>> each\("
+)  # among it what Numba says of the intrinsic `each`, which calls the rule
 CAUSE = re.compile(r"(?:\w+Error: )(.*)")
 
 
@@ -40,7 +41,8 @@ def in_compiling(rule: Rule, compute: str, error: Exception) -> TypeError:
 
 def _reason(lines: list[str]) -> str:
     """The first informative line, or the call that has no implementation."""
-    first = next((line for line in lines if not NOISE.match(line)), lines[0])
+    lines = [line for line in lines if not NOISE.match(line)] or lines
+    first = lines[0]
     if not first.endswith("found for signature:"):
         return first.rstrip(".")
     causes = [cause[1] for cause in map(CAUSE.match, lines) if cause]

@@ -3,14 +3,19 @@
 A kernel contains the code of the options in use only.
 """
 
+import math
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from ..rules import Rule
+import numpy as np
+
+from ..rules import SIZE, Rule
 from .compose import Stream
 from .formats import BOOL, ROUND, Formats, floats
 from .scalar import stochastic
 from .storage.base import Storage
+from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
 
 
@@ -85,6 +90,96 @@ def _changing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
 
     changed.__name__ = f"changed_{count}"  # compiled functions are found by their names
     return changed
+
+
+def with_sums(inner: Rule) -> Rule:
+    """The second part of a rule with sums, which are further state of it."""
+    function, split, names = inner.snapshot, len(inner.state), sums_of(inner)
+    together = _record(names)
+
+    def staged(param, grad, state, h):
+        own, sums = state[:split], state[split:]
+        new, own = function(param, grad, own, h, together(*sums))
+        return new, own + sums
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + names, inner.hyper, inner.exact)
+
+
+def _record(names: tuple[str, ...]) -> Any:
+    """A class of named tuples."""
+    return namedtuple("Record", names)
+
+
+def terms_of(inner: Rule) -> Rule:
+    """The first part of a rule with sums: the terms of an element are further state of it.
+
+    Raises:
+        TypeError: if the rule does not return a term for each sum.
+    """
+    assert inner.prepare
+    function, split, count = inner.prepare.snapshot, len(inner.state), len(inner.sums)
+    _check_terms(inner)
+    each = _widening(count)
+
+    def staged(param, grad, state, h):
+        own = state[:split]
+        return param, own + each(function(param, grad, own, h))
+
+    staged.__name__ = f"{inner.name}_terms"
+    return Rule(staged, inner.state + inner.sums, inner.hyper, inner.exact)
+
+
+def inputs_of_terms(rule: Rule) -> tuple[str, ...]:
+    """The streams of a rule that the terms of its sums depend on; the kernel reads no others."""
+    names = ("param", "grad", *(STATE + name for name in rule.state))
+    known = _terms(rule, [0.5] * len(names))
+    return tuple(
+        name
+        for k, name in enumerate(names)
+        if _terms(rule, [math.nan if k == i else 0.5 for i, _ in enumerate(names)]) != known
+    )
+
+
+def _terms(rule: Rule, inputs: list[float]) -> Any:
+    """The terms for these values of param, grad and state."""
+    assert rule.prepare
+    h = _record(rule.hyper)(*[np.float64(0.5)] * len(rule.hyper))
+    param, grad, *state = map(np.float64, inputs)
+    return rule.prepare(param, grad, tuple(state), h)
+
+
+def _check_terms(rule: Rule) -> None:
+    """Refuse a rule without a term for each sum."""
+    assert rule.prepare
+    terms, count = _terms(rule, [0.5] * (2 + len(rule.state))), len(rule.sums)
+    if not isinstance(terms, tuple) or len(terms) != count:
+        raise TypeError(
+            f"rule {rule.name}: {rule.prepare.name} returns {terms!r}; it must return a tuple of "
+            f"{count} numbers, even of one, for the sums {rule.sums!r}"
+        )
+
+
+def _widening(count: int) -> Callable[..., Any]:
+    """The function that converts a tuple of terms to float64, in which they are added."""
+
+    def none(terms):
+        return ()
+
+    if not count:
+        return none
+    rest, k = _widening(count - 1), count - 1
+
+    def widened(terms):
+        return rest(terms) + (np.float64(terms[k]),)
+
+    widened.__name__ = f"widened_{count}"  # compiled functions are found by their names
+    return widened
+
+
+def sums_of(rule: Rule) -> tuple[str, ...]:
+    """The names of the numbers that the second part of a rule finds in `s`."""
+    return (*rule.sums, SIZE) if rule.over == "tensor" else rule.sums
 
 
 def caught_up(inner: Rule, idle: Rule) -> Rule:
@@ -227,7 +322,9 @@ SOURCES = {  # "origin" is for kernels that do not read parameters
     "origin": Option(before, away, {"origin": Extra(lambda formats: formats.param_storage)}),
 }
 STAGES = OPTIONS | SOURCES
+CHANGES = (before, relative)  # the stages that change gradients
 STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
+SUM = "sum:"  # prefix of its names of sums
 ZERO_GRADS = "zero_grads"  # needs no stage: the gradient's stream has mode "rz"
 
 
@@ -237,21 +334,61 @@ def _storage(asked: Storage | Callable[[Formats], Storage], formats: Formats) ->
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     """The rule wrapped by these options, cached in the rule."""
-    known, wrapped = rule.staged, tuple(name for name in STAGES if name in options)
-    if wrapped and wrapped not in known:
-        inner, option = staged(rule, wrapped[:-1]), STAGES[wrapped[-1]]
-        known[wrapped] = option.stage(inner, option.change, tuple(option.extras))
-    return known[wrapped] if wrapped else rule
+    return _wrapped(rule, tuple(name for name in STAGES if name in options), with_sums)
+
+
+def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
+    """The terms of the sums of a rule with those of the options that change gradients."""
+    return _wrapped(rule, of_gradients(options), terms_of)
+
+
+def of_gradients(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the options that change gradients."""
+    return tuple(n for n, each in STAGES.items() if n in options and each.stage in CHANGES)
+
+
+def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -> Rule:
+    """A part of a rule with sums, or a rule without, wrapped by options, cached in the rule."""
+    if not (names or rule.sums):
+        return rule
+    known, key = rule.staged, (part, names)
+    if key not in known:
+        if names:
+            inner, option = _wrapped(rule, names[:-1], part), STAGES[names[-1]]
+            known[key] = option.stage(inner, option.change, tuple(option.extras))
+        else:
+            known[key] = part(rule)
+    made: Rule = known[key]
+    return made
 
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
-    """The streams of a rule with options: param, grad, state, then those of the options."""
-    extras = [
+    """The streams of a rule with options: param, grad, state, sums, then those of the options."""
+    states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
+    sums = [Stream(SUM + name, Single(formats.compute), "r") for name in sums_of(rule)]
+    grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
+    param = Stream("param", formats.param_storage)
+    return (param, grad, *states, *sums, *_extras(options, formats))
+
+
+def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
+    """The streams of the terms of a rule: all are read only but the sums of blocks."""
+    param, grad = Stream("param", formats.param_storage), Stream("grad", formats.grad_storage)
+    states = [Stream(STATE + name, formats.state_as_read) for name in rule.state]
+    sums = [Stream(SUM + name, Sums(), "w") for name in rule.sums]
+    extras = _extras(of_gradients(options), formats)
+    return (
+        *(stream._replace(mode="r") for stream in (param, grad, *states)),
+        *sums,
+        *(stream._replace(mode="r") for stream in extras),
+    )
+
+
+def _extras(options: tuple[str, ...], formats: Formats) -> list[Stream]:
+    """The streams that options add."""
+    return [
         Stream(name, _storage(storage, formats), mode)
         for key, option in STAGES.items()
         if key in options
         for name, (storage, mode) in option.extras.items()
     ]
-    states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
-    grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
-    return (Stream("param", formats.param_storage), grad, *states, *extras)

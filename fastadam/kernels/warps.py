@@ -89,7 +89,10 @@ def by_warps(
     """The function that updates a run of elements: complete aligned blocks first, then the rest."""
     whole, aligned, blocks = _whole(access, waits, block, lanes), access.aligned, lanes.blocks
     ordered = any(wait.coding.ordered for wait in waits)
-    part = (_joined_in_order if ordered else _in_strides)(access, waits, block, lanes)
+    part = _in_strides(access, waits, block, lanes)
+    if ordered:
+        parts = [_joined_in_order(access, wait, block, lanes) for wait in waits]
+        part = _all(parts, 3)
 
     def run(row, start, stop, h):
         full = stop - (stop - start) % block
@@ -237,12 +240,11 @@ def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lan
     return update
 
 
-def _joined_in_order(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -> Any:
-    """The function that reduces an incomplete block in the order of `Sums`.
+def _joined_in_order(access: Access, wait: Waiting, block: int, lanes: Lanes) -> Any:
+    """The function that reduces one stream over an incomplete block, in the order of `Sums`.
 
     Elements an eighth of the block apart are joined, then those an eighth of the rest, and so on.
     """
-    (wait,) = waits
     p, (_, number, part, join, settle, *_) = wait.position, wait.coding
     zero = part(np.dtype(wait.coding.dtype).type(0))
     read, element, close, mine = access.read, access.element, wait.coding.close, lanes.mine

@@ -120,7 +120,7 @@ class Table:
         return [self.chosen(limit, threaded)]
 
     def placed(self, stream: str, part: int = 0) -> Any:
-        """Where the arrays of a stream begin, one for each row of whole arrays."""
+        """The addresses of the arrays of a stream, one for each row of whole arrays."""
         return self.rows[:, self._columns[stream, part]].copy()
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:

@@ -49,5 +49,5 @@ def reserved(nbytes: int) -> tuple[int, str]:
 
 
 def folder_of_files() -> str:
-    """Where files for shared memory are made."""
+    """The folder in which files for shared memory are made."""
     return MEMORY if os.path.isdir(MEMORY) else tempfile.gettempdir()

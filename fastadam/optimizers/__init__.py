@@ -14,21 +14,31 @@ from .ademamix import AdEMAMix
 from .adopt import ADOPT
 from .ftrl import FTRL
 from .grams import Grams
+from .lamb import LAMB
 from .laprop import LaProp
+from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
+from .mars import MARS
 from .nadam import NAdam
+from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .rprop import Rprop
+from .schedulefreeadamw import ScheduleFreeAdamW
+from .schedulefreesgd import ScheduleFreeSGD
 from .sgd import SGD
 from .signum import Signum
 from .sparse_adam import SparseAdam
+from .stableadamw import StableAdamW
 from .yogi import Yogi
 
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -42,11 +52,15 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 

@@ -20,6 +20,9 @@ from .listing import Listing
 __all__ = [
     "ADOPT",
     "FTRL",
+    "LAMB",
+    "LARS",
+    "MARS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",
@@ -33,11 +36,15 @@ __all__ = [
     "LaProp",
     "Lion",
     "NAdam",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "Signum",
     "SparseAdam",
+    "StableAdamW",
     "Yogi",
 ]
 
@@ -155,6 +162,216 @@ class FTRL(Optimizer):
         l1: Scheduled = 0.0,
         l2: Scheduled = 0.0,
         initial_accumulator_value: Scheduled = 0.0,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class LAMB(Optimizer):
+    """LAMB: AdamW whose update of each array is as long as the array, times the learning rate.
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+        p = p - lr * norm(p) / norm(u) * u
+
+    The ratio of the norms, each over one array, is 1 if either norm is 0. State: `exp_avg` (m) and
+    `exp_avg_sq` (v). A step has two passes over memory: per float32 element 8 bytes of state, 44
+    bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-6.
+        weight_decay: decay of the parameter as part of the update, default 1e-2.
+        adapt: False leaves out the ratio, for groups of biases and normalizations; default True
+            (apex, timm: only with weight decay).
+        trust_clip: True bounds the ratio by 1 (LAMBC), default False.
+        bias_correction: False omits both divisions by 1 - beta**t, default True.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LAMB(w, lr=0.1, weight_decay=0).step(np.array([0.01, -7.0]))
+        >>> (w - [3, 4]).round(3)  # of length 0.1 * 5
+        array([-0.354,  0.354])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-06,
+        weight_decay: Scheduled = 0.01,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        bias_correction: ScheduledFlag = True,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class LARS(Optimizer):
+    """LARS: SGD whose gradient of each array is scaled to a part of the norm of the array.
+
+        r = trust_coefficient * norm(p) / (norm(g) + weight_decay * norm(p) + eps)
+        b = momentum * b + r * (g + weight_decay * p)
+        p = p - lr * b
+
+    The norms are over one array; r is 1 if either is 0. As in timm, `lr` is outside of the momentum
+    (the paper: inside). State: `momentum_buffer` (b). A step has two passes over memory: per
+    float32 element 4 bytes of state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1.0; a number >= 0 or a function of the step.
+        momentum: decay rate of the momentum, default 0.9; 0 keeps no state.
+        weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
+        trust_coefficient: the length of an update relative to that of the array, default 1e-3.
+        eps: added to the denominator of r, default 1e-8.
+        adapt: False leaves out r, for groups of biases and normalizations, default True.
+        trust_clip: True replaces r by min(r / lr, 1) (LARC), default False.
+        nesterov: Nesterov momentum, default False.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.array([3.0, 4.0])
+        >>> info = fa.LARS(w, lr=1.0, trust_coefficient=0.1).step(np.array([60.0, -80.0]))
+        >>> (w - [3, 4]).round(6)  # of length 0.1 * 5
+        array([-0.3,  0.4])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        trust_coefficient: Scheduled = 0.001,
+        eps: Scheduled = 1e-08,
+        adapt: ScheduledFlag = True,
+        trust_clip: ScheduledFlag = False,
+        nesterov: ScheduledFlag = False,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class MARS(Optimizer):
+    """MARS: AdamW of a gradient corrected by its change since the last step.
+
+        c = g + gamma * beta1 / (1 - beta1) * (g - g_last)
+        c = c / max(1, norm(c))
+        m = beta1 * m + (1 - beta1) * c
+        v = beta2 * v + (1 - beta2) * c**2
+        p = p - lr * (weight_decay * p + (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps))
+
+    This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
+    last step is that of other data, and 0 before the first. The norm is over one array. State:
+    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory: per float32
+    element 12 bytes of state, 44 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 3e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.95, 0.99).
+        gamma: the strength of the correction, default 0.025.
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> info = fa.MARS(w, lr=0.1).step(np.array([0.1, -2.0, 3.0]))
+        >>> w.round(6)
+        array([0.9, 1.1, 0.9])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.003,
+        *,
+        betas: ScheduledPair = (0.95, 0.99),
+        gamma: Scheduled = 0.025,
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        variance_reduction: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
@@ -542,6 +759,9 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
+        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+            divides their update by the share of these in the array, at least 1e-3 (K. Liang et
+            al., Cautious Optimizers, arXiv 2024), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -568,6 +788,7 @@ class Adam(Optimizer):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
         clip_norm: Number | None = None,
@@ -877,6 +1098,8 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
+        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+            (the authors' Lion counts one element more), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -897,6 +1120,7 @@ class Lion(Optimizer):
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
         clip_norm: Number | None = None,
@@ -967,6 +1191,89 @@ class NAdam(Optimizer):
         cautious_weight_decay: ScheduledFlag = False,
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class Prodigy(Optimizer):
+    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+
+        m = beta1 * m + d * (1 - beta1) * g
+        v = beta2 * v + d**2 * (1 - beta2) * g**2
+        s = beta3 * s + d**2 / d0 * lr * g
+        r = beta3 * r + d**2 / d0 * lr * sum(g * (p0 - p))
+        p = p - d * lr * (weight_decay * p + m / (sqrt(v) + d_next * eps))
+        d_next = max(d, d_coef * r / sum(abs(s)))
+
+    `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
+    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
+    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory: per float32
+    element 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: factor of d, default 1.0; a number >= 0 or a function of the step, such as a decay.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, in units of d, default 1e-8.
+        weight_decay: decay of the parameter, default 0.
+        decoupled_weight_decay: False adds the decay to the gradient, default True.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        bias_correction: True scales d * lr as Adam does its moments, default False.
+        safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
+        d0: the first d, default 1e-6; rarely changed.
+        d_coef: factor of the estimate of d, default 1.0; the usual way to tune the step.
+        growth_rate: the largest growth of d in a step as a factor, default infinity (1.02 acts as a
+            warm-up).
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.full(3, 10.0)
+        >>> opt = fa.Prodigy(w)
+        >>> infos = [opt.step(2 * w) for _ in range(200)]
+        >>> bool(abs(w).max() < 0.1)
+        True
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = True,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        bias_correction: ScheduledFlag = False,
+        safeguard_warmup: ScheduledFlag = False,
+        d0: Scheduled = 1e-06,
+        d_coef: Scheduled = 1.0,
+        growth_rate: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
@@ -1195,6 +1502,157 @@ class Rprop(Optimizer):
         shadow: Params | None = None,
     ) -> None: ...
 
+class ScheduleFreeAdamW(Optimizer):
+    """AdamW with an average of its iterates in the place of a schedule.
+
+    With v as in [AdamW][fastadam.AdamW], `c` the share of this step in the sum of the weights
+    `t**r * max(lr)**weight_lr_power`, and z starting at p:
+
+        u = g / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
+        p = p + c * (z - p) - lr * (1 - beta1 * (1 - c)) * u
+        z = z - lr * u
+
+    Gradients are those at p, an interpolation of z and its average x: evaluate at x,
+    `p + (1 - 1 / beta1) * (z - p)`, inside `with opt.swap_average():`. State: `z` and `exp_avg_sq`
+    (v), as in schedulefree; `weight_sum` and `lr_max` are carried. Per float32 element: 8 bytes of
+    state, 28 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 2.5e-3; a number >= 0 or a function of the step.
+        betas: momentum of the interpolation, above 0, and decay rate of v, each below 1, default
+            (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay at p, in units of `lr`, default 0.
+        warmup_steps: steps of a linear warm-up of lr, default 0.
+        r: power of the step in the weight of a step, default 0.
+        weight_lr_power: power of the largest lr so far in it, default 2.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.ScheduleFreeAdamW(w, lr=0.1)
+        >>> for _ in range(3):
+        ...     info = opt.step(np.array([1.0, -2.0]))
+        >>> with opt.swap_average():
+        ...     print(w.round(3))
+        [0.8 1.2]
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.0025,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        warmup_steps: Scheduled = 0.0,
+        r: Scheduled = 0.0,
+        weight_lr_power: Scheduled = 2.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class ScheduleFreeSGD(Optimizer):
+    """SGD with an average of its iterates in the place of a schedule.
+
+    With `c` the share of this step in the sum of the weights `t**r * max(lr)**weight_lr_power`, and
+    z starting at p:
+
+        u = g + weight_decay * p
+        p = p + c * (z - p) - lr * (1 - momentum * (1 - c)) * u
+        z = z - lr * u
+
+    Gradients are those at p, an interpolation of z and its average x: evaluate at x,
+    `p + (1 - 1 / momentum) * (z - p)`, inside `with opt.swap_average():`. State: `z`, as in
+    schedulefree; `weight_sum` and `lr_max` are carried. Per float32 element: 4 bytes of state, 20
+    bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1.0; a number >= 0 or a function of the step.
+        momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
+        weight_decay: coupled (L2) decay at p, default 0.
+        warmup_steps: steps of a linear warm-up of lr, default 0.
+        r: power of the step in the weight of a step, default 0.
+        weight_lr_power: power of the largest lr so far in it, default 2.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(2)
+        >>> opt = fa.ScheduleFreeSGD(w, lr=0.1)
+        >>> for _ in range(3):
+        ...     info = opt.step(np.array([1.0, -2.0]))
+        >>> with opt.swap_average():
+        ...     print(w.round(3))
+        [0.8 1.4]
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 1.0,
+        *,
+        momentum: Scheduled = 0.9,
+        weight_decay: Scheduled = 0.0,
+        warmup_steps: Scheduled = 0.0,
+        r: Scheduled = 0.0,
+        weight_lr_power: Scheduled = 2.0,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
 class Signum(Optimizer):
     """Signum: the sign of the momentum, with decoupled weight decay; SignSGD without momentum.
 
@@ -1228,6 +1686,74 @@ class Signum(Optimizer):
         *,
         momentum: Scheduled = 0.9,
         weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class StableAdamW(Optimizer):
+    """StableAdamW: AdamW whose learning rate falls where the second moment lags behind.
+
+        b1, b2 = 1 - (1 - beta1) / (1 - beta1**t), 1 - (1 - beta2) / (1 - beta2**t)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        lr_t = lr / max(1, sqrt(mean(g**2 / max(v, eps**2))))
+        p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
+
+    The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
+    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory:
+    per float32 element 8 bytes of state, 36 bytes of traffic per step.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones(3)
+        >>> opt = fa.StableAdamW(w, lr=0.1, betas=(0.0, 0.99), weight_decay=0)
+        >>> infos = [opt.step(np.full(3, g)) for g in (1.0, 100.0)]  # a spike: lr / 1.41
+        >>> w.round(4)
+        array([0.8, 0.8, 0.8])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.99),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.01,
         cautious_weight_decay: ScheduledFlag = False,
         weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
         peak_lr: Scheduled | None = None,
@@ -1353,7 +1879,7 @@ class AdamW(Adam):
             Near the End of Training, arXiv 2025, algorithm 1).
         peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
             schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.
@@ -1388,6 +1914,7 @@ class AdamW(Adam):
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
+        cautious: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
         clip_norm: Number | None = None,

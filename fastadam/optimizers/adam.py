@@ -8,6 +8,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, sign, variants
+from .cautious import AGREEING, agreement, cautiously
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay", "l1")
@@ -20,12 +21,13 @@ def adam(
     decoupled_weight_decay=False,
     l1=False,
     cautious_weight_decay=False,
+    cautious=False,
 ):
     """The rule for these flags."""
     decay = decay_function(cautious_weight_decay)
+    states = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
 
-    @rule(state=("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad, hyper=CONSTANTS)
-    def adam(param, grad, state, h):
+    def moments(param, grad, state, h):
         if maximize:
             grad = -grad
         if not decoupled_weight_decay:
@@ -38,11 +40,28 @@ def adam(
         if amsgrad:
             new = new + (max(exp_avg_sq, state[2]),)
         update = h.step_size * (exp_avg / (math.sqrt(new[-1]) * h.root_scale + h.eps))
+        return update, grad, new
+
+    def moved(param, update, h):
         if decoupled_weight_decay:
             update = decay(update, param, h.decay)
-        return param - update, new
+        return param - update
 
-    return adam
+    @rule(state=states, hyper=CONSTANTS)
+    def adam(param, grad, state, h):
+        update, _, new = moments(param, grad, state, h)
+        return moved(param, update, h), new
+
+    def agreeing(param, grad, state, h):
+        _, grad, new = moments(param, grad, state, h)
+        return agreement(new[0], grad)
+
+    @rule(state=states, hyper=CONSTANTS, sums=AGREEING, prepare=agreeing)
+    def cautious_adam(param, grad, state, h, s):
+        update, grad, new = moments(param, grad, state, h)
+        return moved(param, cautiously(update, new[0], grad, s), h), new
+
+    return cautious_adam if cautious else adam
 
 
 @variants
@@ -82,6 +101,9 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
+        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+            divides their update by the share of these in the array, at least 1e-3 (K. Liang et
+            al., Cautious Optimizers, arXiv 2024), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -95,6 +117,7 @@ class Adam(Optimizer):
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
     defaults |= {"l1": 0.0, "amsgrad": False, "maximize": False, "decoupled_weight_decay": False}
     defaults |= {**DECAY_OPTIONS, "bias_correction": True, "eps_mode": "torch"}
+    defaults |= {"cautious": False}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

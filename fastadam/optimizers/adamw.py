@@ -32,7 +32,7 @@ class AdamW(Adam):
             Near the End of Training, arXiv 2025, algorithm 1).
         peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
             schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.

@@ -4,24 +4,37 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, sign, variants
+from .cautious import AGREEING, agreement, cautiously
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 
 @variants
-def lion(maximize=False, cautious_weight_decay=False):
+def lion(maximize=False, cautious_weight_decay=False, cautious=False):
     """The rule for these flags."""
     decay = decay_function(cautious_weight_decay)
+    names = {"state": ("exp_avg",), "hyper": ("lr", "beta1_comp", "beta2_comp", "decay")}
 
-    @rule(state=("exp_avg",), hyper=("lr", "beta1_comp", "beta2_comp", "decay"))
-    def lion(param, grad, state, h):
-        (exp_avg,) = state
+    def direction(grad, state, h):
         if maximize:
             grad = -grad
-        direction = lerp(exp_avg, grad, h.beta1_comp)
-        exp_avg = lerp(exp_avg, grad, h.beta2_comp)
-        return param - decay(h.lr * sign(direction), param, h.decay), (exp_avg,)
+        return lerp(state[0], grad, h.beta1_comp), grad, (lerp(state[0], grad, h.beta2_comp),)
 
-    return lion
+    @rule(**names)
+    def lion(param, grad, state, h):
+        ahead, _, new = direction(grad, state, h)
+        return param - decay(h.lr * sign(ahead), param, h.decay), new
+
+    def agreeing(param, grad, state, h):
+        ahead, grad, _ = direction(grad, state, h)
+        return agreement(ahead, grad)
+
+    @rule(**names, sums=AGREEING, prepare=agreeing)
+    def cautious_lion(param, grad, state, h, s):
+        ahead, grad, new = direction(grad, state, h)
+        update = cautiously(h.lr * sign(ahead), ahead, grad, s)
+        return param - decay(update, param, h.decay), new
+
+    return cautious_lion if cautious else lion
 
 
 class Lion(Optimizer):
@@ -43,6 +56,8 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         maximize: maximize the objective, default False.
+        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+            (the authors' Lion counts one element more), default False.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -54,7 +69,7 @@ class Lion(Optimizer):
 
     rule = lion()
     defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, **DECAY_OPTIONS}
-    defaults |= {"maximize": False}
+    defaults |= {"maximize": False, "cautious": False}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

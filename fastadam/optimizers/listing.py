@@ -3,6 +3,7 @@
 import sys
 from typing import NamedTuple
 
+from ..engine.budget import traffic_of
 from ..optimizer import Optimizer
 
 
@@ -28,12 +29,11 @@ def listing(optimizer: type[Optimizer]) -> Listing:
     """The entry of an optimizer; `about` and `origin` are empty without docstrings (`-OO`)."""
     module = sys.modules[optimizer.__module__].__doc__ or ""
     about, origin = (optimizer.__doc__ or "").split("\n")[0], _joined(module)
-    states = len(optimizer.rule.state)
     return Listing(
         optimizer.__name__,
         about.rstrip("."),
-        4 * states,
-        12 + 8 * states,
+        4 * len(optimizer.rule.state),
+        traffic_of(optimizer.rule),
         origin.partition(": ")[2].rstrip("."),
     )
 

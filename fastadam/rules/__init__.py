@@ -1,6 +1,16 @@
 """The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
-from .functions import cautiously_decayed, decayed, lerp, sign
-from .rule import Rule, rule, variants
+from .functions import cautiously_decayed, decayed, lerp, sign, squared
+from .rule import SIZE, Rule, rule, variants
 
-__all__ = ["Rule", "cautiously_decayed", "decayed", "lerp", "rule", "sign", "variants"]
+__all__ = [
+    "SIZE",
+    "Rule",
+    "cautiously_decayed",
+    "decayed",
+    "lerp",
+    "rule",
+    "sign",
+    "squared",
+    "variants",
+]

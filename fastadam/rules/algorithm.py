@@ -27,6 +27,20 @@ def check_class(cls: Any) -> None:
             raise TypeError(f"{cls.__name__}.{name} is {value!r}; give a dict with names as keys")
 
 
+def check_carries_no_sums(where: str, algorithm: "Algorithm") -> None:
+    """Refuse an optimizer that carries sums from step to step, where nothing keeps them.
+
+    Raises:
+        TypeError: for such an optimizer; the message begins with `where`.
+    """
+    if algorithm.carries_sums:
+        name = type(algorithm).__name__
+        raise TypeError(
+            f"{where}{name} carries {', '.join(algorithm.carried)} from step to step, which depend "
+            f"on all gradients; use the class {name}"
+        )
+
+
 class Algorithm:
     """Mathematics of an optimizer, base of `fastadam.Optimizer`.
 
@@ -93,6 +107,21 @@ class Algorithm:
         `group` holds the numbers before the step; `hyper` is called with the new ones.
         """
         return {}
+
+    def carry_sums(self, group: Values, step: int, sums: Mapping[str, float]) -> dict[str, float]:
+        """The host numbers in `carried` after a step, computed from those before it and from the
+        sums of its rule over all parameters.
+
+        They are the same for all parameters; `group` and `step` are those of one that has taken the
+        most steps. `hyper` is called with the numbers before the step, since sums follow from its
+        constants. On a GPU each step waits for the sums.
+        """
+        raise NotImplementedError(f"{type(self).__name__} carries no sums")
+
+    @property
+    def carries_sums(self) -> bool:
+        """True if `carry_sums` is defined; it then takes the place of `carry`."""
+        return type(self).carry_sums is not Algorithm.carry_sums
 
     def initial(self, group: Values) -> dict[str, float]:
         """Initial values of state by name; names that are left out start at 0."""

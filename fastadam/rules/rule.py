@@ -8,6 +8,8 @@ from keyword import iskeyword
 from typing import Any, cast
 
 RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step")
+SCOPES = ("tensor", "all")
+SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 
@@ -17,23 +19,29 @@ class Rule:
 
     Calling it evaluates the update in plain Python in the dtype of its arguments, with the results
     of the compiled kernel: `math.sqrt` keeps float32, a division by zero gives an infinity.
+
+    A rule with sums takes them as a fifth argument, `s`; `prepare(param, grad, state, h)` returns
+    the terms of an element.
     """
 
     function: Function
     state: tuple[str, ...]
     hyper: tuple[str, ...]
     exact: bool = False
+    sums: tuple[str, ...] = ()
+    over: str = ""
+    prepare: "Rule | None" = None
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
-    def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any) -> Any:
+    def __call__(self, param: Any, grad: Any, state: tuple[Any, ...], h: Any, *s: Any) -> Any:
         import numpy as np
 
         compute = param.dtype.name if isinstance(param, np.floating) else ""
         with np.errstate(all="ignore"):
             if compute not in self._plain:
                 self._plain[compute] = self._linked(compute)
-            return self._plain[compute](param, grad, state, h)
+            return self._plain[compute](param, grad, state, h, *s)
 
     @property
     def name(self) -> str:
@@ -71,7 +79,13 @@ class Rule:
 
 
 def rule(
-    *bare: Any, state: Sequence[str] = (), hyper: Sequence[str] = (), exact: bool = False
+    *bare: Any,
+    state: Sequence[str] = (),
+    hyper: Sequence[str] = (),
+    exact: bool = False,
+    sums: Sequence[str] = (),
+    over: str = "tensor",
+    prepare: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -82,17 +96,30 @@ def rule(
     or a float at module level, takes the dtype of the parameter; an int in arithmetic raises an
     error (write `1.0 - x`).
 
+    A rule may need sums over many elements, such as the norm of a parameter. It then has two parts:
+    `prepare(param, grad, state, h) -> terms` returns the terms of one element, a tuple with a
+    number for each name in `sums`, and changes nothing; the decorated function is
+    `rule(param, grad, state, h, s) -> (param, state)`, where `s.name` is a sum, and `s.size` the
+    number of elements of the parameter, if sums are over these. A step then has two passes over
+    memory. Terms are added in float64, in a fixed tree of blocks of 1024 elements, so that results
+    do not depend on the number of threads or processes; `s` has the dtype of the parameter.
+
     Args:
         state: names of the numbers stored per element, in the order of the tuple `state`.
         hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
             step)` returns one float64 for each; the kernel receives it in the parameter's dtype.
         exact: True if state must not be rounded, for example because the rule takes a difference
             of states; `state_dtype="int8"` and `"bfloat16"` then raise an error. Default False.
+        sums: names of the sums, attributes of `s`. Default: none.
+        over: the elements that are added: those of each parameter ("tensor", the default), or of
+            all parameters that have a gradient ("all").
+        prepare: the function that returns the terms of the sums.
 
     Raises:
-        TypeError: if a name is not a string, or `state` or `hyper` is one string, or there are no
-            parentheses.
-        ValueError: if a name is not an identifier, is reserved, or occurs twice.
+        TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
+            are no parentheses, or only one of `sums` and `prepare` is given.
+        ValueError: if a name is not an identifier, is reserved, or occurs twice, or for an unknown
+            `over`.
 
     Examples:
         >>> import fastadam as fa
@@ -101,6 +128,14 @@ def rule(
         ...     (exp_avg,) = state
         ...     exp_avg = h.beta * exp_avg + h.beta_comp * grad
         ...     return param - h.lr * exp_avg, (exp_avg,)
+
+        The gradient divided by its norm:
+
+        >>> def square(param, grad, state, h):
+        ...     return (grad * grad,)
+        >>> @fa.rule(hyper=("lr",), sums=("squares",), over="tensor", prepare=square)
+        ... def normalized(param, grad, state, h, s):
+        ...     return param - h.lr * grad / math.sqrt(s.squares), state
     """
     if bare:
         name = getattr(bare[0], "__name__", repr(bare[0]))
@@ -110,6 +145,11 @@ def rule(
         )
     _check_names("state", state, reserved=RESERVED)
     _check_names("hyper", hyper, reserved=())
+    _check_names("sums", sums, reserved=(SIZE,))
+    if bool(sums) != bool(prepare):
+        raise TypeError(f"rule: sums={tuple(sums)!r} and prepare={prepare!r} need each other")
+    if over not in SCOPES:
+        raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -117,9 +157,13 @@ def rule(
         )
 
     def mark(function: Function) -> Rule:
-        if not hasattr(function, "__code__"):
-            raise TypeError(f"rule: {function!r} is not a plain Python function")
-        return Rule(function, tuple(state), tuple(hyper), bool(exact))
+        for each in (function, prepare or function):
+            if not hasattr(each, "__code__"):
+                raise TypeError(f"rule: {each!r} is not a plain Python function")
+        names = tuple(state), tuple(hyper), bool(exact)
+        if prepare is None:
+            return Rule(function, *names)
+        return Rule(function, *names, tuple(sums), over, Rule(prepare, *names))
 
     return mark
 

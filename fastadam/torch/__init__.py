@@ -37,6 +37,7 @@ except ModuleNotFoundError as error:
 from .. import optimizers
 from ..kernels.cpu import openmp
 from ..validation import missing
+from .averaging import TrainAndEval
 from .files import load, save
 from .optimizer import Optimizer
 
@@ -52,7 +53,8 @@ def _made(name: str) -> type[Optimizer]:
     """The PyTorch class for the fastadam class of this name."""
     core = getattr(optimizers, name)
     attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
-    return type(name, (Optimizer,), attributes)
+    modes = (TrainAndEval,) if hasattr(core, "swap_average") else ()
+    return type(name, (*modes, Optimizer), attributes)
 
 
 def _text(name: str, text: str | None) -> str:

@@ -11,7 +11,7 @@ from ..kernels.commit import Operation, write
 from .shards import local
 
 if TYPE_CHECKING:
-    from .optimizer import Optimizer
+    from .owner import Owner
 
 
 class Averages:
@@ -25,7 +25,7 @@ class Averages:
 
 
 @torch.no_grad()
-def exchange_of(optimizer: Optimizer, holder: Averages) -> Exchange:
+def exchange_of(optimizer: Owner, holder: Averages) -> Exchange:
     """Prepare the exchange of parameters and averages; low-precision copies are updated too."""
     params, averages, state = optimizer._params(), optimizer.ema, optimizer.state
     there, back = list[Operation](), list[Operation]()

@@ -20,10 +20,10 @@ from .numbered import check_numbers
 from .tensors import OpaqueTensor
 
 if TYPE_CHECKING:
-    from .optimizer import Optimizer
+    from .owner import Owner
 
 
-def wrap_tensors(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """A state_dict with its tensors wrapped; a pre-hook of `load_state_dict`.
 
     Raises:
@@ -94,7 +94,7 @@ def _of_core(state_dict: Mapping[str, Any]) -> bool:
     return arrays or bool({"ema", "accumulated"} & state_dict.keys())
 
 
-def _from_core(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def _from_core(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a state_dict of the core to tensors in PyTorch's layout.
 
     Raises:

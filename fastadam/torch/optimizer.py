@@ -68,7 +68,9 @@ class Optimizer(torch.optim.Optimizer):
             is launched in PyTorch's current stream. DTensors are updated shard by shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
-        foreach, capturable, differentiable: accepted or rejected as by PyTorch's fused optimizers.
+        foreach, differentiable: accepted or rejected as by PyTorch's fused optimizers.
+        capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
+            learning rate in a tensor there is read at each step, and the host does not wait for it.
         **keywords: the other hyperparameters, and these options of
             [fastadam.Optimizer][fastadam.Optimizer]: threads, cores, clip_norm, clip_norm_per,
             clip_value, skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads,
@@ -509,7 +511,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_not_swapped(self) -> None:
         if self._averages.swapped:
-            raise RuntimeError("parameters and averages are exchanged; leave swap_ema() first")
+            raise RuntimeError(
+                f"parameters and averages are exchanged; {self._averages.swapped.way_out} first"
+            )
 
 
 Optimizer.__doc__ = without_links(Optimizer.__doc__)

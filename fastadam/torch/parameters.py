@@ -17,7 +17,7 @@ from .shards import gradient_part, is_sharded, local, shard_of
 from .tensors import ParameterMemory, is_supported
 
 if TYPE_CHECKING:
-    from .optimizer import Optimizer
+    from .owner import Owner
 
 
 class ActiveParameters:
@@ -44,7 +44,7 @@ class ActiveParameters:
 
     def __init__(
         self,
-        owner: Optimizer,
+        owner: Owner,
         params: Sequence[Any],
         grads: Sequence[Any],
         keeps: Sequence[bool],

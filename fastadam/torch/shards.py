@@ -1,10 +1,12 @@
 """DTensors: the shard of this process, and state with one number per block of elements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
+
+from ..rules import Rule
 
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 
@@ -130,3 +132,19 @@ def _split(param: Any) -> Iterator[tuple[int, int | None]]:
     """For each dimension of the mesh, its length and the dimension of the DTensor it shards."""
     for length, placement in zip(param.device_mesh.shape, param.placements, strict=True):
         yield length, getattr(placement, "dim", None)
+
+
+def check_whole(params: Iterable[Any], rules: Iterable[Rule]) -> None:
+    """Refuse DTensors that are in several processes, for rules with sums over whole parameters.
+
+    Raises:
+        RuntimeError: naming the rule.
+    """
+    summing = [rule.name for rule in rules if rule.sums]
+    if summing and any(
+        dim is not None for param in params if is_sharded(param) for _, dim in _split(param)
+    ):
+        raise RuntimeError(
+            f"{summing[0]} adds up numbers of whole parameters, but DTensors are updated shard by "
+            "shard; use parameters that are not sharded, or another optimizer"
+        )

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import compress, starmap
 from operator import is_
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from .gradients import Gradients
 from .hyperparameters import CheckedGroup, with_known_rate
 from .parameters import ActiveParameters
 from .shard_sums import ShardSums
+from .shards import check_whole
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
@@ -35,7 +37,7 @@ from .tensors import ParameterMemory, name_of
 
 if TYPE_CHECKING:
     from ..rules.algorithm import Values
-    from .optimizer import Optimizer
+    from .owner import Owner
 
 
 class TensorStep:
@@ -67,7 +69,7 @@ class TensorStep:
 
     def __init__(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         grads: Sequence[Any],
@@ -149,7 +151,7 @@ class TensorStep:
     def _captured_steps(self) -> Any:
         from ..cuda.graph_capture import CapturedSteps
 
-        return CapturedSteps(self)
+        return CapturedSteps(proxy(self))
 
     def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
         key = options, memory.array.dtype, grad, memory.param.numel()
@@ -157,7 +159,7 @@ class TensorStep:
             self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
         return self._known[key]
 
-    def _check_options(self, owner: Optimizer) -> None:
+    def _check_options(self, owner: Owner) -> None:
         check_copies(self._options, self._active.memories)
         for name in LOW:
             rest = list[str]()
@@ -237,6 +239,7 @@ class TensorStep:
         arrays = self._active.arrays
         gathered = Gathered(arrays, None, arrays, self._active.names, [])
         parameters = Parameters().with_groups([gathered], alone=False)
+        check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
         plan = StepPlan(
@@ -256,7 +259,8 @@ class TensorStep:
         )
         if self._conditional:
             gate: Any = plan.gate
-            gate.runs_of = lambda active: self._counters.runs(active)
+            step = proxy(self)  # memory is given back without a garbage collection
+            gate.runs_of = lambda active: step._counters.runs(active)
         return plan
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
@@ -272,7 +276,7 @@ class TensorStep:
 
     def is_valid(
         self,
-        owner: Optimizer,
+        owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         scaled: int,
@@ -344,7 +348,7 @@ class TensorStep:
 
     def step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
@@ -370,7 +374,7 @@ class TensorStep:
 
     def _step(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         lr: float | None,
         grad_scale: Any,
@@ -421,7 +425,7 @@ class TensorStep:
 
     def _step_there(
         self,
-        owner: Optimizer,
+        owner: Owner,
         grads: Sequence[Any],
         parts: Sequence[Any],
         grad_scale: Any,
@@ -442,7 +446,7 @@ class TensorStep:
         self._note_written()
 
     def _late(self) -> Any:
-        """How many steps each parameter has taken less than the optimizer, while it takes part."""
+        """The difference between the step counts of the optimizer and of each active parameter."""
         grouping = self._state.grouping
         return np.array([grouping.cohorts[number].base for number in grouping.cohort_of])
 

@@ -1,6 +1,7 @@
 """`fastadam bench`: every suite from end to end, files of earlier runs, and what is refused."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_several_optimizers(tmp_path, capsys):
     assert {*saved.contenders} <= {*steps.OVERVIEW}
     assert ("torch fused" in saved.contenders) is HAS_TORCH
     assert chart.stat().st_size > 1000
+
+
+def test_a_sweep_of_threads_in_json(tmp_path, capsys):
+    arguments = ["--sizes", "300", "--rounds", "1", "--no-torch", "--no-small", "--json"]
+    path = tmp_path / "b.csv"
+    assert bench.run(parse(*arguments, "--threads", "1", "2", "--csv", str(path))) == 0
+    reports = json.loads(capsys.readouterr().out)["reports"]
+    assert [each["name"] for each in reports] == ["1 thread", "2 threads"]
+    files = [tmp_path / f"b-threads-{each['machine']['threads']}.csv" for each in reports]
+    for report, file in zip(reports, files, strict=True):
+        saved = csv_io.read_report(file)
+        assert [row["contender"] for row in report["rows"]] == saved.contenders
+        assert report["rows"][-1]["elements"] == 300
+    assert bench.run(parse("--from", *map(str, files), "--json")) == 0
+    again = json.loads(capsys.readouterr().out)["reports"]
+    assert [each["name"] for each in again] == [file.stem for file in files]
 
 
 def test_another_optimizer(capsys):
@@ -138,6 +155,8 @@ def test_nothing_fits(monkeypatch):
         (["--tail", "--sizes", "x"], "not a count"),
         (["--low-precision", "--sizes", "x"], "not a count"),
         (["--threads", "0"], "at least 1"),
+        (["--threads", "1", "0"], "at least 1"),
+        (["--peers", "--tail"], "--peers are AdamW in float32"),
         (["--threads", "9999"], "NUMBA_NUM_THREADS"),
         (["--rounds", "-1"], "at least 1"),
         (["--seconds", "nan"], "must be positive"),

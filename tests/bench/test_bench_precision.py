@@ -10,6 +10,8 @@ from fastadam.bench.measurement import OURS
 from fastadam.bench.precision import (
     CONFIGURATIONS,
     FLOAT32,
+    IN_AND_OUT,
+    IN_AND_OUT_IN_TORCH,
     IN_TORCH,
     INT8,
     contenders,
@@ -83,6 +85,8 @@ def test_an_obstacle_is_told(monkeypatch, capsys):
         ("bfloat16 state", 20, 12),
         ("int8 state", 16 + 4 / 64, 10 + 2 / 64),  # codes; two scales for 256 elements
         ("bfloat16 gradients", 26, 14),
+        ("bfloat16 gradients in, bfloat16 copy out", 28, 16),
+        ("torch, bfloat16 gradients in, bfloat16 copy out", 40, 20),  # two conversions more
         ("bfloat16", 22, 12),
         ("bfloat16, stochastic", 22, 12),
         ("bfloat16, kahan", 26, 14),
@@ -93,7 +97,8 @@ def test_an_obstacle_is_told(monkeypatch, capsys):
     ],
 )
 def test_bytes(label, traffic, resident):
-    key = IN_TORCH if label == "torch fused" else (label, OURS)
+    in_torch = {"torch fused": IN_TORCH, f"torch, {IN_AND_OUT.label}": IN_AND_OUT_IN_TORCH}
+    key = in_torch.get(label, (label, OURS))
     if key not in KEYS:
         pytest.skip("PyTorch is not installed")
     contender = made(key)

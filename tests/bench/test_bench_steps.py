@@ -5,13 +5,13 @@ import oracles
 import pytest
 
 from fastadam import optimizers
-from fastadam.bench import machine, steps, validation
+from fastadam.bench import machine, peers, steps, validation
 from fastadam.bench.limit import limit
 from fastadam.bench.measurement import OURS
 from fastadam.bench.numpy_adam import numpy_adam
 from fastadam.bench.torch_contenders import load_torch
 from fastadam.bench.variants import parsed, variants
-from fastadam.bench.workload import HYPER, Case, Contender, Memory, one_array
+from fastadam.bench.workload import HYPER, Case, Contender, Memory, Request, one_array
 from fastadam.kernels.cpu.threads import SERIAL_BELOW
 
 HAS_TORCH = load_torch()
@@ -42,6 +42,30 @@ some_variants = pytest.mark.parametrize(  # what is timed is the same code for a
     [each for each in VARIANTS if each.label in ("AdamW", "AdEMAMix", "Adagrad", "SGD")],
     ids=lambda variant: variant.label,
 )
+
+
+@pytest.mark.parametrize("name", ["optax", "torch default"])  # others take long to compile
+def test_validation_accepts_other_libraries(name):
+    if name not in peers.installed(64, HAS_TORCH):
+        pytest.skip("not installed")
+    for case in validation.small_cases(steps.ADAMW):
+        steps.validate(case, name, HAS_TORCH)
+
+
+def test_other_libraries_are_timed_if_they_run(monkeypatch, capsys):
+    def broken(name, memory):
+        raise OSError("no compiler\nin two lines")
+
+    found = {"broken": peers.Peer((), broken), "fine": peers.Peer((), steps._limit)}
+    all_cores = peers.Peer((), steps._limit, limited=False)
+    absent = peers.Peer(("no_such_module",), broken)
+    monkeypatch.setattr(peers, "PEERS", {**found, "cores": all_cores, "absent": absent})
+    monkeypatch.setattr(peers, "_cores", lambda: 2)
+    plan = steps.plan(Request([10], small=False, threads=1, peers=True))
+    assert plan.turns[0].make()[0].name == "fine"
+    told = capsys.readouterr().err
+    assert "broken does not run here, and is left out: no compiler\n" in told
+    assert "cores takes a thread for each core, and is left out with 1" in told
 
 
 def oracle(param, grads, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, decay=1e-2, decoupled=True):

@@ -264,6 +264,8 @@ def test_the_table_of_machine_code():
     assert [name for name, each in rows.items() if each["spills"] != "0"] == SPILLED
     assert float(rows["AdamW in int8 state"]["per element"]) <= 130
     assert float(rows["norm of float32"]["per element"]) <= 25
+    plain = ("SGD", "Lion", "Signum", "Rprop")  # they neither divide nor take a root
+    assert {each["FFMA"] for name, each in rows.items() if name.startswith(plain)} == {"0"}
 
 
 @pytest.mark.ptx

@@ -8,7 +8,7 @@ import weakref
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import DEFAULTS
+from cases import DEFAULTS, SUMMED
 from numba import cuda as numba_cuda
 
 import fastadam as fa
@@ -38,6 +38,8 @@ TAIL = {
 }
 CASES = [(case, {}) for case in DEFAULTS[::3]]  # every rule is in test_simulated_kernels.py
 CASES += [(case, options) for case in DEFAULTS[:1] for options in ({"clip_norm": 0.5}, TAIL)]
+CASES += [(SUMMED[0], options) for options in ({}, TAIL)]
+CASES += [(case, {}) for case in SUMMED if case.optimizer is fa.Prodigy]
 
 
 @pytest.fixture(autouse=True)

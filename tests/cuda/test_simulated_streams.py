@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import DEFAULTS
+from cases import DEFAULTS, SUMMED
 from deferred import deferring
 
 import fastadam as fa
@@ -156,7 +156,7 @@ def test_skipped_steps_are_counted_by_the_device(options, progress, steps):
     twins.check()
 
 
-@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", DEFAULTS + SUMMED[:1], ids=lambda case: case.id)
 def test_every_rule_is_skipped_by_the_device(case):
     twins = Twins(case.optimizer, {"skip_nonfinite": True})
     for k, bad in enumerate((None, None, np.nan, None, np.inf, None)):
@@ -216,6 +216,29 @@ def test_plain_steps_do_not_wait():
         twin.step(there, stream=OURS)
     assert driver.waits == before
     same(host, params)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "uploads"),
+    [
+        (fa.SGD, {"momentum": 0.9}, 0),  # the constants of later steps are the same
+        (fa.SGD, {"momentum": 0.9, "clip_norm": 0.5}, 0),
+        (fa.AdamW, {}, 1),
+        (fa.AdamW, {"clip_norm": 0.5}, 1),
+        (fa.AdamW, {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9}, 1),
+    ],
+    ids=str,
+)
+def test_a_step_sends_its_constants_at_once_if_they_changed(
+    optimizer, options, uploads, monkeypatch
+):
+    params, grads = foreign(arrays(0)), foreign(arrays(1))
+    opt, sent, copy_in = optimizer(params, **options), [], driver.copy_in
+    monkeypatch.setattr(driver, "copy_in", lambda *each: (sent.append(each), copy_in(*each)))
+    for _ in range(4):
+        sent.clear()
+        opt.step(grads, stream=OURS)
+    assert len(sent) == uploads
 
 
 def test_missing_gradients_between_skipped_steps():

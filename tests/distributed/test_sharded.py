@@ -257,6 +257,8 @@ def test_more_processes_than_blocks():
     """Some processes own nothing; all take part."""
 
     def step(comm):
+        nothing = Sharded(fa.AdamW, {"a": np.ones((0, 3))}, comm, lr=0.5, clip_norm=10.0)
+        assert nothing.step({"a": np.ones((0, 3))}).grad_norm == 0
         opt = Sharded(fa.AdamW, {"a": np.ones(3)}, comm, lr=0.5, clip_norm=10.0)
         opt.step({"a": np.ones(3)})
         return opt.params["a"]

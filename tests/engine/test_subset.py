@@ -44,7 +44,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "kwargs"), CASES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("optimizer", "kwargs"),
+    CASES,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else value.__name__,
+)
 def test_a_step_of_every_subset_is_a_step_of_all(optimizer, kwargs):
     params, others = tree(0), tree(0)
     whole, opt = optimizer(params, **kwargs), optimizer(others, **kwargs)

@@ -98,7 +98,12 @@ def covering():
     return rows
 
 
-ROWS = covering()
+ROWS = [*covering(), ("LAMB", {*SWITCHES})]
+RULES["LAMB"] = (
+    fa.LAMB,
+    oracles.lamb,
+    {"lr": 1e-2},
+)  # sums of gradients as the switches leave them
 
 
 @pytest.mark.parametrize(
@@ -365,3 +370,30 @@ def test_a_bound_beyond_all_numbers_is_none():
     fa.SGD(param, lr=1.0, clip_value=1e300).step(np.ones(2, np.float32))
     fa.SGD(param, lr=1.0, clip_norm=10**400).step(np.ones(2, np.float32))
     assert param.tolist() == [-1, -1]
+
+
+# The average of schedule-free optimizers
+
+
+@pytest.mark.parametrize("name", ["ScheduleFreeAdamW", "ScheduleFreeSGD"])
+def test_swap_average_shows_the_average_and_leaves_no_trace(name):
+    rng = np.random.default_rng(0)
+    params = [rng.standard_normal(1500).astype(np.float32), np.ones(3, np.float32)]
+    opt = getattr(fa, name)(params, lr=0.1, shadow_dtype="bfloat16")
+    with opt.swap_average():  # before the first step both are the same
+        pass
+    for _ in range(5):
+        opt.step([rng.standard_normal(1500).astype(np.float32), None])
+    before, saved = [param.copy() for param in params], opt.state["z"][0].copy()
+    with opt.swap_average():
+        # p + (1 - 1 / 0.9) * (z - p), in single precision
+        want = before[0] + (1 - 1 / 0.9) * (saved - before[0])
+        np.testing.assert_allclose(params[0], want, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(params[1], before[1])
+        np.testing.assert_array_equal(opt.shadow.leaves[0], params[0].astype("bfloat16"))
+        for refused in (opt.step, opt.state_dict, opt.swap_average().__enter__):
+            with pytest.raises(RuntimeError, match=r"leave swap_average\(\) first"):
+                refused()
+    for param, old in zip(params, before, strict=True):
+        np.testing.assert_array_equal(param, old)
+    assert opt.step([before[0], before[1]]).step == 6

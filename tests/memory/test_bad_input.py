@@ -39,7 +39,6 @@ BAD_PARAMS = {
     "byte-swapped": (lambda: np.ones(4, ">f4"), TypeError, "native byte order"),
     "int": (lambda: np.ones(4, int), TypeError, "int64"),
     "bool": (lambda: np.ones(4, bool), TypeError, "bool"),
-    "complex": (lambda: np.ones(4, complex), TypeError, "complex128"),
     "longdouble": (lambda: np.ones(4, np.longdouble), TypeError, "longdouble|float128"),
     "masked": (lambda: np.ma.masked_array(np.ones(4, F32)), TypeError, r"np\.asarray\("),
     "matrix": (lambda: np.ones(4, F32).view(np.matrix), TypeError, r"np\.asarray\("),

@@ -19,6 +19,8 @@ RUNS = {
     "federated.py": (["--rounds", "3"], ("flwr",), "round 3: loss"),
     "gpt2.py": (["--steps", "3"], ("torch",), "fastadam.torch: step 3"),
     "hugging_face.py": (["--steps", "8"], ("torch", "transformers", "accelerate"), "loss"),
+    "mpi_digits.py": (["--epochs", "5"], ("mpi4py", "sklearn"), "accuracy 9"),
+    "mpi_inversion.py": (["--steps", "100"], ("mpi4py",), "step 100: relative error 0."),
     "with_lightning.py": (["--epochs", "2"], ("torch", "lightning"), "error"),
 }
 

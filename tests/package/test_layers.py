@@ -22,21 +22,19 @@ LAYERS = (
     {"optimizer"},
     {"optimizers"},
     {"embedding"},
-    {"distributed", "functional", "memory_budget", "loss_scaler", "minimization", "torch"},
+    {"functional"},
+    {"distributed", "memory_budget", "loss_scaler", "minimization", "torch"},
     {"bench"},
     {"jax"},
     {"cli"},
 )
 LIBRARIES = {
     "numba": ("kernels.cpu", "cuda", "embedding", "jax", "bench"),
-    "jax": ("jax",),
+    "jax": ("jax", "bench"),
     "torch": ("torch", "processes.process_group", "bench"),
 }
 ENTRY = {"", "__main__"}  # the package itself, which imports the public names of all layers
 LAZY = ("engine.backend", "cuda.backend")  # the one import that points up, inside a function
-CIRCLES = [
-    {f"torch.{name}" for name in ["averages", "checkpoint", "optimizer", "parameters", "step"]}
-]
 
 
 def name_of(path: Path) -> str:
@@ -127,4 +125,4 @@ def test_no_modules_import_each_other() -> None:
     imports[module].discard(other)
     for others in imports.values():
         others.discard("")
-    assert circles(imports) == CIRCLES
+    assert not circles(imports)

@@ -82,7 +82,9 @@ def explained(target):
 
 @pytest.mark.parametrize("name", optimizers.__all__)
 def test_help_explains_all_arguments(name):
-    targets = [getattr(fa, name), getattr(fa.functional, name.lower())]
+    targets = [getattr(fa, name)]
+    if name.lower() in dir(fa.functional):
+        targets.append(getattr(fa.functional, name.lower()))
     if importlib.util.find_spec("torch"):
         targets.append(getattr(importlib.import_module("fastadam.torch"), name))
     for target in targets:
@@ -134,7 +136,8 @@ def test_a_misspelt_name_of_a_module(module, name, meant):
 
 
 def test_dir_lists_public_names():
-    assert dir(fa.functional) == sorted(["bare", *map(str.lower, optimizers.__all__)])
+    bare = {"bare", *map(str.lower, optimizers.__all__)} - {"prodigy"}  # a sum over all arrays
+    assert dir(fa.functional) == sorted(bare)
     assert dir(fa.schedules) == sorted(fa.schedules.__all__)
     assert "cosine" in dir(fa.schedules)
     if importlib.util.find_spec("torch"):

@@ -74,6 +74,7 @@ ADAM_VARIANTS = (
     {"bias_correction": False},
     {"eps_mode": "hat", "eps": 1e-7},
     {"l1": 0.1, "weight_decay": 0.1, "maximize": True},
+    {"cautious": True, "weight_decay": 0.1, "amsgrad": True},
 )
 ADAM_BAD = (
     {"eps": -1e-8},
@@ -91,7 +92,14 @@ ADAM_BAD = (
     {"l1": -0.1},
     {"bias_correction": None},
 )
-ONLY_HERE = ("bias_correction", "eps_mode", "l1", "cautious_weight_decay", "weight_decay_mode")
+ONLY_HERE = (
+    "cautious",
+    "bias_correction",
+    "eps_mode",
+    "l1",
+    "cautious_weight_decay",
+    "weight_decay_mode",
+)
 ADAMC = {"weight_decay_mode": "AdamC", "peak_lr": 0.2, "weight_decay": 0.1}
 CAUTIOUS = {"cautious_weight_decay": True, **ADAMC}
 DECAY_BAD = (
@@ -199,7 +207,8 @@ CASES += [
         {"lr": 0.05, "betas": (0.5, 0.6)},
         {"weight_decay": 0.1, "maximize": True},
         CAUTIOUS,
-        bad=({"betas": (1.0, 0.9)}, *DECAY_BAD),
+        {"cautious": True, "weight_decay": 0.1},
+        bad=({"betas": (1.0, 0.9)}, {"cautious": 2}, *DECAY_BAD),
     ),
 ]
 SEVERAL = len(CASES)
@@ -276,6 +285,57 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         bad=DECAY_BAD,
     ),
     *row(
+        fa.LAMB,
+        oracles.lamb,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "trust_clip": True, "maximize": True},
+        {"adapt": False, "bias_correction": False},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, {"weight_decay": -1.0}, {"adapt": 2}),
+    ),
+    *row(
+        fa.LARS,
+        oracles.lars,
+        {"lr": 0.5, "weight_decay": 0.1, "nesterov": True, "trust_clip": True, "maximize": True},
+        {"momentum": 0.0, "trust_coefficient": 0.1, "eps": 0.1},
+        {"adapt": False, "weight_decay": 0.1, "lr": 0.01},
+        bad=({"momentum": -1.0}, {"nesterov": True, "momentum": 0.0}, {"trust_coefficient": -1.0}),
+        quick={"lr": 1.0, "trust_coefficient": 0.02},
+    ),
+    *row(
+        fa.StableAdamW,
+        oracles.stableadamw,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.Prodigy,
+        oracles.prodigy,
+        {"d0": 1e-3, "betas": (0.5, 0.9), "eps": 1e-3, "bias_correction": True, "d_coef": 2.0}
+        | {"growth_rate": 1.5, "maximize": True, **CAUTIOUS},
+        {"weight_decay": 0.1, "decoupled_weight_decay": False, "safeguard_warmup": True, "lr": 0.5},
+        bad=({"betas": (1.0, 0.9)}, {"d0": 0.0}, {"growth_rate": -1.0}, *DECAY_BAD),
+        quick={"lr": 1.0},
+    ),
+    *row(
+        fa.MARS,
+        oracles.mars,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "gamma": 0.5, "maximize": True, **CAUTIOUS},
+        {"variance_reduction": False},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.ScheduleFreeAdamW,
+        oracles.schedulefreeadamw,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "warmup_steps": 7, "r": 0.5},
+        {"maximize": True, **CAUTIOUS},
+        bad=({"betas": (0.0, 0.9)}, {"warmup_steps": -1}, {"r": -1.0}, *DECAY_BAD),
+    ),
+    *row(
+        fa.ScheduleFreeSGD,
+        oracles.schedulefreesgd,
+        {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.1, "warmup_steps": 7, "maximize": True},
+        bad=({"momentum": 0.0}, {"momentum": 1.0}, {"weight_lr_power": -1.0}),
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
@@ -285,6 +345,7 @@ CASES += [  # a variant has several flags at once, since each combination is a k
 EVERY = [case for case in CASES if not case.hyper]  # each optimizer, with its defaults
 DEFAULTS = [case for case in CASES[:SEVERAL] if not case.hyper]  # enough for any option and format
 SHELF = [case for case in EVERY if case not in DEFAULTS]
+SUMMED = [case for case in EVERY if case.optimizer.rule.sums]
 
 
 def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:

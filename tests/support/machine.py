@@ -118,7 +118,7 @@ def row(name: str, code: Code) -> dict[str, str]:
 
 
 def groups_of(strs, code: Code) -> int:
-    """How many groups of neighbours the hot loop of a kernel moves in one round."""
+    """The number of groups of neighbours in one round of the hot loop of a kernel."""
     columns = [c for s in strs if s.mode != "w" for c in s.storage.stored if c.per == 1]
     loads = sum(-(-cuda.GROUP * np.dtype(c.dtype).itemsize // 16) for c in columns)
     return max(1, round(code.count("LDG", within=code.hot) / loads))

@@ -1,6 +1,6 @@
 """Records what other packages compute in 50 steps, for tests/optimizers/test_official.py.
 
-After `pip install torch pytorch_optimizer timm`:
+After `pip install torch pytorch_optimizer timm schedulefree`:
 
     python tests/support/official.py
 """
@@ -39,6 +39,28 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"decoupled": True, **DECAY},
     ),
     "LaProp": ("timm.optim", "LaProp", DECAY, DECAY),
+    "StableAdamW": ("pytorch_optimizer", "StableAdamW", DECAY, DECAY),
+    "Prodigy": (
+        "prodigyopt",
+        "Prodigy",
+        {"bias_correction": True, "d0": 1e-3, **DECAY},
+        {"use_bias_correction": True, "d0": 1e-3, **DECAY},
+    ),
+    "MARS": ("pytorch_optimizer", "MARS", DECAY, {"optimize_1d": True, **DECAY}),
+    "LAMB": ("timm.optim", "Lamb", DECAY, {"max_grad_norm": None, "always_adapt": True, **DECAY}),
+    "LARS": (
+        "timm.optim",
+        "Lars",
+        {"lr": 0.5, "nesterov": True, **DECAY},
+        {"lr": 0.5, "momentum": 0.9, "nesterov": True, "always_adapt": True, **DECAY},
+    ),
+    "ScheduleFreeAdamW": (
+        "schedulefree",
+        "AdamWScheduleFree",
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+        {"lr": 0.05, "warmup_steps": 10, "r": 0.5, **DECAY},
+    ),
+    "ScheduleFreeSGD": ("schedulefree", "SGDScheduleFree", DECAY, DECAY),
 }  # for each of our classes the module and the class there, our keywords and theirs
 
 
@@ -55,6 +77,8 @@ def trained(module: str, name: str, keywords: dict[str, Any]) -> list[float]:
     rng = np.random.default_rng(0)
     param = torch.nn.Parameter(torch.from_numpy(rng.standard_normal(10)))
     opt = cls([param], **keywords)
+    if module == "schedulefree":
+        opt.train()
     for _ in range(50):
         param.grad = torch.from_numpy(rng.standard_normal(10))
         opt.step()

@@ -41,6 +41,7 @@ def adam(
     decoupled_weight_decay=False,
     bias_correction=True,
     eps_mode="torch",
+    cautious=False,
     **decay_mode,
 ):
     """Kingma and Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2; Loshchilov and Hutter
@@ -62,6 +63,8 @@ def adam(
             update = lr * np.sqrt(bias2) / bias1 * m / (np.sqrt(second) + eps)
         else:
             update = lr * (m / bias1) / (np.sqrt(second / bias2) + eps)
+        if cautious:
+            update = cautiously(update, m, g)
         if decoupled_weight_decay:
             options = decay_options(**decay_mode)
             update = update + decoupled(theta, update, lr, weight_decay, **options)
@@ -248,7 +251,15 @@ def adadelta(param, grads, *, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, maxim
 
 
 def lion(
-    param, grads, *, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, maximize=False, **decay_mode
+    param,
+    grads,
+    *,
+    lr=1e-4,
+    betas=(0.9, 0.99),
+    weight_decay=0.0,
+    maximize=False,
+    cautious=False,
+    **decay_mode,
 ):
     """Chen et al. 2023, algorithm 2."""
     theta, m = np.asarray(param, np.float64), np.zeros_like(param, np.float64)
@@ -257,6 +268,8 @@ def lion(
         g = np.asarray(gradient, np.float64) * (-1 if maximize else 1)
         c = betas[0] * m + (1 - betas[0]) * g
         update = lr * np.sign(c)
+        if cautious:
+            update = cautiously(update, c, g)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
         m = betas[1] * m + (1 - betas[1]) * g
     return theta, {"exp_avg": m}
@@ -370,6 +383,77 @@ def adan(
             theta = (theta - update) / (1 + rate * weight_decay)
         before = g
     return theta, {"exp_avg": m, "exp_avg_sq": v, "exp_avg_diff": n, "neg_pre_grad": -before}
+
+
+def _averaged(theta, z, update, t, step_size, share):
+    """Defazio et al. 2024, algorithm 1, in the form of section 4.7: theta is y."""
+    lr, beta = step_size
+    x = theta + (1 - 1 / beta) * (z - theta)
+    z = z - lr * update
+    x = (1 - share) * x + share * z
+    return (1 - beta) * z + beta * x, z
+
+
+def _shares(steps, lr, warmup_steps, r, weight_lr_power):
+    """For each step its number, learning rate and share in the average."""
+    total, largest = 0.0, 0.0
+    for t in range(1, steps + 1):
+        rate = lr * min(1.0, t / warmup_steps) if warmup_steps else lr
+        largest = max(largest, rate)
+        weight = t**r * largest**weight_lr_power
+        total += weight
+        yield t, rate, weight / total if total else 0.0
+
+
+def schedulefreeadamw(
+    param,
+    grads,
+    *,
+    lr=2.5e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    warmup_steps=0,
+    r=0.0,
+    weight_lr_power=2.0,
+    maximize=False,
+    cautious_weight_decay=False,
+    weight_decay_mode="AdamW",
+    peak_lr=None,
+):
+    """Defazio et al. 2024, algorithm 1."""
+    theta = np.asarray(param, np.float64)
+    z, v = theta, np.zeros_like(theta)
+    shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
+    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        update = g / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        decay = weight_decay * (rate / peak_lr if weight_decay_mode == "AdamC" else 1)
+        agree = update * theta >= 0 if cautious_weight_decay else True
+        update = update + np.where(agree, decay * theta, 0)
+        theta, z = _averaged(theta, z, update, t, (rate, betas[0]), share)
+    return theta, {"z": z, "exp_avg_sq": v}
+
+
+def schedulefreesgd(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    momentum=0.9,
+    weight_decay=0.0,
+    warmup_steps=0,
+    r=0.0,
+    weight_lr_power=2.0,
+    maximize=False,
+):
+    """Defazio et al. 2024, algorithm 1, with the gradient as the update."""
+    theta = np.asarray(param, np.float64)
+    z = theta
+    shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
+    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+        theta, z = _averaged(theta, z, g + weight_decay * theta, t, (rate, momentum), share)
+    return theta, {"z": z}
 
 
 def yogi(
@@ -527,3 +611,167 @@ def grams(
         update = lr * np.sign(g) * np.abs(u)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
     return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def _norm(values):
+    return math.sqrt(np.sum(values**2))
+
+
+def lamb(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.999),
+    eps=1e-6,
+    weight_decay=1e-2,
+    adapt=True,
+    trust_clip=False,
+    bias_correction=True,
+    maximize=False,
+):
+    """You et al. 2020, algorithm 2, with phi(z) = z; ratios of 1 and their bound as in timm."""
+    theta = np.asarray(param, np.float64)
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        c1, c2 = (1 - betas[0] ** t, 1 - betas[1] ** t) if bias_correction else (1, 1)
+        r = m / c1 / (np.sqrt(v / c2) + eps) + weight_decay * theta
+        ratio = _norm(theta) / _norm(r) if adapt and _norm(theta) and _norm(r) else 1.0
+        theta = theta - lr * (min(ratio, 1) if trust_clip else ratio) * r
+    return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def lars(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    momentum=0.9,
+    weight_decay=0.0,
+    trust_coefficient=1e-3,
+    eps=1e-8,
+    adapt=True,
+    trust_clip=False,
+    nesterov=False,
+    maximize=False,
+):
+    """You, Gitman and Ginsburg 2017, equation 6; lr outside of the momentum, eps and LARC's bound
+    as in timm."""
+    theta = np.asarray(param, np.float64)
+    b = np.zeros_like(theta)
+    for _, g in _signed(grads, maximize):
+        ratio, size = 1.0, _norm(g)
+        if adapt and size and _norm(theta):
+            whole = size + weight_decay * _norm(theta) + eps
+            ratio = trust_coefficient * _norm(theta) / whole
+        if adapt and trust_clip:
+            ratio = min(ratio / lr, 1) if lr else 1.0
+        scaled = ratio * (g + weight_decay * theta)
+        b = momentum * b + scaled
+        theta = theta - lr * (scaled + momentum * b if nesterov else b)
+    return theta, {"momentum_buffer": b} if momentum else {}
+
+
+def stableadamw(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.99),
+    eps=1e-8,
+    weight_decay=1e-2,
+    maximize=False,
+    **decay_mode,
+):
+    """Wortsman et al. 2023, algorithm 2."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        b1, b2 = (b * (1 - b ** (t - 1)) / (1 - b**t) for b in betas)
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        rms = math.sqrt(np.mean(g**2 / np.maximum(v, eps**2))) if g.size else 0.0
+        share = 1 / max(1.0, rms)
+        update = share * lr * m / (np.sqrt(v) + eps)
+        theta = theta - update - share * decoupled(theta, update, lr, weight_decay, **options)
+    return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def prodigy(
+    param,
+    grads,
+    *,
+    lr=1.0,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled_weight_decay=True,
+    bias_correction=False,
+    safeguard_warmup=False,
+    d0=1e-6,
+    d_coef=1.0,
+    growth_rate=None,
+    maximize=False,
+    **decay_mode,
+):
+    """Mishchenko and Defazio 2024, algorithm 4, with beta3 and the bounds of d as in prodigyopt."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    start, beta3 = theta.copy(), math.sqrt(betas[1])
+    m, v, s = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
+    d = d_max = d0
+    r = 0.0
+    for t, g in _signed(grads, maximize):
+        if not decoupled_weight_decay:
+            g = g + weight_decay * theta
+        share = math.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t) if bias_correction else 1.0
+        size, before = d * share * lr, d
+        m = betas[0] * m + d * (1 - betas[0]) * g
+        v = betas[1] * v + d**2 * (1 - betas[1]) * g**2
+        s = beta3 * s + d / d0 * (d if safeguard_warmup else size) * g
+        r = beta3 * r + d / d0 * size * np.sum(g * (start - theta))
+        d_hat = d_coef * r / np.sum(np.abs(s))
+        d = max(d, d_hat) if d == d0 else d
+        d_max = max(d_max, d_hat)
+        d = min(d_max, d * (growth_rate or math.inf))
+        root = np.sqrt(v) + d * eps
+        update = size * np.divide(m, root, out=np.zeros_like(m), where=root > 0)
+        decay = before * share * decoupled(theta, update, lr, weight_decay, **options)
+        theta = theta - update - (decay if decoupled_weight_decay else 0)
+    return theta, {"exp_avg": m, "exp_avg_sq": v, "s": s, "p0": start}
+
+
+def mars(
+    param,
+    grads,
+    *,
+    lr=3e-3,
+    betas=(0.95, 0.99),
+    gamma=0.025,
+    eps=1e-8,
+    weight_decay=0.0,
+    variance_reduction=True,
+    maximize=False,
+    **decay_mode,
+):
+    """Yuan et al. 2025, algorithm 2, with the approximate gradient difference."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    m, v, last = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in _signed(grads, maximize):
+        c = g
+        if variance_reduction:
+            c = g + gamma * betas[0] / (1 - betas[0]) * (g - last)
+            c, last = c / max(1.0, _norm(c)), g
+        m = betas[0] * m + (1 - betas[0]) * c
+        v = betas[1] * v + (1 - betas[1]) * c**2
+        u = m / (1 - betas[0] ** t) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        theta = theta - lr * u - decoupled(theta, u, lr, weight_decay, **options)
+    state = {"exp_avg": m, "exp_avg_sq": v}
+    return theta, state | ({"last_grad": last} if variance_reduction else {})
+
+
+def cautiously(update, direction, gradient):
+    """Liang et al. 2024, algorithm 1, with the share of at least 1e-3 of the authors' AdamW."""
+    agree = direction * gradient > 0
+    return np.where(agree, update, 0) / max(np.mean(agree), 1e-3) if agree.size else update

@@ -62,10 +62,10 @@ def bits(comm, folder):
 
 
 def errors(comm, folder):
-    """What one process refuses is raised in all; then one is killed while all save."""
-    opt, path = stepped(made(comm), range(2)), folder / "run.safetensors"
+    """An error of one process is raised in all; then one is killed while all save."""
+    opt, path = stepped(made(comm), range(3)), folder / "run.safetensors"
     rank, before = opt._comm.rank, flat_of(opt)
-    bad = gradients(2) | ({"w": np.ones(3, "f4")} if rank else {})
+    bad = gradients(3) | ({"w": np.ones(3, "f4")} if rank else {})
     for refused, error in (
         (lambda: opt.step(bad), ValueError if rank else OtherProcessError),
         (lambda: Sharded(fa.AdamW, {"w": np.ones(3 + rank)}, comm), ValueError),
@@ -76,7 +76,7 @@ def errors(comm, folder):
         except error:
             print(f"refused by {rank}", flush=True)
     assert np.array_equal(flat_of(opt), before)
-    fa.save(path, stepped(opt, range(2, 4)))
+    fa.save(path, stepped(opt, range(3, 4)))
     print("saved", flush=True)
     stepped(opt, range(4, 6))
     fa.save(path, opt, progress=lambda done, total: killed() if rank else None)

@@ -33,7 +33,7 @@ class Code:
 
     Attributes:
         names: the instructions in order, modifiers left out.
-        bytes: how many bytes each of them moves from or to global memory.
+        bytes: the bytes that each of them moves from or to global memory.
         loops: where each loop begins and ends among them, both included; inner ones first.
     """
 

@@ -30,8 +30,11 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (2, fa.Lion, "int8", "plain"),
     (3, fa.Lion, "stochastic", "skip and average"),
     (5, fa.NAdam, "float32", "clip"),
+    (2, fa.LAMB, "float32", "accumulate"),
+    (3, fa.LAMB, "int8", "skip and average"),
+    (2, fa.Prodigy, "float32", "clip"),
 ]
-SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150)}
+SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150), "none": (3, 0)}
 
 
 def parameters(dtype="float32", flat=True):

@@ -145,8 +145,8 @@ def torch() -> str:
 
 def bare() -> str:
     """The functions over bare buffers."""
-    body = ""
-    for name in NAMES:
+    body, names = "", [name for name in NAMES if name.lower() in functional.NAMES]
+    for name in names:
         cls, function = getattr(optimizers, name), getattr(functional, name.lower())
         arrays = ("param", "grad", *cls.rule.state)
         types = {"step": "Count", "stream": "Any", **dict.fromkeys(arrays, "Array"), **EXTRAS}
@@ -155,7 +155,7 @@ def bare() -> str:
         lines[len(arrays) + 1] = "*state: Array"  # of a variant, or scales of state in int8
         body += method(name.lower(), lines, "", "float | None")
     modules = {"typing": "Any Literal", ".typing": TYPES}
-    return stub("Steps over bare buffers", modules, sorted(map(str.lower, NAMES)), body)
+    return stub("Steps over bare buffers", modules, sorted(map(str.lower, names)), body)
 
 
 FILES = {

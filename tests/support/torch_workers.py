@@ -154,7 +154,7 @@ def fsdp_clip(rank, folder):
 
 
 def fsdp_skip(rank, folder):
-    """What one process finds in its shard skips the step in all."""
+    """A number that one process finds in its shard skips the step in all."""
     start = weights(net())
     big = torch.finfo(torch.float64).max / 2  # finite; its square is not
     for dtype, bad, skips in ((None, torch.inf, True), (torch.float64, big, False)):
@@ -237,6 +237,35 @@ def fsdp_ema(rank, folder):
         assert_same(weights(model), averages)
     assert_same(weights(model), before)
     assert not torch.equal(before[0], averages[0])
+
+
+def fsdp_offload(rank, folder):
+    """Shards of each process, with state that plain optimizers load."""
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    from fastadam.torch.offload import CPUOffload
+
+    for overlap, more in ((True, {}), (False, {"clip_norm": 0.1})):
+        model, other, hyper = fully_sharded(net()), fully_sharded(net()), HYPER | more
+        opt = CPUOffload(model.parameters(), OURS, overlap=overlap, bucket_bytes=100, **hyper)
+        plain = OURS(other.parameters(), **hyper)
+        for each, optimizer in ((model, opt), (other, plain)):
+            train(each, optimizer, batches(rank))
+        assert all(map(torch.equal, weights(model), weights(other)))
+    path = os.path.join(folder, "offload")
+    saved_model, saved_opt = get_state_dict(model, opt)
+    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=path)
+    dist.barrier()
+    model = fully_sharded(net())
+    opt = OURS(model.parameters(), **hyper)
+    live_model, live_opt = get_state_dict(model, opt)
+    state = {"model": live_model, "opt": live_opt}
+    dcp.load(state, checkpoint_id=path)
+    set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
+    for each, optimizer in ((model, opt), (other, plain)):
+        train(each, optimizer, batches(rank, STEPS, STEPS + 3))
+    assert all(map(torch.equal, weights(model), weights(other)))
 
 
 # Low precision

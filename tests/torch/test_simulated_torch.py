@@ -309,6 +309,21 @@ def test_what_is_not_finite_is_skipped_without_a_wait(gpu, deferred):
     same(opt, twin, params, others)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "options"),
+    [
+        ("SGD", torch.float32, {"momentum": 0.9, "zero_grads": True}),
+        ("AdamW", torch.bfloat16, {"rounding": "stochastic", "ema_decay": 0.9}),
+        ("NAdam", torch.float32, {}),  # what it carries makes the host wait
+        ("AdamW", torch.float64, {}),  # so does a second look at squares that overflow
+    ],
+    ids=["SGD", "rounding", "NAdam", "float64"],
+)
+def test_other_steps_are_skipped_by_the_device(gpu, name, dtype, options):
+    options = {**options, "skip_nonfinite": True, "lr": 0.1}
+    both(gpu, name, options, dtype, seeds=range(1, 7), bad=[(3, 0), (5, 3)])
+
+
 @pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["number", "tensor"])
 def test_a_captured_step_counts_when_it_is_replayed(gpu, deferred, rate):
     options = {"betas": (0.5, 0.9), "clip_norm": 0.5}

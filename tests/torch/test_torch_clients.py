@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
+from fastadam.torch.offload import CPUOffload  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -118,6 +119,26 @@ def test_hugging_face_trainer_resumes(tmp_path, saves, loads, hf_run):
     resumed = hf_trainer(loads, tmp_path)
     resumed.train(resume_from_checkpoint=hf_run(saves)[1])
     assert_same(resumed.model, hf_run(THEIRS)[0], 5e-5)
+
+
+def test_hugging_face_trainer_with_the_optimizer_on_the_host(tmp_path):
+    """The same bits, and resumed to the same bits."""
+
+    def offloaded(groups, lr):
+        return CPUOffload(groups, OURS, lr=lr)
+
+    def trained(cls, folder, **resume):
+        trainer = hf_trainer(cls, tmp_path / folder)
+        trainer.train(**resume)
+        return [*trainer.model.parameters()]
+
+    straight = trained(offloaded, "host")
+    again = trained(
+        offloaded, "again", resume_from_checkpoint=str(tmp_path / "host" / "checkpoint-4")
+    )
+    plain = trained(OURS, "plain")
+    assert all(map(torch.equal, straight, plain))
+    assert all(map(torch.equal, again, plain))
 
 
 @pytest.mark.parametrize("options", [{}, LOW], ids=["plain", "low precision"])

@@ -11,7 +11,15 @@ pytestmark = [
 
 CHECKS = (  # one after the other in the same processes, which take seconds to start
     *("ddp", "zero"),
-    *("fsdp", "fsdp_clip", "fsdp_skip", "fsdp_objects", "fsdp_ema", "tensor_parallel"),
+    *(
+        "fsdp",
+        "fsdp_clip",
+        "fsdp_skip",
+        "fsdp_objects",
+        "fsdp_ema",
+        "fsdp_offload",
+        "tensor_parallel",
+    ),
     *("low_fsdp", "low_shards", "low_zero"),
 )
 

@@ -144,13 +144,81 @@ def test_runs_move_between_cpu_and_gpu(options):
     assert there.state[others[0]]["exp_avg"].is_cuda
 
 
+@pytest.mark.parametrize("options", [{"clip_norm": 0.5}, {"skip_nonfinite": True}], ids=str)
+def test_a_fused_scaler_does_not_wait(options):
+    """Scale and flag are on the GPU; the third step is skipped."""
+    runs = []
+    for device in ("cpu", "cuda"):
+        params = parameters(device)
+        opt = fastadam.torch.AdamW(params, lr=1e-2, fused=True, **options)
+        flags = [torch.tensor(float(k == 2), device=device) for k in range(6)]
+        scale = torch.tensor(8.0, device=device)
+        for k, flag in enumerate(flags):
+            opt.grad_scale, opt.found_inf = scale, flag
+            if k == 4 and device == "cuda":
+                torch.cuda.synchronize()
+                torch.cuda._sleep(LONG)
+            train(opt, params, [1]) if k == 0 else opt.step()
+        if device == "cuda":
+            assert not torch.cuda.current_stream().query()
+        runs += [opt, params]
+    opt, params, twin, others = runs
+    same(params, others)
+    assert tuple(opt.info) == tuple(twin.info)
+    assert opt.state[params[0]]["step"] == twin.state[others[0]]["step"].cpu() == 5
+    assert twin.state[others[0]]["step"].is_cuda
+
+
+@pytest.mark.parametrize("tensor", [False, True], ids=["number", "tensor"])
+def test_a_captured_step_counts_when_it_is_replayed(tensor):
+    rate = torch.tensor(0.1, device="cuda")
+    params, others = parameters("cpu"), parameters("cuda")
+    opt = fastadam.torch.AdamW(params, lr=0.1, clip_norm=0.5)
+    twin = fastadam.torch.AdamW(others, lr=rate if tensor else 0.1, clip_norm=0.5, capturable=True)
+    for each, those in ((opt, params), (twin, others)):
+        train(each, those, [1, 1])
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        twin.step()
+    info = twin.info
+    for k in range(1, 4):
+        if tensor:
+            rate.fill_(0.1 / k)
+            opt.param_groups[0]["lr"] = float(rate)
+        graph.replay()
+        opt.step()
+        assert tuple(info) == tuple(opt.info)
+    same(params, others)
+    twin.step()  # and so does one between
+    graph.replay()
+    opt.step()
+    opt.step()
+    same(params, others)
+    assert twin.state[others[0]]["step"] == 7
+
+
+def test_optimizers_on_two_gpus():
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there is one GPU")
+    runs = []
+    for device in ("cuda:0", "cuda:1"):
+        params = parameters(device)
+        opt = fastadam.torch.AdamW(params, clip_norm=0.5, ema_decay=0.9)
+        train(opt, params, range(3))
+        runs.append((opt, params))
+    (one, params), (other, others) = runs
+    same(params, others)
+    assert tuple(one.info) == tuple(other.info)
+    assert torch.cuda.current_device() == 0
+
+
 def test_a_captured_step_is_refused():
     params = parameters("cuda")
     opt = fastadam.torch.AdamW(params)
     train(opt, params, range(2))
     before = [param.detach().clone() for param in params]
     with (
-        pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph"),
+        pytest.raises(RuntimeError, match="only with capturable=True"),
         torch.cuda.graph(torch.cuda.CUDAGraph()),
     ):
         opt.step()
@@ -160,5 +228,5 @@ def test_a_captured_step_is_refused():
 def test_parameters_of_several_devices_are_refused():
     params = [torch.nn.Parameter(torch.ones(2, device=device)) for device in ("cpu", "cuda")]
     opt = fastadam.torch.AdamW(params)
-    with pytest.raises(RuntimeError, match="make an optimizer for the parameters of each device"):
+    with pytest.raises(RuntimeError, match="create one optimizer per device"):
         train(opt, params, [0])

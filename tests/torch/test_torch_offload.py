@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
 from fastadam import optimizers  # noqa: E402
-from fastadam.torch.offload import CPUOffload  # noqa: E402
+from fastadam.torch.offload import CPUAdam, CPUOffload  # noqa: E402
 
 SHAPES = ((2, 2), (3,), (), (1, 2))
 DENSE = [name for name in optimizers.__all__ if name not in ("SparseAdam", "list", "by_name")]
@@ -351,3 +351,62 @@ def test_a_thousand_steps_take_no_more_memory():
             gc.collect()
             blocks.append(sys.getallocatedblocks())
     assert blocks[1] - blocks[0] < 350  # a block in every other step
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_an_optimizer_for_each_parameter_with_a_fixed_gradient_buffer():
+    """As torchao's CPUOffloadOptimizer, Megatron-Core with overlap, and KTransformers have them."""
+    params, others = parameters(), parameters()
+    each = []
+    for param in params:
+        param.grad = torch.zeros_like(param)
+        each.append(ft.AdamW([{"params": param}], lr=0.1))
+    whole = ft.AdamW(others, lr=0.1)
+    for seed in range(3):
+        loss_of(others, seed).backward()
+        for param, other in zip(params, others, strict=True):
+            param.grad.copy_(other.grad)
+        whole.step()
+        whole.zero_grad()
+        for opt in each:
+            opt.step()
+        assert all(map(torch.equal, params, others))
+
+
+# Steps of subgroups, as DeepSpeed's SuperOffload takes them
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("decoupled", [True, False])
+@pytest.mark.usefixtures("plain_python")
+def test_steps_of_subgroups_are_those_of_torch_and_can_be_reversed(decoupled, decay):
+    (param,), (other,) = parameters(shapes=[(9,)]), parameters(shapes=[(9,)])
+    opt = CPUAdam(
+        [torch.nn.Parameter(torch.ones(1))], lr=0.01, weight_decay=decay, adamw_mode=decoupled
+    )
+    theirs = torch.optim.AdamW if decoupled else torch.optim.Adam
+    plain = theirs([other], lr=0.01, weight_decay=decay)
+    opt.param_groups[0]["params"] = [param]  # as its worker does
+    generator, trail = torch.Generator().manual_seed(1), []
+    for _ in range(4):
+        param.grad = torch.randn(9, generator=generator)
+        other.grad = param.grad.clone()
+        trail.append((param.detach().clone(), param.grad))
+        opt.step_subgroup(5)
+        plain.step()
+        # a few roundings of numbers of about one, in each step
+        torch.testing.assert_close(param, other, rtol=1e-6, atol=1e-6)
+    for before, grad in reversed(trail[1:]):
+        param.grad = grad
+        opt.rollback_subgroup(5)
+        torch.testing.assert_close(param.detach(), before, rtol=1e-6, atol=2e-6)
+    assert opt.state[5]["step"] == 1
+    with pytest.raises(RuntimeError, match="no step that could be reversed"):
+        opt.rollback_subgroup(6)
+
+
+def test_subgroups_refuse_what_they_cannot_reverse():
+    with pytest.raises(ValueError, match="cannot be reversed"):
+        CPUAdam(parameters(), amsgrad=True)
+    with pytest.raises(ValueError, match="lr"):
+        CPUAdam(parameters(), lr=-1.0)

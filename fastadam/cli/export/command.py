@@ -68,6 +68,7 @@ OPTIONS = {
     "ema": "updates an exponential moving average of the parameters",
     "bfloat16": "writes a copy of the parameters in bfloat16",
     "float16": "writes a copy of the parameters in float16",
+    "float32": "writes a copy of the parameters in float32",
     "zero_grads": "clears the gradient",
 }
 
@@ -156,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
         return c_library.run(arguments)
     c_library.check_unused(arguments)
     from ...cuda import target as cuda
-    from ...embedding.arguments import Embedded
+    from ...embedding.arguments import Embedded, check_one_pass
     from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
     from ...kernels.transforms import staged, streams
@@ -173,6 +174,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_writable(option, path)
     variant = _variant(name, given)
+    check_one_pass("", variant.rule)
     names = options + formats.options
     rule = staged(variant.rule, names)
     made = kernel(rule, streams(variant.rule, names, formats), cuda)

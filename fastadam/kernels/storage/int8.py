@@ -19,6 +19,7 @@ _GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32
 _0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
 _STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
 _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
+BLOCK, LOG_BLOCK = 256, 8
 
 
 class Steps(NamedTuple):
@@ -104,10 +105,10 @@ class Int8:
 
     compute: str = "float32"
     tag = "q8"
-    block = 256
+    block = BLOCK
     stored = (
         Column("uint8", kept="int8", start=-1),  # all bits set: the largest magnitude, and its sign
-        Column("uint32", 256, part="_scale", kept="float32"),
+        Column("uint32", BLOCK, part="_scale", kept="float32"),
         Column("uint32", WHOLE, part="dither"),
     )
 
@@ -160,3 +161,27 @@ class Int8:
             return number(decoded(load(at[codes], i), load_scale(at[scales], 0)))
 
         return in_scratch(memory, name, read, coding, self.block, scratch)
+
+
+@dataclass(frozen=True)
+class Int8AsRead:
+    """The same for kernels that only read it, whose blocks may be longer."""
+
+    compute: str = "float32"
+    tag = "q8r"
+    block = WHOLE
+    stored = Int8.stored
+
+    def held(self, value: Any) -> Any:
+        return Int8(self.compute).held(value)
+
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
+        load, _ = memory.access(np.dtype("uint8"), name)
+        load_scale, _ = memory.access(np.dtype("uint32"), name + ".scale")
+        codes, scales = COLUMNS + column, COLUMNS + column + 1
+        number = np.dtype(self.compute).type
+
+        def read(at, i):
+            return number(decoded(load(at[codes], i), load_scale(at[scales], i >> LOG_BLOCK)))
+
+        return Pieces(read)

@@ -67,7 +67,7 @@ class FileMapping(mmap.mmap):
 
     @property
     def journal(self) -> Journal:
-        """What the arrays are at present."""
+        """The journal, whose record says whether the arrays are complete, and of which step."""
         room = np.frombuffer(self, np.uint8, 2 * self._slot, self._data - 2 * self._slot)
         return Journal(room)
 
@@ -155,7 +155,7 @@ def opened(path: str, layout: Layout, slot: int) -> FileMapping:
 
 
 def _kept(fd: int, path: str, make: Any, new: bool) -> FileMapping:
-    """What `make` returns; the descriptor is closed, and a new file removed, if it raises."""
+    """Return the result of `make`; if it raises, close the descriptor and remove a new file."""
     try:
         _lock(fd, path)
         made: FileMapping = make()

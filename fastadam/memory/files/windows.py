@@ -16,7 +16,7 @@ from ...kernels.storage.base import WHOLE
 from ..arrays import address
 from . import advice
 from .mapping import FileMapping, mapping_of
-from .read_ahead import Request, queue
+from .prefetch import Request, queue
 
 AHEAD, BEHIND = 2, 2  # windows that are read, and written, while one is updated
 LARGEST = 1 << 26  # bytes of a window: more gain nothing
@@ -222,7 +222,7 @@ def _uses(
 def _parts(
     uses: Sequence[tuple[list[Region | None], Any, Any, bool]], first: int, last: int
 ) -> Iterator[Part]:
-    """What some chunks use of files; neighbours are joined."""
+    """The parts of files that some chunks use; adjacent parts are merged."""
     for regions, starts, stops, written in uses:
         part: Part | None = None
         for k in range(first, last):

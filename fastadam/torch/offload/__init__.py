@@ -1,5 +1,6 @@
 """Training on a device with the optimizer on the host."""
 
 from .optimizer import CPUOffload
+from .subgroups import CPUAdam
 
-__all__ = ["CPUOffload"]
+__all__ = ["CPUAdam", "CPUOffload"]

@@ -11,6 +11,7 @@ from ...engine.step_info import StepInfo
 from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
+from ..shard_sums import ShardSums
 from ..shards import is_sharded
 from ..tensors import in_numpy
 from .buckets import Bucket, divided
@@ -33,9 +34,11 @@ class HostSide:
         core: the optimizer of the core that updates them.
         buckets: the same parameters in parts.
         transfer: copies between device and host.
+        shards: the other processes, if parameters are DTensors.
     """
 
     core: Any = None
+    shards: ShardSums | None = None
 
     def __init__(self, front: Optimizer, bucket_bytes: int, pin_memory: bool | None) -> None:
         self._front, self._bucket_bytes, self._pin = front, bucket_bytes, pin_memory
@@ -84,6 +87,7 @@ class HostSide:
         dtypes = [in_numpy(host.slot.dtype) for host in fresh]
         self.core._engine._grad_dtypes[-len(dtypes) :] = dtypes
         self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
+        self._share()
         self._owners, self._checked = [*self._owners, *owners], checked
         self.buckets = divided(self.hosts, self._bucket_bytes)
         places = {id(host): place for place, host in enumerate(self.hosts)}
@@ -94,6 +98,16 @@ class HostSide:
         gpu = device.type == "cuda"
         self.memory = HostMemory(gpu and self._pin is not False)
         self.transfer: Transfer = transfer_for(device, self._pin is not False)
+
+    def _share(self) -> None:
+        """Let processes that have other shards agree on norms."""
+        params = [host.param for host in self.hosts]
+        self.shards = ShardSums(params) if any(map(is_sharded, params)) else None
+        self.core._engine.shards = self.shards
+
+    def any(self, found: bool) -> bool:
+        """True if something was found in any process that has shards of the parameters."""
+        return not self.shards.all_true(not found) if self.shards else found
 
     def _part(self, group: Values, checked: CheckedGroup, hosts: Sequence[HostParameter]) -> Values:
         """A group of the core."""
@@ -114,10 +128,14 @@ class HostSide:
                     f"{first.name} is on {first.part.device}, but {host.name} on "
                     f"{host.part.device}; create one optimizer per device"
                 )
-        if self._front._options.measures and any(is_sharded(host.param) for host in hosts):
+        alone = any(
+            group.options.clips and group.options.clip_norm_per == "tensor"
+            for group in self._groups
+        )
+        if alone and any(is_sharded(host.param) for host in hosts):
             raise RuntimeError(
-                "clip_norm and skip_nonfinite would use the shards of this process only; call "
-                "torch.nn.utils.clip_grad_norm_ before the step instead"
+                "clip_norm_per='tensor' would use the shards of this process only; use "
+                "clip_norm_per='global'"
             )
 
     # A step

@@ -250,7 +250,7 @@ class CPUOffload(torch.optim.Optimizer):
         host = self._host
         assert host
         early, lr = self._early, host.lr
-        if found_inf:
+        if host.any(found_inf):
             self.info = StepInfo(self._count, lr, None, True, False)
             return
         with torch.no_grad():

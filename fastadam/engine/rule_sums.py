@@ -1,0 +1,193 @@
+"""The sums of rules: passes over memory, ahead of the one that updates."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..kernels.compose import Stream
+from ..kernels.cpu.threads import Limit
+from ..kernels.factory import Kernel, kernel
+from ..kernels.formats import FLOAT, Formats, floats
+from ..kernels.transforms import SUM, staged_terms, streams_of_terms
+from ..memory.checks import address
+from ..rules import SIZE, Rule
+from .backend import backend_of
+from .columns import alike
+from .convert import identity
+from .grad_norm import Folds, blocks_of, places_of
+from .launch import Launch
+from .partition import Partition
+
+
+def terms_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
+    """The kernel that adds the terms of a rule, block by block, and changes nothing else; for
+    arrays where `like` lies.
+
+    Raises:
+        TypeError: for a rule that cannot be compiled.
+    """
+    terms, target = staged_terms(rule, options), backend_of(like).target
+    return kernel(terms, streams_of_terms(rule, options, formats), target)
+
+
+class RuleSums:
+    """The sums that the launches of a step read.
+
+    Args:
+        updates: the launches.
+        params: all parameters.
+        formats: how each of them is kept.
+        options: those of the kernels.
+        threads: how many threads may be used.
+        partition: whose pieces `params` are, if they are.
+
+    Attributes:
+        launches: those over parameters, which take the constants of the updates.
+        sequence: these and all that follow, in order.
+    """
+
+    def __init__(
+        self,
+        updates: Sequence[Launch],
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        options: tuple[str, ...] = (),
+        threads: Limit = None,
+        partition: Partition | None = None,
+    ) -> None:
+        kinds = alike((update.rule.sums, update.rule.over) for update in updates)
+        self._scopes = [
+            _Scope([updates[k] for k in places], params, formats, options, partition)
+            for (names, _), places in kinds.items()
+            if names
+        ]
+        self.launches = [launch for scope in self._scopes for launch in scope.terms.values()]
+        self.sequence = [launch for scope in self._scopes for launch in scope.sequence]
+        self._runs = [run for scope in self._scopes for run in scope.runs(threads, partition)]
+
+    def __bool__(self) -> bool:
+        return bool(self._scopes)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that are launched."""
+        return [launch.kernel for launch in self.sequence]
+
+    def with_terms(self, update: Launch) -> list[Launch]:
+        """A launch, and the one that adds the terms of its sums, if it has any."""
+        found = [scope.terms[update] for scope in self._scopes if update in scope.terms]
+        return [update, *found]
+
+    def totals(self) -> dict[str, float]:
+        """The sums over all parameters, as they were computed last; a GPU is waited for."""
+        return {
+            name: float(total)
+            for scope in self._scopes
+            if scope.whole
+            for name, total in zip(scope.names, np.asarray(scope.totals), strict=True)
+        }
+
+    def look(self) -> None:
+        """Note that other parameters may have a gradient than before."""
+        for scope in self._scopes:
+            scope.sums.fill(0)
+
+    def run(self) -> None:
+        """Compute the sums, from gradients, parameters and state as they are."""
+        for run in self._runs:
+            run()
+
+
+class _Scope:
+    """The sums of launches that have them in common.
+
+    Attributes:
+        names: of the sums.
+        whole: True if they are over all parameters.
+        totals: for each sum that of each parameter, or the one over all.
+        sums: those of all blocks; for each sum those of one parameter after another.
+        terms: for each update the launch that adds its terms.
+        sequence: all launches, in order.
+    """
+
+    def __init__(
+        self,
+        updates: Sequence[Launch],
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        options: tuple[str, ...],
+        partition: Partition | None,
+    ) -> None:
+        self.names, over = updates[0].rule.sums, updates[0].rule.over
+        sizes = [*partition.sizes] if partition else [param.size for param in params]
+        places = [piece.number for piece in partition.pieces] if partition else range(len(params))
+        counts, several = blocks_of(sizes), len(self.names)
+        self._count, self._conversions = sum(counts), list[Launch]()
+        self.sums = backend_of(params[0]).zeros(several * self._count, "float64")
+        firsts = places_of(counts, partition) * self.sums.itemsize
+        self.terms = {
+            update: self._launch(update, params, formats[update.members[0]], options, firsts)
+            for update in updates
+        }
+        folds = [Folds(self.sums, counts * several)]
+        self.whole = whole = over == "all"
+        if whole:
+            folds.append(Folds(folds[0].sums, [len(sizes)] * several))
+        totals, self._kept = folds[-1].sums, list[Any](folds)  # launches know addresses only
+        self.totals = totals
+        dtypes = alike(formats[update.members[0]].compute for update in updates)
+        numbers = {dtype: self._converted(totals, dtype) for dtype in dtypes}
+        for update in updates:
+            found = numbers[formats[update.members[0]].compute]
+            for k, name in enumerate(self.names):
+                first = k if whole else k * len(sizes)
+                of_param = [first if whole else first + place for place in places]
+                step = found.itemsize
+                update.place(SUM + name, [address(found) + step * each for each in of_param])
+            if SUM + SIZE in update.numbers:
+                update.tell(SUM + SIZE, [sizes[places[i]] for i in update.members])
+        self._folds = [launch for each in folds for launch in each.launches] + self._conversions
+        self.sequence = [*self.terms.values(), *self._folds]
+
+    def _launch(
+        self,
+        update: Launch,
+        params: Sequence[Any],
+        formats: Formats,
+        options: tuple[str, ...],
+        firsts: Any,
+    ) -> Launch:
+        """The launch that adds the terms of an update; `firsts` is where, in bytes, the sums of
+        each parameter begin."""
+        made = terms_kernel(update.rule, formats, options, params[0])
+        launch = Launch(update.rule, made, params, update.members, update.kept)
+        for k, name in enumerate(self.names):
+            first = address(self.sums) + k * self._count * self.sums.itemsize
+            launch.place(SUM + name, (first + firsts).tolist())
+        return launch
+
+    def _converted(self, totals: Any, dtype: str) -> Any:
+        """An array that will have the totals in the dtype of an arithmetic."""
+        numbers = backend_of(totals).zeros(totals.size, dtype)
+        inputs = (
+            Stream("param", floats(dtype, "float64"), "w"),
+            Stream("grad", FLOAT["float64"], "r"),
+        )
+        made = kernel(identity, inputs, backend_of(totals).target)
+        launch = Launch(identity, made, [numbers], [0])
+        launch.place("grad", [address(totals)])
+        self._conversions.append(launch)
+        self._kept.append(numbers)
+        return numbers
+
+    def runs(self, threads: Limit, partition: Partition | None) -> list[Callable[[], Any]]:
+        """The functions that compute the sums, in order."""
+        terms = [launch.table.runner(threads) for launch in self.terms.values()]
+        folds, _ = backend_of(self.sums).chained(self._folds, threads)
+        if partition is None:
+            return terms + folds
+        cuts = range(0, self.sums.size, self._count)
+        parts = [self.sums[cut : cut + self._count] for cut in cuts]
+        return [*terms, *(partial(partition.complete, part) for part in parts), *folds]

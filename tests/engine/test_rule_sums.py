@@ -1,0 +1,187 @@
+"""Rules with sums: over tensors and over all, in every format, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import FORMATS, gradients, parameters
+
+import fastadam as fa
+from fastadam.kernels import plain_python
+from fastadam.kernels.factory import kernel
+from fastadam.kernels.transforms import SUM, staged_terms, streams_of_terms
+from fastadam.memory.launch_table import Table
+
+SHAPES = ((3, 50), (), (0, 4), (25_000,), (1025,))
+
+
+def absolute(param, grad, state, h):
+    return abs(grad), np.float64(1.0)
+
+
+@fa.rule(hyper=("lr",), sums=("total", "count"), over="all", prepare=absolute)
+def centred(param, grad, state, h, s):
+    return param - h.lr * (grad - s.total / s.count), state
+
+
+class Centred(fa.Optimizer):
+    rule = centred
+    defaults = {"lr": 0.5}
+
+    def hyper(self, group, step):
+        return {"lr": group["lr"]}
+
+
+def arrays(seed, dtype=np.float32):
+    return [parameters(shape, dtype, seed + k) for k, shape in enumerate(SHAPES)]
+
+
+@pytest.mark.parametrize("dtypes", [("float32",), ("float32", "float64")], ids=str)
+def test_sums_over_all_parameters_that_have_a_gradient(dtypes):
+    params = [array.astype(dtypes[k % len(dtypes)]) for k, array in enumerate(arrays(0))]
+    want = [param.astype(float) for param in params]
+    opt = Centred([{"params": params[:3]}, {"params": params[3:], "lr": 0.25}])
+    rates = [0.5] * 3 + [0.25] * 2
+    for step in range(4):
+        grads = [array.astype(param.dtype) for array, param in zip(arrays(9), params, strict=True)]
+        if step == 2:
+            grads[3] = None
+        there = [g.astype(float) for g in grads if g is not None]
+        mean = sum(np.abs(g).sum() for g in there) / sum(g.size for g in there)
+        for k, grad in enumerate(grads):
+            if grad is not None:
+                want[k] = want[k] - rates[k] * (grad - mean)
+        opt.step(grads)
+    for param, each in zip(params, want, strict=True):
+        # roundings of the parameter, the mean and the difference in each step, of numbers below 8
+        np.testing.assert_allclose(param, each, rtol=0, atol=16 * np.finfo(param.dtype).eps)
+
+
+READ = ("bfloat16 state", "double, int8 state", "split8, int8, rounded")
+
+
+@pytest.mark.parametrize("formats", [FORMATS[name] for name in READ], ids=READ)
+def test_terms_have_the_same_bits_on_both_targets(formats):
+    """All streams are only read but the sums, with state of any format in blocks of 1024."""
+    from columns import contents
+
+    streams = streams_of_terms(fa.LAMB.rule, ("clip_value",), formats)
+    rule, sums = staged_terms(fa.LAMB.rule, ("clip_value",)), []
+    for target in (None, plain_python):
+        made, rng = kernel(rule, streams, target), np.random.default_rng(0)
+        table, kept = Table(made, [1500], 1), {}
+        for stream in streams:
+            for part, column in enumerate(stream.storage.stored):
+                values = contents(rng, stream, part, 1500).astype(column.dtype)
+                kept[stream.name, part] = values
+                table.place(stream.name, values.ctypes.data, part)
+        before = {key: values.copy() for key, values in kept.items()}
+        table.pack(0, *[0.5] * len(rule.hyper))
+        table.serial()
+        sums.append([kept.pop((SUM + name, 0)) for name in fa.LAMB.rule.sums])
+        for key, values in kept.items():
+            np.testing.assert_array_equal(values, before[key])
+    np.testing.assert_array_equal(sums[0], sums[1])
+    assert 0 < np.min(sums) < np.max(sums) < np.inf
+
+
+def test_sums_see_the_gradient_as_options_leave_it():
+    """Scaled, clipped and accumulated gradients are like others that were so beforehand."""
+    params, twins, scale = arrays(0), arrays(0), 8.0
+    opt = fa.LAMB(params, lr=0.1, clip_value=0.5, accumulate_steps=2)
+    twin = fa.LAMB(twins, lr=0.1)
+    for step in range(3):
+        grads = [gradients(shape, 2, np.float32, step) for shape in SHAPES]
+        for k in range(2):
+            opt.step([np.asarray(each[k] * np.float32(scale)) for each in grads], grad_scale=scale)
+        mean = [(one + other) * np.float32(0.5) for one, other in grads]
+        twin.step([np.asarray(np.clip(g, -0.5, 0.5)) for g in mean])
+    for one, other in zip(params, twins, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_functions_without_an_optimizer_take_options_and_formats():
+    p, q, g = parameters(9000, np.float32), parameters(9000, np.float32), gradients(9000, 2)
+    opt = fa.LAMB(q, state_dtype="int8", ema_decay=0.9, seed=3)
+    opt.step(np.float32(g[0]))
+    ema, blocks = p.copy(), -(-p.size // 256)
+    state = [a for _ in range(2) for a in (np.zeros(p.size, np.int8), np.zeros(blocks, np.float32))]
+    norm = fa.functional.lamb(
+        p, np.float32(4 * g[0]), *state, step=1, grad_scale=4.0, norm=True, ema=ema, ema_decay=0.9,
+        seed=3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(p, q)
+    np.testing.assert_array_equal(ema, opt.ema.buffer)
+    assert norm == pytest.approx(math.sqrt(np.sum(np.float32(g[0]).astype(float) ** 2)), rel=1e-12)
+
+
+def test_a_plan_counts_both_passes():
+    assert fa.plan(1024, "lamb").moved == 1024 * (4 * 4 + 7 * 4) + 2 * 8
+    assert fa.plan(1024, "lars").moved == 1024 * (2 * 4 + 5 * 4) + 2 * 8  # no pass of the momentum
+    assert fa.plan(1024, "lamb", adapt=False).moved == 1024 * 7 * 4
+
+
+def test_what_is_refused():
+    opt = fa.LAMB(np.ones((4, 2)))
+    with pytest.raises(ValueError, match="grads is Rows, but lamb adds up"):
+        opt.step(fa.Rows([1], np.ones((1, 2))))
+    with pytest.raises(ValueError, match="grad is Rows, but lamb adds up"):
+        fa.functional.lamb(
+            np.ones((4, 2)), fa.Rows([1], np.ones((1, 2))), *np.zeros((2, 4, 2)), step=1
+        )
+    with pytest.raises(ValueError, match=r"compiled\(\): lamb adds up param_squares"):
+        fa.compiled(fa.LAMB)
+    for wrong, message in (
+        ({"sums": ("a",)}, "sums=.* and prepare=None need each other"),
+        ({"prepare": absolute}, "need each other"),
+        ({"sums": ("size",), "prepare": absolute}, "'size' is reserved"),
+        ({"sums": "ab", "prepare": absolute}, "one string"),
+        ({"sums": ("a", "b"), "prepare": absolute, "over": "rows"}, "over='rows' is unknown"),
+        ({"sums": ("a", "b"), "prepare": abs}, "not a plain Python function"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            fa.rule(**wrong)(lambda param, grad, state, h, s: (param, state))
+
+    @fa.rule(hyper=("lr",), sums=("one",), prepare=absolute)
+    def short(param, grad, state, h, s):
+        return param, state
+
+    class Short(Centred):
+        rule = short
+
+    w = np.ones(3)
+    with pytest.raises(TypeError, match=r"absolute returns .* tuple of 1 numbers"):
+        Short(w).step(w)
+
+
+def test_what_follows_from_sums_is_carried_by_all_parameters():
+    """Those without a gradient as well, and behind a checkpoint of some of them."""
+
+    def stepped(opt, numbers, steps):
+        for step in steps:
+            opt.step([np.ones(9) if k in numbers(step) else None for k in range(3)])
+
+    params, later = ([parameters(9, seed=k) for k in range(3)] for _ in range(2))
+    opt = fa.Prodigy(params, d0=1e-3)
+    stepped(opt, lambda step: {0, 1, 2} if step > 5 else {1 + step % 2}, range(8))
+    saved = opt.state_dict()["state"]
+    assert saved[0]["d"] == saved[1]["d"] == saved[2]["d"] > 1e-3
+    assert [saved[k]["step"] for k in range(3)] == [2, 5, 5]
+    first = fa.Prodigy(later, d0=1e-3)
+    stepped(first, lambda step: {1 + step % 2}, range(5))
+    resumed = fa.Prodigy(later, d0=1e-3)
+    resumed.load_state_dict(first.state_dict())
+    stepped(resumed, lambda step: {0, 1, 2} if step > 5 else {1 + step % 2}, range(5, 8))
+    for one, other in zip(params, later, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_else_keeps_what_follows_from_sums():
+    for refused in (
+        lambda: fa.functional.bare(fa.Prodigy),
+        lambda: fa.Prodigy.constants(step=1),
+    ):
+        with pytest.raises(TypeError, match="Prodigy carries d, d_max, d_numerator"):
+            refused()
+    with pytest.raises(AttributeError, match="prodigy"):
+        fa.functional.prodigy  # noqa: B018
