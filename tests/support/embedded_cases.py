@@ -19,7 +19,7 @@ CASES: dict[type[fa.Optimizer], dict[str, Any]] = {
     row.optimizer: row.hyper
     for row in TABLE
     if not row.optimizer.without_arrays().variant({**row.optimizer.defaults, **row.hyper}).sums
-}
+}  # a rule with sums takes several passes, which is refused
 CASES[fa.AdEMAMix] = CASES[fa.AdEMAMix] | {"beta3_warmup": None}  # which calls a logarithm
 DTYPES = ("float32", "float64")
 
