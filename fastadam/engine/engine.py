@@ -411,9 +411,9 @@ class Engine:
         `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
         update.
         """
-        if plan.gate:
-            if plan.gate.takes(found_inf, grad_scale, lr):
-                return plan.gate.step(self, lr, grad_scale, found_inf)
+        if plan.conditional:
+            if plan.conditional.takes(found_inf, grad_scale, lr):
+                return plan.conditional.step(self, lr, grad_scale, found_inf)
             values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
         given = arrays, grad_scale, found_inf, False, grad_norm
         norm, verdict = plan.prepare(algorithm, values, *given)

@@ -46,16 +46,16 @@ class StepPlan:
         carried: the names of host numbers that parameters carry from step to step.
         masked: whether steps come with masks.
         scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
-        gated: whether a device may say by itself that a step does not count.
+        decided_there: whether a device may say by itself that a step does not count.
         partition: whose pieces the parameters are, if they are.
         shards: whose elements here are those of the parameters, if other processes have others.
         inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
         sources: the transforms and the number of inputs in the place of gradients.
-        ahead: what is done before an update.
+        preprocessor: what is done before an update.
         active: whether any parameter has a gradient.
-        gate: what takes steps whose verdict is that of a device, or None.
+        conditional: what takes steps whose verdict is that of a device, or None.
         captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: True until the addresses of the state have been written to the tables.
         direct: True if `write_constants` and one `next(commitment)` are all of a step, once its
@@ -80,7 +80,7 @@ class StepPlan:
         accumulator: Accumulator | None,
         masked: bool,
         scaled: int,
-        gated: bool = True,
+        decided_there: bool = True,
         partition: Partition | None = None,
         shards: Shards | None = None,
         inputs: StepInputs | None = None,
@@ -130,7 +130,7 @@ class StepPlan:
             owners = [groups[number] for number in partition.group_of]
         for launch in self._launches:
             launch.bound([owner.options for owner in owners])
-        self.ahead = GradientPreprocessor(
+        self.preprocessor = GradientPreprocessor(
             self._all,
             arrays,
             formats,
@@ -147,15 +147,15 @@ class StepPlan:
         self._others = None
         if inputs and inputs.weights:
             self._others = OtherInputs(parameters, gradients.dtypes, inputs)
-        self.gate, self.captured = None, list[bool]()
+        self.conditional, self.captured = None, list[bool]()
         asks_host = partition or any(rule.over == "all" and carried for rule in rules)
-        if gated and not (self._sums and asks_host):
+        if decided_there and not (self._sums and asks_host):
             updates = [*self._sums.sequence, *self._launches]
-            self.gate = backend.conditional_step(
-                self, updates, self.ahead, state, arrays, formats, options
+            self.conditional = backend.conditional_step(
+                self, updates, self.preprocessor, state, arrays, formats, options
             )
-        if self.gate:
-            self.ahead.follow(self.gate)
+        if self.conditional:
+            self.preprocessor.follow(self.conditional)
         self._files: OptimizerFiles | None = None
         self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
         self._protect(state.arrays)
@@ -165,12 +165,12 @@ class StepPlan:
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
         updates = [launch.kernel for launch in self._launches]
-        return updates + self._sums.kernels + self.ahead.kernels
+        return updates + self._sums.kernels + self.preprocessor.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
         self._files, self._alone = files, False
-        files.watch(launch.table for launch in (*self._all, *self.ahead.launches))
+        files.watch(launch.table for launch in (*self._all, *self.preprocessor.launches))
 
     # The order of a step
 
@@ -192,7 +192,7 @@ class StepPlan:
             self._placed = gradients.addresses
             for launch in self._all:
                 launch.place("grad", self._placed)
-        self.ahead.look(gradients.addresses, gradients.active)
+        self.preprocessor.look(gradients.addresses, gradients.active)
 
     def prepare(
         self,
@@ -227,9 +227,9 @@ class StepPlan:
         step = self._state.count + 1
         self.write_records(author, values, step)
         norm, verdict = None, UPDATE
-        if self.ahead.needed or found_inf is not False:
+        if self.preprocessor.needed or found_inf is not False:
             seen = self.gradients.seen(arrays)
-            norm, verdict = self.ahead.prepare(seen, grad_scale, found_inf, step, grad_norm)
+            norm, verdict = self.preprocessor.prepare(seen, grad_scale, found_inf, step, grad_norm)
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
@@ -287,7 +287,7 @@ class StepPlan:
     def bind_inputs(self, inputs: StepInputs) -> None:
         """Check the inputs of a step after the first, and point the launches at them."""
         if self._others:
-            self._others.bind(inputs, self.gradients, self.ahead.reading)
+            self._others.bind(inputs, self.gradients, self.preprocessor.reading)
 
     def _pair(self) -> None:
         """Find the cohorts that take the step, and the launches that take their constants."""
@@ -417,11 +417,17 @@ class StepPlan:
         Args:
             others: more operations that belong to it.
         """
-        if self.gate:  # which may have counted meanwhile
+        if self.conditional:  # which may have counted meanwhile
             self._count()
         if self._alone and self.active and not (self._with or others):
             next(self.commitment)
-            busy = self.gate or self.stale or self.ahead.needed or self._by_row or self._sums
+            busy = (
+                self.conditional
+                or self.stale
+                or self.preprocessor.needed
+                or self._by_row
+                or self._sums
+            )
             self.direct = not busy
             return
         if self._alone and self.active and not self._with:

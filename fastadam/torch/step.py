@@ -254,13 +254,13 @@ class TensorStep:
             None,
             False,
             self._scaled,
-            gated=self._conditional,
+            decided_there=self._conditional,
             shards=self._shards,
         )
         if self._conditional:
-            gate: Any = plan.gate
+            conditional: Any = plan.conditional
             step = proxy(self)  # memory is given back without a garbage collection
-            gate.runs_of = lambda active: step._counters.runs(active)
+            conditional.runs_of = lambda active: step._counters.runs(active)
         return plan
 
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
@@ -395,7 +395,7 @@ class TensorStep:
         if self._noisy and self._drawn is not self._state.grouping:
             plan.draw(self._draws, self._late())
             self._drawn = self._state.grouping
-        if plan.gate and plan.gate.takes(found, grad_scale):
+        if plan.conditional and plan.conditional.takes(found, grad_scale):
             self._step_there(owner, grads, parts, grad_scale, found)
             return
         stale, (values, count) = plan.stale, self._known_values()
@@ -432,11 +432,11 @@ class TensorStep:
         found_inf: Any,
     ) -> None:
         """Take a step about which the GPU decides, without waiting for it."""
-        gate, unpack = self._plan.gate, list[Operation]()
+        conditional, unpack = self._plan.conditional, list[Operation]()
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
-        info = gate.step(self, None, grad_scale, found_inf)
+        info = conditional.step(self, None, grad_scale, found_inf)
         others: list[Operation] = [*unpack, partial(object.__setattr__, owner, "info", info)]
         if self._options.zero_grads:
             others += [*self._gradients.cleared(), *self._active.cleared(grads, parts)]

@@ -243,7 +243,7 @@ def test_keys_of_codes_differ_with_seeds_and_steps():
     def key(seed, step):
         opt = fa.AdamW(np.ones(4096, F32), state_dtype="int8", seed=seed)
         opt.step(np.ones(4096, F32))
-        opt._engine.plan.ahead.noise.advance(step)
+        opt._engine.plan.preprocessor.noise.advance(step)
         (launch,) = opt._engine.plan._launches
         return int(launch.numbers["dither"][0])
 
@@ -283,7 +283,7 @@ def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
     numbers = plan._launches[0].numbers
 
     def check(step, draws, late):
-        plan.ahead.noise.advance(step)
+        plan.preprocessor.noise.advance(step)
         counts = [step - each for each in late]
         dithers = [hash_of(n % (1 << 32), one, two ^ n >> 32) for n in counts]
         noise = [hash_of(draw, key, one) for draw, key in zip(draws, dithers, strict=True)]
