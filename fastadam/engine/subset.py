@@ -358,6 +358,12 @@ def _refuse(engine: Engine) -> None:
             f"subset() with accumulate_steps={options.accumulate_steps}: gradients add up over "
             "calls of opt.step for all parameters together; add them up before, and leave it out"
         )
+    for group in engine.groups:
+        if group.rule.over == "all":
+            raise ValueError(
+                f"subset(): the rule {group.rule.name} adds over all parameters together; step all "
+                "of them with opt.step"
+            )
     if engine.files:
         raise ValueError("subset() is for parameters and state in memory, not in files")
     if engine.backend.name != "cpu":
