@@ -215,7 +215,7 @@ def test_precision():
     assert second.startswith(f"{SMALLEST.label} takes, relative to float32: 0.64x at 1e7")
     assert last.startswith("torch fused takes, relative to float32: 1.21x at 1e7")
     headline = suites.suite_of(report).headline(report)
-    assert "over 1e8 float32 parameters takes 93% of its time" in headline
+    assert "over 1e8 float32 parameters takes 93% of the time of float32 state" in headline
 
 
 def test_others_are_compared_with_int8_state():
