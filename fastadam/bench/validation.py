@@ -6,6 +6,7 @@ plain Python: that checks the kernel, not the formula. Options of a step are imi
 gradients before the reference sees them.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.cpu.threads import SERIAL_BELOW
+from ..rules import SIZE, Rule
 from .variants import ADAMW, Variant
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Array, Case, Contender, one_array
 
@@ -220,10 +222,27 @@ def from_rule(variant: Variant, param: Array, grads: Sequence[Array]) -> Trail:
     start = told.initial(variant.values)
     elements: list[Any] = param.astype(np.float64).tolist()
     states = [tuple(start.get(name, 0.0) for name in rule.state)] * len(elements)
-    trail = [np.array(elements)]
+    trail, carried = [np.array(elements)], told.carried if told.carries_sums else {}
     for t, grad in enumerate(grads, start=1):
-        h = SimpleNamespace(**told.hyper(variant.values, t))
-        pairs = [rule(*each, h) for each in zip(elements, grad.tolist(), states, strict=True)]
+        values = {**variant.values, **carried}
+        h = SimpleNamespace(**told.hyper(values, t))
+        given = [*zip(elements, grad.tolist(), states, strict=True)]
+        sums = _sums(rule, given, h)
+        pairs = [rule(*each, h, *sums) for each in given]
         elements, states = [list(side) for side in zip(*pairs, strict=True)]
         trail.append(np.array(elements))
+        if told.carries_sums:
+            carried = told.carry_sums(values, t, vars(sums[0]))
     return trail
+
+
+def _sums(rule: Rule, given: Sequence[Any], h: Any) -> list[SimpleNamespace]:
+    """The last argument of a rule with sums; nothing for other rules."""
+    if rule.prepare is None:
+        return []
+    terms = [rule.prepare(*each, h) for each in given]
+    sums = {
+        name: math.fsum(column)
+        for name, column in zip(rule.sums, zip(*terms, strict=True), strict=True)
+    }
+    return [SimpleNamespace(**sums, **{SIZE: float(len(given))})]

@@ -16,6 +16,9 @@ from ..rules import Rule
 from ..validation import check_known
 
 ALL = "all"
+ALL_TEXTS = {  # among all, with random gradients, which let its learning rate grow without end
+    "Prodigy": "Prodigy:growth_rate=1.0"
+}
 
 
 @dataclass
@@ -88,7 +91,8 @@ def variants(texts: Sequence[str]) -> list[Variant]:
     Raises:
         TypeError, ValueError: for a name or a hyperparameter that does not exist.
     """
-    each = [t for text in texts for t in (optimizers.__all__ if text.lower() == ALL else [text])]
+    every = [ALL_TEXTS.get(name, name) for name in optimizers.__all__]
+    each = [t for text in texts for t in (every if text.lower() == ALL else [text])]
     return list({variant.label: variant for variant in map(_variant, each)}.values())
 
 

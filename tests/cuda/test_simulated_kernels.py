@@ -119,8 +119,8 @@ def same_bits(rule, strs, sizes, **how):
 def parts(case: Case, formats=FLOATS, options=()):
     """A rule with options, its streams, and the constants of a second step."""
     opt = case.optimizer.__new__(case.optimizer)
-    group = case.optimizer.defaults | case.hyper
-    group |= opt.carry(group | case.optimizer.carried, 2)
+    group = case.optimizer.defaults | case.hyper | case.optimizer.carried
+    group |= opt.carry(group, 2)
     rule = opt.variant(group)
     options += formats.options
     return staged(rule, options), streams(rule, options, formats), opt.hyper(group, 2)

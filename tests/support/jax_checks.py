@@ -13,6 +13,7 @@ import pytest
 
 import fastadam as fa
 import fastadam.jax as fj
+from fastadam.bench import steps, validation
 
 STEPS = 50
 
@@ -198,3 +199,8 @@ def test_the_code_of_the_documentation_runs(capsys):
     for code, output in found:
         exec(code, {})
         assert capsys.readouterr().out == output
+
+
+def test_the_validation_of_benchmarks_accepts_optax():
+    for case in validation.small_cases(steps.ADAMW):
+        steps.validate(case, "optax", False)
