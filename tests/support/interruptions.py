@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastadam as fa
+from fastadam.kernels import factory
 
 PACKAGE = str(Path(fa.__file__).parent)
 F = np.float32
@@ -65,8 +66,11 @@ def interrupted_at(point: int, act: Callable[[], Any], react: Callable[[], Any])
         act()
     finally:
         sys.settrace(before)
-        if torch:  # a trace raises where no signal does: before `no_grad` can end
+        # A trace raises where no signal does: as a `with` ends, before it has ended.
+        if torch:
             torch.set_grad_enabled(True)
+        while factory._making._is_owned():
+            factory._making.release()
     return seen
 
 
