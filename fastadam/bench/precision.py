@@ -341,8 +341,9 @@ def headline(report: Report) -> str:
         f"With int8 state, an AdamW step over {case} float32 parameters takes "
         f"{tables.percent(_float32(report, int8))} of the time of float32 state and "
         f"{int8.resident:.2f} instead of {float32.resident:.0f} bytes per parameter; with "
-        f"bfloat16 parameters and gradients plus 8 correction bits, "
-        f"{tables.percent(_float32(report, smallest))} and {smallest.resident:.2f} bytes {tables.hardware(report.machine)}."
+        "bfloat16 parameters and gradients plus 8 correction bits, "
+        f"{tables.percent(_float32(report, smallest))} and {smallest.resident:.2f} bytes "
+        f"{tables.hardware(report.machine)}."
     )
 
 
