@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .allowed import check_allowed
+
 # Modules whose content is assumed constant; a change in any other could not be detected.
 LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
 
@@ -62,7 +64,7 @@ def linked(
             callee = copied(value, value.__name__ + suffix, {})
             done[value] = jit(callee, value.__module__)
         if done[value] is None:
-            raise TypeError(f"{value.__name__} calls itself, which a rule cannot; write a loop")
+            raise TypeError(f"{value.__name__} calls itself, which a rule cannot")
         return done[value]
 
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
@@ -94,10 +96,12 @@ def check_paths(function: FunctionType) -> None:
     """Reject functions that could fail inside a kernel, which cannot report errors.
 
     Raises:
-        TypeError: if the function raises an exception, returns nothing on one of its paths, or
-            refers to a list, dict, set or class.
+        TypeError: if the function raises an exception, returns nothing on one of its paths, has a
+            loop, or refers to a list, dict, set or class, or to a function that is not exact.
     """
-    for name, value in chain.from_iterable(each.items() for each in _references(function)):
+    references = dict(chain.from_iterable(each.items() for each in _references(function)))
+    check_allowed(function, references)
+    for name, value in references.items():
         if isinstance(value, list | dict | set):
             raise TypeError(
                 f"{function.__name__} uses {name}, a {type(value).__name__}, which may change; a "
