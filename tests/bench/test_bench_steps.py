@@ -10,7 +10,7 @@ from fastadam.bench.limit import limit
 from fastadam.bench.measurement import OURS
 from fastadam.bench.numpy_adam import numpy_adam
 from fastadam.bench.torch_contenders import load_torch
-from fastadam.bench.variants import parsed, variants
+from fastadam.bench.variants import ALL_TEXTS, parsed, variants
 from fastadam.bench.workload import HYPER, Case, Contender, Memory, Request, one_array
 from fastadam.kernels.cpu.threads import SERIAL_BELOW
 
@@ -284,7 +284,7 @@ def test_one_syntax_for_optimizers(text, expected):
 
 def test_variants_come_once_and_in_order():
     chosen = variants(["lion", "all", "Lion", "sgd:momentum=0.9"])
-    rest = [name for name in optimizers.__all__ if name != "Lion"]
+    rest = [ALL_TEXTS.get(name, name) for name in optimizers.__all__ if name != "Lion"]
     assert [variant.label for variant in chosen] == ["Lion", *rest, "SGD:momentum=0.9"]
 
 
