@@ -265,7 +265,8 @@ def test_the_table_of_machine_code():
     assert float(rows["AdamW in int8 state"]["per element"]) <= 130
     assert float(rows["norm of float32"]["per element"]) <= 25
     plain = ("SGD", "Lion", "Signum", "Rprop")  # they neither divide nor take a root
-    assert {each["FFMA"] for name, each in rows.items() if name.startswith(plain)} == {"0"}
+    names = [name for name in rows if name.startswith(plain) and "cautious=True" not in name]
+    assert {rows[name]["FFMA"] for name in names} == {"0"}  # the mean of a mask is a division
 
 
 @pytest.mark.ptx
