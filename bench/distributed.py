@@ -18,7 +18,6 @@ counted. A run of another number of processes is added to the CSV file.
 """
 
 import argparse
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -34,11 +33,11 @@ from mpi4py import MPI
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 import fastadam as fa
-from fastadam.bench.csv_io import read_report, write_report
+from fastadam.bench.csv_io import read_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
-from fastadam.bench.suites import DISTRIBUTED
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import DISTRIBUTED, publish
+from fastadam.bench.timing import Timing
 from fastadam.bench.variants import ADAMW
 from fastadam.distributed import Sharded
 from fastadam.processes.communicator import communicator_of
@@ -165,7 +164,7 @@ def timed(size: int, rounds: int) -> list[Measurement]:
                 times[name].append(seconds)
     rows = []
     for name, some in times.items():
-        p20, p50, p80 = np.quantile(some, [0.2, 0.5, 0.8])
+        timing = Timing(*np.quantile(some, [0.2, 0.5, 0.8]), rounds)
         rows.append(
             Measurement(
                 suite=DISTRIBUTED.name,
@@ -176,10 +175,7 @@ def timed(size: int, rounds: int) -> list[Measurement]:
                 elements=size,
                 bytes=ADAMW.bytes,
                 resident=made[name][3] / size,
-                rounds=rounds,
-                p20_s=p20,
-                p50_s=p50,
-                p80_s=p80,
+                **timing.columns(),
             )
         )
     return rows
@@ -227,13 +223,8 @@ def main() -> None:
         machine = last.machine | machine
         rows = [row for row in last.rows if row.case != rows[0].case] + rows
     report = Report(machine, rows)
-    show(DISTRIBUTED.table(report))
-    print(conditions(report.machine))
-    print(DISTRIBUTED.summary(report))
+    publish(report, chosen.csv)
     print(f"bytes sent by each process of Sharded: {sent:.3g} per element")
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
 
 
 if __name__ == "__main__":

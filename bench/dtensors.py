@@ -11,7 +11,6 @@ Python objects that 1000 more steps leave behind are counted.
 
 import argparse
 import gc
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +23,9 @@ from torch.distributed.tensor import Shard, distribute_tensor
 
 import fastadam.torch
 from fastadam.bench.console import progress
-from fastadam.bench.csv_io import write_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
-from fastadam.bench.suites import ADAPTER
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import ADAPTER, publish
 from fastadam.bench.timing import measure
 from fastadam.bench.variants import ADAMW
 
@@ -143,10 +140,7 @@ def timed(case: str, chosen: argparse.Namespace, bar: Any) -> list[Measurement]:
             elements=COUNT * SHAPE[0] * SHAPE[1],
             bytes=ADAMW.bytes,
             resident=0,
-            rounds=each.rounds,
-            p20_s=each.p20,
-            p50_s=each.p50,
-            p80_s=each.p80,
+            **each.columns(),
         )
         for name, each in zip(CONTENDERS, timings, strict=True)
     ]
@@ -169,13 +163,8 @@ def main() -> None:
     told = "; ".join(f"{name}: {number}" for name, number in objects.items())
     machine = {**describe(1, load=load), f"objects left behind by {STEPS} steps": told}
     report = Report(machine, rows)
-    show(ADAPTER.table(report))
-    print(conditions(report.machine))
-    print(ADAPTER.summary(report))
+    publish(report, chosen.csv)
     print(told)
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the call; the constants of a step are computed by the exported function.
 import argparse
 import ctypes
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,11 +24,9 @@ import optax
 import fastadam as fa
 import fastadam.jax
 from fastadam.bench.console import progress
-from fastadam.bench.csv_io import write_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
-from fastadam.bench.suites import EMBEDDING
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import EMBEDDING, publish
 from fastadam.bench.timing import Timing, measure
 from fastadam.embedding.export import export_c
 
@@ -130,10 +127,7 @@ def rows_of(case: str, elements: int, times: dict[str, Timing], per: int) -> Ite
             elements=elements,
             bytes=BYTES,
             resident=0,
-            rounds=each.rounds,
-            p20_s=each.p20 / per,
-            p50_s=each.p50 / per,
-            p80_s=each.p80 / per,
+            **each.columns(per),
         )
 
 
@@ -192,12 +186,7 @@ def main() -> None:
     machine = describe(fa.get_threads(), "jax", "optax", load=load)
     machine |= {"clock": "time of the processor"} if chosen.cpu_time else {}
     report = Report(machine, rows)
-    show(EMBEDDING.table(report))
-    print(conditions(report.machine))
-    print(EMBEDDING.summary(report))
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
+    publish(report, chosen.csv)
 
 
 if __name__ == "__main__":

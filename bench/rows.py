@@ -9,7 +9,6 @@ PyTorch are sparse tensors that were not coalesced before.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +19,9 @@ import torch
 
 import fastadam as fa
 from fastadam.bench.console import progress
-from fastadam.bench.csv_io import write_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import LIMIT, OURS, Measurement, Report
-from fastadam.bench.suites import ROWS
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import ROWS, publish
 from fastadam.bench.timing import measure
 
 LR, BYTES = 1e-3, 28  # per float32 element: four reads, three writes
@@ -159,10 +156,7 @@ def timed(case: Case, names: list[str], chosen: argparse.Namespace, bar) -> list
             elements=len(np.unique(indices)) * case.width,
             bytes=BYTES,
             resident=0,
-            rounds=each.rounds,
-            p20_s=each.p20,
-            p50_s=each.p50,
-            p80_s=each.p80,
+            **each.columns(),
         )
         for name, each in zip(names, timings, strict=True)
     ]
@@ -201,12 +195,7 @@ def main() -> None:
         cases = [case for case in CASES if chosen.cases in case.label]
         rows = [row for case in cases for row in timed(case, [*CONTENDERS], chosen, bar)]
     report = Report(describe(fa.get_threads(), load=load), rows)
-    show(ROWS.table(report))
-    print(conditions(report.machine))
-    print(ROWS.summary(report))
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
+    publish(report, chosen.csv)
 
 
 if __name__ == "__main__":

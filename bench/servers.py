@@ -6,7 +6,6 @@ on arrays of their own.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +14,9 @@ import numpy as np
 
 import fastadam as fa
 from fastadam.bench.console import progress
-from fastadam.bench.csv_io import write_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
-from fastadam.bench.suites import SERVERS
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import SERVERS, publish
 from fastadam.bench.timing import measure
 
 ETA, BETA1, BETA2, TAU = 0.1, 0.9, 0.99, 1e-3
@@ -142,10 +139,7 @@ def timed(case: Case, chosen: argparse.Namespace, bar) -> list[Measurement]:
             elements=case.elements,
             bytes=case.bytes,
             resident=0,
-            rounds=each.rounds,
-            p20_s=each.p20,
-            p50_s=each.p50,
-            p80_s=each.p80,
+            **each.columns(),
         )
         for name, each in zip(CONTENDERS, timings, strict=True)
     ]
@@ -182,13 +176,8 @@ def main() -> None:
         cases = [case for case in CASES if chosen.cases in case.label]
         rows = [row for case in cases for row in timed(case, chosen, bar)]
     report = Report(describe(fa.get_threads(), load=load), rows)
-    show(SERVERS.table(report))
+    publish(report, chosen.csv)
     print(f"Largest relative difference of parameters after five rounds: {worst:.1e}.")
-    print(conditions(report.machine))
-    print(SERVERS.summary(report))
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ preceded by a step that does not count. The table shows the median over the roun
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +13,9 @@ import torch
 
 import fastadam.torch
 from fastadam.bench.console import progress
-from fastadam.bench.csv_io import write_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
-from fastadam.bench.suites import ADAPTER
-from fastadam.bench.tables import conditions, show
+from fastadam.bench.suites import ADAPTER, publish
 from fastadam.bench.timing import measure
 from fastadam.bench.variants import ADAMW
 
@@ -150,10 +147,7 @@ def timed(case: str, names: Sequence[str], chosen: argparse.Namespace, bar) -> l
             elements=sum(param.numel() for param in params),
             bytes=ADAMW.bytes,
             resident=0,
-            rounds=each.rounds,
-            p20_s=each.p20,
-            p50_s=each.p50,
-            p80_s=each.p80,
+            **each.columns(),
         )
         for name, each in zip(names, timings, strict=True)
     ]
@@ -166,12 +160,7 @@ def main() -> None:
     with progress() as bar:
         rows = [row for case in chosen.cases for row in timed(case, names, chosen, bar)]
     report = Report(describe(chosen.threads, load=load), rows)
-    show(ADAPTER.table(report))
-    print(conditions(report.machine))
-    print(ADAPTER.summary(report))
-    if chosen.csv:
-        write_report(report, chosen.csv)
-        print(f"Wrote {chosen.csv}", file=sys.stderr)
+    publish(report, chosen.csv)
 
 
 if __name__ == "__main__":

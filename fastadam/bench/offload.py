@@ -6,6 +6,7 @@ share parameters, gradients and copies; those of PyTorch have a set of their own
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,16 +14,21 @@ from typing import Any
 
 import numpy as np
 
-import fastadam as fa
-
-from ..engine.budget import moved_by
 from ..kernels.cpu.threads import SERIAL_BELOW
 from ..memory.aligned import aligned_zeros
 from ..memory.dtypes import named
 from . import tables, validation
 from .console import say
 from .measurement import OURS, Measurement, Report
-from .precision import FLOAT32, INT8, SMALLEST, Configuration, PrecisionMemory, small_cases
+from .precision import (
+    FLOAT32,
+    INT8,
+    SMALLEST,
+    Configuration,
+    PrecisionMemory,
+    fastadam,
+    small_cases,
+)
 from .tables import CASE, GB_PER_S, Column, Table, build
 from .workload import (
     HYPER,
@@ -34,7 +40,6 @@ from .workload import (
     Request,
     Suite,
     Turn,
-    as_given,
     many_arrays,
     one_array,
 )
@@ -72,34 +77,8 @@ def _fastadam(
     configuration: Configuration, memory: PrecisionMemory, copies: Sequence[Array]
 ) -> Contender:
     """A step that reads bfloat16 gradients; the copy is the parameter if that is bfloat16."""
-    params, grads = memory.params_in(configuration.param), memory.grads_in("bfloat16")
-    kept = [] if configuration.param == "bfloat16" else list(copies)
-    options: dict[str, Any] = {**HYPER, **configuration.options}
-    if kept:
-        options["shadow"] = as_given(kept)
-    optimizer = fa.AdamW(as_given(params), **options)
-
-    def resident() -> float:
-        states = [array for arrays in optimizer.state.values() for array in arrays]
-        arrays: list[Any] = [*params, *grads, *states, *kept]
-        return float(sum(array.nbytes for array in arrays) / sum(memory.sizes))
-
-    def weights() -> list[Array]:
-        master = optimizer.master()
-        return master if isinstance(master, list) else [master]
-
-    return Contender(
-        OURS,
-        partial(optimizer.step, as_given(grads)),
-        params,
-        grads,
-        config=configuration.label,
-        bytes=lambda: sum(moved_by(kernel.streams) for kernel in optimizer._kernels()),
-        resident=resident,
-        rounding=configuration.rounding,
-        weights=weights,
-        shadow=kept,
-    )
+    given = [] if configuration.param == "bfloat16" else copies
+    return fastadam(replace(configuration, grad="bfloat16"), memory, given)
 
 
 def _optimizer(name: str, tensors: Sequence[Any]) -> Any:

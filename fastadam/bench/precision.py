@@ -139,7 +139,7 @@ def contenders(case: Case, keys: Iterable[Key]) -> list[Contender]:
     made: list[Contender] = []
     for key in keys:
         if key in OURS_BY_CONFIG:
-            made.append(_fastadam(OURS_BY_CONFIG[key], memory))
+            made.append(fastadam(OURS_BY_CONFIG[key], memory))
         elif key == IN_TORCH:
             made.append(_torch_fused(memory))
         elif key == IN_AND_OUT_IN_TORCH:
@@ -149,12 +149,16 @@ def contenders(case: Case, keys: Iterable[Key]) -> list[Contender]:
     return made
 
 
-def _fastadam(configuration: Configuration, memory: PrecisionMemory) -> Contender:
+def fastadam(
+    configuration: Configuration, memory: PrecisionMemory, given: Sequence[Array] = ()
+) -> Contender:
+    """A step of a configuration, which also writes copies of the parameters to given arrays."""
     params, grads = memory.params_in(configuration.param), memory.grads_in(configuration.grad)
     options: dict[str, Any] = {**HYPER, **configuration.options}
+    if given:
+        options["shadow"] = as_given(given)
     optimizer = fa.AdamW(as_given(params), **options)
-
-    copies = optimizer.shadow.leaves if "shadow_dtype" in configuration.options else []
+    copies = optimizer.shadow.leaves if "shadow_dtype" in configuration.options else given
 
     def resident() -> float:
         states = [array for arrays in optimizer.state.values() for array in arrays]

@@ -34,6 +34,17 @@ def measured(
     ]
 
 
+def publish(report: Report, path: Path | None = None) -> None:
+    """Print the table and the summary of a report, and write it to a CSV file if there is one."""
+    suite = suite_of(report)
+    tables.show(suite.table(report))
+    print(tables.conditions(report.machine))
+    print(suite.summary(report))
+    if path:
+        csv_io.write_report(report, path)
+        say(f"Wrote {path}")
+
+
 def fits(turn: Turn) -> bool:
     """Compare the memory of a turn with that of the machine; report on stderr what is skipped."""
     machine.release_freed_memory()
@@ -79,10 +90,7 @@ def timed(
             elements=turn.case.elements,
             bytes=each.bytes(),
             resident=each.resident(),
-            rounds=quantiles.rounds,
-            p20_s=quantiles.p20,
-            p50_s=quantiles.p50,
-            p80_s=quantiles.p80,
+            **quantiles.columns(),
         )
 
 

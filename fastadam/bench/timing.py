@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,11 @@ class Timing(NamedTuple):
     p50: float
     p80: float
     rounds: int
+
+    def columns(self, steps: int = 1) -> dict[str, Any]:
+        """The columns of a measurement, for one of so many steps that were timed together."""
+        seconds = {"p20_s": self.p20, "p50_s": self.p50, "p80_s": self.p80}
+        return {"rounds": self.rounds, **{name: s / steps for name, s in seconds.items()}}
 
 
 def measure(

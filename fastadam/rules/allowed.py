@@ -15,6 +15,7 @@ EXACT = {
     *("isnan", "maximum", "minimum", "negative", "rint", "sign", "signbit", "sqrt", "square"),
     *("trunc",),
 }
+HINT = "use + - * /, comparisons, abs, min, max and math.sqrt"
 REFUSED_BUILTINS = {"print": print, "input": input, "open": open, "pow": pow, "round": round}
 
 
@@ -30,10 +31,7 @@ def check_allowed(function: FunctionType, used: Mapping[str, Any]) -> None:
     """
     for name, value in used.items():
         if name in REFUSED_BUILTINS and value is REFUSED_BUILTINS[name]:
-            raise TypeError(
-                f"{function.__name__} calls {name}, which a rule cannot: it is compiled, and has "
-                "nothing but its numbers"
-            )
+            raise TypeError(f"{function.__name__} calls {name}, which a rule cannot; {HINT}")
         if _is_inexact(value):
             _refuse(function, name)
     for module, name in _attributes(function.__code__, used):
@@ -81,6 +79,5 @@ def _is_inexact(value: Any) -> bool:
 def _refuse(function: FunctionType, name: str, way: str = "") -> None:
     raise TypeError(
         f"{function.__name__} uses {name}, whose last digits depend on the library and the device; "
-        "a rule has the same bits everywhere: "
-        + (way or "use + - * /, comparisons, abs, min, max and math.sqrt")
+        "a rule has the same bits everywhere: " + (way or HINT)
     )
