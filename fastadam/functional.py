@@ -33,7 +33,7 @@ from .memory.array_headers import KnownArrays, never
 from .memory.rows import Rows
 from .optimizer import Optimizer
 from .rules import Rule
-from .rules.algorithm import Values, check_carries_no_sums
+from .rules.algorithm import Values, check_bare
 from .rules.docstrings import entries, explained
 from .validation import alike, check_known, count, lasts, missing
 
@@ -63,9 +63,7 @@ ARGUMENTS = {
 ROWS = "rows"  # in place of the dtype of a row-sparse gradient
 FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 NAMES = tuple(
-    name.lower()
-    for name in optimizers.__all__
-    if not getattr(optimizers, name).without_arrays().carries_sums
+    name.lower() for name in optimizers.__all__ if getattr(optimizers, name).without_arrays().bare
 )
 
 
@@ -233,7 +231,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
             f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
         )
     author = optimizer.without_arrays()
-    check_carries_no_sums("bare(): ", author)
+    check_bare("bare(): ", author)
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:

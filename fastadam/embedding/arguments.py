@@ -157,9 +157,10 @@ def check_one_pass(where: str, rule: Rule) -> None:
     Raises:
         ValueError: for such a rule; the message begins with `where`.
     """
-    if rule.sums:
+    if rule.in_two_parts:
+        doing = f"adds up {', '.join(rule.sums)}" if rule.sums else "computes matrices"
         raise ValueError(
-            f"{where}{rule.name} adds up {', '.join(rule.sums)} in a pass of its own, which one "
+            f"{where}{rule.name} {doing} in a pass of its own, which one "
             "kernel cannot do; take a step of the optimizer, or choose one without sums"
         )
 

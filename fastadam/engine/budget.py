@@ -12,8 +12,8 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.base import WHOLE, Column
-from ..kernels.transforms import STATE, inputs_of_terms, streams, streams_of_terms
-from ..rules import Rule
+from ..kernels.transforms import STATE, SUM, inputs_of_first, streams, streams_of_terms
+from ..rules import MATRIX, Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams
 from .options import Options
@@ -27,9 +27,10 @@ PARTS = {
     "ema": "ema",
     "shadow": "shadow",
     "grad_sum": "sums",
+    SUM + MATRIX: "matrices",
 }  # of a budget, by the streams of a kernel
 _FLOAT32 = Formats.alike("float32")
-EXTRAS = (COMPENSATION, "ema", "shadow", "sums")
+EXTRAS = (COMPENSATION, "ema", "shadow", "sums", "matrices")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +49,7 @@ class Budget:
         ema: bytes of their exponential moving average.
         shadow: bytes of their copy in low precision.
         sums: bytes of accumulated gradients, if an update takes several micro-batches.
+        matrices: bytes of the matrices that an optimizer such as Muon computes in each step.
         in_files: how many of all these bytes are in files, not in memory.
         moved: bytes that an update reads and writes, including those of the gradient norm and of
             gradient accumulation.
@@ -64,6 +66,7 @@ class Budget:
     ema: int = 0
     shadow: int = 0
     sums: int = 0
+    matrices: int = 0
     in_files: int = 0
     moved: float = 0.0
     dtypes: dict[str, str] = field(default_factory=dict, hash=False)
@@ -182,9 +185,9 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
     inputs = Formats(formats.compute, formats.grad)
     micro_batches = options.accumulate_steps - 1  # before the last
     yield 1, updated(rule, formats, options)
-    if rule.sums:
+    if rule.in_two_parts:
         read = streams_of_terms(rule, _names(options, formats), formats)
-        needed = (*inputs_of_terms(rule), "grad_sum")  # sums of blocks are few
+        needed = (*inputs_of_first(rule), SUM + MATRIX, "grad_sum")  # sums of blocks are few
         yield 1, tuple(each for each in read if each.name in needed)
     yield micro_batches, streams(add, options_of_sums(options), inputs)
     if options.measures:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..rules.algorithm import Algorithm, Values, check_carries_no_sums
+from ..rules.algorithm import Algorithm, Values, check_bare
 from ..validation import count
 from .hyperparameters import ReadOnly, checked
 from .param_groups import Group, ParamGroup
@@ -16,7 +16,7 @@ def constants_of(author: Algorithm, step: Any, given: Values) -> tuple[float, ..
             number for each name of the rule.
     """
     where = f"{type(author).__name__}.constants(): "
-    check_carries_no_sums(where, author)
+    check_bare(where, author)
     number = count(f"{where}step", step, 1, "count steps from 1")
     raw: Any = ParamGroup(author.defaults | given, params=())
     group = Group(raw, (), author.defaults, where)

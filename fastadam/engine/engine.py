@@ -36,6 +36,7 @@ from .group_arguments import (
     once,
 )
 from .launch_plan import UPDATE, StepPlan
+from .matrices import check_matrices
 from .norm_measure import NormMeasure
 from .options import LOW, Options, reach_of, scalar
 from .param_groups import (
@@ -184,6 +185,8 @@ class Engine:
             group = checked_group(algorithm, self.options, own, own["params"], label, step)
             dtypes = [name_of(array.dtype) for array in each.arrays]
             group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+            pieces = self._partition is not None
+            check_matrices(algorithm, group.rule, each.arrays, each.names, pieces)
             if any(isinstance(array, Pairs) for array in each.arrays):
                 group.options.check_complex(group.where)
             group.raw.edits = self.edits

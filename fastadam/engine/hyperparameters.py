@@ -4,7 +4,7 @@ import math
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Values
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, flag, number, parts_of
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, count, flag, number, parts_of
 
 RANGES = dict.fromkeys(
     ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
@@ -12,7 +12,11 @@ RANGES = dict.fromkeys(
     + ("trust_coefficient", "warmup_steps", "r", "weight_lr_power"),
     NOT_NEGATIVE,
 ) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
-CHOICES = {"eps_mode": ("torch", "hat"), "weight_decay_mode": ("AdamW", "AdamC")}
+CHOICES = {
+    "eps_mode": ("torch", "hat"),
+    "weight_decay_mode": ("AdamW", "AdamC"),
+    "adjust_lr_fn": ("original", "match_rms_adamw"),
+}
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
 
 
@@ -53,6 +57,8 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
     label = f"{where}{name}"
     if isinstance(default, bool):
         return flag(label, value)
+    if type(default) is int:
+        return count(label, value, 0)
     if isinstance(default, tuple):
         parts = parts_of(value)
         if parts is None or len(parts) != len(default):
@@ -69,4 +75,6 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
         return choice(label, value, CHOICES[name]) if default in CHOICES.get(name, ()) else value
     if value is None and (default is None or name in OPTIONAL):
         return None
+    if default is None and name in CHOICES:
+        return choice(label, value, CHOICES[name])
     return number(label, value, within, hint=hint)

@@ -20,6 +20,7 @@ from .files import OptimizerFiles
 from .gradients import StepArrays
 from .hyperparameters import ReadOnly, checked
 from .launch import NOT_CONSTANTS
+from .matrices import RuleMatrices, Workspace
 from .options import Options
 from .param_groups import initial_state
 from .parameters import Parameters
@@ -50,6 +51,7 @@ class StepPlan:
         partition: whose pieces the parameters are, if they are.
         shards: whose elements here are those of the parameters, if other processes have others.
         inputs: what takes the place of gradients, in steps like one that has these.
+        workspace: where the matrices of rules are, if not in memory of the host.
 
     Attributes:
         sources: the transforms and the number of inputs in the place of gradients.
@@ -84,6 +86,7 @@ class StepPlan:
         partition: Partition | None = None,
         shards: Shards | None = None,
         inputs: StepInputs | None = None,
+        workspace: Workspace | None = None,
     ) -> None:
         state.settle()
         self._carried, self._options, self.masked, self.scaled = carried, options, masked, scaled
@@ -107,7 +110,11 @@ class StepPlan:
                 launch.take_pieces(partition.pieces)
         team = options.team
         self._sums = RuleSums(self._launches, arrays, formats, names, team, partition)
-        self._all = [*self._sums.launches, *self._launches]
+        group_of = [k for k, group in enumerate(groups) for _ in group.params]
+        self._matrices = RuleMatrices(
+            self._launches, arrays, formats, group_of, names, team, workspace
+        )
+        self._all = [*self._sums.launches, *self._matrices.launches, *self._launches]
         self._small = all(launch.table.small for launch in self._launches)
         self._serial: list[Operation] = []
         if self._small:
@@ -149,7 +156,7 @@ class StepPlan:
             self._others = OtherInputs(parameters, gradients.dtypes, inputs)
         self.conditional, self.captured = None, list[bool]()
         asks_host = partition or any(rule.over == "all" and carried for rule in rules)
-        if decided_there and not (self._sums and asks_host):
+        if decided_there and not (self._sums and asks_host) and not self._matrices:
             updates = [*self._sums.sequence, *self._launches]
             self.conditional = backend.conditional_step(
                 self, updates, self.preprocessor, state, arrays, formats, options
@@ -165,7 +172,8 @@ class StepPlan:
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
         updates = [launch.kernel for launch in self._launches]
-        return updates + self._sums.kernels + self.preprocessor.kernels
+        firsts = self._sums.kernels + self._matrices.kernels
+        return updates + firsts + self.preprocessor.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
@@ -237,6 +245,8 @@ class StepPlan:
             self._sums.run()
             if author.carries_sums:
                 self.numbers = self._carry_sums(author, values)
+        if self._matrices and verdict == UPDATE:
+            self._matrices.run(author, values, self._state.active)
         if self._by_row and verdict == UPDATE:
             for cohort, launch in self._by_row:
                 values_of = values[cohort.group]
@@ -427,6 +437,7 @@ class StepPlan:
                 or self.preprocessor.needed
                 or self._by_row
                 or self._sums
+                or self._matrices
             )
             self.direct = not busy
             return
@@ -475,7 +486,7 @@ class StepPlan:
         pairs = [(kept, launch.members) for launch, kept in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
         for (launch, kept), lack in zip(wanted, lacks, strict=True):
-            for each in self._sums.with_terms(launch):
+            for each in (*self._sums.with_terms(launch), *self._matrices.first_of(launch)):
                 each.start(kept.stream.name, lack)
         for launch in self._all:
             launch.check_dense(state.active, arrays, self._parameters.names)

@@ -153,10 +153,10 @@ def check_rows_go_with(rule: Rule, rows: RowGradient) -> None:
     Raises:
         ValueError: naming the gradient.
     """
-    if rule.sums:
+    if rule.in_two_parts:
+        doing = f"adds up {', '.join(rule.sums)} of" if rule.sums else "transforms"
         raise ValueError(
-            f"{rows.name} is Rows, but {rule.name} adds up {', '.join(rule.sums)} of whole arrays; "
-            "give an array"
+            f"{rows.name} is Rows, but {rule.name} {doing} whole arrays; give an array"
         )
 
 

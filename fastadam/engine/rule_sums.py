@@ -21,9 +21,9 @@ from .launch import Launch
 from .partition import Partition
 
 
-def terms_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
-    """The kernel that adds the terms of a rule, block by block, and changes nothing else; for
-    arrays where `like` lies.
+def first_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
+    """The kernel of the first part of a rule, which adds terms block by block, or writes the
+    entries of a matrix, and changes nothing else; for arrays where `like` lies.
 
     Raises:
         TypeError: for a rule that cannot be compiled.
@@ -161,7 +161,7 @@ class _Scope:
     ) -> Launch:
         """The launch that adds the terms of an update; `firsts` is where, in bytes, the sums of
         each parameter begin."""
-        made = terms_kernel(update.rule, formats, options, params[0])
+        made = first_kernel(update.rule, formats, options, params[0])
         launch = Launch(update.rule, made, params, update.members, update.kept)
         for k, name in enumerate(self.names):
             first = address(self.sums) + k * self._count * self.sums.itemsize

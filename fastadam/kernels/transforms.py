@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..rules import SIZE, Rule
+from ..rules import MATRIX, SIZE, Rule
 from .compose import Stream
 from .formats import BOOL, ROUND, Formats, floats
 from .scalar import stochastic
@@ -92,9 +92,9 @@ def _changing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
     return changed
 
 
-def with_sums(inner: Rule) -> Rule:
-    """The second part of a rule with sums, which are further state of it."""
-    function, split, names = inner.snapshot, len(inner.state), sums_of(inner)
+def with_first(inner: Rule) -> Rule:
+    """The second part of a rule; the results of the first are further state of it."""
+    function, split, names = inner.snapshot, len(inner.state), results_of(inner)
     together = _record(names)
 
     def staged(param, grad, state, h):
@@ -130,8 +130,21 @@ def terms_of(inner: Rule) -> Rule:
     return Rule(staged, inner.state + inner.sums, inner.hyper, inner.exact)
 
 
-def inputs_of_terms(rule: Rule) -> tuple[str, ...]:
-    """The streams of a rule that the terms of its sums depend on; the kernel reads no others."""
+def entries_of(inner: Rule) -> Rule:
+    """The first part of a rule with a matrix: its element is further state of it."""
+    assert inner.matrix
+    function, split = inner.matrix.snapshot, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own = state[:split]
+        return param, own + (function(param, grad, own, h),)
+
+    staged.__name__ = f"{inner.name}_entries"
+    return Rule(staged, (*inner.state, MATRIX), inner.hyper, inner.exact)
+
+
+def inputs_of_first(rule: Rule) -> tuple[str, ...]:
+    """The streams of a rule that its first part depends on; the kernel reads no others."""
     names = ("param", "grad", *(STATE + name for name in rule.state))
     halves = [0.5] * len(names)
 
@@ -144,11 +157,13 @@ def inputs_of_terms(rule: Rule) -> tuple[str, ...]:
 
 
 def _terms(rule: Rule, inputs: list[float], constant: float = 0.5) -> Any:
-    """The terms for these values of param, grad and state, and of all constants."""
-    assert rule.prepare
+    """The terms, or the entry of a matrix, for these values of param, grad and state, and of all
+    constants."""
+    first = rule.prepare or rule.matrix
+    assert first
     h = _record(rule.hyper)(*[np.float64(constant)] * len(rule.hyper))
     param, grad, *state = map(np.float64, inputs)
-    return rule.prepare(param, grad, tuple(state), h)
+    return first(param, grad, tuple(state), h)
 
 
 def _check_terms(rule: Rule) -> None:
@@ -179,8 +194,10 @@ def _widening(count: int) -> Callable[..., Any]:
     return widened
 
 
-def sums_of(rule: Rule) -> tuple[str, ...]:
+def results_of(rule: Rule) -> tuple[str, ...]:
     """The names of the numbers that the second part of a rule finds in `s`."""
+    if rule.matrix:
+        return (MATRIX,)
     return (*rule.sums, SIZE) if rule.over == "tensor" else rule.sums
 
 
@@ -336,12 +353,12 @@ def _storage(asked: Storage | Callable[[Formats], Storage], formats: Formats) ->
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     """The rule wrapped by these options, cached in the rule."""
-    return _wrapped(rule, tuple(name for name in STAGES if name in options), with_sums)
+    return _wrapped(rule, tuple(name for name in STAGES if name in options), with_first)
 
 
 def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
-    """The terms of the sums of a rule with those of the options that change gradients."""
-    return _wrapped(rule, of_gradients(options), terms_of)
+    """The first part of a rule with those of the options that change gradients."""
+    return _wrapped(rule, of_gradients(options), terms_of if rule.sums else entries_of)
 
 
 def of_gradients(options: tuple[str, ...]) -> tuple[str, ...]:
@@ -350,8 +367,8 @@ def of_gradients(options: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -> Rule:
-    """A part of a rule with sums, or a rule without, wrapped by options, cached in the rule."""
-    if not (names or rule.sums):
+    """A part of a rule in two, or a rule in one, wrapped by options, cached in the rule."""
+    if not (names or rule.in_two_parts):
         return rule
     known, key = rule.staged, (part, names)
     if key not in known:
@@ -367,17 +384,21 @@ def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of a rule with options: param, grad, state, sums, then those of the options."""
     states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
-    sums = [Stream(SUM + name, Single(formats.compute), "r") for name in sums_of(rule)]
+    kept = _arithmetic(formats) if rule.matrix else Single(formats.compute)
+    sums = [Stream(SUM + name, kept, "r") for name in results_of(rule)]
     grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
     param = Stream("param", formats.param_storage)
     return (param, grad, *states, *sums, *_extras(options, formats))
 
 
 def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
-    """The streams of the terms of a rule: all are read only but the sums of blocks."""
+    """The streams of the first part of a rule: all are read only but the sums of blocks, or the
+    matrix."""
     param, grad = Stream("param", formats.param_storage), Stream("grad", formats.grad_storage)
     states = [Stream(STATE + name, formats.state_as_read) for name in rule.state]
     sums = [Stream(SUM + name, Sums(), "w") for name in rule.sums]
+    if rule.matrix:
+        sums = [Stream(SUM + MATRIX, _arithmetic(formats), "w")]
     extras = _extras(of_gradients(options), formats)
     return (
         *(stream._replace(mode="r") for stream in (param, grad, *states)),

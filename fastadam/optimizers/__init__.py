@@ -20,6 +20,7 @@ from .lars import LARS
 from .lion import Lion
 from .listing import Listing, listing
 from .mars import MARS
+from .muon import Muon
 from .nadam import NAdam
 from .prodigy import Prodigy
 from .radam import RAdam
@@ -51,6 +52,7 @@ __all__ = [
     "Grams",
     "LaProp",
     "Lion",
+    "Muon",
     "NAdam",
     "Prodigy",
     "RAdam",

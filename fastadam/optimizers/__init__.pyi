@@ -35,6 +35,7 @@ __all__ = [
     "Grams",
     "LaProp",
     "Lion",
+    "Muon",
     "NAdam",
     "Prodigy",
     "RAdam",
@@ -1121,6 +1122,96 @@ class Lion(Optimizer):
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         cautious: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class Muon(Optimizer):
+    """Muon: momentum made orthogonal, for matrices of hidden layers, as PyTorch computes it.
+
+        m = momentum * m + (1 - momentum) * g
+        n = momentum * m + (1 - momentum) * g     (nesterov; else n = m)
+        O = orthogonalized(n)
+        p = p - lr * weight_decay * p - lr * ratio * O
+
+    `orthogonalized` divides a matrix by its Frobenius norm, at least `eps`, and takes `ns_steps`
+    steps of the Newton-Schulz iteration `X = a X + (b X X^T + c (X X^T)^2) X`, which brings its
+    singular values near 1. The ratio of a matrix with r rows and c columns is
+    `sqrt(max(1, r / c))`, or with `adjust_lr_fn="match_rms_adamw"` `0.2 * sqrt(max(r, c))`.
+
+    Parameters must have two dimensions; give biases, norms, embeddings and the last layer to an
+    optimizer of their own, such as AdamW. The products are NumPy's, in the dtype of the arithmetic
+    and in the threads of its BLAS; `fastadam.torch.Muon` has PyTorch's, in bfloat16 as
+    `torch.optim.Muon`. All else is two passes over memory: one computes n, the other updates state
+    and parameters. The matrices n of all parameters are kept, 4 bytes per float32 element.
+
+    State: `momentum_buffer` (m). Per float32 element: 4 bytes of state, 36 bytes of traffic per
+    step besides that of the products.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        weight_decay: decay of the parameter in units of `lr`, default 0.1.
+        momentum: decay rate of the average of gradients, default 0.95.
+        nesterov: Nesterov momentum, default True.
+        ns_coefficients: a, b and c of the iteration, default (3.4445, -4.775, 2.0315).
+        eps: the least norm by which a matrix is divided, default 1e-7.
+        ns_steps: steps of the iteration, from 0 to 99, default 5.
+        adjust_lr_fn: "original" or "match_rms_adamw", the ratio above; default None: "original".
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Raises:
+        ValueError: for parameters that do not have two dimensions, are complex, or lie on a device.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.zeros((2, 2))
+        >>> info = fa.Muon(w, lr=0.5, ns_steps=20, ns_coefficients=(1.5, -0.5, 0)).step(
+        ...     np.array([[3.0, 0.0], [0.0, -1.0]])
+        ... )
+        >>> w.round(6)
+        array([[-0.5,  0. ],
+               [ 0. ,  0.5]])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        weight_decay: Scheduled = 0.1,
+        momentum: Scheduled = 0.95,
+        nesterov: ScheduledFlag = True,
+        ns_coefficients: ScheduledTriple = (3.4445, -4.775, 2.0315),
+        eps: Scheduled = 1e-07,
+        ns_steps: Count = 5,
+        adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
         clip_norm: Number | None = None,

@@ -27,14 +27,17 @@ def check_class(cls: Any) -> None:
             raise TypeError(f"{cls.__name__}.{name} is {value!r}; give a dict with names as keys")
 
 
-def check_carries_no_sums(where: str, algorithm: "Algorithm") -> None:
-    """Refuse an optimizer that carries sums from step to step, where nothing keeps them.
+def check_bare(where: str, algorithm: "Algorithm") -> None:
+    """Refuse an optimizer that carries sums from step to step, where nothing keeps them, or
+    computes with matrices, where shapes are not known.
 
     Raises:
         TypeError: for such an optimizer; the message begins with `where`.
     """
+    name = type(algorithm).__name__
+    if algorithm.rule.matrix:
+        raise TypeError(f"{where}{name} multiplies matrices; use the class {name}")
     if algorithm.carries_sums:
-        name = type(algorithm).__name__
         raise TypeError(
             f"{where}{name} carries {', '.join(algorithm.carried)} from step to step, which depend "
             f"on all gradients; use the class {name}"
@@ -117,6 +120,21 @@ class Algorithm:
         constants. On a GPU each step waits for the sums.
         """
         raise NotImplementedError(f"{type(self).__name__} carries no sums")
+
+    def transform(self, group: Values, matrix: Any) -> None:
+        """Transform the matrix of a parameter in place, for a rule with a `matrix`.
+
+        Args:
+            group: the hyperparameters of the step; read-only.
+            matrix: a two-dimensional array of the dtype of the arithmetic, with the shape of the
+                parameter; in `fastadam.torch` a tensor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} transforms no matrices")
+
+    @property
+    def bare(self) -> bool:
+        """True if a step needs no more than one-dimensional arrays and their constants."""
+        return not self.carries_sums and self.rule.matrix is None
 
     @property
     def carries_sums(self) -> bool:

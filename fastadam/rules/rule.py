@@ -10,6 +10,7 @@ from typing import Any, cast
 RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step")
 SCOPES = ("tensor", "all")
 SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
+MATRIX = "matrix"  # the attribute of `s` with an element of a transformed matrix
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 
@@ -21,7 +22,8 @@ class Rule:
     of the compiled kernel: `math.sqrt` keeps float32, a division by zero gives an infinity.
 
     A rule with sums takes them as a fifth argument, `s`; `prepare(param, grad, state, h)` returns
-    the terms of an element.
+    the terms of an element. So does a rule with a matrix; `matrix(param, grad, state, h)` returns
+    an element of it.
     """
 
     function: Function
@@ -31,6 +33,7 @@ class Rule:
     sums: tuple[str, ...] = ()
     over: str = ""
     prepare: "Rule | None" = None
+    matrix: "Rule | None" = None
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
@@ -46,6 +49,11 @@ class Rule:
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    @property
+    def in_two_parts(self) -> bool:
+        """True if a step has a pass ahead of the one that updates, whose results are in `s`."""
+        return bool(self.sums) or self.matrix is not None
 
     @cached_property
     def snapshot(self) -> Function:
@@ -86,6 +94,7 @@ def rule(
     sums: Sequence[str] = (),
     over: str = "tensor",
     prepare: Callable[..., tuple[Any, ...]] | None = None,
+    matrix: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -104,6 +113,11 @@ def rule(
     memory. Terms are added in float64, in a fixed tree of blocks of 1024 elements, so that results
     do not depend on the number of threads or processes; `s` has the dtype of the parameter.
 
+    A rule for matrices may need an operation on a matrix as a whole, such as a product. It has two
+    parts as well: `matrix(param, grad, state, h) -> number` returns an element of a matrix with the
+    shape of the parameter, the method `transform(group, matrix)` of the optimizer then changes the
+    matrix in place, and the decorated function finds the element of the result in `s.matrix`.
+
     Args:
         state: names of the numbers stored per element, in the order of the tuple `state`.
         hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
@@ -114,6 +128,7 @@ def rule(
         over: the elements that are added: those of each parameter ("tensor", the default), or of
             all parameters that have a gradient ("all").
         prepare: the function that returns the terms of the sums.
+        matrix: the function that returns an element of the matrix; not together with `sums`.
 
     Raises:
         TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
@@ -148,6 +163,8 @@ def rule(
     _check_names("sums", sums, reserved=(SIZE,))
     if bool(sums) != bool(prepare):
         raise TypeError(f"rule: sums={tuple(sums)!r} and prepare={prepare!r} need each other")
+    if sums and matrix:
+        raise TypeError(f"rule: sums={tuple(sums)!r} and matrix= cannot be given together")
     if over not in SCOPES:
         raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
@@ -157,10 +174,12 @@ def rule(
         )
 
     def mark(function: Function) -> Rule:
-        for each in (function, prepare or function):
+        for each in (function, prepare or matrix or function):
             if not hasattr(each, "__code__"):
                 raise TypeError(f"rule: {each!r} is not a plain Python function")
         names = tuple(state), tuple(hyper), bool(exact)
+        if matrix:
+            return Rule(function, *names, matrix=Rule(matrix, *names))
         if prepare is None:
             return Rule(function, *names)
         return Rule(function, *names, tuple(sums), over, Rule(prepare, *names))

@@ -39,12 +39,15 @@ from ..kernels.cpu import openmp
 from ..validation import missing
 from .averaging import TrainAndEval
 from .files import load, save
+from .matrices import Orthogonalization
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
     from ._optimizers import *  # noqa: F403
 
 __all__ = ["Optimizer", "load", "save", *optimizers.__all__]
+
+MORE: dict[str, tuple[type, ...]] = {"Muon": (Orthogonalization,)}  # bases of some classes
 
 openmp.use_threads_of(torch._C.__file__)
 
@@ -53,8 +56,8 @@ def _made(name: str) -> type[Optimizer]:
     """The PyTorch class for the fastadam class of this name."""
     core = getattr(optimizers, name)
     attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
-    modes = (TrainAndEval,) if hasattr(core, "swap_average") else ()
-    return type(name, (*modes, Optimizer), attributes)
+    more = (TrainAndEval,) if hasattr(core, "swap_average") else MORE.get(name, ())
+    return type(name, (*more, Optimizer), attributes)
 
 
 def _text(name: str, text: str | None) -> str:

@@ -25,7 +25,7 @@ from ..kernels.cpu.threads import get_threads
 from ..kernels.formats import compute_of
 from ..memory.arrays import is_device
 from ..optimizer import Optimizer as CoreOptimizer
-from ..rules.algorithm import Values, signature_of
+from ..rules.algorithm import Algorithm, Values, signature_of
 from ..rules.docstrings import completed, entries, explained, without_links
 from ..validation import check_known
 from .averages import Averages, exchange_of
@@ -44,6 +44,7 @@ from .hyperparameters import (
     plain,
     twin_of,
 )
+from .matrices import check_matrices
 from .shards import is_sharded, unwrapped
 from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
@@ -189,6 +190,11 @@ class Optimizer(torch.optim.Optimizer):
                 param_group["peak_lr"] = full["peak_lr"]
             self._make_plain(param_group)
             super().add_param_group(param_group)
+            try:
+                check_matrices(self.core.rule, type(self).__name__, param_group["params"])
+            except ValueError:
+                self.param_groups.pop()
+                raise
 
     def _make_plain(self, group: Values) -> None:
         """Replace sequences by tuples of numbers, and dtypes by their names, so that they can be
@@ -204,6 +210,11 @@ class Optimizer(torch.optim.Optimizer):
         note_peak(group)
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
+
+    @staticmethod
+    def _transform(author: Algorithm, group: Values, matrix: Any) -> None:
+        """Transform the matrix of a parameter in place."""
+        author.transform(group, matrix)
 
     @torch._disable_dynamo
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

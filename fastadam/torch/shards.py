@@ -140,11 +140,12 @@ def check_whole(params: Iterable[Any], rules: Iterable[Rule]) -> None:
     Raises:
         RuntimeError: naming the rule.
     """
-    summing = [rule.name for rule in rules if rule.sums]
-    if summing and any(
+    rules = [rule for rule in rules if rule.in_two_parts]
+    if rules and any(
         dim is not None for param in params if is_sharded(param) for _, dim in _split(param)
     ):
+        doing = "adds up numbers of" if rules[0].sums else "transforms"
         raise RuntimeError(
-            f"{summing[0]} adds up numbers of whole parameters, but DTensors are updated shard by "
+            f"{rules[0].name} {doing} whole parameters, but DTensors are updated shard by "
             "shard; use parameters that are not sharded, or another optimizer"
         )

@@ -27,6 +27,7 @@ from .counters import Counters
 from .devices import DeviceScope, scope_of
 from .gradients import Gradients
 from .hyperparameters import CheckedGroup, with_known_rate
+from .matrices import TensorWorkspace
 from .parameters import ActiveParameters
 from .shard_sums import ShardSums
 from .shards import check_whole
@@ -88,6 +89,7 @@ class TensorStep:
         counts = self._options.ema_warmup or self._noisy
         self._counted = not self._core.uncounted or counts
         self._rules = [group.rule for group in groups]
+        self._transform = type(owner)._transform
         self._own = [group.options for group in groups]
         besides = self._counted or bool(dtypes(self._options))
         keeps = [
@@ -256,6 +258,7 @@ class TensorStep:
             self._scaled,
             decided_there=self._conditional,
             shards=self._shards,
+            workspace=TensorWorkspace(self._active.memories, self._transform),
         )
         if self._conditional:
             conditional: Any = plan.conditional

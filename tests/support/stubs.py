@@ -55,12 +55,13 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
     if name in options.SPECS:
         return option_type(name)
     if name in CHOICES:
-        return literal(CHOICES[name])
-    kind = {bool: "Flag", tuple: "Pair", float: "Number", type(None): "Number"}.get(type(default))
+        return literal((*CHOICES[name], *((None,) if default is None else ())))
+    kinds = {bool: "Flag", tuple: "Pair", int: "Count", float: "Number", type(None): "Number"}
+    kind = kinds.get(type(default))
     if kind is None:
         raise TypeError(f"{name}={default!r} has no type; add one to {__file__}")
     kind = "Triple" if kind == "Pair" and len(default) == 3 else kind
-    if scheduled:
+    if scheduled and kind != "Count":
         kind = {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}")
     return kind + " | None" * (default is None or name in OPTIONAL)
 

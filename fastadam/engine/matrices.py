@@ -1,0 +1,158 @@
+"""The matrices of rules: a pass that computes their entries, and the transformation of each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from ..kernels.cpu.threads import Limit
+from ..kernels.factory import Kernel
+from ..kernels.formats import Formats
+from ..kernels.transforms import SUM
+from ..memory.checks import address
+from ..memory.complex_numbers import Pairs
+from ..rules import MATRIX, Rule
+from ..rules.algorithm import Algorithm, Values
+from .backend import backend_of
+from .launch import Launch
+from .rule_sums import first_kernel
+
+
+class Workspace(Protocol):
+    """The memory of matrices, one for each parameter with such a rule."""
+
+    def room(self, number: int, dtype: str) -> Any:
+        """A new array for the matrix of a parameter, whose elements are in its order."""
+
+    def transform(self, author: Algorithm, number: int, values: Values) -> None:
+        """Let the author transform the matrix of a parameter in place."""
+
+
+class HostWorkspace:
+    """The matrices of NumPy arrays."""
+
+    def __init__(self, params: Sequence[Any]) -> None:
+        self._params, self._rooms = params, dict[int, Any]()
+
+    def room(self, number: int, dtype: str) -> Any:
+        param = self._params[number]
+        self._rooms[number] = backend_of(param).zeros(param.size, dtype)
+        return self._rooms[number]
+
+    def transform(self, author: Algorithm, number: int, values: Values) -> None:
+        author.transform(values, self._rooms[number].reshape(self._params[number].shape))
+
+
+class RuleMatrices:
+    """The matrices that the launches of a step read.
+
+    Nothing but the matrices is written before the step is committed.
+
+    Args:
+        updates: the launches.
+        params: all parameters.
+        formats: how each of them is kept.
+        group_of: the number of the group of each parameter.
+        options: those of the kernels.
+        threads: how many threads may be used.
+        workspace: where matrices are; by default in memory of the host.
+
+    Attributes:
+        launches: those that compute the entries, which take the constants of the updates.
+    """
+
+    def __init__(
+        self,
+        updates: Sequence[Launch],
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        group_of: Sequence[int],
+        options: tuple[str, ...] = (),
+        threads: Limit = None,
+        workspace: Workspace | None = None,
+    ) -> None:
+        self._workspace: Workspace = workspace or HostWorkspace(params)
+        self._group_of, self._firsts, self._kept = group_of, dict[Launch, Launch](), list[Any]()
+        for update in updates:
+            if update.rule.matrix:
+                self._firsts[update] = self._launch(update, params, formats, options)
+        self.launches = [*self._firsts.values()]
+        self._members = [number for update in self._firsts for number in update.members]
+        self._runs = [launch.table.runner(threads) for launch in self.launches]
+
+    def _launch(
+        self,
+        update: Launch,
+        params: Sequence[Any],
+        formats: Sequence[Formats],
+        options: tuple[str, ...],
+    ) -> Launch:
+        """The launch that computes the entries of the matrices of an update."""
+        kept = formats[update.members[0]]
+        made = first_kernel(update.rule, kept, options, params[0])
+        launch = Launch(update.rule, made, params, update.members, update.kept)
+        rooms = [self._workspace.room(number, kept.compute) for number in update.members]
+        for each in (launch, update):
+            each.table.place(SUM + MATRIX, [address(room) for room in rooms])
+        self._kept += rooms  # launches know addresses only
+        return launch
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernels that are launched."""
+        return [launch.kernel for launch in self.launches]
+
+    def first_of(self, update: Launch) -> Iterator[Launch]:
+        """The launch that computes the entries for an update, if there is one."""
+        if update in self._firsts:
+            yield self._firsts[update]
+
+    def run(self, author: Algorithm, values: Sequence[Values], active: Sequence[bool]) -> None:
+        """Compute and transform the matrices, from gradients and state as they are.
+
+        Args:
+            author: whose `transform` is called.
+            values: the hyperparameters of each group.
+            active: whether each parameter has a gradient.
+        """
+        for run in self._runs:
+            run()
+        for number in self._members:
+            if active[number]:
+                self._workspace.transform(author, number, values[self._group_of[number]])
+
+
+def check_matrices(
+    author: Algorithm, rule: Rule, arrays: Sequence[Any], names: Sequence[str], pieces: bool
+) -> None:
+    """Refuse parameters that are not whole matrices on the host, for a rule with a matrix.
+
+    Args:
+        author: the optimizer.
+        rule: the rule.
+        arrays: the parameters.
+        names: what they are called.
+        pieces: whether they are pieces of longer arrays.
+
+    Raises:
+        ValueError: naming the first such parameter.
+    """
+    if rule.matrix is None:
+        return
+    owner = type(author).__name__
+    for array, name in zip(arrays, names, strict=True):
+        if array.ndim != 2 or isinstance(array, Pairs):
+            shape = array.shape[:-1] if isinstance(array, Pairs) else array.shape
+            kind = "complex" if isinstance(array, Pairs) else f"{array.ndim}-dimensional"
+            raise ValueError(
+                f"{name} has shape {shape} and is {kind}, but {owner} is for matrices of real "
+                "numbers; give biases, norms, embeddings and other parameters to an optimizer of "
+                "their own, such as fastadam.AdamW"
+            )
+        if pieces or backend_of(array).name != "cpu":
+            where = "cut into pieces for several processes" if pieces else "on a device"
+            raise ValueError(
+                f"{name} is {where}, but {owner} multiplies whole matrices in NumPy; use "
+                "another optimizer, or fastadam.torch for tensors"
+            )
