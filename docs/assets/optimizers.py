@@ -20,9 +20,9 @@ HEAD = """\
 
 def row(optimizer: Any, page: str) -> str:
     """One line on an optimizer with its defaults."""
-    from fastadam.bench.variants import Variant
+    from fastadam.engine.budget import traffic_of
 
-    states, moved = optimizer.rule.state, Variant(optimizer).bytes
+    states, moved = optimizer.rule.state, traffic_of(optimizer.rule)
     names = ", ".join(f"`{name}`" for name in states) or "none"
     link = f"[{optimizer.__name__}]({page})"
     return f"| {link} | {origin(optimizer)} | {names} | {4 * len(states)} | {moved} |"

@@ -19,6 +19,9 @@ ALL = "all"
 ALL_TEXTS = {  # among all, with random gradients, which let its learning rate grow without end
     "Prodigy": "Prodigy:growth_rate=1.0"
 }
+NOT_TIMED = [
+    name for name in optimizers.__all__ if getattr(optimizers, name).rule.matrix
+]  # their time is that of matrix products, not of memory
 
 
 @dataclass
@@ -91,13 +94,18 @@ def variants(texts: Sequence[str]) -> list[Variant]:
     Raises:
         TypeError, ValueError: for a name or a hyperparameter that does not exist.
     """
-    every = [ALL_TEXTS.get(name, name) for name in optimizers.__all__]
+    every = [ALL_TEXTS.get(name, name) for name in optimizers.__all__ if name not in NOT_TIMED]
     each = [t for text in texts for t in (every if text.lower() == ALL else [text])]
     return list({variant.label: variant for variant in map(_variant, each)}.values())
 
 
 def _variant(text: str) -> Variant:
     name, hyper = parsed(text, ALL)
+    if name in NOT_TIMED:
+        raise ValueError(
+            f"{name} multiplies matrices, which takes far longer than its passes over memory; "
+            "choose another optimizer"
+        )
     return Variant(getattr(optimizers, name), hyper)
 
 

@@ -142,6 +142,12 @@ def check_matrices(
         return
     owner = type(author).__name__
     for array, name in zip(arrays, names, strict=True):
+        if pieces or backend_of(array).name != "cpu":
+            where = "cut into pieces for several processes" if pieces else "on a device"
+            raise ValueError(
+                f"{name} is {where}, but {owner} multiplies whole matrices on the host; use "
+                "another optimizer, or fastadam.torch for tensors"
+            )
         if array.ndim != 2 or isinstance(array, Pairs):
             shape = array.shape[:-1] if isinstance(array, Pairs) else array.shape
             kind = "complex" if isinstance(array, Pairs) else f"{array.ndim}-dimensional"
@@ -149,10 +155,4 @@ def check_matrices(
                 f"{name} has shape {shape} and is {kind}, but {owner} is for matrices of real "
                 "numbers; give biases, norms, embeddings and other parameters to an optimizer of "
                 "their own, such as fastadam.AdamW"
-            )
-        if pieces or backend_of(array).name != "cpu":
-            where = "cut into pieces for several processes" if pieces else "on a device"
-            raise ValueError(
-                f"{name} is {where}, but {owner} multiplies whole matrices in NumPy; use "
-                "another optimizer, or fastadam.torch for tensors"
             )

@@ -284,7 +284,9 @@ def test_one_syntax_for_optimizers(text, expected):
 
 def test_variants_come_once_and_in_order():
     chosen = variants(["lion", "all", "Lion", "sgd:momentum=0.9"])
-    rest = [ALL_TEXTS.get(name, name) for name in optimizers.__all__ if name != "Lion"]
+    rest = [
+        ALL_TEXTS.get(name, name) for name in optimizers.__all__ if name not in ("Lion", "Muon")
+    ]
     assert [variant.label for variant in chosen] == ["Lion", *rest, "SGD:momentum=0.9"]
 
 
@@ -294,6 +296,7 @@ def test_variants_come_once_and_in_order():
         ("adamv", r"unknown optimizer 'adamv'; did you mean Adam or AdamW\? There are ADOPT"),
         ("", "unknown optimizer ''; choose from ADOPT"),
         ("all:lr=1.0", "unknown optimizer 'all'"),
+        ("muon", "Muon multiplies matrices"),
         ("sgd:momentum", "'momentum' is not NAME=VALUE"),
         ("sgd:momentum=", "'momentum=' is not NAME=VALUE"),
         ("sgd:momentum=x", "momentum='x'"),

@@ -286,7 +286,7 @@ def test_demo_follows_any_schedule(name, quick, capsys):
     assert (len({*column(text, 1)}) == 1) == constant
 
 
-@pytest.mark.parametrize("name", optimizers.__all__)
+@pytest.mark.parametrize("name", [n for n in optimizers.__all__ if n != "Muon"])
 def test_demo_schedules_any_optimizer(name, quick, capsys):
     options = ["--epochs", "1", "--batch", "512", "--optimizer", name, "--schedule", "cosine"]
     peak = getattr(fa, name).defaults["lr"]

@@ -775,3 +775,39 @@ def cautiously(update, direction, gradient):
     """Liang et al. 2024, algorithm 1, with the share of at least 1e-3 of the authors' AdamW."""
     agree = direction * gradient > 0
     return np.where(agree, update, 0) / max(np.mean(agree), 1e-3) if agree.size else update
+
+
+def muon(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    weight_decay=0.1,
+    momentum=0.95,
+    nesterov=True,
+    ns_coefficients=(3.4445, -4.775, 2.0315),
+    eps=1e-7,
+    ns_steps=5,
+    adjust_lr_fn=None,
+    maximize=False,
+    **decay_mode,
+):
+    """Jordan et al. 2024: the quintic iteration acts on singular values. Liu et al. 2025, equation
+    4: the factor 0.2 of the larger dimension."""
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
+    rows, columns = theta.shape
+    m = np.zeros_like(theta)
+    ratio = math.sqrt(max(1, rows / columns))
+    if adjust_lr_fn == "match_rms_adamw":
+        ratio = 0.2 * math.sqrt(max(rows, columns))
+    a, b, c = ns_coefficients
+    for _, g in _signed(grads, maximize):
+        m = momentum * m + (1 - momentum) * g
+        n = momentum * m + (1 - momentum) * g if nesterov else m
+        left, singular, right = np.linalg.svd(n, full_matrices=False)
+        singular = singular / max(_norm(n), eps)
+        for _ in range(ns_steps):
+            singular = a * singular + b * singular**3 + c * singular**5
+        u = ratio * (left * singular) @ right
+        theta = theta - lr * u - decoupled(theta, u, lr, weight_decay, **options)
+    return theta, {"momentum_buffer": m}

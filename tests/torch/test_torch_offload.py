@@ -14,7 +14,7 @@ from fastadam import optimizers  # noqa: E402
 from fastadam.torch.offload import CPUAdam, CPUOffload  # noqa: E402
 
 SHAPES = ((2, 2), (3,), (), (1, 2))
-OTHERS = ("SparseAdam", "Prodigy", "list", "by_name")
+OTHERS = ("SparseAdam", "Prodigy", "Muon", "list", "by_name")
 DENSE = [name for name in optimizers.__all__ if name not in OTHERS]
 LOW = {"state_dtype": "int8", "min_quantized_size": 1}
 BUCKET = 8  # bytes: some parameters share one

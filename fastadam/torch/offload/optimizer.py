@@ -99,6 +99,11 @@ class CPUOffload(torch.optim.Optimizer):
                 f"optimizer_class={optimizer_class!r} is not a class of fastadam.torch; give one, "
                 "such as fastadam.torch.AdamW"
             )
+        if optimizer_class.core.rule.matrix:
+            raise ValueError(
+                f"optimizer_class={optimizer_class.__name__}: host memory is one-dimensional, and "
+                "its rule is for matrices; give another optimizer, such as fastadam.torch.AdamW"
+            )
         for name in ELSEWHERE.keys() & kwargs.keys():
             raise ValueError(f"{name}={kwargs[name]!r}: {ELSEWHERE[name]}")
         self._overlap = flag("overlap", overlap)
