@@ -23,6 +23,7 @@ CALLS = [
     "piecewise(1, {40: 0.5, 70: 0.2})",
     "exponential(1, gamma=0.97)",
     "inverse_time(1, decay=0.05)",
+    "inverse_sqrt(1, timescale=10)",
     "cosine_restarts(1, period=20, mult=2)",
     f"one_cycle(1, steps={STEPS})",
     "join([constant(1), cosine(1, steps=60)], [40])",
@@ -72,7 +73,7 @@ def drawing() -> str:
         legend(panels[len(CALLS)], panels[len(CALLS) - 1].get_lines())
         for axes in panels[len(CALLS) :]:
             axes.axis("off")
-        for axes in panels[8:13]:  # the lowest of each column
+        for axes in panels[len(CALLS) - 5 : len(CALLS)]:  # the lowest of each column
             axes.set_xlabel("step", color=LIGHT["soft"])
             axes.tick_params(labelbottom=True)
         text = StringIO()

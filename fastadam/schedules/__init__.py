@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..validation import missing
 from .annealing import cosine, cosine_restarts, linear, one_cycle, polynomial, wsd
-from .decay import constant, exponential, inverse_time, piecewise, step_decay
+from .decay import constant, exponential, inverse_sqrt, inverse_time, piecewise, step_decay
 from .join import join
 from .plateau import Plateau
 
@@ -35,6 +35,7 @@ __all__ = [
     "cosine",
     "cosine_restarts",
     "exponential",
+    "inverse_sqrt",
     "inverse_time",
     "join",
     "linear",

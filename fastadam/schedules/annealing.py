@@ -157,23 +157,29 @@ class cosine_restarts(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class wsd(Finite):
-    r"""Warm-up, stable, decay: `lr`, then a straight line to 0 over the last `decay` steps.
+    r"""Warm-up, stable, decay: `lr`, then a line or a curve to `end` over the last `decay` steps.
 
-    $$f(t) = \mathrm{lr} \cdot \min\left(1, \frac{n - t}{\mathrm{decay}}\right),
-      \qquad t \le n$$
+    $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})\, d(x), \qquad
+      x = \max\left(0, 1 - \frac{n - t}{\mathrm{decay}}\right), \qquad t \le n$$
 
-    \(n\) is `steps - warmup`. The last `decay` steps are those of
-    [linear][fastadam.schedules.linear]: the first of them has `lr`, the last `lr / decay`, and 0
-    is reached at step `steps + 1`.
+    \(n\) is `steps - warmup`. \(d(x)\) is \(1 - x\), or \((1 + \cos \pi x) / 2\), or
+    \(1 - \sqrt{x}\). The first of the last `decay` steps has `lr`, and `end` is reached at step
+    `steps + 1`.
+
+    Transformers: get_wsd_schedule with `num_decay_steps=decay`, `num_training_steps=steps`,
+    `min_lr_ratio=end / lr`.
 
     Args:
         lr: the value before the decay, a number >= 0.
         steps: all steps, those of the warm-up and of the decay among them.
         decay: the number of steps of the decay at the end; at most `steps - warmup`.
+        decay_type: the shape of the decay, "linear" (default), "cosine" or "1-sqrt".
+        end: the value at the end, a number >= 0, default 0.
         warmup: steps of linear warm-up before it, default 0.
 
     Source: S. Hu et al., MiniCPM: Unveiling the Potential of Small Language Models with Scalable
-    Training Strategies, COLM 2024, section 4.
+    Training Strategies, COLM 2024, section 4. "1-sqrt": A. Hägele et al., Scaling Laws and
+    Compute-Optimal Training Beyond Fixed Training Durations, NeurIPS 2024, section 3.
 
     Examples:
         >>> import fastadam as fa
@@ -185,6 +191,8 @@ class wsd(Finite):
     lr: float
     _: KW_ONLY
     decay: int
+    decay_type: Literal["linear", "cosine", "1-sqrt"] = "linear"
+    end: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,7 +203,12 @@ class wsd(Finite):
             )
 
     def _of(self, t: int, n: int) -> float:
-        return self.lr * min(1.0, (n - t) / self.decay)
+        left = min(1.0, (n - t) / self.decay)
+        if self.decay_type == "cosine":
+            left = (1 - math.cos(math.pi * left)) / 2
+        elif self.decay_type == "1-sqrt":
+            left = 1 - math.sqrt(1 - left)
+        return between(self.end, self.lr, left)
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from ..validation import NOT_NEGATIVE, POSITIVE, check_known, choice, count, flag, number
 
 FROM_ZERO = {"warmup", "patience", "cooldown"}  # counts that may be 0
-NOT_ZERO = {"div_factor", "final_div_factor"}  # numbers that must not be 0
+NOT_ZERO = {"div_factor", "final_div_factor", "timescale"}  # numbers that must not be 0
 
 
 @dataclass(frozen=True, repr=False)

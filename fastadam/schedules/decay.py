@@ -122,6 +122,39 @@ class inverse_time(Schedule):
 
 
 @dataclass(frozen=True, repr=False)
+class inverse_sqrt(Schedule):
+    r"""Inversely proportional to the square root of the number of steps.
+
+    $$f(t) = \frac{\mathrm{lr}}{\sqrt{1 + t / \mathrm{timescale}}}$$
+
+    Transformers: get_inverse_sqrt_schedule with `num_warmup_steps=warmup`. With
+    `timescale=warmup` it is the schedule of the first transformer, `lr * sqrt(warmup / step)` after
+    the warm-up but for the step: transformers counts from 0.
+
+    Args:
+        lr: the value at first, a number >= 0.
+        timescale: a number > 0: the value is half of `lr` after three times as many steps.
+        warmup: steps of linear warm-up before it, default 0.
+
+    Source: A. Vaswani et al., Attention Is All You Need, NeurIPS 2017, section 5.3; X. Zhai et al.,
+    Scaling Vision Transformers, CVPR 2022, section 3.5.
+
+    Examples:
+        >>> import fastadam as fa
+        >>> schedule = fa.schedules.inverse_sqrt(1, timescale=1)
+        >>> [round(schedule(step), 3) for step in range(1, 5)]
+        [1.0, 0.707, 0.577, 0.5]
+    """
+
+    lr: float
+    _: KW_ONLY
+    timescale: float
+
+    def _at(self, t: int) -> float:
+        return self.lr / math.sqrt(1 + t / self.timescale)
+
+
+@dataclass(frozen=True, repr=False)
 class piecewise(Schedule):
     r"""Multiplied by given factors after given steps.
 

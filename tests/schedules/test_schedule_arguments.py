@@ -96,11 +96,12 @@ GOOD = {
     "exponential": {"lr": 1, "gamma": 0.5},
     "piecewise": {"lr": 1, "factors": {3: 0.1}},
     "inverse_time": {"lr": 1, "decay": 0.5},
+    "inverse_sqrt": {"lr": 1, "timescale": 9},
     "linear": {"lr": 1, "end": 0, "steps": 9},
     "polynomial": {"lr": 1, "end": 0, "steps": 9, "power": 2},
     "cosine": {"lr": 1, "end": 0, "steps": 9},
     "cosine_restarts": {"lr": 1, "end": 0, "period": 9, "mult": 2},
-    "wsd": {"lr": 1, "steps": 9, "decay": 3},
+    "wsd": {"lr": 1, "end": 0, "steps": 9, "decay": 3},
     "one_cycle": {"lr": 1, "steps": 9, "pct_start": 0.5, "div_factor": 9, "final_div_factor": 9},
     "join": {"schedules": [abs, abs], "boundaries": [3]},
     "Plateau": {"lr": 1, "factor": 0.5, "patience": 1, "threshold": 0, "cooldown": 1}
@@ -114,7 +115,7 @@ COUNTS = {"every", "steps", "period", "mult", "patience", "cooldown"}
 NUMBERS = {"lr", "gamma", "decay", "end", "power", "pct_start", "div_factor", "final_div_factor"}
 
 
-NUMBERS |= {"factor", "threshold", "min_lr", "eps"}
+NUMBERS |= {"timescale", "factor", "threshold", "min_lr", "eps"}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -137,6 +138,8 @@ def test_every_argument_is_checked(name):
         (lambda s: s.step_decay(1, every=0), ValueError, "every=0"),
         (lambda s: s.cosine_restarts(1, period=0), ValueError, "period=0"),
         (lambda s: s.cosine_restarts(1, period=3, mult=0), ValueError, "mult=0"),
+        (lambda s: s.inverse_sqrt(1, timescale=0), ValueError, "timescale=0"),
+        (lambda s: s.wsd(1, steps=9, decay=3, decay_type="sqrt"), ValueError, "decay_type='sqrt'"),
         (lambda s: s.wsd(1, steps=9, decay=0), ValueError, "decay=0"),
         (lambda s: s.wsd(1, steps=9, decay=10), ValueError, "decay=10"),
         (lambda s: s.wsd(1, steps=9, decay=7, warmup=3), ValueError, "decay=7 .* 6 steps"),

@@ -90,6 +90,21 @@ def test_the_rise_of_a_cycle_may_be_shorter_than_a_step():
     assert schedules.one_cycle(1, steps=10, pct_start=0.0)(1) < 1
 
 
+@pytest.mark.parametrize("decay_type", ["linear", "cosine", "1-sqrt"])
+def test_transformers_has_the_same_schedules(decay_type):
+    transformers = pytest.importorskip("transformers.optimization")
+    torch = pytest.importorskip("torch")
+    opt = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    theirs = transformers.get_wsd_schedule(
+        opt, 3, 10, num_training_steps=18, decay_type=decay_type, min_lr_ratio=0.1
+    )
+    ours = schedules.wsd(1, steps=18, decay=10, decay_type=decay_type, end=0.1, warmup=3)
+    alike(run(ours, 30)[3:], [theirs.lr_lambdas[0](step) for step in range(3, 33)][:27])
+    theirs = transformers.get_inverse_sqrt_schedule(opt, 3)
+    ours = schedules.inverse_sqrt(1, timescale=3, warmup=3)
+    alike(run(ours, 20)[3:], [theirs.lr_lambdas[0](step) for step in range(3, 20)])
+
+
 def test_the_last_steps_of_wsd_decay():
     assert run(schedules.wsd(1, steps=6, decay=4, warmup=1), 8) == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
     assert run(schedules.wsd(1, steps=4, decay=4), 5) == [1, 0.75, 0.5, 0.25, 0]

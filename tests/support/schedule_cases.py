@@ -97,6 +97,12 @@ CASES = {
         "LambdaLR",
         lambda n: {"lr_lambda": lambda t: 1 / (1 + 0.25 * t)},
     ),
+    "inverse_sqrt": Case(
+        lambda **w: schedules.inverse_sqrt(LR, timescale=4.0, **w),
+        lambda t, n: LR * (1 + t / 4) ** -0.5,
+        "LambdaLR",
+        lambda n: {"lr_lambda": lambda t: 1 / math.sqrt(1 + t / 4)},
+    ),
     "linear": Case(
         lambda **w: schedules.linear(LR, end=END, **w),
         lambda t, n: np.interp(t, [0, n], [LR, END]),
@@ -150,6 +156,16 @@ CASES = {
     "wsd": Case(
         lambda **w: schedules.wsd(LR, decay=10, **w),
         lambda t, n: np.interp(t, [n - 10, n], [LR, 0]),
+        finite=True,
+    ),
+    "wsd, cosine": Case(
+        lambda **w: schedules.wsd(LR, decay=10, decay_type="cosine", end=END, **w),
+        lambda t, n: END + (LR - END) * math.cos(math.pi / 20 * min(10, max(0, t - n + 10))) ** 2,
+        finite=True,
+    ),
+    "wsd, root": Case(
+        lambda **w: schedules.wsd(LR, decay=10, decay_type="1-sqrt", **w),
+        lambda t, n: LR * (1 - math.sqrt(min(10, max(0, t - n + 10)) / 10)),
         finite=True,
     ),
     "one_cycle": Case(

@@ -240,6 +240,7 @@ def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
         s.cosine_restarts(lr, period=third, warmup=warmup),
         s.exponential(lr, gamma=0.1 ** (1 / steps), warmup=warmup),
         s.inverse_time(lr, decay=9 / steps, warmup=warmup),
+        s.inverse_sqrt(lr, timescale=max(1, steps / 15), warmup=warmup),
         s.join([s.constant(lr), s.cosine(lr, steps=half)], [half], warmup=warmup),
         s.linear(lr, end=0, steps=steps, warmup=warmup),
         s.one_cycle(lr, steps=steps),
