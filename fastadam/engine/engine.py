@@ -52,6 +52,7 @@ from .parameters import NO_GRADS, Gathered, Parameters
 from .partition import Partition, Shards
 from .row_inputs import check_rows, gradients_for
 from .state import State, spans
+from .step_context import StepContext, StepKind
 from .step_info import StepInfo, late_info, new_info
 from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of
 
@@ -331,37 +332,39 @@ class Engine:
             inputs: what takes the place of gradients.
         """
         plan, sources = self.plan, inputs.kind if inputs else PLAIN
-        if plan and plan.masked is masked and plan.scaled >= scaled and plan.sources == sources:
-            return plan
-        scaled = max(scaled, plan.scaled if plan else 0)
-        parameters, dtypes, options = self.parameters, self._grad_dtypes, self.options
-        arrays, called = (
-            parameters.arrays,
-            parameters.called(inputs.labels[0] if inputs else "grads"),
-        )
+        if plan:
+            kind = plan.kind
+            if kind.masked is masked and kind.scaled >= scaled and kind.sources == sources:
+                return plan
+            scaled = max(scaled, kind.scaled)
         if self.algorithm.uncounted:
             self.state.begin([group.rule for group in self.groups for _ in group.params])
-        self.plan = StepPlan(
-            self.groups,
-            parameters,
-            gradients_for(arrays, parameters.names, called, dtypes, options.zero_grads),
-            self.formats(),
-            self.state,
-            tuple(self.algorithm.carried),
-            options,
-            self.copies.streams,
-            self.accumulator,
-            masked,
-            scaled,
-            partition=self._partition,
-            inputs=inputs,
-        )
+        context = self._context(inputs.labels[0] if inputs else "grads")
+        self.plan = StepPlan(context, StepKind(masked, scaled, sources), inputs)
         if self.files:
             self.plan.stream(self.files)
         if self.subset is not None:
             numbers = np.array(self.subset, np.uint32)
             self.plan.draw(numbers, np.zeros(len(numbers), np.int64))
         return self.plan
+
+    def _context(self, label: str) -> StepContext:
+        """What the steps of a plan work on; `label` is what gradients are called in messages."""
+        parameters, options = self.parameters, self.options
+        arrays, names, called = parameters.arrays, parameters.names, parameters.called(label)
+        dtypes, clears = self._grad_dtypes, options.zero_grads
+        return StepContext(
+            groups=self.groups,
+            parameters=parameters,
+            gradients=gradients_for(arrays, names, called, dtypes, clears),
+            formats=self.formats(),
+            state=self.state,
+            carried=tuple(self.algorithm.carried),
+            options=options,
+            copies=self.copies.streams,
+            accumulator=self.accumulator,
+            partition=self._partition,
+        )
 
     @property
     def sizes(self) -> list[int]:
@@ -519,7 +522,7 @@ class Engine:
             self.invalidate()
             before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
             try:
-                plan = self.plan_for(plan.masked, plan.scaled, inputs)
+                plan = self.plan_for(plan.kind.masked, plan.kind.scaled, inputs)
             except BaseException:
                 self._grad_dtypes = before
                 raise
