@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..kernels.factory import Kernel
     from ..kernels.target import GridTarget
     from .conditional_step import ConditionalStep
+    from .device_table import DeviceTable
     from .gradients import DeviceStepArrays
-    from .launch_table import DeviceLaunchTable
     from .streams import StreamScope
 
 
@@ -69,10 +69,10 @@ class CudaBackend:
         pairs = zip(firsts, counts, strict=True)
         return [buffer[first : first + count] for first, count in pairs]
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceLaunchTable:
-        from .launch_table import DeviceLaunchTable
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceTable:
+        from .device_table import DeviceTable
 
-        return DeviceLaunchTable(kernel, sizes, records)
+        return DeviceTable(kernel, sizes, records)
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit

@@ -349,7 +349,7 @@ class Engine:
         return self.plan
 
     def _context(self, label: str) -> StepContext:
-        """What the steps of a plan work on; `label` is what gradients are called in messages."""
+        """The context of a new plan; `label` is the name of gradients in messages."""
         parameters, options = self.parameters, self.options
         arrays, names, called = parameters.arrays, parameters.names, parameters.called(label)
         dtypes, clears = self._grad_dtypes, options.zero_grads

@@ -14,7 +14,8 @@ from ..kernels.transforms import STATE
 from ..memory import checks
 from ..memory.complex_numbers import as_reals
 from .backend import as_array, backend_of
-from .grad_norm import ClipFactor, GradNorm
+from .clipping import ClipFactor
+from .grad_norm import GradNorm
 from .launch import Launch
 from .options import FAR, flag_of, unscale_of
 from .random_keys import RoundingKeys
@@ -77,7 +78,7 @@ class GradientPreprocessor:
             self.tell("ema_comp", options.ema_comp(0))
 
     def _norms(self, context: StepContext, kind: StepKind) -> tuple[GradNorm, GradNorm | None]:
-        """What takes the norm of all gradients of an update, and of those of one micro-batch."""
+        """The norm of the gradients of an update, and that of the gradients of one micro-batch."""
         options, gradients = context.options, context.gradients
         measured = measured_as(context.arrays, context.formats, gradients.rows)
         partition, shards = context.partition, context.shards
