@@ -1,11 +1,9 @@
 """The matrices of rules: a pass that computes their entries, and the transformation of each."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel
-from ..kernels.formats import Formats
 from ..kernels.transforms import SUM
 from ..memory.checks import address
 from ..memory.complex_numbers import Pairs
@@ -14,31 +12,8 @@ from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
 from .launch import Launch
 from .rule_sums import first_kernel
-
-
-class Workspace(Protocol):
-    """The memory of matrices, one for each parameter with such a rule."""
-
-    def room(self, number: int, dtype: str) -> Any:
-        """A new array for the matrix of a parameter, whose elements are in its order."""
-
-    def transform(self, author: Algorithm, number: int, values: Values) -> None:
-        """Let the author transform the matrix of a parameter in place."""
-
-
-class HostWorkspace:
-    """The matrices of NumPy arrays."""
-
-    def __init__(self, params: Sequence[Any]) -> None:
-        self._params, self._rooms = params, dict[int, Any]()
-
-    def room(self, number: int, dtype: str) -> Any:
-        param = self._params[number]
-        self._rooms[number] = backend_of(param).zeros(param.size, dtype)
-        return self._rooms[number]
-
-    def transform(self, author: Algorithm, number: int, values: Values) -> None:
-        author.transform(values, self._rooms[number].reshape(self._params[number].shape))
+from .step_context import StepContext
+from .workspace import HostWorkspace, Workspace
 
 
 class RuleMatrices:
@@ -48,45 +23,29 @@ class RuleMatrices:
 
     Args:
         updates: the launches.
-        params: all parameters.
-        formats: how each of them is kept.
-        group_of: the number of the group of each parameter.
+        context: what the steps work on.
         options: those of the kernels.
-        threads: how many threads may be used.
-        workspace: where matrices are; by default in memory of the host.
 
     Attributes:
         launches: those that compute the entries, which take the constants of the updates.
     """
 
     def __init__(
-        self,
-        updates: Sequence[Launch],
-        params: Sequence[Any],
-        formats: Sequence[Formats],
-        group_of: Sequence[int],
-        options: tuple[str, ...] = (),
-        threads: Limit = None,
-        workspace: Workspace | None = None,
+        self, updates: Sequence[Launch], context: StepContext, options: tuple[str, ...] = ()
     ) -> None:
-        self._workspace: Workspace = workspace or HostWorkspace(params)
-        self._group_of, self._firsts, self._kept = group_of, dict[Launch, Launch](), list[Any]()
+        self._workspace: Workspace = context.workspace or HostWorkspace(context.arrays)
+        self._group_of = [k for k, group in enumerate(context.groups) for _ in group.params]
+        self._firsts, self._kept = dict[Launch, Launch](), list[Any]()
         for update in updates:
             if update.rule.matrix:
-                self._firsts[update] = self._launch(update, params, formats, options)
+                self._firsts[update] = self._launch(update, context, options)
         self.launches = [*self._firsts.values()]
         self._members = [number for update in self._firsts for number in update.members]
-        self._runs = [launch.table.runner(threads) for launch in self.launches]
+        self._runs = [launch.table.runner(context.options.team) for launch in self.launches]
 
-    def _launch(
-        self,
-        update: Launch,
-        params: Sequence[Any],
-        formats: Sequence[Formats],
-        options: tuple[str, ...],
-    ) -> Launch:
+    def _launch(self, update: Launch, context: StepContext, options: tuple[str, ...]) -> Launch:
         """The launch that computes the entries of the matrices of an update."""
-        kept = formats[update.members[0]]
+        params, kept = context.arrays, context.formats[update.members[0]]
         made = first_kernel(update.rule, kept, options, params[0])
         launch = Launch(update.rule, made, params, update.members, update.kept)
         rooms = [self._workspace.room(number, kept.compute) for number in update.members]
