@@ -14,7 +14,7 @@ RANGES = dict.fromkeys(
 ) | dict.fromkeys(("betas", "rho", "alpha"), BELOW_ONE)
 CHOICES = {
     "eps_mode": ("torch", "hat"),
-    "weight_decay_mode": ("AdamW", "AdamC"),
+    "weight_decay_mode": ("AdamW", "AdamC", "independent"),
     "adjust_lr_fn": ("original", "match_rms_adamw"),
 }
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not

@@ -265,7 +265,8 @@ def idle_for(algorithm: Algorithm, group: Group, step: int) -> Rule | None:
 
 def note_peak(group: Values) -> None:
     """Write the largest learning rate to a group whose weight decay needs it and has none."""
-    if group.get("weight_decay_mode") == "AdamC" and group.get("peak_lr") is None:
+    relative = group.get("weight_decay_mode", "AdamW") != "AdamW"
+    if relative and group.get("peak_lr") is None:
         lr = group.get("initial_lr", group.get("lr"))
         peak = getattr(lr, "peak", None) if callable(lr) else lr
         if isinstance(peak, SupportsFloat):

@@ -94,7 +94,7 @@ class ADOPT(Optimizer):
         weight_decay: Scheduled = 0.0,
         decoupled_weight_decay: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -371,7 +371,7 @@ class MARS(Optimizer):
         weight_decay: Scheduled = 0.0,
         variance_reduction: ScheduledFlag = True,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -408,19 +408,27 @@ class SGD(Optimizer):
         p = p - lr * b                            (nesterov: p - lr * (g + momentum * b))
 
     Without momentum b is g; if momentum is enabled later, its buffer starts with the gradient of
-    that step. (Keras includes lr in the buffer, which differs once lr changes.)
+    that step. With `lr_in_momentum` the buffer includes lr, as in Keras and TensorFlow, which
+    differs once lr changes:
+
+        b = momentum * b + lr * g
+        p = p - b                                 (nesterov: p - (lr * g + momentum * b))
 
     State: none. Per float32 element: 0 bytes of state, 12 bytes of traffic per step; 4 and 20 with
-    `momentum`, which adds `momentum_buffer` (b).
+    `momentum`, which adds `momentum_buffer` (b), or with `lr_in_momentum` `velocity`.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         momentum: momentum factor, default 0: no buffer.
         dampening: dampening of the gradient in the buffer after the first step, default 0.
-        weight_decay: coupled (L2) decay, default 0.
+        weight_decay: decay of the parameter, coupled (L2), default 0.
+        decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
+            optimi, timm and Keras, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         l1: L1 penalty; its subgradient at zero is zero, default 0.
         nesterov: Nesterov momentum; needs momentum and no dampening, default False.
+        lr_in_momentum: include lr in the buffer; needs no dampening, default False.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -439,8 +447,13 @@ class SGD(Optimizer):
         momentum: Scheduled = 0.0,
         dampening: Scheduled = 0.0,
         weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         l1: Scheduled = 0.0,
         nesterov: ScheduledFlag = False,
+        lr_in_momentum: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
@@ -513,7 +526,7 @@ class AdEMAMix(Optimizer):
         eps: Scheduled = 1e-08,
         weight_decay: Scheduled = 0.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -582,7 +595,7 @@ class AdaBelief(Optimizer):
         amsgrad: ScheduledFlag = False,
         rectify: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -785,7 +798,7 @@ class Adam(Optimizer):
         maximize: ScheduledFlag = False,
         decoupled_weight_decay: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",
@@ -921,7 +934,7 @@ class Adan(Optimizer):
         weight_decay: Scheduled = 0.0,
         no_prox: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -985,7 +998,7 @@ class Grams(Optimizer):
         eps: Scheduled = 1e-06,
         weight_decay: Scheduled = 0.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1052,7 +1065,7 @@ class LaProp(Optimizer):
         eps: Scheduled = 1e-15,
         weight_decay: Scheduled = 0.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1118,7 +1131,7 @@ class Lion(Optimizer):
         betas: ScheduledPair = (0.9, 0.99),
         weight_decay: Scheduled = 0.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         cautious: ScheduledFlag = False,
@@ -1209,7 +1222,7 @@ class Muon(Optimizer):
         ns_steps: Count = 5,
         adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1280,7 +1293,7 @@ class NAdam(Optimizer):
         momentum_decay: Scheduled = 0.004,
         decoupled_weight_decay: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1358,7 +1371,7 @@ class Prodigy(Optimizer):
         weight_decay: Scheduled = 0.0,
         decoupled_weight_decay: ScheduledFlag = True,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = False,
         safeguard_warmup: ScheduledFlag = False,
@@ -1431,7 +1444,7 @@ class RAdam(Optimizer):
         weight_decay: Scheduled = 0.0,
         decoupled_weight_decay: ScheduledFlag = False,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1469,18 +1482,24 @@ class RMSprop(Optimizer):
 
     With `centered`, the square of the mean gradient is subtracted from v. With `momentum`, the
     quotient enters a buffer, `b = momentum * b + g / (sqrt(v) + eps)`, and the update is `lr * b`.
-    eps is added outside the root (Keras and optax: inside).
+    Keras, TensorFlow and optax have eps inside the root: `eps_in_sqrt`. The former two have lr in
+    the buffer: with `lr_in_momentum`, `b = momentum * b + lr * g / (sqrt(v) + eps)` is the update.
 
     State: `square_avg` (v). Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 8
     and 28 with `centered`, which adds `grad_avg`; 8 and 28 with `momentum`, which adds
-    `momentum_buffer`.
+    `momentum_buffer`, or with `lr_in_momentum` `velocity`.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.
-        weight_decay: coupled (L2) decay, default 0.
+        eps_in_sqrt: add eps to the number under the root instead, default False.
+        lr_in_momentum: include lr in the buffer, default False.
+        weight_decay: decay of the parameter, coupled (L2), default 0.
+        decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
+            default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
         momentum: momentum factor, default 0: no buffer.
         centered: divide by the standard deviation instead of the root mean square, default False;
             an error with state in low precision, since the variance is a difference of states.
@@ -1503,7 +1522,13 @@ class RMSprop(Optimizer):
         eps: Scheduled = 1e-08,
         weight_decay: Scheduled = 0.0,
         momentum: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = False,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         centered: ScheduledFlag = False,
+        eps_in_sqrt: ScheduledFlag = False,
+        lr_in_momentum: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
@@ -1644,7 +1669,7 @@ class ScheduleFreeAdamW(Optimizer):
         r: Scheduled = 0.0,
         weight_lr_power: Scheduled = 2.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1778,7 +1803,7 @@ class Signum(Optimizer):
         momentum: Scheduled = 0.9,
         weight_decay: Scheduled = 0.0,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1846,7 +1871,7 @@ class StableAdamW(Optimizer):
         eps: Scheduled = 1e-08,
         weight_decay: Scheduled = 0.01,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1915,7 +1940,7 @@ class Yogi(Optimizer):
         weight_decay: Scheduled = 0.0,
         bias_correction: ScheduledFlag = True,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
@@ -1967,9 +1992,11 @@ class AdamW(Adam):
             `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
-            Near the End of Training, arXiv 2025, algorithm 1).
-        peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
-            schedule of fastadam, or the constant with which the optimizer is made.
+            Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is
+            `lr / peak_lr * weight_decay * p`, as in algorithm 2 of Loshchilov and Hutter: it
+            follows the schedule, not the size of lr, so it must be smaller, such as 1e-5.
+        peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
+            of a schedule of fastadam, or the constant with which the optimizer is made.
         l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:
@@ -2001,7 +2028,7 @@ class AdamW(Adam):
         maximize: ScheduledFlag = False,
         decoupled_weight_decay: ScheduledFlag = True,
         cautious_weight_decay: ScheduledFlag = False,
-        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
         peak_lr: Scheduled | None = None,
         bias_correction: ScheduledFlag = True,
         eps_mode: Literal["torch", "hat"] = "torch",

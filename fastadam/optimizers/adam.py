@@ -132,7 +132,7 @@ class Adam(Optimizer):
         if group["bias_correction"]:
             step_size /= 1 - beta1**step
             root_scale /= math.sqrt(1 - beta2**step)
-        if group["weight_decay_mode"] == "AdamC":
+        if group["weight_decay_mode"] != "AdamW":
             decay = decay_rate(group)
         elif group["decoupled_weight_decay"]:  # the same without a call, for the usual case
             decay *= group["lr"]
@@ -160,5 +160,5 @@ class Adam(Optimizer):
 
     def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]
-        keep = 1 - group["lr"] * group["weight_decay"] * group["decoupled_weight_decay"]
+        keep = 1 - (decay_rate(group) if group["decoupled_weight_decay"] else 0.0)
         return {"idle_keep": keep**steps, "idle_beta1": beta1**steps, "idle_beta2": beta2**steps}

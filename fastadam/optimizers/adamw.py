@@ -29,9 +29,11 @@ class AdamW(Adam):
             `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
-            Near the End of Training, arXiv 2025, algorithm 1).
-        peak_lr: with "AdamC", the largest learning rate of the schedule; default None: that of a
-            schedule of fastadam, or the constant with which the optimizer is made.
+            Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is
+            `lr / peak_lr * weight_decay * p`, as in algorithm 2 of Loshchilov and Hutter: it
+            follows the schedule, not the size of lr, so it must be smaller, such as 1e-5.
+        peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
+            of a schedule of fastadam, or the constant with which the optimizer is made.
         l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
 
     Raises:

@@ -109,7 +109,7 @@ class Prodigy(Optimizer):
         return prodigy(**group)
 
     def check(self, group: dict[str, Any]) -> None:
-        check_decay(group)
+        check_decay(group, independent=False)
         for name in ("d0", "d_coef", "growth_rate"):
             if group[name] is not None and not group[name] > 0:
                 raise ValueError(f"{name}={group[name]!r} must be above 0")

@@ -79,7 +79,7 @@ class StableAdamW(Optimizer):
         return stableadamw(**group)
 
     def check(self, group: dict[str, Any]) -> None:
-        check_decay(group)
+        check_decay(group, independent=False)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]

@@ -124,6 +124,7 @@ CASES = [
         oracles.adamw,
         *ADAM_VARIANTS,
         CAUTIOUS,
+        {"weight_decay_mode": "independent", "peak_lr": 0.2, "weight_decay": 0.01},
         torch="AdamW",
         not_in_torch=ONLY_HERE,
         bad=(*ADAM_BAD, *DECAY_BAD),
@@ -169,9 +170,17 @@ CASES += [
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
         {"l1": 0.1},
         {"l1": 0.1, "momentum": 0.9, "weight_decay": 0.1, "maximize": True},
+        {"momentum": 0.9, "nesterov": True, "lr_in_momentum": True, "decoupled_weight_decay": True}
+        | CAUTIOUS,
         torch="SGD",
-        not_in_torch=("l1",),
-        bad=({"l1": -1.0}, {"momentum": -1.0}, {"nesterov": True}, {"weight_decay": -1.0}),
+        not_in_torch=(*ONLY_HERE, "lr_in_momentum", "decoupled_weight_decay"),
+        bad=(
+            {"lr_in_momentum": True, "dampening": 0.5},
+            {"l1": -1.0},
+            {"momentum": -1.0},
+            {"nesterov": True},
+            {"weight_decay": -1.0},
+        ),
     ),
     *row(
         fa.RMSprop,
@@ -180,7 +189,10 @@ CASES += [
         {"momentum": 0.9, "weight_decay": 0.1},
         {"centered": True, "eps": 1e-3},
         {"centered": True, "eps": 1e-3, "momentum": 0.9, "maximize": True},
+        {"eps_in_sqrt": True, "lr_in_momentum": True, "momentum": 0.9, "eps": 1e-3}
+        | {"decoupled_weight_decay": True, **CAUTIOUS},
         torch="RMSprop",
+        not_in_torch=(*ONLY_HERE, "eps_in_sqrt"),
         bad=({"alpha": -1.0}, {"momentum": -1.0}, {"eps": -1.0}, {"centered": 2}),
     ),
     *row(

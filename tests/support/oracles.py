@@ -13,8 +13,10 @@ def decoupled(
     theta, update, lr, weight_decay, *, cautious_weight_decay, weight_decay_mode, peak_lr
 ):
     """Loshchilov and Hutter 2019, algorithm 2: the decay beside an update. Cautious: Chen et al.
-    2026, equation 2. AdamC: Defazio 2025, algorithm 1."""
-    rate = lr**2 / peak_lr if weight_decay_mode == "AdamC" else lr
+    2026, equation 2. AdamC: Defazio 2025, algorithm 1. Independent: Loshchilov and Hutter 2019,
+    algorithm 2, where a multiplier of the schedule alone precedes it."""
+    rate = {"AdamC": lr**2 / peak_lr, "independent": lr / peak_lr} if peak_lr else {}
+    rate = rate.get(weight_decay_mode, lr)
     decay = rate * weight_decay * theta
     return np.where(update * theta >= 0, decay, 0) if cautious_weight_decay else decay
 
@@ -177,15 +179,26 @@ def sgd(
     l1=0.0,
     nesterov=False,
     maximize=False,
+    decoupled_weight_decay=False,
+    lr_in_momentum=False,
+    **decay_mode,
 ):
-    """Polyak 1964 and Sutskever et al. 2013, with lr outside the buffer."""
+    """Polyak 1964 and Sutskever et al. 2013, with lr outside the buffer, or as Sutskever has it."""
     theta, buffer = np.asarray(param, np.float64), None
+    options, velocity = decay_options(**decay_mode), np.zeros_like(theta)
     for gradient in grads:
-        g = _l2(theta, gradient, weight_decay, maximize) + l1 * np.sign(theta)
-        if momentum:
+        coupled = 0 if decoupled_weight_decay else weight_decay
+        g = _l2(theta, gradient, coupled, maximize) + l1 * np.sign(theta)
+        velocity = momentum * velocity - lr * g
+        step = momentum * velocity - lr * g if nesterov else velocity
+        if momentum and not lr_in_momentum:
             buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
             g = g + momentum * buffer if nesterov else buffer
-        theta = theta - lr * g
+            step = -lr * g
+        decay = decoupled(theta, -step, lr, weight_decay, **options)
+        theta = theta + step - (decay if decoupled_weight_decay else 0)
+    if lr_in_momentum:
+        return theta, {"velocity": -velocity} if momentum else {}
     return theta, {"momentum_buffer": buffer} if momentum else {}
 
 
@@ -200,20 +213,28 @@ def rmsprop(
     momentum=0.0,
     centered=False,
     maximize=False,
+    eps_in_sqrt=False,
+    lr_in_momentum=False,
+    decoupled_weight_decay=False,
+    **decay_mode,
 ):
     """Tieleman and Hinton 2012, slide 29; Graves 2013, equations 38 to 41."""
-    theta = np.asarray(param, np.float64)
+    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     v, mean, buffer = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
     for gradient in grads:
-        g = _l2(theta, gradient, weight_decay, maximize)
+        g = _l2(theta, gradient, 0 if decoupled_weight_decay else weight_decay, maximize)
         v = alpha * v + (1 - alpha) * g**2
         mean = alpha * mean + (1 - alpha) * g
-        update = g / (np.sqrt(v - mean**2 if centered else v) + eps)
-        buffer = momentum * buffer + update
-        theta = theta - lr * (buffer if momentum else update)
+        variance = v - mean**2 if centered else v
+        update = g / (np.sqrt(variance + eps) if eps_in_sqrt else np.sqrt(variance) + eps)
+        buffer = momentum * buffer + update * (lr if lr_in_momentum else 1)
+        step = (buffer if momentum else update) * (1 if momentum and lr_in_momentum else lr)
+        decay = decoupled(theta, step, lr, weight_decay, **options)
+        theta = theta - step - (decay if decoupled_weight_decay else 0)
     state = {"square_avg": v}
     state |= {"grad_avg": mean} if centered else {}
-    return theta, state | ({"momentum_buffer": buffer} if momentum else {})
+    name = "velocity" if lr_in_momentum else "momentum_buffer"
+    return theta, state | ({name: buffer} if momentum else {})
 
 
 def adagrad(
