@@ -146,6 +146,8 @@ class Optimizer(torch.optim.Optimizer):
             raise TypeError(f"{name}() got {sorted(twice)} by position and by keyword")
         chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
         keywords |= placed
+        if keywords.get("differentiable") and "differentiable" not in self._known:
+            raise RuntimeError(f"{name} does not support `differentiable`")
         known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
         check_known(keywords, known, f"{name}()")
         self._options = Options(**chosen)

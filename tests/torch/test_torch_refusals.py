@@ -46,6 +46,12 @@ def test_what_the_constructor_refuses(flags, message):
         ft.AdamW(parameters(), **flags)
 
 
+@pytest.mark.parametrize("name", ["Lion", "Muon", "Prodigy"])
+def test_differentiable_is_refused_by_its_name(name):
+    with pytest.raises(RuntimeError, match=f"^{name} does not support `differentiable`"):
+        getattr(ft, name)([torch.nn.Parameter(torch.ones(2, 2))], differentiable=True)
+
+
 @pytest.mark.parametrize("flags", [{"differentiable": True}, {"lr": torch.tensor(0.1)}])
 def test_flags_of_a_group_are_refused_as_those_of_all(flags):
     groups = [{"params": parameters(), **flags}]
