@@ -72,10 +72,12 @@ class CudaBackend:
         pairs = zip(firsts, counts, strict=True)
         return [buffer[first : first + count] for first, count in pairs]
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceLaunchTable:
+    def table(
+        self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1
+    ) -> DeviceLaunchTable:
         from .launch_table import DeviceLaunchTable
 
-        return DeviceLaunchTable(kernel, sizes, records)
+        return DeviceLaunchTable(kernel, sizes, records, units)
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit

@@ -341,7 +341,7 @@ class Sharded:
         layout, dtypes = self._layout, self._whole.dtypes
         owners = [engine.groups[number] for number in layout.partition.group_of]
         members = [
-            (group.rule, group.options.formats(array, dtype.name), array.size)
+            (group.rule, group.formats(array, dtype.name), array.size)
             for group, array, dtype in zip(owners, layout.parameters.arrays, dtypes, strict=True)
         ]
         options = replace(

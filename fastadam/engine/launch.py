@@ -13,15 +13,17 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
+from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
-from ..kernels.transforms import staged, streams
+from ..kernels.compose import ROW_LENGTH
+from ..kernels.transforms import SUM, staged, streams, streams_of_terms
 from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table
-from ..rules import Rule
+from ..rules import ROW, SIZE, Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
-from .columns import ROW_STEP, StateColumn
+from .columns import ROW_STEP, StateColumn, alike, with_rows
 from .options import Options
 from .partition import Piece
 
@@ -44,7 +46,8 @@ def kernel_for(
     """
     names = options + formats.options
     target = backend_of(like).target
-    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered)
+    terms = streams_of_terms(rule, names, formats) if rule.over == ROW else ()
+    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered, terms)
 
 
 NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)
@@ -69,6 +72,7 @@ class Launch:
     Attributes:
         members: the numbers of the parameters in the optimizer.
         kept: what is kept for each of them.
+        lengths: the elements of a row of each of them, for a rule with sums over rows; else 1.
         numbers: what options read once per parameter, by name; written by the host.
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
@@ -85,12 +89,14 @@ class Launch:
         params: Sequence[Any],
         members: Sequence[int],
         kept: Sequence[StateColumn] = (),
+        lengths: Any = 1,
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
         self._hyper = rule.hyper
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
+        self.lengths = lengths
         self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
         self.table.place("param", [address(param) for param in mine])
@@ -104,6 +110,21 @@ class Launch:
                         rooms[name] = self.table.room(column.dtype, len(members))
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
+        if rule.over == ROW:
+            self.tell(ROW_LENGTH, self.lengths)
+            self.tell(SUM + SIZE, self.lengths)
+
+    @property
+    def wanted(self) -> list[tuple[StateColumn, Sequence[int]]]:
+        """The arrays that are kept, each with the parameters that it is kept for."""
+        found = list[tuple[StateColumn, Sequence[int]]]()
+        for kept in self.kept:
+            if kept.column.per != BY_ROW:
+                found.append((kept, self.members))
+                continue
+            for length, places in alike(self.lengths).items():
+                found.append((with_rows(kept, length), [self.members[k] for k in places]))
+        return found
 
     def packer(self, number: int) -> "Packer":
         """The functions that store the constants that `hyper` returned as record `number`."""
@@ -113,7 +134,7 @@ class Launch:
 
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
-        return backend_of(params[0]).table(self.kernel, sizes, records)
+        return backend_of(params[0]).table(self.kernel, sizes, records, self.lengths)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.

@@ -97,9 +97,18 @@ class StepPlan:
             formats = [replace(each, inputs=self.sources.inputs) for each in formats]
         rules = [group.rule for group in groups for _ in group.params]
         idle = {group.rule: group.idle for group in groups}
-        keys = zip(rules, formats, gradients.rows, strict=True)
+        kinds = [each.of_any_row for each in formats]
+        keys = zip(rules, kinds, gradients.rows, strict=True)
         self._launches = [
-            launch_of(key, members, names, arrays, options, idle[key[0]])
+            launch_of(
+                key,
+                members,
+                names,
+                arrays,
+                options,
+                idle[key[0]],
+                [max(1, formats[i].row) for i in members],
+            )
             for key, members in alike(keys).items()
         ]
         if partition:
@@ -471,10 +480,10 @@ class StepPlan:
         It becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
-        wanted = [(launch, kept) for launch in self._launches for kept in launch.kept]
-        pairs = [(kept, launch.members) for launch, kept in wanted]
+        wanted = [(launch, *pair) for launch in self._launches for pair in launch.wanted]
+        pairs = [pair for _, *pair in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
-        for (launch, kept), lack in zip(wanted, lacks, strict=True):
+        for (launch, kept, _), lack in zip(wanted, lacks, strict=True):
             for each in self._sums.with_terms(launch):
                 each.start(kept.stream.name, lack)
         for launch in self._all:

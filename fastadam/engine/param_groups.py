@@ -6,6 +6,7 @@ from functools import wraps
 from operator import is_
 from typing import Any, SupportsFloat, TypeVar
 
+from ..kernels.formats import Formats
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import check_known, parts_of
@@ -134,6 +135,11 @@ class Group:
         own = {name: getattr(self.options, name) for name in NAMES if name in raw}
         dict.update(raw, values | own)
         self._values, self._seen = ReadOnly(values), dict(raw)
+
+    def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
+        """The formats of one of its parameters; see
+        [Options.formats][fastadam.engine.options.Options.formats]."""
+        return self.options.formats(param, grad, size).ruled(self.rule, param.shape)
 
     def with_numbers(self) -> "Group | None":
         """The group as it is now, if only hyperparameters that are floats were changed since it was
