@@ -111,7 +111,9 @@ def loading(
         entries = [fitted(entry, each) for entry, each in zip(entries, all_formats, strict=True)]
         kept = [
             columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
-            for entry, each, param in zip(entries, all_formats, engine.parameters.arrays, strict=True)
+            for entry, each, param in zip(
+                entries, all_formats, engine.parameters.arrays, strict=True
+            )
         ]
         edited = [
             updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)

@@ -21,6 +21,7 @@ from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator, communicator_of
+from ..rules import ROW
 from ..validation import choice, count, dtype_name
 from .arguments import described, gathered_parameters
 from .budget import ShardedBudget
@@ -126,6 +127,12 @@ class Sharded:
         if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
             raise TypeError(
                 f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
+            )
+        if getattr(getattr(cls, "rule", None), "over", "") == ROW:
+            raise ValueError(
+                f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
+                f"adds up {', '.join(cls.rule.sums)} of rows; take another optimizer, or "
+                "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
             )
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "4 << 20 is usual")
         narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from ..kernels.commit import Operation
+from ..kernels.compose import ROW_LENGTH
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
-from ..kernels.compose import ROW_LENGTH
 from ..kernels.transforms import SUM, staged, streams, streams_of_terms
 from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named

@@ -480,10 +480,10 @@ class StepPlan:
         It becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
-        wanted = [(launch, *pair) for launch in self._launches for pair in launch.wanted]
-        pairs = [pair for _, *pair in wanted]
+        wanted = [(launch, pair) for launch in self._launches for pair in launch.wanted]
+        pairs = [pair for _, pair in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
-        for (launch, kept, _), lack in zip(wanted, lacks, strict=True):
+        for (launch, (kept, _)), lack in zip(wanted, lacks, strict=True):
             for each in self._sums.with_terms(launch):
                 each.start(kept.stream.name, lack)
         for launch in self._all:

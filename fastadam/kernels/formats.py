@@ -171,8 +171,8 @@ class Formats:
         if coded and length % Int8.block and length < size:
             raise ValueError(
                 f"{what}, in a parameter of shape {tuple(shape)}, are no whole blocks of "
-                f"{Int8.block}, which state_dtype='int8' needs; leave it out for this parameter, in "
-                "a group of its own, or set a larger min_quantized_size"
+                f"{Int8.block}, which state_dtype='int8' needs; give the parameter to a group "
+                "without it, or set a larger min_quantized_size"
             )
         return replace(self, row_state=rule.row_state, row=length)
 

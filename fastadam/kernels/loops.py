@@ -130,7 +130,13 @@ def block_by_block(
 
 
 def sums_of_row(
-    elements: Any, pack: Any, addresses: Any, zeros: Any, joined: Any, keep: Any, memory: Any,
+    elements: Any,
+    pack: Any,
+    addresses: Any,
+    zeros: Any,
+    joined: Any,
+    keep: Any,
+    memory: Any,
     block: int,
 ) -> Callable[..., None]:
     """The function that writes the sums of a row to scratch memory: those of its blocks, added in

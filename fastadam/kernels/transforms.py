@@ -5,7 +5,7 @@ A kernel contains the code of the options in use only.
 
 import math
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -163,6 +163,30 @@ def _check_terms(rule: Rule) -> None:
             f"rule {rule.name}: {rule.prepare.name} returns {terms!r}; it must return a tuple of "
             f"{count} numbers, even of one, for the sums {rule.sums!r}"
         )
+
+
+def _check_row_state(rule: Rule) -> None:
+    """Refuse a rule whose numbers of rows depend on single elements.
+
+    Raises:
+        TypeError: naming such state.
+    """
+    one, s = np.float64(0.5), _record(sums_of(rule))(*[np.float64(0.5)] * len(sums_of(rule)))
+    h = _record(rule.hyper)(*[one] * len(rule.hyper))
+
+    def after(element: Any) -> list[str]:
+        old = tuple(one if name in rule.row_state else element for name in rule.state)
+        _, new = rule(element, element, old, h, s)
+        return [repr(each) for each in new]
+
+    pairs = zip(rule.state, after(np.float64(0.5)), after(np.float64(math.nan)), strict=True)
+    for name, first, second in pairs:
+        if name in rule.row_state and first != second:
+            raise TypeError(
+                f"rule {rule.name}: state {name!r} has one number for each row, but depends on the "
+                "parameter, the gradient or other state of an element; compute it from sums, "
+                "constants and row_state alone"
+            )
 
 
 def _widening(count: int) -> Callable[..., Any]:
@@ -347,6 +371,7 @@ def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
     if rule.over != ROW:
         return whole
     if (ROW, names) not in rule.staged:
+        _check_row_state(rule)
         terms = staged_terms(rule, options)
         rule.staged[ROW, names] = replace(
             whole, sums=rule.sums, over=ROW, prepare=terms, row_state=rule.row_state

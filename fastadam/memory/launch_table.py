@@ -69,9 +69,7 @@ class Table:
     windows: Windows | None = None
     backward = False
 
-    def __init__(
-        self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1
-    ) -> None:
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1) -> None:
         self.kernel, self.units, elements = kernel, np.asarray(units), sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
         self._stored: list[Column] = []
