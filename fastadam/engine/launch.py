@@ -96,6 +96,7 @@ class Launch:
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
+        self._sizes = [param.size for param in mine]
         self.lengths = lengths
         self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
@@ -246,8 +247,24 @@ class Launch:
         for name, stream, part in self.kept:
             if stream.name not in self.table.streams:
                 continue
-            places = addresses(state[name][i] for i in self.members)
+            arrays = [state[name][i] for i in self.members]
+            if stream.storage.stored[part].per == BY_ROW:
+                self._check_rows(name, arrays)
+            places = addresses(arrays)
             self.table.place(stream.name, places, part)
+
+    def _check_rows(self, name: str, arrays: Sequence[Any]) -> None:
+        """Refuse state with other rows than there are.
+
+        Raises:
+            ValueError: naming the state.
+        """
+        for array, size, length in zip(arrays, self._sizes, self.lengths, strict=True):
+            if array is not None and array.size != size // length:
+                raise ValueError(
+                    f"state {name!r} has numbers of {array.size} rows, but hyperparameters ask "
+                    f"for {size // length}; set these back, or make a new optimizer"
+                )
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], Sequence[float]]:

@@ -7,6 +7,7 @@ from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
+from .adam_mini import AdamMini
 from .adamax import Adamax
 from .adamw import AdamW
 from .adan import Adan
@@ -46,6 +47,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",

@@ -345,6 +345,12 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         quick={"lr": 0.5},
     ),
     *row(
+        fa.AdamMini,
+        oracles.adammini,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, {"blocks": -1}, {"blocks": 1.5}, *DECAY_BAD),
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},

@@ -105,6 +105,34 @@ def rowwiseadagrad(
     return lines.reshape(theta.shape), {"sum": total}
 
 
+def adammini(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    blocks=0,
+    maximize=False,
+    **decay_mode,
+):
+    """Zhang et al. 2025, algorithm 2, with the blocks of its algorithm 3."""
+    theta = np.asarray(param, np.float64)
+    count = blocks or (theta.shape[0] if theta.ndim > 1 else 1)
+    lines = theta.reshape(count, -1)
+    m, v = np.zeros_like(lines), np.zeros(count)
+    for t, gradient in enumerate(grads, start=1):
+        g = _l2(lines, np.reshape(gradient, lines.shape), 0.0, maximize)
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * np.mean(g**2, axis=1)
+        root = np.sqrt(v / (1 - betas[1] ** t)) + eps
+        update = lr * m / (1 - betas[0] ** t) / root[:, None]
+        options = decay_options(**decay_mode)
+        lines = lines - update - decoupled(lines, update, lr, weight_decay, **options)
+    return lines.reshape(theta.shape), {"exp_avg": m.reshape(theta.shape), "vmean": v}
+
+
 def sparseadam(param, grads, **hyper):
     """The variant at the end of Kingma and Ba's section 2, of rows that have a gradient."""
     return adam(param, grads, eps_mode="hat", **hyper)
