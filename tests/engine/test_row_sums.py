@@ -123,11 +123,8 @@ def scattered(rows, values):
     return grad
 
 
-LOW = ({"state_dtype": "int8", "min_quantized_size": 0}, {"state_dtype": "bfloat16"})
-
-
-@pytest.mark.parametrize("options", LOW, ids=str)
-def test_numbers_of_rows_stay_exact_in_low_precision(options, tmp_path):
+def test_numbers_of_rows_stay_exact_in_low_precision(tmp_path):
+    options = {"state_dtype": "int8", "min_quantized_size": 0}
     grads = [gradients((6, 512), 1, np.float32, seed)[0] for seed in range(6)]
     param, plain, resumed = (parameters((6, 512), np.float32) for _ in range(3))
     opt, twin = fa.AdamMini(param, lr=0.01, **options), fa.AdamMini(plain, lr=0.01)
@@ -173,14 +170,14 @@ def total(param, grad, state, h):
 def test_what_is_refused():
     table = np.zeros((4, 100), np.float32)
     opt = fa.AdamMini(table, state_dtype="int8", min_quantized_size=0)
-    with pytest.raises(ValueError, match="rows of 100 elements.* are no whole blocks of 256"):
+    with pytest.raises(ValueError, match=r"rows of 100 elements.* are no whole blocks of 256"):
         opt.step(np.ones_like(table))
     opt = fa.AdamMini(table, blocks=2)
-    with pytest.raises(ValueError, match="Rows of 100 elements, but adam_mini .* rows of 200"):
+    with pytest.raises(ValueError, match=r"Rows of 100 elements, but adam_mini .* rows of 200"):
         opt.step(fa.Rows([1], np.ones((1, 100), np.float32)))
     opt.step(np.ones_like(table))
     opt.param_groups[0]["blocks"] = 4
-    with pytest.raises(ValueError, match="'vmean' has numbers of 2 rows, but .* ask for 4"):
+    with pytest.raises(ValueError, match=r"'vmean' has numbers of 2 rows, but .* ask for 4"):
         opt.step(np.ones_like(table))
     with pytest.raises(ValueError, match="rows of 57 elements do not divide"):
         fa.AdamMini(table, blocks=7).step(np.ones_like(table))
@@ -188,7 +185,7 @@ def test_what_is_refused():
         fa.functional.bare(fa.RowwiseAdagrad)
     with pytest.raises(ValueError, match="adds up squares of rows"):
         fa.compiled(fa.AdamMini, dtype="float32")
-    with pytest.raises(ValueError, match="row_state=.* sums over rows"):
+    with pytest.raises(ValueError, match=r"row_state=.* sums over rows"):
         fa.rule(state=("v",), row_state=("v",))
     with pytest.raises(ValueError, match="'w' is not in state"):
         fa.rule(state=("v",), sums=("a",), over="row", prepare=total, row_state=("w",))
