@@ -25,7 +25,7 @@ def adam_mini(blocks: int = 0, maximize: bool = False, cautious_weight_decay: bo
     """The rule for these flags, and for so many blocks in each parameter."""
     decay = decay_function(cautious_weight_decay)
 
-    def square(param, grad, state, h):  # type: ignore[no-untyped-def]
+    def square(param, grad, state, h):
         return (squared(grad),)
 
     @rule(
@@ -37,7 +37,7 @@ def adam_mini(blocks: int = 0, maximize: bool = False, cautious_weight_decay: bo
         row_state=("vmean",),
         row_length=block_length(blocks),
     )
-    def adam_mini(param, grad, state, h, s):  # type: ignore[no-untyped-def]
+    def adam_mini(param, grad, state, h, s):
         if maximize:
             grad = -grad
         exp_avg = lerp(state[0], grad, h.beta1_comp)
@@ -94,12 +94,10 @@ class AdamMini(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adam_mini(int(group["blocks"]), group["maximize"], group["cautious_weight_decay"])
+        return adam_mini(group["blocks"], group["maximize"], group["cautious_weight_decay"])
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
-        if not group["blocks"] >= 0 or group["blocks"] % 1:
-            raise ValueError(f"blocks={group['blocks']!r} must be a whole number >= 0")
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]

@@ -1,7 +1,7 @@
-"""RowwiseAdagrad: D. Khudia et al., FBGEMM: Enabling High-Performance Low-Precision Deep Learning
-Inference, arXiv 2101.05615, 2021.
+"""RowwiseAdagrad: D. Mudigere et al., Software-Hardware Co-design for Fast and Scalable Training of
+Deep Learning Recommendation Models, ISCA 2022.
 
-The `EXACT_ROWWISE_ADAGRAD` of its embedding tables, which came from Caffe2.
+The `EXACT_ROWWISE_ADAGRAD` of FBGEMM's embedding tables.
 """
 
 import math
@@ -49,7 +49,8 @@ class RowwiseAdagrad(Optimizer):
         p = p - lr / (1 + (t - 1) * lr_decay) / (sqrt(s) + eps) * g
 
     Rows are counted by the first dimension; the elements of an array of one dimension are rows of
-    one, for which this is [Adagrad][fastadam.Adagrad]. For the rows of a gradient
+    one, for which this is [Adagrad][fastadam.Adagrad]. (torchrec's class of that name squares the
+    mean of the gradient.) For the rows of a gradient
     [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
     number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
     cache. Per float32 element: 4 / d bytes of state, 12 bytes of traffic per step if its row has a
@@ -62,7 +63,7 @@ class RowwiseAdagrad(Optimizer):
         weight_decay: decay of the parameter, default 0.
         decoupled_weight_decay: True takes lr * weight_decay * p off p instead, default False.
         initial_accumulator_value: initial value of the sum, default 0.
-        eps: added to the root, default 1e-8 (torchrec 1e-10).
+        eps: added to the root, default 1e-8.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -23,5 +23,6 @@ def test_fifty_steps_equal_those_of_the_recorded_package(name):
     opt = getattr(fa, name)(param, **RECORDED[name]["hyper"])
     for _ in range(50):
         opt.step(rng.standard_normal(shape))
-    # float64; fbgemm_gpu computes in float32, 1e-7 per step at random; LaProp of timm decays the new parameter: lr**2 * weight_decay per step, 8e-7 in all
+    # float64; fbgemm_gpu computes in float32, 1e-7 per step at random
+    # LaProp of timm decays the new parameter: lr**2 * weight_decay per step, 8e-7 in all
     np.testing.assert_allclose(param, RECORDED[name]["param"], rtol=0, atol=1e-6)

@@ -90,7 +90,7 @@ def rowwiseadagrad(
     eps=1e-8,
     maximize=False,
 ):
-    """Khudia et al. 2021, EXACT_ROWWISE_ADAGRAD of FBGEMM, with its two modes of weight decay."""
+    """EXACT_ROWWISE_ADAGRAD of FBGEMM, with its two modes of weight decay."""
     theta = np.asarray(param, np.float64)
     lines = theta.reshape(theta.shape[0], -1)
     total = np.full(len(lines), initial_accumulator_value)
