@@ -832,8 +832,8 @@ class AdamMini(Optimizer):
     package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
     embeddings and output: groups with `blocks=1`, and [AdamW][fastadam.AdamW].) State: `exp_avg`
     (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
-    a block twice, in one thread. Per float32 element: 4 bytes of state, and 4 / d; 20 bytes of
-    traffic per step.
+    a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
+    step; 4 bytes of state for each block.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
@@ -1532,8 +1532,8 @@ class RowwiseAdagrad(Optimizer):
     mean of the gradient.) For the rows of a gradient
     [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
     number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
-    cache. Per float32 element: 4 / d bytes of state, 12 bytes of traffic per step if its row has a
-    gradient.
+    cache. Per float32 element: 0 bytes of state, 12 bytes of traffic per step if its row has a
+    gradient; 4 bytes of state for each row.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

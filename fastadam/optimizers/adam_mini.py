@@ -64,8 +64,8 @@ class AdamMini(Optimizer):
     package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
     embeddings and output: groups with `blocks=1`, and [AdamW][fastadam.AdamW].) State: `exp_avg`
     (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
-    a block twice, in one thread. Per float32 element: 4 bytes of state, and 4 / d; 20 bytes of
-    traffic per step.
+    a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
+    step; 4 bytes of state for each block.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.

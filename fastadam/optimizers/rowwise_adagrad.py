@@ -53,8 +53,8 @@ class RowwiseAdagrad(Optimizer):
     mean of the gradient.) For the rows of a gradient
     [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
     number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
-    cache. Per float32 element: 4 / d bytes of state, 12 bytes of traffic per step if its row has a
-    gradient.
+    cache. Per float32 element: 0 bytes of state, 12 bytes of traffic per step if its row has a
+    gradient; 4 bytes of state for each row.
 
     Args:
         params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
