@@ -20,7 +20,7 @@ from .cuda.addresses import places_of
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
-from .engine.launch import NOT_CONSTANTS, Launch, kernel_for
+from .engine.launch import Launch, kernel_for
 from .engine.options import Options
 from .engine.param_groups import Group, ParamGroup
 from .engine.row_gradient import RowGradient
@@ -93,10 +93,9 @@ class _ParameterLaunch:
         self._owner, self._kept = ref(param, forget), sums
         self._known = KnownArrays()
         self.same = self._known.same
-        self.packer, self.run = launch.packer(0), self.runner(None)
+        self.write, self.run = launch.writer(0), self.runner(None)
         if sums:
-            packs = [each.packer(0).pack for each in self._launches]
-            self.packer = self.packer._replace(pack=partial(_pack_all, packs))
+            self.write = partial(_write_all, [each.writer(0) for each in self._launches])
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         runs = [launch.table.runner(threads) for launch in self._sequence]
@@ -116,9 +115,9 @@ class _ParameterLaunch:
         self.same = self._known.same
 
 
-def _pack_all(packs: Sequence[Callable[..., None]], *constants: float) -> None:
-    for pack in packs:
-        pack(*constants)
+def _write_all(writers: Sequence[Callable[[Values], None]], constants: Values) -> None:
+    for write in writers:
+        write(constants)
 
 
 def _run_all(runs: Sequence[Callable[[], None]]) -> None:
@@ -178,7 +177,7 @@ class _RowSparseLaunch(_ParameterLaunch):
         self._launch: RowLaunch = launch
         self._owner = ref(param, forget)
         self.same = never
-        self.packer, self.run = launch.packer(0), self.runner(None)
+        self.write, self.run = launch.writer(0), self.runner(None)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         return partial(self._run, threads)
@@ -307,14 +306,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
             if in_low_precision(arrays):
                 return with_options(arrays, step, threads, stream, hyper)
             launch = bound(arrays, settings)
-        constants = author.hyper(settings.steady or settings.group.at(step), step)
-        pick, pack, size, refuse = launch.packer
-        try:
-            pack(*pick(constants))
-        except NOT_CONSTANTS:
-            refuse(constants)
-        if len(constants) != size:
-            refuse(constants)
+        launch.write(author.hyper(settings.steady or settings.group.at(step), step))
         if stream is None and threads is None:
             launch.run()
         elif stream is None:
