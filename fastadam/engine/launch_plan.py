@@ -60,8 +60,8 @@ class StepPlan:
         stale: True until the addresses of the state have been written to the tables.
         steady: True if a step of plain gradients is prepared and run like the one before, once
             these have been found.
-        direct: True if `write_constants` and one `next(commitment)` are all of such a step.
-        commitment: each `next` launches everything in this thread and counts.
+        direct: True if `write_constants` and `launch` are all of such a step.
+        launch: launches everything, and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
         records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
@@ -169,7 +169,7 @@ class StepPlan:
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
-        self._commitment.files, self._commitment.simple, self._repeats = files, False, False
+        self._commitment.files, self._repeats = files, False
         files.watch(launch.table for launch in (*self._all, *self.preprocessor.launches))
 
     # The order of a step
@@ -184,15 +184,17 @@ class StepPlan:
         state, gradients = self._state, self.gradients
         self.same = never
         gradients.look(arrays)
-        if gradients.active != state.active:
+        others = gradients.active != state.grouping.active
+        if others:
             state.regroup(state.steps, state.carried, gradients.active)
             self._sums.look()
             self.recount()
-        if gradients.addresses != self._placed:
-            self._placed = gradients.addresses
+        if gradients.addresses != self._placed or others:
+            self._placed = []  # in case of an interrupt
             for launch in self._all:
-                launch.place("grad", self._placed)
-        self.preprocessor.look(gradients.addresses, gradients.active)
+                launch.place("grad", gradients.addresses)
+            self.preprocessor.look(gradients.addresses, gradients.active)
+            self._placed = gradients.addresses
 
     def prepare(
         self,
@@ -306,8 +308,9 @@ class StepPlan:
             and cohort.active
         ]
         self.active = self._constants.active
-        self._commitment.count()
-        self.commitment = self._commitment.repeated
+        commitment = self._commitment
+        commitment.count()
+        self.launch = commitment.repeated.__next__ if commitment.small else commitment.again
 
     @property
     def numbers(self) -> Sequence[Carried]:
@@ -342,7 +345,7 @@ class StepPlan:
         self._created = None
         busy = self.conditional or self.stale or self._by_row
         self.steady = self._repeats and self.active and self.preprocessor.repeats and not busy
-        self.direct = self.steady and commitment.simple and not self.preprocessor.needed
+        self.direct = self.steady and not self.preprocessor.needed
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it.

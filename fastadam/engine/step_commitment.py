@@ -23,8 +23,7 @@ class StepCommitment:
 
     Attributes:
         small: whether threads would cost more than they gain.
-        simple: whether `next(repeated)` is a whole step.
-        repeated: each `next` launches everything in this thread, and counts.
+        repeated: each `next` launches everything, and counts.
         files: those that launches stream through, or None.
     """
 
@@ -41,7 +40,6 @@ class StepCommitment:
         self._state, self._launches, self._limit = state, launches, limit
         self._restart, self._carries = restart, carries
         self.small = all(launch.table.small for launch in launches)
-        self.simple = self.small and not (restart or carries)
         self._serial = [launch.table.serial for launch in launches] if self.small else []
         self.count()
 
@@ -51,7 +49,7 @@ class StepCommitment:
         self._here: Any = None  # the threads of `repeated`
         self.repeated = repeated(self._serial, self._counter)
 
-    def again(self, others: Sequence[Operation]) -> None:
+    def again(self, others: Sequence[Operation] = ()) -> None:
         """Commit a step of which nothing but `others` differs from the one before."""
         if not self.small and not self._repeats_here():
             self.run(others, True, (), None)

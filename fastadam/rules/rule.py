@@ -178,7 +178,7 @@ def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
 
     @wraps(make)
     def variant(**group: Any) -> Rule:
-        return made(*(bool(group.get(flag)) for flag in flags))
+        return made(*map(bool, map(group.get, flags)))
 
     return variant
 
