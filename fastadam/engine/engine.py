@@ -35,6 +35,7 @@ from .group_arguments import (
     first_array,
     once,
 )
+from .hyperparameters import ReadOnly
 from .launch_plan import UPDATE, StepPlan
 from .norm_measure import NormMeasure
 from .options import LOW, Options, reach_of, scalar
@@ -298,9 +299,30 @@ class Engine:
                 "it, use add_param_group, or make a new optimizer"
             )
         algorithm, step = self.algorithm, self.state.count + 1
+        if self._take_numbers(algorithm):
+            return
         groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
         names = [name for group in groups for name in group.rule.state]
         commit([*self.adopted(groups), *self.state.know(names)])
+
+    def _take_numbers(self, algorithm: Algorithm) -> bool:
+        """Take over edits of numbers from which the same rules follow; returns False, and changes
+        nothing, if there are others.
+
+        Raises:
+            TypeError, ValueError: for edits that are wrong.
+        """
+        edited = list[ReadOnly]()
+        for group in self.groups:
+            values = group.edited_numbers()
+            if values is None or rule_for(algorithm, values, group.options) is not group.rule:
+                return False
+            edited.append(values)
+        for group, values in zip(self.groups, edited, strict=True):
+            group.take_numbers(values)
+        self.steady, self.groups = [*edited], [*self.groups]
+        self.edits.pending = False  # last, so that an interrupt before it loses no edit
+        return True
 
     def refuse_captured(self, what: str) -> None:
         """Refuse an operation that would invalidate steps captured in CUDA graphs."""

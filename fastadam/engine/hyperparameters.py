@@ -1,6 +1,7 @@
 """Hyperparameters: the range of each name, and the check of a value."""
 
 import math
+from functools import cache
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Values
@@ -40,6 +41,9 @@ def range_of(name: str, default: Any) -> Range:
     return within
 
 
+_range_of_number = cache(range_of)  # of a number: two are equal only if their ranges are
+
+
 def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
     """A hyperparameter as a plain Python value of the default's kind.
 
@@ -47,9 +51,13 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    within = range_of(name, default)
-    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
+    if (
+        type(value) is type(default) is float
+        and math.isfinite(value)
+        and _range_of_number(name, default).holds(value)
+    ):
         return value
+    within = range_of(name, default)
     label = f"{where}{name}"
     if isinstance(default, bool):
         return flag(label, value)

@@ -1,7 +1,6 @@
 """Parameter groups: the dicts of the user, checked, and their schedules evaluated for a step."""
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import wraps
 from operator import is_
 from typing import Any, SupportsFloat, TypeVar
@@ -135,38 +134,50 @@ class Group:
         dict.update(raw, values | own)
         self._values, self._seen = ReadOnly(values), dict(raw)
 
-    def with_numbers(self) -> "Group | None":
-        """The group as it is now, if only hyperparameters that are floats were changed since it was
-        read; None if anything else may have been.
+    def edited_numbers(self) -> ReadOnly | None:
+        """The hyperparameters as they are now, if only some that are floats were changed since they
+        were read, the same object if none was; None if anything else may have been.
 
         Raises:
             ValueError: for a number out of range.
         """
-        raw, seen = self.raw, self._seen
+        raw, seen, values = self.raw, self._seen, self._values
         if self.scheduled or len(raw) != len(seen) or self.options.lazy != "torch":
             return None
-        changed = {name: raw.get(name) for name, old in seen.items() if raw.get(name) is not old}
+        try:
+            changed = {name: new for name, new in raw.items() if new is not seen[name]}
+        except KeyError:
+            return None
         for name, value in changed.items():
-            if not type(value) is type(self._values.get(name)) is float:
+            if not type(value) is type(values.get(name)) is float:
                 return None
             checked(name, value, self._defaults[name], self.where, HINT)
         if type(raw["params"]) is not tuple:
             return None
         _check_param_names(raw, self.params, self.where)
-        group = copy(self)
-        group._values, group._seen = ReadOnly({**self._values, **changed}), {**seen, **changed}
-        return group
+        return ReadOnly({**values, **changed}) if changed else values
+
+    def take_numbers(self, values: ReadOnly) -> None:
+        """Go on with the hyperparameters that `edited_numbers` returned.
+
+        After an interrupt in between, `edited_numbers` returns them again, or they are taken.
+        """
+        if values is not self._values:
+            self._values = values
+            self._seen = dict(self.raw)
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
         if lr is None and not self._schedules:
             return self._values
-        values = dict(self._values)
+        new: Values = {}
         for name, schedule in self._schedules.items():
             value = _called(schedule, step, f"{self.where}{name}")
             where = f"{self.where}at step {step} "
-            values[name] = checked(name, value, self._defaults[name], where)
-        return ReadOnly(values if lr is None else values | {"lr": lr})
+            new[name] = checked(name, value, self._defaults[name], where)
+        if lr is not None:
+            new["lr"] = lr
+        return ReadOnly(self._values, **new)
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
@@ -217,9 +228,6 @@ def edited_group(algorithm: Algorithm, options: Options, group: Group, step: int
     Raises:
         TypeError, ValueError: as `checked_group`, and for options that a group cannot change.
     """
-    if new := group.with_numbers():
-        new.rule = rule_for(algorithm, new.at(step), new.options)
-        return new
     new = checked_group(algorithm, options, group.raw, group.params, group.where, step)
     group.options.check_kept(new.options, new.where)
     return new
