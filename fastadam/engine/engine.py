@@ -312,7 +312,7 @@ class Engine:
         Raises:
             TypeError, ValueError: for edits that are wrong.
         """
-        edited = list[ReadOnly]()
+        edited: list[ReadOnly] = []
         for group in self.groups:
             values = group.edited_numbers()
             if values is None or rule_for(algorithm, values, group.options) is not group.rule:
@@ -557,13 +557,14 @@ class Engine:
             TypeError, ValueError: for an `lr`, or a value of a schedule, that is wrong.
         """
         if lr is not None:
-            if "lr" not in self.algorithm.defaults:
+            if "lr" not in self.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
             lr = self.backend.rate(lr)
-        if self.state.pending and any(group.switched for group in self.groups):
-            self.state.settle()  # what there is to compute depends on the count
-        step = self.state.count + 1 if step is None else step
+        state = self.state
+        if state.pending and any(group.switched for group in self.groups):
+            state.settle()  # what there is to compute depends on the count
+        step = state.count + 1 if step is None else step
         values = [group.at(step, lr) for group in self.groups]
         if self.steady is None:
             self._adopt_rules(values)
@@ -571,13 +572,14 @@ class Engine:
 
     def _adopt_rules(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
-        for group, value in zip(self.groups, values, strict=True):
-            rule = rule_for(self.algorithm, value, group.options)
+        algorithm, groups = self.algorithm, self.groups
+        for group, value in zip(groups, values, strict=True):
+            rule = rule_for(algorithm, value, group.options)
             if rule is not group.rule:
                 self.invalidate()
                 group.rule = rule
-        if self.subset is None:
-            object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+                if self.subset is None:
+                    object.__setattr__(algorithm, "rule", groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
         """The hyperparameters of the next step, once a device has said which steps count, and what

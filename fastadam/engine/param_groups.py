@@ -8,7 +8,7 @@ from typing import Any, SupportsFloat, TypeVar
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import check_known, parts_of
-from .hyperparameters import ReadOnly, checked
+from .hyperparameters import ReadOnly, checked, is_plain
 from .options import NAMES, OWN, Options
 
 Noted = TypeVar("Noted")
@@ -118,7 +118,7 @@ class Group:
             parts = parts_of(value) if isinstance(default, tuple) else None
             if parts and any(map(callable, parts)):
                 dict.__setitem__(raw, name, parts)
-                value = _together(parts, f"{where}{name}")
+                value = _together(parts, where, name)
             if isinstance(value, type):
                 raise TypeError(
                     f"{where}{name}={value.__name__} is a class; call it with its arguments to "
@@ -133,6 +133,7 @@ class Group:
         own = {name: getattr(self.options, name) for name in NAMES if name in raw}
         dict.update(raw, values | own)
         self._values, self._seen = ReadOnly(values), dict(raw)
+        self._names = None if (names := raw.get("param_names")) is None else [*names]  # a copy
 
     def edited_numbers(self) -> ReadOnly | None:
         """The hyperparameters as they are now, if only some that are floats were changed since they
@@ -154,8 +155,9 @@ class Group:
             checked(name, value, self._defaults[name], self.where, HINT)
         if type(raw["params"]) is not tuple:
             return None
-        _check_param_names(raw, self.params, self.where)
-        return ReadOnly({**values, **changed}) if changed else values
+        if raw.get("param_names") != self._names:
+            _check_param_names(raw, self.params, self.where)
+        return ReadOnly(values, **changed) if changed else values
 
     def take_numbers(self, values: ReadOnly) -> None:
         """Go on with the hyperparameters that `edited_numbers` returned.
@@ -172,9 +174,10 @@ class Group:
             return self._values
         new: Values = {}
         for name, schedule in self._schedules.items():
-            value = _called(schedule, step, f"{self.where}{name}")
-            where = f"{self.where}at step {step} "
-            new[name] = checked(name, value, self._defaults[name], where)
+            value, default = _called(schedule, step, self.where, name), self._defaults[name]
+            if not is_plain(name, value, default):
+                value = checked(name, value, default, f"{self.where}at step {step} ")
+            new[name] = value
         if lr is not None:
             new["lr"] = lr
         return ReadOnly(self._values, **new)
@@ -199,14 +202,14 @@ def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
         raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
 
 
-def _together(parts: tuple[Any, ...], name: str) -> Callable[[int], tuple[Any, ...]]:
+def _together(parts: tuple[Any, ...], where: str, name: str) -> Callable[[int], tuple[Any, ...]]:
     def together(step: int) -> tuple[Any, ...]:
-        return tuple(_called(part, step, name) if callable(part) else part for part in parts)
+        return tuple(_called(part, step, where, name) if callable(part) else part for part in parts)
 
     return together
 
 
-def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
+def _called(schedule: Callable[[int], Any], step: int, where: str, name: str) -> Any:
     """The value of a schedule at a step.
 
     Raises:
@@ -218,7 +221,7 @@ def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
         if error.__traceback__ is None or error.__traceback__.tb_next:  # raised inside of it
             raise
         raise TypeError(
-            f"{name}={schedule!r} must be a function of one argument, the step: {error}"
+            f"{where}{name}={schedule!r} must be a function of one argument, the step: {error}"
         ) from None
 
 

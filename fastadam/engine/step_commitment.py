@@ -98,7 +98,8 @@ class StepCommitment:
         numbers: Sequence[Carried],
         created: Mapping[str, Sequence[Any]] | None,
     ) -> list[Operation]:
-        launches, changes = list[Operation](), dict[str, Any]()
+        launches: list[Operation] = []
+        changes: dict[str, Any] = {}
         if active:
             for launch in self._launches:
                 launches += launch.table.operations(self._limit, threaded)

@@ -111,7 +111,8 @@ class StepConstants:
     ) -> tuple[list[Values], list[Carried]]:
         """The hyperparameters of each cohort, with what it carries after the step among them; and
         these numbers by themselves."""
-        groups, carried = list[Values](), list[Carried]()
+        groups: list[Values] = []
+        carried: list[Carried] = []
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
             known = self._named(before)
             group: Values = ReadOnly({**values[cohort.group], **known})

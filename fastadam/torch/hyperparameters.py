@@ -13,7 +13,7 @@ import torch
 
 from .. import optimizers
 from ..cuda.device_rate import DeviceRate, device_rate
-from ..engine.hyperparameters import ReadOnly, checked
+from ..engine.hyperparameters import ReadOnly, checked, is_plain
 from ..engine.options import NAMES, Options
 from ..engine.param_groups import rule_for
 from ..optimizer import Optimizer
@@ -61,13 +61,13 @@ class CheckedGroup:
         Raises:
             TypeError, ValueError: for numbers out of range.
         """
-        if any(type(self.values.get(name)) is not float for name in changed):
-            return None
-        if any(type(value) is not float for value in changed.values()):
-            return None
-        defaults = core.defaults
-        new = {name: _checked(name, n, defaults[name], where) for name, n in changed.items()}
-        values = ReadOnly({**self.values, **new})
+        known, defaults, new = self.values, core.defaults, {}
+        for name, value in changed.items():
+            if not type(value) is type(known.get(name)) is float:
+                return None
+            plain = is_plain(name, value, defaults[name])
+            new[name] = value if plain else _checked(name, value, defaults[name], where)
+        values = ReadOnly(known, **new)
         if rule_for(core, values, self.options) is not self.rule:
             return None
         group = CheckedGroup(
@@ -165,7 +165,8 @@ class Hyperparameters:
 
     def _with_numbers(self, groups: Sequence[Values]) -> list[CheckedGroup] | None:
         """The current groups if only numbers changed, as schedulers change them, else None."""
-        current, several = list[CheckedGroup](), len(groups) > 1
+        current: list[CheckedGroup] = []
+        several = len(groups) > 1
         each = zip(groups, self._seen, self._groups, strict=True)
         for number, (group, seen, known) in enumerate(each):
             if group.keys() != seen.keys():

@@ -49,6 +49,7 @@ from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, for_any_shards, master
 from .step import TensorStep
+from .step_hooks import evaluated, with_hooks
 from .tensors import name_of
 
 GRAD, PARAMS, NONE = attrgetter("grad"), itemgetter("params"), repeat(None)
@@ -159,7 +160,8 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(params, {**self._kept, **keywords})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        check_assigned(self, name, getattr(self, "_known", ()), {})
+        if not name.startswith("_"):
+            check_assigned(self, name, getattr(self, "_known", ()), {})
         super().__setattr__(name, value)
 
     def _set_up_core(self) -> None:
@@ -205,7 +207,7 @@ class Optimizer(torch.optim.Optimizer):
         check_flags(group, type(self).__name__)
         self._hyperparameters.check(group, where)
 
-    @torch._disable_dynamo
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
@@ -216,10 +218,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         with self._lock:
             self._check_not_swapped()
             self._stepped()

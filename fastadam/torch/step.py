@@ -268,6 +268,8 @@ class TensorStep:
         """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
+        if not any(self._gradients.rows):
+            return
         rows = dict(zip(self._active.numbers, self._gradients.rows, strict=True))
         for group, numbers in zip(groups, self._active.by_group, strict=True):
             if any(rows[number] for number in numbers):
@@ -436,7 +438,8 @@ class TensorStep:
         found_inf: Any,
     ) -> None:
         """Take a step about which the GPU decides, without waiting for it."""
-        conditional, unpack = self._plan.conditional, list[Operation]()
+        conditional = self._plan.conditional
+        unpack: list[Operation] = []
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
@@ -502,7 +505,8 @@ class TensorStep:
 
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
-        carried, unpack = dict[str, list[float]](), list[Operation]()
+        carried: dict[str, list[float]] = {}  # `dict[str, list[float]]()` takes a microsecond
+        unpack: list[Operation] = []
         for position, name in enumerate(self._core.carried):
             of = self._state.grouping.cohort_of
             carried[name] = [self._plan.numbers[cohort][position] for cohort in of]
