@@ -15,20 +15,20 @@ from numba import cuda
 import fastadam as fa
 from fastadam.bench.console import parsed_size
 from fastadam.bench.timing import measure
-from fastadam.cuda import launch_table as device_table
+from fastadam.cuda import device_table
 from fastadam.cuda import target as target
 from fastadam.kernels import factory
 
 LENGTHS = (None, 1024, 2048, 4096, 8192, 16384, 65536)
 THREADS = (32,) if SIMULATED else (128, 256, 512)
-OWN, OWN_THREADS = device_table.DeviceLaunchTable.length_of_chunks, target.THREADS
+OWN, OWN_THREADS = device_table.DeviceTable.length_of_chunks, target.THREADS
 MADE = {threads: {} for threads in THREADS}  # a kernel is made for a number of threads
 
 
 def stepper(arrays, length, threads):
     """A step over the arrays with chunks of a length."""
     own = length is None
-    device_table.DeviceLaunchTable.length_of_chunks = OWN if own else lambda table, elements: length
+    device_table.DeviceTable.length_of_chunks = OWN if own else lambda table, elements: length
     target.THREADS, factory._made = threads, MADE[threads]
     optimizer = fa.AdamW(arrays[0])
     optimizer.step(arrays[1])  # which makes the table

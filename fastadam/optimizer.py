@@ -11,6 +11,7 @@ from .checkpoint.load import load
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
+from .engine.binding import bound, bound_inputs, norm_of
 from .engine.blending import Blend
 from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
@@ -436,7 +437,7 @@ class Optimizer(Algorithm):
                     values = engine.values(lr)
                 arrays: Any
                 if target is not None or inputs is not None:
-                    plan, arrays = engine.bound_inputs(grads, target, inputs, mask, grad_scale)
+                    plan, arrays = bound_inputs(engine, grads, target, inputs, mask, grad_scale)
                 else:
                     if engine.single and type(grads) is np.ndarray:
                         arrays = (grads,)
@@ -444,7 +445,7 @@ class Optimizer(Algorithm):
                         arrays = engine.gradients(grads)
                     current, plain = engine.plan, mask is None and grad_scale is None
                     if current is None or not plain or not current.same(arrays):
-                        current, arrays = engine.bound(arrays, mask, grad_scale)
+                        current, arrays = bound(engine, arrays, mask, grad_scale)
                     plan = current
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
@@ -500,7 +501,7 @@ class Optimizer(Algorithm):
         engine = self._engine
         with engine.lock:
             engine.refresh()
-            return engine.norm_of(engine.gradients(grads))
+            return norm_of(engine, engine.gradients(grads))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
         """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.

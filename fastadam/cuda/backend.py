@@ -22,16 +22,13 @@ from .device_rate import device_rate
 if TYPE_CHECKING:
     from ..engine.launch import Launch
     from ..engine.launch_plan import StepPlan
-    from ..engine.options import Options
-    from ..engine.preprocess import GradientPreprocessor
-    from ..engine.state import State
+    from ..engine.step_context import StepContext
     from ..kernels.cpu.threads import Limit
     from ..kernels.factory import Kernel
-    from ..kernels.formats import Formats
     from ..kernels.target import GridTarget
     from .conditional_step import ConditionalStep
+    from .device_table import DeviceTable
     from .gradients import DeviceStepArrays
-    from .launch_table import DeviceLaunchTable
     from .streams import StreamScope
 
 
@@ -72,10 +69,10 @@ class CudaBackend:
         pairs = zip(firsts, counts, strict=True)
         return [buffer[first : first + count] for first, count in pairs]
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceLaunchTable:
-        from .launch_table import DeviceLaunchTable
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceTable:
+        from .device_table import DeviceTable
 
-        return DeviceLaunchTable(kernel, sizes, records)
+        return DeviceTable(kernel, sizes, records)
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit
@@ -126,19 +123,15 @@ class CudaBackend:
         self,
         plan: StepPlan,
         launches: Sequence[Launch],
-        ahead: GradientPreprocessor,
-        state: State,
-        params: Sequence[Any],
-        formats: Sequence[Formats],
-        options: Options,
+        context: StepContext,
     ) -> ConditionalStep | None:
         from .conditional_step import ConditionalStep, capturing
         from .graph_step import GraphStep
 
-        if not ConditionalStep.serves(formats, options):
+        if not ConditionalStep.serves(context.formats, context.options):
             return None
         kind = GraphStep if capturing() else ConditionalStep
-        return kind(plan, launches, ahead, state, params, formats, options)
+        return kind(plan, launches, context)
 
 
 CUDA = CudaBackend()

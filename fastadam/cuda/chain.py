@@ -17,7 +17,7 @@ from ..kernels.compose import update_of
 from ..rules.linker import digest, linked
 from . import target as cuda
 from .array import zeros
-from .launch_table import BLOCKS, DeviceLaunchTable
+from .device_table import BLOCKS, DeviceTable
 
 if TYPE_CHECKING:
     from ..engine.backend import ChainedLaunch
@@ -91,7 +91,7 @@ def compiled(kernels: tuple[Kernel, ...]) -> Any:
 
 def chained(launches: Sequence[ChainedLaunch]) -> Callable[[], None]:
     """A function that runs these launches in order, in the current stream."""
-    tables = [cast(DeviceLaunchTable, launch.table) for launch in launches]
+    tables = [cast(DeviceTable, launch.table) for launch in launches]
     kernels = tuple(dict.fromkeys(launch.kernel for launch in launches))
     entries = [
         (kernels.index(launch.kernel), table.task.address)

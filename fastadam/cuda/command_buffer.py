@@ -12,7 +12,7 @@ from ..engine.launch import Launch
 from ..engine.options import flag_of
 from ..memory.arrays import is_device
 from .array import as_array, integers, ring, zeros
-from .launch_table import DeviceLaunchTable
+from .device_table import DeviceTable
 from .pending_steps import MAX_IN_FLIGHT
 
 Run = tuple[int, int, int]  # an address, how many counters of steps begin there, their kind
@@ -169,7 +169,7 @@ class CommandBuffer:
         return place
 
 
-def table_of(launch: Launch) -> DeviceLaunchTable:
+def table_of(launch: Launch) -> DeviceTable:
     """The table of a launch on a device."""
-    assert isinstance(launch.table, DeviceLaunchTable)
+    assert isinstance(launch.table, DeviceTable)
     return launch.table

@@ -16,8 +16,8 @@ from ..engine.backend import backend_of
 from ..engine.columns import alike
 from ..engine.launch import Launch
 from ..engine.options import Options, unscale_of
-from ..engine.preprocess import GradientPreprocessor
-from ..engine.state import Carried, State
+from ..engine.state import Carried
+from ..engine.step_context import StepContext
 from ..engine.step_info import StepInfo
 from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
@@ -67,7 +67,7 @@ class ConditionalStep:
     Args:
         plan: whose constants are prepared.
         launches: those of the update.
-        params: all parameters.
+        context: what the steps work on.
 
     Attributes:
         runs_of: returns the runs of the counters of steps, on the device, of active parameters;
@@ -86,17 +86,15 @@ class ConditionalStep:
         self,
         plan: StepPlan,
         launches: Sequence[Launch],
-        ahead: GradientPreprocessor,
-        state: State,
-        params: Sequence[Any],
-        formats: Sequence[Formats],
-        options: Options,
+        context: StepContext,
     ) -> None:
         from .context import driver, work
         from .prologue_kernel import warm
 
-        self._plan, self._launches, self._ahead, self._state = plan, launches, ahead, state
-        self._options, self._driver, self._work = options, driver, work
+        params, formats, options = context.arrays, context.formats, context.options
+        self._plan, self._launches, self._state = plan, launches, context.state
+        self._ahead, self._options = plan.preprocessor, options
+        self._driver, self._work = driver, work
         self._dtypes = {each.compute for each in formats}
         self._clearing = [
             Launch(blank, _blank_kernel(each, params[0]), params, members)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine.launch import Launch
-from ..engine.preprocess import GradientPreprocessor
+from ..engine.step_context import StepContext
 from ..engine.step_info import StepInfo
 from ..memory.arrays import is_device
 from .command_buffer import flag_for
@@ -22,11 +22,9 @@ PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the sa
 class GraphStep(ConditionalStep):
     """The one step of a plan, which is captured; graph_capture.py counts its replays."""
 
-    def __init__(
-        self, plan: StepPlan, launches: Sequence[Launch], ahead: GradientPreprocessor, *others: Any
-    ) -> None:
-        super().__init__(plan, launches, ahead, *others)
-        ahead.needed = True
+    def __init__(self, plan: StepPlan, launches: Sequence[Launch], context: StepContext) -> None:
+        super().__init__(plan, launches, context)
+        plan.preprocessor.needed = True
 
     def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
         return True

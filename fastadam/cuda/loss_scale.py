@@ -14,7 +14,7 @@ from ..rules import rule
 from .array import as_array, zeros
 
 if TYPE_CHECKING:
-    from ..engine.grad_norm import ClipFactor
+    from ..engine.clipping import ClipFactor
 
 DTYPES = ("float32", "float64")  # of a scale
 

@@ -181,7 +181,7 @@ def compiled() -> Any:
 
 def warm() -> None:
     """Compile and load all that a step may need, which cannot be done inside a capture."""
-    cuda.loaded(compiled())
+    cuda.warm(compiled())
     driver.prepare()
 
 

@@ -1,11 +1,10 @@
 """CUDA: a thread block for each chunk, its threads for the elements; runs in the simulator too.
 
-Another CUDA compiler for Python would replace this file, compiler.py, numba_compat.py, driver.py,
-transfer.py and kernels/cpu/llvm.py.
+Another CUDA compiler for Python would replace this file, compiler.py, launch.py, numba_compat.py,
+driver.py, transfer.py and kernels/cpu/llvm.py.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,12 @@ from ..kernels.loops import loop_over
 from ..kernels.warps import Lanes
 from ..rules.functions import in_dtype
 from ..rules.linker import recipe
-from . import compiler
-from .code_cache import code_for
-from .compiler import code_of, declared
+from . import compiler, launch
+from .compiler import declared
 from .compiler import missing as missing
 from .compiler import ptx as ptx
 from .context import SIMULATED as SIMULATED
-from .context import driver, work
+from .launch import warm as warm
 
 REFUSALS = (NumbaError,)
 THREADS = 256  # of a block; a constant in kernels, since 64-bit division costs 30 registers
@@ -131,29 +129,4 @@ def compiled(function: Callable[[int], None]) -> Any:
 
 def launcher(kernel: Any, blocks: int, task: int) -> Callable[[], None]:
     """A function that launches a kernel over so many blocks, in the current stream."""
-    function, threads, arguments = loaded(kernel), THREADS, driver.arguments(task)
-    return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
-
-
-def loaded(kernel: Any) -> Any:
-    """A kernel, compiled and loaded onto the device of the calling thread."""
-    driver.bind()
-    return loaded_on(kernel, driver.device())
-
-
-@cache
-def loaded_on(kernel: Any, device: int) -> Any:
-    """The same for a device, which is that of the calling thread."""
-    if SIMULATED:
-        return kernel
-    code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
-    kept = code()
-    try:
-        return driver.function(*kept)
-    except RuntimeError:  # a file that is whole, but nothing that this device could load
-        return driver.function(*code(fresh=True))
-
-
-def warm(kernel: Any) -> None:
-    """Compile a kernel for the device."""
-    loaded(kernel)
+    return launch.launcher(kernel, blocks, THREADS, task)

@@ -1,4 +1,4 @@
-"""Exchange: what the processes of a sharded optimizer send each other, over its layout."""
+"""Exchange of gradients and parameters between the processes of a sharded optimizer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from ..engine.backend import HOST
 from ..engine.flat import Flat
 from ..kernels.formats import compute_of
 from ..processes.communicator import Communicator
+from .collectives import MeanGradients, Parts
 from .layout import ShardLayout
 from .line_arrays import LineArrays
 from .shared_memory import SharedGradients, SharedMeans, SharedParts
-from .transfer import MeanGradients, Parts
 
 
 class Exchange:

@@ -15,8 +15,8 @@ from ..processes.agreement import Agreement
 from ..processes.communicator import NOTHING, Communicator, Wait, raw
 from ..processes.hosts import Hosts, shared_bytes
 from .buckets import Bucket
+from .collectives import averaged, one_ahead, summed
 from .line_arrays import LineArrays
-from .transfer import averaged, one_ahead, summed
 
 LINE = 64  # bytes of a line of the caches
 

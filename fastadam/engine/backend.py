@@ -155,7 +155,7 @@ class Backend(Protocol):
     def conditional_step(self, *arguments: Any, **keywords: Any) -> SkippableSteps | None:
         """The part of a plan that takes steps which the device may skip; None without any.
 
-        The arguments are those of `cuda.conditional_step.Gate`.
+        The arguments are those of `cuda.conditional_step.ConditionalStep`.
 
         Raises:
             RuntimeError: if the step is being captured in a CUDA graph and cannot be.

@@ -2,43 +2,29 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from operator import is_
 from typing import Any
 from weakref import ref
-
-import numpy as np
 
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
 from ..kernels.forks import watch
 from ..kernels.formats import Formats
-from ..memory.arrays import is_device
-from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
-from ..memory.shared import shared_mapping_of
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import Backend, backend_of
+from .binding import plan_for
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
-from .gradients import OtherDtypesError
-from .group_arguments import (
-    SHADOW,
-    are_groups,
-    check_group,
-    check_one_shadow,
-    check_tree,
-    copies_in,
-    first_array,
-    once,
-)
+from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
 from .hyperparameters import ReadOnly
 from .launch_plan import UPDATE, StepPlan
+from .new_groups import check_state_file, new_groups
 from .norm_measure import NormMeasure
-from .options import LOW, Options, reach_of, scalar
+from .options import Options, scalar
 from .param_groups import (
     Edits,
     Group,
@@ -49,12 +35,11 @@ from .param_groups import (
     initial_state,
     rule_for,
 )
-from .parameters import NO_GRADS, Gathered, Parameters
+from .parameters import NO_GRADS, Parameters
 from .partition import Partition, Shards
-from .row_inputs import check_rows, gradients_for
-from .state import State, spans
+from .state import State
 from .step_info import StepInfo, late_info, new_info
-from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of
+from .step_inputs import LongSum
 
 
 class Engine:
@@ -70,6 +55,7 @@ class Engine:
         partition: whose pieces the parameters are, if they are pieces of longer arrays.
 
     Attributes:
+        defaults, options, partition: the arguments.
         param_groups: the dicts that the user sees and edits.
         groups: the same as they were read last, checked.
         parameters: the arrays, their names and their structure.
@@ -78,6 +64,8 @@ class Engine:
         accumulator: the sums of micro-batches, or None.
         files: the files of parameters and state, or None if there are none.
         grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
+        grad_dtypes: the dtype of the gradient of each parameter, as last given.
+        measure: what takes the norm of gradients without a step, or None before the first.
         long_sum: what adds more inputs of a step than a kernel does, or None before that.
         info: the result of the last step, or None.
         plan: the launches of a step, or None if they have to be made anew.
@@ -100,7 +88,7 @@ class Engine:
         options: Options,
         partition: Partition | None = None,
     ) -> None:
-        self._algorithm, self._partition = ref(algorithm), partition
+        self._algorithm, self.partition = ref(algorithm), partition
         self.defaults, self.options = defaults, options
         self.param_groups, self.edits = ParamGroups(), Edits()
         self.param_groups.edits = self.edits
@@ -110,7 +98,7 @@ class Engine:
         self.accumulator = Accumulator(options) if options.accumulates else None
         self.files: OptimizerFiles | None = None
         self.rounds: Any = None
-        self._measure: NormMeasure | None = None
+        self.measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
         self.shards: Shards | None = None
         self.grads: Flat | None = None
@@ -119,7 +107,7 @@ class Engine:
         self.info: StepInfo | None = None
         self.single = False
         self.steady: list[Values] | None = None
-        self._grad_dtypes: list[Any] = []
+        self.grad_dtypes: list[Any] = []
 
     @property
     def algorithm(self) -> Algorithm:
@@ -153,63 +141,30 @@ class Engine:
         watch(self, "lock")
 
     def add(self, raws: Sequence[Any], alone: bool = False) -> None:
-        """Add groups, or none if anything about one is wrong."""
-        algorithm, first = self.algorithm, len(self.groups)
-        if self.files and self.files.keeps_state:
-            raise ValueError(
-                f"add_param_group(): {self.options.state_file} has no room for more parameters; "
-                "give all groups to the constructor"
-            )
-        labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
-        for raw, where in zip(raws, labels, strict=True):
-            check_group(raw, where)
-        trees = [
-            (raw["params"], "params" if alone else f"{where}['params']")
-            for raw, where in zip(raws, labels, strict=True)
-        ]
-        gathered = self.parameters.checked(trees, spans(self.state.arrays))
-        if self._partition is None:
-            _check_unshared(gathered)
-        parameters = self.parameters.with_groups(gathered, alone)
-        self.copies.check(name_of(array.dtype) for array in parameters.arrays)
-        shadows = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
-        given = list(chain.from_iterable(shadows))
-        self.copies.check_given(given, parameters)
-        step, groups = self.state.count + 1, list[Group]()
-        for raw, each, where in zip(raws, gathered, labels, strict=True):
-            unique = len({*each.paths}) == len(each.arrays)
-            names = {"param_names": each.paths} if unique else {}
-            own = ParamGroup(names | self.defaults | raw | {"params": tuple(each.arrays)})
-            dict.pop(own, SHADOW, None)
-            label = where and f"{where}: "
-            group = checked_group(algorithm, self.options, own, own["params"], label, step)
-            dtypes = [name_of(array.dtype) for array in each.arrays]
-            group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
-            if any(isinstance(array, Pairs) for array in each.arrays):
-                group.options.check_complex(group.where)
-            group.raw.edits = self.edits
-            groups.append(group)
-        for name in LOW if not first else ():
-            others = [group for group in groups if name not in group.raw]
-            dtypes = [name_of(array.dtype) for group in others for array in group.params]
-            self.options.check_params(dtypes, [name])
-        new = [array for group in groups for array in group.params]
-        self._open_files(parameters, groups)
+        """Add groups, or none if anything about one is wrong.
+
+        Raises:
+            TypeError, ValueError: as [new_groups][fastadam.engine.new_groups.new_groups].
+        """
+        new = new_groups(self, raws, alone)
+        parameters, arrays = new.parameters, new.arrays
+        self._open_files(parameters, new.groups)
+        carried = tuple(self.algorithm.carried.values())
         commit(
             [
-                *self.state.extended(groups, tuple(algorithm.carried.values())),
-                *(self.accumulator.extended(new) if self.accumulator else ()),
-                *self.copies.followed(parameters, given),
+                *self.state.extended(new.groups, carried),
+                *(self.accumulator.extended(arrays) if self.accumulator else ()),
+                *self.copies.followed(parameters, new.shadows),
                 *put(
                     self,
                     parameters=parameters,
                     single=parameters.single and not parameters.flat,
-                    _grad_dtypes=self._grad_dtypes + [array.dtype for array in new],
+                    grad_dtypes=self.grad_dtypes + [array.dtype for array in arrays],
                     grads=None,
                     long_sum=None,
                 ),
-                partial(list.extend, self.param_groups, [group.raw for group in groups]),
-                *self.adopted([*self.groups, *groups]),
+                partial(list.extend, self.param_groups, [group.raw for group in new.groups]),
+                *self.adopted([*self.groups, *new.groups]),
             ]
         )
 
@@ -225,7 +180,7 @@ class Engine:
             return
         files = OptimizerFiles(options, arrays, self.state, self.accumulator)
         if files.keeps_state:
-            _check_state_file(options, arrays[0], self._partition)
+            check_state_file(options, arrays[0], self.partition)
             algorithm = self.algorithm
             starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
             names = [name for group in groups for name in group.raw.get("param_names") or ()]
@@ -344,57 +299,16 @@ class Engine:
         self.plan, before = plan, self.plan
         return before
 
-    def plan_for(self, masked: bool, scaled: int, inputs: StepInputs | None = None) -> StepPlan:
-        """The plan, or a new one if it is not for such steps.
-
-        Args:
-            masked: whether there are masks.
-            scaled: how far a scale of the gradients may be from 1: 0, NEAR or FAR.
-            inputs: what takes the place of gradients.
-        """
-        plan, sources = self.plan, inputs.kind if inputs else PLAIN
-        if plan and plan.masked is masked and plan.scaled >= scaled and plan.sources == sources:
-            return plan
-        scaled = max(scaled, plan.scaled if plan else 0)
-        parameters, dtypes, options = self.parameters, self._grad_dtypes, self.options
-        arrays, called = (
-            parameters.arrays,
-            parameters.called(inputs.labels[0] if inputs else "grads"),
-        )
-        if self.algorithm.uncounted:
-            self.state.begin([group.rule for group in self.groups for _ in group.params])
-        self.plan = StepPlan(
-            self.groups,
-            parameters,
-            gradients_for(arrays, parameters.names, called, dtypes, options.zero_grads),
-            self.formats(),
-            self.state,
-            tuple(self.algorithm.carried),
-            options,
-            self.copies.streams,
-            self.accumulator,
-            masked,
-            scaled,
-            partition=self._partition,
-            inputs=inputs,
-        )
-        if self.files:
-            self.plan.stream(self.files)
-        if self.subset is not None:
-            numbers = np.array(self.subset, np.uint32)
-            self.plan.draw(numbers, np.zeros(len(numbers), np.int64))
-        return self.plan
-
     @property
     def sizes(self) -> list[int]:
         """The number of elements of each parameter, of the whole one for a piece of it."""
-        if self._partition:
-            return [self._partition.sizes[piece.number] for piece in self._partition.pieces]
+        if self.partition:
+            return [self.partition.sizes[piece.number] for piece in self.partition.pieces]
         return [array.size for array in self.parameters.arrays]
 
     def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
-        arrays, dtypes = self.parameters.arrays, self._grad_dtypes
+        arrays, dtypes = self.parameters.arrays, self.grad_dtypes
         options = (group.options for group in self.groups for _ in group.params)
         formats = [
             own.formats(param, name_of(dtype), size)
@@ -408,7 +322,7 @@ class Engine:
         """The kernels that the next step will launch."""
         with self.lock:
             self.refresh()
-            return (self.plan or self.plan_for(False, 0)).kernels
+            return (self.plan or plan_for(self, False, 0)).kernels
 
     # A step
 
@@ -445,64 +359,6 @@ class Engine:
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 
-    def bound(
-        self, arrays: Any, mask: Any, grad_scale: Any, inputs: StepInputs | None = None
-    ) -> tuple[StepPlan, Sequence[Any]]:
-        """A plan whose launches are pointed at the gradients of a step, and the gradients.
-
-        Raises:
-            TypeError, ValueError: for arrays that are wrong, parameters among them.
-        """
-        if not self.parameters.changes.unchanged():
-            self._check_parameters(arrays)
-        if mask is not None and self.parameters.has_pairs:
-            raise TypeError("step() got a mask, which is for parameters of real numbers only")
-        plan = self.plan_for(mask is not None, reach_of(grad_scale), inputs)
-        if self.accumulator and self.accumulator.last:
-            arrays = self.accumulator.completed(arrays, self._grad_dtypes)
-        if not plan.gradients.same(arrays):
-            plan = self._looked(plan, arrays, inputs)
-        if inputs:
-            plan.bind_inputs(inputs)
-            arrays = inputs.seen(self.parameters.arrays)
-        if mask is not None:
-            plan.bind_masks(self.parameters.matched(mask, "mask"))
-        elif not self.accumulator and not inputs:
-            plan.same = plan.gradients.comparison(self.parameters.changes)
-        return plan, arrays
-
-    def _check_parameters(self, arrays: Sequence[Any]) -> None:
-        """Check that parameters are still what they were.
-
-        Raises:
-            ValueError: naming the array or the container that was changed.
-        """
-        changes = self.parameters.changes
-        changes.check_containers()
-        written = [array is not None for array in arrays]
-        changes.check_arrays([True] * len(written) if self.accumulator else written)
-
-    def bound_inputs(
-        self, grads: Any, target: Any, inputs: Any, mask: Any, grad_scale: Any
-    ) -> tuple[StepPlan, Sequence[Any]]:
-        """As `bound`, for a step with a target or with inputs in the place of gradients.
-
-        Raises:
-            TypeError, ValueError: as `bound`, and for arguments that do not go together.
-        """
-        found = inputs_of(self.parameters, self.options, grads, target, inputs, grad_scale)
-        if len(found.weights) > MOST_INPUTS:
-            if not self.parameters.changes.unchanged():
-                self._check_parameters(found.arrays[0])
-            if self.long_sum is None:
-                self.long_sum = LongSum(self.parameters, self.options)
-            written = spans(self.state.arrays) + self.parameters.spans
-            total = self.long_sum.take(found, sorted(written))
-            if not found.kind.transforms:
-                return self.bound(total, mask, grad_scale)
-            found = StepInputs(Kind((TARGET,)), (), (total,), (TARGET,))
-        return self.bound(found.arrays[0], mask, grad_scale, found)
-
     def gradients(self, grads: Any) -> Any:
         """The gradients of a step, one per parameter; only their structure is checked."""
         if grads is not None:
@@ -514,41 +370,6 @@ class Engine:
         if self.grads is None:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
-
-    def norm_of(self, arrays: Sequence[Any]) -> float:
-        """The norm of gradients, one or None per parameter, as clipping measures it.
-
-        Raises:
-            TypeError, ValueError: for arrays that are no gradients.
-        """
-        if self._measure is None or self._measure.parameters is not self.parameters:
-            self._measure = self._new_measure(self._grad_dtypes)
-        try:
-            return self._measure.of(arrays)
-        except OtherDtypesError as other:
-            self._measure = self._new_measure(other.dtypes)
-            return self._measure.of(arrays)
-
-    def _new_measure(self, dtypes: Sequence[Any]) -> NormMeasure:
-        return NormMeasure(self.parameters, dtypes, self.options.team, self.shards)
-
-    def _looked(self, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None) -> StepPlan:
-        """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
-        try:
-            plan.look(arrays)
-        except OtherDtypesError as other:
-            check_rows(other.dtypes, self.options, self.parameters.arrays[0])
-            self.invalidate()
-            before, self._grad_dtypes = self._grad_dtypes, list(other.dtypes)
-            try:
-                plan = self.plan_for(plan.masked, plan.scaled, inputs)
-            except BaseException:
-                self._grad_dtypes = before
-                raise
-            plan.look(arrays)
-        if self.files:
-            self.files.residency.look(arrays)
-        return plan
 
     def values(self, lr: Any, step: int | None = None) -> list[Values]:
         """The hyperparameters of a step, by default the next one, schedules evaluated.
@@ -601,34 +422,3 @@ class Engine:
         if self.grads is None:
             self.grads = self.parameters.own_grads()
         return self.grads
-
-
-def _check_unshared(gathered: Sequence[Gathered]) -> None:
-    """Refuse memory that other processes would update as well.
-
-    Raises:
-        ValueError: naming the first such array.
-    """
-    for each in gathered:
-        for array, name in zip(each.arrays, each.names, strict=True):
-            mapping = shared_mapping_of(array)
-            if mapping is not None and len(mapping.processes) > 1:
-                raise ValueError(
-                    f"{name} is in memory that {len(mapping.processes)} processes share, each of "
-                    "which would update it; give it to fastadam.distributed.Sharded"
-                )
-
-
-def _check_state_file(options: Options, first: Any, partition: Any) -> None:
-    """Refuse a state file where there can be none.
-
-    Raises:
-        ValueError: naming what it does not go together with.
-    """
-    where = f"state_file={options.state_file!r}"
-    if is_device(first):
-        raise ValueError(f"{where} is for arrays of the host; these lie on a device")
-    if partition:
-        raise ValueError(f"{where} is for one process; a part of the state is in each of these")
-    if options.lazy != "torch":
-        raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")

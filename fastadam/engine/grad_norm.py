@@ -11,9 +11,8 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
-from ..kernels.formats import FLOAT, Formats, floats
+from ..kernels.formats import FLOAT, Formats
 from ..kernels.storage.block_sums import Sums
-from ..kernels.storage.elementwise import Single
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
@@ -23,7 +22,6 @@ from .backend import backend_of
 from .columns import alike
 from .convert import identity
 from .launch import Launch
-from .options import Options
 from .partition import BLOCK, Partition, Shards
 
 DOUBLE = FLOAT["float64"]
@@ -50,21 +48,6 @@ def norm_kernel(
     gradients that lie where `like` does."""
     target = backend_of(like).target
     return kernel(staged(term, options), norm_streams(formats, options, term), target)
-
-
-@rule(state=("unscale",), hyper=("max_norm", "scale", "whole"))
-def factor(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """The factor of gradients, from the sum of their squares, as in PyTorch; NaN stays. `unscale`
-    is one more factor of all gradients, which a device may have computed."""
-    (unscale,) = state
-    bound = h.max_norm / (math.sqrt(grad) * (h.whole * unscale) + 1e-6)
-    return (1.0 if bound > 1.0 else bound) * (h.scale * unscale), state
-
-
-def factor_streams(dtype: str) -> tuple[Stream, ...]:
-    """The streams of `factor`, for factors of a dtype."""
-    unscale = Stream("unscale", Single("float64"), "r")
-    return (Stream("param", floats(dtype, "float64"), "w"), Stream("grad", DOUBLE, "r"), unscale)
 
 
 class Folds:
@@ -218,62 +201,6 @@ class GradNorm:
         if wait or self._deferred is None:
             return math.sqrt(np.asarray(self.total)[0]) * scale
         return self._deferred.put(self.total, lambda total: math.sqrt(total) * scale)
-
-
-class ClipFactor:
-    """The factor for the gradients of some parameters, one for all or one for each.
-
-    It is computed whenever the norm is.
-
-    Args:
-        alone: whether the gradient of each whole parameter has a factor of its own, by its own
-            norm; the others have one together, by the norm of all of these.
-        numbers: the number of its parameter for each array.
-
-    Attributes:
-        places: where the factor of each array is, for each dtype of arithmetic.
-        launches: those that compute factors.
-    """
-
-    def __init__(
-        self,
-        norm: GradNorm,
-        options: Options,
-        dtypes: Iterable[str],
-        alone: Sequence[bool],
-        numbers: Sequence[int],
-    ) -> None:
-        self._max_norm = options.clip_norm
-        together = [k for k, each in enumerate(alone) if not each]
-        total = norm.total_of(together) if together and any(alone) else norm.total
-        self.places = {dtype: list[int]() for dtype in dtypes}
-        self._kept, self.launches = list[Any](), list[Launch]()  # launches know addresses only
-        for dtype, places in self.places.items():
-            found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
-            if any(alone):
-                own = self._factors(norm.squares, dtype)
-                found = [o if a else p for o, a, p in zip(own, alone, found, strict=True)]
-            places += [found[number] for number in numbers]
-        norm.then(self.launches)
-
-    def _factors(self, squares: Any, dtype: str) -> list[int]:
-        """The addresses of factors that follow from squares of norms."""
-        backend = backend_of(squares)
-        factors = backend.zeros(squares.size, dtype)
-        made = kernel(factor, factor_streams(dtype), backend.target)
-        launch = Launch(factor, made, [factors], [0])
-        launch.place("grad", [address(squares)])
-        launch.tell("unscale", 1.0)
-        self.launches.append(launch)
-        self._kept.append(factors)
-        first, step = address(factors), factors.itemsize
-        return [first + k * step for k in range(factors.size)]
-
-    def tell(self, scale: float, whole: float) -> None:
-        """Say what the next gradients are to be multiplied by as well; their norms are those of
-        the arrays times `whole`."""
-        for launch in self.launches:
-            launch.table.pack(0, self._max_norm, scale, whole)
 
 
 def _read(options: tuple[str, ...], formats: Formats) -> Formats:

@@ -1,34 +1,28 @@
 """Plan of a step: the launches, and the order of everything that a step does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from operator import add
 from typing import Any
 
 from ..kernels.commit import Operation, put
 from ..kernels.factory import Kernel
-from ..kernels.formats import Formats
 from ..memory import checks
 from ..memory.array_headers import never
 from ..rules.algorithm import Algorithm, Values
-from .accumulation import Accumulator
-from .backend import backend_of
+from .backend import SkippableSteps, backend_of
 from .columns import alike
 from .files import OptimizerFiles
-from .gradients import StepArrays
 from .launch import Launch
-from .options import Options
 from .param_groups import initial_state
-from .parameters import Parameters
-from .partition import Partition, Shards
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .rule_sums import RuleSums
-from .state import Carried, Ruled, State, spans
+from .state import Carried, Cohort, spans
 from .step_commitment import StepCommitment
 from .step_constants import StepConstants
-from .step_inputs import PLAIN, OtherInputs, StepInputs
+from .step_context import StepContext, StepKind
+from .step_inputs import OtherInputs, StepInputs
 
 UPDATE: Verdict = "update"
 
@@ -40,19 +34,13 @@ class StepPlan:
     them raises, since its tables may then hold only a part of what it takes them to hold.
 
     Args:
-        gradients: finds and checks the gradients of the parameters.
-        formats: how each parameter, its gradient and its state are kept.
-        kept: what is written besides parameters and state: arrays, by the streams of kernels.
-        carried: the names of host numbers that parameters carry from step to step.
-        masked: whether steps come with masks.
-        scaled: whether steps may come with a scale of their gradients, and one FAR from 1.
-        decided_there: whether a device may say by itself that a step does not count.
-        partition: whose pieces the parameters are, if they are.
-        shards: whose elements here are those of the parameters, if other processes have others.
+        context: what the steps work on.
+        kind: the kind of the steps.
         inputs: what takes the place of gradients, in steps like one that has these.
 
     Attributes:
-        sources: the transforms and the number of inputs in the place of gradients.
+        kind: the kind of steps that the plan is for.
+        gradients: finds and checks the gradients of the parameters.
         preprocessor: what is done before an update.
         active: whether any parameter has a gradient.
         conditional: what takes steps whose verdict is that of a device, or None.
@@ -68,98 +56,84 @@ class StepPlan:
             nor the parameters were changed.
     """
 
+    preprocessor: GradientPreprocessor
+    _by_row: list[tuple[Cohort, Launch]]
+
     def __init__(
-        self,
-        groups: Sequence[Ruled],
-        parameters: Parameters,
-        gradients: StepArrays,
-        formats: Sequence[Formats],
-        state: State,
-        carried: Sequence[str],
-        options: Options,
-        kept: Mapping[str, list[Any]],
-        accumulator: Accumulator | None,
-        masked: bool,
-        scaled: int,
-        decided_there: bool = True,
-        partition: Partition | None = None,
-        shards: Shards | None = None,
-        inputs: StepInputs | None = None,
+        self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None
     ) -> None:
-        state.settle()
-        self._options, self.masked, self.scaled = options, masked, scaled
-        self._parameters, self._state, self.stale = parameters, state, True
+        context = context.with_inputs(kind.sources.inputs)
+        context.state.settle()
+        self.kind, self._options = kind, context.options
+        self._parameters, self._state, self.stale = context.parameters, context.state, True
         self.steady = self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
-        arrays, self.sources = parameters.arrays, inputs.kind if inputs else PLAIN
-        every = (group.options.in_kernel(masked, scaled) for group in groups)
-        names = (*dict.fromkeys(chain(*every)), *self.sources.transforms)
-        if self.sources.inputs:
-            formats = [replace(each, inputs=self.sources.inputs) for each in formats]
-        rules = [group.rule for group in groups for _ in group.params]
-        idle = {group.rule: group.idle for group in groups}
-        keys = zip(rules, formats, gradients.rows, strict=True)
+        self._make_launches(context)
+        launches_of = [
+            [launch for launch in self._all if launch.rule is group.rule]
+            for group in context.groups
+        ]
+        self._constants = StepConstants(context.state, launches_of, context.carried, self._sums)
+        self.write_constants = self._constants.write
+        self.write_records = self._constants.write_with_carried
+        self._rules = [group.rule for group in context.groups]
+        self.gradients = context.gradients
+        self.same: Callable[[Sequence[Any]], bool] = never
+        self._placed: Sequence[int] = []  # where the launches know the gradients to be
+        parameters, accumulator = context.parameters, context.accumulator
+        backend, self._masks = backend_of(context.arrays[0]), None
+        if kind.masked:
+            called = parameters.called("mask")
+            self._masks = backend.masks(context.arrays, parameters.names, called)
+        restart, carries = accumulator.restarted() if accumulator else [], bool(context.carried)
+        team = context.options.team
+        self._commitment = StepCommitment(context.state, self._launches, team, restart, carries)
+        self._repeats = not (restart or carries or self._sums)
+        self._kept = context.streams
+        self.preprocessor = GradientPreprocessor(self._all, context, kind)
+        self._others = None
+        if inputs and inputs.weights:
+            self._others = OtherInputs(parameters, context.gradients.dtypes, inputs)
+        self.captured = list[bool]()
+        self.conditional = self._skippable(context) if kind.may_skip else None
+        if self.conditional:
+            self.preprocessor.follow(self.conditional)
+        self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
+        self._protect(context.state.arrays)
+        self._pair()
+
+    def _make_launches(self, context: StepContext) -> None:
+        """Make the launches of the update, and those of the sums that rules ask for."""
+        options, rules, partition = context.options, context.rules, context.partition
+        every = [
+            group.options.in_kernel(self.kind.masked, self.kind.scaled) for group in context.groups
+        ]
+        names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
+        idle = {group.rule: group.idle for group in context.groups}
+        keys = zip(rules, context.formats, context.gradients.rows, strict=True)
         self._launches = [
-            launch_of(key, members, names, arrays, options, idle[key[0]])
+            launch_of(key, members, names, context.arrays, options, idle[key[0]])
             for key, members in alike(keys).items()
         ]
         if partition:
             for launch in self._launches:
                 launch.take_pieces(partition.pieces)
-        team = options.team
-        self._sums = RuleSums(self._launches, arrays, formats, names, team, partition)
+        formats, team = context.formats, options.team
+        self._sums = RuleSums(self._launches, context.arrays, formats, names, team, partition)
         self._all = [*self._sums.launches, *self._launches]
-        launches_of = [
-            [launch for launch in self._all if launch.rule is group.rule] for group in groups
-        ]
-        self._constants = StepConstants(state, launches_of, carried, self._sums)
-        self.write_constants = self._constants.write
-        self.write_records = self._constants.write_with_carried
-        self._rules = [group.rule for group in groups]
-        self.gradients = gradients
-        self.same: Callable[[Sequence[Any]], bool] = never
-        self._placed: Sequence[int] = []  # where the launches know the gradients to be
-        backend, self._masks = backend_of(arrays[0]), None
-        if masked:
-            self._masks = backend.masks(arrays, parameters.names, parameters.called("mask"))
-        restart = accumulator.restarted() if accumulator else []
-        self._commitment = StepCommitment(state, self._launches, team, restart, bool(carried))
-        self._repeats = not (restart or carried or self._sums)
-        self._kept = dict(kept) | ({"grad_sum": accumulator.sums} if accumulator else {})
-        owners = [group for group in groups for _ in group.params]
-        if partition:
-            owners = [groups[number] for number in partition.group_of]
+        own = context.own_options
         for launch in self._launches:
-            launch.bound([owner.options for owner in owners])
-        self.preprocessor = GradientPreprocessor(
-            self._all,
-            arrays,
-            formats,
-            options,
-            self._kept,
-            accumulator,
-            scaled,
-            [each.options.clip_norm_per == "tensor" for each in owners],
-            gradients.rows,
-            partition,
-            shards,
-            self.sources.transforms,
+            launch.bound(own)
+
+    def _skippable(self, context: StepContext) -> SkippableSteps | None:
+        """The part that takes steps which a device may skip by itself, or None."""
+        asks_host = context.partition or any(
+            rule.over == "all" and context.carried for rule in context.rules
         )
-        self._others = None
-        if inputs and inputs.weights:
-            self._others = OtherInputs(parameters, gradients.dtypes, inputs)
-        self.conditional, self.captured = None, list[bool]()
-        asks_host = partition or any(rule.over == "all" and carried for rule in rules)
-        if decided_there and not (self._sums and asks_host):
-            updates = [*self._sums.sequence, *self._launches]
-            self.conditional = backend.conditional_step(
-                self, updates, self.preprocessor, state, arrays, formats, options
-            )
-        if self.conditional:
-            self.preprocessor.follow(self.conditional)
-        self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
-        self._protect(state.arrays)
-        self._pair()
+        if self._sums and asks_host:
+            return None
+        updates = [*self._sums.sequence, *self._launches]
+        return backend_of(context.arrays[0]).conditional_step(self, updates, context)
 
     @property
     def kernels(self) -> list[Kernel]:

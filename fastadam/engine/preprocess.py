@@ -1,7 +1,7 @@
 """Work ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -13,13 +13,13 @@ from ..kernels.formats import Formats
 from ..kernels.transforms import STATE
 from ..memory import checks
 from ..memory.complex_numbers import as_reals
-from .accumulation import Accumulator
 from .backend import as_array, backend_of
-from .grad_norm import ClipFactor, GradNorm
+from .clipping import ClipFactor
+from .grad_norm import GradNorm
 from .launch import Launch
-from .options import FAR, Options, flag_of, unscale_of
-from .partition import Partition, Shards
+from .options import FAR, flag_of, unscale_of
 from .random_keys import RoundingKeys
+from .step_context import StepContext, StepKind
 from .step_inputs import TARGET
 
 Verdict = Literal["update", "skip", "wait"]
@@ -30,15 +30,8 @@ class GradientPreprocessor:
 
     Args:
         launches: those of the update.
-        params: all parameters.
-        formats: how each of them is kept.
-        kept: arrays that options read and write, by the streams of kernels.
-        scaled: whether steps may come with a scale of their gradients.
-        alone: whether the gradient of each whole parameter is clipped by its own norm.
-        rows: what is known of row-sparse gradients, None for others.
-        partition: whose pieces `params` are, if they are.
-        shards: whose elements here are those of `params`, if other processes have others.
-        sources: the transforms of what takes the place of gradients.
+        context: what the steps work on.
+        kind: the kind of the steps.
 
     Attributes:
         reading: all launches that read gradients.
@@ -51,39 +44,22 @@ class GradientPreprocessor:
         launches: those of norms and micro-batches.
     """
 
-    def __init__(
-        self,
-        launches: Sequence[Launch],
-        params: Sequence[Any],
-        formats: Sequence[Formats],
-        options: Options,
-        kept: Mapping[str, Sequence[Any]],
-        accumulator: Accumulator | None,
-        scaled: int,
-        alone: Sequence[bool],
-        rows: Sequence[Any] = (),
-        partition: Partition | None = None,
-        shards: Shards | None = None,
-        sources: tuple[str, ...] = (),
-    ) -> None:
-        self._partition, self._others = partition, partition or shards
+    def __init__(self, launches: Sequence[Launch], context: StepContext, kind: StepKind) -> None:
+        options, formats, accumulator = context.options, context.formats, context.accumulator
+        self._partition, self._others = context.partition, context.partition or context.shards
         self._launches, self._options, self._accumulator = launches, options, accumulator
         self._dtypes = {each.compute for each in formats}
-        threads, measures = options.team, options.measures
-        measured = measured_as(params, formats, rows)
-        norm = partial(GradNorm, *measured, threads, partition=partition, shards=shards)
-        reads = tuple("origin" if name == TARGET else name for name in sources)
-        self.norm = self._finite = norm(options=reads) if measures else None
+        self.norm = self._finite = None
+        if options.measures:
+            self.norm, self._finite = self._norms(context, kind)
         if accumulator:
-            self._finite = self.norm if options.skip_nonfinite else None
-            reads = ("grad_sum", "grad_power") if scaled == FAR else ("grad_sum",)
-            self.norm = norm(options=reads) if measures else None
-            accumulator.expect(formats, scaled)
+            accumulator.expect(formats, kind.scaled)
         self.reading = [*launches, *(self.norm.launches if self.norm else ())]
+        kept = context.streams
         for launch in self.reading:
             for name in kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(kept[name]))
-        self.clip = self._clipping(formats, alone) if options.clips else None
+        self.clip = self._clipping(context) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))
         self._parts = [part for part in parts if part]
         self.kernels: list[Kernel] = [k for part in self._parts for k in part.kernels]
@@ -96,14 +72,27 @@ class GradientPreprocessor:
             if name.startswith(STATE)
         ]
         always = accumulator or self.noise or options.ema_warmup or self._started
-        self.needed = bool(scaled or measures or always)
+        self.needed = bool(kind.scaled or options.measures or always)
         self._asks = bool(self.noise or options.ema_warmup or self._started)
-        self._repeatable = not (scaled or accumulator or partition or shards)
+        self._repeatable = not (kind.scaled or accumulator or self._others)
         self.repeats = self._repeatable and not self.needed
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self.tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
             self.tell("ema_comp", options.ema_comp(0))
+
+    def _norms(self, context: StepContext, kind: StepKind) -> tuple[GradNorm, GradNorm | None]:
+        """The norm of the gradients of an update, and that of the gradients of one micro-batch."""
+        options, gradients = context.options, context.gradients
+        measured = measured_as(context.arrays, context.formats, gradients.rows)
+        partition, shards = context.partition, context.shards
+        norm = partial(GradNorm, *measured, options.team, partition=partition, shards=shards)
+        transforms = kind.sources.transforms
+        first = norm(options=tuple("origin" if name == TARGET else name for name in transforms))
+        if not context.accumulator:
+            return first, first
+        sums = ("grad_sum", "grad_power") if kind.scaled == FAR else ("grad_sum",)
+        return norm(options=sums), first if options.skip_nonfinite else None
 
     def follow(self, part: Any) -> None:
         """Let somebody else know, too, where the gradients are."""
@@ -245,12 +234,14 @@ class GradientPreprocessor:
             if option in launch.numbers:
                 launch.tell(option, number)
 
-    def _clipping(self, formats: Sequence[Formats], alone: Sequence[bool]) -> ClipFactor:
+    def _clipping(self, context: StepContext) -> ClipFactor:
         """The computation of clip factors, which the launches then read."""
         assert self.norm
+        alone = [each.clip_norm_per == "tensor" for each in context.own_options]
         pieces = self._partition.pieces if self._partition else []
         numbers = [piece.number for piece in pieces] or range(len(alone))
         clip = ClipFactor(self.norm, self._options, self._dtypes, alone, numbers)
+        formats = context.formats
         for launch in self._launches:
             launch.place("grad_scale", clip.places[formats[launch.members[0]].compute])
         return clip

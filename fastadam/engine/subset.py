@@ -8,6 +8,7 @@ from weakref import WeakSet, ref
 from ..kernels.commit import Operation, commit, put
 from ..rules.algorithm import Algorithm
 from ..validation import Range, count, meant_by, number
+from .binding import bound
 from .engine import Engine
 from .param_groups import Group
 from .parameters import NO_GRADS, Gathered, Parameters
@@ -130,7 +131,7 @@ class Subset:
             made.subset, made.lock, made.backend = self.numbers, engine.lock, engine.backend
             made.parameters = self._parameters()
             made.copies = engine.copies.part(self.numbers)
-            made._grad_dtypes = [engine._grad_dtypes[number] for number in self.numbers]
+            made.grad_dtypes = [engine.grad_dtypes[number] for number in self.numbers]
             self._count, self._groups = len(engine.parameters.arrays), list[Group]()
             self._follow()
         self._rounds.members.add(self)
@@ -190,7 +191,7 @@ class Subset:
                 masks = None if mask is None else self._ordered(mask)
                 plan, plain = engine.plan, masks is None and grad_scale is None
                 if plan is None or not plain or not plan.same(arrays):
-                    plan, arrays = engine.bound(arrays, masks, grad_scale)
+                    plan, arrays = bound(engine, arrays, masks, grad_scale)
                 others = [*self._rounds.recorded(engine.state.count + 1), *put(self, ahead=True)]
                 given = plan, arrays, values, lr, grad_scale, found_inf
                 self.info = engine.stepped(self._optimizer, *given, grad_norm, others)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .allowed import check_allowed
+from .allowed import check_allowed, codes_of
 
 # Modules whose content is assumed constant; a change in any other could not be detected.
 LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
@@ -19,19 +19,12 @@ LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
 Swap = Callable[[Any], Any]
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
 def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values that a function refers to by name: (globals in use, closure)."""
     code = function.__code__
     names = {
         instruction.argval
-        for part in _codes(code)
+        for part in codes_of(code)
         for instruction in dis.get_instructions(part)
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     }
@@ -112,7 +105,7 @@ def check_paths(function: FunctionType) -> None:
                 f"{function.__name__} uses the class {name}; a kernel cannot read its attributes: "
                 f"define the number at module level, such as BETA = {name}.beta"
             )
-    for code in _codes(function.__code__):
+    for code in codes_of(function.__code__):
         if any(each.opname == "RAISE_VARARGS" for each in dis.get_instructions(code)):
             raise TypeError(
                 f"{function.__name__} raises an exception or asserts, which a rule cannot; "

@@ -19,6 +19,7 @@ from ..engine.launch_plan import StepPlan
 from ..engine.options import LOW, Options
 from ..engine.parameters import Gathered, Parameters
 from ..engine.row_inputs import check_rows
+from ..engine.step_context import StepContext, StepKind
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import COMPENSATION, Formats
@@ -243,21 +244,18 @@ class TensorStep:
         check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self._core.uncounted:
             self._state.begin([group.rule for group in groups for _ in group.params])
-        plan = StepPlan(
-            [groups[number] for number in self._used],
-            parameters,
-            self._gradients,
-            self._formats,
-            self._state,
-            tuple(self._core.carried),
-            self._options,
-            self._copies.streams,
-            None,
-            False,
-            self._scaled,
-            decided_there=self._conditional,
+        context = StepContext(
+            groups=[groups[number] for number in self._used],
+            parameters=parameters,
+            gradients=self._gradients,
+            formats=self._formats,
+            state=self._state,
+            carried=tuple(self._core.carried),
+            options=self._options,
+            copies=self._copies.streams,
             shards=self._shards,
         )
+        plan = StepPlan(context, StepKind(scaled=self._scaled, may_skip=self._conditional))
         if self._conditional:
             conditional: Any = plan.conditional
             step = proxy(self)  # memory is given back without a garbage collection

@@ -28,8 +28,9 @@ from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import driver as cuda_driver
 from fastadam.cuda import prologue_kernel as gate
 from fastadam.cuda import target as cuda
+from fastadam.engine.clipping import factor, factor_streams
 from fastadam.engine.convert import identity
-from fastadam.engine.grad_norm import factor, factor_streams, norm_streams
+from fastadam.engine.grad_norm import norm_streams
 from fastadam.kernels import factory
 from fastadam.kernels.formats import Formats
 from fastadam.kernels.transforms import streams

@@ -11,6 +11,7 @@ from deferred import deferring
 
 import fastadam as fa
 from fastadam.cuda import conditional_step as gate
+from fastadam.cuda import launch
 from fastadam.cuda import target as cuda
 from fastadam.cuda import transfer as cuda_memory
 from fastadam.cuda.array import DeviceArray
@@ -35,7 +36,7 @@ def device(monkeypatch):
     assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
     monkeypatch.setattr(cuda, "THREADS", 2)
     monkeypatch.setattr(factory, "_made", {})
-    cuda.loaded_on.cache_clear()
+    launch.loaded_on.cache_clear()
     with deferring(driver):
         allocate = cuda_memory.allocate
 

@@ -2,6 +2,8 @@
 
 import gc
 import math
+import operator
+import re
 import weakref
 from math import atan
 from types import SimpleNamespace
@@ -143,6 +145,37 @@ def _scaled(number):
     return number * math.log1p(number)
 
 
+def _within(number):
+    def inner(x):
+        return math.sin(x)
+
+    return inner(number)
+
+
+def _repeated(number):
+    def inner(x):
+        while x > 1.0:
+            x = 0.5 * x
+        return x
+
+    return inner(number)
+
+
+def _renamed(number):
+    library = math
+    return library.cos(number)
+
+
+def _imported(number):
+    import math as library
+
+    return library.cos(number)
+
+
+def _chosen(number, functions=(math.sqrt, math.exp)):
+    return functions[1](number)
+
+
 @pytest.mark.parametrize(
     ("update", "message"),
     [
@@ -153,6 +186,16 @@ def _scaled(number):
         (lambda param, grad, h: param - grad**h.lr, r"\*\*.*multiply instead"),
         (lambda param, grad, h: param - pow(grad, 3), "calls pow"),
         (lambda param, grad, h: print(param) or grad, "calls print"),
+        (lambda param, grad, h: np.sinc(grad), "numpy.sinc, which a rule cannot"),
+        (lambda param, grad, h: np.linalg.norm(grad), "numpy.linalg.norm, which a rule"),
+        (lambda param, grad, h: np.random.random() * grad, "numpy.random.random, which a rule"),
+        (lambda param, grad, h: operator.pow(grad, 3), "_?operator.pow, whose last digits"),
+        (lambda param, grad, h: (lambda x: np.tanh(x))(grad), "numpy.tanh, whose last digits"),
+        (lambda param, grad, h: _within(grad), r"_within uses math\.sin, whose"),
+        (lambda param, grad, h: _repeated(grad), "_repeated has a loop"),
+        (lambda param, grad, h: _renamed(grad), "_renamed uses the module math as a value"),
+        (lambda param, grad, h: _imported(grad), "_imported imports math"),
+        (lambda param, grad, h: _chosen(grad), "_chosen uses .*, whose last digits"),
     ],
 )
 def test_functions_with_other_bits_elsewhere_are_refused(update, message):
@@ -167,9 +210,10 @@ def test_functions_with_other_bits_elsewhere_are_refused(update, message):
             return {"lr": group["lr"]}
 
     param = np.ones(3, np.float32)
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(TypeError, match=message) as caught:
         Own(param).step(np.ones(3, np.float32))
     np.testing.assert_array_equal(param, 1)
+    assert re.search(r"\(line \d+ of test_rules\.py\)", str(caught.value))
 
 
 def test_loops_are_refused_and_exact_functions_are_not():

@@ -12,6 +12,7 @@ import pytest
 from cases import DEFAULTS
 from deferred import deferring
 
+from fastadam.cuda import launch
 from fastadam.cuda import target as cuda
 from fastadam.cuda import transfer as cuda_memory
 from fastadam.cuda.context import driver, work
@@ -230,7 +231,7 @@ def test_a_captured_step_is_refused_before_anything_moves(gpu, monkeypatch):
 @pytest.fixture
 def deferred(monkeypatch):
     """A device that puts off whatever it may."""
-    cuda.loaded_on.cache_clear()
+    launch.loaded_on.cache_clear()
     with deferring(driver):
         allocate = cuda_memory.allocate
 
@@ -372,7 +373,7 @@ def test_a_kernel_is_loaded_for_each_device(gpu, monkeypatch):
     gpu.on, current, used = True, [0], []
     monkeypatch.setattr(driver, "device", lambda: current[0])
     monkeypatch.setattr(driver, "on", lambda device: (used.append(device), nullcontext())[1])
-    cuda.loaded_on.cache_clear()
+    launch.loaded_on.cache_clear()
     infos = []
     for current[0] in (0, 1):
         _, opt = with_gradients(clip_norm=0.5)
@@ -381,7 +382,7 @@ def test_a_kernel_is_loaded_for_each_device(gpu, monkeypatch):
     one, other = (info.grad_norm for info in infos)
     assert used == [0, 1]
     assert one == other
-    assert cuda.loaded_on.cache_info().currsize % 2 == 0
+    assert launch.loaded_on.cache_info().currsize % 2 == 0
 
 
 def test_what_cannot_be_captured(gpu):

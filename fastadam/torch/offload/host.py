@@ -85,7 +85,7 @@ class HostSide:
             for part in parts:
                 self.core.add_param_group(part)
         dtypes = [in_numpy(host.slot.dtype) for host in fresh]
-        self.core._engine._grad_dtypes[-len(dtypes) :] = dtypes
+        self.core._engine.grad_dtypes[-len(dtypes) :] = dtypes
         self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
         self._share()
         self._owners, self._checked = [*self._owners, *owners], checked

@@ -1,4 +1,4 @@
-"""Transfer of gradients to the processes that own them, and of parameters to all."""
+"""Collective operations over buckets: means of gradients to their owners, parameters to all."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

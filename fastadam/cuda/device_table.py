@@ -22,7 +22,7 @@ def chunk_length(elements: int) -> int:
     return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
 
 
-class DeviceLaunchTable(Table):
+class DeviceTable(Table):
     """Rows, records and numbers in the memory of a device.
 
     All of them lie in one page, of which a copy on the host is written to. A launch sends what has

@@ -1,0 +1,43 @@
+"""Launches on a GPU: a kernel is loaded onto the device, and queued in a stream over a grid."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+from .code_cache import code_for
+from .compiler import code_of
+from .context import SIMULATED, driver, work
+
+
+def launcher(kernel: Any, blocks: int, threads: int, task: int) -> Callable[[], None]:
+    """A function that launches a kernel over so many blocks of threads, in the current stream.
+
+    Args:
+        task: the address of the arguments of the kernel.
+    """
+    function, arguments = loaded(kernel), driver.arguments(task)
+    return lambda: driver.launch(function, blocks, threads, arguments, work.stream)
+
+
+def loaded(kernel: Any) -> Any:
+    """A kernel, compiled and loaded onto the device of the calling thread."""
+    driver.bind()
+    return loaded_on(kernel, driver.device())
+
+
+@cache
+def loaded_on(kernel: Any, device: int) -> Any:
+    """The same for a device, which is that of the calling thread."""
+    if SIMULATED:
+        return kernel
+    code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
+    kept = code()
+    try:
+        return driver.function(*kept)
+    except RuntimeError:  # a file that is whole, but nothing that this device could load
+        return driver.function(*code(fresh=True))
+
+
+def warm(kernel: Any) -> None:
+    """Compile a kernel for the device."""
+    loaded(kernel)

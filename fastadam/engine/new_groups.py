@@ -1,0 +1,134 @@
+"""New parameter groups: the checks of everything about them, before any is added."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from ..memory.arrays import is_device
+from ..memory.complex_numbers import Pairs
+from ..memory.dtypes import name_of
+from ..memory.shared import shared_mapping_of
+from ..rules.algorithm import Values
+from .group_arguments import SHADOW, check_group, copies_in
+from .options import LOW, Options
+from .param_groups import Group, ParamGroup, checked_group
+from .parameters import Gathered, Parameters
+from .partition import Partition
+from .parts import EngineParts
+from .state import spans
+
+
+class NewGroups(NamedTuple):
+    """Groups that may be added.
+
+    Attributes:
+        groups: the groups, checked.
+        parameters: the parameters of the optimizer, with those of the groups.
+        shadows: the arrays that receive copies of the new parameters, None for those without.
+    """
+
+    groups: list[Group]
+    parameters: Parameters
+    shadows: list[Any]
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The new parameters."""
+        return [array for group in self.groups for array in group.params]
+
+
+def new_groups(engine: EngineParts, raws: Sequence[Any], alone: bool) -> NewGroups:
+    """Check groups that are to be added; nothing is changed.
+
+    Args:
+        engine: the engine to which they are to be added.
+        raws: the dicts that were given.
+        alone: True for the one group of parameters that were given without groups.
+
+    Raises:
+        TypeError, ValueError: if anything about them is wrong.
+    """
+    _check_room(engine)
+    first = len(engine.groups)
+    labels = ["" if alone else f"param_groups[{first + k}]" for k, _ in enumerate(raws)]
+    for raw, where in zip(raws, labels, strict=True):
+        check_group(raw, where)
+    trees = [
+        (raw["params"], "params" if alone else f"{where}['params']")
+        for raw, where in zip(raws, labels, strict=True)
+    ]
+    gathered = engine.parameters.checked(trees, spans(engine.state.arrays))
+    if engine.partition is None:
+        _check_unshared(gathered)
+    parameters = engine.parameters.with_groups(gathered, alone)
+    engine.copies.check(name_of(array.dtype) for array in parameters.arrays)
+    each_shadow = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
+    shadows = list(chain.from_iterable(each_shadow))
+    engine.copies.check_given(shadows, parameters)
+    members = zip(raws, gathered, labels, strict=True)
+    groups = [_group(engine, raw, each, where) for raw, each, where in members]
+    for name in LOW if not first else ():
+        others = [group for group in groups if name not in group.raw]
+        dtypes = [name_of(array.dtype) for group in others for array in group.params]
+        engine.options.check_params(dtypes, [name])
+    return NewGroups(groups, parameters, shadows)
+
+
+def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> Group:
+    """A group, checked, whose dict has the defaults of the optimizer."""
+    unique = len({*gathered.paths}) == len(gathered.arrays)
+    names = {"param_names": gathered.paths} if unique else {}
+    own = ParamGroup(names | engine.defaults | raw | {"params": tuple(gathered.arrays)})
+    dict.pop(own, SHADOW, None)
+    params, label, step = own["params"], where and f"{where}: ", engine.state.count + 1
+    group = checked_group(engine.algorithm, engine.options, own, params, label, step)
+    dtypes = [name_of(array.dtype) for array in gathered.arrays]
+    group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
+    if any(isinstance(array, Pairs) for array in gathered.arrays):
+        group.options.check_complex(group.where)
+    group.raw.edits = engine.edits
+    return group
+
+
+def _check_room(engine: EngineParts) -> None:
+    """Refuse new parameters where a state file was made without them.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    if engine.files and engine.files.keeps_state:
+        raise ValueError(
+            f"add_param_group(): {engine.options.state_file} has no room for more parameters; "
+            "give all groups to the constructor"
+        )
+
+
+def _check_unshared(gathered: Sequence[Gathered]) -> None:
+    """Refuse memory that other processes would update as well.
+
+    Raises:
+        ValueError: naming the first such array.
+    """
+    for each in gathered:
+        for array, name in zip(each.arrays, each.names, strict=True):
+            mapping = shared_mapping_of(array)
+            if mapping is not None and len(mapping.processes) > 1:
+                raise ValueError(
+                    f"{name} is in memory that {len(mapping.processes)} processes share, each of "
+                    "which would update it; give it to fastadam.distributed.Sharded"
+                )
+
+
+def check_state_file(options: Options, first: Any, partition: Partition | None) -> None:
+    """Refuse a state file where there can be none.
+
+    Raises:
+        ValueError: naming what it does not go together with.
+    """
+    where = f"state_file={options.state_file!r}"
+    if is_device(first):
+        raise ValueError(f"{where} is for arrays of the host; these lie on a device")
+    if partition:
+        raise ValueError(f"{where} is for one process; a part of the state is in each of these")
+    if options.lazy != "torch":
+        raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")

@@ -1,0 +1,91 @@
+"""The arguments of a plan: the arrays and settings that its steps work on, and their kind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..kernels.formats import Formats
+from .accumulation import Accumulator
+from .gradients import StepArrays
+from .options import Options
+from .parameters import Parameters
+from .partition import Partition, Shards
+from .state import Ruled, State
+from .step_inputs import PLAIN, Kind
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """Properties of a step on which the kernels depend, besides formats and options.
+
+    Attributes:
+        masked: True for steps with masks.
+        scaled: the range of a scale of the gradients: 0 without one, NEAR or FAR (`reach_of`).
+        sources: the transforms and the number of inputs in the place of gradients.
+        may_skip: True if a device may decide by itself that a step does not count.
+    """
+
+    masked: bool = False
+    scaled: int = 0
+    sources: Kind = PLAIN
+    may_skip: bool = True
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Everything that the steps of a plan work on.
+
+    Attributes:
+        groups: the rule and the options of each group.
+        parameters: the arrays, in the order of the groups.
+        gradients: finds and checks the gradients of the parameters.
+        formats: the storage of each parameter, its gradient and its state.
+        state: the state of each parameter, and the counts of steps.
+        carried: the names of host numbers that parameters carry from step to step.
+        options: those of the optimizer.
+        copies: arrays written besides parameters and state, by the names of kernel streams.
+        accumulator: the sums of micro-batches, or None.
+        partition: the pieces that the parameters are, if they are pieces of longer arrays.
+        shards: what completes norms, if other processes have other elements of the parameters.
+    """
+
+    groups: Sequence[Ruled]
+    parameters: Parameters
+    gradients: StepArrays
+    formats: Sequence[Formats]
+    state: State
+    carried: Sequence[str]
+    options: Options
+    copies: Mapping[str, list[Any]]
+    accumulator: Accumulator | None = None
+    partition: Partition | None = None
+    shards: Shards | None = None
+
+    def with_inputs(self, count: int) -> "StepContext":
+        """The same for steps that add so many inputs in the place of gradients; 0: for none."""
+        if not count:
+            return self
+        return replace(self, formats=[replace(each, inputs=count) for each in self.formats])
+
+    @property
+    def arrays(self) -> Sequence[Any]:
+        """The parameters."""
+        return self.parameters.arrays
+
+    @property
+    def rules(self) -> list[Any]:
+        """The rule of each parameter."""
+        return [group.rule for group in self.groups for _ in group.params]
+
+    @property
+    def streams(self) -> dict[str, list[Any]]:
+        """The arrays that steps write besides parameters and state, by the names of streams."""
+        sums = {"grad_sum": self.accumulator.sums} if self.accumulator else {}
+        return dict(self.copies) | sums
+
+    @property
+    def own_options(self) -> list[Options]:
+        """The options of each parameter's group; with a partition, of each whole parameter's."""
+        if self.partition:
+            return [self.groups[number].options for number in self.partition.group_of]
+        return [group.options for group in self.groups for _ in group.params]
