@@ -11,6 +11,7 @@ import numpy as np
 from ..rules import Rule
 from ..rules.functions import added
 from .adding import Added, added_in_halves
+from .lanes import Access, Waiting
 from .loops import (
     at_once,
     block_by_block,
@@ -22,7 +23,7 @@ from .loops import (
 )
 from .storage.base import COLUMNS, WHOLE, Column, Pieces, Storage
 from .target import MemoryAccess
-from .warps import Access, Waiting, by_warps, fits
+from .warps import by_warps, fits
 
 PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 

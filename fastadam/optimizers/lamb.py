@@ -6,6 +6,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, squared, variants
+from .moments import averaging, debiased_root
 
 
 @variants
@@ -93,10 +94,7 @@ class LAMB(Optimizer):
         return {
             "lr": group["lr"],
             "numerator": 1 / (1 - beta1**step) if corrected else 1.0,
-            "root_scale": 1 / math.sqrt(1 - beta2**step) if corrected else 1.0,
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "eps": group["eps"],
+            "root_scale": debiased_root(beta2, step) if corrected else 1.0,
+            **averaging(group),
             "weight_decay": group["weight_decay"],
         }
