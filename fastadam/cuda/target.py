@@ -12,8 +12,8 @@ import numpy as np
 from numba import cuda
 from numba.core.errors import NumbaError
 
+from ..kernels.lanes import Lanes
 from ..kernels.loops import loop_over
-from ..kernels.warps import Lanes
 from ..rules.functions import in_dtype
 from ..rules.linker import recipe
 from . import compiler, launch

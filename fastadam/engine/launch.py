@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -51,19 +51,6 @@ def kernel_for(
 
 
 NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)
-
-
-class Packer(NamedTuple):
-    """The functions that store constants in a record: `pack(*pick(constants))`.
-
-    Both raise one of NOT_CONSTANTS for what is no dict with a number for each name;
-    `refuse(constants)` then raises the error for it, as it does if there are not `size` of them.
-    """
-
-    pick: Callable[[Mapping[str, float]], Sequence[float]]
-    pack: Callable[..., None]
-    size: int
-    refuse: Callable[[Any], NoReturn]
 
 
 class Launch:
@@ -127,12 +114,6 @@ class Launch:
                 found.append((with_rows(kept, length), [self.members[k] for k in places]))
         return found
 
-    def packer(self, number: int) -> "Packer":
-        """The functions that store the constants that `hyper` returned as record `number`."""
-        names = self._hyper
-        pack = partial(self.table.pack, number * self.kernel.record.size)
-        return Packer(_picker(names), pack, len(names), self._refuse)
-
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
         return backend_of(params[0]).table(self.kernel, sizes, records, self.lengths)
@@ -143,7 +124,8 @@ class Launch:
         It raises ValueError if a name is missing, there are others, or a number is too large, and
         TypeError if something is not a number.
         """
-        pick, pack, size, refuse = self.packer(number)
+        pick, size, refuse = _picker(self._hyper), len(self._hyper), self._refuse
+        pack = partial(self.table.pack, number * self.kernel.record.size)
 
         def write(constants: Mapping[str, float]) -> None:
             try:

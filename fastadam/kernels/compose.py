@@ -11,6 +11,7 @@ import numpy as np
 from ..rules import Rule
 from ..rules.functions import added
 from .adding import Added, added_in_halves
+from .lanes import Access, Waiting
 from .loops import (
     at_once,
     block_by_block,
@@ -28,7 +29,7 @@ from .loops import (
 from .storage.base import COLUMNS, ROW, WHOLE, Column, Pieces, Storage
 from .storage.block_sums import BLOCK
 from .target import MemoryAccess
-from .warps import Access, Waiting, by_warps, fits
+from .warps import by_warps, fits
 
 ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
 ROW_LENGTH = "row_length"  # the stream of the number of elements of a row

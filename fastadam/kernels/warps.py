@@ -6,73 +6,16 @@ of the block, then quarters, and so on: first groups, then lanes, then places. T
 for those of other warps.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from .storage.base import Coding, Pieces
+from .combined import all_of, chain, each_of, halves
+from .lanes import Access, Lanes, Waiting, across_lanes, joined_in_order
+from .storage.base import Pieces
 
 FOUR, MOST = 4, 1024  # elements of a group; the largest block whose numbers fit into registers
-
-
-class Lanes(NamedTuple):
-    """The operations of a target with warps.
-
-    Attributes:
-        width: the number of lanes of a warp.
-        mine: returns the index of the calling lane.
-        exchange: `exchange(number, apart)` returns the number of the lane whose index differs in
-            one bit.
-        fetch: `fetch(number, lane)` returns the number of a given lane.
-        meet: barrier of the lanes of a warp.
-        blocks: `blocks(start, stop, length)` returns the first elements of the blocks of this warp.
-    """
-
-    width: int
-    mine: Callable[[], int]
-    exchange: Callable[..., Any]
-    fetch: Callable[..., Any]
-    meet: Callable[[], None]
-    blocks: Callable[..., range]
-
-
-class Access(NamedTuple):
-    """The functions that read, compute and write elements, from `compose.py`.
-
-    Numbers of streams with a `Coding` are not written by these, but by their coding.
-
-    Attributes:
-        aligned: returns True if groups of a block are aligned.
-        read_first, write_four: for the first element of an aligned group, and for the group.
-    """
-
-    aligned: Callable[..., bool]
-    read_first: Callable[..., Any]
-    read: Callable[..., Any]
-    write_four: Callable[..., None]
-    write: Callable[..., None]
-    element: Callable[..., Any]
-
-
-class Waiting(NamedTuple):
-    """A stream whose new numbers are held in registers until its block is complete.
-
-    Attributes:
-        position: its index among the values of an element.
-        coding: its coding.
-        first: its coding for the first element of an aligned group.
-    """
-
-    position: int
-    coding: Coding
-    first: Coding
-
-    @property
-    def parts(self) -> int:
-        """The number of values in a reduced tuple."""
-        return len(self.coding.part(np.dtype(self.coding.dtype).type(0)))
 
 
 def fits(parts: Sequence[Pieces], block: int, lanes: Lanes | None) -> bool:
@@ -91,8 +34,8 @@ def by_warps(
     ordered = any(wait.coding.ordered for wait in waits)
     part = _in_strides(access, waits, block, lanes)
     if ordered:
-        parts = [_joined_in_order(access, wait, block, lanes) for wait in waits]
-        part = _all(parts, 3)
+        parts = [joined_in_order(access, wait, block, lanes) for wait in waits]
+        part = all_of(parts, 3)
 
     def run(row, start, stop, h):
         full = stop - (stop - start) % block
@@ -143,12 +86,12 @@ def _whole(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -
 
             return four
 
-        return _all([store_group(k) for k in groups] if store else [], 4)
+        return all_of([store_group(k) for k in groups] if store else [], 4)
 
     groups = range(block // width)
-    load, compute = _each(map(reading, groups), 2), _each(map(computing, groups), 2)
-    write = _all(map(writing, groups), 3)
-    settle = _each([_settling(wait, len(groups), lanes) for wait in waits], 2)
+    load, compute = each_of(map(reading, groups), 2), each_of(map(computing, groups), 2)
+    write = all_of(map(writing, groups), 3)
+    settle = each_of([_settling(wait, len(groups), lanes) for wait in waits], 2)
     store = _stored([storing(wait) for wait in waits])
     close = _closing(waits)
 
@@ -167,7 +110,7 @@ def _whole(access: Access, waits: Sequence[Waiting], block: int, lanes: Lanes) -
 def _settling(wait: Waiting, groups: int, lanes: Lanes) -> Any:
     """The function that reduces a stream over a complete block, and calls its `settle`."""
     p, (_, number, part, join, settle, *_) = wait.position, wait.coding
-    across, ordered = _across(wait, lanes), wait.coding.ordered
+    across, ordered = across_lanes(wait, lanes), wait.coding.ordered
 
     def parting(k):
         def four(new):
@@ -185,8 +128,8 @@ def _settling(wait: Waiting, groups: int, lanes: Lanes) -> Any:
         a, b, c, d = four
         return across(a), across(b), across(c), across(d)
 
-    parts, joined = _each(map(parting, range(groups)), 1), _halves(both, groups)
-    places = _halves(join, FOUR)
+    parts, joined = each_of(map(parting, range(groups)), 1), halves(both, groups)
+    places = halves(join, FOUR)
 
     def in_order(at, new):
         return settle(at, places(across_four(joined(parts(new)))))
@@ -211,16 +154,16 @@ def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lan
         return lambda joined, new: join(joined[k], part(number(new[p])))
 
     def settling(k, wait):
-        across, settle = _across(wait, lanes), wait.coding.settle
+        across, settle = across_lanes(wait, lanes), wait.coding.settle
         return lambda at, joined: settle(at, across(joined[k]))
 
     def storing(wait):
         p, number, store = wait.position, wait.coding.number, wait.coding.store
         return lambda at, i, new, settled: store(at, i, number(new[p]), settled)
 
-    start = _each(map(starting, waits), 0)
-    fold = _each([joining(k, wait) for k, wait in enumerate(waits)], 2)
-    settle = _each([settling(k, wait) for k, wait in enumerate(waits)], 2)
+    start = each_of(map(starting, waits), 0)
+    fold = each_of([joining(k, wait) for k, wait in enumerate(waits)], 2)
+    settle = each_of([settling(k, wait) for k, wait in enumerate(waits)], 2)
     store, close = _stored([storing(wait) for wait in waits]), _closing(waits)
 
     def update(at, count, h):
@@ -240,101 +183,6 @@ def _in_strides(access: Access, waits: Sequence[Waiting], block: int, lanes: Lan
     return update
 
 
-def _joined_in_order(access: Access, wait: Waiting, block: int, lanes: Lanes) -> Any:
-    """The function that reduces one stream over an incomplete block, in the order of `Sums`.
-
-    Elements an eighth of the block apart are joined, then those an eighth of the rest, and so on.
-    """
-    p, (_, number, part, join, settle, *_) = wait.position, wait.coding
-    zero = part(np.dtype(wait.coding.dtype).type(0))
-    read, element, close, mine = access.read, access.element, wait.coding.close, lanes.mine
-    fetched, width = _exchanged(lanes.fetch, wait.parts), lanes.width
-
-    def one(at, i, count, h):
-        return part(number(element(read(at, i), h)[p])) if i < count else zero
-
-    def from_lane(joined, lane, left, h, j):
-        source = lane + left * j
-        other = fetched(joined, source if source < width else lane)
-        return other if source < width else zero
-
-    inner, size, length = one, _same, block
-    while length > width:
-        inner, size, length = *_eighth(inner, size, join, zero), length // 8
-    of_lanes = _eight(from_lane, join, zero)
-
-    def update(at, count, h):
-        lane, left = mine(), size(count)
-        joined = inner(at, lane, count, h)
-        while left > 1:
-            left = (left + 7) // 8
-            joined = of_lanes(joined, lane, left, h)
-            joined = joined if lane < left else zero
-        if lane == 0:
-            close(at, settle(at, joined))
-
-    return update
-
-
-def _eighth(inner: Any, size: Any, join: Any, zero: Any) -> tuple[Any, Any]:
-    """The function that joins eight items of `size`, and the function of their number."""
-
-    def left(count):
-        return (size(count) + 7) // 8
-
-    def pick(at, i, count, h, j):
-        return inner(at, i + left(count) * j, count, h)
-
-    eight = _eight(pick, join, zero)
-
-    def joined(at, i, count, h):
-        return eight(at, i, count, h) if i < left(count) else zero
-
-    return joined, left
-
-
-def _eight(pick: Any, join: Any, zero: Any) -> Any:
-    """The function that joins eight items: those four apart, then two, then one.
-
-    The order of its loop holds at most four items at a time.
-    """
-
-    def joined(a, b, c, d):
-        pair = four = half = whole = zero
-        for k in range(8):
-            item = pick(a, b, c, d, (k & 1) << 2 | k & 2 | k >> 2)
-            if k & 1 == 0:
-                pair = item
-            elif k & 2 == 0:
-                four = join(pair, item)
-            elif k & 4 == 0:
-                half = join(four, join(pair, item))
-            else:
-                whole = join(half, join(four, join(pair, item)))
-        return whole
-
-    return joined
-
-
-def _across(wait: Waiting, lanes: Lanes) -> Any:
-    """The function that reduces a tuple over all lanes."""
-    join, exchanged = wait.coding.join, _exchanged(lanes.exchange, wait.parts)
-
-    def step(apart, rest):
-        return lambda part: rest(join(part, exchanged(part, apart)))
-
-    return _chain(step, [1 << bit for bit in range(lanes.width.bit_length() - 1)][::-1], _same)
-
-
-def _exchanged(how: Any, parts: int) -> Any:
-    """The function that shuffles a tuple of numbers."""
-
-    def one(k, rest):
-        return lambda part, other: (how(part[k], other),) + rest(part, other)
-
-    return _chain(one, range(parts), lambda part, other: ())
-
-
 def _closing(waits: Sequence[Waiting]) -> Any:
     def one(each, rest):
         k, close = each
@@ -346,7 +194,7 @@ def _closing(waits: Sequence[Waiting]) -> Any:
         return both
 
     closes = [(k, wait.coding.close) for k, wait in enumerate(waits)]
-    return _chain(one, closes, lambda at, settled: None)
+    return chain(one, closes, lambda at, settled: None)
 
 
 def _stored(stores: Sequence[Any]) -> Any:
@@ -361,58 +209,4 @@ def _stored(stores: Sequence[Any]) -> Any:
 
         return both
 
-    return _chain(one, [*enumerate(stores)], lambda at, i, new, settled: None)
-
-
-def _same(part):
-    return part
-
-
-def _chain(join: Callable[[Any, Any], Any], items: Iterable[Any], end: Any) -> Any:
-    return reduce(lambda rest, item: join(item, rest), reversed([*items]), end)
-
-
-def _halves(join: Any, count: int) -> Any:
-    """The function that joins the items of a tuple: those half of it apart, then a quarter, ..."""
-    if count == 1:
-        return lambda items: items[0]
-    half = count // 2
-
-    def pair(k, rest):
-        return lambda items: (join(items[k], items[half + k]),) + rest(items)
-
-    pairs, rest = _chain(pair, range(half), lambda items: ()), _halves(join, half)
-    return lambda items: rest(pairs(items))
-
-
-def _each(functions: Iterable[Any], arguments: int) -> Any:
-    """The function that calls all functions with the same arguments, and returns their results."""
-    ways = (
-        (lambda: (), lambda f, rest: lambda: (f(),) + rest()),
-        (lambda a: (), lambda f, rest: lambda a: (f(a),) + rest(a)),
-        (lambda a, b: (), lambda f, rest: lambda a, b: (f(a, b),) + rest(a, b)),
-    )
-    end, join = ways[arguments]
-    return _chain(join, functions, end)
-
-
-def _all(functions: Iterable[Any], arguments: int) -> Any:
-    """The function that calls all functions, which return nothing."""
-
-    def three(function, rest):
-        def both(a, b, c):
-            function(a, b, c)
-            rest(a, b, c)
-
-        return both
-
-    def four(function, rest):
-        def both(a, b, c, d):
-            function(a, b, c, d)
-            rest(a, b, c, d)
-
-        return both
-
-    if arguments == 3:
-        return _chain(three, functions, lambda a, b, c: None)
-    return _chain(four, functions, lambda a, b, c, d: None)
+    return chain(one, [*enumerate(stores)], lambda at, i, new, settled: None)

@@ -7,6 +7,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_rate, debiased_root
 from .radam import rectification
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay")
@@ -74,24 +75,21 @@ class AdaBelief(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adabelief(**group)
+        return adabelief(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        (beta1, beta2), factor, rectified = group["betas"], 1.0, False
-        root_scale = 1 / math.sqrt(1 - beta2**step)
+        beta2, factor, rectified = group["betas"][1], 1.0, False
+        root_scale = debiased_root(beta2, step)
         if group["rectify"]:
             factor, rectified = rectification(beta2, step)
             root_scale = 1.0  # the correction is in the factor
         return {
-            "step_size": group["lr"] / (1 - beta1**step) * factor,
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
+            "step_size": debiased_rate(group, step) * factor,
             "root_scale": root_scale,
-            "eps": group["eps"],
+            **averaging(group),
             "decay": decay_rate(group),
             "rectified": float(rectified),
         }

@@ -4,6 +4,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, variants
+from .moments import debiased_rate
 
 
 @variants
@@ -60,12 +61,12 @@ class Adamax(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adamax(**group)
+        return adamax(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]
         return {
-            "step_size": group["lr"] / (1 - beta1**step),
+            "step_size": debiased_rate(group, step),
             "beta1_comp": 1 - beta1,
             "beta2": beta2,
             "eps": group["eps"],

@@ -7,6 +7,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import debiased_root
 
 CONSTANTS = ("avg_size", "diff_size", "beta1_comp", "beta2", "beta2_comp", "beta3", "beta3_comp")
 
@@ -77,7 +78,7 @@ class Adan(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adan(**group)
+        return adan(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
@@ -96,7 +97,7 @@ class Adan(Optimizer):
             "beta2_comp": 1 - beta2,
             "beta3": beta3,
             "beta3_comp": 1 - beta3,
-            "root_scale": 1 / math.sqrt(1 - beta3**step),
+            "root_scale": debiased_root(beta3, step),
             "eps": group["eps"],
             "decay": decay,
             "later": float(step > 1),

@@ -7,6 +7,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_rate, debiased_root
 
 CONSTANTS = ("fast_size", "slow_size", "beta1_comp", "beta3_comp", "beta2", "beta2_comp")
 
@@ -82,21 +83,18 @@ class AdEMAMix(Optimizer):
         check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        lr, (beta1, beta2, beta3) = group["lr"], group["betas"]
+        lr, (beta1, _, beta3) = group["lr"], group["betas"]
         warm, slow = group["alpha_warmup"], group["beta3_warmup"]
         if slow and step < slow:
             beta3 = _of_half_life(
                 _half_life(beta1) + step / slow * (_half_life(beta3) - _half_life(beta1))
             )
         return {
-            "fast_size": lr / (1 - beta1**step),
+            "fast_size": debiased_rate(group, step),
             "slow_size": lr * group["alpha"] * (min(step / warm, 1) if warm else 1),
-            "beta1_comp": 1 - beta1,
             "beta3_comp": 1 - beta3,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "root_scale": 1 / math.sqrt(1 - beta2**step),
-            "eps": group["eps"],
+            "root_scale": debiased_root(group["betas"][1], step),
+            **averaging(group),
             "decay": decay_rate(group),
         }
 

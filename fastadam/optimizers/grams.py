@@ -7,6 +7,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, sign, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_rate, debiased_root
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay")
 
@@ -65,19 +66,15 @@ class Grams(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return grams(**group)
+        return grams(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
         return {
-            "step_size": group["lr"] / (1 - beta1**step),
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "root_scale": 1 / math.sqrt(1 - beta2**step),
-            "eps": group["eps"],
+            "step_size": debiased_rate(group, step),
+            "root_scale": debiased_root(group["betas"][1], step),
+            **averaging(group),
             "decay": decay_rate(group),
         }

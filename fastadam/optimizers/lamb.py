@@ -6,6 +6,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, squared, variants
+from .moments import averaging, debiased_root
 
 
 @variants
@@ -86,17 +87,14 @@ class LAMB(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return lamb(**group)
+        return lamb(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         (beta1, beta2), corrected = group["betas"], group["bias_correction"]
         return {
             "lr": group["lr"],
             "numerator": 1 / (1 - beta1**step) if corrected else 1.0,
-            "root_scale": 1 / math.sqrt(1 - beta2**step) if corrected else 1.0,
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "eps": group["eps"],
+            "root_scale": debiased_root(beta2, step) if corrected else 1.0,
+            **averaging(group),
             "weight_decay": group["weight_decay"],
         }

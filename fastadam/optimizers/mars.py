@@ -7,6 +7,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, squared, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_rate, debiased_root
 
 
 @variants
@@ -91,20 +92,17 @@ class MARS(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return mars(**group)
+        return mars(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
+        beta1 = group["betas"][0]
         return {
-            "step_size": group["lr"] / (1 - beta1**step),
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "root_scale": 1 / math.sqrt(1 - beta2**step),
-            "eps": group["eps"],
+            "step_size": debiased_rate(group, step),
+            "root_scale": debiased_root(group["betas"][1], step),
+            **averaging(group),
             "decay": decay_rate(group),
             "gamma": group["gamma"] * beta1 / (1 - beta1),
         }

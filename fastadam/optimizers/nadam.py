@@ -6,6 +6,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_root
 
 CONSTANTS = ("grad_size", "avg_size", "beta1_comp", "beta2", "beta2_comp")
 
@@ -72,7 +73,7 @@ class NAdam(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return nadam(**group)
+        return nadam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
@@ -81,17 +82,14 @@ class NAdam(Optimizer):
         return {"mu_product": group["mu_product"] * _mu(group, step)}
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        lr, decay = group["lr"], group["weight_decay"]
         mu, mu_next = _mu(group, step), _mu(group, step + 1)
         product = group["mu_product"] if "mu_product" in group else _product(group, step)
         return {
             "grad_size": lr * (1 - mu) / (1 - product),
             "avg_size": lr * mu_next / (1 - product * mu_next),
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "root_scale": 1 / math.sqrt(1 - beta2**step),
-            "eps": group["eps"],
+            "root_scale": debiased_root(group["betas"][1], step),
+            **averaging(group),
             "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
         }
 

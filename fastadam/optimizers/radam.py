@@ -6,6 +6,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import averaging, debiased_rate
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "eps", "decay", "rectified")
 
@@ -69,20 +70,17 @@ class RAdam(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return radam(**group)
+        return radam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        factor, rectified = rectification(beta2, step)
+        decay = group["weight_decay"]
+        factor, rectified = rectification(group["betas"][1], step)
         return {
-            "step_size": lr / (1 - beta1**step) * factor,
-            "beta1_comp": 1 - beta1,
-            "beta2": beta2,
-            "beta2_comp": 1 - beta2,
-            "eps": group["eps"],
+            "step_size": debiased_rate(group, step) * factor,
+            **averaging(group),
             "decay": decay_rate(group) if group["decoupled_weight_decay"] else decay,
             "rectified": float(rectified),
         }

@@ -79,7 +79,7 @@ class RMSprop(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return rmsprop(**group)
+        return rmsprop(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         names = ("lr", "alpha", "eps", "weight_decay", "momentum")

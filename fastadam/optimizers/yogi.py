@@ -6,6 +6,7 @@ from typing import Any
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, sign, variants
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
+from .moments import debiased_rate, debiased_root
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2_comp", "root_scale", "eps", "decay")
 
@@ -65,7 +66,7 @@ class Yogi(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return yogi(**group)
+        return yogi(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
@@ -77,10 +78,10 @@ class Yogi(Optimizer):
         beta1, beta2 = group["betas"]
         corrected = group["bias_correction"]
         return {
-            "step_size": group["lr"] / (1 - beta1**step if corrected else 1),
+            "step_size": debiased_rate(group, step) if corrected else group["lr"],
             "beta1_comp": 1 - beta1,
             "beta2_comp": 1 - beta2,
-            "root_scale": 1 / math.sqrt(1 - beta2**step) if corrected else 1.0,
+            "root_scale": debiased_root(beta2, step) if corrected else 1.0,
             "eps": group["eps"],
             "decay": decay_rate(group),
         }

@@ -1,6 +1,6 @@
 """Rules: the mathematics of one optimizer step for one element."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from inspect import signature
@@ -195,14 +195,14 @@ def rule(
 def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Cache the rules that `make` returns for each combination of its flags.
 
-    The returned function takes the flags by name, all False by default, and ignores other names:
-    it can be called with all the hyperparameters of a group.
+    The returned function takes the hyperparameters of a group, a dict, or flags by name. Flags that
+    are left out are False, and other names are ignored.
     """
-    made, flags = cache(make), tuple(signature(make).parameters)
+    made, names = cache(make), tuple(signature(make).parameters)
 
     @wraps(make)
-    def variant(**group: Any) -> Rule:
-        return made(*(bool(group.get(flag)) for flag in flags))
+    def variant(group: Mapping[str, Any] | None = None, /, **flags: Any) -> Rule:
+        return made(*map(bool, map((flags if group is None else group).get, names)))
 
     return variant
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import compress, starmap
@@ -272,6 +273,8 @@ class TensorStep:
         """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
+        if not any(self._gradients.rows):
+            return
         rows = dict(zip(self._active.numbers, self._gradients.rows, strict=True))
         for group, numbers in zip(groups, self._active.by_group, strict=True):
             if any(rows[number] for number in numbers):
@@ -302,7 +305,7 @@ class TensorStep:
             and self._wanted >= conditional
             and owner._sizes() == self._active.sizes
             and all(map(is_, params, self._active.everyone))
-            and not any(param.grad is not None for param in self._active.rest)
+            and not (self._active.rest and any(p.grad is not None for p in self._active.rest))
             and self._state.count < self._counters.last
             and self._tensors_unchanged(owner._handed_out)
         )
@@ -362,8 +365,11 @@ class TensorStep:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
         detector, self._detector = self._detector, None
-        with self._scope():
+        if self._scope is nullcontext:
             self._step(owner, grads, lr, grad_scale, found_inf)
+        else:
+            with self._scope():
+                self._step(owner, grads, lr, grad_scale, found_inf)
         self._detector = detector if detector and not self._drafted else self._new_detector()
         self._drafted = False
 
@@ -403,8 +409,10 @@ class TensorStep:
         if plan.conditional and plan.conditional.takes(found, grad_scale):
             self._step_there(owner, grads, parts, grad_scale, found)
             return
-        stale, (values, count) = plan.stale, self._known_values()
-        lr = values[0].get("lr") if values and self._conditional else lr
+        stale, values, count = plan.stale, self._values, self._state.count
+        if self._conditional:
+            values, count = self._known_values()
+            lr = values[0].get("lr") if values else lr
         norm, verdict = plan.prepare(self._core, values, parts, grad_scale, found, self._counted)
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
@@ -423,8 +431,6 @@ class TensorStep:
 
     def _known_values(self) -> tuple[list[Values], int]:
         """The hyperparameters, with numbers for those that the GPU has, and the count of steps."""
-        if not self._conditional:
-            return self._values, self._state.count
         self._state.settle()
         return [with_known_rate(values) for values in self._values], self._state.count
 
@@ -437,7 +443,8 @@ class TensorStep:
         found_inf: Any,
     ) -> None:
         """Take a step about which the GPU decides, without waiting for it."""
-        conditional, unpack = self._plan.conditional, list[Operation]()
+        conditional = self._plan.conditional
+        unpack: list[Operation] = []
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
@@ -503,14 +510,16 @@ class TensorStep:
 
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
-        active, of = self._gradients.active, self._state.grouping.cohort_of
-        carried, unpack = dict[str, list[float]](), list[Operation]()
+        carried: dict[str, list[float]] = {}  # `dict[str, list[float]]()` takes a microsecond
+        unpack: list[Operation] = []
         for position, name in enumerate(self._core.carried):
+            of = self._state.grouping.cohort_of
             carried[name] = [self._plan.numbers[cohort][position] for cohort in of]
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
-        self._plan.run(*unpack, *self._counters.advance(active, carried), *others)
+        counted = self._counters.advance(self._gradients.active, carried)
+        self._plan.run(*unpack, *counted, *others)
         self._note_written()
 
     def _note_written(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from cases import BY_ROW, gradients, parameters
 
 import fastadam as fa
+from fastadam.distributed import Sharded
 
 SHAPES = ((3, 50), (), (0, 4), (5, 0), (40, 64), (2, 1030), (1, 2, 70), (259,))
 each_by_row = pytest.mark.parametrize("case", BY_ROW, ids=lambda case: case.id)
@@ -163,6 +164,13 @@ def test_a_plan_counts_numbers_of_rows():
     assert fa.AdamMini([table, np.zeros(7, np.float32)]).memory().state == 640 * 4 + 40 + 28 + 4
 
 
+class Alone:
+    rank, size = 0, 1
+
+    def exchange(self, send, receive):
+        return lambda: None
+
+
 def total(param, grad, state, h):
     return (abs(grad),)
 
@@ -181,6 +189,14 @@ def test_what_is_refused():
         opt.step(np.ones_like(table))
     with pytest.raises(ValueError, match="rows of 57 elements do not divide"):
         fa.AdamMini(table, blocks=7).step(np.ones_like(table))
+    with pytest.raises(ValueError, match=r"mask_state=True .* rowwise_adagrad has one number"):
+        fa.RowwiseAdagrad(table, mask_state=True)
+    with pytest.raises(ValueError, match="squares of rows of real numbers"):
+        fa.RowwiseAdagrad(np.zeros((2, 2), complex))
+    with pytest.raises(ValueError, match="lazy='exact': RowwiseAdagrad has no formula"):
+        fa.RowwiseAdagrad(table, lazy="exact")
+    with pytest.raises(ValueError, match=r"Sharded cuts arrays .* AdamMini adds up squares"):
+        Sharded(fa.AdamMini, table, Alone())
     with pytest.raises(TypeError, match="RowwiseAdagrad adds up squares of rows"):
         fa.functional.bare(fa.RowwiseAdagrad)
     with pytest.raises(ValueError, match="adds up squares of rows"):

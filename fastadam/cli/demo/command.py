@@ -49,9 +49,7 @@ numbers."""
 
 PACKAGES = ("matplotlib", "rich", "sklearn")
 PICTURES = (".png", ".pdf", ".svg")
-TITLES = {"loss": "cross-entropy", "accuracy": "share of digits recognised"}
 HIGHEST_LR = 1000.0  # far above any with which an optimizer learns these digits
-CURVES = (("train", "training", "#d9822b"), ("valid", "validation", "#1f6fb2"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ...bench.digits import Clock, load
+    from .learning_curve import draw
 
     console, clock = Console(highlight=False, soft_wrap=True), Clock()
     rng, data = np.random.default_rng(arguments.seed), load()
@@ -149,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     _prepare(console, opt)
     _train(console, opt, data, history, rng, arguments, clock)
     headline = _headline(_label(arguments), history)
-    _draw(history, headline, arguments.plot)
+    draw(history, headline, arguments.plot)
     console.print(f"\n[bold]{headline}[/]")
     console.print(_cost(opt, params, clock))
     console.print(_memory(opt))
@@ -370,35 +369,3 @@ def _memory(opt: "Optimizer") -> str:
         return f"It keeps {text}."
     plain = f"{shown(kept.plain.params)} of parameters, {shown(kept.plain.state)} of state"
     return f"It keeps {text}; in float32 these are {plain}."
-
-
-def _draw(history: "list[Epoch]", headline: str, path: Path) -> None:
-    """Save the learning curve: loss and accuracy, and the learning rate if it changes."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    epochs, rates = [epoch.number for epoch in history], [epoch.lr for epoch in history]
-    scheduled = len({*rates}) > 1
-    figure = Figure(figsize=(14 if scheduled else 10, 4.2), dpi=150, layout="constrained")
-    figure.suptitle(headline, fontsize=13)
-    loss, accuracy, *rate = figure.subplots(1, 3 if scheduled else 2)
-    for axes, measure in ((loss, "loss"), (accuracy, "accuracy")):
-        for part, label, color in CURVES:
-            values = [getattr(getattr(epoch, part), measure) for epoch in history]
-            axes.plot(epochs, values, label=label, color=color, marker="o", markersize=3)
-        axes.set_title(TITLES[measure], loc="left", fontsize=11)
-    for axes in rate:
-        axes.plot(epochs, rates, color="#555555", marker="o", markersize=3)
-        axes.set_title("learning rate", loc="left", fontsize=11)
-    for axes in figure.axes:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    loss.set_yscale("log")
-    loss.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    loss.yaxis.set_major_formatter("{x:g}")
-    loss.yaxis.set_minor_formatter(NullFormatter())
-    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
-    accuracy.legend(frameon=False, loc="lower right")
-    figure.savefig(path)
