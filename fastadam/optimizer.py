@@ -450,7 +450,7 @@ class Optimizer(Algorithm):
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
-                    next(plan.commitment)
+                    plan.launch()
                     info = new_info((step, values[0].get("lr"), None, False, True))
                 else:
                     info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)

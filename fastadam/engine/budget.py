@@ -11,7 +11,7 @@ import numpy as np
 
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
-from ..kernels.storage.base import WHOLE, Column
+from ..kernels.storage.base import ROW, Column
 from ..kernels.transforms import STATE, SUM, inputs_of_first, streams, streams_of_terms
 from ..rules import MATRIX, Rule
 from .accumulation import add, options_of_sums
@@ -130,7 +130,10 @@ def budget_of(
     """The budget of parameters given as (rule, formats, number of elements), with its baseline;
     so many bytes of the parameters are in files."""
     members = list(members)
-    plain = [(rule, Formats.alike("float32"), size) for rule, _, size in members]
+    plain = [
+        (rule, replace(_FLOAT32, row_state=formats.row_state, row=formats.row), size)
+        for rule, formats, size in members
+    ]
     found = _summed(members, options, plain=_summed(plain, Options()))
     state = found.state + found.extras if options.state_file else 0
     return replace(found, in_files=params_in_files + state)
@@ -162,7 +165,7 @@ def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
         for column in stream.storage.stored:
             if column.part == COMPENSATION:
                 yield COMPENSATION, column
-            elif column.per < WHOLE:
+            elif column.per < ROW:  # numbers of rows are few where it is not known how many
                 yield "state" if stream.name.startswith(STATE) else PARTS[stream.name], column
 
 
@@ -185,7 +188,7 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
     inputs = Formats(formats.compute, formats.grad)
     micro_batches = options.accumulate_steps - 1  # before the last
     yield 1, updated(rule, formats, options)
-    if rule.in_two_parts:
+    if rule.in_two_passes:  # rows are in the cache
         read = streams_of_terms(rule, _names(options, formats), formats)
         needed = (*inputs_of_first(rule), SUM + MATRIX, "grad_sum")  # sums of blocks are few
         yield 1, tuple(each for each in read if each.name in needed)

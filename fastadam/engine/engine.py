@@ -20,6 +20,7 @@ from .binding import plan_for
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
+from .hyperparameters import ReadOnly
 from .launch_plan import UPDATE, StepPlan
 from .new_groups import check_state_file, new_groups
 from .norm_measure import NormMeasure
@@ -253,9 +254,30 @@ class Engine:
                 "it, use add_param_group, or make a new optimizer"
             )
         algorithm, step = self.algorithm, self.state.count + 1
+        if self._take_numbers(algorithm):
+            return
         groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
         names = [name for group in groups for name in group.rule.state]
         commit([*self.adopted(groups), *self.state.know(names)])
+
+    def _take_numbers(self, algorithm: Algorithm) -> bool:
+        """Take over edits of numbers from which the same rules follow; returns False, and changes
+        nothing, if there are others.
+
+        Raises:
+            TypeError, ValueError: for edits that are wrong.
+        """
+        edited: list[ReadOnly] = []
+        for group in self.groups:
+            values = group.edited_numbers()
+            if values is None or rule_for(algorithm, values, group.options) is not group.rule:
+                return False
+            edited.append(values)
+        for group, values in zip(self.groups, edited, strict=True):
+            group.take_numbers(values)
+        self.steady, self.groups = [*edited], [*self.groups]
+        self.edits.pending = False  # last, so that an interrupt before it loses no edit
+        return True
 
     def refuse_captured(self, what: str) -> None:
         """Refuse an operation that would invalidate steps captured in CUDA graphs."""
@@ -287,10 +309,10 @@ class Engine:
     def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self.grad_dtypes
-        options = (group.options for group in self.groups for _ in group.params)
+        owners = (group for group in self.groups for _ in group.params)
         formats = [
             own.formats(param, name_of(dtype), size)
-            for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
+            for own, param, dtype, size in zip(owners, arrays, dtypes, self.sizes, strict=True)
         ]
         if not self.algorithm.starts_at_zero:
             formats = [each.starting() for each in formats]
@@ -333,7 +355,7 @@ class Engine:
         norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
             plan.run(*others)
-            updated = plan.active
+            updated = plan.active or plan.counts
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 
@@ -356,13 +378,14 @@ class Engine:
             TypeError, ValueError: for an `lr`, or a value of a schedule, that is wrong.
         """
         if lr is not None:
-            if "lr" not in self.algorithm.defaults:
+            if "lr" not in self.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
             lr = self.backend.rate(lr)
-        if self.state.pending and any(group.switched for group in self.groups):
-            self.state.settle()  # what there is to compute depends on the count
-        step = self.state.count + 1 if step is None else step
+        state = self.state
+        if state.pending and any(group.switched for group in self.groups):
+            state.settle()  # what there is to compute depends on the count
+        step = state.count + 1 if step is None else step
         values = [group.at(step, lr) for group in self.groups]
         if self.steady is None:
             self._adopt_rules(values)
@@ -370,13 +393,14 @@ class Engine:
 
     def _adopt_rules(self, values: list[Values]) -> None:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
-        for group, value in zip(self.groups, values, strict=True):
-            rule = rule_for(self.algorithm, value, group.options)
+        algorithm, groups = self.algorithm, self.groups
+        for group, value in zip(groups, values, strict=True):
+            rule = rule_for(algorithm, value, group.options)
             if rule is not group.rule:
                 self.invalidate()
                 group.rule = rule
-        if self.subset is None:
-            object.__setattr__(self.algorithm, "rule", self.groups[0].rule)
+                if self.subset is None:
+                    object.__setattr__(algorithm, "rule", groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
         """The hyperparameters of the next step, once a device has said which steps count, and what

@@ -1,6 +1,8 @@
 """Hyperparameters: the range of each name, and the check of a value."""
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Values
@@ -17,6 +19,7 @@ CHOICES = {
     "weight_decay_mode": ("AdamW", "AdamC", "independent"),
     "adjust_lr_fn": ("original", "match_rms_adamw"),
 }
+FROM_ZERO = ("ns_steps",)  # counts that may be 0
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
 
 
@@ -44,6 +47,20 @@ def range_of(name: str, default: Any) -> Range:
     return within
 
 
+@cache  # numbers are equal only if their ranges are
+def _holds(name: str, default: float) -> Callable[[float], bool]:
+    return range_of(name, default).holds
+
+
+def is_plain(name: str, value: Any, default: Any) -> bool:
+    """True if a hyperparameter is a float that `checked` returns as it is."""
+    return (
+        type(value) is type(default) is float
+        and math.isfinite(value)
+        and _holds(name, default)(value)
+    )
+
+
 def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
     """A hyperparameter as a plain Python value of the default's kind.
 
@@ -51,14 +68,14 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
         TypeError: if it is of another kind.
         ValueError: if it is NaN, infinite, or outside what the name allows.
     """
-    within = range_of(name, default)
-    if type(value) is type(default) is float and math.isfinite(value) and within.holds(value):
+    if is_plain(name, value, default):
         return value
+    within = range_of(name, default)
     label = f"{where}{name}"
     if isinstance(default, bool):
         return flag(label, value)
-    if type(default) is int:
-        return count(label, value, 0)
+    if isinstance(default, int):
+        return count(label, value, 0 if name in FROM_ZERO else 1)
     if isinstance(default, tuple):
         parts = parts_of(value)
         if parts is None or len(parts) != len(default):

@@ -5,24 +5,23 @@ from itertools import chain
 from operator import add
 from typing import Any
 
-from ..kernels.commit import Operation, commit, counter, put, repeated
-from ..kernels.cpu import threads
+from ..kernels.commit import Operation, put
 from ..kernels.factory import Kernel
 from ..memory import checks
 from ..memory.array_headers import never
 from ..rules.algorithm import Algorithm, Values
-from .accumulation import Window
 from .backend import SkippableSteps, backend_of
 from .columns import alike
 from .files import OptimizerFiles
-from .hyperparameters import ReadOnly, checked
-from .launch import NOT_CONSTANTS, Launch
+from .launch import Launch
 from .matrices import RuleMatrices
 from .param_groups import initial_state
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
 from .rule_sums import RuleSums
 from .state import Carried, Cohort, spans
+from .step_commitment import StepCommitment
+from .step_constants import StepConstants
 from .step_context import StepContext, StepKind
 from .step_inputs import OtherInputs, StepInputs
 
@@ -49,9 +48,10 @@ class StepPlan:
         conditional: what takes steps whose verdict is that of a device, or None.
         captured: which parameters a step moves that was captured for a graph; empty without one.
         stale: True until the addresses of the state have been written to the tables.
-        direct: True if `write_constants` and one `next(commitment)` are all of a step, once its
-            gradients have been found.
-        commitment: each `next` launches everything in this thread and counts.
+        steady: True if a step of plain gradients is prepared and run like the one before, once
+            these have been found.
+        direct: True if `write_constants` and `launch` are all of such a step.
+        launch: launches everything, and counts.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
         records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
@@ -59,7 +59,6 @@ class StepPlan:
     """
 
     preprocessor: GradientPreprocessor
-    records: list[tuple[Launch, int]]
     _by_row: list[tuple[Cohort, Launch]]
 
     def __init__(
@@ -67,15 +66,19 @@ class StepPlan:
     ) -> None:
         context = context.with_inputs(kind.sources.inputs)
         context.state.settle()
-        self.kind, self._carried, self._options = kind, context.carried, context.options
+        self.kind, self._options = kind, context.options
         self._parameters, self._state, self.stale = context.parameters, context.state, True
-        self.direct = False
+        self.steady = self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
+        self._partition = context.partition
         self._make_launches(context)
-        self._launches_of = [
+        launches_of = [
             [launch for launch in self._all if launch.rule is group.rule]
             for group in context.groups
         ]
+        self._constants = StepConstants(context.state, launches_of, context.carried, self._sums)
+        self.write_constants = self._constants.write
+        self.write_records = self._constants.write_with_carried
         self._rules = [group.rule for group in context.groups]
         self.gradients = context.gradients
         self.same: Callable[[Sequence[Any]], bool] = never
@@ -85,8 +88,10 @@ class StepPlan:
         if kind.masked:
             called = parameters.called("mask")
             self._masks = backend.masks(context.arrays, parameters.names, called)
-        self._restart = accumulator.restarted() if accumulator else []
-        self._alone = self._small and not (self._restart or self._carried)
+        restart, carries = accumulator.restarted() if accumulator else [], bool(context.carried)
+        team = context.options.team
+        self._commitment = StepCommitment(context.state, self._launches, team, restart, carries)
+        self._repeats = not (restart or carries or self._sums or self._matrices)
         self._kept = context.streams
         self.preprocessor = GradientPreprocessor(self._all, context, kind)
         self._others = None
@@ -96,7 +101,6 @@ class StepPlan:
         self.conditional = self._skippable(context) if kind.may_skip else None
         if self.conditional:
             self.preprocessor.follow(self.conditional)
-        self._files: OptimizerFiles | None = None
         self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
         self._protect(context.state.arrays)
         self._pair()
@@ -109,9 +113,19 @@ class StepPlan:
         ]
         names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
         idle = {group.rule: group.idle for group in context.groups}
-        keys = zip(rules, context.formats, context.gradients.rows, strict=True)
+        kinds = [each.of_any_row for each in context.formats]
+        keys = zip(rules, kinds, context.gradients.rows, strict=True)
+        lengths = [max(1, each.row) for each in context.formats]
         self._launches = [
-            launch_of(key, members, names, context.arrays, options, idle[key[0]])
+            launch_of(
+                key,
+                members,
+                names,
+                context.arrays,
+                options,
+                idle[key[0]],
+                [lengths[i] for i in members],
+            )
             for key, members in alike(keys).items()
         ]
         if partition:
@@ -121,10 +135,6 @@ class StepPlan:
         self._sums = RuleSums(self._launches, context.arrays, formats, names, team, partition)
         self._matrices = RuleMatrices(self._launches, context, names)
         self._all = [*self._sums.launches, *self._matrices.launches, *self._launches]
-        self._small = all(launch.table.small for launch in self._launches)
-        self._serial: list[Operation] = []
-        if self._small:
-            self._serial = [launch.table.serial for launch in self._launches]
         own = context.own_options
         for launch in self._launches:
             launch.bound(own)
@@ -148,7 +158,7 @@ class StepPlan:
 
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
-        self._files, self._alone = files, False
+        self._commitment.files, self._repeats = files, False
         files.watch(launch.table for launch in (*self._all, *self.preprocessor.launches))
 
     # The order of a step
@@ -163,15 +173,17 @@ class StepPlan:
         state, gradients = self._state, self.gradients
         self.same = never
         gradients.look(arrays)
-        if gradients.active != state.active:
+        others = gradients.active != state.grouping.active
+        if others:
             state.regroup(state.steps, state.carried, gradients.active)
             self._sums.look()
             self.recount()
-        if gradients.addresses != self._placed:
-            self._placed = gradients.addresses
+        if gradients.addresses != self._placed or others:
+            self._placed = []  # in case of an interrupt
             for launch in self._all:
-                launch.place("grad", self._placed)
-        self.preprocessor.look(gradients.addresses, gradients.active)
+                launch.place("grad", gradients.addresses)
+            self.preprocessor.look(gradients.addresses, gradients.active)
+            self._placed = gradients.addresses
 
     def prepare(
         self,
@@ -204,6 +216,11 @@ class StepPlan:
             TypeError, ValueError: before any element changes.
         """
         step = self._state.count + 1
+        if self.steady and found_inf is False and grad_norm is None:
+            self.write_constants(author, values, step)
+            norm, verdict = self.preprocessor.again(step)
+            if verdict == UPDATE:
+                return norm, verdict
         self.write_records(author, values, step)
         norm, verdict = None, UPDATE
         if self.preprocessor.needed or found_inf is not False:
@@ -215,7 +232,7 @@ class StepPlan:
         if self._sums and verdict == UPDATE:
             self._sums.run()
             if author.carries_sums:
-                self.numbers = self._carry_sums(author, values)
+                self._constants.carry_sums(author, values)
         if self._matrices and verdict == UPDATE:
             self._matrices.run(author, values, self._state.active)
         if self._by_row and verdict == UPDATE:
@@ -248,11 +265,11 @@ class StepPlan:
         for launch in self._all:
             for name in self._kept.keys() & launch.table.streams:
                 launch.place(name, checks.addresses(self._kept[name]))
-        self.stale, self.direct = True, False
+        self.stale, self.steady, self.direct = True, False, False
 
     def recount(self) -> None:
         """Take over how many steps the parameters have taken, which somebody else said."""
-        self.stale, self.direct = True, False
+        self.stale, self.steady, self.direct = True, False, False
         self._pair()
 
     def bind_masks(self, arrays: Sequence[Any]) -> None:
@@ -271,24 +288,9 @@ class StepPlan:
             self._others.bind(inputs, self.gradients, self.preprocessor.reading)
 
     def _pair(self) -> None:
-        """Find the cohorts that take the step, and the launches that take their constants."""
-        grouping, self.numbers = self._state.grouping, self._state.grouping.carried
-        self.active = any(cohort.active for cohort in grouping.cohorts)
-        each = [
-            (number, cohort, launch)
-            for number, cohort in enumerate(grouping.cohorts)
-            for launch in self._launches_of[cohort.group]
-            if cohort.active and not launch.lazy
-        ]
-        self.records = [(launch, number) for number, _, launch in each]
-        self._pairs = [
-            (
-                cohort.base + cohort.since,
-                number if self._carried else cohort.group,
-                *launch.packer(number),
-            )
-            for number, cohort, launch in each
-        ]
+        """Find the cohorts that take the step, and count from the present count on."""
+        self._constants.pair()
+        grouping = self._state.grouping
         self._by_row = [
             (cohort, launch)
             for launch in self._launches
@@ -296,95 +298,20 @@ class StepPlan:
             and (cohort := grouping.cohorts[grouping.cohort_of[launch.members[0]]])
             and cohort.active
         ]
-        self._count()
+        self.active = self._constants.active
+        commitment = self._commitment
+        commitment.count()
+        self.launch = commitment.repeated.__next__ if commitment.small else commitment.again
 
-    def _count(self) -> None:
-        """Count from the present count on, with each commitment."""
-        self._counter = counter(self._state, "count")
-        self.commitment = repeated(self._serial, self._counter)
+    @property
+    def numbers(self) -> Sequence[Carried]:
+        """For each cohort the host numbers it carries after the step that was prepared."""
+        return self._constants.numbers
 
-    def write_records(
-        self,
-        author: Algorithm,
-        values: Sequence[Values],
-        step: int,
-        numbers: Sequence[Carried] | None = None,
-    ) -> Sequence[Carried]:
-        """Keep the constants of each cohort that takes a step.
-
-        Args:
-            author: whose `hyper` and `carry` give them.
-            values: the hyperparameters of each group.
-            step: what the optimizer's count will be.
-            numbers: what each cohort carries before the step, if not what it carries now.
-
-        Returns:
-            What each cohort carries after it.
-
-        Raises:
-            TypeError, ValueError: if `hyper` or `carry` does not return a number for each name.
-        """
-        if self._carried:
-            before = self._state.grouping.carried if numbers is None else numbers
-            if author.carries_sums:
-                before = [before[self._longest()]] * len(before)
-            values, self.numbers = self._carry(author, values, step, before)
-        self.write_constants(author, values, step)
-        return self.numbers
-
-    def write_constants(self, author: Algorithm, values: Sequence[Values], step: int) -> None:
-        """Write the constants that `hyper` returns for these hyperparameters, for each cohort."""
-        hyper = author.hyper
-        for base, place, pick, pack, size, refuse in self._pairs:
-            constants = hyper(values[place], step - base)
-            try:
-                pack(*pick(constants))
-            except NOT_CONSTANTS:
-                refuse(constants)
-            if len(constants) != size:
-                refuse(constants)
-
-    def _carry(
-        self, author: Algorithm, values: Sequence[Values], step: int, numbers: Sequence[Carried]
-    ) -> tuple[list[Values], list[Carried]]:
-        """The hyperparameters of each cohort, with what it carries after the step among them; and
-        these numbers by themselves."""
-        groups, carried = list[Values](), list[Carried]()
-        for cohort, before in zip(self._state.cohorts, numbers, strict=True):
-            known = dict(zip(self._carried, before, strict=True))
-            group: Values = ReadOnly({**values[cohort.group], **known})
-            after: Mapping[str, float] = known
-            if not author.carries_sums:
-                after = author.carry(group, cohort.steps(step - 1) + 1)
-            new = self._checked_numbers(after, "carry()")
-            carried.append(new if cohort.active else before)
-            groups.append(ReadOnly({**group, **after}))
-        return groups, carried
-
-    def _longest(self) -> int:
-        """The number of the cohort that has taken the most steps, which knows what all carry."""
-        steps = [cohort.steps(self._state.count) for cohort in self._state.cohorts]
-        return steps.index(max(steps))
-
-    def _carry_sums(self, author: Algorithm, values: Sequence[Values]) -> Sequence[Carried]:
-        """The numbers that all cohorts carry after the step, from the sums over all parameters."""
-        number = self._longest()
-        cohort, numbers = self._state.cohorts[number], self.numbers[number]
-        known = dict(zip(self._carried, numbers, strict=True))
-        group = ReadOnly({**values[cohort.group], **known})
-        step = cohort.steps(self._state.count) + 1
-        after = author.carry_sums(group, step, self._sums.totals())
-        return [self._checked_numbers(after, "carry_sums()")] * len(self.numbers)
-
-    def _checked_numbers(self, numbers: Any, where: str) -> Carried:
-        """The numbers that a cohort carries, from the dict that an optimizer returned.
-
-        Raises:
-            TypeError, ValueError: if there is not a number for each name.
-        """
-        if not isinstance(numbers, Mapping) or numbers.keys() != {*self._carried}:
-            raise ValueError(f"{where} returned {numbers!r}; give a dict with {self._carried}")
-        return tuple(checked(n, numbers[n], 0.0, f"{where}: ") for n in self._carried)
+    @property
+    def records(self) -> Sequence[tuple[Launch, int]]:
+        """The launches and the numbers of the records that `write_constants` writes."""
+        return self._constants.records
 
     def draw(self, numbers: Any, late: Any) -> None:
         """Let the noise of parameters follow these numbers, and steps by so many behind."""
@@ -392,60 +319,29 @@ class StepPlan:
             places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
             launch.draws, launch.late = numbers[places], late[places]
 
+    @property
+    def counts(self) -> bool:
+        """True if the step counts: a parameter has a gradient, here or in another process."""
+        return self.active or bool(self._partition and self._partition.active)
+
     def run(self, *others: Operation) -> None:
         """Launch, count, and whatever belongs to the step: all of it or nothing.
 
         Args:
             others: more operations that belong to it.
         """
-        if self.conditional:  # which may have counted meanwhile
-            self._count()
-        if self._alone and self.active and not (self._with or others):
-            next(self.commitment)
-            busy = (
-                self.conditional
-                or self.stale
-                or self.preprocessor.needed
-                or self._by_row
-                or self._sums
-                or self._matrices
-            )
-            self.direct = not busy
+        commitment = self._commitment
+        if self.steady:
+            commitment.again(others)
             return
-        if self._alone and self.active and not self._with:
-            commit([*self._serial, *others, self._counter.__next__])
-        elif self._small or not self.active:
-            commit(self._operations(False, others))
-        else:
-            team = self._options.team
-            threads.run(lambda threaded: self._operations(threaded, others), team)
+        if self.conditional:  # which may have counted meanwhile
+            commitment.count()
+        commitment.run([*self._with, *others], self.counts, self.numbers, self._created)
         self._with.clear()
         self._created = None
-
-    def _operations(self, threaded: bool, others: Sequence[Operation]) -> list[Operation]:
-        limit, launches, carried = self._options.team, list[Operation](), list[Operation]()
-        if self.active:
-            for launch in self._launches:
-                launches += launch.table.operations(limit, threaded)
-        if self._carried:
-            grouping = self._state.grouping._replace(carried=self.numbers)
-            carried = put(self._state, grouping=grouping)
-        counted = [self._counter.__next__] if self.active else []
-        operations = [*launches, *self._with, *self._restart, *carried, *others, *counted]
-        return self._surrounded(operations) if self._files else operations
-
-    def _surrounded(self, operations: Sequence[Operation]) -> list[Operation]:
-        """The operations of a step, with what files need before and behind it."""
-        assert self._files
-        state, count = self._state, self._state.count + self.active
-        changes: dict[str, Any] = {"count": count}
-        if self._carried:
-            changes["grouping"] = state.grouping._replace(carried=self.numbers)
-        if self._created:
-            changes["arrays"] = self._created
-        if self._restart:
-            changes["window"] = Window(0, [False] * len(state.active))
-        return self._files.surrounded(operations, f"step {count}", **changes)
+        busy = self.conditional or self.stale or self._by_row
+        self.steady = self._repeats and self.active and self.preprocessor.repeats and not busy
+        self.direct = self.steady and not self.preprocessor.needed
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it.
@@ -453,10 +349,10 @@ class StepPlan:
         It becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
-        wanted = [(launch, kept) for launch in self._launches for kept in launch.kept]
-        pairs = [(kept, launch.members) for launch, kept in wanted]
+        wanted = [(launch, pair) for launch in self._launches for pair in launch.wanted]
+        pairs = [pair for _, pair in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
-        for (launch, kept), lack in zip(wanted, lacks, strict=True):
+        for (launch, (kept, _)), lack in zip(wanted, lacks, strict=True):
             for each in (*self._sums.with_terms(launch), *self._matrices.first_of(launch)):
                 each.start(kept.stream.name, lack)
         for launch in self._all:

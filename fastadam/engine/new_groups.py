@@ -88,7 +88,7 @@ def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> 
     pieces = engine.partition is not None
     check_matrices(engine.algorithm, group.rule, gathered.arrays, gathered.names, pieces)
     if any(isinstance(array, Pairs) for array in gathered.arrays):
-        group.options.check_complex(group.where)
+        group.options.check_complex(group.where, group.rule)
     group.raw.edits = engine.edits
     return group
 

@@ -1,15 +1,15 @@
 """Parameter groups: the dicts of the user, checked, and their schedules evaluated for a step."""
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import wraps
 from operator import is_
 from typing import Any, SupportsFloat, TypeVar
 
+from ..kernels.formats import Formats
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import check_known, parts_of
-from .hyperparameters import ReadOnly, checked
+from .hyperparameters import ReadOnly, checked, is_plain
 from .options import NAMES, OWN, Options
 
 Noted = TypeVar("Noted")
@@ -119,7 +119,7 @@ class Group:
             parts = parts_of(value) if isinstance(default, tuple) else None
             if parts and any(map(callable, parts)):
                 dict.__setitem__(raw, name, parts)
-                value = _together(parts, f"{where}{name}")
+                value = _together(parts, where, name)
             if isinstance(value, type):
                 raise TypeError(
                     f"{where}{name}={value.__name__} is a class; call it with its arguments to "
@@ -134,39 +134,59 @@ class Group:
         own = {name: getattr(self.options, name) for name in NAMES if name in raw}
         dict.update(raw, values | own)
         self._values, self._seen = ReadOnly(values), dict(raw)
+        self._names = None if (names := raw.get("param_names")) is None else [*names]  # a copy
 
-    def with_numbers(self) -> "Group | None":
-        """The group as it is now, if only hyperparameters that are floats were changed since it was
-        read; None if anything else may have been.
+    def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
+        """The formats of one of its parameters; see
+        [Options.formats][fastadam.engine.options.Options.formats]."""
+        return self.options.formats(param, grad, size).ruled(self.rule, param.shape)
+
+    def edited_numbers(self) -> ReadOnly | None:
+        """The hyperparameters as they are now, if only some that are floats were changed since they
+        were read, the same object if none was; None if anything else may have been.
 
         Raises:
             ValueError: for a number out of range.
         """
-        raw, seen = self.raw, self._seen
+        raw, seen, values = self.raw, self._seen, self._values
         if self.scheduled or len(raw) != len(seen) or self.options.lazy != "torch":
             return None
-        changed = {name: raw.get(name) for name, old in seen.items() if raw.get(name) is not old}
+        try:
+            changed = {name: new for name, new in raw.items() if new is not seen[name]}
+        except KeyError:
+            return None
         for name, value in changed.items():
-            if not type(value) is type(self._values.get(name)) is float:
+            if not type(value) is type(values.get(name)) is float:
                 return None
             checked(name, value, self._defaults[name], self.where, HINT)
         if type(raw["params"]) is not tuple:
             return None
-        _check_param_names(raw, self.params, self.where)
-        group = copy(self)
-        group._values, group._seen = ReadOnly({**self._values, **changed}), {**seen, **changed}
-        return group
+        if raw.get("param_names") != self._names:
+            _check_param_names(raw, self.params, self.where)
+        return ReadOnly(values, **changed) if changed else values
+
+    def take_numbers(self, values: ReadOnly) -> None:
+        """Go on with the hyperparameters that `edited_numbers` returned.
+
+        After an interrupt in between, `edited_numbers` returns them again, or they are taken.
+        """
+        if values is not self._values:
+            self._values = values
+            self._seen = dict(self.raw)
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
         if lr is None and not self._schedules:
             return self._values
-        values = dict(self._values)
+        new: Values = {}
         for name, schedule in self._schedules.items():
-            value = _called(schedule, step, f"{self.where}{name}")
-            where = f"{self.where}at step {step} "
-            values[name] = checked(name, value, self._defaults[name], where)
-        return ReadOnly(values if lr is None else values | {"lr": lr})
+            value, default = _called(schedule, step, self.where, name), self._defaults[name]
+            if not is_plain(name, value, default):
+                value = checked(name, value, default, f"{self.where}at step {step} ")
+            new[name] = value
+        if lr is not None:
+            new["lr"] = lr
+        return ReadOnly(self._values, **new)
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
@@ -188,14 +208,14 @@ def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
         raise ValueError(f"{where}param_names has {len(names)} names for {len(params)} parameters")
 
 
-def _together(parts: tuple[Any, ...], name: str) -> Callable[[int], tuple[Any, ...]]:
+def _together(parts: tuple[Any, ...], where: str, name: str) -> Callable[[int], tuple[Any, ...]]:
     def together(step: int) -> tuple[Any, ...]:
-        return tuple(_called(part, step, name) if callable(part) else part for part in parts)
+        return tuple(_called(part, step, where, name) if callable(part) else part for part in parts)
 
     return together
 
 
-def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
+def _called(schedule: Callable[[int], Any], step: int, where: str, name: str) -> Any:
     """The value of a schedule at a step.
 
     Raises:
@@ -207,7 +227,7 @@ def _called(schedule: Callable[[int], Any], step: int, name: str) -> Any:
         if error.__traceback__ is None or error.__traceback__.tb_next:  # raised inside of it
             raise
         raise TypeError(
-            f"{name}={schedule!r} must be a function of one argument, the step: {error}"
+            f"{where}{name}={schedule!r} must be a function of one argument, the step: {error}"
         ) from None
 
 
@@ -217,9 +237,6 @@ def edited_group(algorithm: Algorithm, options: Options, group: Group, step: int
     Raises:
         TypeError, ValueError: as `checked_group`, and for options that a group cannot change.
     """
-    if new := group.with_numbers():
-        new.rule = rule_for(algorithm, new.at(step), new.options)
-        return new
     new = checked_group(algorithm, options, group.raw, group.params, group.where, step)
     group.options.check_kept(new.options, new.where)
     return new

@@ -36,6 +36,7 @@ class GradientPreprocessor:
     Attributes:
         reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
+        repeats: whether `again` does for a step of plain gradients what `prepare` does.
         norm: what takes the norm of all gradients, if anything asks for it.
         clip: what computes the factors of gradients that are clipped by it, if they are.
         noise: what gives kernels the keys of random rounding at each step.
@@ -72,6 +73,9 @@ class GradientPreprocessor:
         ]
         always = accumulator or self.noise or options.ema_warmup or self._started
         self.needed = bool(kind.scaled or options.measures or always)
+        self._asks = bool(self.noise or options.ema_warmup or self._started)
+        self._repeatable = not (kind.scaled or accumulator or self._others)
+        self.repeats = self._repeatable and not self.needed
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self.tell("clip_value", options.clip_value)
         if options.ema_decay is not None:
@@ -141,6 +145,22 @@ class GradientPreprocessor:
             return None, "wait"
         self.tell("unscale", unscale)
         self.tell_step(step)
+        self.repeats = self._repeatable
+        return norm, "update"
+
+    def again(self, step: int) -> tuple[float | None, Verdict]:
+        """As `prepare` for gradients without scale, if the last step was one, whose numbers kernels
+        have; the verdict is "wait" if `prepare` has to look at them."""
+        taken = self.norm
+        if taken is None:
+            norm = None
+        else:
+            taken.run()
+            norm = taken.norm(1.0, wait=self._options.skip_nonfinite)
+            if self._options.skip_nonfinite and not math.isfinite(norm):
+                return norm, "wait"
+        if self._asks:
+            self.tell_step(step)
         return norm, "update"
 
     def tell_step(self, step: int) -> None:

@@ -44,9 +44,8 @@ def called(function: Callable[[Any], Any], argument: Any) -> Operation:
 
 def counter(target: Any, attribute: str) -> Iterator[Any]:
     """An iterator whose every `next` is an operation that adds one to an attribute, which nothing
-    else may set meanwhile."""
-    first = getattr(target, attribute) + 1
-    return map(partial(object.__setattr__, target, attribute), count(first))
+    else may set meanwhile; the class of the object has no `__setattr__` of its own."""
+    return map(setattr, repeat(target), repeat(attribute), count(getattr(target, attribute) + 1))
 
 
 def repeated(operations: Iterable[Operation], last: Iterator[Any]) -> Iterator[Any]:

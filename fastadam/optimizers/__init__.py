@@ -7,6 +7,7 @@ from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
+from .adam_mini import AdamMini
 from .adamax import Adamax
 from .adamw import AdamW
 from .adan import Adan
@@ -25,6 +26,7 @@ from .nadam import NAdam
 from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .rowwise_adagrad import RowwiseAdagrad
 from .rprop import Rprop
 from .schedulefreeadamw import ScheduleFreeAdamW
 from .schedulefreesgd import ScheduleFreeSGD
@@ -46,6 +48,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
@@ -57,6 +60,7 @@ __all__ = [
     "Prodigy",
     "RAdam",
     "RMSprop",
+    "RowwiseAdagrad",
     "Rprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",

@@ -75,7 +75,7 @@ class AdaBelief(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adabelief(**group)
+        return adabelief(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

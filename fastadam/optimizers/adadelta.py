@@ -59,7 +59,7 @@ class Adadelta(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adadelta(**group)
+        return adadelta(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         names = ("lr", "rho", "eps", "weight_decay")

@@ -62,7 +62,7 @@ class Adagrad(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adagrad(**group)
+        return adagrad(group)
 
     def initial(self, group: dict[str, Any]) -> dict[str, float]:
         return {"sum": group["initial_accumulator_value"]}

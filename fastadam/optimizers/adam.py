@@ -121,7 +121,7 @@ class Adam(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adam(**group)
+        return adam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
@@ -156,7 +156,7 @@ class Adam(Optimizer):
                 "lazy='exact' has no formula for weight_decay or l1 in the gradient; set both to 0,"
                 " or decoupled_weight_decay=True"
             )
-        return decaying(**group)
+        return decaying(group)
 
     def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]

@@ -61,7 +61,7 @@ class Adamax(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adamax(**group)
+        return adamax(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         beta1, beta2 = group["betas"]

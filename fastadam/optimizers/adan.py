@@ -78,7 +78,7 @@ class Adan(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adan(**group)
+        return adan(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

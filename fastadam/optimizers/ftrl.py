@@ -63,7 +63,7 @@ class FTRL(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return ftrl(**group)
+        return ftrl(group)
 
     def check(self, group: dict[str, Any]) -> None:
         if group["lr"] == 0:

@@ -87,7 +87,7 @@ class LAMB(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return lamb(**group)
+        return lamb(group)
 
     def hyper(self, group: dict[str, Any], step: int) -> dict[str, float]:
         (beta1, beta2), corrected = group["betas"], group["bias_correction"]

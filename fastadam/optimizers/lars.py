@@ -84,7 +84,7 @@ class LARS(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return lars(**group)
+        return lars(group)
 
     def check(self, group: dict[str, Any]) -> None:
         if group["nesterov"] and not group["momentum"]:

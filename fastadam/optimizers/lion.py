@@ -73,7 +73,7 @@ class Lion(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return lion(**group)
+        return lion(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

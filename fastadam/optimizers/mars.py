@@ -92,7 +92,7 @@ class MARS(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return mars(**group)
+        return mars(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

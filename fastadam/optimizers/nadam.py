@@ -73,7 +73,7 @@ class NAdam(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return nadam(**group)
+        return nadam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

@@ -106,7 +106,7 @@ class Prodigy(Optimizer):
     carried = {"d": 0.0, "d_max": 0.0, "d_numerator": 0.0}  # d and d_max are d0 while they are 0
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return prodigy(**group)
+        return prodigy(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group, independent=False)

@@ -70,7 +70,7 @@ class RAdam(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return radam(**group)
+        return radam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

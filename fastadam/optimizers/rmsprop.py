@@ -108,7 +108,7 @@ class RMSprop(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return rmsprop(**group)
+        return rmsprop(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

@@ -63,7 +63,7 @@ class Rprop(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return rprop(**group)
+        return rprop(group)
 
     def check(self, group: dict[str, Any]) -> None:
         shrink, grow = group["etas"]

@@ -78,7 +78,7 @@ class ScheduleFreeAdamW(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return schedule_free_adamw(**group)
+        return schedule_free_adamw(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

@@ -66,7 +66,7 @@ class ScheduleFreeSGD(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return schedule_free_sgd(**group)
+        return schedule_free_sgd(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_averaging("momentum", group["momentum"])

@@ -116,7 +116,7 @@ class SGD(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return sgd(**group)
+        return sgd(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)
@@ -152,7 +152,7 @@ class SGD(Optimizer):
                 "lazy='exact' has no formula for l1, nor for weight_decay with momentum; set them "
                 "to 0"
             )
-        return coasting(**group)
+        return coasting(group)
 
     def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
         lr, momentum = group["lr"], group["momentum"]

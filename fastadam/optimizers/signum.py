@@ -57,7 +57,7 @@ class Signum(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return signum(**group)
+        return signum(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

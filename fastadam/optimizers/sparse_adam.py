@@ -47,7 +47,7 @@ class SparseAdam(Adam):
     _REST = {name: Adam.defaults[name] for name in Adam.defaults} | {"eps_mode": "hat"}
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return adam(**group)
+        return adam(group)
 
     def check(self, group: dict[str, Any]) -> None:
         """Accept any: there is no combination to refuse."""

@@ -76,7 +76,7 @@ class StableAdamW(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return stableadamw(**group)
+        return stableadamw(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group, independent=False)

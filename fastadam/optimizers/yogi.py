@@ -66,7 +66,7 @@ class Yogi(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return yogi(**group)
+        return yogi(group)
 
     def check(self, group: dict[str, Any]) -> None:
         check_decay(group)

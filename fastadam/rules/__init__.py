@@ -1,10 +1,11 @@
 """The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
 from .functions import cautiously_decayed, decayed, lerp, sign, squared
-from .rule import MATRIX, SIZE, Rule, rule, variants
+from .rule import MATRIX, ROW, SIZE, Rule, rule, variants
 
 __all__ = [
     "MATRIX",
+    "ROW",
     "SIZE",
     "Rule",
     "cautiously_decayed",

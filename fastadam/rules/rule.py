@@ -1,17 +1,24 @@
 """Rules: the mathematics of one optimizer step for one element."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
+from math import prod
 from typing import Any, cast
 
-RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step")
-SCOPES = ("tensor", "all")
+RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step", "row_length")
+ROW = "row"
+SCOPES = ("tensor", "all", ROW)
 SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
 MATRIX = "matrix"  # the attribute of `s` with an element of a transformed matrix
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
+
+
+def row_length(shape: Sequence[int]) -> int:
+    """The number of elements of a row, if the first dimension counts rows."""
+    return prod(shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +31,10 @@ class Rule:
     A rule with sums takes them as a fifth argument, `s`; `prepare(param, grad, state, h)` returns
     the terms of an element. So does a rule with a matrix; `matrix(param, grad, state, h)` returns
     an element of it.
+
+    Attributes:
+        row_state: the names of state with one number for each row.
+        row_length: the number of elements of a row of a parameter, from its shape.
     """
 
     function: Function
@@ -33,6 +44,8 @@ class Rule:
     sums: tuple[str, ...] = ()
     over: str = ""
     prepare: "Rule | None" = None
+    row_state: tuple[str, ...] = ()
+    row_length: Callable[[Sequence[int]], int] = row_length
     matrix: "Rule | None" = None
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
@@ -52,8 +65,13 @@ class Rule:
 
     @property
     def in_two_parts(self) -> bool:
-        """True if a step has a pass ahead of the one that updates, whose results are in `s`."""
+        """True if the rule takes what its first part computes, as `s`."""
         return bool(self.sums) or self.matrix is not None
+
+    @property
+    def in_two_passes(self) -> bool:
+        """True if the first part is a pass over memory of its own."""
+        return self.in_two_parts and self.over != ROW
 
     @cached_property
     def snapshot(self) -> Function:
@@ -94,6 +112,8 @@ def rule(
     sums: Sequence[str] = (),
     over: str = "tensor",
     prepare: Callable[..., tuple[Any, ...]] | None = None,
+    row_state: Sequence[str] = (),
+    row_length: Callable[[Sequence[int]], int] = row_length,
     matrix: Callable[..., Any] | None = None,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
@@ -109,9 +129,10 @@ def rule(
     `prepare(param, grad, state, h) -> terms` returns the terms of one element, a tuple with a
     number for each name in `sums`, and changes nothing; the decorated function is
     `rule(param, grad, state, h, s) -> (param, state)`, where `s.name` is a sum, and `s.size` the
-    number of elements of the parameter, if sums are over these. A step then has two passes over
-    memory. Terms are added in float64, in a fixed tree of blocks of 1024 elements, so that results
-    do not depend on the number of threads or processes; `s` has the dtype of the parameter.
+    number of elements of the parameter or of the row, if sums are over these. Terms are added in
+    float64, in a fixed tree of blocks of 1024 elements, so that results do not depend on the number
+    of threads or processes; `s` has the dtype of the parameter. A step then has two passes over
+    memory; with `over="row"` one, which reads a row twice while it is in the cache.
 
     A rule for matrices may need an operation on a matrix as a whole, such as a product. It has two
     parts as well: `matrix(param, grad, state, h) -> number` returns an element of a matrix with the
@@ -125,16 +146,22 @@ def rule(
         exact: True if state must not be rounded, for example because the rule takes a difference
             of states; `state_dtype="int8"` and `"bfloat16"` then raise an error. Default False.
         sums: names of the sums, attributes of `s`. Default: none.
-        over: the elements that are added: those of each parameter ("tensor", the default), or of
-            all parameters that have a gradient ("all").
+        over: the elements that are added: those of each parameter ("tensor", the default), of all
+            parameters that have a gradient ("all"), or of each row of a parameter ("row").
         prepare: the function that returns the terms of the sums.
+        row_state: the names of state with one number for each row, for `over="row"`. It must follow
+            from such state, sums and constants alone; `state_dtype` does not apply to it.
+        row_length: `row_length(shape)` returns the number of elements of a row, for `over="row"`;
+            it divides that of the parameter. Default: the first dimension counts rows, so that an
+            array of one dimension has rows of one element.
         matrix: the function that returns an element of the matrix; not together with `sums`.
 
     Raises:
         TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
-            are no parentheses, or only one of `sums` and `prepare` is given.
-        ValueError: if a name is not an identifier, is reserved, or occurs twice, or for an unknown
-            `over`.
+            are no parentheses, or only one of `sums` and `prepare` is given, or `row_length` is not
+            a function.
+        ValueError: if a name is not an identifier, is reserved, or occurs twice, for an unknown
+            `over`, or for `row_state` that is no state, or without `over="row"`.
 
     Examples:
         >>> import fastadam as fa
@@ -167,6 +194,7 @@ def rule(
         raise TypeError(f"rule: sums={tuple(sums)!r} and matrix= cannot be given together")
     if over not in SCOPES:
         raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
+    _check_rows(sums, over, state, row_state, row_length)
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -182,7 +210,8 @@ def rule(
             return Rule(function, *names, matrix=Rule(matrix, *names))
         if prepare is None:
             return Rule(function, *names)
-        return Rule(function, *names, tuple(sums), over, Rule(prepare, *names))
+        terms = Rule(prepare, *names)
+        return Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
 
     return mark
 
@@ -190,16 +219,36 @@ def rule(
 def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Cache the rules that `make` returns for each combination of its flags.
 
-    The returned function takes the flags by name, all False by default, and ignores other names:
-    it can be called with all the hyperparameters of a group.
+    The returned function takes the hyperparameters of a group, a dict, or flags by name. Flags that
+    are left out are False, and other names are ignored.
     """
-    made, flags = cache(make), tuple(signature(make).parameters)
+    made, names = cache(make), tuple(signature(make).parameters)
 
     @wraps(make)
-    def variant(**group: Any) -> Rule:
-        return made(*(bool(group.get(flag)) for flag in flags))
+    def variant(group: Mapping[str, Any] | None = None, /, **flags: Any) -> Rule:
+        return made(*map(bool, map((flags if group is None else group).get, names)))
 
     return variant
+
+
+def _check_rows(
+    sums: Sequence[str],
+    over: str,
+    state: Sequence[str],
+    row_state: Sequence[str],
+    row_length: Callable[[Sequence[int]], int],
+) -> None:
+    """Refuse state of rows that is none, or that no sums over rows go with."""
+    _check_names("row_state", row_state, reserved=())
+    if row_state and not (sums and over == ROW):
+        raise ValueError(
+            f"rule: row_state={tuple(row_state)!r} is for rules with sums over rows; give sums, "
+            "prepare and over='row'"
+        )
+    if unknown := [name for name in row_state if name not in state]:
+        raise ValueError(f"rule: row_state name {unknown[0]!r} is not in state={tuple(state)!r}")
+    if not callable(row_length):
+        raise TypeError(f"rule: row_length={row_length!r} is not a function of a shape")
 
 
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:

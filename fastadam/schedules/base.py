@@ -42,7 +42,8 @@ class Schedule:
                 self._set(each.name, _checked(each.name, getattr(self, each.name), each.type))
 
     def __call__(self, step: int) -> float:
-        step = count("step", step, 1)
+        if type(step) is not int or step < 1:
+            step = count("step", step, 1)
         t = step - self.warmup - 1
         return self._at(t) if t >= 0 else self._at(0) * (step / self.warmup)
 

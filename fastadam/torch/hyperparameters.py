@@ -13,8 +13,8 @@ import torch
 
 from .. import optimizers
 from ..cuda.device_rate import DeviceRate, device_rate
-from ..engine.hyperparameters import ReadOnly, checked
-from ..engine.options import NAMES, OWN, Options
+from ..engine.hyperparameters import ReadOnly, checked, is_plain
+from ..engine.options import NAMES, Options
 from ..engine.param_groups import rule_for
 from ..optimizer import Optimizer
 from ..rules import Rule
@@ -41,13 +41,6 @@ _CHANGED = object()
 class CheckedGroup:
     """The checked hyperparameters and options of a group, with the rule for them.
 
-    Args:
-        core: the algorithm, with the names of the hyperparameters and the choice of the rule.
-        given: a value for each hyperparameter.
-        options: the options of the group.
-        where: the prefix of messages.
-        before: the group of the last step; values that equal its own are not checked again.
-
     Attributes:
         given: the values as given.
         values: the values as plain numbers, by name.
@@ -56,33 +49,68 @@ class CheckedGroup:
         params: the indices of the active parameters of the group.
     """
 
-    given: list[Any]
+    idle: Rule | None = None
 
-    def __init__(
-        self,
-        core: Algorithm,
-        given: list[Any],
-        options: Options,
-        where: str,
-        before: "CheckedGroup | None" = None,
-    ) -> None:
-        known = before.given if before else [_CHANGED] * len(given)
-        changed = {
-            name: _checked(name, new, default, where)
-            for (name, default), new, old in zip(core.defaults.items(), given, known, strict=True)
-            if new is not old and not alike(new, old)
-        }
-        self.given, self.options = given, options
-        self.values: Values = ReadOnly({**before.values, **changed} if before else changed)
-        self.rule = rule_for(core, self.values, options)
-        known_rule = before is not None and before.rule is self.rule
-        if not known_rule and (taken := dtypes(options).keys() & {*self.rule.state}):
-            raise ValueError(
-                f"{where}the rule {self.rule.name} has state named {sorted(taken)}, the names of "
-                "the copies of ema_decay and shadow_dtype; rename the state"
-            )
+    def __init__(self, given: list[Any], values: Values, options: Options, rule: Rule) -> None:
+        self.given, self.values, self.options, self.rule = given, values, options, rule
         self.params: Sequence[int] = ()
-        self.idle: Rule | None = None
+
+    def with_numbers(self, core: Algorithm, changed: Values, where: str) -> "CheckedGroup | None":
+        """The group with other numbers; None if other values changed, or another rule follows.
+
+        Raises:
+            TypeError, ValueError: for numbers out of range.
+        """
+        known, defaults, new = self.values, core.defaults, {}
+        for name, value in changed.items():
+            if not type(value) is type(known.get(name)) is float:
+                return None
+            plain = is_plain(name, value, defaults[name])
+            new[name] = value if plain else _checked(name, value, defaults[name], where)
+        values = ReadOnly(known, **new)
+        if rule_for(core, values, self.options) is not self.rule:
+            return None
+        group = CheckedGroup(
+            [*map(changed.get, defaults, self.given)], values, self.options, self.rule
+        )
+        group.params = self.params
+        return group
+
+
+def checked_group(
+    core: Algorithm,
+    given: list[Any],
+    options: Options,
+    where: str,
+    before: CheckedGroup | None = None,
+) -> CheckedGroup:
+    """A group after a check of its hyperparameters.
+
+    Args:
+        core: the algorithm, with the names of the hyperparameters and the choice of the rule.
+        given: a value for each hyperparameter.
+        options: the options of the group.
+        where: the prefix of messages.
+        before: the group of the last step; values that equal its own are not checked again.
+
+    Raises:
+        TypeError, ValueError: for wrong values, and values that do not go together.
+    """
+    known = before.given if before else [_CHANGED] * len(given)
+    changed = {
+        name: _checked(name, new, default, where)
+        for (name, default), new, old in zip(core.defaults.items(), given, known, strict=True)
+        if new is not old and not alike(new, old)
+    }
+    values = ReadOnly({**before.values, **changed} if before else changed)
+    rule = rule_for(core, values, options)
+    known_rule = before is not None and before.rule is rule
+    if not known_rule and (taken := dtypes(options).keys() & {*rule.state}):
+        raise ValueError(
+            f"{where}the rule {rule.name} has state named {sorted(taken)}, the names of "
+            "the copies of ema_decay and shadow_dtype; rename the state"
+        )
+    return CheckedGroup(given, values, options, rule)
 
 
 def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
@@ -96,9 +124,8 @@ class Hyperparameters:
     def __init__(self, core: Algorithm, options: Options) -> None:
         self._core, self._base = core, options
         self._names, self._defaults = [*core.defaults], [*core.defaults.values()]
-        self._keys = [*self._names, *OWN]
-        self._unless = [*self._defaults, *[_CHANGED] * len(OWN)]
-        self._seen: list[Any] = []
+        self._seen: list[Values] = []
+        self._seen_ids: list[list[int]] = []  # of the values in `_seen`
         self._groups: list[CheckedGroup] = []
         self._lasting = False  # True if all values are immutable
 
@@ -108,26 +135,49 @@ class Hyperparameters:
         Raises:
             TypeError, ValueError: naming the hyperparameter.
         """
-        CheckedGroup(self._core, self._given(group), self._options(group, where), where)
+        checked_group(self._core, self._given(group), self._options(group, where), where)
 
     def now(self, groups: Sequence[Values]) -> list[CheckedGroup]:
         """The current groups, checked; the same list as in the last call if nothing changed."""
-        seen = list(chain.from_iterable(map(self._read, groups)))
-        if self._lasting and len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):
+        known = self._lasting and len(groups) == len(self._seen)
+        if known and self._unchanged(groups):
             return self._groups
-        given = list(map(self._given, groups))
-        checked_groups = self._check_groups(groups, given)
+        checked_groups = self._with_numbers(groups) if known else None
+        if checked_groups is None:
+            given = list(map(self._given, groups))
+            checked_groups = self._check_groups(groups, given)
+            values = chain.from_iterable(map(self._values, groups))
+            self._lasting = all(map(is_, values, chain.from_iterable(given)))
         if len(checked_groups) != len(self._groups) or not all(
             map(is_, checked_groups, self._groups)
         ):
             self._groups = checked_groups
-        values = chain.from_iterable(map(self._values, groups))
-        self._seen, self._lasting = seen, all(map(is_, values, chain.from_iterable(given)))
+        self._seen = list(map(dict, groups))
+        self._seen_ids = [list(map(id, group.values())) for group in groups]
         return self._groups
 
-    def _read(self, group: Values) -> Any:
-        """All values that may be edited, and the number of names, which detects new ones."""
-        return chain(map(group.get, self._keys, self._unless), (len(group),))
+    def _unchanged(self, groups: Sequence[Values]) -> bool:
+        """True if the groups have the same names and the same objects as before."""
+        for group, seen, ids in zip(groups, self._seen, self._seen_ids, strict=True):
+            if list(map(id, group.values())) != ids or group != seen:
+                return False
+        return True
+
+    def _with_numbers(self, groups: Sequence[Values]) -> list[CheckedGroup] | None:
+        """The current groups if only numbers changed, as schedulers change them, else None."""
+        current: list[CheckedGroup] = []
+        several = len(groups) > 1
+        each = zip(groups, self._seen, self._groups, strict=True)
+        for number, (group, seen, known) in enumerate(each):
+            if group.keys() != seen.keys():
+                return None
+            changed = {name: new for name, new in group.items() if new is not seen[name]}
+            where = f"param_groups[{number}]: " if several else ""
+            new = known.with_numbers(self._core, changed, where) if changed else known
+            if new is None:
+                return None
+            current.append(new)
+        return current
 
     def _values(self, group: Values) -> Any:
         return map(group.get, self._names, self._defaults)
@@ -156,7 +206,7 @@ class Hyperparameters:
             options = self._options(group, where)
             same = old and (old.options is options or old.options == options)
             if not old or not same or not alike(old.given, new):
-                old = CheckedGroup(self._core, new, options, where, old)
+                old = checked_group(self._core, new, options, where, old)
             checked_groups.append(old)
         return checked_groups
 

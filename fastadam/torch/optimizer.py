@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from itertools import chain
-from operator import attrgetter, itemgetter
+from itertools import chain, repeat
+from operator import attrgetter, is_not, itemgetter
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -50,9 +50,10 @@ from .sparse import ONLY, with_whole_steps
 from .state import dtypes, without_leftovers
 from .state_formats import floats_of, for_any_shards, master
 from .step import TensorStep
+from .step_hooks import evaluated, with_hooks
 from .tensors import name_of
 
-GRAD, PARAMS = attrgetter("grad"), itemgetter("params")
+GRAD, PARAMS, NONE = attrgetter("grad"), itemgetter("params"), repeat(None)
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -162,7 +163,8 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(params, {**self._kept, **keywords})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        check_assigned(self, name, getattr(self, "_known", ()), {})
+        if not name.startswith("_"):
+            check_assigned(self, name, getattr(self, "_known", ()), {})
         super().__setattr__(name, value)
 
     def _set_up_core(self) -> None:
@@ -218,7 +220,7 @@ class Optimizer(torch.optim.Optimizer):
         """Transform the matrix of a parameter in place."""
         author.transform(group, matrix)
 
-    @torch._disable_dynamo
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
@@ -229,10 +231,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         with self._lock:
             self._check_not_swapped()
             self._stepped()
@@ -241,21 +240,21 @@ class Optimizer(torch.optim.Optimizer):
     def _stepped(self) -> None:
         groups, params = self._hyperparameters.now(self.param_groups), self._params()
         grads = list(map(GRAD, params))
-        if not any(grad is not None for grad in grads):
+        if not any(map(is_not, grads, NONE)):
             count = self.info.step if self.info else 0
             self.info = StepInfo(count, lr_of(groups), updated=False)
             return
         grad_scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        conditional = self._options.skip_nonfinite
+        scaled, conditional = 0, self._options.skip_nonfinite
         if grad_scale is not None or found_inf is not None:
             grad_scale, found_inf = number(grad_scale), number(found_inf)
             conditional |= is_device(grad_scale) or is_device(found_inf)
-        if found_inf is not None and not is_device(found_inf):
-            found_inf = bool(found_inf)
-        scaled, threads = reach_of(grad_scale), self._threads()
-        last, given = self._tensor_step, (self, grads, lr_of(groups), grad_scale, found_inf)
-        wanted = groups, params, scaled, threads, conditional
-        if last is not None and last.is_valid(self, *wanted):
+            scaled = reach_of(grad_scale)
+            if found_inf is not None and not is_device(found_inf):
+                found_inf = bool(found_inf)
+        threads, last = self._threads(), self._tensor_step
+        given = self, grads, lr_of(groups), grad_scale, found_inf
+        if last is not None and last.is_valid(self, groups, params, scaled, threads, conditional):
             try:
                 return last.step(*given)
             except OtherDtypesError:
@@ -274,7 +273,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _sizes(self) -> list[int]:
         """The number of parameters of each group."""
-        return [len(group["params"]) for group in self.param_groups]
+        return list(map(len, map(PARAMS, self.param_groups)))
 
     def _names(self) -> list[str]:
         """The names of the parameters in messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import compress, starmap
@@ -35,9 +36,10 @@ from .shards import check_whole
 from .sparse import check_hyper
 from .state import Entries, TensorCopies, TensorState, check_copies, check_entry, check_step, dtypes
 from .state_formats import Entry
-from .tensors import ParameterMemory, name_of
+from .tensors import ParameterMemory, check_rows_in_order, name_of
 
 if TYPE_CHECKING:
+    from ..rules import Rule
     from ..rules.algorithm import Values
     from .owner import Owner
 
@@ -106,7 +108,8 @@ class TensorStep:
         owned = called, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._active.memories, *owned)
         check_rows(self._gradients.dtypes, self._options, self._active.arrays[0])
-        each = (o for o, some in zip(self._own, self._active.by_group, strict=True) for _ in some)
+        owners = zip(self._own, self._rules, self._active.by_group, strict=True)
+        each = ((own, rule) for own, rule, some in owners for _ in some)
         parts = zip(each, self._active.memories, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
         if not self._core.starts_at_zero:
@@ -162,10 +165,15 @@ class TensorStep:
 
         return CapturedSteps(proxy(self))
 
-    def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
-        key = options, memory.array.dtype, grad, memory.param.numel()
+    def _formats_of(
+        self, owner: tuple[Options, Rule], memory: ParameterMemory, grad: Any
+    ) -> Formats:
+        (options, rule), part = owner, memory.part
+        key = *owner, memory.array.dtype, grad, memory.param.numel(), part.shape
         if key not in self._known:
-            self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
+            formats = options.formats(memory.array, name_of_dtype(grad), memory.param.numel())
+            self._known[key] = formats.ruled(rule, part.shape)
+        check_rows_in_order(memory, self._known[key])
         return self._known[key]
 
     def _check_options(self, owner: Owner) -> None:
@@ -274,6 +282,8 @@ class TensorStep:
         """Set the hyperparameters of the next steps, which must have the same rules."""
         self._groups = groups
         self._values = [groups[number].values for number in self._used]
+        if not any(self._gradients.rows):
+            return
         rows = dict(zip(self._active.numbers, self._gradients.rows, strict=True))
         for group, numbers in zip(groups, self._active.by_group, strict=True):
             if any(rows[number] for number in numbers):
@@ -304,7 +314,7 @@ class TensorStep:
             and self._wanted >= conditional
             and owner._sizes() == self._active.sizes
             and all(map(is_, params, self._active.everyone))
-            and not any(param.grad is not None for param in self._active.rest)
+            and not (self._active.rest and any(p.grad is not None for p in self._active.rest))
             and self._state.count < self._counters.last
             and self._tensors_unchanged(owner._handed_out)
         )
@@ -364,8 +374,11 @@ class TensorStep:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
         detector, self._detector = self._detector, None
-        with self._scope():
+        if self._scope is nullcontext:
             self._step(owner, grads, lr, grad_scale, found_inf)
+        else:
+            with self._scope():
+                self._step(owner, grads, lr, grad_scale, found_inf)
         self._detector = detector if detector and not self._drafted else self._new_detector()
         self._drafted = False
 
@@ -405,8 +418,10 @@ class TensorStep:
         if plan.conditional and plan.conditional.takes(found, grad_scale):
             self._step_there(owner, grads, parts, grad_scale, found)
             return
-        stale, (values, count) = plan.stale, self._known_values()
-        lr = values[0].get("lr") if values and self._conditional else lr
+        stale, values, count = plan.stale, self._values, self._state.count
+        if self._conditional:
+            values, count = self._known_values()
+            lr = values[0].get("lr") if values else lr
         norm, verdict = plan.prepare(self._core, values, parts, grad_scale, found, self._counted)
         self._drafted |= stale and not plan.stale
         others = self._drafts.publish() if self._drafted else []
@@ -425,8 +440,6 @@ class TensorStep:
 
     def _known_values(self) -> tuple[list[Values], int]:
         """The hyperparameters, with numbers for those that the GPU has, and the count of steps."""
-        if not self._conditional:
-            return self._values, self._state.count
         self._state.settle()
         return [with_known_rate(values) for values in self._values], self._state.count
 
@@ -439,7 +452,8 @@ class TensorStep:
         found_inf: Any,
     ) -> None:
         """Take a step about which the GPU decides, without waiting for it."""
-        conditional, unpack = self._plan.conditional, list[Operation]()
+        conditional = self._plan.conditional
+        unpack: list[Operation] = []
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
@@ -505,14 +519,16 @@ class TensorStep:
 
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
-        active, of = self._gradients.active, self._state.grouping.cohort_of
-        carried, unpack = dict[str, list[float]](), list[Operation]()
+        carried: dict[str, list[float]] = {}  # `dict[str, list[float]]()` takes a microsecond
+        unpack: list[Operation] = []
         for position, name in enumerate(self._core.carried):
+            of = self._state.grouping.cohort_of
             carried[name] = [self._plan.numbers[cohort][position] for cohort in of]
         for memory in self._active.gapped:
             unpack += memory.unpack()
             memory.pack()
-        self._plan.run(*unpack, *self._counters.advance(active, carried), *others)
+        counted = self._counters.advance(self._gradients.active, carried)
+        self._plan.run(*unpack, *counted, *others)
         self._note_written()
 
     def _note_written(self) -> None:

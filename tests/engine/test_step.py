@@ -3,14 +3,13 @@
 import copy
 import gc
 import pickle
-import sys
 import threading
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import gradients, parameters
+from package_calls import depths_of_calls
 
 import fastadam as fa
 
@@ -393,28 +392,61 @@ def test_host_numbers_are_per_parameter_and_saved():
 
 
 @pytest.mark.parametrize(
-    ("arrays", "most", "depth"), [(1, 9, 2), (2, 12, 3)], ids=["one array", "two arrays"]
+    ("sizes", "options", "most", "depth"),
+    [
+        ((3,), {}, 9, 2),
+        ((3, 3), {}, 12, 3),
+        ((30_000,), {"threads": 1}, 12, 4),
+        ((3,), {"clip_norm": 1.0, "ema_decay": 0.9, "skip_nonfinite": True}, 14, 5),
+    ],
+    ids=["one array", "two arrays", "large", "clipped and averaged"],
 )
-def test_a_steady_step_makes_few_calls(arrays, most, depth):
-    params, grads = [[np.ones(3) for _ in range(arrays)] for _ in range(2)]
-    given = (params, grads) if arrays > 1 else (params[0], grads[0])
-    opt = fa.AdamW(given[0])
-    for _ in range(3):
+def test_a_steady_step_makes_few_calls(sizes, options, most, depth):
+    params, grads = [[np.ones(size, np.float32) for size in sizes] for _ in range(2)]
+    given = (params, grads) if len(sizes) > 1 else (params[0], grads[0])
+    opt = fa.AdamW(given[0], **options)
+    for _ in range(4):
         opt.step(given[1])
-    package, depths, level = str(Path(fa.__file__).parent), [], 0
-
-    def profile(frame, event, argument):
-        nonlocal level
-        if frame.f_code.co_filename.startswith(package) and event in ("call", "return"):
-            if event == "call":
-                depths.append(level)
-            level += 1 if event == "call" else -1
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        opt.step(given[1])
-    finally:
-        sys.setprofile(before)
+    depths = depths_of_calls(lambda: opt.step(given[1]))
     assert len(depths) <= most
     assert max(depths) <= depth
+
+
+def test_a_step_after_an_edit_makes_few_calls():
+    grad = np.ones(3, np.float32)
+    opt = fa.AdamW(np.ones(3, np.float32))
+    for _ in range(3):
+        opt.step(grad)
+
+    def edited_step():
+        opt.param_groups[0]["lr"] = 0.25
+        assert opt.step(grad).lr == 0.25
+
+    assert len(depths_of_calls(edited_step)) <= 26
+
+
+def test_edits_of_numbers_are_checked_in_all_groups_before_one_is_taken():
+    params, grads = [np.ones(3), np.ones(2)], [np.ones(3), np.ones(2)]
+    opt = fa.AdamW([{"params": param} for param in params])
+    opt.step(grads)
+    opt.param_groups[0]["lr"] = 0.25
+    opt.param_groups[1]["lr"] = -1.0
+    with pytest.raises(ValueError, match=r"param_groups\[1\].*lr"):
+        opt.step(grads)
+    opt.param_groups[1]["lr"] = 0.5
+    assert opt.step(grads).lr == 0.25
+
+
+def test_skipping_and_clipping_after_steps_of_the_same_kind():
+    options = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5}
+    w, grad = parameters(5), np.ones(5, np.float32)
+    alone = w.copy()
+    opt, other = fa.AdamW(w, **options), fa.AdamW(alone, **options)
+    for step in range(8):
+        grad[:] = np.nan if step in (3, 4) else step
+        info = opt.step(grad)
+        assert info.skipped is (step in (3, 4))
+        if not info.skipped:
+            other.step(grad.copy(), grad_scale=1.0)  # prepared anew at each step
+    np.testing.assert_array_equal(w, alone)
+    np.testing.assert_array_equal(opt.ema.buffer, other.ema.buffer)

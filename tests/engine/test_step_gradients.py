@@ -171,3 +171,23 @@ def test_a_gradient_that_died_is_not_taken_for_none():
     single = fa.AdamW(np.ones(3))
     single.step({"grads": np.ones(3)}["grads"])
     assert not fa.AdamW([np.ones(3)]).step([None]).updated
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_other_arrays_in_the_same_container_are_found(kind):
+    params = [np.zeros(1) for _ in range(20)]
+    grads = [np.full(1, float(k)) for k in range(20)]
+    opt, given = fa.SGD(params, lr=1.0), kind(grads)
+    for _ in range(3):
+        opt.step(given)
+    others = grads[::-1]
+    if kind is list:
+        given[:] = others
+    else:
+        given = kind(others)
+    opt.step(given)
+    expected = [-3.0 * k - (19 - k) for k in range(20)]
+    assert [p.item() for p in params] == expected
+    grads[4].shape = (1, 1)
+    with pytest.raises(ValueError, match=r"grads\[15\]"):
+        opt.step(given)

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from heavy_ball import HeavyBall
+from package_calls import depths_of_calls
 from processes import output
 from torch_twins import (
     assert_same,
@@ -23,6 +24,8 @@ from torch_twins import (
 import fastadam as fa
 
 torch = pytest.importorskip("torch")
+
+from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
 import fastadam.torch as ft  # noqa: E402
 
@@ -327,6 +330,56 @@ def test_closures_and_hooks():
     first = opt.step(closure)
     assert opt.step(closure) < first
     assert calls == ["before", "after"] * 2
+
+
+def test_hooks_run_once_around_each_step():
+    class Own(ft.SGD):
+        def step(self, closure=None):
+            calls.append("step")
+            return super().step(closure)
+
+    calls = []
+    for kind in (ft.SGD, Own):
+        opt = kind(parameters(), lr=0.1)
+        give_gradients(opt.param_groups[0]["params"], 0)
+        opt.step()
+        calls.clear()
+        handles = [
+            opt.register_step_pre_hook(lambda own, args, kwargs: calls.append(len(args))),
+            register_optimizer_step_post_hook(lambda *_: calls.append("all")),
+        ]
+        opt.step()
+        assert calls == [1, *["step"] * (kind is Own), "all"]
+        for handle in handles:
+            handle.remove()
+        calls.clear()
+        opt.step()
+        assert calls == ["step"] * (kind is Own)
+
+
+def test_profilers_see_the_step():
+    opt = ft.SGD(parameters(), lr=0.1)
+    give_gradients(opt.param_groups[0]["params"], 0)
+    with torch.autograd.profiler.profile() as seen:
+        opt.step()
+    assert "Optimizer.step#SGD.step" in [event.name for event in seen.function_events]
+
+
+def test_steady_steps_make_few_calls():
+    params = parameters()
+    opt = ft.AdamW(params)
+    group = opt.param_groups[0]
+    give_gradients(params, 0)
+    for _ in range(3):
+        opt.step()
+
+    def edited_step():
+        group["lr"] *= 0.5
+        opt.step()
+
+    assert len(depths_of_calls(opt.step)) <= 44
+    assert len(depths_of_calls(edited_step)) <= 64
+    assert opt.info.lr == group["lr"]
 
 
 # Autograd and the compiler

@@ -112,6 +112,15 @@ def tasks_for(limit: Limit) -> int:
     return min(limit, get_threads()) if limit and _cores else limit or get_threads()
 
 
+def tasks_here(limit: Limit) -> int:
+    """The number of tasks of a large launch that the calling thread may commit as it is; 0 if that
+    takes `run`."""
+    if _cores or _alone or forks.happened or isinstance(limit, Team):
+        return 0
+    count = limit or get_threads()
+    return count if count == 1 or openmp.team or _layer in SAFE_LAYERS else 0
+
+
 def run(operations: Callable[[bool], Iterable[Operation]], limit: Limit = None) -> None:
     """Commit operations that start threads; serially while another Python thread uses them.
 

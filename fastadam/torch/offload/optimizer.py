@@ -14,6 +14,7 @@ from ...engine.step_info import StepInfo
 from ...rules.algorithm import Values
 from ...validation import count, flag
 from ..optimizer import Optimizer
+from ..step_hooks import evaluated, with_hooks
 from .buckets import Worker
 from .host import HostSide
 from .parameters import HostParameter
@@ -217,7 +218,7 @@ class CPUOffload(torch.optim.Optimizer):
 
     # A step
 
-    @torch._disable_dynamo
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
 
@@ -228,10 +229,7 @@ class CPUOffload(torch.optim.Optimizer):
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         self._check_scaled(scale, found)
         self._worker.join()

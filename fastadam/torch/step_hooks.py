@@ -1,0 +1,55 @@
+"""The step as PyTorch wraps it, in less time: hooks, profiling, closures."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim import optimizer as of_torch
+
+GLOBAL_HOOKS = "_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"
+
+
+def evaluated(closure: Callable[[], Any] | None) -> Any:
+    """The loss that the closure of a step returns, with gradients enabled; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+def with_hooks(step: Callable[..., Any]) -> Any:
+    """The step of an optimizer class with hooks, and with a label for the profiler.
+
+    PyTorch wraps the step of every optimizer in a function that opens a profiler range and looks
+    for hooks, which takes a third of a small step. Here that function is called only if there is a
+    hook or a profiler. Compilers of PyTorch do not look into the step.
+    """
+    known = [getattr(of_torch, name, None) for name in GLOBAL_HOOKS]
+    profiled = getattr(torch.autograd, "_profiler_enabled", None)
+    if profiled is None or None in known:  # another version of PyTorch, which wraps it itself
+        return torch._disable_dynamo(step)
+    before, after = known
+    hooked: Any = Optimizer.profile_hook_step(step)
+    wrapped_by_torch = hooked.__code__
+
+    @wraps(step)
+    def wrapper(*args: Any, **keywords: Any) -> Any:
+        owner = args[0]
+        if (
+            before
+            or after
+            or owner._optimizer_step_pre_hooks
+            or owner._optimizer_step_post_hooks
+            or profiled()
+        ):
+            # PyTorch has wrapped the step of a subclass that calls this one.
+            outer = getattr(type(owner).step, "__code__", None)
+            if outer is not wrapped_by_torch:
+                return hooked(*args, **keywords)
+        return step(*args, **keywords)
+
+    outermost: Any = torch._disable_dynamo(wrapper)
+    outermost.hooked = True  # PyTorch's sign that hooks are called
+    return outermost
