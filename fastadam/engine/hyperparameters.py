@@ -19,7 +19,6 @@ CHOICES = {
     "weight_decay_mode": ("AdamW", "AdamC", "independent"),
     "adjust_lr_fn": ("original", "match_rms_adamw"),
 }
-FROM_ZERO = ("ns_steps",)  # counts that may be 0
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
 
 
@@ -75,7 +74,7 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
     if isinstance(default, bool):
         return flag(label, value)
     if isinstance(default, int):
-        return count(label, value, 0 if name in FROM_ZERO else 1)
+        return count(label, value)
     if isinstance(default, tuple):
         parts = parts_of(value)
         if parts is None or len(parts) != len(default):
