@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..kernels.formats import Formats
     from ..rules.algorithm import Values
     from .parameters import ActiveParameters
-    from .step import TensorStep
 
 
 def decided_there(
@@ -67,8 +66,8 @@ class DeviceEngine:
     It refers to the step weakly, so that memory is given back without a garbage collection.
     """
 
-    def __init__(self, step: TensorStep) -> None:
-        self._step: Any = proxy(step)
+    def __init__(self, step: Any) -> None:
+        self._step = proxy(step)
 
     def captured_steps(self) -> Any:
         """The record of the steps that CUDA graphs replay."""
