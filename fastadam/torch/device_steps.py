@@ -67,7 +67,7 @@ class DeviceEngine:
     """
 
     def __init__(self, step: Any) -> None:
-        self._step = proxy(step)
+        self._step: Any = proxy(step)
 
     def captured_steps(self) -> Any:
         """The record of the steps that CUDA graphs replay."""
