@@ -24,8 +24,8 @@ from .kernels.cpu.threads import check_threads
 from .memory import checks
 from .memory.rows import Rows
 from .optimizer import Optimizer
-from .rules import Rule
-from .rules.algorithm import Values, check_carries_no_sums
+from .rules import ROW, Rule
+from .rules.algorithm import Values, check_carries_no_sums, check_elementwise
 from .rules.docstrings import entries, explained
 from .validation import alike, check_known, count, lasts, missing
 
@@ -57,6 +57,7 @@ NAMES = tuple(
     name.lower()
     for name in optimizers.__all__
     if not getattr(optimizers, name).without_arrays().carries_sums
+    and getattr(optimizers, name).rule.over != ROW
 )
 
 
@@ -121,6 +122,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         )
     author = optimizer.without_arrays()
     check_carries_no_sums("bare(): ", author)
+    check_elementwise("bare(): ", author)
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:

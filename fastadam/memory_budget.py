@@ -1,5 +1,6 @@
 """Planning of the memory of training, before any arrays exist."""
 
+from dataclasses import replace
 from typing import Any
 
 from .engine.averages import ParameterCopies
@@ -27,7 +28,8 @@ def plan(
     """The bytes that training a given number of parameters would need in memory.
 
     Nothing is allocated or compiled. The parameters are assumed to be one array; arrays shorter
-    than `min_quantized_size` would not have `int8` state.
+    than `min_quantized_size` would not have `int8` state. State with one number for each row is
+    not counted.
     [Optimizer.memory][fastadam.Optimizer.memory] returns the same for an existing optimizer.
 
     Args:
@@ -77,6 +79,7 @@ def plan(
     options.check_rule(made.variant(values))
     options.check_params([params])
     ParameterCopies(options).check([params])
-    members = [(made.variant(values), options.formats_of(params, grads, size), size)]
+    rule, formats = made.variant(values), options.formats_of(params, grads, size)
+    members = [(rule, replace(formats, row_state=rule.row_state), size)]
     budget = budget_of(members, options)
     return budget if file is None else budget_of(members, options, budget.params)

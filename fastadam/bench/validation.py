@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.cpu.threads import SERIAL_BELOW
-from ..rules import SIZE, Rule
+from ..rules import ROW, SIZE, Rule
 from .variants import ADAMW, Variant
 from .workload import BETAS, EPS, LR, WEIGHT_DECAY, Array, Case, Contender, one_array
 
@@ -227,8 +227,10 @@ def from_rule(variant: Variant, param: Array, grads: Sequence[Array]) -> Trail:
         values = {**variant.values, **carried}
         h = SimpleNamespace(**told.hyper(values, t))
         given = [*zip(elements, grad.tolist(), states, strict=True)]
-        sums = _sums(rule, given, h)
-        pairs = [rule(*each, h, *sums) for each in given]
+        length = rule.row_length(param.shape) if rule.over == ROW else len(given)
+        rows = [_sums(rule, given[k : k + length], h) for k in range(0, len(given), length)]
+        sums = rows[0]
+        pairs = [rule(*each, h, *rows[k // length]) for k, each in enumerate(given)]
         elements, states = [list(side) for side in zip(*pairs, strict=True)]
         trail.append(np.array(elements))
         if told.carries_sums:

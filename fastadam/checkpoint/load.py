@@ -91,14 +91,15 @@ def loading(
         if step or entry:
             free = group.switched or algorithm.uncounted
             wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.state})
-            check_entry(entry, wanted, {*algorithm.carried}, param, label)
-            check_compensation(entry, group.options.formats(param), label)
+            formats = group.formats(param)
+            check_entry(entry, wanted, {*algorithm.carried}, param, label, formats)
+            check_compensation(entry, formats, label)
     carried = [
         tuple(float(entry.pop(name, start)) for name, start in algorithm.carried.items())
         for entry in entries
     ]
-    formats = [
-        owner.options.formats(param, size=size)
+    all_formats = [
+        owner.formats(param, size=size)
         for owner, param, size in zip(owners, engine.parameters.arrays, engine.sizes, strict=True)
     ]
     ema = _averages(engine, state_dict, numbers)
@@ -107,10 +108,12 @@ def loading(
     with np.errstate(all="ignore"):  # overflow becomes infinite
         live = owners_of(array for arrays in engine.state.arrays.values() for array in arrays)
         entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
-        entries = [fitted(entry, each) for entry, each in zip(entries, formats, strict=True)]
+        entries = [fitted(entry, each) for entry, each in zip(entries, all_formats, strict=True)]
         kept = [
             columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
-            for entry, each, param in zip(entries, formats, engine.parameters.arrays, strict=True)
+            for entry, each, param in zip(
+                entries, all_formats, engine.parameters.arrays, strict=True
+            )
         ]
         edited = [
             updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)

@@ -81,7 +81,9 @@ def _live(engine: EngineState, group: Group, name: str, number: int) -> Any:
     if array is None:
         start = engine.algorithm.initial(group.at(engine.state.count)).get(name, 0)
         param = engine.parameters.arrays[number]
-        array = np.full(param.shape, start, compute_of(param.dtype.name))
+        rows = param.size // max(1, group.formats(param).row)
+        shape = (rows,) if name in group.rule.row_state else param.shape
+        array = np.full(shape, start, compute_of(param.dtype.name))
     return array
 
 

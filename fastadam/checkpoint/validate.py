@@ -174,7 +174,12 @@ def count_of(step: Any, label: str) -> int:
 
 
 def check_entry(
-    entry: Mapping[str, Any], wanted: set[str], carried: set[str], param: Any, label: str
+    entry: Mapping[str, Any],
+    wanted: set[str],
+    carried: set[str],
+    param: Any,
+    label: str,
+    formats: Formats | None = None,
 ) -> None:
     """Check the names, shapes and dtypes of the saved state of a parameter."""
     codes = code_names(entry)
@@ -182,6 +187,8 @@ def check_entry(
         raise ValueError(f"{label} lacks {sorted(missing)}; it has {list(entry)}")
     blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(carried, ())
+    if formats:
+        numbers |= dict.fromkeys(formats.row_state, (param.size // max(1, formats.row),))
     if ORDER in entry:
         numbers[ORDER] = (param.ndim,)
     if ROW_STEP in entry:

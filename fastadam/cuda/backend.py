@@ -69,10 +69,12 @@ class CudaBackend:
         pairs = zip(firsts, counts, strict=True)
         return [buffer[first : first + count] for first, count in pairs]
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> DeviceTable:
+    def table(
+        self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1
+    ) -> DeviceTable:
         from .device_table import DeviceTable
 
-        return DeviceTable(kernel, sizes, records)
+        return DeviceTable(kernel, sizes, records, units)
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit

@@ -33,8 +33,8 @@ class DeviceTable(Table):
         task: the arguments of the kernel for all chunks.
     """
 
-    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
-        super().__init__(kernel, sizes, records)
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1) -> None:
+        super().__init__(kernel, sizes, records, units)
         columns = [column for stream in kernel.streams for column in stream.storage.stored]
         singles = [column for column in columns if column.per == WHOLE]
         self._free = -(-len(self.records) // WORD)  # the first word that numbers may take

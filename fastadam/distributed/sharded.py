@@ -21,6 +21,7 @@ from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator, communicator_of
+from ..rules import ROW
 from ..validation import choice, count, dtype_name
 from .arguments import described, gathered_parameters
 from .budget import ShardedBudget
@@ -67,8 +68,8 @@ class Sharded:
         OtherProcessError: if another process raised an error.
 
     Note:
-        With `accumulate_steps` only the last micro-batch communicates, so `skip_nonfinite` decides
-        on all micro-batches of an update together; in one process it decides on each.
+        With `accumulate_steps` only the last micro-batch communicates, so `skip_nonfinite`
+        and `found_inf` decide on all micro-batches of an update together; in one process, on each.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -126,6 +127,12 @@ class Sharded:
         if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
             raise TypeError(
                 f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
+            )
+        if getattr(getattr(cls, "rule", None), "over", "") == ROW:
+            raise ValueError(
+                f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
+                f"adds up {', '.join(cls.rule.sums)} of rows; take another optimizer, or "
+                "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
             )
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "4 << 20 is usual")
         narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))
@@ -234,26 +241,32 @@ class Sharded:
         """
         with self._lock:
             if self._local or self._whole.batches + 1 < self._options.accumulate_steps:
-                return self._add(grads, lr, grad_scale)
+                return self._add(grads, lr, mask, grad_scale, found_inf)
             return self._step(grads, lr, mask, grad_scale, found_inf)
 
-    def _add(self, grads: Any, lr: float | None, grad_scale: Any) -> StepInfo:
+    def _add(
+        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
+    ) -> StepInfo:
         """Add the gradients to those of this process."""
+        engine, found = self.optimizer._engine, flag_of(found_inf)
         self._whole.checked(grads)
+        if mask is not None:
+            self._whole.masks(mask)
+        engine.refresh()
+        rate = engine.values(lr)[0].get("lr")
         self._whole.add(grad_scale)
-        rate = self.optimizer.param_groups[0].get("lr") if lr is None else lr
-        return new_info((self.steps, None if callable(rate) else rate, None, False, False))
+        self._whole.found |= found
+        return new_info((self.steps, rate, None, found, False))
 
     def _step(
         self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
     ) -> StepInfo:
         error, settings, found, given = None, dict[str, Any](), False, list[Any]()
-        buffer: Any = None
-        masks: Any = None
+        buffer, masks = None, None  # type: Any, Any
         try:
             given, buffer = self._whole.checked(grads)
             masks = None if mask is None else self._layout.pieces_of(self._whole.masks(mask))
-            found = flag_of(found_inf)
+            found = self._whole.found | flag_of(found_inf)
             settings = self._settings(lr, mask, grad_scale)
         except Exception as raised:
             error = raised
@@ -273,6 +286,7 @@ class Sharded:
         elif not found:
             dtypes = self._whole.dtypes if arrays is given else self._layout.computes
             self._exchange.collect(arrays, dtypes, buffer)
+        self._layout.partition.active = any(active)
         own = [
             grad if active[piece.number] else None
             for piece, grad in zip(self._layout.pieces, self._exchange.grads, strict=True)
@@ -341,7 +355,7 @@ class Sharded:
         layout, dtypes = self._layout, self._whole.dtypes
         owners = [engine.groups[number] for number in layout.partition.group_of]
         members = [
-            (group.rule, group.options.formats(array, dtype.name), array.size)
+            (group.rule, group.formats(array, dtype.name), array.size)
             for group, array, dtype in zip(owners, layout.parameters.arrays, dtypes, strict=True)
         ]
         options = replace(

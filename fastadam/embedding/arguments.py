@@ -13,7 +13,7 @@ from ..kernels.formats import COMPENSATION, FLOAT, PAIRS, ROUND, Formats
 from ..kernels.storage.base import WHOLE, Column
 from ..kernels.transforms import OPTIONS, STATE, TOUCHED, ZERO_GRADS, staged, streams
 from ..optimizer import Optimizer
-from ..rules import Rule
+from ..rules import ROW, Rule
 from ..rules.algorithm import Values
 from ..validation import choice, dtype_name, meant_by
 
@@ -152,11 +152,16 @@ def embedded(
 
 
 def check_one_pass(where: str, rule: Rule) -> None:
-    """Refuse a rule with sums, whose first pass over memory no single kernel has.
+    """Refuse a rule with sums, whose first pass over memory no single kernel of elements has.
 
     Raises:
         ValueError: for such a rule; the message begins with `where`.
     """
+    if rule.over == ROW:
+        raise ValueError(
+            f"{where}{rule.name} adds up {', '.join(rule.sums)} of rows, of which a function of "
+            "elements knows nothing; take a step of the optimizer, or choose one without sums"
+        )
     if rule.sums:
         raise ValueError(
             f"{where}{rule.name} adds up {', '.join(rule.sums)} in a pass of its own, which one "

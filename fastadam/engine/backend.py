@@ -110,8 +110,8 @@ class Backend(Protocol):
         """New one-dimensional arrays of zeros in one buffer, each on a cache line of its own, and
         on the host at a distance from another array; see `memory.placement`."""
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
-        """The table of addresses and constants of a kernel."""
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1) -> Table:
+        """The table of addresses and constants of a kernel; see `Table` for `units`."""
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit
@@ -191,8 +191,8 @@ class HostBackend:
     ) -> list[Any]:
         return aligned.zeros_beside(arrays, counts, dtype, distance)
 
-    def table(self, kernel: Kernel, sizes: Sequence[int], records: int) -> Table:
-        return Table(kernel, sizes, records)
+    def table(self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1) -> Table:
+        return Table(kernel, sizes, records, units)
 
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit

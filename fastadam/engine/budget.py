@@ -11,8 +11,9 @@ import numpy as np
 
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
-from ..kernels.storage.base import WHOLE, Column
+from ..kernels.storage.base import ROW, Column
 from ..kernels.transforms import STATE, inputs_of_terms, streams, streams_of_terms
+from ..rules import ROW as BY_ROW
 from ..rules import Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams
@@ -127,7 +128,10 @@ def budget_of(
     """The budget of parameters given as (rule, formats, number of elements), with its baseline;
     so many bytes of the parameters are in files."""
     members = list(members)
-    plain = [(rule, Formats.alike("float32"), size) for rule, _, size in members]
+    plain = [
+        (rule, replace(_FLOAT32, row_state=formats.row_state, row=formats.row), size)
+        for rule, formats, size in members
+    ]
     found = _summed(members, options, plain=_summed(plain, Options()))
     state = found.state + found.extras if options.state_file else 0
     return replace(found, in_files=params_in_files + state)
@@ -159,7 +163,7 @@ def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
         for column in stream.storage.stored:
             if column.part == COMPENSATION:
                 yield COMPENSATION, column
-            elif column.per < WHOLE:
+            elif column.per < ROW:  # numbers of rows are few where it is not known how many
                 yield "state" if stream.name.startswith(STATE) else PARTS[stream.name], column
 
 
@@ -182,7 +186,7 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
     inputs = Formats(formats.compute, formats.grad)
     micro_batches = options.accumulate_steps - 1  # before the last
     yield 1, updated(rule, formats, options)
-    if rule.sums:
+    if rule.sums and rule.over != BY_ROW:  # which reads rows in the cache
         read = streams_of_terms(rule, _names(options, formats), formats)
         needed = (*inputs_of_terms(rule), "grad_sum")  # sums of blocks are few
         yield 1, tuple(each for each in read if each.name in needed)

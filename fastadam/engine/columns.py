@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..kernels.compose import Stream
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE, Column
+from ..kernels.storage.rows import RowNumber
 from ..kernels.transforms import STATE
 
 ROW_STEP = "row_step"  # the name of the numbers of rows, for `lazy="rows"` and `"exact"`
@@ -30,6 +31,11 @@ class StateColumn(NamedTuple):
     def column(self) -> Column:
         return self.stream.storage.stored[self.part]
 
+    @property
+    def of_rows(self) -> bool:
+        """True if there is a number for each row of the parameter."""
+        return isinstance(self.stream.storage, RowNumber | _RowSteps)
+
 
 @cache
 def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColumn]:
@@ -37,13 +43,19 @@ def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColu
     param = Stream("param", formats.param_storage)
     arrays = [StateColumn(c.part, param, k) for k, c in enumerate(param.storage.stored) if k]
     for name in names:
-        stream = Stream(STATE + name, formats.state_storage)
+        stream = Stream(STATE + name, formats.storage_of(name))
         arrays += [
             StateColumn(name + column.part, stream, part)
             for part, column in enumerate(stream.storage.stored)
             if column.per < WHOLE
         ]
     return {array.name: array for array in arrays}
+
+
+def with_rows(kept: StateColumn, length: int) -> StateColumn:
+    """An array of numbers of rows, of which each has so many elements."""
+    storage = RowNumber(kept.stream.storage.compute, length)
+    return kept._replace(stream=kept.stream._replace(storage=storage))
 
 
 @dataclass(frozen=True)

@@ -310,10 +310,10 @@ class Engine:
     def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
         arrays, dtypes = self.parameters.arrays, self.grad_dtypes
-        options = (group.options for group in self.groups for _ in group.params)
+        owners = (group for group in self.groups for _ in group.params)
         formats = [
             own.formats(param, name_of(dtype), size)
-            for own, param, dtype, size in zip(options, arrays, dtypes, self.sizes, strict=True)
+            for own, param, dtype, size in zip(owners, arrays, dtypes, self.sizes, strict=True)
         ]
         if not self.algorithm.starts_at_zero:
             formats = [each.starting() for each in formats]
@@ -356,7 +356,7 @@ class Engine:
         norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
             plan.run(*others)
-            updated = plan.active
+            updated = plan.active or plan.counts
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 

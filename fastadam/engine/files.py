@@ -307,9 +307,10 @@ def state_layout(
         for p in group.params
     ]
     for number, (group, start, param) in enumerate(params):
-        for kept in columns_for(group.rule.state, group.options.formats(param)).values():
+        for kept in columns_for(group.rule.state, group.formats(param)).values():
             column = kept.column
-            shape = param.shape if column.per == 1 else (-(-param.size // column.per),)
+            whole = column.per == 1 and not kept.of_rows
+            shape = param.shape if whole else (-(-param.size // column.per),)
             number_at = start_of(kept, start)
             found.setdefault(kept.name, []).append((number, column.outside, shape, number_at))
         if options.accumulates:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from ..rules.algorithm import Algorithm, Values
-from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, flag, number, parts_of
+from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, count, flag, number, parts_of
 
 RANGES = dict.fromkeys(
     ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "lr_decay")
@@ -80,6 +80,8 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
     label = f"{where}{name}"
     if isinstance(default, bool):
         return flag(label, value)
+    if isinstance(default, int):
+        return count(label, value)
     if isinstance(default, tuple):
         parts = parts_of(value)
         if parts is None or len(parts) != len(default):

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ..kernels.commit import Operation
+from ..kernels.compose import ROW_LENGTH
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
+from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
-from ..kernels.transforms import staged, streams
+from ..kernels.transforms import SUM, staged, streams, streams_of_terms
 from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table
-from ..rules import Rule
+from ..rules import ROW, SIZE, Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import backend_of
-from .columns import ROW_STEP, StateColumn
+from .columns import ROW_STEP, StateColumn, alike, with_rows
 from .options import Options
 from .partition import Piece
 
@@ -44,7 +46,8 @@ def kernel_for(
     """
     names = options + formats.options
     target = backend_of(like).target
-    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered)
+    terms = streams_of_terms(rule, names, formats) if rule.over == ROW else ()
+    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered, terms)
 
 
 NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)
@@ -56,6 +59,7 @@ class Launch:
     Attributes:
         members: the numbers of the parameters in the optimizer.
         kept: what is kept for each of them.
+        lengths: the elements of a row of each of them, for a rule with sums over rows; else 1.
         numbers: what options read once per parameter, by name; written by the host.
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
@@ -72,12 +76,15 @@ class Launch:
         params: Sequence[Any],
         members: Sequence[int],
         kept: Sequence[StateColumn] = (),
+        lengths: Any = 1,
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
         self._hyper = rule.hyper
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
+        self._sizes = [param.size for param in mine]
+        self.lengths = lengths
         self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
         self.table.place("param", [address(param) for param in mine])
@@ -91,10 +98,25 @@ class Launch:
                         rooms[name] = self.table.room(column.dtype, len(members))
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
+        if rule.over == ROW:
+            self.tell(ROW_LENGTH, self.lengths)
+            self.tell(SUM + SIZE, self.lengths)
+
+    @property
+    def wanted(self) -> list[tuple[StateColumn, Sequence[int]]]:
+        """The arrays that are kept, each with the parameters that it is kept for."""
+        found = list[tuple[StateColumn, Sequence[int]]]()
+        for kept in self.kept:
+            if kept.column.per != BY_ROW:
+                found.append((kept, self.members))
+                continue
+            for length, places in alike(self.lengths).items():
+                found.append((with_rows(kept, length), [self.members[k] for k in places]))
+        return found
 
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
-        return backend_of(params[0]).table(self.kernel, sizes, records)
+        return backend_of(params[0]).table(self.kernel, sizes, records, self.lengths)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.
@@ -207,8 +229,24 @@ class Launch:
         for name, stream, part in self.kept:
             if stream.name not in self.table.streams:
                 continue
-            places = addresses(state[name][i] for i in self.members)
+            arrays = [state[name][i] for i in self.members]
+            if stream.storage.stored[part].per == BY_ROW:
+                self._check_rows(name, arrays)
+            places = addresses(arrays)
             self.table.place(stream.name, places, part)
+
+    def _check_rows(self, name: str, arrays: Sequence[Any]) -> None:
+        """Refuse state with other rows than there are.
+
+        Raises:
+            ValueError: naming the state.
+        """
+        for array, size, length in zip(arrays, self._sizes, self.lengths, strict=True):
+            if array is not None and array.size != size // length:
+                raise ValueError(
+                    f"state {name!r} has numbers of {array.size} rows, but hyperparameters ask "
+                    f"for {size // length}; set these back, or make a new optimizer"
+                )
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, float]], Sequence[float]]:

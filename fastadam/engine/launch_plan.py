@@ -68,6 +68,7 @@ class StepPlan:
         self._parameters, self._state, self.stale = context.parameters, context.state, True
         self.steady = self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
+        self._partition = context.partition
         self._make_launches(context)
         launches_of = [
             [launch for launch in self._all if launch.rule is group.rule]
@@ -110,9 +111,19 @@ class StepPlan:
         ]
         names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
         idle = {group.rule: group.idle for group in context.groups}
-        keys = zip(rules, context.formats, context.gradients.rows, strict=True)
+        kinds = [each.of_any_row for each in context.formats]
+        keys = zip(rules, kinds, context.gradients.rows, strict=True)
+        lengths = [max(1, each.row) for each in context.formats]
         self._launches = [
-            launch_of(key, members, names, context.arrays, options, idle[key[0]])
+            launch_of(
+                key,
+                members,
+                names,
+                context.arrays,
+                options,
+                idle[key[0]],
+                [lengths[i] for i in members],
+            )
             for key, members in alike(keys).items()
         ]
         if partition:
@@ -302,6 +313,11 @@ class StepPlan:
             places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
             launch.draws, launch.late = numbers[places], late[places]
 
+    @property
+    def counts(self) -> bool:
+        """True if the step counts: a parameter has a gradient, here or in another process."""
+        return self.active or bool(self._partition and self._partition.active)
+
     def run(self, *others: Operation) -> None:
         """Launch, count, and whatever belongs to the step: all of it or nothing.
 
@@ -314,7 +330,7 @@ class StepPlan:
             return
         if self.conditional:  # which may have counted meanwhile
             commitment.count()
-        commitment.run([*self._with, *others], self.active, self.numbers, self._created)
+        commitment.run([*self._with, *others], self.counts, self.numbers, self._created)
         self._with.clear()
         self._created = None
         busy = self.conditional or self.stale or self._by_row
@@ -327,10 +343,10 @@ class StepPlan:
         It becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
-        wanted = [(launch, kept) for launch in self._launches for kept in launch.kept]
-        pairs = [(kept, launch.members) for launch, kept in wanted]
+        wanted = [(launch, pair) for launch in self._launches for pair in launch.wanted]
+        pairs = [pair for _, pair in wanted]
         arrays, lacks = state.created(pairs, self._parameters.arrays, initial)
-        for (launch, kept), lack in zip(wanted, lacks, strict=True):
+        for (launch, (kept, _)), lack in zip(wanted, lacks, strict=True):
             for each in self._sums.with_terms(launch):
                 each.start(kept.stream.name, lack)
         for launch in self._all:

@@ -85,7 +85,7 @@ def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> 
     dtypes = [name_of(array.dtype) for array in gathered.arrays]
     group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
     if any(isinstance(array, Pairs) for array in gathered.arrays):
-        group.options.check_complex(group.where)
+        group.options.check_complex(group.where, group.rule)
     group.raw.edits = engine.edits
     return group
 

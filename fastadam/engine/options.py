@@ -15,7 +15,7 @@ from ..kernels.transforms import ZERO_GRADS
 from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
-from ..rules import Rule
+from ..rules import ROW, Rule
 from ..validation import (
     ANY,
     BELOW_ONE,
@@ -282,23 +282,34 @@ class Options:
         )
 
     def check_rule(self, rule: Rule) -> None:
-        """Refuse a rule whose state may not be rounded where it would be.
+        """Refuse a rule whose state may not be rounded, or kept in part, where it would be.
 
         Raises:
             ValueError: naming the option.
         """
+        if rule.row_state and self.mask_state:
+            raise ValueError(
+                f"mask_state=True keeps state of single elements, but {rule.name} has one number "
+                f"of {', '.join(rule.row_state)} for a row; leave it out"
+            )
         if rule.exact and self.state_dtype in ROUNDED:
             raise ValueError(
                 f"state_dtype={self.state_dtype!r}: the rule {rule.name} takes a difference of "
                 "states, which may not be rounded; leave state_dtype out"
             )
 
-    def check_complex(self, where: str) -> None:
-        """Refuse options that have no meaning for complex numbers.
+    def check_complex(self, where: str, rule: Rule) -> None:
+        """Refuse options that have no meaning for complex numbers, and rules with sums over rows.
 
         Raises:
-            ValueError: naming the option.
+            ValueError: naming the option, or the rule.
         """
+        if rule.over == ROW:
+            raise ValueError(
+                f"{where}{rule.name} adds up {', '.join(rule.sums)} of rows of real numbers, but "
+                "there are parameters of complex numbers; give a.view(np.float32), which shares "
+                "its memory (np.float64 for complex128)"
+            )
         for name in ("lower", "upper"):
             if (bound := getattr(self, name)) is not None:
                 raise ValueError(

@@ -5,6 +5,7 @@ from functools import wraps
 from operator import is_
 from typing import Any, SupportsFloat, TypeVar
 
+from ..kernels.formats import Formats
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import check_known, parts_of
@@ -134,6 +135,11 @@ class Group:
         dict.update(raw, values | own)
         self._values, self._seen = ReadOnly(values), dict(raw)
         self._names = None if (names := raw.get("param_names")) is None else [*names]  # a copy
+
+    def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
+        """The formats of one of its parameters; see
+        [Options.formats][fastadam.engine.options.Options.formats]."""
+        return self.options.formats(param, grad, size).ruled(self.rule, param.shape)
 
     def edited_numbers(self) -> ReadOnly | None:
         """The hyperparameters as they are now, if only some that are floats were changed since they

@@ -10,7 +10,7 @@ from ..kernels.commit import Operation
 from ..kernels.formats import Formats
 from ..kernels.transforms import STATE, TOUCHED, caught_up
 from ..memory.row_table import RowTable
-from ..rules import Rule
+from ..rules import ROW, Rule
 from ..rules.algorithm import Algorithm, Values
 from .columns import ROW_STEP, columns_for, row_steps
 from .launch import Launch, kernel_for
@@ -55,6 +55,7 @@ class RowLaunch(Launch):
         gradient: RowGradient,
         options: Options,
         idle: Rule | None,
+        length: int = 1,
     ) -> None:
         kept = tuple(columns_for(rule.state, formats).values())
         self.lazy, self._gradient, self._idle = options.lazy != "torch", gradient, idle
@@ -76,11 +77,11 @@ class RowLaunch(Launch):
                 )
         whole = caught_up(rule, idle) if idle else rule
         kernel = kernel_for(whole, formats, names, params[member], scattered=gradient.width >= WIDE)
-        super().__init__(whole, kernel, params, [member], kept)
+        super().__init__(whole, kernel, params, [member], kept, [length])
         self.rule = rule  # that of the group; constants are those of both
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
-        return RowTable(self.kernel, records)
+        return RowTable(self.kernel, records, self.lengths[0])
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         if stream == STATE + ROW_STEP:
@@ -147,16 +148,22 @@ class RowLaunch(Launch):
         self.table.spread((runs.starts, runs.stops), packed, records)
 
 
-def check_rows_go_with(rule: Rule, rows: RowGradient) -> None:
-    """Refuse a row-sparse gradient for a rule that adds up numbers of all elements.
+def check_rows_go_with(rule: Rule, rows: RowGradient, length: int = 1) -> None:
+    """Refuse a row-sparse gradient for a rule that adds up numbers of all elements, or of other
+    rows, which have `length` elements.
 
     Raises:
         ValueError: naming the gradient.
     """
-    if rule.sums:
+    if rule.sums and rule.over != ROW:
         raise ValueError(
             f"{rows.name} is Rows, but {rule.name} adds up {', '.join(rule.sums)} of whole arrays; "
             "give an array"
+        )
+    if rows.width % length:
+        raise ValueError(
+            f"{rows.name} is Rows of {rows.width} elements, but {rule.name} adds up "
+            f"{', '.join(rule.sums)} of rows of {length}; give an array"
         )
 
 
@@ -167,6 +174,7 @@ def launch_of(
     params: Sequence[Any],
     options: Options,
     idle: Rule | None,
+    lengths: Sequence[int],
 ) -> Launch:
     """The launch of parameters that have the same rule and formats, or of one with its rows.
 
@@ -177,10 +185,13 @@ def launch_of(
         params: all parameters.
         options: of the optimizer.
         idle: see [RowLaunch][fastadam.engine.row_launch.RowLaunch].
+        lengths: the number of elements of a row of each member, 1 for rules without rows.
     """
     rule, formats, rows = key
     if rows:
-        check_rows_go_with(rule, rows)
-        return RowLaunch(rule, formats, names, params, members[0], rows, options, idle)
+        length = lengths[0]
+        check_rows_go_with(rule, rows, length)
+        return RowLaunch(rule, formats, names, params, members[0], rows, options, idle, length)
     kept = tuple(columns_for(rule.state, formats).values())
-    return Launch(rule, kernel_for(rule, formats, names, params[0]), params, members, kept)
+    kernel = kernel_for(rule, formats, names, params[0])
+    return Launch(rule, kernel, params, members, kept, lengths)

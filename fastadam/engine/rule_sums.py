@@ -12,7 +12,7 @@ from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
 from ..kernels.transforms import SUM, staged_terms, streams_of_terms
 from ..memory.checks import address
-from ..rules import SIZE, Rule
+from ..rules import ROW, SIZE, Rule
 from .backend import backend_of
 from .columns import alike
 from .convert import identity
@@ -60,8 +60,8 @@ class RuleSums:
         kinds = alike((update.rule.sums, update.rule.over) for update in updates)
         self._scopes = [
             _Scope([updates[k] for k in places], params, formats, options, partition)
-            for (names, _), places in kinds.items()
-            if names
+            for (names, over), places in kinds.items()
+            if names and over != ROW
         ]
         self.launches = [launch for scope in self._scopes for launch in scope.terms.values()]
         self.sequence = [launch for scope in self._scopes for launch in scope.sequence]

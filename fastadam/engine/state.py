@@ -303,7 +303,7 @@ class State:
         beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
         counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
         views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
-        if per != 1 or by_row:
+        if per != 1 or kept.of_rows:
             return views
         return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]
 

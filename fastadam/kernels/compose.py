@@ -1,7 +1,7 @@
 """Composition: a rule and the pieces of its streams become the body of a loop."""
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain, zip_longest
 from typing import Any, Literal, NamedTuple
@@ -17,14 +17,22 @@ from .loops import (
     block_by_block,
     fetching,
     four_by_four,
+    line_of_rows,
     lines_of,
     one_by_one,
+    row_at_once,
+    row_by_row,
+    row_in_blocks,
+    sums_of_row,
     update_with,
 )
-from .storage.base import COLUMNS, WHOLE, Column, Pieces, Storage
+from .storage.base import COLUMNS, ROW, WHOLE, Column, Pieces, Storage
+from .storage.block_sums import BLOCK
 from .target import MemoryAccess
 from .warps import by_warps, fits
 
+ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
+ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
 PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 
 
@@ -44,7 +52,7 @@ class Stream(NamedTuple):
     def pieces(self, memory: MemoryAccess, column: int, scratch: int) -> Pieces:
         pieces = self.storage.pieces(memory, self.name, column, scratch)
         zero = np.dtype(self.storage.compute).type(0)
-        if self.mode == "r" or not pieces.writes:
+        if self.mode == "r" or not (pieces.writes or pieces.close):
             return Pieces(pieces.read)
         if self.mode == "w":
             return pieces._replace(read=lambda at, i: zero)
@@ -144,9 +152,14 @@ def _aligned(one: Any, rest: Any) -> Any:
 
 
 def _elements(
-    streams: Sequence[Stream], parts: Sequence[Pieces], rule: Rule, memory: MemoryAccess
+    streams: Sequence[Stream],
+    parts: Sequence[Pieces],
+    rule: Rule,
+    memory: MemoryAccess,
+    wide: bool = True,
 ) -> Any:
-    """The function that updates the elements of a block."""
+    """The function that updates the elements of a block, `wide` if in groups of neighbours where
+    the target gains by it."""
     element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, memory.loop)
@@ -156,6 +169,8 @@ def _elements(
             return single
         block = streams[summed[0]].storage.block
         return added_in_halves(single, read, element, _added(parts, summed), memory.loop, block)
+    if not wide:
+        return single
     access = _access(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share, in_pairs(streams))
 
@@ -238,9 +253,118 @@ def _run_by_warps(
     return by_warps(access, waits, addresses, block, memory.warps)
 
 
-def _laid_out(streams: Sequence[Stream], memory: MemoryAccess) -> Iterator[tuple[Pieces, int]]:
+def _run_by_rows(
+    rule: Rule, streams: Sequence[Stream], terms: Sequence[Stream], memory: MemoryAccess
+) -> Any:
+    """The function that updates a run of rows: the sums of a row, then its elements, then its
+    numbers."""
+    assert rule.prepare
+    adding, used = zip(*_laid_out(terms, memory), strict=True)
+    summed = [stream.name for stream, part in zip(terms, adding, strict=True) if part.partial]
+    rooms = {name: 4 * used[-1] + ROOM * k for k, name in enumerate(summed)}
+    free = used[-1] + ROOM * len(summed) // 4
+    parts, used = zip(*_laid_out(streams, memory, free), strict=True)
+    places = _places(streams)
+    partial = max(part.partial for part in adding) if memory.wide is None else 0
+    block = min(stream.storage.block for stream in streams)
+    elements = _elements(streams, parts, rule, memory, wide=False)
+    at_terms = _row_addresses(terms, places, rooms, memory.integer)
+    at_row = _row_addresses(
+        streams, places, {name: room + ROOM // 2 for name, room in rooms.items()}, memory.integer
+    )
+    added = sums_of_row(
+        _elements(terms, adding, rule.prepare, memory, wide=False),
+        _packing(adding, BLOCK, partial),
+        at_terms,
+        *_totals(terms, rooms, streams[0].storage.compute, memory),
+        memory,
+        BLOCK,
+    )
+    update = (
+        row_at_once(elements, at_row)
+        if block == WHOLE
+        else row_in_blocks(elements, _packing(parts, block, 0), at_row, block)
+    )
+    closing = _closing(parts, _reading(parts), _element(rule.snapshot))
+    length_of = _length_of(places, memory.integer)
+    return row_by_row(added, update, closing, at_row, length_of, memory, memory.reserve(used[-1]))
+
+
+def _places(streams: Sequence[Stream]) -> dict[tuple[str, int], int]:
+    """The place of each column of each stream in a row of the table."""
+    columns = [
+        (stream.name, part) for stream in streams for part, _ in enumerate(stream.storage.stored)
+    ]
+    return {column: place for place, column in enumerate(columns, start=1)}
+
+
+def _length_of(places: Mapping[tuple[str, int], int], integer: Any) -> Any:
+    """The function that returns the number of elements of a row of a parameter."""
+    place = places[ROW_LENGTH, 0]
+    return _composed("row", [f"return integer(integer(row, {place}), 0)"], integer=integer)
+
+
+def _row_addresses(
+    streams: Sequence[Stream],
+    places: Mapping[tuple[str, int], int],
+    rooms: Mapping[str, int],
+    integer: Any,
+) -> Any:
+    """The location of an element: as `_addresses`, with those of sums in scratch memory."""
+    found = ["first", "scratch"]
+    for stream in streams:
+        for part, column in enumerate(stream.storage.stored):
+            per = "length" if column.per == ROW else str(column.per)
+            step = f"first // {per} * {np.dtype(column.dtype).itemsize}"
+            found.append(
+                f"scratch + {rooms[stream.name]}"
+                if stream.name in rooms
+                else f"integer(row, {places[stream.name, part]}) + {step}"
+            )
+    return _composed(
+        "row, first, length, scratch", [f"return ({', '.join(found)})"], integer=integer
+    )
+
+
+def _totals(
+    terms: Sequence[Stream], rooms: Mapping[str, int], compute: str, memory: MemoryAccess
+) -> tuple[Any, Any, Any]:
+    """Three functions: one returns zeros, one adds the sums of a block to those before it, and one
+    writes the sums of a row."""
+    column, zeros, sums, lines = COLUMNS, list[str](), list[str](), list[str]()
+    names: dict[str, Any] = {"zero": np.float64(0), "number": np.dtype(compute).type}
+    for stream in terms:
+        if stream.name in rooms:
+            k = len(zeros)
+            names[f"load_{k}"], _ = memory.access(
+                np.dtype("float64"), stream.name + ".folded.scratch"
+            )
+            _, names[f"put_{k}"] = memory.access(np.dtype(compute), stream.name + ".scratch")
+            zeros.append("zero, ")
+            sums.append(f"totals[{k}] + load_{k}(at[{column}], 0), ")
+            place = rooms[stream.name] + ROOM // 2
+            lines.append(f"put_{k}(scratch + {place}, 0, number(totals[{k}]))")
+        column += len(stream.storage.stored)
+    return (
+        _composed("", [f"return ({''.join(zeros)})"], **names),
+        _composed("totals, at", [f"return ({''.join(sums)})"], **names),
+        _composed("scratch, totals", [*lines, "return None"], **names),
+    )
+
+
+def _closing(parts: Sequence[Pieces], read: Any, element: Any) -> Any:
+    """The function that writes the numbers of a row, which do not depend on elements."""
+    closes = {f"close_{k}": part.close for k, part in enumerate(parts) if part.close}
+    calls = [f"{name}(at, values[{name.removeprefix('close_')}])" for name in closes]
+    lines = ["values = element(read(at, 0), h)", *calls] if calls else []
+    return _composed("at, h", [*lines, "return None"], read=read, element=element, **closes)
+
+
+def _laid_out(
+    streams: Sequence[Stream], memory: MemoryAccess, scratch: int = 0
+) -> Iterator[tuple[Pieces, int]]:
     """The pieces of each stream, and the scratch used up to and including it."""
-    column = scratch = 0
+    column = 0
     for stream in streams:
         pieces = stream.pieces(memory, column, scratch)
         column += len(stream.storage.stored)
@@ -249,19 +373,26 @@ def _laid_out(streams: Sequence[Stream], memory: MemoryAccess) -> Iterator[tuple
 
 
 def update_of(
-    rule: Rule, streams: Sequence[Stream], memory: MemoryAccess, scattered: bool = False
+    rule: Rule,
+    streams: Sequence[Stream],
+    memory: MemoryAccess,
+    scattered: bool = False,
+    terms: Sequence[Stream] = (),
 ) -> Callable[..., None]:
     """The update function of a rule over its streams: param, grad, then the states in order.
 
     Args:
         scattered: whether chunks are far from each other, so that memory is asked for ahead.
+        terms: the streams of the terms of its sums over rows, if it has any.
     """
     parts, scratch = zip(*_laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
     record = record_of(rule, streams[0].storage.compute)
     addresses = _addresses(stored, memory.integer)
     block = min(stream.storage.block for stream in streams)
-    if fits(parts, block, memory.warps):
+    if terms:
+        run = _run_by_rows(rule, streams, terms, memory)
+    elif fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     elif block == WHOLE:
         run = at_once(_elements(streams, parts, rule, memory), addresses)
@@ -286,9 +417,12 @@ def update_of(
 
     lines: Any = nothing
     for place, each in enumerate(stored, start=1):
-        if each.per < WHOLE:
-            size_of = np.dtype(each.dtype).itemsize
+        size_of = np.dtype(each.dtype).itemsize
+        if each.per < ROW:
             lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
+        elif each.per == ROW:
+            length = _length_of(_places(streams), memory.integer)
+            lines = line_of_rows(place, size_of, length, memory.integer, memory.prefetch, lines)
     return fetching(update, lines, memory.integer, size)
 
 

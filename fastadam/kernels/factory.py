@@ -87,6 +87,7 @@ def kernel(
     streams: tuple[Stream, ...],
     target: Target | None = None,
     scattered: bool = False,
+    terms: tuple[Stream, ...] = (),
 ) -> Kernel:
     """The kernel of a rule over its streams (param, grad, then its states in order).
 
@@ -95,6 +96,7 @@ def kernel(
         streams: its streams.
         target: where it runs; the host if None.
         scattered: whether it is for chunks that are far from each other.
+        terms: the streams of the terms of its sums over rows, if it has any.
 
     Raises:
         TypeError: if the rule does not return what it declares, or cannot be compiled.
@@ -103,9 +105,11 @@ def kernel(
     with _making:
         with np.errstate(over="ignore"):  # a literal out of range of the dtype becomes infinite
             mark = _mark(rule, streams)
-            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered
+            if terms and rule.prepare:
+                mark += _mark(rule.prepare, terms)
+            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered, terms
             if key not in _made:
-                _made[key] = _make(rule, streams, target, scattered)
+                _made[key] = _make(rule, streams, target, scattered, terms)
         return _made[key]
 
 
@@ -124,9 +128,15 @@ def _swapped(compute: str, value: Any) -> Any:
     return np.dtype(compute).type(value) if type(value) is float else value
 
 
-def _make(rule: Rule, streams: tuple[Stream, ...], target: Target, scattered: bool) -> Kernel:
+def _make(
+    rule: Rule,
+    streams: tuple[Stream, ...],
+    target: Target,
+    scattered: bool,
+    terms: tuple[Stream, ...],
+) -> Kernel:
     compute = streams[0].storage.compute
-    name, function = assembled(loops.kernel, rule, streams, target, scattered)
+    name, function = assembled(loops.kernel, rule, streams, target, scattered, terms)
     try:
         run = target.compiled(function)
     except target.REFUSALS as error:
@@ -142,13 +152,14 @@ def assembled(
     streams: tuple[Stream, ...],
     target: Target,
     scattered: bool = False,
+    terms: tuple[Stream, ...] = (),
     **more: Any,
 ) -> tuple[str, Any]:
     """The name of a kernel, and a copy of `template` linked with the pieces of its loop.
 
     Args:
         template: a function that calls `update`.
-        scattered: as for `kernel`.
+        scattered, terms: as for `kernel`.
         more: values of further globals of the template.
 
     Raises:
@@ -162,7 +173,7 @@ def assembled(
 
     memory = target.Memory([stream.name for stream in streams])
     slots = {
-        "update": update_of(rule, streams, memory, scattered),
+        "update": update_of(rule, streams, memory, scattered, terms),
         "teams": memory.teams,
         "enter": memory.enter,
         "leave": memory.leave,

@@ -1,15 +1,20 @@
 """Formats: the storages of parameters, gradients and state, by the names of dtypes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from ..rules import ROW as ROWS
+from ..rules import Rule
 from .scalar import float16
-from .storage.base import Column, Storage
+from .storage.base import ROW, Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
 from .storage.int8 import Int8, Int8AsRead
+from .storage.rows import RowNumber
 from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
@@ -88,6 +93,8 @@ class Formats:
         started: True if state may start at numbers that its dtype cannot represent.
         shadow: the dtype of a copy of the parameter in memory of the caller's, or None.
         inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
+        row_state: the names of state with one number for each row.
+        row: the number of elements of a row; 0 if that does not matter.
     """
 
     param: str
@@ -98,6 +105,8 @@ class Formats:
     started: bool = False
     shadow: str | None = None
     inputs: int = 0
+    row_state: tuple[str, ...] = ()
+    row: int = 0
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -139,6 +148,38 @@ class Formats:
             return self.state_storage
         kept = Int8AsRead(self.compute)
         return Started(kept) if self.started else kept
+
+    def storage_of(self, name: str, only_read: bool = False) -> Storage:
+        """The storage of the state of a name."""
+        if name in self.row_state:
+            return RowNumber(self.compute, self.row or ROW)
+        return self.state_as_read if only_read else self.state_storage
+
+    def ruled(self, rule: Rule, shape: Sequence[int]) -> "Formats":
+        """The formats of a parameter of this shape that a rule updates.
+
+        Raises:
+            ValueError: for rows that are no whole blocks of its state, or no part of its elements.
+        """
+        if rule.over != ROWS:
+            return self
+        length, size = max(1, rule.row_length(shape)), prod(shape)
+        what = f"rule {rule.name}: rows of {length} elements"
+        if size % length:
+            raise ValueError(f"{what} do not divide a parameter of shape {tuple(shape)}")
+        coded = self.state == "int8" and {*rule.state} - {*rule.row_state}
+        if coded and length % Int8.block and length < size:
+            raise ValueError(
+                f"{what}, in a parameter of shape {tuple(shape)}, are no whole blocks of "
+                f"{Int8.block}, which state_dtype='int8' needs; give the parameter to a group "
+                "without it, or set a larger min_quantized_size"
+            )
+        return replace(self, row_state=rule.row_state, row=length)
+
+    @property
+    def of_any_row(self) -> "Formats":
+        """The formats of parameters with rows of any length, which share a kernel."""
+        return replace(self, row=0) if self.row else self
 
     def starting(self) -> "Formats":
         """The formats for rules whose state starts at numbers other than zero."""

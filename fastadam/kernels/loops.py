@@ -129,6 +129,77 @@ def block_by_block(
     return run
 
 
+def sums_of_row(
+    elements: Any,
+    pack: Any,
+    addresses: Any,
+    zeros: Any,
+    joined: Any,
+    keep: Any,
+    memory: Any,
+    block: int,
+) -> Callable[..., None]:
+    """The function that writes the sums of a row to scratch memory: those of its blocks, added in
+    order."""
+    share, wait = memory.share, memory.wait
+
+    def added(row, first, length, scratch, h):
+        totals, end = zeros(), first + length
+        for part in range(first, end, block):
+            at = addresses(row, part, length, scratch)
+            count = block if end - part > block else end - part
+            elements(at, 0, count, h)
+            pack(at, count)
+            totals = joined(totals, at)
+        for _ in share(1):
+            keep(scratch, totals)
+        wait()
+
+    return added
+
+
+def row_at_once(elements: Any, addresses: Any) -> Callable[..., None]:
+    """The function that updates the elements of a row of streams without blocks."""
+
+    def update(row, first, length, scratch, h):
+        elements(addresses(row, first, length, scratch), 0, length, h)
+
+    return update
+
+
+def row_in_blocks(elements: Any, pack: Any, addresses: Any, block: int) -> Callable[..., None]:
+    """The function that updates the elements of a row block by block."""
+
+    def update(row, first, length, scratch, h):
+        end = first + length
+        for part in range(first, end, block):
+            at = addresses(row, part, length, scratch)
+            count = block if end - part > block else end - part
+            elements(at, 0, count, h)
+            pack(at, count)
+
+    return update
+
+
+def row_by_row(
+    added: Any, update: Any, close: Any, addresses: Any, length_of: Any, memory: Any, reserve: Any
+) -> Callable[..., None]:
+    """The function that updates a run of rows: the sums of each, its elements, its numbers."""
+    share, wait = memory.share, memory.wait
+
+    def run(row, start, stop, h):
+        scratch, length = reserve(), length_of(row)
+        for first in range(start, stop, length):
+            added(row, first, length, scratch, h)
+            update(row, first, length, scratch, h)
+            wait()
+            for _ in share(1):
+                close(addresses(row, first, length, scratch), h)
+            wait()
+
+    return run
+
+
 AHEAD = 8  # chunks between the one that is updated and the one whose memory is asked for
 LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
 
@@ -152,6 +223,19 @@ def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any, rest
             last = first + MOST
         for line in range(first, last, LINE):
             prefetch(line)
+        rest(row, start, stop)
+
+    lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
+    return lines
+
+
+def line_of_rows(
+    column: int, size: int, length_of: Any, integer: Any, prefetch: Any, rest: Any
+) -> Any:
+    """As `lines_of`, for the number of the first row of a chunk."""
+
+    def lines(row, start, stop):
+        prefetch(integer(row, column) + start // length_of(row) * size)
         rest(row, start, stop)
 
     lines.__name__ = f"lines_{column}"  # compiled functions are found by their names

@@ -6,17 +6,19 @@ A kernel contains the code of the options in use only.
 import math
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..rules import SIZE, Rule
-from .compose import Stream
+from ..rules import ROW, SIZE, Rule
+from .compose import ROW_LENGTH, Stream
 from .formats import BOOL, ROUND, Formats, floats
 from .scalar import stochastic
 from .storage.base import Storage
 from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
+from .storage.rows import RowSum
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:
@@ -95,15 +97,16 @@ def _changing(change: Callable[..., Any], count: int) -> Callable[..., Any]:
 def with_sums(inner: Rule) -> Rule:
     """The second part of a rule with sums, which are further state of it."""
     function, split, names = inner.snapshot, len(inner.state), sums_of(inner)
-    together = _record(names)
+    together, end = _record(names), split + len(names)
+    length = (ROW_LENGTH,) if inner.over == ROW else ()
 
     def staged(param, grad, state, h):
-        own, sums = state[:split], state[split:]
-        new, own = function(param, grad, own, h, together(*sums))
-        return new, own + sums
+        own, rest = state[:split], state[split:]
+        new, own = function(param, grad, own, h, together(*state[split:end]))
+        return new, own + rest
 
     staged.__name__ = inner.name
-    return Rule(staged, inner.state + names, inner.hyper, inner.exact)
+    return Rule(staged, inner.state + names + length, inner.hyper, inner.exact)
 
 
 def _record(names: tuple[str, ...]) -> Any:
@@ -162,6 +165,30 @@ def _check_terms(rule: Rule) -> None:
         )
 
 
+def _check_row_state(rule: Rule) -> None:
+    """Refuse a rule whose numbers of rows depend on single elements.
+
+    Raises:
+        TypeError: naming such state.
+    """
+    one, s = np.float64(0.5), _record(sums_of(rule))(*[np.float64(0.5)] * len(sums_of(rule)))
+    h = _record(rule.hyper)(*[one] * len(rule.hyper))
+
+    def after(element: Any) -> list[str]:
+        old = tuple(one if name in rule.row_state else element for name in rule.state)
+        _, new = rule(element, element, old, h, s)
+        return [repr(each) for each in new]
+
+    pairs = zip(rule.state, after(np.float64(0.5)), after(np.float64(math.nan)), strict=True)
+    for name, first, second in pairs:
+        if name in rule.row_state and first != second:
+            raise TypeError(
+                f"rule {rule.name}: state {name!r} has one number for each row, but depends on the "
+                "parameter, the gradient or other state of an element; compute it from sums, "
+                "constants and row_state alone"
+            )
+
+
 def _widening(count: int) -> Callable[..., Any]:
     """The function that converts a tuple of terms to float64, in which they are added."""
 
@@ -181,7 +208,7 @@ def _widening(count: int) -> Callable[..., Any]:
 
 def sums_of(rule: Rule) -> tuple[str, ...]:
     """The names of the numbers that the second part of a rule finds in `s`."""
-    return (*rule.sums, SIZE) if rule.over == "tensor" else rule.sums
+    return rule.sums if rule.over == "all" else (*rule.sums, SIZE)
 
 
 def caught_up(inner: Rule, idle: Rule) -> Rule:
@@ -335,8 +362,22 @@ def _storage(asked: Storage | Callable[[Formats], Storage], formats: Formats) ->
 
 
 def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
-    """The rule wrapped by these options, cached in the rule."""
-    return _wrapped(rule, tuple(name for name in STAGES if name in options), with_sums)
+    """The rule wrapped by these options, cached in the rule.
+
+    That of a rule with sums over rows has their terms, which the same kernel computes.
+    """
+    names = tuple(name for name in STAGES if name in options)
+    whole = _wrapped(rule, names, with_sums)
+    if rule.over != ROW:
+        return whole
+    if (ROW, names) not in rule.staged:
+        _check_row_state(rule)
+        terms = staged_terms(rule, options)
+        rule.staged[ROW, names] = replace(
+            whole, sums=rule.sums, over=ROW, prepare=terms, row_state=rule.row_state
+        )
+    found: Rule = rule.staged[ROW, names]
+    return found
 
 
 def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
@@ -366,8 +407,13 @@ def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of a rule with options: param, grad, state, sums, then those of the options."""
-    states = [Stream(STATE + name, formats.state_storage) for name in rule.state]
-    sums = [Stream(SUM + name, Single(formats.compute), "r") for name in sums_of(rule)]
+    states = [Stream(STATE + name, formats.storage_of(name)) for name in rule.state]
+    found = RowSum if rule.over == ROW else Single
+    sums = [Stream(SUM + name, found(formats.compute), "r") for name in rule.sums]
+    if rule.sums and SIZE in sums_of(rule):
+        sums.append(Stream(SUM + SIZE, Single(formats.compute), "r"))
+    if rule.over == ROW:
+        sums.append(Stream(ROW_LENGTH, Single("int64"), "r"))
     grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
     param = Stream("param", formats.param_storage)
     return (param, grad, *states, *sums, *_extras(options, formats))
@@ -376,8 +422,9 @@ def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Str
 def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of the terms of a rule: all are read only but the sums of blocks."""
     param, grad = Stream("param", formats.param_storage), Stream("grad", formats.grad_storage)
-    states = [Stream(STATE + name, formats.state_as_read) for name in rule.state]
-    sums = [Stream(SUM + name, Sums(), "w") for name in rule.sums]
+    states = [Stream(STATE + name, formats.storage_of(name, True)) for name in rule.state]
+    adding = Sums(".folded.scratch") if rule.over == ROW else Sums()
+    sums = [Stream(SUM + name, adding, "w") for name in rule.sums]
     extras = _extras(of_gradients(options), formats)
     return (
         *(stream._replace(mode="r") for stream in (param, grad, *states)),

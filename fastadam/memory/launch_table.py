@@ -26,13 +26,20 @@ def chunk_length(elements: int) -> int:
     return min(max(elements // 64 // 1024 * 1024, 4096), 65536)
 
 
-def chunk_table(sizes: Sequence[int], length: int) -> Any:
-    """Rows (parameter, start, stop) in order, as 64-bit integers; no chunk spans two parameters."""
+def chunk_table(sizes: Sequence[int], length: int, units: Any = 1) -> Any:
+    """Rows (parameter, start, stop) in order, as 64-bit integers; no chunk spans two parameters.
+
+    Args:
+        sizes: the elements of each parameter.
+        length: those of a chunk.
+        units: the elements of each parameter that are not cut apart, such as rows.
+    """
     size = np.asarray(sizes, np.int64)
-    count = -(-size // length)
+    lengths = np.broadcast_to(np.maximum(length // units, 1) * units, size.shape)
+    count = -(-size // lengths)
     row = np.repeat(np.arange(len(size)), count)
-    start = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)) * length
-    stop = np.minimum(start + length, size[row])
+    start = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)) * lengths[row]
+    stop = np.minimum(start + lengths[row], size[row])
     return np.ascontiguousarray(np.stack([row, start, stop], axis=1), np.int64)
 
 
@@ -55,14 +62,15 @@ class Table:
         pack: `pack(offset, *constants)` writes a record.
         small: whether threads would cost more than they gain.
         windows: of launches over files larger than memory, or None.
+        units: the elements of each parameter, or of all, that are in one chunk: those of rows.
         backward: whether each task takes its last chunk first; on the host, set before launches.
     """
 
     windows: Windows | None = None
     backward = False
 
-    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int) -> None:
-        self.kernel, elements = kernel, sum(sizes)
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], records: int, units: Any = 1) -> None:
+        self.kernel, self.units, elements = kernel, np.asarray(units), sum(sizes)
         self._columns: dict[tuple[str, int], int] = {}
         self._stored: list[Column] = []
         for stream in kernel.streams:
@@ -72,7 +80,7 @@ class Table:
         self._before: Any = None  # bytes before what is here of each array, for parts of arrays
         self.streams = {stream.name for stream in kernel.streams}
         self.rows = np.zeros((len(sizes), 1 + len(self._columns)), np.int64)
-        self.chunks = chunk_table(sizes, self.length_of_chunks(elements))
+        self.chunks = chunk_table(sizes, self.length_of_chunks(elements), self.units)
         self._write_records_into(create_string_buffer(max(1, records * kernel.record.size)))
         self._ranges: dict[Any, Callable[[], None]] = {}
         self._kept: list[Any] = []  # what launches hold the addresses of

@@ -30,8 +30,8 @@ class RowTable(Table):
         rows: one table row, of the whole array, from which those of the runs are made.
     """
 
-    def __init__(self, kernel: Kernel, records: int) -> None:
-        super().__init__(kernel, [0], records)
+    def __init__(self, kernel: Kernel, records: int, unit: int = 1) -> None:
+        super().__init__(kernel, [0], records, unit)
         self.small = False  # there may be many rows at the next step
         self._sizes = [self._item(name, part) for name, part in self._columns]
         self._given: tuple[Any, ...] = ()
@@ -75,7 +75,7 @@ class RowTable(Table):
         padded = self._numbered[: len(rows) + AHEAD]
         total, longest = passes.enlist(padded, starts, stops)
         if whole is None and longest > CHUNK:
-            cut = chunk_table(stops - starts, CHUNK)
+            cut = chunk_table(stops - starts, CHUNK, self.units)
             cut[:, 1:] += starts[cut[:, 0], None]
             padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
         else:

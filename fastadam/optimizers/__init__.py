@@ -7,6 +7,7 @@ from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
+from .adam_mini import AdamMini
 from .adamax import Adamax
 from .adamw import AdamW
 from .adan import Adan
@@ -24,6 +25,7 @@ from .nadam import NAdam
 from .prodigy import Prodigy
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .rowwise_adagrad import RowwiseAdagrad
 from .rprop import Rprop
 from .schedulefreeadamw import ScheduleFreeAdamW
 from .schedulefreesgd import ScheduleFreeSGD
@@ -45,6 +47,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
@@ -55,6 +58,7 @@ __all__ = [
     "Prodigy",
     "RAdam",
     "RMSprop",
+    "RowwiseAdagrad",
     "Rprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",

@@ -29,6 +29,7 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
+    "AdamMini",
     "AdamW",
     "Adamax",
     "Adan",
@@ -39,6 +40,7 @@ __all__ = [
     "Prodigy",
     "RAdam",
     "RMSprop",
+    "RowwiseAdagrad",
     "Rprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
@@ -814,6 +816,84 @@ class Adam(Optimizer):
         shadow: Params | None = None,
     ) -> None: ...
 
+class AdamMini(Optimizer):
+    """Adam-mini: AdamW with one second moment for each block of a parameter, such as a row.
+
+    With the mean of g**2 over the d elements of a block:
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * sum(g**2) / d
+        p = p - lr * weight_decay * p
+              - lr / (1 - beta1**t) / (sqrt(v) / sqrt(1 - beta2**t) + eps) * m
+
+    Blocks as in the paper's partition for transformers: rows, that is output neurons or tokens, of
+    arrays of two dimensions or more, whose first dimension counts them; arrays of one dimension are
+    one block; query and key have a block for each head, which a group with `blocks=` says. (The
+    package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
+    embeddings and output: groups with `blocks=1`, and [AdamW][fastadam.AdamW].) State: `exp_avg`
+    (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
+    a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
+    step; 4 bytes of state for each block.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
+        betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
+        eps: added to the root, after bias correction, default 1e-8.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
+            the array one block; default 0: see above.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones((2, 2))
+        >>> opt = fa.AdamMini(w, lr=0.5)
+        >>> info = opt.step(np.array([[1.0, 7.0], [0.0, 2.0]]))
+        >>> w.round(3)  # the first row has the root mean square 5
+        array([[ 0.9  ,  0.3  ],
+               [ 1.   ,  0.293]])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.001,
+        *,
+        betas: ScheduledPair = (0.9, 0.999),
+        eps: Scheduled = 1e-08,
+        weight_decay: Scheduled = 0.0,
+        blocks: Count = 0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
 class Adamax(Optimizer):
     """Adamax, Adam with the infinity norm, as PyTorch computes it (section 7.1 of the paper).
 
@@ -1413,6 +1493,77 @@ class RMSprop(Optimizer):
         weight_decay: Scheduled = 0.0,
         momentum: Scheduled = 0.0,
         centered: ScheduledFlag = False,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class RowwiseAdagrad(Optimizer):
+    """Row-wise Adagrad: Adagrad with one sum for each row of a table, as FBGEMM computes it.
+
+    With the gradient g of a row of d elements, to which `weight_decay` times the row is added:
+
+        s = s + sum(g**2) / d
+        p = p - lr / (1 + (t - 1) * lr_decay) / (sqrt(s) + eps) * g
+
+    Rows are counted by the first dimension; the elements of an array of one dimension are rows of
+    one, for which this is [Adagrad][fastadam.Adagrad]. (torchrec's class of that name squares the
+    mean of the gradient.) For the rows of a gradient
+    [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
+    number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
+    cache. Per float32 element: 0 bytes of state, 12 bytes of traffic per step if its row has a
+    gradient; 4 bytes of state for each row.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
+        lr_decay: decay rate of the learning rate, default 0.
+        weight_decay: decay of the parameter, default 0.
+        decoupled_weight_decay: True takes lr * weight_decay * p off p instead, default False.
+        initial_accumulator_value: initial value of the sum, default 0.
+        eps: added to the root, default 1e-8.
+        maximize: maximize the objective, default False.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> table = np.ones((3, 2))
+        >>> opt = fa.RowwiseAdagrad(table, lr=0.5)
+        >>> info = opt.step(fa.Rows([2], np.array([[3.0, -1.0]])))
+        >>> opt.state["sum"][0]
+        array([0., 0., 5.])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.01,
+        *,
+        lr_decay: Scheduled = 0.0,
+        weight_decay: Scheduled = 0.0,
+        decoupled_weight_decay: ScheduledFlag = False,
+        initial_accumulator_value: Scheduled = 0.0,
+        eps: Scheduled = 1e-08,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,

@@ -13,7 +13,7 @@ class Listing(NamedTuple):
     Attributes:
         name: the name of the class.
         about: one line about it.
-        state_bytes: the bytes of its state.
+        state_bytes: the bytes of its state, without numbers of rows.
         traffic: the bytes that a step reads and writes.
         origin: the source, with authors, title, venue and year.
     """
@@ -32,7 +32,7 @@ def listing(optimizer: type[Optimizer]) -> Listing:
     return Listing(
         optimizer.__name__,
         about.rstrip("."),
-        4 * len(optimizer.rule.state),
+        4 * (len(optimizer.rule.state) - len(optimizer.rule.row_state)),
         traffic_of(optimizer.rule),
         origin.partition(": ")[2].rstrip("."),
     )

@@ -1,9 +1,10 @@
 """The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
 from .functions import cautiously_decayed, decayed, lerp, sign, squared
-from .rule import SIZE, Rule, rule, variants
+from .rule import ROW, SIZE, Rule, rule, variants
 
 __all__ = [
+    "ROW",
     "SIZE",
     "Rule",
     "cautiously_decayed",

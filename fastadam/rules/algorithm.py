@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, TypeVar
 
-from .rule import Rule
+from .rule import ROW, Rule
 
 Values = dict[str, Any]
 Kind = TypeVar("Kind", bound="Algorithm")
@@ -38,6 +38,20 @@ def check_carries_no_sums(where: str, algorithm: "Algorithm") -> None:
         raise TypeError(
             f"{where}{name} carries {', '.join(algorithm.carried)} from step to step, which depend "
             f"on all gradients; use the class {name}"
+        )
+
+
+def check_elementwise(where: str, algorithm: "Algorithm") -> None:
+    """Refuse an optimizer with sums over rows, where nothing knows the rows.
+
+    Raises:
+        TypeError: for such an optimizer; the message begins with `where`.
+    """
+    if algorithm.rule.over == ROW:
+        name = type(algorithm).__name__
+        raise TypeError(
+            f"{where}{name} adds up {', '.join(algorithm.rule.sums)} of rows, of which arrays of "
+            f"elements know nothing; use the class {name}"
         )
 
 

@@ -5,12 +5,19 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
+from math import prod
 from typing import Any, cast
 
-RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step")
-SCOPES = ("tensor", "all")
+RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step", "row_length")
+ROW = "row"
+SCOPES = ("tensor", "all", ROW)
 SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
+
+
+def row_length(shape: Sequence[int]) -> int:
+    """The number of elements of a row, if the first dimension counts rows."""
+    return prod(shape[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +29,10 @@ class Rule:
 
     A rule with sums takes them as a fifth argument, `s`; `prepare(param, grad, state, h)` returns
     the terms of an element.
+
+    Attributes:
+        row_state: the names of state with one number for each row.
+        row_length: the number of elements of a row of a parameter, from its shape.
     """
 
     function: Function
@@ -31,6 +42,8 @@ class Rule:
     sums: tuple[str, ...] = ()
     over: str = ""
     prepare: "Rule | None" = None
+    row_state: tuple[str, ...] = ()
+    row_length: Callable[[Sequence[int]], int] = row_length
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
@@ -86,6 +99,8 @@ def rule(
     sums: Sequence[str] = (),
     over: str = "tensor",
     prepare: Callable[..., tuple[Any, ...]] | None = None,
+    row_state: Sequence[str] = (),
+    row_length: Callable[[Sequence[int]], int] = row_length,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -100,9 +115,10 @@ def rule(
     `prepare(param, grad, state, h) -> terms` returns the terms of one element, a tuple with a
     number for each name in `sums`, and changes nothing; the decorated function is
     `rule(param, grad, state, h, s) -> (param, state)`, where `s.name` is a sum, and `s.size` the
-    number of elements of the parameter, if sums are over these. A step then has two passes over
-    memory. Terms are added in float64, in a fixed tree of blocks of 1024 elements, so that results
-    do not depend on the number of threads or processes; `s` has the dtype of the parameter.
+    number of elements of the parameter or of the row, if sums are over these. Terms are added in
+    float64, in a fixed tree of blocks of 1024 elements, so that results do not depend on the number
+    of threads or processes; `s` has the dtype of the parameter. A step then has two passes over
+    memory; with `over="row"` one, which reads a row twice while it is in the cache.
 
     Args:
         state: names of the numbers stored per element, in the order of the tuple `state`.
@@ -111,15 +127,21 @@ def rule(
         exact: True if state must not be rounded, for example because the rule takes a difference
             of states; `state_dtype="int8"` and `"bfloat16"` then raise an error. Default False.
         sums: names of the sums, attributes of `s`. Default: none.
-        over: the elements that are added: those of each parameter ("tensor", the default), or of
-            all parameters that have a gradient ("all").
+        over: the elements that are added: those of each parameter ("tensor", the default), of all
+            parameters that have a gradient ("all"), or of each row of a parameter ("row").
         prepare: the function that returns the terms of the sums.
+        row_state: the names of state with one number for each row, for `over="row"`. It must follow
+            from such state, sums and constants alone; `state_dtype` does not apply to it.
+        row_length: `row_length(shape)` returns the number of elements of a row, for `over="row"`;
+            it divides that of the parameter. Default: the first dimension counts rows, so that an
+            array of one dimension has rows of one element.
 
     Raises:
         TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
-            are no parentheses, or only one of `sums` and `prepare` is given.
-        ValueError: if a name is not an identifier, is reserved, or occurs twice, or for an unknown
-            `over`.
+            are no parentheses, or only one of `sums` and `prepare` is given, or `row_length` is not
+            a function.
+        ValueError: if a name is not an identifier, is reserved, or occurs twice, for an unknown
+            `over`, or for `row_state` that is no state, or without `over="row"`.
 
     Examples:
         >>> import fastadam as fa
@@ -150,6 +172,7 @@ def rule(
         raise TypeError(f"rule: sums={tuple(sums)!r} and prepare={prepare!r} need each other")
     if over not in SCOPES:
         raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
+    _check_rows(sums, over, state, row_state, row_length)
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -163,7 +186,8 @@ def rule(
         names = tuple(state), tuple(hyper), bool(exact)
         if prepare is None:
             return Rule(function, *names)
-        return Rule(function, *names, tuple(sums), over, Rule(prepare, *names))
+        terms = Rule(prepare, *names)
+        return Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
 
     return mark
 
@@ -181,6 +205,26 @@ def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
         return made(*map(bool, map((flags if group is None else group).get, names)))
 
     return variant
+
+
+def _check_rows(
+    sums: Sequence[str],
+    over: str,
+    state: Sequence[str],
+    row_state: Sequence[str],
+    row_length: Callable[[Sequence[int]], int],
+) -> None:
+    """Refuse state of rows that is none, or that no sums over rows go with."""
+    _check_names("row_state", row_state, reserved=())
+    if row_state and not (sums and over == ROW):
+        raise ValueError(
+            f"rule: row_state={tuple(row_state)!r} is for rules with sums over rows; give sums, "
+            "prepare and over='row'"
+        )
+    if unknown := [name for name in row_state if name not in state]:
+        raise ValueError(f"rule: row_state name {unknown[0]!r} is not in state={tuple(state)!r}")
+    if not callable(row_length):
+        raise TypeError(f"rule: row_length={row_length!r} is not a function of a shape")
 
 
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:

@@ -14,8 +14,8 @@ def budget(params: Sequence[Any], groups: Sequence[CheckedGroup], options: Optio
     """The budget of the parameters, or of their shards, in this process; `groups` has one each."""
     members = []
     for param, group in zip(params, groups, strict=True):
-        size, grad = local(param).numel(), param.grad
+        part, grad = local(param), param.grad
         grads = None if grad is None else name_of(grad)
         formats = group.options.formats_of(name_of(param), grads, param.numel())
-        members.append((group.rule, formats, size))
+        members.append((group.rule, formats.ruled(group.rule, part.shape), part.numel()))
     return budget_of(members, options)

@@ -22,6 +22,7 @@ from ..cuda.array import DeviceArray
 from ..engine.options import OWN
 from ..engine.param_groups import CARRIED
 from ..kernels.commit import Operation, Write, commit
+from ..kernels.formats import Formats, compute_of
 from ..memory.dtypes import named
 from ..rules.algorithm import Values
 from . import devices
@@ -146,11 +147,16 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
         numbers = {*source.contents.metadata["carried"]}
         order = [*chain.from_iterable(group["params"] for group in groups)]
         writes = list[Operation]()
-        for param, number, name in zip(params, order, optimizer._names(), strict=True):
+        owners = (group for group in optimizer.param_groups for _ in group["params"])
+        for param, number, name, group in zip(
+            params, order, optimizer._names(), owners, strict=True
+        ):
             array = _target(param, name)
             check_param(array, saved[number], name)
             entry = {k: v for k, v in state_dict["state"].get(number, {}).items() if k != "step"}
-            check_entry(entry, set(), numbers, array, f"state of {name}")
+            core, plain = optimizer._core, Formats.alike(compute_of(array.dtype.name))
+            formats = plain.ruled(core.variant({**core.defaults, **group}), array.shape)
+            check_entry(entry, set(), numbers, array, f"state of {name}", formats)
             writes.append(source.write(array, saved[number]))
         if model is not None:
             known = {_memory(param) for param in params}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..rules import Rule
+from ..rules import ROW, Rule
 
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 
@@ -140,11 +140,29 @@ def check_whole(params: Iterable[Any], rules: Iterable[Rule]) -> None:
     Raises:
         RuntimeError: naming the rule.
     """
-    summing = [rule.name for rule in rules if rule.sums]
-    if summing and any(
-        dim is not None for param in params if is_sharded(param) for _, dim in _split(param)
-    ):
+    summing = [rule for rule in rules if rule.sums]
+    for param in filter(is_sharded, params) if summing else ():
+        cut = [dim for _, dim in _split(param) if dim is not None]
+        for rule in summing if cut else ():
+            if rule.over == ROW:
+                _check_whole_rows(param, cut, rule)
+                continue
+            raise RuntimeError(
+                f"{rule.name} adds up numbers of whole parameters, but DTensors are updated shard "
+                "by shard; use parameters that are not sharded, or another optimizer"
+            )
+
+
+def _check_whole_rows(param: Any, cut: Iterable[int], rule: Rule) -> None:
+    """Refuse a DTensor of which a shard may have a part of a row.
+
+    Raises:
+        RuntimeError: naming the rule.
+    """
+    lengths = {rule.row_length(param.shape), rule.row_length(param._local_tensor.shape)}
+    if any(cut) or len(lengths) > 1:
         raise RuntimeError(
-            f"{summing[0]} adds up numbers of whole parameters, but DTensors are updated shard by "
-            "shard; use parameters that are not sharded, or another optimizer"
+            f"{rule.name} adds up numbers of rows, but shards of a DTensor of shape "
+            f"{tuple(param.shape)} have parts of them; shard it by its first dimension, or use "
+            "another optimizer"
         )

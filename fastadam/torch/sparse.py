@@ -8,7 +8,7 @@ from ..memory.rows import Rows
 from ..rules.algorithm import Values
 from .tensors import ParameterMemory, flat
 
-ACCEPT = ("SGD", "Adagrad", "SparseAdam")  # of the core; others refuse them, as in PyTorch
+ACCEPT = ("SGD", "Adagrad", "RowwiseAdagrad", "SparseAdam")  # others refuse, as in PyTorch
 ONLY = "SparseAdam"  # accepts no others
 
 

@@ -90,7 +90,8 @@ class TensorState(State):
             to_format(memory, entry, names, each)
             kept = columns_for(names, each)
             for name in kept.keys() & entry.keys():
-                self.arrays[name][i] = memory.seen(entry[name], kept[name].column.per)
+                per = 0 if kept[name].of_rows else kept[name].column.per
+                self.arrays[name][i] = memory.seen(entry[name], per)
 
     def rebind(self) -> None:
         """See the tensors that are in the entries now, which are like those before."""
@@ -105,8 +106,8 @@ class TensorState(State):
         arrays = []
         for i in numbers:
             memory, column = self._places[i], kept.column
-            tensor = self._drafts[i][kept.name] = memory.zeros(column)
-            if column.per > 1:
+            tensor = self._drafts[i][kept.name] = memory.zeros(column, kept.of_rows)
+            if column.per > 1 and not kept.of_rows:
                 note_order(memory, self._drafts[i])
             arrays.append(flat(tensor))
         return arrays

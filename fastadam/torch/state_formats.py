@@ -38,6 +38,9 @@ def to_format(
         if name not in entry:
             continue
         check_codes(entry, name)
+        if name in formats.row_state:
+            memory.convert_rows(entry, name, columns[name])
+            continue
         coded = formats.state == "int8"
         if name + SCALE in entry and not (
             coded and _in_kernel_layout(memory, entry, name, columns)

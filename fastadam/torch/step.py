@@ -34,9 +34,10 @@ from .sparse import check_hyper
 from .state import check_low_precision, dtypes
 from .state_formats import Entry
 from .step_state import StepState
-from .tensors import ParameterMemory
+from .tensors import ParameterMemory, check_rows_in_order
 
 if TYPE_CHECKING:
+    from ..rules import Rule
     from .owner import Owner
 
 
@@ -99,7 +100,8 @@ class TensorStep:
         owned = called, self._parts, self._options.zero_grads
         self._gradients = Gradients(self._active.memories, *owned)
         check_rows(self._gradients.dtypes, self._options, self._active.arrays[0])
-        each = (o for o, some in zip(self._own, self._active.by_group, strict=True) for _ in some)
+        owners = zip(self._own, self._rules, self._active.by_group, strict=True)
+        each = ((own, rule) for own, rule, some in owners for _ in some)
         parts = zip(each, self._active.memories, self._gradients.dtypes, strict=True)
         self._formats = list(starmap(self._formats_of, parts))
         if not self.core.starts_at_zero:
@@ -162,10 +164,15 @@ class TensorStep:
         self.state.settle()
         return self.state.count
 
-    def _formats_of(self, options: Options, memory: ParameterMemory, grad: Any) -> Formats:
-        key = options, memory.array.dtype, grad, memory.param.numel()
+    def _formats_of(
+        self, owner: tuple[Options, Rule], memory: ParameterMemory, grad: Any
+    ) -> Formats:
+        (options, rule), part = owner, memory.part
+        key = *owner, memory.array.dtype, grad, memory.param.numel(), part.shape
         if key not in self._known:
-            self._known[key] = options.formats(memory.array, name_of_dtype(grad), key[-1])
+            formats = options.formats(memory.array, name_of_dtype(grad), memory.param.numel())
+            self._known[key] = formats.ruled(rule, part.shape)
+        check_rows_in_order(memory, self._known[key])
         return self._known[key]
 
     def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:

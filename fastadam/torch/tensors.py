@@ -9,7 +9,7 @@ import torch
 
 from ..cuda.array import DeviceArray
 from ..kernels.commit import Operation, write
-from ..kernels.formats import compute_of
+from ..kernels.formats import Formats, compute_of
 from ..kernels.storage.base import Column
 from ..memory.checks import SUPPORTED
 from ..memory.dtypes import named
@@ -187,6 +187,19 @@ def in_order(tensor: Any, strides: Sequence[int]) -> bool:
 _dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
+def check_rows_in_order(memory: "ParameterMemory", formats: Formats) -> None:
+    """Refuse a parameter whose rows are not in one piece each, for a rule with sums over rows.
+
+    Raises:
+        RuntimeError: naming the parameter.
+    """
+    if formats.row > 1 and not memory.part.is_contiguous():
+        raise RuntimeError(
+            f"{memory.name} with strides {memory.part.stride()} is not contiguous, but sums over "
+            "its rows are asked for; make it contiguous"
+        )
+
+
 class ParameterMemory:
     """The dense memory of a parameter: its own, or that of a packed copy if it has gaps.
 
@@ -214,10 +227,11 @@ class ParameterMemory:
         self.part = self.dense_part = local(self.param).detach()
         self.array = _flat(self.part)
 
-    def zeros(self, column: Column) -> Any:
-        """A tensor of zeros for a column of state of the parameter."""
+    def zeros(self, column: Column, of_rows: bool = False) -> Any:
+        """A tensor of zeros for a column of state of the parameter, with a number for each row or
+        for each block of elements."""
         dtype = getattr(torch, column.outside)
-        if column.per == 1:
+        if column.per == 1 and not of_rows:
             return torch.zeros_like(self.param, dtype=dtype)
         return block_zeros(self.param, column.per, dtype)
 
@@ -229,6 +243,23 @@ class ParameterMemory:
             and part.shape == self.part.shape
             and in_order(part, self.dense_part.stride())
         )
+
+    def convert_rows(self, entry: dict[str, Any], name: str, column: Column) -> None:
+        """Convert a state tensor with a number for each row to the dtype of a column.
+
+        Raises:
+            ValueError: if it has another shape.
+        """
+        tensor, wanted = entry[name], self.zeros(column, of_rows=True)
+        if tensor.shape != wanted.shape:
+            raise ValueError(
+                f"state {name!r} has shape {tuple(tensor.shape)}, but {tuple(wanted.shape)} is "
+                f"that of the rows of {self.name}"
+            )
+        if tensor.dtype != wanted.dtype or local(tensor).device != local(wanted).device:
+            entry[name] = wanted.copy_(tensor)
+        elif not local(tensor).is_contiguous():
+            entry[name] = tensor.contiguous()
 
     def convert(self, entry: dict[str, Any], name: str, dtype: str) -> None:
         """Convert a state tensor to a dtype, and to the memory order of the parameter.
@@ -247,7 +278,8 @@ class ParameterMemory:
             entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
 
     def seen(self, tensor: Any, per: int = 1) -> Any:
-        """A state tensor as an array of the core; `per` elements share one of its numbers.
+        """A state tensor as an array of the core; `per` elements share one of its numbers, or 0 for
+        those of rows.
 
         Raises:
             RuntimeError: if its elements are not in the order of those of the parameter.

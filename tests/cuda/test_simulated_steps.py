@@ -8,7 +8,7 @@ import weakref
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import DEFAULTS, SUMMED
+from cases import BY_ROW, DEFAULTS, SUMMED
 from numba import cuda as numba_cuda
 
 import fastadam as fa
@@ -40,6 +40,7 @@ CASES = [(case, {}) for case in DEFAULTS[::3]]  # every rule is in test_simulate
 CASES += [(case, options) for case in DEFAULTS[:1] for options in ({"clip_norm": 0.5}, TAIL)]
 CASES += [(SUMMED[0], options) for options in ({}, TAIL)]
 CASES += [(case, {}) for case in SUMMED if case.optimizer is fa.Prodigy]
+CASES += [(BY_ROW[-1], {}), (BY_ROW[0], TAIL)]
 
 
 @pytest.fixture(autouse=True)

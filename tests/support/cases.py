@@ -336,6 +336,21 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         bad=({"momentum": 0.0}, {"momentum": 1.0}, {"weight_lr_power": -1.0}),
     ),
     *row(
+        fa.RowwiseAdagrad,
+        oracles.rowwiseadagrad,
+        {"lr": 0.05, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1},
+        {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "decoupled_weight_decay": True}
+        | {"maximize": True},
+        bad=({"lr_decay": -1.0}, {"initial_accumulator_value": -1.0}, {"eps": -1.0}),
+        quick={"lr": 0.5},
+    ),
+    *row(
+        fa.AdamMini,
+        oracles.adammini,
+        {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True, **CAUTIOUS},
+        bad=({"betas": (1.0, 0.9)}, {"eps": -1.0}, {"blocks": -1}, {"blocks": 1.5}, *DECAY_BAD),
+    ),
+    *row(
         fa.SparseAdam,  # that of torch refuses gradients of all elements
         oracles.sparseadam,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True},
@@ -345,7 +360,8 @@ CASES += [  # a variant has several flags at once, since each combination is a k
 EVERY = [case for case in CASES if not case.hyper]  # each optimizer, with its defaults
 DEFAULTS = [case for case in CASES[:SEVERAL] if not case.hyper]  # enough for any option and format
 SHELF = [case for case in EVERY if case not in DEFAULTS]
-SUMMED = [case for case in EVERY if case.optimizer.rule.sums]
+SUMMED = [case for case in EVERY if case.optimizer.rule.over in ("tensor", "all")]
+BY_ROW = [case for case in EVERY if case.optimizer.rule.over == "row"]
 
 
 def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:

@@ -1,6 +1,6 @@
 """Records what other packages compute in 50 steps, for tests/optimizers/test_official.py.
 
-After `pip install torch pytorch_optimizer timm schedulefree`:
+After `pip install torch pytorch_optimizer timm schedulefree adam-mini fbgemm-gpu-cpu`:
 
     python tests/support/official.py
 """
@@ -64,6 +64,48 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 }  # for each of our classes the module and the class there, our keywords and theirs
 
 
+TABLE = (6, 4)  # the shape of the parameter of packages that know rows
+
+
+def trained_table(package: str) -> list[list[float]]:
+    """A table after 50 steps of FBGEMM's row-wise Adagrad, in float32, or of Adam-mini."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    param = torch.nn.Parameter(torch.from_numpy(rng.standard_normal(TABLE)))
+    if package == "fbgemm_gpu":
+        from fbgemm_gpu import split_table_batched_embeddings_ops_training as ops
+        from fbgemm_gpu.split_embedding_configs import EmbOptimType
+
+        tables = ops.SplitTableBatchedEmbeddingBagsCodegen(
+            [(*TABLE, ops.EmbeddingLocation.HOST, ops.ComputeDevice.CPU)],
+            optimizer=EmbOptimType.EXACT_ROWWISE_ADAGRAD,
+            learning_rate=0.05,
+            eps=1e-8,
+        )  # weight decay is for GPUs: this build of the CPU ignores it
+        (weights,) = tables.split_embedding_weights()
+        weights.data.copy_(param)
+        indices, offsets = torch.arange(TABLE[0]), torch.arange(TABLE[0] + 1)
+        for _ in range(50):
+            grad = torch.from_numpy(rng.standard_normal(TABLE)).float()
+            tables(indices, offsets).backward(grad)
+        return weights.tolist()
+    from adam_mini import Adam_mini
+
+    named = [("mlp.weight", param)]
+    opt = Adam_mini(named, lr=0.01, weight_decay=0.1, dim=4, n_heads=2, verbose=False)
+    for _ in range(50):
+        param.grad = torch.from_numpy(rng.standard_normal(TABLE))
+        opt.step()
+    return param.detach().tolist()
+
+
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "RowwiseAdagrad": ("fbgemm_gpu", {"lr": 0.05}),
+    "AdamMini": ("adam_mini", {"lr": 0.01, **DECAY}),
+}
+
+
 def trained(module: str, name: str, keywords: dict[str, Any]) -> list[float]:
     """The parameters after 50 steps of a class of another package."""
     import inspect
@@ -94,6 +136,13 @@ def main() -> None:
             "package": f"{package} {version(package.replace('_', '-'))}",
             "hyper": hyper,
             "param": trained(module, name, keywords),
+        }
+    for ours, (package, hyper) in ROWS.items():
+        name = {"fbgemm_gpu": "fbgemm-gpu-cpu", "adam_mini": "adam-mini"}[package]
+        recorded[ours] = {
+            "package": f"{package} {version(name)}",
+            "hyper": hyper,
+            "param": trained_table(package),
         }
     RECORDED.write_text(json.dumps(recorded, indent=1))
 

@@ -78,6 +78,61 @@ def adamw(param, grads, *, weight_decay=1e-2, **hyper):
     return adam(param, grads, weight_decay=weight_decay, decoupled_weight_decay=True, **hyper)
 
 
+def rowwiseadagrad(
+    param,
+    grads,
+    *,
+    lr=1e-2,
+    lr_decay=0.0,
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
+    initial_accumulator_value=0.0,
+    eps=1e-8,
+    maximize=False,
+):
+    """EXACT_ROWWISE_ADAGRAD of FBGEMM, with its two modes of weight decay."""
+    theta = np.asarray(param, np.float64)
+    lines = theta.reshape(theta.shape[0], -1)
+    total = np.full(len(lines), initial_accumulator_value)
+    for t, gradient in enumerate(grads):
+        rate = lr / (1 + t * lr_decay)
+        g = _l2(lines, np.reshape(gradient, lines.shape), 0.0, maximize)
+        if not decoupled_weight_decay:
+            g = g + weight_decay * lines
+        total = total + np.mean(g**2, axis=1)
+        kept = 1 - rate * weight_decay if decoupled_weight_decay else 1.0
+        lines = kept * lines - rate / (np.sqrt(total) + eps)[:, None] * g
+    return lines.reshape(theta.shape), {"sum": total}
+
+
+def adammini(
+    param,
+    grads,
+    *,
+    lr=1e-3,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    blocks=0,
+    maximize=False,
+    **decay_mode,
+):
+    """Zhang et al. 2025, algorithm 2, with the blocks of its algorithm 3."""
+    theta = np.asarray(param, np.float64)
+    count = blocks or (theta.shape[0] if theta.ndim > 1 else 1)
+    lines = theta.reshape(count, -1)
+    m, v = np.zeros_like(lines), np.zeros(count)
+    for t, gradient in enumerate(grads, start=1):
+        g = _l2(lines, np.reshape(gradient, lines.shape), 0.0, maximize)
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * np.mean(g**2, axis=1)
+        root = np.sqrt(v / (1 - betas[1] ** t)) + eps
+        update = lr * m / (1 - betas[0] ** t) / root[:, None]
+        options = decay_options(**decay_mode)
+        lines = lines - update - decoupled(lines, update, lr, weight_decay, **options)
+    return lines.reshape(theta.shape), {"exp_avg": m.reshape(theta.shape), "vmean": v}
+
+
 def sparseadam(param, grads, **hyper):
     """The variant at the end of Kingma and Ba's section 2, of rows that have a gradient."""
     return adam(param, grads, eps_mode="hat", **hyper)

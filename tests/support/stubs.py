@@ -56,6 +56,8 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
         return option_type(name)
     if name in CHOICES:
         return literal(CHOICES[name])
+    if type(default) is int:
+        return "Count"
     kind = {bool: "Flag", tuple: "Pair", float: "Number", type(None): "Number"}.get(type(default))
     if kind is None:
         raise TypeError(f"{name}={default!r} has no type; add one to {__file__}")

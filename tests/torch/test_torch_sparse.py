@@ -1,6 +1,11 @@
 """Sparse gradients of PyTorch: parity with its own optimizers, and what they refuse."""
 
+import copy
+
+import numpy as np
 import pytest
+
+import fastadam as fa
 
 torch = pytest.importorskip("torch")
 
@@ -61,6 +66,40 @@ def test_fifty_steps_follow_torch(name, dtype, request):
         torch.testing.assert_close(one, two, rtol=0, atol=TOLERANCES[dtype])
     keys = [{*entry} for entry in b.state.values()]
     assert [{*entry} for entry in a.state.values()] == keys
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.usefixtures("in_plain_python")
+def test_numbers_of_rows_are_state_of_tensors():
+    """The bits of NumPy arrays, and those of a run that was saved and loaded."""
+    model, _ = models(torch.float32)
+    tables = [table.detach().numpy().copy() for table in model.parameters()]
+    opt = fastadam.torch.RowwiseAdagrad(model.parameters(), lr=0.1)
+    core = fa.RowwiseAdagrad(tables, lr=0.1)
+    for step in range(4):
+        backward(model, torch.randint(0, 30, (3, 4)), torch.randint(0, 20, (5, 3)))
+        grads = [table.grad for table in model.parameters()]
+        pairs = [(g._indices()[0].numpy(), g._values().numpy()) for g in grads]
+        core.step([fa.Rows(*pair) for pair in pairs])
+        if step == 2:
+            saved = copy.deepcopy(opt.state_dict())
+            opt = fastadam.torch.RowwiseAdagrad(model.parameters(), lr=0.1)
+            opt.load_state_dict(saved)
+        opt.step()
+    for table, tensor in zip(tables, model.parameters(), strict=True):
+        np.testing.assert_array_equal(tensor.detach().numpy(), table)
+    sums = opt.state[model[0].weight]["sum"]
+    np.testing.assert_array_equal(sums.numpy(), core.state["sum"][0])
+    assert opt.memory().state == sum(4 * len(table) for table in tables)
+    bad = opt.state_dict()
+    bad["state"][0]["sum"] = torch.zeros(7)
+    opt.load_state_dict(bad)
+    with pytest.raises(ValueError, match=r"has shape \(7,\), but \(30,\) is that of the rows"):
+        opt.step()
+    gaps = torch.nn.Parameter(torch.ones(6, 4).t())
+    gaps.grad = torch.ones(4, 6)
+    with pytest.raises(RuntimeError, match="not contiguous, but sums over its rows"):
+        fastadam.torch.AdamMini([gaps]).step()
 
 
 @pytest.mark.usefixtures("in_plain_python")

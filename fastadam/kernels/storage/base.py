@@ -23,6 +23,7 @@ from ..target import MemoryAccess
 
 FIRST, SCRATCH, COLUMNS = 0, 1, 2
 WHOLE = 1 << 62  # the block length of storages that do not work in blocks
+ROW = 1 << 61  # in place of `Column.per`: the elements of a row, which a table has
 
 
 class Coding(NamedTuple):
@@ -70,6 +71,8 @@ class Pieces(NamedTuple):
         coding: the same encoding as `packs`, for a target that packs in registers.
         partial: the number of sums to which the elements of a complete block may be added before
             they are written, in halves as in `Coding.ordered`; 0 if nothing is added.
+        close: `close(at, value)` writes the number of a row, from its first element; None if
+            numbers are not those of rows.
     """
 
     read: Callable[..., Any]
@@ -78,6 +81,7 @@ class Pieces(NamedTuple):
     scratch: int = 0
     coding: Coding | None = None
     partial: int = 0
+    close: Callable[..., None] | None = None
 
 
 class Column(NamedTuple):

@@ -17,8 +17,12 @@ class Sums:
     """The sum of each block of elements in float64, added in a fixed tree; only written.
 
     The tree makes results reproducible to the bit, and keeps the rounding error small.
+
+    Attributes:
+        place: the suffix of the scope of the sums, if they are not in an array.
     """
 
+    place: str = ""
     tag = "sums"
     compute = "float64"
     block = BLOCK
@@ -28,7 +32,7 @@ class Sums:
         terms, folded = (
             memory.access(np.dtype("float64"), f"{name}{part}.scratch") for part in ("", ".folded")
         )
-        _, store = memory.access(np.dtype("float64"), name)
+        _, store = memory.access(np.dtype("float64"), name + self.place)
         share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
         (_, put), (get_folded, put_folded), zero = terms, folded, np.float64(0)
         eight, eight_folded = _eight(terms[0]), _eight(get_folded)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...kernels.commit import Operation
 from ...kernels.cpu.threads import Limit
-from ...kernels.storage.base import WHOLE
+from ...kernels.storage.base import ROW, WHOLE
 from ..arrays import address
 from . import advice
 from .mapping import FileMapping, mapping_of
@@ -100,6 +100,7 @@ class Chunked(Protocol):
     kernel: Any
     rows: Any
     chunks: Any
+    units: Any
 
     def columns(self) -> Iterator[tuple[Any, Any, int]]:
         """The stream, the stored column and the column of `rows` of each address."""
@@ -208,7 +209,8 @@ def _uses(
         if column.per == WHOLE:
             continue
         size, base = np.dtype(column.dtype).itemsize, rows[row, place]
-        first, last = base + start // column.per * size, base + -(-stop // column.per) * size
+        per = np.broadcast_to(table.units, len(rows))[row] if column.per == ROW else column.per
+        first, last = base + start // per * size, base + -(-stop // per) * size
         found = np.searchsorted(starts, base, "right") - 1
         known = [
             regions[k] if k >= 0 and base[i] < regions[k].stop and rows[row[i], 0] >= 0 else None
