@@ -163,7 +163,7 @@ class ArrayHeaders:
 
 
 def _places(views: Sequence[memoryview]) -> Any:
-    """Where the memory of views begins."""
+    """The addresses of the memory of views."""
     return np.array([addressof(view.obj) for view in views], np.int64)  # type: ignore[arg-type]
 
 
