@@ -60,7 +60,7 @@ class Coding(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """What a `Coding` does in fewer instructions in blocks of one kind.
+    """The functions of a `Coding` in fewer instructions, for blocks of one kind.
 
     Attributes:
         usual: `usual(settled)` returns True for a block of this kind.
