@@ -331,6 +331,12 @@ def test_wrong_arguments_are_refused(kwargs, error, message):
         CPUOffload(parameters(), **kwargs)
 
 
+def test_hyperparameters_are_not_attributes():
+    opt = CPUOffload(parameters(), ft.AdamW)
+    with pytest.raises(AttributeError, match=r"CPUOffload\.lr has no effect; set opt\.param"):
+        opt.lr = 0.1
+
+
 def test_memory_counts_the_bytes_of_the_host():
     shapes = [(256, 256)]
     opt = CPUOffload(parameters(torch.bfloat16, shapes), ft.AdamW)

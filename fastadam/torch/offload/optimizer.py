@@ -8,6 +8,7 @@ from weakref import ref
 
 import torch
 
+from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
 from ...engine.options import unscale_of
 from ...engine.step_info import StepInfo
@@ -118,6 +119,11 @@ class CPUOffload(torch.optim.Optimizer):
         host.add(0)
         self._host = host
         self._listen(0)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and "_host" in vars(self):
+            check_assigned(self, name, self._front.defaults, {})
+        super().__setattr__(name, value)
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch.
