@@ -408,12 +408,19 @@ def test_steps_of_subgroups_are_those_of_torch_and_can_be_reversed(decoupled, de
         opt.rollback_subgroup(5)
         torch.testing.assert_close(param.detach(), before, rtol=1e-6, atol=2e-6)
     assert opt.state[5]["step"] == 1
-    with pytest.raises(RuntimeError, match="no step that could be reversed"):
+    with pytest.raises(RuntimeError, match="Cannot rollback optimizer state for sub_group_id 6"):
         opt.rollback_subgroup(6)
+    param.grad = trail[0][1]
+    opt.rollback_subgroup(5)
+    with pytest.raises(RuntimeError, match="Cannot rollback sub_group_id 5: step count is 0"):
+        opt.rollback_subgroup(5)
 
 
 def test_subgroups_refuse_what_they_cannot_reverse():
-    with pytest.raises(ValueError, match="cannot be reversed"):
-        CPUAdam(parameters(), amsgrad=True)
-    with pytest.raises(ValueError, match="lr"):
-        CPUAdam(parameters(), lr=-1.0)
+    opt = CPUAdam(parameters())
+    for wrong, message in (({"amsgrad": True}, "cannot be reversed"), ({"lr": -1.0}, "lr")):
+        with pytest.raises(ValueError, match=message):
+            CPUAdam(parameters(), **wrong)
+        with pytest.raises(ValueError, match=message):
+            opt.add_param_group({"params": parameters(), **wrong})
+    assert len(opt.param_groups) == 1
