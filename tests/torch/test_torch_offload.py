@@ -14,7 +14,7 @@ from fastadam import optimizers  # noqa: E402
 from fastadam.torch.offload import CPUAdam, CPUOffload  # noqa: E402
 
 SHAPES = ((2, 2), (3,), (), (1, 2))
-OTHERS = ("SparseAdam", "Prodigy", "list", "by_name")
+OTHERS = ("SparseAdam", "list", "by_name")
 DENSE = [name for name in optimizers.__all__ if name not in OTHERS]
 LOW = {"state_dtype": "int8", "min_quantized_size": 1}
 BUCKET = 8  # bytes: some parameters share one
@@ -317,6 +317,7 @@ def test_frozen_shared_and_later_parameters():
     ("kwargs", "error", "message"),
     [
         ({"optimizer_class": torch.optim.AdamW}, TypeError, "not a class of fastadam.torch"),
+        ({"optimizer_class": ft.SparseAdam}, TypeError, "takes sparse gradients only"),
         ({"shadow_dtype": "bfloat16"}, ValueError, "parameter itself"),
         ({"zero_grads": True}, ValueError, r"zero_grad\(\)"),
         ({"bucket_bytes": 0}, ValueError, "bucket_bytes"),

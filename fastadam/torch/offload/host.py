@@ -12,7 +12,7 @@ from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
 from ..shard_sums import ShardSums
-from ..shards import is_sharded
+from ..shards import check_whole, is_sharded
 from ..tensors import in_numpy
 from .buckets import Bucket, divided
 from .memory import HostMemory
@@ -91,8 +91,17 @@ class HostSide:
         self._owners, self._checked = [*self._owners, *owners], checked
         self.buckets = divided(self.hosts, self._bucket_bytes)
         places = {id(host): place for place, host in enumerate(self.hosts)}
-        for bucket in self.buckets:
+        for bucket in self.buckets if not self.together else ():
             bucket.subset = self.core.subset([places[id(host)] for host in bucket.members])
+
+    @property
+    def together(self) -> bool:
+        """True if all parameters take one step together, in which several numbers are measured."""
+        return any(
+            group.rule.over == "all"
+            or (group.options.clips and group.options.clip_norm_per == "tensor")
+            for group in self._groups
+        )
 
     def _place(self, device: Any) -> None:
         gpu = device.type == "cuda"
@@ -128,15 +137,7 @@ class HostSide:
                     f"{first.name} is on {first.part.device}, but {host.name} on "
                     f"{host.part.device}; create one optimizer per device"
                 )
-        alone = any(
-            group.options.clips and group.options.clip_norm_per == "tensor"
-            for group in self._groups
-        )
-        if alone and any(is_sharded(host.param) for host in hosts):
-            raise RuntimeError(
-                "clip_norm_per='tensor' would use the shards of this process only; use "
-                "clip_norm_per='global'"
-            )
+        check_whole([host.param for host in hosts], [group.rule for group in self._groups])
 
     # A step
 
@@ -175,9 +176,8 @@ class HostSide:
 
         With `clip_norm`, first measure the norm of all of them.
         """
-        options = [group.options for group in self._checked]
         self.transfer.begin()
-        if any(each.clips and each.clip_norm_per == "tensor" for each in options):
+        if self.together:
             return self._whole(grad_scale)
         settings: Values = {"grad_scale": grad_scale, "step": count}
         if self._front._options.measures:
@@ -188,7 +188,7 @@ class HostSide:
         return found[0] if found else None
 
     def _whole(self, grad_scale: Any) -> StepInfo:
-        """Update all parameters in one step, where several norms are taken at once."""
+        """Update all parameters in one step of the core."""
         for bucket in self.buckets:
             bucket.settle(self.transfer)
         there = [host.arrived for host in self.hosts]

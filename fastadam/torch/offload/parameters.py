@@ -128,7 +128,11 @@ class HostParameter:
     def note(self) -> None:
         """Take note that the parameter has the values that the host has."""
         self.part = local(self.param).detach()
-        self._seen = self.part._version, self.part.data_ptr()
+        self._seen = self._now(self.part)
+
+    def _now(self, part: Any) -> Any:
+        """Changes with the values, or the memory, of the parameter."""
+        return self.param._version, part._version, part.data_ptr()  # a DTensor counts for itself
 
     def follow(self) -> bool:
         """Take over values that others wrote to the parameter; returns True if there are any.
@@ -136,7 +140,7 @@ class HostParameter:
         Where it still has the rounded weights, these stay.
         """
         part = local(self.param).detach()
-        if self._seen == (part._version, part.data_ptr()):
+        if self._seen == self._now(part):
             return False
         if (part.shape, part.dtype) != (self.part.shape, self.part.dtype):
             raise RuntimeError(
