@@ -125,7 +125,7 @@ def load(
     side.core.load_state_dict(of_core)
     load_groups({**state_dict, "state": {}})
     for host, master in zip(side.hosts, masters, strict=True):
-        host.follow()
+        host.follow(unseen=True)
         if master is not None:
             host.weights.copy_(master.reshape(host.weights.shape))
             host.copy.copy_(host.weights)
