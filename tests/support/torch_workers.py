@@ -246,7 +246,11 @@ def fsdp_offload(rank, folder):
     from fastadam.torch.offload import CPUOffload
 
     clips = {"clip_norm": 0.1}
-    for overlap, more in ((True, {}), (False, {**clips, "clip_norm_per": "tensor"}), (False, clips)):
+    for overlap, more in (
+        (True, {}),
+        (False, {**clips, "clip_norm_per": "tensor"}),
+        (False, clips),
+    ):
         model, other, hyper = fully_sharded(net()), fully_sharded(net()), HYPER | more
         opt = CPUOffload(model.parameters(), OURS, overlap=overlap, bucket_bytes=100, **hyper)
         plain = OURS(other.parameters(), **hyper)
