@@ -133,6 +133,8 @@ class Subset:
             made.parameters = self._parameters()
             made.copies = engine.copies.part(self.numbers)
             made.grad_dtypes = [engine.grad_dtypes[number] for number in self.numbers]
+            if engine.whole_sizes:
+                made.whole_sizes = [engine.whole_sizes[number] for number in self.numbers]
             self._count, self._groups = len(engine.parameters.arrays), list[Group]()
             self._follow()
         self._rounds.members.add(self)

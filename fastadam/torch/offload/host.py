@@ -81,13 +81,18 @@ class HostSide:
         ]
         if self.core is None:
             self.core = self._front.core(parts, **self._front._options.chosen)
+            self._share(fresh)
         else:
-            for part in parts:
-                self.core.add_param_group(part)
+            self._share([*self.hosts, *fresh])
+            try:
+                for part in parts:
+                    self.core.add_param_group(part)
+            except BaseException:
+                self._share(self.hosts)
+                raise
         dtypes = [in_numpy(host.slot.dtype) for host in fresh]
         self.core._engine.grad_dtypes[-len(dtypes) :] = dtypes
         self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
-        self._share()
         self._owners, self._checked = [*self._owners, *owners], checked
         self.buckets = divided(self.hosts, self._bucket_bytes)
         places = {id(host): place for place, host in enumerate(self.hosts)}
@@ -108,11 +113,13 @@ class HostSide:
         self.memory = HostMemory(gpu and self._pin is not False)
         self.transfer: Transfer = transfer_for(device, self._pin is not False)
 
-    def _share(self) -> None:
-        """Let processes that have other shards agree on norms."""
-        params = [host.param for host in self.hosts]
+    def _share(self, hosts: Sequence[HostParameter]) -> None:
+        """Let processes that have other shards agree on norms, and on what is quantized."""
+        params = [host.param for host in hosts]
         self.shards = ShardSums(params) if any(map(is_sharded, params)) else None
         self.core._engine.shards = self.shards
+        if self.shards:
+            self.core._engine.whole_sizes = [param.numel() for param in params]
 
     def any(self, found: bool) -> bool:
         """True if something was found in any process that has shards of the parameters."""
