@@ -1,4 +1,4 @@
-"""State of four shards, loaded with another number of them: a fake process group stands for them."""
+"""State of four shards, loaded with fewer of them; a fake process group stands for them."""
 
 from itertools import pairwise
 
@@ -57,10 +57,13 @@ class Shards:
 
     def weights(self):
         """The whole parameters."""
-        return [torch.cat([p.detach()._local_tensor for p in each]) for each in zip(*self.params)]
+        return [
+            torch.cat([p.detach()._local_tensor for p in each])
+            for each in zip(*self.params, strict=True)
+        ]
 
     def saved(self):
-        """What a distributed checkpoint has: whole tensors, from the shards of the state_dicts."""
+        """The whole tensors of a distributed checkpoint, from the shards of the state_dicts."""
         states = self._each(lambda rank: self.opts[rank].state_dict())
         entries = {}
         for number in range(len(SHAPES)):

@@ -105,7 +105,7 @@ class CPUOffload(torch.optim.Optimizer):
             )
         if optimizer_class.core.__name__ == ONLY:
             raise TypeError(
-                f"optimizer_class={ONLY} takes sparse gradients only, but offloaded ones are dense; "
+                f"optimizer_class={ONLY} takes sparse gradients; offloaded ones are dense: "
                 "leave parameters with sparse gradients to an optimizer of their own"
             )
         for name in ELSEWHERE.keys() & kwargs.keys():
