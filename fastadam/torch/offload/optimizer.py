@@ -130,7 +130,7 @@ class CPUOffload(torch.optim.Optimizer):
         self._listen(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and "_host" in vars(self):
+        if not name.startswith("_") and vars(self).get("_host"):
             check_assigned(self, name, self._front.defaults, {})
         super().__setattr__(name, value)
 
