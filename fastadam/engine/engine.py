@@ -20,7 +20,7 @@ from .binding import plan_for
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
-from .hyperparameters import ReadOnly
+from .hyperparameters import ReadOnly, is_plain, lasting
 from .launch_plan import UPDATE, StepPlan
 from .new_groups import check_state_file, new_groups
 from .norm_measure import NormMeasure
@@ -72,6 +72,7 @@ class Engine:
         rounds: the steps of subsets of the parameters, or None without any.
         subset: the numbers of its parameters in the optimizer, if they are a subset of these.
         shards: what completes the norm of gradients, if other processes have other elements.
+        whole_sizes: the numbers of elements of the whole parameters then.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -101,6 +102,7 @@ class Engine:
         self.measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
         self.shards: Shards | None = None
+        self.whole_sizes: Sequence[int] = ()
         self.grads: Flat | None = None
         self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
@@ -221,10 +223,11 @@ class Engine:
         """The operations that go on with these groups, and void the plan if other rules or arrays
         follow from them."""
         scheduled = any(group.scheduled for group in groups)
-        steady = None if scheduled else [group.at(1) for group in groups]
+        algorithm = self.algorithm
+        steady = None if scheduled else [lasting(algorithm, group.at(1)) for group in groups]
         operations = put(self, steady=steady, groups=groups)
         if [group.rule for group in groups] != [group.rule for group in self.groups]:
-            operations += [*self.invalidated(), *put(self.algorithm, rule=groups[0].rule)]
+            operations += [*self.invalidated(), *put(algorithm, rule=groups[0].rule)]
         return operations + put(self.edits, pending=False)
 
     def note_edits(self) -> None:
@@ -304,7 +307,10 @@ class Engine:
         """The number of elements of each parameter, of the whole one for a piece of it."""
         if self.partition:
             return [self.partition.sizes[piece.number] for piece in self.partition.pieces]
-        return [array.size for array in self.parameters.arrays]
+        arrays = self.parameters.arrays
+        if self.whole_sizes:
+            return [*self.whole_sizes[: len(arrays)]]
+        return [array.size for array in arrays]
 
     def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""
@@ -381,7 +387,8 @@ class Engine:
             if "lr" not in self.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = self.backend.rate(lr)
+            if not is_plain("lr", lr, 0.0):
+                lr = self.backend.rate(lr)
         state = self.state
         if state.pending and any(group.switched for group in self.groups):
             state.settle()  # what there is to compute depends on the count

@@ -26,6 +26,7 @@ from .loops import (
     sums_of_row,
     update_with,
 )
+from .overlap import Plain, expected, in_turns, lates
 from .storage.base import COLUMNS, ROW, WHOLE, Column, Pieces, Storage
 from .storage.block_sums import BLOCK
 from .target import MemoryAccess
@@ -71,6 +72,13 @@ def _pack(one: Any, rest: Any) -> Any:
         rest(at, count)
 
     return both
+
+
+def _phase(parts: Sequence[Pieces], number: int) -> Any:
+    """Runs one of the phases of packing for every stream that has some."""
+    return _fold(
+        _pack, [part.packs[number] for part in parts if part.packs], lambda at, count: None
+    )
 
 
 def _packing(parts: Sequence[Pieces], block: int, partial: int) -> Any:
@@ -129,6 +137,18 @@ def _element(function: Callable[..., Any]) -> Callable[..., Any]:
         return (param, values[1]) + state
 
     return element
+
+
+def _one(rule: Rule, parts: Sequence[Pieces]) -> Any:
+    """Updates an element, and returns the new values."""
+    element, read, write = _element(rule.snapshot), _reading(parts), _writing(parts)
+
+    def one(at, i, h):
+        values = element(read(at, i), h)
+        write(at, i, values)
+        return values
+
+    return one
 
 
 def _write_four(one: Any, rest: Any) -> Any:
@@ -399,8 +419,15 @@ def update_of(
     else:
         partial = max(part.partial for part in parts) if memory.wide is None else 0
         elements = _elements(streams, parts, rule, memory)
-        pack = _packing(parts, block, partial)
-        run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
+        late = lates(parts, memory)
+        if late:
+            plain = Plain(elements, _phase(parts, 0), _phase(parts, 1), addresses)
+            signs = expected(rule, [stream.storage for stream in streams])
+            one = _one(rule, parts)
+            run = in_turns(late, signs, one, plain, memory, scratch[-1], block)
+        else:
+            pack = _packing(parts, block, partial)
+            run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
     size = 8 * (1 + len(stored))
     update = update_with(
         run,
