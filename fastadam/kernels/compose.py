@@ -10,7 +10,7 @@ import numpy as np
 
 from ..rules import Rule
 from ..rules.functions import added
-from .adding import Added, added_in_halves
+from .adding import LEAST, Added, added_in_eighths, added_in_halves
 from .lanes import Access, Waiting
 from .loops import (
     at_once,
@@ -73,14 +73,21 @@ def _pack(one: Any, rest: Any) -> Any:
     return both
 
 
-def _packing(parts: Sequence[Pieces], block: int, partial: int) -> Any:
+def _packing(parts: Sequence[Pieces], block: int, partial: int, least: int = 0) -> Any:
     """Packs a block of every stream: phase 1 of all streams, then phase 2. A complete block may
-    have become `partial` numbers."""
+    have become `partial` numbers, another one of `least` elements or more an eighth of them."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
     pack = _fold(_pack, [step for step in steps if step], lambda at, count: None)
     if not partial:
         return pack
-    return lambda at, count: pack(at, partial if count == block else count)
+    if not least:
+        return lambda at, count: pack(at, partial if count == block else count)
+
+    def begun(at, count):
+        some = (count + 7) // 8 if count >= least else count
+        pack(at, partial if count == block else some)
+
+    return begun
 
 
 def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
@@ -158,8 +165,8 @@ def _elements(
     memory: MemoryAccess,
     wide: bool = True,
 ) -> Any:
-    """The function that updates the elements of a block, `wide` if in groups of neighbours where
-    the target gains by it."""
+    """The function that updates the elements of a block; `wide` if blocks are long, so that a
+    target may take groups of neighbours."""
     element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, memory.loop)
@@ -167,8 +174,11 @@ def _elements(
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
             return single
-        block = streams[summed[0]].storage.block
-        return added_in_halves(single, read, element, _added(parts, summed), memory.loop, block)
+        block, addition = streams[summed[0]].storage.block, _added(parts, summed)
+        whole = added_in_halves(single, read, element, addition, memory.loop, block)
+        if wide:
+            return whole
+        return added_in_eighths(single, whole, read, element, addition, memory.loop, block)
     if not wide:
         return single
     access = _access(streams, parts, read, write, element, memory)
@@ -186,7 +196,13 @@ def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
     pick = _fold(_picked, places, lambda values: ())
     join = _fold(_joined, range(len(places)), lambda one, other: ())
     summed = [parts[place] for place in places]
-    return Added(pick, join, _writing(summed), summed[0].partial)
+    nothing = _fold(_zero, places, lambda values: ())
+    return Added(pick, join, _writing(summed), summed[0].partial, nothing)
+
+
+def _zero(place: Any, rest: Any) -> Any:
+    zero = np.float64(0)
+    return lambda values: (zero,) + rest(values)
 
 
 def _picked(place: Any, rest: Any) -> Any:
@@ -274,7 +290,7 @@ def _run_by_rows(
     )
     added = sums_of_row(
         _elements(terms, adding, rule.prepare, memory, wide=False),
-        _packing(adding, BLOCK, partial),
+        _packing(adding, BLOCK, partial, LEAST if partial else 0),
         at_terms,
         *_totals(terms, rooms, streams[0].storage.compute, memory),
         memory,
