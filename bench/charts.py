@@ -9,9 +9,7 @@ With `--check` nothing is written, but what is stale is named, and the exit stat
 is.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,6 +18,7 @@ from pathlib import Path
 from fastadam.bench.charts import is_drawn_from
 from fastadam.bench.csv_io import digest_of, read_report
 from fastadam.bench.measurement import OURS, Report
+from fastadam.bench.script import Parser, run_script
 from fastadam.bench.suites import document, side_by_side, suite_of, write_chart, write_comparison
 from fastadam.bench.tables import conditions, in_document
 
@@ -114,7 +113,7 @@ def stale_documents(root: Path, reports: Reports) -> Iterator[tuple[Path, str]]:
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Write what is stale, or with `--check` only name it; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if anything is stale")
     check = parser.parse_args(arguments).check
     reports = results(root)
@@ -131,4 +130,4 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -8,10 +8,8 @@ each reading, the file is dropped from the cache. The results are in
 bench/results/checkpoints.csv. Linux only.
 """
 
-import argparse
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,14 @@ import numpy as np
 import fastadam as fa
 from fastadam.bench import machine
 from fastadam.bench.csv_io import to_csv
+from fastadam.bench.script import (
+    Parser,
+    at_least,
+    existing_folder,
+    output_file,
+    positive,
+    run_script,
+)
 
 RESULTS = Path(__file__).resolve().parent / "results" / "checkpoints.csv"
 REFERENCES = {"save": "dd write", "load": "dd read"}
@@ -95,11 +101,11 @@ def measured(path: Path, opt: Any, rounds: int) -> Iterator[Time]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="on the disk to be measured")
-    parser.add_argument("--gigabytes", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=existing_folder, help="on the disk to be measured")
+    parser.add_argument("--gigabytes", type=positive, default=4.0)
+    parser.add_argument("--rounds", type=at_least(1), default=3)
+    parser.add_argument("--csv", type=output_file, default=RESULTS)
     given = parser.parse_args(argv)
     times = list[Time]()
     for time in measured(
@@ -119,4 +125,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -10,7 +10,6 @@ the table in docs/low-precision.md is made. The same seeds give the same numbers
 import argparse
 import math
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -32,6 +31,7 @@ from fastadam.bench import machine
 from fastadam.bench.axes import label_ends
 from fastadam.bench.charts import canvas, is_drawn_from
 from fastadam.bench.csv_io import digest, from_csv, to_csv
+from fastadam.bench.script import Parser, at_least, run_script
 from fastadam.bench.tables import conditions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -201,10 +201,12 @@ def draw_excess(axes: Any, found: Mapping[str, Found]) -> None:
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per CPU)")
+    parser.add_argument(
+        "--jobs", type=at_least(1), metavar="N", help="processes (default: all CPUs)"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--quick", action="store_true", help="few steps of few elements")
     instead.add_argument("--draw", action="store_true", help="try nothing, only draw")
@@ -235,4 +237,4 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

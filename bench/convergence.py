@@ -10,7 +10,6 @@ the chart docs/assets/convergence.png is drawn from it. The same seeds give the 
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from fastadam.bench.axes import COLOURS, INK
 from fastadam.bench.charts import canvas, is_drawn_from
 from fastadam.bench.csv_io import digest, from_csv, to_csv
 from fastadam.bench.measurement import OURS
+from fastadam.bench.script import Parser, at_least, run_script
 from fastadam.bench.tables import conditions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,19 +175,24 @@ def draw_panels(
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--epochs", type=int, default=EPOCHS, metavar="N", help=f"of a run (default: {EPOCHS})")
-    add("--seeds", type=int, default=SEEDS, metavar="N", help=f"how many (default: {SEEDS})")
+    add(
+        "--epochs",
+        type=at_least(1),
+        default=EPOCHS,
+        metavar="N",
+        help=f"of a run (default: {EPOCHS})",
+    )
+    add(
+        "--seeds", type=at_least(1), default=SEEDS, metavar="N", help=f"how many (default: {SEEDS})"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--draw", action="store_true", help="train nothing, only draw")
     instead.add_argument("--check", action="store_true", help="only fail if the chart is stale")
-    options = parser.parse_args(arguments)
-    if min(options.epochs, options.seeds) < 1:
-        parser.error("--epochs and --seeds take at least 1")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -208,4 +213,4 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

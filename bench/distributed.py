@@ -21,7 +21,6 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -36,6 +35,7 @@ import fastadam as fa
 from fastadam.bench.csv_io import read_report
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, at_least, positive, run_script
 from fastadam.bench.suites import DISTRIBUTED, publish
 from fastadam.bench.timing import Timing
 from fastadam.bench.variants import ADAMW
@@ -193,13 +193,11 @@ def sent_per_element(size: int = 1 << 20) -> float:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--elements", type=float, default=1e7, metavar="N", help="default: 1e7")
-    add("--rounds", type=int, default=15, metavar="N", help="default: %(default)s")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add("--elements", type=positive, default=1e7, metavar="N", help="default: 1e7")
+    add("--rounds", type=at_least(1), default=15, metavar="N", help="default: %(default)s")
+    add_csv(add)
     return parser.parse_args()
 
 
@@ -228,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,7 +13,6 @@ import argparse
 import gc
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ import fastadam.torch
 from fastadam.bench.console import progress
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, positive, run_script
 from fastadam.bench.suites import ADAPTER, publish
 from fastadam.bench.timing import measure
 from fastadam.bench.variants import ADAMW
@@ -108,7 +108,7 @@ def left_behind(step: Step) -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/dtensors.py --seconds 3\n"
@@ -116,8 +116,8 @@ def arguments() -> argparse.Namespace:
         "charts.py writes what is in bench/results into the documents.",
     )
     add = parser.add_argument
-    add("--seconds", type=float, default=20.0, metavar="S", help="for each case (default: 20)")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add("--seconds", type=positive, default=20.0, metavar="S", help="for each case (default: 20)")
+    add_csv(add)
     return parser.parse_args()
 
 
@@ -168,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

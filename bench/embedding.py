@@ -26,6 +26,7 @@ import fastadam.jax
 from fastadam.bench.console import progress
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, add_timing, at_least, run_script
 from fastadam.bench.suites import EMBEDDING, publish
 from fastadam.bench.timing import Timing, measure
 from fastadam.embedding.export import export_c
@@ -163,7 +164,7 @@ def measured(chosen: argparse.Namespace, bar, folder: Path) -> Iterator[Measurem
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/embedding.py --seconds 2\n"
@@ -171,11 +172,16 @@ def arguments() -> argparse.Namespace:
         "It needs gcc, and JAX and optax: pip install 'fastadam[bench,jax]' optax.",
     )
     add = parser.add_argument
-    add("--elements", type=int, default=LARGE, metavar="N", help="in JAX (default: ten million)")
-    add("--seconds", type=float, default=10.0, metavar="S", help="twice (default: 10)")
-    add("--rounds", type=int, metavar="N", help="make so many rounds instead")
+    add(
+        "--elements",
+        type=at_least(1),
+        default=LARGE,
+        metavar="N",
+        help="in JAX (default: ten million)",
+    )
+    add_timing(add, of="twice")
     add("--cpu-time", action="store_true", help="time of the processor, for a busy machine")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add_csv(add)
     return parser.parse_args()
 
 
@@ -190,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -19,7 +19,6 @@ The numbers are written after every case, so that nothing is lost if a later one
 import argparse
 import os
 import re
-import sys
 import traceback
 import warnings
 from dataclasses import replace
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastadam.bench.console import Show, parsed_size, progress, say
+from fastadam.bench.script import Parser, run_script
 
 if TYPE_CHECKING:
     from fastadam.bench.measurement import Measurement, Report
@@ -54,7 +54,7 @@ but the speed without one: python bench/gpu.py --dry-run"""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -289,4 +289,4 @@ def publish(report: "Report", path: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -4,8 +4,6 @@
 length `own` is that of fastadam.
 """
 
-import argparse
-import sys
 import warnings
 
 import numpy as np
@@ -14,6 +12,7 @@ from numba import cuda
 
 import fastadam as fa
 from fastadam.bench.console import parsed_size
+from fastadam.bench.script import Parser, positive, run_script
 from fastadam.bench.timing import measure
 from fastadam.cuda import device_table
 from fastadam.cuda import target as target
@@ -37,9 +36,9 @@ def stepper(arrays, length, threads):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--sizes", nargs="+", default=["1e5", "1e6", "1e7", "1e8"], metavar="N")
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="for each size")
+    parser.add_argument("--seconds", type=positive, default=4.0, metavar="S", help="for each size")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{'elements':>13} {'threads':>8}" + "".join(f"{n or 'own':>9}" for n in LENGTHS))
@@ -57,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

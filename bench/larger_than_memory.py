@@ -11,10 +11,8 @@ first round, the bits are compared with those of arrays in memory. Twice the siz
 the disk. The results are in bench/results/larger-than-memory.csv. Linux only.
 """
 
-import argparse
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +29,14 @@ import numpy as np
 import fastadam as fa
 from fastadam.bench import machine
 from fastadam.bench.csv_io import to_csv
+from fastadam.bench.script import (
+    Parser,
+    at_least,
+    existing_folder,
+    output_file,
+    positive,
+    run_script,
+)
 from fastadam.memory.files import advice
 
 RESULTS = Path(__file__).resolve().parent / "results" / "larger-than-memory.csv"
@@ -197,12 +203,12 @@ def _reading(ahead: Callable[..., None], act: Callable[[], None]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="on the disk to be measured")
-    parser.add_argument("--gigabytes", type=float, default=6.0)
-    parser.add_argument("--resident", type=float, default=2.0**30, help="bytes; default 1 GiB")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=existing_folder, help="on the disk to be measured")
+    parser.add_argument("--gigabytes", type=positive, default=6.0)
+    parser.add_argument("--resident", type=positive, default=2.0**30, help="bytes; default 1 GiB")
+    parser.add_argument("--rounds", type=at_least(1), default=3)
+    parser.add_argument("--csv", type=output_file, default=RESULTS)
     given = parser.parse_args(argv)
     times, size = list[Time](), int(given.gigabytes * 1e9 / 12)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
@@ -226,4 +232,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

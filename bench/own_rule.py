@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 import fastadam as fa
+from fastadam.bench.script import Parser, run_script
 from fastadam.bench.timing import measure
 from fastadam.memory.aligned import aligned_zeros
 
@@ -60,6 +61,7 @@ def contenders(size: int):
 
 
 def main() -> None:
+    Parser(description=__doc__).parse_args()
     steps, params = contenders(50_003)
     for step in steps * 3:
         step()
@@ -75,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -9,7 +9,6 @@ The results are in bench/results/placement.csv, from which docs/assets/placement
 `--draw` only draws. `fastadam/memory/placement.py` chooses the offsets.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from fastadam.bench.axes import GRID, titled
 from fastadam.bench.charts import canvas, draw_line
 from fastadam.bench.console import progress
 from fastadam.bench.csv_io import digest, from_csv, to_csv
+from fastadam.bench.script import Parser, at_least, run_script
 from fastadam.bench.tables import conditions
 from fastadam.engine.launch import kernel_for
 from fastadam.kernels.formats import Formats
@@ -115,8 +115,8 @@ def draw(about: dict[str, str], found: list[Placement], path: Path) -> None:
 
 def main() -> None:
     """Measure, write and draw; or only draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--rounds", type=at_least(1), default=ROUNDS, metavar="N")
     parser.add_argument("--draw", action="store_true", help="draw the committed results again")
     arguments = parser.parse_args()
     if not arguments.draw:
@@ -128,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

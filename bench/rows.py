@@ -10,7 +10,6 @@ PyTorch are sparse tensors that were not coalesced before.
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numba
@@ -21,6 +20,7 @@ import fastadam as fa
 from fastadam.bench.console import progress
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import LIMIT, OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, add_timing, at_least, cases_with, run_script
 from fastadam.bench.suites import ROWS, publish
 from fastadam.bench.timing import measure
 
@@ -163,7 +163,7 @@ def timed(case: Case, names: list[str], chosen: argparse.Namespace, bar) -> list
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/rows.py --cases 64 --seconds 5\n"
@@ -178,25 +178,24 @@ def arguments() -> argparse.Namespace:
         help=f"those with this text in their label: {'; '.join(c.label for c in CASES)} "
         "(default: all; they take 8 GB)".replace("%", "%%"),
     )
-    add("--threads", type=int, metavar="N", help="for all contenders (default: all cores)")
-    add("--seconds", type=float, default=10.0, metavar="S", help="for each case (default: 10)")
-    add("--rounds", type=int, metavar="N", help="make so many rounds instead")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add("--threads", type=at_least(1), metavar="N", help="for all contenders (default: all cores)")
+    add_timing(add)
+    add_csv(add)
     return parser.parse_args()
 
 
 def main() -> None:
     chosen, load = arguments(), load_average()
+    cases = cases_with(chosen.cases, CASES)
     fa.set_threads(chosen.threads)
     torch.set_num_threads(fa.get_threads())
     numba.set_num_threads(fa.get_threads())
     with progress() as bar:
         validate()
-        cases = [case for case in CASES if chosen.cases in case.label]
         rows = [row for case in cases for row in timed(case, [*CONTENDERS], chosen, bar)]
     report = Report(describe(fa.get_threads(), load=load), rows)
     publish(report, chosen.csv)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -7,7 +7,6 @@ on arrays of their own.
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import fastadam as fa
 from fastadam.bench.console import progress
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, add_timing, at_least, cases_with, run_script
 from fastadam.bench.suites import SERVERS, publish
 from fastadam.bench.timing import measure
 
@@ -146,7 +146,7 @@ def timed(case: Case, chosen: argparse.Namespace, bar) -> list[Measurement]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/servers.py --cases 1e7 --seconds 5\n"
@@ -161,19 +161,18 @@ def arguments() -> argparse.Namespace:
         help=f"those with this text in their label: {'; '.join(c.label for c in CASES)} "
         "(default: all; they take 6 GB)",
     )
-    add("--threads", type=int, metavar="N", help="for fastadam (default: all cores)")
-    add("--seconds", type=float, default=10.0, metavar="S", help="for each case (default: 10)")
-    add("--rounds", type=int, metavar="N", help="make so many rounds instead")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add("--threads", type=at_least(1), metavar="N", help="for fastadam (default: all cores)")
+    add_timing(add)
+    add_csv(add)
     return parser.parse_args()
 
 
 def main() -> None:
     chosen, load = arguments(), load_average()
+    cases = cases_with(chosen.cases, CASES)
     fa.set_threads(chosen.threads)
     with progress() as bar:
         worst = validate()
-        cases = [case for case in CASES if chosen.cases in case.label]
         rows = [row for case in cases for row in timed(case, chosen, bar)]
     report = Report(describe(fa.get_threads(), load=load), rows)
     publish(report, chosen.csv)
@@ -181,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

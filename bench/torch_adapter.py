@@ -7,7 +7,6 @@ preceded by a step that does not count. The table shows the median over the roun
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import torch
 
@@ -15,6 +14,7 @@ import fastadam.torch
 from fastadam.bench.console import progress
 from fastadam.bench.machine import describe, load_average
 from fastadam.bench.measurement import OURS, Measurement, Report
+from fastadam.bench.script import Parser, add_csv, add_timing, at_least, run_script
 from fastadam.bench.suites import ADAPTER, publish
 from fastadam.bench.timing import measure
 from fastadam.bench.variants import ADAMW
@@ -89,7 +89,7 @@ def validate(shapes: list[Shape], names: Sequence[str]) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python bench/torch_adapter.py --cases resnet50 --seconds 5\n"
@@ -115,14 +115,13 @@ def arguments() -> argparse.Namespace:
     )
     add(
         "--threads",
-        type=int,
+        type=at_least(1),
         default=torch.get_num_threads(),
         metavar="N",
         help="for all contenders (default: PyTorch's, %(default)s)",
     )
-    add("--seconds", type=float, default=10.0, metavar="S", help="for each case (default: 10)")
-    add("--rounds", type=int, metavar="N", help="make so many rounds instead")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers, with machine and versions")
+    add_timing(add)
+    add_csv(add)
     return parser.parse_args()
 
 
@@ -164,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -42,12 +42,20 @@ class Comparison:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", type=Path, help="a checkout")
-    parser.add_argument("after", type=Path, help="another one")
-    parser.add_argument("--rounds", type=int, default=9)
+    from fastadam.bench.script import Parser, at_least, existing_folder, output_file
+
+    def checkout(text: str) -> Path:
+        """A folder with a fastadam in it."""
+        if not (path := existing_folder(text) / "fastadam").is_dir():
+            raise argparse.ArgumentTypeError(f"there is no folder {str(path)!r}")
+        return path.parent
+
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("before", type=checkout, help="a checkout")
+    parser.add_argument("after", type=checkout, help="another one")
+    parser.add_argument("--rounds", type=at_least(1), default=9)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
-    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser.add_argument("--csv", type=output_file, default=RESULTS)
     given = parser.parse_args(argv)
     comparisons = list[Comparison]()
     for found in compared(given.before, given.after, given.cases, given.rounds):
@@ -241,4 +249,8 @@ CASES: dict[str, Callable[[], Timed]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(answer() if os.environ.get("FASTADAM_VERSIONS") else main())
+    if os.environ.get("FASTADAM_VERSIONS"):  # in a checkout, which may have no `run`
+        sys.exit(answer())
+    from fastadam.bench.script import run_script
+
+    run_script(main)

@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
 from .. import __version__
+from ..bench.script import Parser, in_one_line
 
 COMMANDS = ("demo", "bench", "export", "info", "inspect")
 EXTRAS = ("demo", "bench")  # subcommands that need packages beyond the core
@@ -41,21 +41,6 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line that points to the help."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
-
-    def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Refuse unknown words; the first may be a misspelt option."""
-        from ..validation import meant_by
-
-        close = meant_by(words[0].partition("=")[0], self._option_string_actions)
-        meant = f" (did you mean {close}?)" if close else ""
-        self.error(f"unrecognized arguments: {' '.join(words)}{meant}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +108,7 @@ def _parser() -> Parser:
 
 def _refused(command: str, error: Exception) -> int:
     """Print an error in one line, with a fix if the message lacks one."""
-    message = " ".join(str(error).split()).removeprefix("plan(): ")
+    message = in_one_line(error).removeprefix("plan(): ")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if package == "fastadam":  # an error of the library

@@ -1,10 +1,7 @@
-"""Arguments that several commands share: optimizers, dtypes, counts and files."""
+"""Arguments that several commands share: optimizers, their keywords and dtypes."""
 
 import argparse
-import os
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 SPELLING = "hyperparameters follow as in sgd:momentum=0.9,nesterov=True"
@@ -90,42 +87,3 @@ def precision(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keywords of an optimizer from the options that were given."""
     told = {keyword: getattr(arguments, name) for name, keyword in KEYWORDS.items()}
     return {keyword: value for keyword, value in told.items() if value is not None}
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers that are not less; for `type=`."""
-
-    def integer(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
-        return number
-
-    return integer
-
-
-def check_writable(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written, before the work that it is for.
-
-    A file that exists is not changed. A device, such as /dev/stdout, gets a comment line.
-
-    Raises:
-        ValueError, OSError: naming the option or the file.
-    """
-    if path.is_dir():
-        raise ValueError(f"{option}: {str(path)!r} is a folder; give the name of a file in it")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{option}: the folder of {str(path)!r} does not exist; create it")
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("w") as device:
-                device.write("# fastadam\n")
-        elif path.exists():
-            if not os.access(path, os.W_OK):
-                raise PermissionError("it is read-only")
-        else:
-            with TemporaryFile(dir=path.absolute().parent) as probe:
-                probe.write(bytes(1 << 16))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"{option}: {str(path)!r} cannot be written: {reason}") from None

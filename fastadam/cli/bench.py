@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import SPELLING, check_writable
+from ..bench.script import check_writable
+from .arguments import SPELLING
 
 if TYPE_CHECKING:
     from ..bench.measurement import Report

@@ -27,7 +27,10 @@ class OwnPieces:
     Attributes:
         of_rank: the pieces of each process.
         pieces: those of this process.
+        active: whether any parameter has a gradient in this step, be it of another process.
     """
+
+    active = True
 
     def __init__(
         self, comm: Communicator, line: Line, buckets: Sequence[Bucket], group_of: Sequence[int]

@@ -68,8 +68,8 @@ class Sharded:
         OtherProcessError: if another process raised an error.
 
     Note:
-        With `accumulate_steps` only the last micro-batch communicates, so `skip_nonfinite` decides
-        on all micro-batches of an update together; in one process it decides on each.
+        With `accumulate_steps` only the last micro-batch communicates, so `skip_nonfinite`
+        and `found_inf` decide on all micro-batches of an update together; in one process, on each.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -241,26 +241,32 @@ class Sharded:
         """
         with self._lock:
             if self._local or self._whole.batches + 1 < self._options.accumulate_steps:
-                return self._add(grads, lr, grad_scale)
+                return self._add(grads, lr, mask, grad_scale, found_inf)
             return self._step(grads, lr, mask, grad_scale, found_inf)
 
-    def _add(self, grads: Any, lr: float | None, grad_scale: Any) -> StepInfo:
+    def _add(
+        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
+    ) -> StepInfo:
         """Add the gradients to those of this process."""
+        engine, found = self.optimizer._engine, flag_of(found_inf)
         self._whole.checked(grads)
+        if mask is not None:
+            self._whole.masks(mask)
+        engine.refresh()
+        rate = engine.values(lr)[0].get("lr")
         self._whole.add(grad_scale)
-        rate = self.optimizer.param_groups[0].get("lr") if lr is None else lr
-        return new_info((self.steps, None if callable(rate) else rate, None, False, False))
+        self._whole.found |= found
+        return new_info((self.steps, rate, None, found, False))
 
     def _step(
         self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
     ) -> StepInfo:
         error, settings, found, given = None, dict[str, Any](), False, list[Any]()
-        buffer: Any = None
-        masks: Any = None
+        buffer, masks = None, None  # type: Any, Any
         try:
             given, buffer = self._whole.checked(grads)
             masks = None if mask is None else self._layout.pieces_of(self._whole.masks(mask))
-            found = flag_of(found_inf)
+            found = self._whole.found | flag_of(found_inf)
             settings = self._settings(lr, mask, grad_scale)
         except Exception as raised:
             error = raised
@@ -280,6 +286,7 @@ class Sharded:
         elif not found:
             dtypes = self._whole.dtypes if arrays is given else self._layout.computes
             self._exchange.collect(arrays, dtypes, buffer)
+        self._layout.partition.active = any(active)
         own = [
             grad if active[piece.number] else None
             for piece, grad in zip(self._layout.pieces, self._exchange.grads, strict=True)

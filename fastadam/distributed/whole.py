@@ -28,7 +28,10 @@ class WholeParameters:
     Attributes:
         dtypes: the dtype of the gradient of each parameter.
         batches: the micro-batches added up since the last update.
+        found: whether one of them is known not to be finite.
     """
+
+    found = False
 
     def __init__(self, parameters: Parameters, options: Options) -> None:
         self._parameters, self._options = parameters, options
@@ -152,6 +155,7 @@ class WholeParameters:
 
     def restart(self, used: Sequence[Any]) -> None:
         """Begin anew after an update, or a skipped one, that used these gradients."""
+        self.found = False
         if self._sums and self._sums.count:
             commit(self._sums.restored(0, []))
         elif self._options.zero_grads:
@@ -161,5 +165,6 @@ class WholeParameters:
 
     def restored(self, count: int, sums: Sequence[Any]) -> None:
         """Take over sums that were saved."""
+        self.found = False
         if count or self._sums:
             commit(self._prepared(NEAR).restored(count, sums))

@@ -355,7 +355,7 @@ class Engine:
         norm, verdict = plan.prepare(algorithm, values, *given)
         if updated := verdict == UPDATE:
             plan.run(*others)
-            updated = plan.active
+            updated = plan.active or plan.counts
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
 

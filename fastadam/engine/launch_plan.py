@@ -68,6 +68,7 @@ class StepPlan:
         self._parameters, self._state, self.stale = context.parameters, context.state, True
         self.steady = self.direct = False
         self._with: list[Operation] = []  # what is committed with the step
+        self._partition = context.partition
         self._make_launches(context)
         launches_of = [
             [launch for launch in self._all if launch.rule is group.rule]
@@ -312,6 +313,11 @@ class StepPlan:
             places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
             launch.draws, launch.late = numbers[places], late[places]
 
+    @property
+    def counts(self) -> bool:
+        """True if the step counts: a parameter has a gradient, here or in another process."""
+        return self.active or bool(self._partition and self._partition.active)
+
     def run(self, *others: Operation) -> None:
         """Launch, count, and whatever belongs to the step: all of it or nothing.
 
@@ -324,7 +330,7 @@ class StepPlan:
             return
         if self.conditional:  # which may have counted meanwhile
             commitment.count()
-        commitment.run([*self._with, *others], self.active, self.numbers, self._created)
+        commitment.run([*self._with, *others], self.counts, self.numbers, self._created)
         self._with.clear()
         self._created = None
         busy = self.conditional or self.stale or self._by_row

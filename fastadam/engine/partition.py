@@ -33,7 +33,10 @@ class Partition(Protocol):
         pieces: those of this process, one for each array of the optimizer.
         sizes: the number of elements of each whole parameter.
         group_of: the group of each whole parameter.
+        active: whether any parameter has a gradient in this step, be it of another process.
     """
+
+    active: bool
 
     @property
     def pieces(self) -> Sequence[Piece]: ...

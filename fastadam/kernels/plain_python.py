@@ -4,6 +4,7 @@ It is an oracle of the tests. Under `NUMBA_DISABLE_JIT=1` it runs every step, so
 step through a rule.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -68,8 +69,15 @@ class Memory:
 
     @staticmethod
     def reserve(words: int) -> Callable[[], int]:
-        room = np.empty(words, np.int32)
-        return lambda: room.ctypes.data
+        own = threading.local()  # several threads may run a kernel
+
+        def room() -> int:
+            if not hasattr(own, "room"):
+                own.room = np.empty(words, np.int32)
+            address: int = own.room.ctypes.data
+            return address
+
+        return room
 
 
 def serial(kernel: Any, task: int) -> Callable[[], None]:

@@ -132,6 +132,28 @@ def test_none_counts_as_zero_where_another_process_has_a_gradient():
         np.testing.assert_array_equal(params["w"], start["w"] - gradients(0)["w"] / 2)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.usefixtures("in_plain_python")
+def test_a_process_whose_parameters_have_no_gradient_takes_part_in_the_step(size):
+    start = {"a": np.ones(3), "b": np.full(2 * BLOCK, 2.0)}  # in small buckets, one each
+    passes = [("a",), ("b",), ("a", "b"), ("a",)]
+    grads = [{n: np.full_like(v, k + 1) if n in names else None for n, v in start.items()}
+             for k, names in enumerate(passes)]  # fmt: skip
+    options = {"lr": 0.1, "momentum_decay": 0.5, "clip_norm": 1.0, "ema_decay": 0.5}
+    alone = fa.NAdam(fa.flatten(start), **options)
+    infos = [alone.step(each) for each in grads]
+
+    def steps(comm):
+        opt = Sharded(fa.NAdam, fa.flatten(start), comm, bucket_bytes=8 * BLOCK, **options)
+        return [opt.step(each) for each in grads], opt.params, opt.state_dict()
+
+    for found, params, saved in results(size, steps):
+        assert found == infos
+        for name in start:
+            np.testing.assert_array_equal(params[name], alone.params[name])
+        assert_same_state(saved, alone.state_dict())
+
+
 def test_found_inf_in_one_process_skips_the_step_in_all():
     def step(comm):
         opt = Sharded(fa.AdamW, parameters(), comm)
@@ -142,6 +164,21 @@ def test_found_inf_in_one_process_skips_the_step_in_all():
         assert info.skipped
         assert info.step == 0
         np.testing.assert_array_equal(array, parameters()["w"])
+
+
+def test_found_inf_of_a_micro_batch_skips_the_update():
+    def steps(comm):
+        opt = Sharded(fa.SGD, parameters(), comm, lr=lambda step: 0.5, accumulate_steps=2)
+        bad = {name: np.full_like(array, np.inf) for name, array in gradients(0).items()}
+        batches = [(bad, comm.rank == 1), *[(gradients(k), False) for k in range(3)]]
+        return [opt.step(grads, found_inf=found) for grads, found in batches], opt.params["w"]
+
+    for rank, (infos, array) in enumerate(results(2, steps)):
+        assert [info.skipped for info in infos] == [rank == 1, True, False, False]
+        assert [info.updated for info in infos] == [False, False, False, True]
+        assert {info.lr for info in infos} == {0.5}
+        mean = (gradients(1)["w"] + gradients(2)["w"]) / 2
+        np.testing.assert_array_equal(array, parameters()["w"] - 0.5 * mean)
 
 
 def test_no_sync_adds_without_messages():

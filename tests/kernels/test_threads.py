@@ -14,6 +14,7 @@ from numba import njit
 from processes import output, python
 
 import fastadam as fa
+from fastadam.kernels import plain_python
 from fastadam.kernels.cpu import cores, float_mode, openmp, threads
 
 BIG = 50_000
@@ -426,3 +427,12 @@ def test_errors_of_launches_on_cores_reach_the_caller():
 def test_cores_that_cannot_be_used_are_refused(wrong):
     with pytest.raises((TypeError, ValueError), match="cores="):
         fa.set_threads(None, cores=wrong)
+
+
+def test_threads_have_rooms_of_their_own_in_plain_python():
+    room = plain_python.Memory.reserve(4)
+    places = [room()]
+    thread = threading.Thread(target=lambda: places.append(room()))
+    thread.start()
+    thread.join()
+    assert places[0] == room() != places[1]

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...bench.script import at_least, check_writable
 from ..arguments import (
     Chosen,
     add_precision,
-    at_least,
-    check_writable,
     merged,
     names_of_optimizers,
     optimizer,

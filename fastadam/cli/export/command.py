@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import __version__
+from ...bench.script import check_writable
 from ..arguments import (
     add_precision,
-    check_writable,
     keyword,
     merged,
     names_of_optimizers,
