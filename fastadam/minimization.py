@@ -11,7 +11,7 @@ import numpy as np
 from . import optimizers
 from .engine.flat import Flat
 from .memory.arrays import is_device
-from .memory.checks import short
+from .memory.checks import check_kind, short
 from .memory.tree import Tree, filled, indexed, leaves, mapped, matched, structure_of
 from .optimizer import Optimizer
 from .rules.algorithm import check_class
@@ -158,10 +158,12 @@ def _take(gradient: Sequence[Any], grads: Sequence[Any], names: Sequence[str]) -
     """Copy the gradient of the user's, which may be the point itself.
 
     Raises:
+        TypeError: for masked arrays, and numbers that are not real.
         ValueError: if the shapes differ.
     """
     for given, kept, name in zip(gradient, grads, names, strict=True):
         array = np.asarray(given)
+        check_kind(given, f"value_and_grad(): {name}")
         if array.shape != kept.shape:
             raise ValueError(
                 f"value_and_grad(): {name} has shape {array.shape}, but x has {kept.shape} there"

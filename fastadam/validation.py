@@ -208,10 +208,12 @@ def _initials(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The number in a zero-dimensional array; None if it holds anything else."""
+    """The number in a zero-dimensional array; None if it holds anything else, or has a mask."""
     if getattr(value, "ndim", 0) or (
         getattr(getattr(value, "dtype", None), "kind", None) in NO_NUMBERS
     ):
+        return None
+    if hasattr(value, "mask"):
         return None
     try:
         return value.item() if hasattr(value, "item") else value

@@ -27,6 +27,7 @@ from .layout import ShardLayout
 from .state_dict import (
     Described,
     accumulated,
+    count_apart,
     described_state,
     saved_numbers,
     state_of_pieces,
@@ -67,10 +68,19 @@ class SavedState:
         """The state of the whole parameters."""
         layout, own = self._layout, self._optimizer.state_dict(copy=False)
         state = whole_state(self._comm, layout.partition.of_rank, own["state"], layout.shapes)
-        saved = {**own, "state": state, "param_groups": layout.whole_groups(own)}
+        saved = self._described(own, state)
         if "ema" in own:
             saved["ema"] = dict(enumerate(self._exchange.gathered(self._optimizer.ema).leaves))
         return saved | self._window()
+
+    def _described(self, own: dict[str, Any], state: Any) -> dict[str, Any]:
+        """The state_dict of whole parameters with this state, from that of the pieces here."""
+        own.pop("step", None)
+        groups = self._layout.whole_groups(own)
+        return {**own, **count_apart(self._optimizer.steps, state)} | {
+            "state": state,
+            "param_groups": groups,
+        }
 
     def _window(self) -> dict[str, Any]:
         """The sums of micro-batches, their mean over all processes; nothing without any."""
@@ -117,7 +127,7 @@ class SavedState:
                 "the number of micro-batches": self._whole.batches,
             }
         state = described_state(self._comm, layout.pieces, own["state"], layout.shapes)
-        saved = {**own, "state": state, "param_groups": layout.whole_groups(own)}
+        saved = self._described(own, state)
         if "ema" in own:
             dtype = optimizer.ema.buffer.dtype
             saved["ema"] = {n: Described(dtype, shape) for n, shape in enumerate(layout.shapes)}

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checkpoint.validate import array_of, check_numbers, numbers_of
+from ..checkpoint.save import counter
+from ..checkpoint.validate import array_of, check_numbers, count_of, numbers_of
 from ..engine.convert import ORDER, SCALE
 from ..engine.partition import Piece
 from ..kernels.storage.int8 import Int8
@@ -158,7 +159,19 @@ def state_of_pieces(
         kept = {name: value for name, value in other.items() if name != "param_names"}
         groups_of_pieces.append({**kept, "params": mine})
     result.pop("accumulated", None)
-    return result | {"param_groups": groups_of_pieces}
+    count = count_of(saved["step"], "state_dict") if "step" in saved else _longest(state)
+    return result | {"param_groups": groups_of_pieces, "step": counter(count)}
+
+
+def count_apart(count: int, state: Mapping[int, Values]) -> dict[str, Any]:
+    """The optimizer's count as part of a state_dict, where no parameter has taken all its steps."""
+    return {} if count == _longest(state) else {"step": counter(count)}
+
+
+def _longest(state: Mapping[Any, Values]) -> int:
+    """The most steps that a parameter has taken; PyTorch saves no step for some optimizers."""
+    taken = (array_of(entry.get("step", 1), "step") for entry in state.values() if entry)
+    return max((count_of(step, "state_dict") for step in taken), default=0)
 
 
 def saved_numbers(saved: Mapping[str, Any], groups: Sequence[Values]) -> list[Any]:

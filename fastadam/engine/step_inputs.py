@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.formats import COMPENSATION, Formats
+from ..kernels.formats import COMPENSATION, Formats, compute_of
 from ..kernels.storage.weighted import weight_name
 from ..memory.complex_numbers import Pairs, as_reals
+from ..memory.dtypes import name_of
 from ..memory.rows import Rows
 from ..validation import number
 from .accumulation import add
@@ -209,6 +210,7 @@ def inputs_of(
         arrays = parameters.matched(target, TARGET)
         return StepInputs(Kind((TARGET,)), (), (_no_rows(arrays, TARGET),), (TARGET,))
     weights, trees, labels = zip(*_pairs(value, name), strict=True)
+    _check_weights(weights, parameters, name)
     arrays = tuple(
         _no_rows(parameters.matched(tree, label), label)
         for tree, label in zip(trees, labels, strict=True)
@@ -261,6 +263,16 @@ def _pairs(value: Any, name: str) -> Iterator[tuple[float, Any, str]]:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise TypeError(f"step(): {name}[{k}] is no pair (weight, tree); give (1.0, tree)")
         yield number(f"step(): the weight {name}[{k}][0]", pair[0]), pair[1], f"{name}[{k}][1]"
+
+
+def _check_weights(weights: Sequence[float], parameters: Parameters, name: str) -> None:
+    """Refuse weights that the arithmetic of a parameter would make infinite."""
+    largest = max(weights, key=abs)
+    if abs(largest) <= float(np.finfo(np.float32).max):
+        return
+    if any(compute_of(name_of(array.dtype)) == "float32" for array in parameters.arrays):
+        place = f"{name}[{weights.index(largest)}][0]"
+        raise ValueError(f"step(): the weight {place}={largest} is too large for float32")
 
 
 def _no_rows(arrays: Sequence[Any], label: str) -> Sequence[Any]:

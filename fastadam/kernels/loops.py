@@ -58,6 +58,18 @@ def loop_over(share: Any) -> Callable[[Any], Any]:
     return loop
 
 
+def folding(step: Any, start: Any) -> Callable[..., Any]:
+    """The `folded` of a target whose compiler needs no help; see `MemoryAccess`."""
+
+    def each(at, first, count, more):
+        joined = start
+        for i in range(first, count):
+            joined = step(at, i, more, joined)
+        return joined
+
+    return each
+
+
 def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., None]:
     """The function that updates the elements of a block from `first` on."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
-from .loops import enter, leave, loop_over, teams, wait
+from .loops import enter, folding, leave, loop_over, teams, wait
 
 RECIPE = None
 REFUSALS = ()
@@ -37,6 +37,7 @@ class Memory:
     wide: Any = None
     warps: Any = None
     prefetch: Any = None
+    folded = staticmethod(folding)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
         self.group = group

@@ -20,12 +20,17 @@ class MemoryAccess(Protocol):
         wide: access to groups of neighbours at once, None where a target gains nothing by it.
         warps: the threads that exchange numbers in registers (`warps.Lanes`), or None.
         prefetch: `prefetch(address)` asks for a cache line, or None.
+        folded: `folded(step, start)`: the function `each(at, first, count, more)` that begins with
+            `joined = start`, calls `joined = step(at, i, more, joined)` for each i from `first` to
+            `count`, none of which reads what another writes, and returns it; None for a target that
+            packs blocks in another way.
     """
 
     integer: Callable[[int, int], int]
     wide: Any
     warps: Any
     prefetch: Any
+    folded: Any
 
     @property
     def teams(self) -> Callable[[int, int], Any]:

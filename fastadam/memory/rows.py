@@ -96,9 +96,10 @@ def _checked_indices(given: Any) -> Any:
     """Indices as an array of integers.
 
     Raises:
-        TypeError: if they are something else.
+        TypeError: if they are something else, or masked.
     """
     indices = np.asarray(given)
+    checks.check_kind(given, "Rows: indices")
     if indices.size == 0 and not isinstance(given, np.ndarray):
         indices = indices.astype(np.int64)
     if indices.dtype.kind not in "iu":

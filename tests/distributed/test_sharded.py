@@ -145,10 +145,14 @@ def test_a_process_whose_parameters_have_no_gradient_takes_part_in_the_step(size
 
     def steps(comm):
         opt = Sharded(fa.NAdam, fa.flatten(start), comm, bucket_bytes=8 * BLOCK, **options)
-        return [opt.step(each) for each in grads], opt.params, opt.state_dict()
+        found, saved = [opt.step(each) for each in grads], opt.state_dict()
+        again = Sharded(fa.NAdam, fa.flatten(start), comm, bucket_bytes=8 * BLOCK, **options)
+        again.load_state_dict(saved)
+        return found, opt.params, saved, again.steps
 
-    for found, params, saved in results(size, steps):
+    for found, params, saved, count in results(size, steps):
         assert found == infos
+        assert count == alone.steps == int(saved["step"])
         for name in start:
             np.testing.assert_array_equal(params[name], alone.params[name])
         assert_same_state(saved, alone.state_dict())

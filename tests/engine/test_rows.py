@@ -316,6 +316,7 @@ BAD = {
         "dtype float64;",
     ),
     "nan": (lambda: fa.Rows([0.0, np.nan], np.ones((2, 3))), TypeError, "with NaN; give integers"),
+    "masked": (lambda: fa.Rows(np.ma.array([0, 1]), np.ones((2, 3))), TypeError, "MaskedArray"),
     "bool": (lambda: fa.Rows([True, False], np.ones((2, 3))), TypeError, "dtype bool"),
     "list": (lambda: fa.Rows([0], [[1.0, 2.0, 3.0]]), TypeError, "values is .* not a NumPy array"),
     "ints": (lambda: fa.Rows([0], np.ones((1, 3), int)), TypeError, "values has dtype int64"),

@@ -147,6 +147,8 @@ REFUSED = [
     ({"inputs": ONES}, TypeError, "list of pairs"),
     ({"inputs": [ONES]}, TypeError, r"inputs\[0\] is no pair"),
     ({"inputs": [(math.nan, ONES)]}, ValueError, r"inputs\[0\]\[0\]=nan must be finite"),
+    ({"inputs": [(1.0, ONES), (-1e300, ONES)]}, ValueError, r"inputs\[1\]\[0\]=-1e\+300 is too"),
+    ({"inputs": [(np.ma.masked, ONES)]}, TypeError, "must be a number"),
     ({"inputs": [("1", ONES)]}, TypeError, "must be a number"),
     ({"inputs": [(1.0, ONES), (1.0, ONES[:2])]}, ValueError, r"inputs\[1\]\[1\] has shape"),
     ({"inputs": [(1.0, ONES), (1.0, ONES.astype(np.float16))]}, TypeError, "convert one"),

@@ -52,9 +52,11 @@ def memory_for(streams, size, seed=0):
     return arrays
 
 
-def run(rule, streams, target, size=700, steps=3, tasks=1):
+def run(rule, streams, target, size=700, steps=3, tasks=1, change=None):
     kernel = factory.kernel(rule, streams, target)
     arrays = memory_for(streams, size)
+    if change:
+        change(arrays)
     table = Table(kernel, [size], 1)
     for (name, part), array in arrays.items():
         table.place(name, array.ctypes.data, part=part)
@@ -62,6 +64,24 @@ def run(rule, streams, target, size=700, steps=3, tasks=1):
     for _ in range(steps):
         table.parallel(tasks)()
     return arrays
+
+
+def test_blocks_of_every_kind_have_the_bits_of_plain_python():
+    """Codes of a block are written with the update of the next one, if its signs are as expected;
+    here some blocks have other signs, a NaN in one of them, or too few elements."""
+
+    def change(arrays):
+        for name in ("exp_avg", "exp_avg_sq"):
+            arrays[STATE + name, 0][:] = 0
+        grad = arrays["grad", 0]
+        grad[512:1024], grad[300], grad[1600] = np.abs(grad[512:1024]), np.nan, -np.nan
+
+    strs = streams(ADAMW, (), Formats("float32", "float32", "int8"))  # ten blocks, 17 elements
+    compiled, plain = (run(ADAMW, strs, target, 2577, change=change) for target in (cpu, python))
+    for key, array in plain.items():
+        np.testing.assert_array_equal(compiled[key], array, err_msg=str(key))
+    negative = np.signbit(plain[STATE + "exp_avg", 1].view(np.float32))
+    assert [bool(negative[k]) for k in (0, 2, 3, 4, 9)] == [True, False, False, True, True]
 
 
 def same_on_both_targets(rule, streams):

@@ -91,6 +91,7 @@ def test_when_it_stops():
         ({"value_and_grad": lambda x: (1.0, x[:1])}, ValueError, r"shape \(1,\), but x has \(2,\)"),
         ({"value_and_grad": lambda x: (1.0, None)}, ValueError, r"shape \(\)"),
         ({"value_and_grad": lambda x: (1.0, x * 1j)}, TypeError, "give real numbers"),
+        ({"value_and_grad": lambda x: (1.0, np.ma.array(x))}, TypeError, "MaskedArray"),
         ({"x0": {"w": np.ones(2)}, "value_and_grad": lambda x: (1.0, {"v": 1})}, ValueError, "'v'"),
     ],
 )

@@ -53,7 +53,7 @@ def test_flags(yes):
     assert opt.param_groups[0]["amsgrad"] is True
     assert "skip_nonfinite=True" in repr(opt)
     for name in ("amsgrad", "skip_nonfinite"):
-        for wrong in ("yes", 1.0, 2, -1, None, np.ones(2), np.float64(1)):
+        for wrong in ("yes", 1.0, 2, -1, None, np.ones(2), np.float64(1), np.ma.masked):
             with pytest.raises(TypeError, match=rf"{name}=.* must be True or False"):
                 fa.AdamW(np.ones(2), **{name: wrong})
 
@@ -65,7 +65,7 @@ def test_numbers(lr):
     assert fa.SGD(np.ones(2), lr=lr).step(np.ones(2)).lr == 0.5
     assert fa.SGD(np.ones(2)).step(np.ones(2), lr=lr).lr == 0.5
     assert fa.schedules.constant(lr)(1) == 0.5
-    for wrong in (True, np.True_, np.array(True), "1", 1j, [0.5], np.array([0.5])):
+    for wrong in (True, np.True_, np.array(True), "1", 1j, [0.5], np.array([0.5]), np.ma.masked):
         with pytest.raises(TypeError, match=r"lr=.* must be a number"):
             fa.SGD(np.ones(2), lr=wrong)
 

@@ -76,6 +76,7 @@ class Memory:
 
     space = 0
     prefetch: Any = None
+    folded: Any = None
     enter, leave = staticmethod(enter), staticmethod(leave)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
@@ -240,7 +241,7 @@ def each(typing, step, at, first, count, more):
         following = builder.add(i, ir.Constant(I64, 1), flags=["nsw"])
         i.add_incoming(following, builder.block)
         again = builder.cbranch(builder.icmp_signed("<", following, count), body, after)
-        again.set_metadata("llvm.loop", _hinted(builder.module))
+        again.set_metadata("llvm.loop", hinted(builder.module))
         builder.position_at_end(after)
         set.add(builder.function.attributes, WIDE)  # llvmlite's own `add` knows few names
         return context.get_dummy_value()
@@ -248,8 +249,8 @@ def each(typing, step, at, first, count, more):
     return types.void(step, at, types.int64, types.int64, more), generate
 
 
-def _hinted(module: Any) -> Any:
-    """The metadata of a loop with hints for its compilation."""
+def hinted(module: Any, more: Sequence[Any] = ()) -> Any:
+    """The metadata of a loop with hints for its compilation, and more of it."""
     nodes = [
         module.add_metadata(
             [ir.MetaDataString(module, f"llvm.loop.{name}"), *([number] if number else [])]
@@ -257,7 +258,7 @@ def _hinted(module: Any) -> Any:
         for name, number in HINTS.items()
     ]
     loop = ir.values.MDValue(module, [], name=str(len(module.metadata)))
-    loop.operands = (loop, *nodes)  # a loop is identified by metadata that refers to itself
+    loop.operands = (loop, *nodes, *more)  # a loop is identified by metadata that refers to itself
     return loop
 
 

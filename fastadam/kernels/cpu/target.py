@@ -11,17 +11,20 @@ from numba.core.errors import NumbaError
 
 from ...rules.functions import added, in_dtype, squared
 from ...rules.linker import digest, linked, recipe
-from .. import compose, loops
+from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
-from . import float_mode, llvm, openmp, threads
+from . import float_mode, folding, llvm, openmp, threads
 from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
 RECIPE = recipe(__spec__)  # the compiler settings below are part of the digest of a kernel
 REFUSALS = (NumbaError,)
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
-PIECES = (__name__, loops.__name__, compose.__name__, elementwise.__name__)
+PIECES = (
+    __name__,
+    *(module.__name__ for module in (loops, compose, composed, overlap, elementwise)),
+)
 
 
 FUSED = {squared.__code__: llvm.squared, added.__code__: llvm.added}
@@ -56,6 +59,7 @@ class Memory(llvm.Memory):
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
     prefetch = staticmethod(llvm.prefetch)
+    folded = staticmethod(folding.folded)
 
     def tabulated(self, formula: Any, count: int) -> Any:
         with np.errstate(over="ignore"):  # integers wrap around

@@ -44,8 +44,7 @@ class Coding(NamedTuple):
         close: `close(at, settled)` writes the numbers of the block itself, after all reads.
         ordered: True if the bits of a result depend on the order of the reduction. Elements are
             then reduced in halves: those half a block apart, then a quarter, and so on.
-        paths: pairs of `condition(settled)` and a function that writes the same codes as `store`
-            in fewer instructions if that is true, for a target that writes a block in a loop.
+        signed: what is simpler in blocks without and with negative numbers.
     """
 
     dtype: str
@@ -57,7 +56,59 @@ class Coding(NamedTuple):
     store: Callable[..., None] | None
     close: Callable[..., None]
     ordered: bool = False
-    paths: tuple[tuple[Callable[..., bool], Callable[..., None]], ...] = ()
+    signed: tuple["Signed", ...] = ()
+
+
+class Signed(NamedTuple):
+    """The functions of a `Coding` in fewer instructions, for blocks of one kind.
+
+    Attributes:
+        usual: `usual(settled)` returns True for a block of this kind.
+        store: `store(at, i, number, settled)` writes the same code as that of the coding.
+        part, join: as those of the coding, of which `whole(joined)` makes what the others return.
+        enough: `enough(joined)` returns True if it can.
+    """
+
+    usual: Callable[..., bool]
+    store: Callable[..., None]
+    part: Callable[[Any], Any]
+    join: Callable[[Any, Any], Any]
+    whole: Callable[[Any], Any]
+    enough: Callable[[Any], bool]
+
+
+class Late(NamedTuple):
+    """The packing of a block while the next one is updated; see `overlap.py`.
+
+    Attributes:
+        kept: `kept(at)` returns what is kept in scratch memory of a block that is settled.
+        close: `close(at, settled)` as in `Coding`.
+        kinds: the functions for blocks without and with negative numbers.
+    """
+
+    kept: Callable[..., Any]
+    close: Callable[..., None]
+    kinds: tuple["Kind", ...]
+
+
+class Kind(NamedTuple):
+    """The packing of a block of one kind while the next one is updated.
+
+    Attributes:
+        usual: `usual(settled)` returns True for a block of this kind.
+        store: `store(at, i, settled)` writes a code.
+        start: the tuple with which joining begins.
+        join: `join(joined, value)` adds a new value of the rule.
+        enough: `enough(joined)` returns True if that settles the block.
+        keep: `keep(at, joined)` settles it, and keeps the result in scratch memory.
+    """
+
+    usual: Callable[..., bool]
+    store: Callable[..., None]
+    start: tuple[Any, ...]
+    join: Callable[..., Any]
+    enough: Callable[..., bool]
+    keep: Callable[..., None]
 
 
 class Pieces(NamedTuple):
@@ -73,6 +124,7 @@ class Pieces(NamedTuple):
             they are written, in halves as in `Coding.ordered`; 0 if nothing is added.
         close: `close(at, value)` writes the number of a row, from its first element; None if
             numbers are not those of rows.
+        late: the functions of the same packing while the next block is updated, if it can be.
     """
 
     read: Callable[..., Any]
@@ -82,6 +134,7 @@ class Pieces(NamedTuple):
     coding: Coding | None = None
     partial: int = 0
     close: Callable[..., None] | None = None
+    late: Late | None = None
 
 
 class Column(NamedTuple):

@@ -8,15 +8,15 @@ import numpy as np
 from ...rules.functions import larger, smaller
 from ..scalar.stochastic import hashed
 from ..target import MemoryAccess
-from .base import COLUMNS, WHOLE, Coding, Column, Pieces
+from .base import COLUMNS, WHOLE, Coding, Column, Pieces, Signed
 from .packing import in_scratch
 
 u8, u32, i32, f32 = np.uint8, np.uint32, np.int32, np.float32
 
 _SIGN, _MAGNITUDE, _NAN = u32(0x80000000), u32(0x7FFFFFFF), u32(0x7FC00000)
 _INFINITY, _SIGN_CODE, _BELOW = u32(0x7F800000), u32(0x80), u32(0xFFFFF)
-_GOLDEN, _HASH = u32(0x9E377), u32(0x9E3779B9)  # of 2**20 and 2**32
-_0, _1, _20, _24 = u32(0), u32(1), u32(20), u32(24)
+_GOLDEN, _HASH = u32(0x9F000), u32(0x9E3779B9)  # of 2**20, in units of 2**12, and of 2**32
+_0, _1, _12, _20, _24, _FINE = u32(0), u32(1), u32(12), u32(20), u32(24), u32(0xFFF)
 _STEP, _TWO_OCTAVES = u32(1 << 20), u32(1 << 24)
 _SIGNED, _UNSIGNED = u32(127 << 20), u32(255 << 20)
 BLOCK, LOG_BLOCK = 256, 8
@@ -69,7 +69,7 @@ def encoded(bits, scale, noise):
 def level_of(magnitude, steps, noise):
     beyond = i32(u32(magnitude - u32(steps.lowest + _STEP)))
     beyond = larger(beyond, i32(beyond >> steps.tail))
-    return i32(beyond + i32(noise)) >> i32(20)
+    return i32(i32(beyond + i32(noise)) >> i32(20))
 
 
 def encoded_signed(bits, scale, noise):
@@ -80,14 +80,27 @@ def encoded_signed(bits, scale, noise):
 
 
 def encoded_unsigned(bits, scale, noise):
-    """As `encoded`, in a block without signs and without NaN."""
-    level = level_of(bits, steps_of(scale), noise)
+    """As `encoded`, in a block without signs and without NaN, where no number but zero is below the
+    first level: `tail` changes nothing."""
+    lowest = steps_of(scale).lowest
+    level = i32(i32(u32(bits + u32(noise - u32(lowest + _STEP)))) >> i32(20))
     return u8(larger(level, i32(1)) if bits != _0 else i32(0))
 
 
 def spread(i):
-    """The noise of an element before that of its block is added: multiples that fall evenly."""
+    """The noise of element `i` before that of its block is added: multiples of the golden ratio,
+    which repeat after 256."""
     return u32(u32(u32(i) * _GOLDEN) & _BELOW)
+
+
+def noise_of(fractions, random, i):
+    """One level plus the random fraction of an element: `fractions` from a random element on, and
+    the last twelve bits.
+
+    It is evenly distributed for each element, and over the elements of a block.
+    """
+    first = np.int64(random >> _12)
+    return u32(u32(u32(random & _FINE) | _STEP) + fractions(first + i))
 
 
 @dataclass(frozen=True)
@@ -128,14 +141,14 @@ class Int8:
             above = u32(larger(above, i32(0)))
             scale = u32(larger(above, u32(below & _MAGNITUDE)) | u32(below & _SIGN))
             random = hashed(scale, load_dither(at[dither], 0), _HASH)
-            return scale, u32(u32(random & _BELOW) | _STEP)
+            return scale, u32(random & _BELOW)
 
-        fractions = memory.tabulated(spread, self.block)
+        fractions = memory.tabulated(spread, 2 * self.block)
 
         def encoding(code_of):
             def encode(at, i, bits, settled):
-                scale, key = settled
-                store(at[codes], i, code_of(bits, scale, u32(key ^ fractions(i))))
+                scale, random = settled
+                store(at[codes], i, code_of(bits, scale, noise_of(fractions, random, i)))
 
             return encode
 
@@ -145,16 +158,39 @@ class Int8:
         def signed(settled):
             return settled[0] >= _SIGN and settled[0] <= u32(_SIGN | _INFINITY)
 
+        def part(bits):  # the largest positive number, the largest negative one
+            return i32(bits), bits
+
+        def join(one, other):
+            return larger(one[0], other[0]), larger(one[1], other[1])
+
         coding = Coding(
             "uint32",
             lambda value: f32(value).view(np.uint32),
-            lambda bits: (i32(bits), bits),  # the largest positive number, the largest negative one
-            lambda one, other: (larger(one[0], other[0]), larger(one[1], other[1])),
+            part,
+            join,
             settle,
             2,
             encoding(encoded),
             lambda at, settled: store_scale(at[scales], 0, settled[0]),
-            paths=((unsigned, encoding(encoded_unsigned)), (signed, encoding(encoded_signed))),
+            signed=(
+                Signed(
+                    unsigned,
+                    encoding(encoded_unsigned),
+                    lambda bits: (bits,),
+                    lambda one, other: (larger(one[0], other[0]),),
+                    lambda joined: (i32(joined[0]), joined[0]),
+                    lambda joined: joined[0] < _SIGN,
+                ),
+                Signed(
+                    signed,
+                    encoding(encoded_signed),
+                    part,
+                    join,
+                    lambda joined: joined,
+                    lambda joined: True,
+                ),
+            ),
         )
 
         def read(at, i):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..target import MemoryAccess
-from .base import SCRATCH, Coding, Pieces
+from .base import SCRATCH, Coding, Kind, Late, Pieces
 
 
 def in_scratch(
@@ -27,7 +27,10 @@ def in_scratch(
     close, zero = coding.close, dtype.type(0)
     keep, kept = _kept(get, put, block, coding.settled)
 
-    def measure(at, count):
+    def take(at, i, more, joined):
+        return join(joined, part(get(at[SCRATCH] + offset, i)))
+
+    def joined_by_one(at, count):
         fresh = at[SCRATCH] + offset
         for i in share(block - count):
             put(fresh, count + i, zero)
@@ -39,15 +42,32 @@ def in_scratch(
             keep(fresh, settle(at, joined))
         wait()
 
-    write = _writing(memory, get, coding, block)
+    joined_by = memory.folded(take, part(zero)) if memory.folded else None
+
+    def joined_in_loop(at, count):
+        keep(at[SCRATCH] + offset, settle(at, joined_by(at, 0, count, 0)))
+
+    measure = joined_in_loop if joined_by else joined_by_one
+
+    write = memory.loop(_writing(coding.store, get, offset))
 
     def pack(at, count):
-        fresh = at[SCRATCH] + offset
-        settled = kept(fresh)
-        write(at, 0, count, (fresh, settled))
+        settled = kept(at[SCRATCH] + offset)
+        write(at, 0, count, settled)
         for _ in share(1):
             close(at, settled)
         wait()
+
+    def kind(signed):
+        usual, store, part, join, whole, enough = signed
+        return Kind(
+            usual,
+            _writing(store, get, offset),
+            part(zero),
+            lambda joined, value: join(joined, part(number(value))),
+            enough,
+            lambda at, joined: keep(at[SCRATCH] + offset, settle(at, whole(joined))),
+        )
 
     words = (block + coding.settled) * dtype.itemsize // 4
     return Pieces(
@@ -56,32 +76,19 @@ def in_scratch(
         (measure, pack),
         scratch=-(-words // 16) * 16,
         coding=coding,
+        late=Late(lambda at: kept(at[SCRATCH] + offset), close, tuple(map(kind, coding.signed)))
+        if coding.signed
+        else None,
     )
 
 
-def _writing(memory: MemoryAccess, get: Any, coding: Coding, block: int) -> Any:
-    """The function that writes the codes of a block from scratch."""
+def _writing(store: Any, get: Any, offset: int) -> Any:
+    """The function that writes the code of an element from scratch."""
 
-    def written_by(store):
-        def step(at, i, more):
-            fresh, settled = more
-            store(at, i, get(fresh, i), settled)
+    def written(at, i, settled):
+        store(at, i, get(at[SCRATCH] + offset, i), settled)
 
-        return memory.loop(step)
-
-    def either(condition, some, others):
-        def write(at, first, count, more):
-            if count == block and condition(more[1]):
-                some(at, first, block, more)
-            else:
-                others(at, first, count, more)
-
-        return write
-
-    write = written_by(coding.store)
-    for condition, store in reversed(coding.paths):
-        write = either(condition, written_by(store), write)
-    return write
+    return written
 
 
 def _kept(get: Any, put: Any, first: int, count: int) -> tuple[Any, Any]:

@@ -1,0 +1,192 @@
+"""Packing of a block while the next one is updated.
+
+An update waits for a root and a division, packing is integer arithmetic: in one loop, a processor
+does both at once. The numbers of a block stay in scratch memory until then, in one half of it while
+those of the next block go to the other. The same loop joins what the scale of the next block
+depends on.
+
+The loop packs blocks of the expected kind only: each stream without negative numbers, or with them.
+Which of the two is expected follows from the rule. Other blocks, incomplete ones, and the first and
+the last of a chunk are updated and packed one after the other.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..rules import Rule
+from .storage.base import Late, Pieces, Storage
+from .target import MemoryAccess
+
+
+class Plain(NamedTuple):
+    """The functions of `block_by_block`: `elements` updates a block, `measure` and `pack` are the
+    phases of packing, `addresses` are those of a block in a row of the table."""
+
+    elements: Callable[..., None]
+    measure: Callable[..., None]
+    pack: Callable[..., None]
+    addresses: Callable[..., Any]
+
+
+def lates(parts: Sequence[Pieces], memory: MemoryAccess) -> list[tuple[int, Late]]:
+    """The streams, with their places, that are packed while the next block is updated; none if a
+    target gains nothing by it, or if one stream is packed in another way."""
+    found = [(place, part.late) for place, part in enumerate(parts) if part.packs]
+    late = [(place, late) for place, late in found if late]
+    return late if memory.folded and len(late) == len(found) else []
+
+
+def expected(rule: Rule, storages: Sequence[Storage]) -> list[bool]:
+    """For each stream, whether a rule makes it negative where it was not."""
+    numbers = [np.dtype(storage.compute).type(1) for storage in storages]
+    half = np.dtype(storages[0].compute).type(0.5)
+    h = namedtuple("h", rule.hyper)(*[half for _ in rule.hyper])
+    negative = [False] * len(storages)
+    for grad in (-4, 4):
+        numbers[1] = numbers[1].dtype.type(grad)
+        with np.errstate(all="ignore"):
+            param, state = rule.snapshot(numbers[0], numbers[1], tuple(numbers[2:]), h)
+        new = (param, numbers[1], *state)
+        negative = [known or bool(each < 0) for known, each in zip(negative, new, strict=True)]
+    return negative
+
+
+def in_turns(
+    late: Sequence[tuple[int, Late]],
+    signs: Sequence[bool],
+    one: Callable[..., Any],
+    plain: Plain,
+    memory: MemoryAccess,
+    words: int,
+    block: int,
+) -> Callable[..., None]:
+    """The function that updates a run of elements.
+
+    Args:
+        late: the streams that are packed late, with their places.
+        signs: for each stream, whether negative numbers are expected.
+        one: `one(at, i, h)` updates an element, and returns the new values.
+        words: the scratch memory of a block.
+    """
+    elements, measure, pack, addresses = plain
+    usual, enough, kept, keep, close = _chains(late, signs)
+    update = _updating(late, signs, one, memory)
+    reserve, size = memory.reserve(2 * words), 4 * words
+
+    def run(row, start, stop, h):
+        here = reserve()
+        there = here + size
+        old = (start, here) + addresses(row, start)
+        for first in range(start, stop + block, block):
+            new = (first, here) + addresses(row, first)
+            here, there = there, here
+            count, waiting, known = stop - first, first > start, False
+            if waiting and count >= block and usual(kept(old)):
+                settled = kept(old)
+                joined = update((new, old), 0, block, (h, settled))
+                close(old, settled)
+                known = enough(joined)
+                if known:
+                    keep(new, joined)
+                count = block
+            else:
+                if waiting:
+                    pack(old, block if count > 0 else count + block)
+                count = block if count > block else count
+                if count > 0:
+                    elements(new, 0, count, h)
+            if count > 0 and not known:
+                measure(new, count)
+            old = new
+
+    return run
+
+
+def _chains(late: Sequence[tuple[int, Late]], signs: Sequence[bool]) -> tuple[Any, ...]:
+    """Functions over all late streams: those of `Kind` and `Late`, with a tuple for each stream."""
+    usual: Any = _always
+    enough: Any = _always
+    kept: Any = _none
+    keep: Any = _nothing
+    close: Any = _nothing
+    for k, (place, each) in reversed([*enumerate(late)]):
+        kind = each.kinds[signs[place]]
+        usual, enough = _true(k, kind.usual, usual), _true(k, kind.enough, enough)
+        kept = _and_kept(each.kept, kept)
+        keep, close = _with_part(k, kind.keep, keep), _with_part(k, each.close, close)
+    return usual, enough, kept, keep, close
+
+
+def _always(parts):
+    return True
+
+
+def _none(at):
+    return ()
+
+
+def _nothing(at, parts):
+    return None
+
+
+def _no_store(at, i, settled):
+    return None
+
+
+def _no_join(joined, values):
+    return ()
+
+
+def _true(k: int, condition: Any, rest: Any) -> Any:
+    return lambda parts: condition(parts[k]) and rest(parts)
+
+
+def _and_kept(one: Any, rest: Any) -> Any:
+    return lambda at: (one(at),) + rest(at)
+
+
+def _with_part(k: int, one: Any, rest: Any) -> Any:
+    def both(at, parts):
+        one(at, parts[k])
+        rest(at, parts)
+
+    return both
+
+
+def _updating(
+    late: Sequence[tuple[int, Late]], signs: Sequence[bool], one: Any, memory: MemoryAccess
+) -> Any:
+    """The loop `update((new, old), first, count, (h, settled))`, which updates the elements of a
+    block, stores the codes of the one before, and returns what it joined."""
+    store: Any = _no_store
+    join: Any = _no_join
+    start: tuple[Any, ...] = ()
+    for k, (place, each) in reversed([*enumerate(late)]):
+        kind = each.kinds[signs[place]]
+        store = _and_store(k, kind.store, store)
+        join = _and_join(k, place, kind.join, join)
+        start = (kind.start, *start)
+
+    def step(blocks, i, more, joined):
+        new, old = blocks
+        h, settled = more
+        values = one(new, i, h)
+        store(old, i, settled)
+        return join(joined, values)
+
+    return memory.folded(step, start)
+
+
+def _and_store(k: int, one: Any, rest: Any) -> Any:
+    def stored(at, i, settled):
+        one(at, i, settled[k])
+        rest(at, i, settled)
+
+    return stored
+
+
+def _and_join(k: int, place: int, one: Any, rest: Any) -> Any:
+    return lambda joined, values: (one(joined[k], values[place]),) + rest(joined, values)
