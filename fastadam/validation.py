@@ -169,11 +169,8 @@ def check_known(names: Iterable[str], known: Collection[str], where: str) -> Non
     """
     for name in names:
         if name not in known:
-            meant = meant_by(name, known)
-            close = f"did you mean {meant!r}? " if meant else ""
-            raise TypeError(
-                f"{where} got an unexpected keyword {name!r}; {close}Valid: {', '.join(known)}"
-            )
+            end = alternatives(name, known, f"valid: {', '.join(known)}")
+            raise TypeError(f"{where} got an unexpected keyword {name!r}{end}")
 
 
 def meant_by(name: Any, known: Collection[str]) -> str | None:
@@ -187,6 +184,14 @@ def meant_by(name: Any, known: Collection[str]) -> str | None:
     close = get_close_matches(name.lower(), lower, n=3)
     close = [lower[each] for each in sorted(close, key=lambda e: not e.startswith(name.lower()))]
     return usual if usual in known else next(iter([*short, *close]), None)
+
+
+def alternatives(name: Any, known: Collection[str], all_of_them: str) -> str:
+    """The end of a message about an unknown name: the closest known one, and the list of all."""
+    meant = meant_by(name, known)
+    if not meant:
+        return f"; {all_of_them}"
+    return f"; did you mean {meant!r}? {all_of_them[:1].upper()}{all_of_them[1:]}"
 
 
 def missing(module: str, name: str, known: Collection[str], hint: str = "") -> AttributeError:

@@ -5,14 +5,35 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.engine import Engine
 from ..engine.group_arguments import are_groups, check_group, check_tree, once
 from ..engine.param_groups import CARRIED
 from ..engine.parameters import Parameters
 from ..engine.partition import Piece
 from ..memory.arrays import is_device
 from ..memory.complex_numbers import Pairs
+from ..optimizer import Optimizer
+from ..rules import ROW
 from ..rules.algorithm import Values
 from .buckets import Line, Span
+
+
+def check_class(cls: Any) -> None:
+    """Refuse what is not the class of an optimizer that can be cut into pieces.
+
+    Raises:
+        TypeError, ValueError: naming it.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        raise TypeError(
+            f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
+        )
+    if getattr(getattr(cls, "rule", None), "over", "") == ROW:
+        raise ValueError(
+            f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
+            f"adds up {', '.join(cls.rule.sums)} of rows; take another optimizer, or "
+            "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
+        )
 
 
 def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list[Values]]:
@@ -110,3 +131,18 @@ def comparable(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return value
+
+
+def step_settings(engine: Engine, lr: float | None, mask: Any, grad_scale: Any) -> Values:
+    """Settings of a step that must be equal in all processes, by their names in messages.
+
+    Raises:
+        TypeError, ValueError: for an `lr` or a `grad_scale` that is not valid.
+    """
+    engine.refresh()
+    return {
+        "the number of steps": engine.state.count,
+        "the hyperparameters": engine.values(lr),
+        "grad_scale": None if grad_scale is None else float(np.asarray(grad_scale)),
+        "mask": mask is not None,
+    }

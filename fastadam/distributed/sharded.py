@@ -6,10 +6,9 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any
 
-import numpy as np
-
 from ..checkpoint.contents import Contents, Source
 from ..checkpoint.write import Progress
+from ..engine.assignment import PROPERTIES, check_assigned
 from ..engine.budget import budget_of
 from ..engine.flat import Flat
 from ..engine.options import NAMES, Options, flag_of
@@ -21,9 +20,8 @@ from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator, communicator_of
-from ..rules import ROW
 from ..validation import choice, count, dtype_name
-from .arguments import described, gathered_parameters
+from .arguments import check_class, described, gathered_parameters, step_settings
 from .budget import ShardedBudget
 from .exchange import Exchange
 from .layout import ShardLayout
@@ -124,16 +122,7 @@ class Sharded:
         self, cls: Any, params: Any, bucket_bytes: Any, comm_dtype: Any, hyper: dict[str, Any]
     ) -> dict[str, Any]:
         """Make everything that needs no communication; returns settings to compare."""
-        if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
-            raise TypeError(
-                f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
-            )
-        if getattr(getattr(cls, "rule", None), "over", "") == ROW:
-            raise ValueError(
-                f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
-                f"adds up {', '.join(cls.rule.sums)} of rows; take another optimizer, or "
-                "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
-            )
+        check_class(cls)
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "4 << 20 is usual")
         narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))
         self._options = Options(**{n: v for n, v in hyper.items() if n in NAMES})
@@ -145,6 +134,11 @@ class Sharded:
         self._wire = None if narrow is None else named(narrow)
         shared = {"whether params are in shared memory": shared_by(parameters.arrays)}
         return shared | described(cls, parameters, groups, hyper, bucket_bytes, narrow)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and "optimizer" in vars(self):
+            check_assigned(self, name, self.optimizer.defaults, PROPERTIES)
+        object.__setattr__(self, name, value)
 
     # Members of every optimizer
 
@@ -267,7 +261,8 @@ class Sharded:
             given, buffer = self._whole.checked(grads)
             masks = None if mask is None else self._layout.pieces_of(self._whole.masks(mask))
             found = self._whole.found | flag_of(found_inf)
-            settings = self._settings(lr, mask, grad_scale)
+            settings = step_settings(self.optimizer._engine, lr, mask, grad_scale)
+            settings |= self._whole.settings()
         except Exception as raised:
             error = raised
         lacks, batches = any(grad is None for grad in given), self._whole.batches
@@ -298,19 +293,6 @@ class Sharded:
             self._exchange.wait()
         self._whole.restart(given)
         return info
-
-    def _settings(self, lr: float | None, mask: Any, grad_scale: Any) -> dict[str, Any]:
-        """Settings of a step that must be equal in all processes, by what messages call them."""
-        engine = self.optimizer._engine
-        engine.refresh()
-        return {
-            "the number of steps": engine.state.count,
-            "the number of micro-batches": self._whole.batches,
-            "the hyperparameters": engine.values(lr),
-            "grad_scale": None if grad_scale is None else float(np.asarray(grad_scale)),
-            "mask": mask is not None,
-            "the dtypes of the gradients": list(map(str, self._whole.dtypes)),
-        }
 
     # Averages and copies
 

@@ -48,6 +48,13 @@ class WholeParameters:
     def batches(self) -> int:
         return self._sums.count if self._sums else 0
 
+    def settings(self) -> dict[str, Any]:
+        """Settings of a step that must be equal in all processes, by their names in messages."""
+        return {
+            "the number of micro-batches": self.batches,
+            "the dtypes of the gradients": list(map(str, self.dtypes)),
+        }
+
     def _spans(self) -> list[checks.Span]:
         names = self._parameters.names
         return sorted(map(checks.span, self._parameters.arrays, names))

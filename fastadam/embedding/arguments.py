@@ -15,7 +15,7 @@ from ..kernels.transforms import OPTIONS, STATE, TOUCHED, ZERO_GRADS, staged, st
 from ..optimizer import Optimizer
 from ..rules import ROW, Rule
 from ..rules.algorithm import Values
-from ..validation import choice, dtype_name, meant_by
+from ..validation import alternatives, choice, dtype_name
 
 CHOICES = tuple(
     name for name in (*OPTIONS, ZERO_GRADS) if not name.startswith(ROUND) and name != TOUCHED
@@ -211,9 +211,8 @@ def _checked_options(where: str, options: Any, param: str) -> tuple[str, ...]:
         raise TypeError(f"{where}: options={options!r} is one string; write ({options!r},)")
     for name in options:
         if name not in CHOICES:
-            close = meant_by(str(name), CHOICES)
-            meant = f"did you mean {close!r}? " if close else ""
-            raise ValueError(f"{where}: option {name!r}: {meant}choose from {', '.join(CHOICES)}")
+            end = alternatives(name, CHOICES, f"choose from {', '.join(CHOICES)}")
+            raise ValueError(f"{where}: option {name!r} is unknown{end}")
     copies = [name for name in options if name in ("bfloat16", "float16")]
     masks = [name for name in options if name in ("mask", "mask_state")]
     for pair in (copies, masks):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rules.algorithm import Values
-from ..validation import meant_by
+from ..validation import alternatives
 from .archive import static_library, undefined_symbols
 from .arguments import embedded
 from .c_header import header
@@ -116,9 +116,8 @@ def interface_of(
         raise ValueError(f"{HERE}: dtypes is empty; give some of {', '.join(SUFFIXES)}")
     for dtype in dtypes:
         if dtype not in SUFFIXES:
-            close = meant_by(dtype, SUFFIXES)
-            meant = f"did you mean {close!r}? " if close else ""
-            raise ValueError(f"{HERE}: dtype {dtype!r}: {meant}choose from {', '.join(SUFFIXES)}")
+            end = alternatives(dtype, SUFFIXES, f"choose from {', '.join(SUFFIXES)}")
+            raise ValueError(f"{HERE}: dtype {dtype!r} is unknown{end}")
     steps = [
         embedded(HERE, optimizer, dtype, options, grads, state, compensation, rounding, hyper)
         for dtype in dict.fromkeys(dtypes)

@@ -149,6 +149,7 @@ def _context(engine: EngineParts, label: str) -> StepContext:
         copies=engine.copies.streams,
         accumulator=engine.accumulator,
         partition=engine.partition,
+        shards=engine.shards,
     )
 
 

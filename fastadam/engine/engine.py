@@ -72,6 +72,7 @@ class Engine:
         rounds: the steps of subsets of the parameters, or None without any.
         subset: the numbers of its parameters in the optimizer, if they are a subset of these.
         shards: what completes the norm of gradients, if other processes have other elements.
+        whole_sizes: the numbers of elements of the whole parameters then.
         edits: whether the user edited `param_groups` since they were read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
@@ -101,6 +102,7 @@ class Engine:
         self.measure: NormMeasure | None = None
         self.subset: Sequence[int] | None = None
         self.shards: Shards | None = None
+        self.whole_sizes: Sequence[int] = ()
         self.grads: Flat | None = None
         self.long_sum: LongSum | None = None
         self.plan: StepPlan | None = None
@@ -304,7 +306,10 @@ class Engine:
         """The number of elements of each parameter, of the whole one for a piece of it."""
         if self.partition:
             return [self.partition.sizes[piece.number] for piece in self.partition.pieces]
-        return [array.size for array in self.parameters.arrays]
+        arrays = self.parameters.arrays
+        if self.whole_sizes:
+            return [*self.whole_sizes[: len(arrays)]]
+        return [array.size for array in arrays]
 
     def formats(self) -> Sequence[Formats]:
         """The storage of each parameter, its gradient and its state."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 from ..memory.tree import Tree, entry_of, filled
-from ..validation import meant_by
+from ..validation import alternatives
 
 Refusing = TypeVar("Refusing")
 
@@ -35,9 +35,7 @@ class StateView(dict[str, "ArraysView"]):
     """The state by name; a copy is a plain dict."""
 
     def __missing__(self, name: Any) -> NoReturn:
-        meant = meant_by(name, self)
-        close = f"did you mean {meant!r}? " if meant else ""
-        raise KeyError(f"opt.state has no {name!r}; {close}It has {[*self]}")
+        raise KeyError(f"opt.state has no {name!r}{alternatives(name, self, f'it has {[*self]}')}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)

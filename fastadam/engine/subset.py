@@ -7,7 +7,8 @@ from weakref import WeakSet, ref
 
 from ..kernels.commit import Operation, commit, put
 from ..rules.algorithm import Algorithm
-from ..validation import Range, count, meant_by, number
+from ..validation import Range, alternatives, count, number
+from .assignment import check_assigned
 from .binding import bound
 from .engine import Engine
 from .param_groups import Group
@@ -132,9 +133,20 @@ class Subset:
             made.parameters = self._parameters()
             made.copies = engine.copies.part(self.numbers)
             made.grad_dtypes = [engine.grad_dtypes[number] for number in self.numbers]
+            if engine.whole_sizes:
+                made.whole_sizes = [engine.whole_sizes[number] for number in self.numbers]
             self._count, self._groups = len(engine.parameters.arrays), list[Group]()
             self._follow()
         self._rounds.members.add(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            check_assigned(self, name, self._optimizer.defaults, {})
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        names = self._names or self.numbers
+        return f"{type(self).__name__} of {type(self._optimizer).__name__}({names!r:.200})"
 
     @property
     def state(self) -> State:
@@ -194,8 +206,9 @@ class Subset:
                     plan, arrays = bound(engine, arrays, masks, grad_scale)
                 others = [*self._rounds.recorded(engine.state.count + 1), *put(self, ahead=True)]
                 given = plan, arrays, values, lr, grad_scale, found_inf
-                self.info = engine.stepped(self._optimizer, *given, grad_norm, others)
-                return self.info
+                info = engine.stepped(self._optimizer, *given, grad_norm, others)
+                object.__setattr__(self, "info", info)
+                return info
             except BaseException:  # an interrupt among them
                 engine.invalidate()
                 raise
@@ -326,9 +339,11 @@ def _chosen(engine: Engine, which: Any) -> tuple[list[int], list[str]]:
     named = all(isinstance(each, str) for each in given)
     for each in given:
         if named and each not in known:
-            meant = meant_by(each, known)
-            close = f"; did you mean {meant!r}?" if meant else ""
-            raise ValueError(f"subset(): there is no parameter {each!r}{close}")
+            there = (
+                f"there are {', '.join(known):.200}" if known else f"give numbers, 0 to {count - 1}"
+            )
+            end = alternatives(each, known, there)
+            raise ValueError(f"subset(): there is no parameter {each!r}{end}")
         if not named and (type(each) is not int or not 0 <= each < count):
             raise ValueError(
                 f"subset(): {each!r} is not the number of a parameter, 0 to {count - 1}; give "

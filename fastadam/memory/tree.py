@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import meant_by
+from ..validation import alternatives
 
 Tree = Any
 Leaf = tuple[tuple[str | int, ...], Any]
@@ -93,9 +93,11 @@ def entry_of(tree: Tree, leaves: Sequence[Any], key: Any, name: str) -> Any:
         return tree[key]
     if not isinstance(key, Integral) or isinstance(key, bool):
         keys = [*tree] if isinstance(tree, Mapping) else []
-        meant = meant_by(key, [each for each in keys if isinstance(each, str)])
-        close = f"; did you mean {meant!r}?" if meant else ""
-        raise KeyError(f"{name} has no {key!r}{close} It has {keys or 'no names'} and numbers")
+        names = [each for each in keys if isinstance(each, str)]
+        end = alternatives(
+            key, names, f"it has {keys} and numbers" if keys else "it has numbers only"
+        )
+        raise KeyError(f"{name} has no {key!r}{end}")
     if not -len(leaves) <= int(key) < len(leaves):
         raise IndexError(f"{name}[{key}]: {name} has {len(leaves)} arrays")
     return leaves[int(key)]

@@ -186,11 +186,13 @@ class Optimizer(torch.optim.Optimizer):
         self._check(full, f"{where}: ")
         with self._lock:
             self._check_not_swapped()
-            param_group = dict(param_group)
+            added = dict(param_group)
             if full.get("peak_lr") is not None:
-                param_group["peak_lr"] = full["peak_lr"]
-            self._make_plain(param_group)
-            super().add_param_group(param_group)
+                added["peak_lr"] = full["peak_lr"]
+            self._make_plain(added)
+            super().add_param_group(added)
+            param_group.update(added)  # as in PyTorch, the group is the dict of the caller
+            self.param_groups[-1] = param_group
 
     def _make_plain(self, group: Values) -> None:
         """Replace sequences by tuples of numbers, and dtypes by their names, so that they can be

@@ -309,6 +309,21 @@ def test_more_processes_than_blocks():
         np.testing.assert_allclose(array, 0.495)
 
 
+class OneProcess:
+    """A communicator of one process."""
+
+    rank, size = 0, 1
+
+    def exchange(self, send, receive):
+        return lambda: None
+
+
+def test_hyperparameters_are_not_attributes():
+    opt = Sharded(fa.AdamW, parameters(), OneProcess())
+    with pytest.raises(AttributeError, match=r"Sharded\.lr has no effect; set opt\.param_groups"):
+        opt.lr = 0.1
+
+
 @pytest.mark.parametrize("comm", [None, 3, "world"])
 def test_what_is_no_communicator(comm):
     with pytest.raises(TypeError, match="is no communicator; give one of mpi4py"):

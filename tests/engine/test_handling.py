@@ -119,7 +119,7 @@ def test_the_state_by_the_names_of_parameters():
         with pytest.raises(AttributeError):
             change()
     for name, key, message in (
-        ("exp_avg", "v", r"no 'v'.*It has \['w', 'layers'\]"),
+        ("exp_avg", "v", r"no 'v'; it has \['w', 'layers'\] and numbers"),
         ("exp_avgs", 0, "did you mean 'exp_avg'"),
     ):
         with pytest.raises(KeyError, match=message):

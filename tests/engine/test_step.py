@@ -270,7 +270,7 @@ def test_calling_it_wrongly():
         fa.AdamW(w, 1e-3, (0.9, 0.99))
     with pytest.raises(TypeError, match="multiple values"):
         fa.AdamW(w, 1e-3, lr=1e-3)
-    with pytest.raises(TypeError, match=r"unexpected keyword 'momentum'; Valid: lr, betas"):
+    with pytest.raises(TypeError, match=r"unexpected keyword 'momentum'; valid: lr, betas"):
         fa.AdamW(w, momentum=0.9)
     with pytest.raises(ValueError, match=r"use fastadam\.Adam"):
         fa.AdamW(w, decoupled_weight_decay=False)

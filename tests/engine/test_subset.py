@@ -33,6 +33,16 @@ def same(one, other):
         np.testing.assert_array_equal(array, other[name])
 
 
+def test_hyperparameters_are_not_attributes_of_a_subset():
+    opt = fa.AdamW(tree(0))
+    subset = opt.subset(["a", "b"])
+    with pytest.raises(AttributeError, match=r"Subset\.lr has no effect; set opt\.param_groups"):
+        subset.lr = 0.1
+    assert repr(subset) == "Subset of AdamW(['a', 'b'])"
+    with pytest.raises(ValueError, match="no parameter 'bb'; did you mean 'b'"):
+        opt.subset(["bb"])
+
+
 CASES = [
     (fa.NAdam, {}),
     (fa.AdamW, {"clip_norm": 0.5}),

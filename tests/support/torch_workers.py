@@ -256,31 +256,35 @@ def fsdp_rows(rank, folder):
 
 def fsdp_offload(rank, folder):
     """Shards of each process, with state that plain optimizers load."""
-    import torch.distributed.checkpoint as dcp
-    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+    from torch.distributed.checkpoint.state_dict import get_state_dict
 
     from fastadam.torch.offload import CPUOffload
 
-    for overlap, more in ((True, {}), (False, {"clip_norm": 0.1})):
+    clips = {"clip_norm": 0.1}
+    for overlap, more in (
+        (True, {}),
+        (False, {**clips, "clip_norm_per": "tensor"}),
+        (False, clips),
+    ):
         model, other, hyper = fully_sharded(net()), fully_sharded(net()), HYPER | more
         opt = CPUOffload(model.parameters(), OURS, overlap=overlap, bucket_bytes=100, **hyper)
         plain = OURS(other.parameters(), **hyper)
         for each, optimizer in ((model, opt), (other, plain)):
             train(each, optimizer, batches(rank))
         assert all(map(torch.equal, weights(model), weights(other)))
-    path = os.path.join(folder, "offload")
-    saved_model, saved_opt = get_state_dict(model, opt)
-    dcp.save({"model": saved_model, "opt": saved_opt}, checkpoint_id=path)
-    dist.barrier()
-    model = fully_sharded(net())
-    opt = OURS(model.parameters(), **hyper)
-    live_model, live_opt = get_state_dict(model, opt)
-    state = {"model": live_model, "opt": live_opt}
-    dcp.load(state, checkpoint_id=path)
-    set_state_dict(model, opt, model_state_dict=state["model"], optim_state_dict=state["opt"])
-    for each, optimizer in ((model, opt), (other, plain)):
-        train(each, optimizer, batches(rank, STEPS, STEPS + 3))
-    assert all(map(torch.equal, weights(model), weights(other)))
+    with pytest.raises(RuntimeError, match="lamb adds up numbers of whole parameters"):
+        CPUOffload(model.parameters(), ft.LAMB)
+    save(folder + "/offload", *get_state_dict(model, opt))
+    for make in (OURS, lambda params, **kwargs: CPUOffload(params, OURS, **kwargs)):
+        model = fully_sharded(net())
+        model, opt = load(folder + "/offload", model, make(model.parameters(), **hyper))
+        again = fully_sharded(net())
+        again.load_state_dict(other.state_dict())
+        same = OURS(again.parameters(), **hyper)
+        same.load_state_dict(plain.state_dict())
+        for each, optimizer in ((model, opt), (again, same)):
+            train(each, optimizer, batches(rank, STEPS, STEPS + 3))
+        assert all(map(torch.equal, weights(model), weights(again)))
 
 
 # Low precision

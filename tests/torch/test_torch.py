@@ -200,10 +200,13 @@ def test_groups_have_their_own_hyperparameters():
             lr=0.1,
         )
         steps(opt, params[:4], range(3))
-        opt.add_param_group({"params": params[4:], "amsgrad": True, "betas": [0.5, 0.9]})
+        group = {"params": params[4:], "amsgrad": True, "betas": [0.5, 0.9]}
+        opt.add_param_group(group)  # which wrappers such as torchao's keep, and edit
+        assert opt.param_groups[-1] is group
         steps(opt, params, range(3, 6))
         opt.param_groups[0]["lr"] = 0.01
         opt.param_groups[2]["amsgrad"] = False
+        group["lr"] = 0.05
         steps(opt, params, range(6, 9))
         made.append(params)
     assert_same(*made, rtol=1e-4)

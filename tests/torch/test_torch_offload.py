@@ -14,7 +14,7 @@ from fastadam import optimizers  # noqa: E402
 from fastadam.torch.offload import CPUAdam, CPUOffload  # noqa: E402
 
 SHAPES = ((2, 2), (3,), (), (1, 2))
-OTHERS = ("SparseAdam", "Prodigy", "list", "by_name")
+OTHERS = ("SparseAdam", "list", "by_name")
 DENSE = [name for name in optimizers.__all__ if name not in OTHERS]
 LOW = {"state_dtype": "int8", "min_quantized_size": 1}
 BUCKET = 8  # bytes: some parameters share one
@@ -317,6 +317,7 @@ def test_frozen_shared_and_later_parameters():
     ("kwargs", "error", "message"),
     [
         ({"optimizer_class": torch.optim.AdamW}, TypeError, "not a class of fastadam.torch"),
+        ({"optimizer_class": ft.SparseAdam}, TypeError, "takes sparse gradients"),
         ({"shadow_dtype": "bfloat16"}, ValueError, "parameter itself"),
         ({"zero_grads": True}, ValueError, r"zero_grad\(\)"),
         ({"bucket_bytes": 0}, ValueError, "bucket_bytes"),
@@ -329,6 +330,12 @@ def test_wrong_arguments_are_refused(kwargs, error, message):
     kwargs = {"optimizer_class": ft.AdamW} | kwargs
     with pytest.raises(error, match=message):
         CPUOffload(parameters(), **kwargs)
+
+
+def test_hyperparameters_are_not_attributes():
+    opt = CPUOffload(parameters(), ft.AdamW)
+    with pytest.raises(AttributeError, match=r"CPUOffload\.lr has no effect; set opt\.param"):
+        opt.lr = 0.1
 
 
 def test_memory_counts_the_bytes_of_the_host():
@@ -402,12 +409,19 @@ def test_steps_of_subgroups_are_those_of_torch_and_can_be_reversed(decoupled, de
         opt.rollback_subgroup(5)
         torch.testing.assert_close(param.detach(), before, rtol=1e-6, atol=2e-6)
     assert opt.state[5]["step"] == 1
-    with pytest.raises(RuntimeError, match="no step that could be reversed"):
+    with pytest.raises(RuntimeError, match="Cannot rollback optimizer state for sub_group_id 6"):
         opt.rollback_subgroup(6)
+    param.grad = trail[0][1]
+    opt.rollback_subgroup(5)
+    with pytest.raises(RuntimeError, match="Cannot rollback sub_group_id 5: step count is 0"):
+        opt.rollback_subgroup(5)
 
 
 def test_subgroups_refuse_what_they_cannot_reverse():
-    with pytest.raises(ValueError, match="cannot be reversed"):
-        CPUAdam(parameters(), amsgrad=True)
-    with pytest.raises(ValueError, match="lr"):
-        CPUAdam(parameters(), lr=-1.0)
+    opt = CPUAdam(parameters())
+    for wrong, message in (({"amsgrad": True}, "cannot be reversed"), ({"lr": -1.0}, "lr")):
+        with pytest.raises(ValueError, match=message):
+            CPUAdam(parameters(), **wrong)
+        with pytest.raises(ValueError, match=message):
+            opt.add_param_group({"params": parameters(), **wrong})
+    assert len(opt.param_groups) == 1

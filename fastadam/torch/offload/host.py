@@ -12,7 +12,7 @@ from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
 from ..shard_sums import ShardSums
-from ..shards import is_sharded
+from ..shards import check_whole, is_sharded
 from ..tensors import in_numpy
 from .buckets import Bucket, divided
 from .memory import HostMemory
@@ -81,29 +81,45 @@ class HostSide:
         ]
         if self.core is None:
             self.core = self._front.core(parts, **self._front._options.chosen)
+            self._share(fresh)
         else:
-            for part in parts:
-                self.core.add_param_group(part)
+            self._share([*self.hosts, *fresh])
+            try:
+                for part in parts:
+                    self.core.add_param_group(part)
+            except BaseException:
+                self._share(self.hosts)
+                raise
         dtypes = [in_numpy(host.slot.dtype) for host in fresh]
         self.core._engine.grad_dtypes[-len(dtypes) :] = dtypes
         self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
-        self._share()
         self._owners, self._checked = [*self._owners, *owners], checked
         self.buckets = divided(self.hosts, self._bucket_bytes)
         places = {id(host): place for place, host in enumerate(self.hosts)}
-        for bucket in self.buckets:
+        for bucket in self.buckets if not self.together else ():
             bucket.subset = self.core.subset([places[id(host)] for host in bucket.members])
+
+    @property
+    def together(self) -> bool:
+        """True if all parameters take one step together, in which several numbers are measured."""
+        return any(
+            group.rule.over == "all"
+            or (group.options.clips and group.options.clip_norm_per == "tensor")
+            for group in self._groups
+        )
 
     def _place(self, device: Any) -> None:
         gpu = device.type == "cuda"
         self.memory = HostMemory(gpu and self._pin is not False)
         self.transfer: Transfer = transfer_for(device, self._pin is not False)
 
-    def _share(self) -> None:
-        """Let processes that have other shards agree on norms."""
-        params = [host.param for host in self.hosts]
+    def _share(self, hosts: Sequence[HostParameter]) -> None:
+        """Let processes that have other shards agree on norms, and on what is quantized."""
+        params = [host.param for host in hosts]
         self.shards = ShardSums(params) if any(map(is_sharded, params)) else None
         self.core._engine.shards = self.shards
+        if self.shards:
+            self.core._engine.whole_sizes = [param.numel() for param in params]
 
     def any(self, found: bool) -> bool:
         """True if something was found in any process that has shards of the parameters."""
@@ -128,15 +144,7 @@ class HostSide:
                     f"{first.name} is on {first.part.device}, but {host.name} on "
                     f"{host.part.device}; create one optimizer per device"
                 )
-        alone = any(
-            group.options.clips and group.options.clip_norm_per == "tensor"
-            for group in self._groups
-        )
-        if alone and any(is_sharded(host.param) for host in hosts):
-            raise RuntimeError(
-                "clip_norm_per='tensor' would use the shards of this process only; use "
-                "clip_norm_per='global'"
-            )
+        check_whole([host.param for host in hosts], [group.rule for group in self._groups])
 
     # A step
 
@@ -175,9 +183,8 @@ class HostSide:
 
         With `clip_norm`, first measure the norm of all of them.
         """
-        options = [group.options for group in self._checked]
         self.transfer.begin()
-        if any(each.clips and each.clip_norm_per == "tensor" for each in options):
+        if self.together:
             return self._whole(grad_scale)
         settings: Values = {"grad_scale": grad_scale, "step": count}
         if self._front._options.measures:
@@ -188,7 +195,7 @@ class HostSide:
         return found[0] if found else None
 
     def _whole(self, grad_scale: Any) -> StepInfo:
-        """Update all parameters in one step, where several norms are taken at once."""
+        """Update all parameters in one step of the core."""
         for bucket in self.buckets:
             bucket.settle(self.transfer)
         there = [host.arrived for host in self.hosts]

@@ -1,5 +1,6 @@
 """Training on a device with the optimizer, its state and the weights it updates on the host."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import RLock
@@ -8,17 +9,19 @@ from weakref import ref
 
 import torch
 
+from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
 from ...engine.options import unscale_of
 from ...engine.step_info import StepInfo
 from ...rules.algorithm import Values
 from ...validation import count, flag
 from ..optimizer import Optimizer
+from ..sparse import ONLY
 from ..step_hooks import evaluated, with_hooks
 from .buckets import Worker
 from .host import HostSide
 from .parameters import HostParameter
-from .state import load, saved
+from .state import for_any_number_of_shards, load, saved
 
 MIB = 1 << 20
 ELSEWHERE = {
@@ -48,8 +51,8 @@ class CPUOffload(torch.optim.Optimizer):
         optimizer_class: a class of `fastadam.torch`, such as `fastadam.torch.AdamW`.
         overlap: True updates a bucket during backward, as soon as its gradients are on the host.
             Parameters then change before `step()` is called: call backward once per step, do not
-            change gradients in between, and use no GradScaler. The first step, and all steps with
-            `clip_norm` or `skip_nonfinite`, which need all gradients, are taken in `step()`.
+            change gradients in between, and use no GradScaler. The first step, and all steps that
+            need all gradients (`clip_norm`, `skip_nonfinite`, `Prodigy`), are taken in `step()`.
             Default False: in `step()`.
         offload_gradients: True frees each gradient on the device once it is copied; if several come
             before a step, they are added up on the host. Default False: they stay in `.grad`.
@@ -81,8 +84,8 @@ class CPUOffload(torch.optim.Optimizer):
         Ren et al. 2021, "ZeRO-Offload: Democratizing Billion-Scale Model Training", section 4.
     """
 
-    info: StepInfo | None = None
-    _host: HostSide | None = None
+    info: StepInfo | None
+    _host: HostSide | None
 
     def __init__(
         self,
@@ -100,12 +103,19 @@ class CPUOffload(torch.optim.Optimizer):
                 f"optimizer_class={optimizer_class!r} is not a class of fastadam.torch; give one, "
                 "such as fastadam.torch.AdamW"
             )
+        if optimizer_class.core.__name__ == ONLY:
+            raise TypeError(
+                f"optimizer_class={ONLY} takes sparse gradients; offloaded ones are dense: "
+                "leave parameters with sparse gradients to an optimizer of their own"
+            )
         for name in ELSEWHERE.keys() & kwargs.keys():
             raise ValueError(f"{name}={kwargs[name]!r}: {ELSEWHERE[name]}")
         self._overlap = flag("overlap", overlap)
         self._frees = flag("offload_gradients", offload_gradients)
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "64 << 20 is the default")
         pinned = None if pin_memory is None else flag("pin_memory", pin_memory)
+        # no attributes of the class: wrappers of a subclass, as Fabric's, then ask their optimizer
+        self._host, self.info = None, None
         self._lock, self._worker = RLock(), Worker()
         self._expected = set[int]()  # the parameters that the last step updated
         self._early = list[StepInfo]()  # of buckets that were stepped during backward
@@ -118,6 +128,11 @@ class CPUOffload(torch.optim.Optimizer):
         host.add(0)
         self._host = host
         self._listen(0)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and "_host" in vars(self):
+            check_assigned(self, name, self._front.defaults, {})
+        super().__setattr__(name, value)
 
     def add_param_group(self, param_group: Values) -> None:
         """Add a group, as in PyTorch.
@@ -158,6 +173,7 @@ class CPUOffload(torch.optim.Optimizer):
 
     def _note_arrival(self, host: HostParameter, grad: Any) -> None:
         """Copy a gradient that backward has computed, and update its bucket if it is complete."""
+        assert self._host
         if not self._overlap:
             self._take(host, grad)
             return
@@ -168,12 +184,8 @@ class CPUOffload(torch.optim.Optimizer):
                 "exception before"
             )
         self._take(host, grad)
-        if self._expected and not self._measures:
+        if self._expected and not (self._front._options.measures or self._host.together):
             self._update_early(host)
-
-    @property
-    def _measures(self) -> bool:
-        return bool(self._front._options.measures)
 
     def _update_early(self, host: HostParameter) -> None:
         bucket = host.bucket
@@ -209,7 +221,7 @@ class CPUOffload(torch.optim.Optimizer):
             host.forget()
         for bucket in self._host.buckets:
             bucket.stepped = False
-        self._early = []
+        self._early.clear()
 
     # A step
 
@@ -299,8 +311,11 @@ class CPUOffload(torch.optim.Optimizer):
 
     @property
     def state(self) -> Any:
-        """The state of each parameter: tensors that share the memory of the host's."""
-        return {} if self._host is None else saved(self._host)
+        """The state of each parameter: tensors that share the memory of the host's.
+
+        To replace a tensor of it, load a state_dict; assignments to its entries have no effect.
+        """
+        return defaultdict(dict, {} if self._host is None else saved(self._host))
 
     @state.setter
     def state(self, state: Any) -> None:
@@ -312,7 +327,7 @@ class CPUOffload(torch.optim.Optimizer):
         self._worker.join()
         with self._lock:
             found: Values = super().state_dict()
-        return found
+            return {**found, "state": for_any_number_of_shards(self._host, found["state"])}
 
     def load_state_dict(self, state_dict: Values) -> None:
         """Resume from a saved state of this class, `optimizer_class` or that of `torch.optim`.

@@ -128,15 +128,23 @@ class HostParameter:
     def note(self) -> None:
         """Take note that the parameter has the values that the host has."""
         self.part = local(self.param).detach()
-        self._seen = self.part._version, self.part.data_ptr()
+        self._seen = self._now(self.part)
 
-    def follow(self) -> bool:
+    def _now(self, part: Any) -> Any:
+        """Changes with the values, or the memory, of the parameter."""
+        return self.param._version, part._version, part.data_ptr()  # a DTensor counts for itself
+
+    def follow(self, unseen: bool = False) -> bool:
         """Take over values that others wrote to the parameter; returns True if there are any.
 
         Where it still has the rounded weights, these stay.
+
+        Args:
+            unseen: True looks at the values even if PyTorch has counted no change, as when a
+                distributed checkpoint was read into the shard of a DTensor.
         """
         part = local(self.param).detach()
-        if self._seen == (part._version, part.data_ptr()):
+        if self._seen == self._now(part) and not unseen:
             return False
         if (part.shape, part.dtype) != (self.part.shape, self.part.dtype):
             raise RuntimeError(

@@ -14,6 +14,7 @@ from ..contents import as_array
 from ..numbered import check_numbers
 from ..optimizer import Optimizer
 from ..shards import block_zeros, is_sharded, local
+from ..state_formats import for_any_shards
 from .host import HostSide
 from .parameters import HostParameter
 
@@ -31,6 +32,12 @@ def saved(side: HostSide) -> dict[Any, Values]:
         for number, host in enumerate(side.hosts)
         if number in whole["state"]
     }
+
+
+def for_any_number_of_shards(side: HostSide, state: Mapping[int, Values]) -> dict[int, Values]:
+    """The state of a state_dict, with floats in place of codes that depend on the shards."""
+    params = dict(zip(side.numbers, (host.param for host in side.hosts), strict=True))
+    return {number: for_any_shards(params[number], entry) for number, entry in state.items()}
 
 
 def _entry(
@@ -118,7 +125,7 @@ def load(
     side.core.load_state_dict(of_core)
     load_groups({**state_dict, "state": {}})
     for host, master in zip(side.hosts, masters, strict=True):
-        host.follow()
+        host.follow(unseen=True)
         if master is not None:
             host.weights.copy_(master.reshape(host.weights.shape))
             host.copy.copy_(host.weights)

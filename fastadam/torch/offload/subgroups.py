@@ -14,6 +14,7 @@ from ...rules.algorithm import Values
 from ..tensors import flat
 
 STATE = ("exp_avg", "exp_avg_sq")
+HYPER = ("lr", "betas", "eps", "weight_decay")
 CONSTANTS = "step_size root_scale eps keep l2 beta1 beta1_comp beta2 beta2_comp"
 
 
@@ -37,7 +38,7 @@ class ReversedAdam(CoreOptimizer):
     """
 
     rule = reversed_adam
-    defaults = {name: Adam.defaults[name] for name in ("lr", "betas", "eps", "weight_decay")}
+    defaults = {name: Adam.defaults[name] for name in HYPER}
     defaults |= {"decoupled_weight_decay": False, "bias_correction": True}
 
     def hyper(self, group: Values, step: int) -> dict[str, float]:
@@ -103,14 +104,23 @@ class CPUAdam(torch.optim.Optimizer):
         adamw_mode: bool = True,
         fp32_optimizer_states: bool = True,
     ) -> None:
-        if amsgrad:
-            raise ValueError("amsgrad=True: its steps cannot be reversed; use fastadam.torch.AdamW")
         hyper = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        Adam.constants(step=1, **hyper)  # raises for what is wrong
         super().__init__(
-            model_params, {**hyper, "bias_correction": bias_correction, "amsgrad": False}
+            model_params, {**hyper, "bias_correction": bias_correction, "amsgrad": amsgrad}
         )
         self.adam_w_mode, self.fp32_optimizer_states = adamw_mode, fp32_optimizer_states
+
+    def add_param_group(self, param_group: Values) -> None:
+        """Add a group, as in PyTorch, after checking its hyperparameters.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        full = {**self.defaults, **param_group}
+        if full["amsgrad"]:
+            raise ValueError("amsgrad=True: its steps cannot be reversed; use fastadam.torch.AdamW")
+        Adam.constants(step=1, **{name: full[name] for name in HYPER})  # raises for what is wrong
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -127,8 +137,16 @@ class CPUAdam(torch.optim.Optimizer):
         Raises:
             RuntimeError: if it has taken no step.
         """
-        if not self.state.get(sub_group_id) or self.state[sub_group_id]["step"] < 1:
-            raise RuntimeError(f"subgroup {sub_group_id} has taken no step that could be reversed")
+        if not self.state.get(sub_group_id):  # in DeepSpeed's words, which its callers know
+            raise RuntimeError(
+                f"Cannot rollback optimizer state for sub_group_id {sub_group_id}: it has taken no "
+                f"step; those that have are {[*self.state]}"
+            )
+        if self.state[sub_group_id]["step"] < 1:
+            raise RuntimeError(
+                f"Cannot rollback sub_group_id {sub_group_id}: step count is 0, all its steps have "
+                "been reversed"
+            )
         return self._each(closure, lambda param: sub_group_id, -1)
 
     @torch.no_grad()
@@ -148,7 +166,7 @@ class CPUAdam(torch.optim.Optimizer):
         if not state:
             dtype = torch.float32 if self.fp32_optimizer_states else param.dtype
             state |= {"step": 0, **{name: torch.zeros_like(param, dtype=dtype) for name in STATE}}
-        hyper = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+        hyper = {name: group[name] for name in HYPER}
         hyper |= {"bias_correction": group["bias_correction"]}
         hyper |= {"decoupled_weight_decay": self.adam_w_mode}
         arrays = [flat(each) for each in (param, param.grad, *(state[name] for name in STATE))]
