@@ -145,7 +145,7 @@ REFUSED = [
     ({"target": fa.Rows([0], ONES[:1])}, TypeError, "Rows"),
     ({"inputs": []}, TypeError, "list of pairs"),
     ({"inputs": ONES}, TypeError, "list of pairs"),
-    ({"inputs": [ONES]}, TypeError, r"inputs\[0\] is no pair"),
+    ({"inputs": [ONES]}, TypeError, r"inputs\[0\] is not a pair"),
     ({"inputs": [(math.nan, ONES)]}, ValueError, r"inputs\[0\]\[0\]=nan must be finite"),
     ({"inputs": [(1.0, ONES), (-1e300, ONES)]}, ValueError, r"inputs\[1\]\[0\]=-1e\+300 is too"),
     ({"inputs": [(np.ma.masked, ONES)]}, TypeError, "must be a number"),
