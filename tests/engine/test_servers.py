@@ -141,7 +141,7 @@ REFUSED = [
     ({"target": ONES, "inputs": [(1.0, ONES)]}, TypeError, "got target and inputs"),
     ({"target": np.ones(4, np.float32)}, ValueError, "target has shape"),
     ({"target": np.ones(3)}, TypeError, "target has dtype float64"),
-    ({"target": ONES, "grad_scale": 2.0}, TypeError, "no gradient of a scaled loss"),
+    ({"target": ONES, "grad_scale": 2.0}, TypeError, "not a gradient of a scaled loss"),
     ({"target": fa.Rows([0], ONES[:1])}, TypeError, "Rows"),
     ({"inputs": []}, TypeError, "list of pairs"),
     ({"inputs": ONES}, TypeError, "list of pairs"),
