@@ -18,6 +18,7 @@ from .embedding.bare_launch import ROWS, ParameterLaunch, launch_for
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.gradients import fast_addresses
+from .engine.hyperparameters import lasting
 from .engine.param_groups import Group, ParamGroup
 from .kernels.cpu.threads import check_threads
 from .memory import checks
@@ -117,7 +118,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         optimizer is Optimizer
     ):
         raise TypeError(
-            f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
+            f"bare(): {optimizer!r} is not the class of an optimizer, such as fastadam.AdamW"
         )
     author = optimizer.without_arrays()
     check_carries_no_sums("bare(): ", author)
@@ -131,7 +132,8 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         author.check(values)
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
-        rule, steady = author.variant(values), None if group.scheduled else values
+        rule = author.variant(values)
+        steady = None if group.scheduled else lasting(author, values)
         launches = memory.launches.setdefault(rule, {})
         settings = _Settings(kept, group, rule, launches, steady)
         memory.settings = None if group.switched else settings

@@ -8,6 +8,7 @@ import numpy as np
 
 from .checkpoint.contents import Contents, Source, contents_of_engine, restore
 from .checkpoint.load import load
+from .checkpoint.pickling import pickled
 from .checkpoint.save import dequantize, save
 from .engine.assignment import PROPERTIES, check_assigned
 from .engine.averages import Exchange
@@ -17,6 +18,7 @@ from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
 from .engine.convert import master
 from .engine.engine import Engine
+from .engine.exchanging import exchanging
 from .engine.flat import Flat
 from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
@@ -117,7 +119,7 @@ class Optimizer(Algorithm):
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
-        TypeError: for what is no array, an unknown name, or a value of the wrong kind.
+        TypeError: for what is not an array, an unknown name, or a value of the wrong kind.
         ValueError: for arrays that a kernel cannot walk through, shared memory, no array at all,
             and numbers out of range.
 
@@ -287,11 +289,12 @@ class Optimizer(Algorithm):
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        return self._exchanging("swap_ema()", self._exchange_of_ema)
 
-    def _exchange_of_ema(self) -> Exchange:
-        _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
-        return self._engine.copies.exchange()
+        def exchange() -> Exchange:
+            _there(self._engine.copies.ema, "ema", "ema_decay=0.999")
+            return self._engine.copies.exchange()
+
+        return exchanging(self._engine, "swap_ema()", exchange)
 
     def _blended(
         self, name: str, state: str, weight: Callable[[Values], float]
@@ -305,32 +308,7 @@ class Optimizer(Algorithm):
             known = engine.state.arrays.get(state) or [None] * len(of_each)
             return Blend(engine.copies, known, of_each, name)
 
-        return self._exchanging(name, blend)
-
-    @contextmanager
-    def _exchanging(self, name: str, prepared: Callable[[], Exchange]) -> Iterator[None]:
-        """A block inside of which an exchange is in force."""
-        exchange: Exchange | None = None
-        try:
-            try:
-                with self._engine.lock:
-                    self._engine.refresh()
-                    made = prepared()
-                    self._engine.note_edits()  # so that whatever comes next is refused
-                    exchange = made
-                    self._engine.mark(name)
-                    exchange.make()
-                yield
-            finally:
-                self._put_back(exchange)
-        finally:
-            self._put_back(exchange)  # in case an interrupt came in between
-
-    def _put_back(self, exchange: Exchange | None) -> None:
-        with self._engine.lock:
-            if exchange:
-                exchange.undo()
-                self._engine.settle()
+        return exchanging(self._engine, name, blend)
 
     @property
     def state(self) -> StateView:
@@ -425,7 +403,7 @@ class Optimizer(Algorithm):
             The count of steps, the learning rate and more; see `fastadam.StepInfo`.
 
         Raises:
-            TypeError, ValueError: before any element changes; the message says the way out.
+            TypeError, ValueError: before any element changes; the message names a fix.
         """
         engine = self._engine
         with engine.lock if stream is None else engine.on(stream):
@@ -472,7 +450,7 @@ class Optimizer(Algorithm):
                 (`"layers.0.weight"`), or their numbers, counted from 0 over all groups.
 
         Raises:
-            TypeError, ValueError: for what is no parameter; for `accumulate_steps`, files, and
+            TypeError, ValueError: for what is not a parameter; for `accumulate_steps`, files, and
                 arrays on a device.
 
         Examples:
@@ -615,26 +593,7 @@ class Optimizer(Algorithm):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._engine.options.state_file:
-            raise TypeError(
-                f"an optimizer with a state_file can be neither pickled nor copied, since "
-                f"{self._engine.options.state_file} is open once; save it with fastadam.save, or "
-                "load its state_dict(copy=False) into another optimizer"
-            )
-        engine, state = self._engine, self.state_dict()
-        copies = iter(engine.copies.given)
-        raws = [{k: v for k, v in raw.items() if k != "params"} for raw in self.param_groups]
-        params: Any = engine.parameters.flat or engine.parameters.tree
-        if not engine.parameters.alone:
-            params = [
-                {k: v for k, v in raw.items() if k in NAMES}
-                | {"params": list(raw["params"]), SHADOW: [next(copies) for _ in raw["params"]]}
-                for raw in self.param_groups
-            ]
-        own = {k: v for k, v in vars(self).items() if k not in ("_engine", "rule")}
-        shadow = self.shadow if engine.parameters.alone and engine.copies.copied else None
-        settings = (params, engine.defaults, engine.options, None, shadow)
-        return _restored, (type(self), settings, raws, state, engine.grads, own)
+        return _restored, (type(self), *pickled(self))
 
     def _kernels(self) -> list[Kernel]:
         """The kernels that the next step will launch."""

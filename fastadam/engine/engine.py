@@ -20,7 +20,7 @@ from .binding import plan_for
 from .files import OptimizerFiles, state_layout
 from .flat import Flat
 from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
-from .hyperparameters import ReadOnly
+from .hyperparameters import ReadOnly, is_plain, lasting
 from .launch_plan import UPDATE, StepPlan
 from .new_groups import check_state_file, new_groups
 from .norm_measure import NormMeasure
@@ -223,10 +223,11 @@ class Engine:
         """The operations that go on with these groups, and void the plan if other rules or arrays
         follow from them."""
         scheduled = any(group.scheduled for group in groups)
-        steady = None if scheduled else [group.at(1) for group in groups]
+        algorithm = self.algorithm
+        steady = None if scheduled else [lasting(algorithm, group.at(1)) for group in groups]
         operations = put(self, steady=steady, groups=groups)
         if [group.rule for group in groups] != [group.rule for group in self.groups]:
-            operations += [*self.invalidated(), *put(self.algorithm, rule=groups[0].rule)]
+            operations += [*self.invalidated(), *put(algorithm, rule=groups[0].rule)]
         return operations + put(self.edits, pending=False)
 
     def note_edits(self) -> None:
@@ -386,7 +387,8 @@ class Engine:
             if "lr" not in self.defaults:
                 name = type(self.algorithm).__name__
                 raise TypeError(f"step() got lr={lr!r}, but {name} has no lr")
-            lr = self.backend.rate(lr)
+            if not is_plain("lr", lr, 0.0):
+                lr = self.backend.rate(lr)
         state = self.state
         if state.pending and any(group.switched for group in self.groups):
             state.settle()  # what there is to compute depends on the count

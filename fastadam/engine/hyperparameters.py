@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NoReturn
 
-from ..rules.algorithm import Values
+from ..rules.algorithm import Algorithm, Values
 from ..validation import ANY, BELOW_ONE, NOT_NEGATIVE, Range, choice, count, flag, number, parts_of
 
 RANGES = dict.fromkeys(
@@ -32,6 +32,17 @@ class ReadOnly(Values):
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
+
+
+def lasting(algorithm: Algorithm, values: Values) -> Values:
+    """Hyperparameters of all steps, for the methods of an optimizer.
+
+    They are in a plain dict, which is read in a fifth less time than a ReadOnly, if these methods
+    are the package's own, which write nothing to it.
+    """
+    methods = (getattr(type(algorithm), name, None) for name in ("hyper", "idle_hyper", "initial"))
+    packages = {each.__module__.partition(".")[0] for each in methods if each}
+    return dict(values) if packages == {__name__.partition(".")[0]} else values
 
 
 def range_of(name: str, default: Any) -> Range:

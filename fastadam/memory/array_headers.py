@@ -13,15 +13,18 @@ from ctypes import (
     sizeof,
     string_at,
 )
-from functools import cache
+from functools import cache, partial
 from operator import is_
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from ..kernels.imports import whole
+
 joined = b"".join
 MANY = 16  # arrays from which reading a list in memory pays
+HUGE = 256  # arrays from which a compiled comparison of their headers pays
 
 
 class _Object(Structure):
@@ -131,6 +134,19 @@ class ArrayHeaders:
                     self.shapes.append(memoryview(shape))
         self.header, self.shape = joined(self.views), joined(self.shapes)
 
+    def comparison(self) -> Callable[[], bool]:
+        """A function that does the same as `unchanged`, in less time for many arrays."""
+        if self.header is None or len(self.views) < HUGE or whole("numba").config.DISABLE_JIT:
+            return self.unchanged
+        same, count = whole("fastadam.kernels.cpu.headers").same, len(self.views)
+        known = np.zeros((count, -(-len(self.header) // count // 8)), np.int64)
+        known.view(np.uint8)[:, : len(self.header) // count] = np.frombuffer(
+            self.header, np.uint8
+        ).reshape(count, -1)
+        sizes = np.array([shape.nbytes // sizeof(c_void_p) for shape in self.shapes], np.int64)
+        places = [_places(self.views), known, _places(self.shapes), sizes]
+        return partial(same, *places, np.frombuffer(self.shape or bytes(8), np.int64).copy())
+
     def __add__(self, others: "ArrayHeaders") -> "ArrayHeaders":
         both = ArrayHeaders()
         if self.header is not None and others.header is not None:
@@ -144,6 +160,11 @@ class ArrayHeaders:
         return joined(self.views) == self.header and (
             not self.shapes or joined(self.shapes) == self.shape
         )
+
+
+def _places(views: Sequence[memoryview]) -> Any:
+    """The addresses of the memory of views."""
+    return np.array([addressof(view.obj) for view in views], np.int64)  # type: ignore[arg-type]
 
 
 NOT_READ = ArrayHeaders()
@@ -172,6 +193,8 @@ def comparison(
 ) -> Callable[[Sequence[Any]], bool]:
     """A function that tells whether arrays are the known ones, all of them alive, no header
     changed, and the containers in `now` equal to those in `then`."""
+    if len(headers.views) >= HUGE:
+        return _comparison_of_many(known, headers.comparison(), now, then)
     views, shapes, header, shape = headers.views, headers.shapes, headers.header, headers.shape
     numbers, dead, same = known.ids, known.dead, _identity(known.ids)
     one = numbers[0] if len(numbers) == 1 else None
@@ -185,6 +208,23 @@ def comparison(
                 and (not shapes or joined(shapes) == shape)
                 and then == now
             )
+        except Exception:  # arrays that differ have no truth value
+            return False
+
+    return unchanged
+
+
+def _comparison_of_many(
+    known: "KnownArrays",
+    headers_unchanged: Callable[[], bool],
+    now: Sequence[Any],
+    then: Sequence[Any],
+) -> Callable[[Sequence[Any]], bool]:
+    same, dead = _identity(known.ids), known.dead
+
+    def unchanged(arrays: Sequence[Any]) -> bool:
+        try:
+            return same(arrays) and not dead and headers_unchanged() and then == now
         except Exception:  # arrays that differ have no truth value
             return False
 

@@ -14,8 +14,14 @@ def block_length(blocks: int) -> Callable[[Sequence[int]], int]:
     """The function from a shape to the number of elements of a block; see `AdamMini`."""
 
     def length(shape: Sequence[int]) -> int:
+        size = math.prod(shape)
         count = blocks or (shape[0] if len(shape) > 1 else 1)
-        return math.prod(shape) // max(1, count)
+        if size % max(1, count):
+            raise ValueError(
+                f"blocks={blocks} are not as long as each other in an array of shape "
+                f"{tuple(shape)}; give a divisor of its {size} elements"
+            )
+        return size // max(1, count)
 
     return length
 

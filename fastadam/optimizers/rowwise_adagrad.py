@@ -81,7 +81,7 @@ class RowwiseAdagrad(Optimizer):
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:
-        return rowwise_adagrad(**group)
+        return rowwise_adagrad(group)
 
     def initial(self, group: dict[str, Any]) -> dict[str, float]:
         return {"sum": group["initial_accumulator_value"]}

@@ -1,14 +1,19 @@
-"""Exchange of parameters and their averages, for evaluation."""
+"""Averages and low-precision copies of the parameters, and their exchange for evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..engine.averages import Exchange
 from ..kernels.commit import Operation, write
-from .shards import local
+from ..kernels.formats import compute_of
+from .shards import local, unwrapped
+from .state import dtypes
+from .tensors import name_of
 
 if TYPE_CHECKING:
     from .owner import Owner
@@ -46,6 +51,43 @@ def exchange_of(optimizer: Owner, holder: Averages) -> Exchange:
         pairs = zip(optimizer.shadow, params, strict=True)
         refreshed = [write(_part(shadow), _part(param)) for shadow, param in pairs]
     return Exchange(holder, [*there, *refreshed], [*back, *refreshed])
+
+
+@contextmanager
+def swapped(optimizer: Any, holder: Averages) -> Iterator[None]:
+    """A block inside of which parameters and averages are exchanged."""
+    exchange: Exchange | None = None
+    try:
+        try:
+            with optimizer._lock:
+                optimizer._check_not_swapped()
+                exchange = exchange_of(optimizer, holder)
+                with optimizer._scope():
+                    exchange.make()
+            optimizer._written()
+            yield
+        finally:
+            optimizer._put_back(exchange)
+    finally:
+        optimizer._put_back(exchange)  # in case of an interrupt in between
+
+
+def copies_of(optimizer: Owner, name: str, option: str) -> list[Any]:
+    """The averages or low-precision copies of the parameters; what a parameter without steps is
+    itself, converted.
+
+    Raises:
+        AttributeError: naming the option, if the optimizer does not have it.
+    """
+    if name not in (wanted := dtypes(optimizer._options)):
+        raise AttributeError(f"{name} is not available; give the optimizer {option}")
+    state = optimizer.state
+    return [
+        state[p][name]
+        if name in state.get(p, ())
+        else unwrapped(p).detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
+        for p in optimizer._params()
+    ]
 
 
 def _part(tensor: Any) -> Any:

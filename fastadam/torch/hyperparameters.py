@@ -6,7 +6,7 @@ The arguments of constructors, with PyTorch's flags and messages, are here as we
 from collections.abc import Sequence
 from itertools import chain
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -118,16 +118,36 @@ def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
     return groups[0].values.get("lr") if groups else None
 
 
+class _Seen(NamedTuple):
+    """The groups as they were last read; replaced as a whole, in case of an interrupt.
+
+    Attributes:
+        groups: copies of the dicts.
+        ids: the `id` of each value in them.
+        checked: the groups after the check.
+        lasting: True if all values are immutable.
+    """
+
+    groups: list[Values]
+    ids: list[list[int]]
+    checked: list[CheckedGroup]
+    lasting: bool
+
+    def unchanged(self, groups: Sequence[Values]) -> bool:
+        """True if as many groups have the same names and the same objects as before."""
+        for group, seen, ids in zip(groups, self.groups, self.ids, strict=True):
+            if list(map(id, group.values())) != ids or group != seen:
+                return False
+        return True
+
+
 class Hyperparameters:
     """The checked content of `param_groups`, cached from step to step."""
 
     def __init__(self, core: Algorithm, options: Options) -> None:
         self._core, self._base = core, options
         self._names, self._defaults = [*core.defaults], [*core.defaults.values()]
-        self._seen: list[Values] = []
-        self._seen_ids: list[list[int]] = []  # of the values in `_seen`
-        self._groups: list[CheckedGroup] = []
-        self._lasting = False  # True if all values are immutable
+        self._last = _Seen([], [], [], False)
 
     def check(self, group: Values, where: str) -> None:
         """Check the hyperparameters and options of a group.
@@ -139,35 +159,27 @@ class Hyperparameters:
 
     def now(self, groups: Sequence[Values]) -> list[CheckedGroup]:
         """The current groups, checked; the same list as in the last call if nothing changed."""
-        known = self._lasting and len(groups) == len(self._seen)
-        if known and self._unchanged(groups):
-            return self._groups
-        checked_groups = self._with_numbers(groups) if known else None
+        last = self._last
+        known = last.lasting and len(groups) == len(last.groups)
+        if known and last.unchanged(groups):
+            return last.checked
+        checked_groups, lasting = self._with_numbers(groups) if known else None, True
         if checked_groups is None:
             given = list(map(self._given, groups))
             checked_groups = self._check_groups(groups, given)
             values = chain.from_iterable(map(self._values, groups))
-            self._lasting = all(map(is_, values, chain.from_iterable(given)))
-        if len(checked_groups) != len(self._groups) or not all(
-            map(is_, checked_groups, self._groups)
-        ):
-            self._groups = checked_groups
-        self._seen = list(map(dict, groups))
-        self._seen_ids = [list(map(id, group.values())) for group in groups]
-        return self._groups
-
-    def _unchanged(self, groups: Sequence[Values]) -> bool:
-        """True if the groups have the same names and the same objects as before."""
-        for group, seen, ids in zip(groups, self._seen, self._seen_ids, strict=True):
-            if list(map(id, group.values())) != ids or group != seen:
-                return False
-        return True
+            lasting = all(map(is_, values, chain.from_iterable(given)))
+        if checked_groups == last.checked:
+            checked_groups = last.checked
+        ids = [list(map(id, group.values())) for group in groups]
+        self._last = _Seen(list(map(dict, groups)), ids, checked_groups, lasting)
+        return checked_groups
 
     def _with_numbers(self, groups: Sequence[Values]) -> list[CheckedGroup] | None:
         """The current groups if only numbers changed, as schedulers change them, else None."""
         current: list[CheckedGroup] = []
         several = len(groups) > 1
-        each = zip(groups, self._seen, self._groups, strict=True)
+        each = zip(groups, self._last.groups, self._last.checked, strict=True)
         for number, (group, seen, known) in enumerate(each):
             if group.keys() != seen.keys():
                 return None
@@ -199,7 +211,8 @@ class Hyperparameters:
     ) -> list[CheckedGroup]:
         """The current groups; only changed ones are checked again."""
         several = len(groups) > 1
-        before = self._groups if len(self._groups) == len(groups) else [None] * len(groups)
+        known = self._last.checked
+        before = known if len(known) == len(groups) else [None] * len(groups)
         checked_groups = []
         for number, (old, new, group) in enumerate(zip(before, given, groups, strict=True)):
             where = f"param_groups[{number}]: " if several else ""

@@ -1,6 +1,5 @@
 """The base class of PyTorch optimizers whose step is one compiled pass over all parameters."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -16,41 +15,35 @@ from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
-from ..engine.options import NAMES, OWN, Options, reach_of
+from ..engine.options import OWN, reach_of
 from ..engine.param_groups import note_peak
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
 from ..kernels.cpu.threads import get_threads
-from ..kernels.formats import compute_of
 from ..memory.arrays import is_device
 from ..optimizer import Optimizer as CoreOptimizer
-from ..rules.algorithm import Values, signature_of
-from ..rules.docstrings import completed, entries, explained, without_links
-from ..validation import check_known
-from .averages import Averages, exchange_of
+from ..rules.algorithm import Values
+from ..rules.docstrings import without_links
+from .arguments import separated, set_up_class
+from .averages import Averages, copies_of, swapped
 from .budget import budget
 from .checkpoint import unwrap_tensors, wrap_tensors
 from .contents import contents_of_tensors, restore_tensors
 from .devices import number, scope_of
 from .hyperparameters import (
-    ELSEWHERE,
-    FLAGS,
-    NAMES_HERE,
     CheckedGroup,
     Hyperparameters,
     check_flags,
     lr_of,
     plain,
-    twin_of,
 )
-from .shards import is_sharded, unwrapped
+from .shards import is_sharded
 from .sparse import ONLY, with_whole_steps
-from .state import dtypes, without_leftovers
-from .state_formats import floats_of, for_any_shards, master
+from .state import without_leftovers
+from .state_formats import by_param, floats_of, for_any_shards, master
 from .step import TensorStep
 from .step_hooks import evaluated, with_hooks
-from .tensors import name_of
 
 GRAD, PARAMS, NONE = attrgetter("grad"), itemgetter("params"), repeat(None)
 
@@ -114,45 +107,14 @@ class Optimizer(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not isinstance(core := getattr(cls, "core", None), type):
-            raise TypeError(f"{cls.__name__}.core is {core!r}; set it to a class of fastadam")
-        twin = twin_of(cls.core)
-        known = inspect.signature(twin).parameters if twin else {}
-        inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
-        cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
-        cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
-        cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
-        cls._positional = [name for name in inline[1:] or ["lr"] if name in cls._known]
-        options = {name: getattr(Options(), name) for name in NAMES_HERE}
-        made = signature_of(cls._positional, cls._known | options)
-        cls.__signature__ = made if cls.__init__ is Optimizer.__init__ else None
-        if vars(cls).get("__doc__"):
-            names = {"params": ..., **dict.fromkeys(cls._positional), **cls._known, **options}
-            texts = [CoreOptimizer.__doc__, cls.core.__doc__, Optimizer.__doc__, cls.__doc__]
-            meanings = dict(chain.from_iterable(entries(text).items() for text in texts))
-            cls.__doc__ = completed(cls.__doc__, explained(names, meanings))
+        set_up_class(cls, Optimizer)
 
     def __init__(self, params: Any, *args: Any, **keywords: Any) -> None:
-        name = type(self).__name__
         if not hasattr(self, "core"):
             raise TypeError("fastadam.torch.Optimizer has no rule; use a subclass, such as AdamW")
-        if len(args) > len(self._positional):
-            raise TypeError(
-                f"{name}() takes params and {self._positional} by position, got {len(args)} more"
-            )
-        placed = dict(zip(self._positional, args, strict=False))
-        if twice := placed.keys() & keywords.keys():
-            raise TypeError(f"{name}() got {sorted(twice)} by position and by keyword")
-        chosen = {option: keywords.pop(option) for option in NAMES if option in keywords}
-        keywords |= placed
-        known = dict.fromkeys([*self.core.defaults, *NAMES_HERE, *self._known])
-        check_known(keywords, known, f"{name}()")
-        self._options = Options(**chosen)
+        keywords, self._options = separated(type(self), args, keywords)
         self._set_up_core()
         self.info, self._averages = None, Averages()
-        for option in ELSEWHERE.keys() & self._options.chosen.keys():
-            raise ValueError(f"{option}={chosen[option]!r}: {ELSEWHERE[option]}")
         self._check({**self._kept, **keywords}, "")  # before parameters are read
         self._make_plain(keywords)
         # As in PyTorch. Lightning does not clip gradients for optimizers with this attribute.
@@ -306,7 +268,7 @@ class Optimizer(torch.optim.Optimizer):
             self._check_not_swapped()
             saved: Values = super().state_dict()
             if any(map(is_sharded, self._params())):
-                state = self._by_param(saved, for_any_shards)
+                state = by_param(self, saved, for_any_shards)
                 saved = {**saved, "state": state}
         return with_whole_steps(saved) if self.core.__name__ == ONLY else saved
 
@@ -391,7 +353,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             AttributeError: without `ema_decay`.
         """
-        return self._copies("ema", "ema_decay=0.999")
+        return copies_of(self, "ema", "ema_decay=0.999")
 
     @property
     def shadow(self) -> list[Any]:
@@ -400,18 +362,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             AttributeError: without `shadow_dtype`.
         """
-        return self._copies("shadow", "shadow_dtype='bfloat16'")
-
-    def _copies(self, name: str, option: str) -> list[Any]:
-        if name not in (wanted := dtypes(self._options)):
-            raise AttributeError(f"{name} is not available; give the optimizer {option}")
-        state = self.state
-        return [
-            state[p][name]
-            if name in state.get(p, ())
-            else unwrapped(p).detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
-            for p in self._params()
-        ]
+        return copies_of(self, "shadow", "shadow_dtype='bfloat16'")
 
     def master(self) -> list[Any]:
         """The master weights: parameters in float32 (float64 unchanged), one tensor each, in order.
@@ -443,18 +394,7 @@ class Optimizer(torch.optim.Optimizer):
         """
         saved = self.state_dict()
         names = {name for group in self._checked_groups() for name in group.rule.state}
-        return {**saved, "state": self._by_param(saved, partial(floats_of, names=names))}
-
-    @torch.no_grad()
-    def _by_param(self, saved: Values, converted: Callable[[Any, Values], Values]) -> Values:
-        """The state in a state_dict, the entry of each parameter converted."""
-        numbers = chain.from_iterable(map(PARAMS, saved["param_groups"]))
-        by_number = dict(zip(numbers, self._params(), strict=True))
-        with self._lock, self._scope():
-            return {
-                number: converted(by_number[number], entry)
-                for number, entry in saved["state"].items()
-            }
+        return {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and extras in this process, as
@@ -474,8 +414,7 @@ class Optimizer(torch.optim.Optimizer):
     def _params(self) -> list[Any]:
         return list(chain.from_iterable(map(PARAMS, self.param_groups)))
 
-    @contextmanager
-    def swap_ema(self) -> Iterator[None]:
+    def swap_ema(self) -> AbstractContextManager[None]:
         """Exchange parameters and averages inside a `with` block, for evaluation.
 
         The shadow is updated too. Inside the block, steps, new groups, saving, loading and copying
@@ -485,20 +424,7 @@ class Optimizer(torch.optim.Optimizer):
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        exchange: Exchange | None = None
-        try:
-            try:
-                with self._lock:
-                    self._check_not_swapped()
-                    exchange = exchange_of(self, self._averages)
-                    with self._scope():
-                        exchange.make()
-                self._written()
-                yield
-            finally:
-                self._put_back(exchange)
-        finally:
-            self._put_back(exchange)  # in case of an interrupt in between
+        return swapped(self, self._averages)
 
     def _put_back(self, exchange: Exchange | None) -> None:
         if exchange:

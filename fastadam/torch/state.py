@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..engine.columns import StateColumn, columns_for
-from ..engine.options import Options
+from ..engine.options import LOW, Options
 from ..engine.state import State
 from ..kernels.commit import Operation, updated
 from ..kernels.formats import Formats
@@ -208,6 +208,35 @@ def check_copies(options: Options, memories: Sequence[ParameterMemory]) -> None:
             f"shadow_dtype={options.shadow_dtype!r} is for float32 parameters; convert the model "
             "with .float()"
         )
+
+
+def check_low_precision(
+    options: Options,
+    own: Sequence[Options],
+    groups: Sequence[dict[str, Any]],
+    memories: Sequence[ParameterMemory],
+) -> None:
+    """Check options of low precision against the dtypes of the parameters.
+
+    Args:
+        options: those of the optimizer.
+        own: those of each group.
+        groups: the optimizer's `param_groups`.
+        memories: the memory of the active parameters.
+
+    Raises:
+        TypeError, ValueError: naming the option.
+    """
+    check_copies(options, memories)
+    for name in LOW:
+        rest: list[str] = []
+        for k, (group, of_group) in enumerate(zip(groups, own, strict=True)):
+            found = [*map(name_of, group["params"])]
+            if name in group:
+                of_group.check_params(found, [name], f"param_groups[{k}]: ")
+            else:
+                rest += found
+        options.check_params(rest, [name])
 
 
 def dtypes(options: Options) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """Conversion of state to the dtypes, codes and memory order that an optimizer uses."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -233,3 +234,16 @@ def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
     weights = torch.zeros_like(param, dtype=compute)
     flat(weights)[...] = weights_of(memory.array, flat(entry[COMPENSATION]), formats)
     return weights
+
+
+@torch.no_grad()
+def by_param(
+    optimizer: Any, saved: dict[str, Any], change: Callable[[Any, Entry], Entry]
+) -> dict[int, Entry]:
+    """The state in a state_dict of an optimizer, each entry after a change."""
+    numbers = chain.from_iterable(group["params"] for group in saved["param_groups"])
+    by_number = dict(zip(numbers, optimizer._params(), strict=True))
+    with optimizer._lock, optimizer._scope():
+        return {
+            number: change(by_number[number], entry) for number, entry in saved["state"].items()
+        }

@@ -23,8 +23,8 @@ def with_hooks(step: Callable[..., Any]) -> Any:
     """The step of an optimizer class with hooks, and with a label for the profiler.
 
     PyTorch wraps the step of every optimizer in a function that opens a profiler range and looks
-    for hooks, which takes a third of a small step. Here that function is called only if there is a
-    hook or a profiler. Compilers of PyTorch do not look into the step.
+    for hooks. Here that function, which takes as long as a small step, is called only if there is a
+    hook or a profiler. The compiler of PyTorch does not trace the step.
     """
     known = [getattr(of_torch, name, None) for name in GLOBAL_HOOKS]
     profiled = getattr(torch.autograd, "_profiler_enabled", None)

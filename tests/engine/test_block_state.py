@@ -279,6 +279,7 @@ def test_saved_codes_that_do_not_fit_change_nothing(change, message):
 
 
 @pytest.mark.parametrize("state", [None, "bfloat16", "int8"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_saved_numbers_that_are_too_large_become_infinite(state):
     params = weights()
     opt = fa.AdamW(params, state_dtype=state, ema_decay=0.9)

@@ -88,6 +88,7 @@ def test_a_flat_has_complex_views():
     np.testing.assert_array_equal(flat["b"], tree(0)["b"])
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_targets_inputs_and_groups():
     param, goal = numbers(0, 5), numbers(1, 5)
     opt = fa.SGD([{"params": [param]}, {"params": [np.ones(2, np.float32)]}], lr=1.0)

@@ -175,10 +175,11 @@ def test_the_module_lists_what_it_has():
 
 @pytest.mark.parametrize("other", ["adam", fa.Adam(np.ones(1)), dict])
 def test_bare_wants_a_class(other):
-    with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is no class of an optimizer, such as"):
+    with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is not the class of an optimizer"):
         fa.functional.bare(other)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_options_are_those_of_an_optimizer():
     """With arrays of the caller's, gradients of another dtype and state in int8."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -197,7 +198,7 @@ def test_options_are_those_of_an_optimizer():
         clip_norm=float("inf"),
         **options,
     )
-    for t in range(1, 4):
+    for t in (1, 2):
         arrays = {"ema": ema, "shadow": shadow, "mask": mask}
         norm = fa.functional.adamw(
             param, grad, *state, step=t, lr=0.1, grad_scale=8.0, norm=True, **options, **arrays

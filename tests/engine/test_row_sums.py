@@ -187,8 +187,9 @@ def test_what_is_refused():
     opt.param_groups[0]["blocks"] = 4
     with pytest.raises(ValueError, match=r"'vmean' has numbers of 2 rows, but .* ask for 4"):
         opt.step(np.ones_like(table))
-    with pytest.raises(ValueError, match="rows of 57 elements do not divide"):
-        fa.AdamMini(table, blocks=7).step(np.ones_like(table))
+    for array, blocks in ((table, 7), (table[0], 80), (table[0, :5], 3), (table[0, :5], 9)):
+        with pytest.raises(ValueError, match=rf"blocks={blocks} are not as long .* divisor of its"):
+            fa.AdamMini(array, blocks=blocks).step(np.ones_like(array))
     with pytest.raises(ValueError, match=r"mask_state=True .* rowwise_adagrad has one number"):
         fa.RowwiseAdagrad(table, mask_state=True)
     with pytest.raises(ValueError, match="squares of rows of real numbers"):

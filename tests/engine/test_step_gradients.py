@@ -173,21 +173,27 @@ def test_a_gradient_that_died_is_not_taken_for_none():
     assert not fa.AdamW([np.ones(3)]).step([None]).updated
 
 
-@pytest.mark.parametrize("kind", [list, tuple])
-def test_other_arrays_in_the_same_container_are_found(kind):
-    params = [np.zeros(1) for _ in range(20)]
-    grads = [np.full(1, float(k)) for k in range(20)]
+@pytest.mark.parametrize(("kind", "count"), [(list, 20), (tuple, 20), (list, 300)])
+def test_other_arrays_in_the_same_container_are_found(kind, count):
+    shapes = [(1,) if k % 2 else (1, 1) for k in range(count)]
+    params = [np.zeros(shape) for shape in shapes]
+    grads = [np.full(shape, float(k)) for k, shape in enumerate(shapes)]
     opt, given = fa.SGD(params, lr=1.0), kind(grads)
     for _ in range(3):
         opt.step(given)
-    others = grads[::-1]
+    others = [grads[k ^ 2] for k in range(count)]  # of the same shape
     if kind is list:
         given[:] = others
     else:
         given = kind(others)
+    for _ in range(3):
+        opt.step(given)
+    assert [p.item() for p in params] == [-3.0 * k - 3 * (k ^ 2) for k in range(count)]
+    others[4].shape = (1,)
+    with pytest.raises(ValueError, match=r"grads\[4\]"):
+        opt.step(given)
+    others[4].shape = (1, 1)
     opt.step(given)
-    expected = [-3.0 * k - (19 - k) for k in range(20)]
-    assert [p.item() for p in params] == expected
-    grads[4].shape = (1, 1)
-    with pytest.raises(ValueError, match=r"grads\[15\]"):
+    params[6].flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
         opt.step(given)

@@ -1,12 +1,15 @@
 """The kernels whose machine code is committed: what each of them takes of a GPU.
 
-After a change that is meant, look at the difference that this makes in machine_code.csv
+Compiling them takes minutes. A row has the digest of the kernel that was compiled and checked, and
+tests compile it again if the digest differs. After a change that is meant, look at the difference
+that this makes in machine_code.csv
 (pip install ".[ptx,test]"):
 
     python tests/support/machine.py
 """
 
 import csv
+import hashlib
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from cases import CASES, DEFAULTS, FORMATS
+from ptx_checks import check_norm, check_update
 from sass import Code, machine_code
 
 import fastadam as fa
@@ -33,6 +37,12 @@ COMPILERS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 SINGLE = Formats.alike("float32")
 OTHERS = ("float16", "float32", "mask_state", "touched")  # instead of bfloat16, mask; of rows
 ALL = (*(n for n in OPTIONS if n not in OTHERS and not n.startswith(ROUND)), ZERO_GRADS)
+
+
+# Eight elements in float64, and what waits of them, are more than 128 registers hold.
+SPILLED = ["AdamW in double, int8 state"]
+# compiled by every run of the tests: an update, a block format, options, and a norm
+SAMPLES = ("AdamW()", "AdamW in int8 state", "AdamW with clip_norm", "norm of float32")
 
 
 class Update(NamedTuple):
@@ -90,22 +100,42 @@ KERNELS = {
 }
 
 
-def compiled(name: str):
-    """A kernel, to be looked at."""
-    return factory.kernel(*KERNELS[name].parts, cuda).run
+def kernel(name: str) -> factory.Kernel:
+    return factory.kernel(*KERNELS[name].parts, cuda)
 
 
-def code_of(run) -> Code:
-    return machine_code(cuda_compiler.binary(run, CAPABILITY))
+def digest(name: str) -> str:
+    """The digest of the content of a kernel, and of the compiler that the first line leaves out."""
+    content = f"{kernel(name).name} numba {version('numba')}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def row(name: str, code: Code) -> dict[str, str]:
-    """The instruction counts of a kernel, per element of its hottest loop."""
+def row(name: str) -> dict[str, str]:
+    """The row of a kernel, which is compiled and checked: its instruction counts, per element of
+    its hottest loop.
+
+    Raises:
+        AssertionError: if it lacks a property that every kernel has.
+    """
+    run, described = kernel(name).run, KERNELS[name]
+    text = cuda.ptx(run, CAPABILITY)
+    if isinstance(described, Update):
+        check_update(text, *described)
+    else:
+        check_norm(text)
+    code = machine_code(cuda_compiler.binary(run, CAPABILITY))
+    found = counts(name, code)
+    assert not code.count("BAR", within=code.hot), "threads wait for each other in the loop"
+    assert name in SPILLED or found["spills"] == "0", "registers in memory"
+    assert code.registers <= 128, "two blocks of 256 threads would not fit"
+    return {"kernel": name, **found}
+
+
+def counts(name: str, code: Code) -> dict[str, str]:
     _, strs = KERNELS[name].parts
     block = min(stream.storage.block for stream in strs)
     elements = groups_of(strs, code) * cuda.GROUP if block == WHOLE else block // cuda.WARP
     found = {
-        "kernel": name,
         "registers": code.registers,
         "spills": code.count("LDL", "STL"),
         "barriers": code.count("BAR"),
@@ -137,7 +167,7 @@ def table() -> tuple[str, dict[str, dict[str, str]]]:
 def write() -> None:
     rows = []
     for name in KERNELS:
-        rows.append(row(name, code_of(compiled(name))))
+        rows.append(row(name) | {"digest": digest(name)})
         print(*rows[-1].values(), sep="; ", file=sys.stderr)
     with TABLE.open("w", newline="") as file:
         print("#", versions(), file=file)

@@ -73,14 +73,15 @@ def shifted(rows, column, addresses, starts, size):
 VECTOR, TABLE = "int64[::1]", "int64[:, ::1]"
 
 
-def _compiled(function: Any, *kinds: str) -> Any:
+def compiled_pass(function: Any, *kinds: str, nogil: bool = True) -> Any:
+    """A function compiled for arguments of these types, or loaded from the disk cache."""
     mark, signature = digest(in_dtype, function, RECIPE), f"({', '.join(kinds)},)"
     made = with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
-    return cached(lambda cache: njit(signature, cache=cache, nogil=True, **OPTIONS)(made))
+    return cached(lambda cache: njit(signature, cache=cache, nogil=nogil, **OPTIONS)(made))
 
 
-pack = _compiled(packed, VECTOR)
-unpack = _compiled(unpacked, VECTOR, "int64", "int64", "int64", VECTOR, VECTOR)
-join = _compiled(joined, VECTOR, VECTOR, "int64", "int64", VECTOR, VECTOR, VECTOR)
-enlist = _compiled(listed, TABLE, VECTOR, VECTOR)
-shift = _compiled(shifted, TABLE, "int64", VECTOR, VECTOR, "int64")
+pack = compiled_pass(packed, VECTOR)
+unpack = compiled_pass(unpacked, VECTOR, "int64", "int64", "int64", VECTOR, VECTOR)
+join = compiled_pass(joined, VECTOR, VECTOR, "int64", "int64", VECTOR, VECTOR, VECTOR)
+enlist = compiled_pass(listed, TABLE, VECTOR, VECTOR)
+shift = compiled_pass(shifted, TABLE, "int64", VECTOR, VECTOR, "int64")

@@ -130,7 +130,7 @@ class CPUOffload(torch.optim.Optimizer):
         self._listen(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and "_host" in vars(self):
+        if not name.startswith("_") and vars(self).get("_host"):
             check_assigned(self, name, self._front.defaults, {})
         super().__setattr__(name, value)
 
@@ -277,7 +277,7 @@ class CPUOffload(torch.optim.Optimizer):
             self._forget()
 
     def _collect(self, host: HostSide, anew: bool) -> None:
-        """Copy the gradients that are not on the host as they are now."""
+        """Copy the gradients whose present values are not on the host."""
         for each in host.hosts:
             grad = each.param.grad
             if each.used and grad is not None and not each.same(grad):
