@@ -115,7 +115,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         optimizer is Optimizer
     ):
         raise TypeError(
-            f"bare(): {optimizer!r} is no class of an optimizer, such as fastadam.AdamW"
+            f"bare(): {optimizer!r} is not the class of an optimizer, such as fastadam.AdamW"
         )
     author = optimizer.without_arrays()
     check_bare("bare(): ", author)

@@ -119,7 +119,7 @@ class Optimizer(Algorithm):
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
-        TypeError: for what is no array, an unknown name, or a value of the wrong kind.
+        TypeError: for what is not an array, an unknown name, or a value of the wrong kind.
         ValueError: for arrays that a kernel cannot walk through, shared memory, no array at all,
             and numbers out of range.
 
@@ -403,7 +403,7 @@ class Optimizer(Algorithm):
             The count of steps, the learning rate and more; see `fastadam.StepInfo`.
 
         Raises:
-            TypeError, ValueError: before any element changes; the message says the way out.
+            TypeError, ValueError: before any element changes; the message names a fix.
         """
         engine = self._engine
         with engine.lock if stream is None else engine.on(stream):
@@ -450,7 +450,7 @@ class Optimizer(Algorithm):
                 (`"layers.0.weight"`), or their numbers, counted from 0 over all groups.
 
         Raises:
-            TypeError, ValueError: for what is no parameter; for `accumulate_steps`, files, and
+            TypeError, ValueError: for what is not a parameter; for `accumulate_steps`, files, and
                 arrays on a device.
 
         Examples:

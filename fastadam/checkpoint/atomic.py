@@ -98,7 +98,7 @@ def _mode_of(target: Path) -> int | None:
     """The permissions of the file that will be replaced, None if there is none.
 
     Raises:
-        OSError: if it is no file, or may not be written.
+        OSError: if it is not a file, or may not be written.
     """
     try:
         mode = target.stat().st_mode
@@ -111,7 +111,7 @@ def _mode_of(target: Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(21, "it is a folder; give the name of a file in it")
     if not stat.S_ISREG(mode):
-        raise OSError(22, "it is no regular file")
+        raise OSError(22, "it is not a regular file")
     if not os.access(target, os.W_OK):
         raise PermissionError(13, "the file is read-only")
     return stat.S_IMODE(mode)

@@ -134,14 +134,14 @@ def metadata_of(texts: Mapping[str, str]) -> dict[str, Any]:
     """Metadata from the texts in a file.
 
     Raises:
-        ValueError: if one is no JSON.
+        ValueError: if one is not valid JSON.
     """
     metadata = dict[str, Any]()
     for key in texts.keys() - {"header_crc32", "format", "crc32"}:
         try:
             metadata[key] = texts[key] if key in TEXTS else json.loads(texts[key])
         except ValueError as error:
-            raise ValueError(f"its metadata {key!r} is no JSON: {error}") from None
+            raise ValueError(f"its metadata {key!r} is not valid JSON: {error}") from None
     return metadata
 
 

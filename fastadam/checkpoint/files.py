@@ -104,7 +104,7 @@ def save(
     with _together(optimizer):
         path = os.fspath(path)
         if not isinstance(path, str):
-            raise TypeError(f"path={path!r} is no string")
+            raise TypeError(f"path={path!r} is not a string")
         _check_progress(progress)
         about = _about(extra)
     if isinstance(optimizer, SavedTogether):

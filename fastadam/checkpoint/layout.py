@@ -169,9 +169,9 @@ def _checked_json(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text if isinstance(text, str) else text.decode(), object_pairs_hook=once)
         if not isinstance(found, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{what} is no valid JSON: {error}") from None
+        raise ValueError(f"{what} is not valid JSON: {error}") from None
     return found
 
 
@@ -182,7 +182,7 @@ def _metadata(header: dict[str, Any], text: bytes) -> dict[str, str]:
         raise ValueError("it was not written by fastadam: its metadata has no format='fastadam'")
     version = metadata.get("version", "")
     if not (isinstance(version, str) and version.isascii() and version.isdigit()):
-        raise ValueError(f"its version={version!r} is no number")
+        raise ValueError(f"its version={version!r} is not a number")
     if int(version) > VERSION:
         raise ValueError(
             f"it was written by a newer fastadam, in version {version} of the format; this one "

@@ -62,7 +62,7 @@ class CheckpointFile:
         length = int.from_bytes(self._file.read(LENGTH), "little")
         if length > min(LONGEST, self._size - LENGTH):
             raise ValueError(
-                f"it is no checkpoint, or truncated: its header would have {length} bytes, but "
+                f"it is not a checkpoint, or truncated: its header would have {length} bytes, but "
                 f"the file has {self._size}"
             )
         text = self._file.read(length)

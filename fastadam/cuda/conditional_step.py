@@ -191,7 +191,7 @@ class ConditionalStep:
         return 1.0, 1.0
 
     def _pending(self) -> PendingSteps:
-        """From the first step on all steps come here, and a few may be under way."""
+        """The steps in flight, of which a few may be; none before the first."""
         if self._state.pending is None:
             self._state.pending = PendingSteps(self._state)
         pending: PendingSteps = self._state.pending

@@ -17,8 +17,11 @@ WORD = 8  # bytes
 
 
 def chunk_length(elements: int) -> int:
-    """Some thousand chunks, as many blocks as a large GPU runs at a time and more, where there are
-    elements enough; one group of neighbours for each thread at least, in whole blocks."""
+    """The length of a chunk, in whole blocks.
+
+    Large arrays have some thousand chunks, more than a large GPU runs blocks at a time. A chunk has
+    at least one group of neighbours for each thread.
+    """
     return min(max(elements // 4096 // 1024 * 1024, 1024), 16384)
 
 

@@ -144,7 +144,7 @@ class Driver:
         )
 
     def copy_in(self, target: int, source: int, nbytes: int, stream: int) -> None:
-        """From the host; what is not pinned may be changed once this returns."""
+        """Copy from the host; memory that is not pinned may be changed once this returns."""
         self._check(self._call.cuMemcpyHtoDAsync_v2(target, source, nbytes, stream))
 
     def copy_out(self, target: int, source: int, nbytes: int, stream: int) -> None:

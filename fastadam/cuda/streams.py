@@ -49,8 +49,8 @@ def handle_of(stream: Any) -> int:
 class StreamOrder:
     """Memory of fastadam's own, and the stream in which it was last worked on.
 
-    Who works on it in another stream lets that wait first. Once a graph works on it, which nobody
-    is told of, the host waits for everything.
+    Work in another stream first waits for this one. Once a graph works on it, the host waits for
+    everything, since replays of a graph are not announced.
     """
 
     def __init__(self) -> None:

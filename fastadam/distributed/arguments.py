@@ -26,7 +26,8 @@ def check_class(cls: Any) -> None:
     """
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
         raise TypeError(
-            f"optimizer_class={cls!r} is no optimizer; give a class like fastadam.AdamW"
+            f"optimizer_class={cls!r} is not the class of an optimizer; give one, such as "
+            "fastadam.AdamW"
         )
     if getattr(getattr(cls, "rule", None), "over", "") == ROW:
         raise ValueError(

@@ -134,7 +134,7 @@ def state_of_pieces(
         TypeError, ValueError: if it is not one, or of other shapes.
     """
     if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
-        raise ValueError("state_dict is no dict with 'state' and 'param_groups'")
+        raise ValueError("state_dict is not a dict with 'state' and 'param_groups'")
     numbers = saved_numbers(saved, groups)
     result = dict(saved)
     state = saved["state"]

@@ -1,4 +1,4 @@
-"""Attributes of optimizers that nobody would read: their assignment is refused."""
+"""Attributes of optimizers whose assignment would have no effect, and is refused."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def check_assigned(
         owner: the optimizer.
         name: the attribute.
         defaults: the hyperparameters.
-        others: further names, with the way out.
+        others: further names, with a fix for each.
 
     Raises:
         AttributeError: with what has an effect.

@@ -134,7 +134,7 @@ class Flat:
         """The same layout over another one-dimensional array.
 
         Raises:
-            TypeError: if it is no array.
+            TypeError: if it is not an array.
             ValueError: if it is not contiguous, or has not as many elements.
         """
         array = as_array(buffer)

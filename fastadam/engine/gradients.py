@@ -164,7 +164,7 @@ class StepArrays:
         """Check arrays, one or None per parameter, then note their addresses.
 
         Raises:
-            TypeError: if one is no array of the dtype.
+            TypeError: if one is not an array of the dtype.
             ValueError: if one has another shape, or lies in memory that the step writes.
             OtherDtypesError: if all is well but dtypes that gradients may have.
         """

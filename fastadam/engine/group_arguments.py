@@ -47,7 +47,7 @@ def check_one_shadow(shadow: Any) -> None:
     """Refuse arrays for copies that are given beside groups.
 
     Raises:
-        ValueError: with the way out.
+        ValueError: with a fix.
     """
     if shadow is not None:
         raise ValueError(
@@ -73,7 +73,7 @@ def copies_in(group: Mapping[str, Any], gathered: Gathered) -> list[Any]:
 
 
 def check_group(group: Any, where: str) -> None:
-    """Refuse what is no group.
+    """Refuse what is not a group.
 
     Raises:
         TypeError: saying what it lacks.
@@ -106,7 +106,7 @@ def check_tree(params: Any, hyperparameters: Iterable[str]) -> None:
 
 
 def _like_a_group(tree: Mapping[Any, Any], known: set[str]) -> bool:
-    """True for a dict with a hyperparameter beside `params`, or in a form that is no tree."""
+    """True for a dict with a hyperparameter beside `params`, or in a form that is not a tree."""
     there = tree.keys() & known
     named = "params" in tree or any(name in tree for name in MISSPELT)
     return bool(there) and (named or any(_setting(tree[name]) for name in there))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ..kernels.commit import Operation
-from ..kernels.compose import ROW_LENGTH
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
+from ..kernels.row_pieces import ROW_LENGTH
 from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import SUM, staged, streams, streams_of_terms

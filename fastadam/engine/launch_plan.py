@@ -268,7 +268,7 @@ class StepPlan:
         self.stale, self.steady, self.direct = True, False, False
 
     def recount(self) -> None:
-        """Take over how many steps the parameters have taken, which somebody else said."""
+        """Read the step counts of the parameters again, after they were set elsewhere."""
         self.stale, self.steady, self.direct = True, False, False
         self._pair()
 

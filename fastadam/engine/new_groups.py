@@ -8,6 +8,7 @@ from ..memory.arrays import is_device
 from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.shared import shared_mapping_of
+from ..rules import ROW
 from ..rules.algorithm import Values
 from .group_arguments import SHADOW, check_group, copies_in
 from .matrices import check_matrices
@@ -88,7 +89,7 @@ def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> 
     pieces = engine.partition is not None
     check_matrices(engine.algorithm, group.rule, gathered.arrays, gathered.names, pieces)
     if any(isinstance(array, Pairs) for array in gathered.arrays):
-        group.options.check_complex(group.where, group.rule)
+        _check_complex(group)
     group.raw.edits = engine.edits
     return group
 
@@ -135,3 +136,19 @@ def check_state_file(options: Options, first: Any, partition: Partition | None) 
         raise ValueError(f"{where} is for one process; a part of the state is in each of these")
     if options.lazy != "torch":
         raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")
+
+
+def _check_complex(group: Group) -> None:
+    """Refuse what has no meaning for complex numbers.
+
+    Raises:
+        ValueError: naming the option, or the rule.
+    """
+    group.options.check_complex(group.where)
+    rule = group.rule
+    if rule.over == ROW:
+        raise ValueError(
+            f"{group.where}{rule.name} adds up {', '.join(rule.sums)} of rows of real numbers, but "
+            "there are parameters of complex numbers; give a.view(np.float32), which shares its "
+            "memory (np.float64 for complex128)"
+        )

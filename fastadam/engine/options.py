@@ -15,7 +15,7 @@ from ..kernels.transforms import ZERO_GRADS
 from ..memory.arrays import is_device
 from ..memory.dtypes import name_of
 from ..memory.files.windows import LEAST
-from ..rules import ROW, Rule
+from ..rules import Rule
 from ..validation import (
     ANY,
     BELOW_ONE,
@@ -289,8 +289,8 @@ class Options:
         """
         if rule.row_state and self.mask_state:
             raise ValueError(
-                f"mask_state=True keeps state of single elements, but {rule.name} has one number "
-                f"of {', '.join(rule.row_state)} for a row; leave it out"
+                f"mask_state=True is for state of elements, but {rule.name} has one number of "
+                f"{', '.join(rule.row_state)} for a row; leave it out"
             )
         if rule.exact and self.state_dtype in ROUNDED:
             raise ValueError(
@@ -298,18 +298,12 @@ class Options:
                 "states, which may not be rounded; leave state_dtype out"
             )
 
-    def check_complex(self, where: str, rule: Rule) -> None:
-        """Refuse options that have no meaning for complex numbers, and rules with sums over rows.
+    def check_complex(self, where: str) -> None:
+        """Refuse options that have no meaning for complex numbers.
 
         Raises:
-            ValueError: naming the option, or the rule.
+            ValueError: naming the option.
         """
-        if rule.over == ROW:
-            raise ValueError(
-                f"{where}{rule.name} adds up {', '.join(rule.sums)} of rows of real numbers, but "
-                "there are parameters of complex numbers; give a.view(np.float32), which shares "
-                "its memory (np.float64 for complex128)"
-            )
         for name in ("lower", "upper"):
             if (bound := getattr(self, name)) is not None:
                 raise ValueError(

@@ -95,7 +95,7 @@ class GradientPreprocessor:
         return norm(options=sums), first if options.skip_nonfinite else None
 
     def follow(self, part: Any) -> None:
-        """Let somebody else know, too, where the gradients are."""
+        """Pass the addresses of gradients on to another part as well."""
         self._parts.append(part)
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
@@ -116,7 +116,7 @@ class GradientPreprocessor:
         Args:
             arrays: the gradients.
             grad_scale: what the loss was multiplied by, or None.
-            found_inf: whether they are known to be of no use.
+            found_inf: True if they are known not to be finite.
             step: the count of this update, if it is one.
             grad_norm: the norm before any scale, if it is not to be measured.
 

@@ -35,7 +35,7 @@ def _value(field: Any) -> Any:
 
 
 class LateStepInfo(StepInfo):
-    """A StepInfo that holds functions for what is not known until somebody looks."""
+    """A StepInfo whose fields may be functions, called when a field is first read."""
 
     step, lr, grad_norm, skipped, updated = map(_late, range(5))
 

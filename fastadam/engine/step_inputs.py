@@ -232,7 +232,7 @@ def _check_options(options: Options, name: str, scale: Any) -> None:
         )
     if name == TARGET and scale is not None:
         raise TypeError(
-            f"step(target=) got grad_scale={scale!r}, but a target is no gradient of a scaled "
+            f"step(target=) got grad_scale={scale!r}, but a target is not a gradient of a scaled "
             "loss; leave it out"
         )
     if name == TARGET and options.compensation and options.measures:
@@ -258,10 +258,10 @@ def _pairs(value: Any, name: str) -> Iterator[tuple[float, Any, str]]:
     """The weight, the tree and the label of each input."""
     value = [*value] if isinstance(value, Iterator) else value
     if not isinstance(value, list | tuple) or not value:
-        raise TypeError(f"step(): {name}={value!r:.60} is no list of pairs (weight, tree)")
+        raise TypeError(f"step(): {name}={value!r:.60} is not a list of pairs (weight, tree)")
     for k, pair in enumerate(value):
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise TypeError(f"step(): {name}[{k}] is no pair (weight, tree); give (1.0, tree)")
+            raise TypeError(f"step(): {name}[{k}] is not a pair (weight, tree); give (1.0, tree)")
         yield number(f"step(): the weight {name}[{k}][0]", pair[0]), pair[1], f"{name}[{k}][1]"
 
 

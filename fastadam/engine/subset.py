@@ -223,7 +223,7 @@ class Subset:
         """Refuse a norm that no option would use.
 
         Raises:
-            TypeError, ValueError: for what is no norm, or without an option that uses it.
+            TypeError, ValueError: for what is not a norm, or without an option that uses it.
         """
         number("step(): grad_norm", grad_norm, NOT_NEGATIVE_OR_NAN, finite=False)
         options = [group.options for group in self._made.groups]
@@ -327,7 +327,7 @@ def _chosen(engine: Engine, which: Any) -> tuple[list[int], list[str]]:
     """The numbers of some parameters, and their names if they were given by name.
 
     Raises:
-        TypeError, ValueError: for what is no name or number of a parameter, and for none at all.
+        TypeError, ValueError: for what is not a name or number of a parameter, and for none at all.
     """
     given: Any = [which] if isinstance(which, str | int) else which
     if not isinstance(given, Iterable) or isinstance(given, Mapping):

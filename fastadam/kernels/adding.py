@@ -16,12 +16,61 @@ class Added(NamedTuple):
         join: `join(one, other)` adds two such tuples.
         write: `write(at, i, sums)` writes the sums.
         partial: the number of sums of a complete block.
+        nothing: `nothing(values)` returns as many zeros.
     """
 
     pick: Callable[..., Any]
     join: Callable[..., Any]
     write: Callable[..., Any]
     partial: int
+    nothing: Callable[..., Any]
+
+
+LEAST = 64  # elements of a block of which only the last of eight parts may be shorter
+
+
+def added_in_eighths(
+    single: Any, whole: Any, read: Any, element: Any, added: Added, loop: Any, block: int
+) -> Callable[..., None]:
+    """The function that adds the terms of elements an eighth of a block apart, where it is not
+    complete; `whole` is for complete blocks, `single` for those of few elements, whose terms it
+    leaves apart. The sums are in the order of `Sums`, whose first level they are.
+    """
+    pick, join, write, _, nothing = added
+
+    def one(at, i, h):
+        return pick(element(read(at, i), h))
+
+    def two(at, i, apart, h):
+        return join(one(at, i, h), one(at, i + 4 * apart, h))
+
+    def four(at, i, apart, h):
+        return join(two(at, i, apart, h), two(at, i + 2 * apart, apart, h))
+
+    def eight(at, i, more):
+        h, apart = more
+        write(at, i, join(four(at, i, apart, h), four(at, i + apart, apart, h)))
+
+    def seven(at, i, more):
+        h, apart = more
+        last = one(at, i + 3 * apart, h)
+        rest = join(two(at, i + apart, apart, h), join(last, nothing(last)))
+        write(at, i, join(four(at, i, apart, h), rest))
+
+    eights, sevens = loop(eight), loop(seven)
+
+    def elements(at, first, count, h):
+        if count == block:
+            whole(at, first, count, h)
+        elif count < LEAST:
+            single(at, first, count, h)
+        else:
+            apart = (count + 7) // 8
+            full = count - 7 * apart
+            eights(at, 0, full, (h, apart))
+            sevens(at, full, apart, (h, apart))
+
+    return elements
 
 
 def added_in_halves(
@@ -32,7 +81,7 @@ def added_in_halves(
 
     The terms of a sum stay in registers.
     """
-    pick, join, write, partial = added
+    pick, join, write, partial, _ = added
 
     def one(at, i, h):
         return pick(element(read(at, i), h))

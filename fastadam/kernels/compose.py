@@ -1,7 +1,7 @@
 """Composition: a rule and the pieces of its streams become the body of a loop."""
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain, zip_longest
 from typing import Any, Literal, NamedTuple
@@ -10,7 +10,8 @@ import numpy as np
 
 from ..rules import Rule
 from ..rules.functions import added
-from .adding import Added, added_in_halves
+from .adding import LEAST, Added, added_in_eighths, added_in_halves
+from .composed import composed
 from .lanes import Access, Waiting
 from .loops import (
     at_once,
@@ -27,13 +28,12 @@ from .loops import (
     update_with,
 )
 from .overlap import Plain, expected, in_turns, lates
+from .row_pieces import ROOM, closing, length_of, places_of, row_addresses, totals_of
 from .storage.base import COLUMNS, ROW, WHOLE, Column, Pieces, Storage
 from .storage.block_sums import BLOCK
 from .target import MemoryAccess
 from .warps import by_warps, fits
 
-ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
-ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
 PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 
 
@@ -81,29 +81,25 @@ def _phase(parts: Sequence[Pieces], number: int) -> Any:
     )
 
 
-def _packing(parts: Sequence[Pieces], block: int, partial: int) -> Any:
+def _packing(parts: Sequence[Pieces], block: int, partial: int, least: int = 0) -> Any:
     """Packs a block of every stream: phase 1 of all streams, then phase 2. A complete block may
-    have become `partial` numbers."""
+    have become `partial` numbers, another one of `least` elements or more an eighth of them."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
     pack = _fold(_pack, [step for step in steps if step], lambda at, count: None)
     if not partial:
         return pack
-    return lambda at, count: pack(at, partial if count == block else count)
+    if not least:
+        return lambda at, count: pack(at, partial if count == block else count)
+
+    def begun(at, count):
+        some = (count + 7) // 8 if count >= least else count
+        pack(at, partial if count == block else some)
+
+    return begun
 
 
 def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> Any:
     return reduce(lambda rest, part: join(part, rest), reversed(parts), end)
-
-
-def _composed(head: str, lines: Sequence[str], **names: Any) -> Any:
-    """A function of these lines, which call others by name.
-
-    Numba inlines them. Of functions that call each other in a chain it would copy the last once for
-    every other.
-    """
-    scope = {"__name__": __name__, **names}
-    exec("\n    ".join([f"def composed({head}):", *lines]), scope)
-    return scope["composed"]
 
 
 def _addresses(columns: Sequence[Column], integer: Any) -> Any:
@@ -112,14 +108,14 @@ def _addresses(columns: Sequence[Column], integer: Any) -> Any:
         f"integer(row, {place}) + first // {column.per} * {np.dtype(column.dtype).itemsize}, "
         for place, column in enumerate(columns, start=1)
     ]
-    return _composed("row, first", [f"return ({''.join(places)})"], integer=integer)
+    return composed("row, first", [f"return ({''.join(places)})"], integer=integer)
 
 
 def _reading(parts: Sequence[Pieces]) -> Any:
     """Reads an element of every stream, as a tuple."""
     reads = {f"read_{k}": part.read for k, part in enumerate(parts)}
     calls = [f"{name}(at, i), " for name in reads]
-    return _composed("at, i", [f"return ({''.join(calls)})"], **reads)
+    return composed("at, i", [f"return ({''.join(calls)})"], **reads)
 
 
 def _writing(parts: Sequence[Pieces]) -> Any:
@@ -128,7 +124,7 @@ def _writing(parts: Sequence[Pieces]) -> Any:
     writes = [(k, write) for k, part in enumerate(parts) for write in part.writes]
     names = {f"write_{number}": write for number, (_, write) in enumerate(writes)}
     calls = [f"{name}(at, i, values[{k}])" for name, (k, _) in zip(names, writes, strict=True)]
-    return _composed("at, i, values", [*reversed(calls), "return None"], **names)
+    return composed("at, i, values", [*reversed(calls), "return None"], **names)
 
 
 def _element(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,8 +174,8 @@ def _elements(
     memory: MemoryAccess,
     wide: bool = True,
 ) -> Any:
-    """The function that updates the elements of a block, `wide` if in groups of neighbours where
-    the target gains by it."""
+    """The function that updates the elements of a block; `wide` if blocks are long, so that a
+    target may take groups of neighbours."""
     element, share = _element(rule.snapshot), memory.share
     read, write = _reading(parts), _writing(parts)
     single = one_by_one(read, write, element, memory.loop)
@@ -187,8 +183,11 @@ def _elements(
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
             return single
-        block = streams[summed[0]].storage.block
-        return added_in_halves(single, read, element, _added(parts, summed), memory.loop, block)
+        block, addition = streams[summed[0]].storage.block, _added(parts, summed)
+        whole = added_in_halves(single, read, element, addition, memory.loop, block)
+        if wide:
+            return whole
+        return added_in_eighths(single, whole, read, element, addition, memory.loop, block)
     if not wide:
         return single
     access = _access(streams, parts, read, write, element, memory)
@@ -206,7 +205,13 @@ def _added(parts: Sequence[Pieces], places: Sequence[int]) -> Added:
     pick = _fold(_picked, places, lambda values: ())
     join = _fold(_joined, range(len(places)), lambda one, other: ())
     summed = [parts[place] for place in places]
-    return Added(pick, join, _writing(summed), summed[0].partial)
+    nothing = _fold(_zero, places, lambda values: ())
+    return Added(pick, join, _writing(summed), summed[0].partial, nothing)
+
+
+def _zero(place: Any, rest: Any) -> Any:
+    zero = np.float64(0)
+    return lambda values: (zero,) + rest(values)
 
 
 def _picked(place: Any, rest: Any) -> Any:
@@ -284,19 +289,19 @@ def _run_by_rows(
     rooms = {name: 4 * used[-1] + ROOM * k for k, name in enumerate(summed)}
     free = used[-1] + ROOM * len(summed) // 4
     parts, used = zip(*_laid_out(streams, memory, free), strict=True)
-    places = _places(streams)
+    places = places_of(streams)
     partial = max(part.partial for part in adding) if memory.wide is None else 0
     block = min(stream.storage.block for stream in streams)
     elements = _elements(streams, parts, rule, memory, wide=False)
-    at_terms = _row_addresses(terms, places, rooms, memory.integer)
-    at_row = _row_addresses(
+    at_terms = row_addresses(terms, places, rooms, memory.integer)
+    at_row = row_addresses(
         streams, places, {name: room + ROOM // 2 for name, room in rooms.items()}, memory.integer
     )
     added = sums_of_row(
         _elements(terms, adding, rule.prepare, memory, wide=False),
-        _packing(adding, BLOCK, partial),
+        _packing(adding, BLOCK, partial, LEAST if partial else 0),
         at_terms,
-        *_totals(terms, rooms, streams[0].storage.compute, memory),
+        *totals_of(terms, rooms, streams[0].storage.compute, memory),
         memory,
         BLOCK,
     )
@@ -305,79 +310,9 @@ def _run_by_rows(
         if block == WHOLE
         else row_in_blocks(elements, _packing(parts, block, 0), at_row, block)
     )
-    closing = _closing(parts, _reading(parts), _element(rule.snapshot))
-    length_of = _length_of(places, memory.integer)
-    return row_by_row(added, update, closing, at_row, length_of, memory, memory.reserve(used[-1]))
-
-
-def _places(streams: Sequence[Stream]) -> dict[tuple[str, int], int]:
-    """The place of each column of each stream in a row of the table."""
-    columns = [
-        (stream.name, part) for stream in streams for part, _ in enumerate(stream.storage.stored)
-    ]
-    return {column: place for place, column in enumerate(columns, start=1)}
-
-
-def _length_of(places: Mapping[tuple[str, int], int], integer: Any) -> Any:
-    """The function that returns the number of elements of a row of a parameter."""
-    place = places[ROW_LENGTH, 0]
-    return _composed("row", [f"return integer(integer(row, {place}), 0)"], integer=integer)
-
-
-def _row_addresses(
-    streams: Sequence[Stream],
-    places: Mapping[tuple[str, int], int],
-    rooms: Mapping[str, int],
-    integer: Any,
-) -> Any:
-    """The location of an element: as `_addresses`, with those of sums in scratch memory."""
-    found = ["first", "scratch"]
-    for stream in streams:
-        for part, column in enumerate(stream.storage.stored):
-            per = "length" if column.per == ROW else str(column.per)
-            step = f"first // {per} * {np.dtype(column.dtype).itemsize}"
-            found.append(
-                f"scratch + {rooms[stream.name]}"
-                if stream.name in rooms
-                else f"integer(row, {places[stream.name, part]}) + {step}"
-            )
-    return _composed(
-        "row, first, length, scratch", [f"return ({', '.join(found)})"], integer=integer
-    )
-
-
-def _totals(
-    terms: Sequence[Stream], rooms: Mapping[str, int], compute: str, memory: MemoryAccess
-) -> tuple[Any, Any, Any]:
-    """Three functions: one returns zeros, one adds the sums of a block to those before it, and one
-    writes the sums of a row."""
-    column, zeros, sums, lines = COLUMNS, list[str](), list[str](), list[str]()
-    names: dict[str, Any] = {"zero": np.float64(0), "number": np.dtype(compute).type}
-    for stream in terms:
-        if stream.name in rooms:
-            k = len(zeros)
-            names[f"load_{k}"], _ = memory.access(
-                np.dtype("float64"), stream.name + ".folded.scratch"
-            )
-            _, names[f"put_{k}"] = memory.access(np.dtype(compute), stream.name + ".scratch")
-            zeros.append("zero, ")
-            sums.append(f"totals[{k}] + load_{k}(at[{column}], 0), ")
-            place = rooms[stream.name] + ROOM // 2
-            lines.append(f"put_{k}(scratch + {place}, 0, number(totals[{k}]))")
-        column += len(stream.storage.stored)
-    return (
-        _composed("", [f"return ({''.join(zeros)})"], **names),
-        _composed("totals, at", [f"return ({''.join(sums)})"], **names),
-        _composed("scratch, totals", [*lines, "return None"], **names),
-    )
-
-
-def _closing(parts: Sequence[Pieces], read: Any, element: Any) -> Any:
-    """The function that writes the numbers of a row, which do not depend on elements."""
-    closes = {f"close_{k}": part.close for k, part in enumerate(parts) if part.close}
-    calls = [f"{name}(at, values[{name.removeprefix('close_')}])" for name in closes]
-    lines = ["values = element(read(at, 0), h)", *calls] if calls else []
-    return _composed("at, h", [*lines, "return None"], read=read, element=element, **closes)
+    close = closing(parts, _reading(parts), _element(rule.snapshot))
+    length = length_of(places, memory.integer)
+    return row_by_row(added, update, close, at_row, length, memory, memory.reserve(used[-1]))
 
 
 def _laid_out(
@@ -448,7 +383,7 @@ def update_of(
         if each.per < ROW:
             lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
         elif each.per == ROW:
-            length = _length_of(_places(streams), memory.integer)
+            length = length_of(places_of(streams), memory.integer)
             lines = line_of_rows(place, size_of, length, memory.integer, memory.prefetch, lines)
     return fetching(update, lines, memory.integer, size)
 

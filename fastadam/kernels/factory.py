@@ -133,7 +133,7 @@ def _make(
     streams: tuple[Stream, ...],
     target: Target,
     scattered: bool,
-    terms: tuple[Stream, ...],
+    terms: tuple[Stream, ...] = (),
 ) -> Kernel:
     compute = streams[0].storage.compute
     name, function = assembled(loops.kernel, rule, streams, target, scattered, terms)

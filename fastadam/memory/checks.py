@@ -46,7 +46,7 @@ def check_array(array: Any, name: str, written: bool, updated: bool = False) -> 
     check_contiguous(array, name, updated)
     if not array.flags.aligned:
         raise ValueError(
-            f"{name} is misaligned: its address is no multiple of {array.itemsize}; "
+            f"{name} is misaligned: its address is not a multiple of {array.itemsize}; "
             + _made("copy it with", "{}.copy()", updated)
         )
     if written and not array.flags.writeable:

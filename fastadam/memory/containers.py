@@ -77,7 +77,7 @@ class Container(NamedTuple):
 
     @property
     def live(self) -> bool:
-        """True if it is no tree, but shows what is in one, or may be changed like one."""
+        """True if it is not a tree, but shows what is in one, or may be changed like one."""
         return isinstance(self.given, MappingView | Sequence) and not self.plain
 
     @property

@@ -74,7 +74,7 @@ class ParameterChanges:
         """Refuse containers in which an array was exchanged, put in or taken out.
 
         Raises:
-            ValueError: with the place, and the way out.
+            ValueError: with the place and a fix.
         """
         for each in self._containers:
             change = each.then.change(each.now())

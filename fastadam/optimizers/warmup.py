@@ -23,7 +23,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) 
         device: where classes are to run: "cpu" (default) or "cuda".
 
     Raises:
-        TypeError: for another dtype, and for what is no optimizer.
+        TypeError: for another dtype, and for what is not an optimizer.
         ValueError: for another device, or one where an instance does not run.
         RuntimeError: if there is no such device.
 
@@ -43,7 +43,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) 
         rule = getattr(optimizer, "rule", None)
         if not isinstance(rule, Rule):
             raise TypeError(
-                f"warmup(): {optimizer!r} is no optimizer of fastadam; give a class, such as "
+                f"warmup(): {optimizer!r} is not an optimizer of fastadam; give a class, such as "
                 "fastadam.AdamW, or one that holds arrays"
             )
         if isinstance(optimizer, type):

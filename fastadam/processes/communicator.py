@@ -60,7 +60,7 @@ def communicator_of(comm: Any) -> Communicator:
     package = type(comm).__module__.partition(".")[0]
     if package not in ADAPTERS:
         raise TypeError(
-            f"comm={comm!r} is no communicator; give one of mpi4py such as MPI.COMM_WORLD, a "
+            f"comm={comm!r} is not a communicator; give one of mpi4py such as MPI.COMM_WORLD, a "
             "process group of torch.distributed such as torch.distributed.group.WORLD, or an "
             "object with rank, size and exchange() as fastadam.distributed.Communicator has them"
         )

@@ -20,7 +20,7 @@ class MpiCommunicator:
 
         if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
             raise TypeError(
-                f"comm={comm!r} is no intracommunicator; give one, such as MPI.COMM_WORLD"
+                f"comm={comm!r} is not an intracommunicator; give one, such as MPI.COMM_WORLD"
             )
         self._mpi, self._comm = MPI, comm.Dup()
         self.rank, self.size = comm.rank, comm.size

@@ -15,8 +15,8 @@ class GroupCommunicator:
     def __init__(self, group: Any) -> None:
         if not isinstance(group, dist.ProcessGroup):
             raise TypeError(
-                f"comm={group!r} is no process group; give torch.distributed.group.WORLD, or one "
-                "of torch.distributed.new_group"
+                f"comm={group!r} is not a process group; give torch.distributed.group.WORLD, or "
+                "one of torch.distributed.new_group"
             )
         backend = dist.get_backend(group)
         if backend == "nccl":

@@ -161,7 +161,7 @@ def rule(
             are no parentheses, or only one of `sums` and `prepare` is given, or `row_length` is not
             a function.
         ValueError: if a name is not an identifier, is reserved, or occurs twice, for an unknown
-            `over`, or for `row_state` that is no state, or without `over="row"`.
+            `over`, or for `row_state` that is not a state, or without `over="row"`.
 
     Examples:
         >>> import fastadam as fa

@@ -243,7 +243,7 @@ def _others(model: Any, known: set[Any]) -> Iterable[tuple[list[str], Any]]:
     """The tensors of a model, besides those in known memory; several names may share one.
 
     Raises:
-        TypeError: for extra state that is no tensor.
+        TypeError: for extra state that is not a tensor.
     """
     found: dict[Any, tuple[list[str], Any]] = {}
     for key, value in model.state_dict(keep_vars=True).items():

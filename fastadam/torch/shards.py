@@ -95,6 +95,20 @@ def block_shape(param: Any, per: int) -> BlockShape:
     return BlockShape((*counts, blocks), (*[1] * len(counts), blocks), tuple(placements))
 
 
+def row_zeros(param: Any, length: int, dtype: Any) -> Any:
+    """Zeros, one per row of so many elements; those of a DTensor are sharded as its rows."""
+    part = local(param)
+    numbers = torch.zeros(part.numel() // length, dtype=dtype, device=part.device)
+    if not is_sharded(param):
+        return numbers
+    from torch.distributed.tensor import DTensor
+
+    shape = torch.Size((param.numel() // length,))
+    return DTensor.from_local(
+        numbers, param.device_mesh, param.placements, run_check=False, shape=shape, stride=(1,)
+    )
+
+
 def is_ragged(param: Any, per: int) -> bool:
     """True if the blocks of a DTensor depend on the number of its shards."""
     if not is_sharded(param):

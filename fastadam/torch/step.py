@@ -385,7 +385,7 @@ class TensorStep:
         """Raise an error if a CUDA graph would go on with what is to be replaced.
 
         Raises:
-            RuntimeError: with the way out.
+            RuntimeError: with a fix.
         """
         if self._graphs:
             self._scope.turn.captured.refuse(what)

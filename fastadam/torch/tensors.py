@@ -14,7 +14,7 @@ from ..kernels.storage.base import Column
 from ..memory.checks import SUPPORTED
 from ..memory.dtypes import named
 from . import devices
-from .shards import block_zeros, inner_names, local, unwrapped
+from .shards import block_zeros, inner_names, local, row_zeros, unwrapped
 
 TYPES = {
     "float32": "=f4",
@@ -231,7 +231,9 @@ class ParameterMemory:
         """A tensor of zeros for a column of state of the parameter, with a number for each row or
         for each block of elements."""
         dtype = getattr(torch, column.outside)
-        if column.per == 1 and not of_rows:
+        if of_rows:
+            return row_zeros(self.param, column.per, dtype)
+        if column.per == 1:
             return torch.zeros_like(self.param, dtype=dtype)
         return block_zeros(self.param, column.per, dtype)
 

@@ -223,4 +223,4 @@ def test_a_misaligned_group_would_be_noticed():
     data = array(np.zeros(8), np.dtype(np.float32), 4)
     with pytest.raises(AssertionError, match="misaligned"):
         load(data.ctypes.data, 0)
-    assert Single("float32").stored[0].per > 1  # and is no group
+    assert Single("float32").stored[0].per > 1  # and is not a group

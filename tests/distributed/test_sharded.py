@@ -326,5 +326,5 @@ def test_hyperparameters_are_not_attributes():
 
 @pytest.mark.parametrize("comm", [None, 3, "world"])
 def test_what_is_no_communicator(comm):
-    with pytest.raises(TypeError, match="is no communicator; give one of mpi4py"):
+    with pytest.raises(TypeError, match="is not a communicator; give one of mpi4py"):
         Sharded(fa.AdamW, parameters(), comm)

@@ -175,7 +175,7 @@ def test_the_module_lists_what_it_has():
 
 @pytest.mark.parametrize("other", ["adam", fa.Adam(np.ones(1)), dict])
 def test_bare_wants_a_class(other):
-    with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is no class of an optimizer, such as"):
+    with pytest.raises(TypeError, match=r"(?s)^bare\(\): .* is not the class of an optimizer"):
         fa.functional.bare(other)
 
 

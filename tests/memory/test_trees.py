@@ -33,7 +33,7 @@ def arrays(tree):
 
 
 class Shape:
-    """A shape that is no tuple, so that it is a leaf."""
+    """A shape that is not a tuple, so that it is a leaf."""
 
     def __init__(self, shape):
         self.shape = shape

@@ -330,7 +330,7 @@ def test_warmup_compiles_classes_and_instances():
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
     for wrong in ("adamw", None, np.ndarray):
-        with pytest.raises(TypeError, match=r"is no optimizer.*such as fastadam\.AdamW"):
+        with pytest.raises(TypeError, match=r"is not an optimizer.*such as fastadam\.AdamW"):
             fa.warmup(wrong)
     fa.warmup(HeavyBall, opt, device="cpu")
     with pytest.raises(ValueError, match="device='tpu'; give 'cpu' or 'cuda'"):

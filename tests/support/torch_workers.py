@@ -239,6 +239,21 @@ def fsdp_ema(rank, folder):
     assert not torch.equal(before[0], averages[0])
 
 
+def fsdp_rows(rank, folder):
+    """Numbers of rows are sharded as the rows are; a block of more than a shard is refused."""
+    import fastadam.torch as ft
+
+    model, plain = fully_sharded(net()), net()
+    made = [ft.RowwiseAdagrad(each.parameters(), lr=0.05) for each in (model, plain)]
+    for each, opt in zip((model, plain), made, strict=True):
+        steps(each, opt, range(3))
+    assert_same(weights(model), [param.detach() for param in plain.parameters()])
+    pairs = zip(*(opt.state.values() for opt in made), strict=True)
+    assert_same(*zip(*((a["sum"].full_tensor(), b["sum"]) for a, b in pairs), strict=True))
+    with pytest.raises(RuntimeError, match="have parts of them"):
+        steps(model, ft.AdamMini(model.parameters()), [3])
+
+
 def fsdp_offload(rank, folder):
     """Shards of each process, with state that plain optimizers load."""
     from torch.distributed.checkpoint.state_dict import get_state_dict

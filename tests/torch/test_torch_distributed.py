@@ -17,6 +17,7 @@ CHECKS = (  # one after the other in the same processes, which take seconds to s
         "fsdp_skip",
         "fsdp_objects",
         "fsdp_ema",
+        "fsdp_rows",
         "fsdp_offload",
         "tensor_parallel",
     ),

@@ -11,7 +11,7 @@ from numba.core.errors import NumbaError
 
 from ...rules.functions import added, in_dtype, squared
 from ...rules.linker import digest, linked, recipe
-from .. import compose, loops, overlap
+from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
 from . import float_mode, folding, llvm, openmp, threads
@@ -21,7 +21,10 @@ from .openmp import address_of
 RECIPE = recipe(__spec__)  # the compiler settings below are part of the digest of a kernel
 REFUSALS = (NumbaError,)
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
-PIECES = (__name__, loops.__name__, compose.__name__, overlap.__name__, elementwise.__name__)
+PIECES = (
+    __name__,
+    *(module.__name__ for module in (loops, compose, composed, overlap, elementwise)),
+)
 
 
 FUSED = {squared.__code__: llvm.squared, added.__code__: llvm.added}

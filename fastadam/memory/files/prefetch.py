@@ -1,4 +1,4 @@
-"""The thread that reads pages of files before a launch comes to them; one for the process."""
+"""The thread that reads pages of files ahead of launches; there is one per process."""
 
 from queue import SimpleQueue
 from threading import Thread

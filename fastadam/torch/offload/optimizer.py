@@ -282,7 +282,7 @@ class CPUOffload(torch.optim.Optimizer):
             self._forget()
 
     def _collect(self, host: HostSide, anew: bool) -> None:
-        """Copy the gradients that are not on the host as they are now."""
+        """Copy the gradients whose present values are not on the host."""
         for each in host.hosts:
             grad = each.param.grad
             if each.used and grad is not None and not each.same(grad):

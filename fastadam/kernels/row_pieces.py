@@ -1,0 +1,92 @@
+"""The pieces of a loop over rows: where the elements of a row are, its sums and its numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .composed import composed
+from .storage.base import COLUMNS, ROW, Pieces, Storage
+from .target import MemoryAccess
+
+ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
+ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
+
+
+class Named(Protocol):
+    """A stream; see [Stream][fastadam.kernels.compose.Stream]."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def storage(self) -> Storage: ...
+
+
+def places_of(streams: Sequence[Named]) -> dict[tuple[str, int], int]:
+    """The place of each column of each stream in a row of the table."""
+    columns = [
+        (stream.name, part) for stream in streams for part, _ in enumerate(stream.storage.stored)
+    ]
+    return {column: place for place, column in enumerate(columns, start=1)}
+
+
+def length_of(places: Mapping[tuple[str, int], int], integer: Any) -> Any:
+    """The function that returns the number of elements of a row of a parameter."""
+    place = places[ROW_LENGTH, 0]
+    return composed("row", [f"return integer(integer(row, {place}), 0)"], integer=integer)
+
+
+def row_addresses(
+    streams: Sequence[Named],
+    places: Mapping[tuple[str, int], int],
+    rooms: Mapping[str, int],
+    integer: Any,
+) -> Any:
+    """The location of an element: as `_addresses`, with those of sums in scratch memory."""
+    found = ["first", "scratch"]
+    for stream in streams:
+        for part, column in enumerate(stream.storage.stored):
+            per = "length" if column.per == ROW else str(column.per)
+            step = f"first // {per} * {np.dtype(column.dtype).itemsize}"
+            found.append(
+                f"scratch + {rooms[stream.name]}"
+                if stream.name in rooms
+                else f"integer(row, {places[stream.name, part]}) + {step}"
+            )
+    return composed(
+        "row, first, length, scratch", [f"return ({', '.join(found)})"], integer=integer
+    )
+
+
+def totals_of(
+    terms: Sequence[Named], rooms: Mapping[str, int], compute: str, memory: MemoryAccess
+) -> tuple[Any, Any, Any]:
+    """Three functions: one returns zeros, one adds the sums of a block to those before it, and one
+    writes the sums of a row."""
+    column, zeros, sums, lines = COLUMNS, list[str](), list[str](), list[str]()
+    names: dict[str, Any] = {"zero": np.float64(0), "number": np.dtype(compute).type}
+    for stream in terms:
+        if stream.name in rooms:
+            k = len(zeros)
+            names[f"load_{k}"], _ = memory.access(
+                np.dtype("float64"), stream.name + ".folded.scratch"
+            )
+            _, names[f"put_{k}"] = memory.access(np.dtype(compute), stream.name + ".scratch")
+            zeros.append("zero, ")
+            sums.append(f"totals[{k}] + load_{k}(at[{column}], 0), ")
+            place = rooms[stream.name] + ROOM // 2
+            lines.append(f"put_{k}(scratch + {place}, 0, number(totals[{k}]))")
+        column += len(stream.storage.stored)
+    return (
+        composed("", [f"return ({''.join(zeros)})"], **names),
+        composed("totals, at", [f"return ({''.join(sums)})"], **names),
+        composed("scratch, totals", [*lines, "return None"], **names),
+    )
+
+
+def closing(parts: Sequence[Pieces], read: Any, element: Any) -> Any:
+    """The function that writes the numbers of a row, which do not depend on elements."""
+    closes = {f"close_{k}": part.close for k, part in enumerate(parts) if part.close}
+    calls = [f"{name}(at, values[{name.removeprefix('close_')}])" for name in closes]
+    lines = ["values = element(read(at, 0), h)", *calls] if calls else []
+    return composed("at, h", [*lines, "return None"], read=read, element=element, **closes)

@@ -1,0 +1,132 @@
+"""The two parts of a rule with sums or a matrix, as rules of their own."""
+
+import math
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..rules import MATRIX, ROW, SIZE, Rule
+from .row_pieces import ROW_LENGTH
+
+
+def with_first(inner: Rule) -> Rule:
+    """The second part of a rule; the results of the first are further state of it."""
+    function, split, names = inner.snapshot, len(inner.state), results_of(inner)
+    together, end = _record(names), split + len(names)
+    length = (ROW_LENGTH,) if inner.over == ROW else ()
+
+    def staged(param, grad, state, h):
+        own, rest = state[:split], state[split:]
+        new, own = function(param, grad, own, h, together(*state[split:end]))
+        return new, own + rest
+
+    staged.__name__ = inner.name
+    return Rule(staged, inner.state + names + length, inner.hyper, inner.exact)
+
+
+def _record(names: tuple[str, ...]) -> Any:
+    """A class of named tuples."""
+    return namedtuple("Record", names)
+
+
+def terms_of(inner: Rule) -> Rule:
+    """The first part of a rule with sums: the terms of an element are further state of it.
+
+    Raises:
+        TypeError: if the rule does not return a term for each sum.
+    """
+    assert inner.prepare
+    function, split, count = inner.prepare.snapshot, len(inner.state), len(inner.sums)
+    _check_terms(inner)
+    each = _widening(count)
+
+    def staged(param, grad, state, h):
+        own = state[:split]
+        return param, own + each(function(param, grad, own, h))
+
+    staged.__name__ = f"{inner.name}_terms"
+    return Rule(staged, inner.state + inner.sums, inner.hyper, inner.exact)
+
+
+def entries_of(inner: Rule) -> Rule:
+    """The first part of a rule with a matrix: its element is further state of it."""
+    assert inner.matrix
+    function, split = inner.matrix.snapshot, len(inner.state)
+
+    def staged(param, grad, state, h):
+        own = state[:split]
+        return param, own + (function(param, grad, own, h),)
+
+    staged.__name__ = f"{inner.name}_entries"
+    return Rule(staged, (*inner.state, MATRIX), inner.hyper, inner.exact)
+
+
+def terms_for(rule: Rule, inputs: list[float], constant: float = 0.5) -> Any:
+    """The terms, or the entry of a matrix, for these values of param, grad and state, and of all
+    constants."""
+    first = rule.prepare or rule.matrix
+    assert first
+    h = _record(rule.hyper)(*[np.float64(constant)] * len(rule.hyper))
+    param, grad, *state = map(np.float64, inputs)
+    return first(param, grad, tuple(state), h)
+
+
+def _check_terms(rule: Rule) -> None:
+    """Refuse a rule without a term for each sum."""
+    assert rule.prepare
+    terms, count = terms_for(rule, [0.5] * (2 + len(rule.state))), len(rule.sums)
+    if not isinstance(terms, tuple) or len(terms) != count:
+        raise TypeError(
+            f"rule {rule.name}: {rule.prepare.name} returns {terms!r}; it must return a tuple of "
+            f"{count} numbers, even of one, for the sums {rule.sums!r}"
+        )
+
+
+def check_row_state(rule: Rule) -> None:
+    """Refuse a rule whose numbers of rows depend on single elements.
+
+    Raises:
+        TypeError: naming such state.
+    """
+    one, s = np.float64(0.5), _record(results_of(rule))(*[np.float64(0.5)] * len(results_of(rule)))
+    h = _record(rule.hyper)(*[one] * len(rule.hyper))
+
+    def after(element: Any) -> list[str]:
+        old = tuple(one if name in rule.row_state else element for name in rule.state)
+        _, new = rule(element, element, old, h, s)
+        return [repr(each) for each in new]
+
+    pairs = zip(rule.state, after(np.float64(0.5)), after(np.float64(math.nan)), strict=True)
+    for name, first, second in pairs:
+        if name in rule.row_state and first != second:
+            raise TypeError(
+                f"rule {rule.name}: state {name!r} has one number for each row, but depends on the "
+                "parameter, the gradient or other state of an element; compute it from sums, "
+                "constants and row_state alone"
+            )
+
+
+def _widening(count: int) -> Callable[..., Any]:
+    """The function that converts a tuple of terms to float64, in which they are added."""
+
+    def none(terms):
+        return ()
+
+    if not count:
+        return none
+    rest, k = _widening(count - 1), count - 1
+
+    def widened(terms):
+        return rest(terms) + (np.float64(terms[k]),)
+
+    widened.__name__ = f"widened_{count}"  # compiled functions are found by their names
+    return widened
+
+
+def results_of(rule: Rule) -> tuple[str, ...]:
+    """The names of the numbers that the second part of a rule finds in `s`."""
+    if rule.matrix:
+        return (MATRIX,)
+    return rule.sums if rule.over == "all" else (*rule.sums, SIZE)
