@@ -7,7 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import DEFAULTS, SUMMED
-from simulated_device import OURS, THEIRS, Foreign, Twins, arrays, foreign, small_device, spoiled
+from simulated_device import (
+    OURS,
+    THEIRS,
+    Foreign,
+    Twins,
+    arrays,
+    foreign,
+    same,
+    small_device,
+    spoiled,
+)
 
 import fastadam as fa
 from fastadam.cuda import conditional_step as gate
