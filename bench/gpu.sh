@@ -51,6 +51,8 @@ install() {
         echo "going on without chart, progress bar or bfloat16"
     [ "${TORCH:-}" = no ] || timeout 180 "$python" -m pip install -q torch ||
         echo "going on without PyTorch"
+    [ "${TORCH:-}" = no ] || timeout 60 "$python" -m pip install -q --no-deps torchao ||
+        echo "going on without torchao"
 }
 
 began "Python packages"
@@ -71,7 +73,8 @@ processes=$(($(nproc) < 8 ? $(nproc) : 8)) several=()
 "$python" -c "import xdist" 2>/dev/null && several=(-n "$processes" --dist load)
 run_tests() {
     timeout "$1" "$python" -m pytest -m gpu -W default -p no:cacheprovider -rfEsxXP "${@:2}" \
-        tests/cuda/test_gpu.py tests/cuda/test_gpu_torch.py tests/torch/test_torch_gpu.py 2>&1 |
+        tests/cuda/test_gpu.py tests/cuda/test_gpu_torch.py tests/torch/test_torch_gpu.py \
+        tests/torch/test_torch_gpu_offload.py 2>&1 |
         tee -a "$out/gpu-tests.log"
 }
 : >"$out/gpu-tests.log"
@@ -88,6 +91,14 @@ timeout 100 "$python" bench/gpu.py --configs --out "$out" --seconds 30 2>&1 |
 
 began "length of chunks"
 timeout 40 "$python" bench/gpu_chunks.py --seconds 2 2>&1 | tee "$out/gpu-chunks.log" || status=1
+
+began "training with the optimizer on the host"
+if "$python" -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
+    timeout 120 "$python" bench/offload_training.py --csv "$out/offload-gpu.csv" 2>&1 |
+        tee "$out/gpu-offload.log" || status=1
+else
+    echo "left out: PyTorch is not installed, or sees no GPU"
+fi
 
 began "done, status $status"
 ls -l "$out"

@@ -17,13 +17,14 @@ from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import Backend, backend_of
 from .binding import plan_for
-from .files import OptimizerFiles, state_layout
+from .files import OptimizerFiles
 from .flat import Flat
 from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
 from .hyperparameters import ReadOnly, is_plain, lasting
 from .launch_plan import UPDATE, StepPlan
-from .new_groups import check_state_file, new_groups
+from .new_groups import new_groups
 from .norm_measure import NormMeasure
+from .opening import files_for
 from .options import Options, scalar
 from .param_groups import (
     Edits,
@@ -32,7 +33,6 @@ from .param_groups import (
     ParamGroups,
     checked_group,
     edited_group,
-    initial_state,
     rule_for,
 )
 from .parameters import NO_GRADS, Parameters
@@ -150,7 +150,7 @@ class Engine:
         """
         new = new_groups(self, raws, alone)
         parameters, arrays = new.parameters, new.arrays
-        self._open_files(parameters, new.groups)
+        self.files = files_for(self, new)
         carried = tuple(self.algorithm.carried.values())
         commit(
             [
@@ -169,32 +169,6 @@ class Engine:
                 *self.adopted([*self.groups, *new.groups]),
             ]
         )
-
-    def _open_files(self, parameters: Parameters, groups: Sequence[Group]) -> None:
-        """Open the state file, or create it, and take note of parameters in files.
-
-        Raises:
-            ValueError, OSError: as [open][fastadam.engine.files.OptimizerFiles.open].
-        """
-        arrays, options = parameters.arrays, self.options
-        if self.files:
-            self.files.follow(arrays)
-            return
-        files = OptimizerFiles(options, arrays, self.state, self.accumulator)
-        if files.keeps_state:
-            check_state_file(options, arrays[0], self.partition)
-            algorithm = self.algorithm
-            starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
-            names = [name for group in groups for name in group.raw.get("param_names") or ()]
-            if len({*names}) != len(arrays):
-                names = [*map(str, range(len(arrays)))]
-            layout, kept = state_layout(type(algorithm).__name__, groups, starts, names, options)
-            size = len(arrays) * (3 + len(algorithm.carried) + len(kept) // len(arrays))
-            files.open(layout, kept, size)
-            for owner in (self.state, self.copies, self.accumulator):
-                if owner:
-                    owner.store = files
-        self.files = files if files else None
 
     @property
     def params_in_files(self) -> int:

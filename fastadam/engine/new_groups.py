@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ..memory.arrays import is_device
 from ..memory.complex_numbers import Pairs
 from ..memory.dtypes import name_of
 from ..memory.shared import shared_mapping_of
@@ -12,10 +11,9 @@ from ..rules import ROW
 from ..rules.algorithm import Values
 from .group_arguments import SHADOW, check_group, copies_in
 from .matrices import check_matrices
-from .options import LOW, Options
+from .options import LOW
 from .param_groups import Group, ParamGroup, checked_group
 from .parameters import Gathered, Parameters
-from .partition import Partition
 from .parts import EngineParts
 from .state import spans
 
@@ -121,21 +119,6 @@ def _check_unshared(gathered: Sequence[Gathered]) -> None:
                     f"{name} is in memory that {len(mapping.processes)} processes share, each of "
                     "which would update it; give it to fastadam.distributed.Sharded"
                 )
-
-
-def check_state_file(options: Options, first: Any, partition: Partition | None) -> None:
-    """Refuse a state file where there can be none.
-
-    Raises:
-        ValueError: naming what it does not go together with.
-    """
-    where = f"state_file={options.state_file!r}"
-    if is_device(first):
-        raise ValueError(f"{where} is for arrays of the host; these lie on a device")
-    if partition:
-        raise ValueError(f"{where} is for one process; a part of the state is in each of these")
-    if options.lazy != "torch":
-        raise ValueError(f"{where} has no room for counts by row; leave out lazy={options.lazy!r}")
 
 
 def _check_complex(group: Group) -> None:

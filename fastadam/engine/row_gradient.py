@@ -96,7 +96,7 @@ class RowGradient:
                 self._refuse_repeated(ordered[firsts], counts)
         self._kept = [values]
         if width == 0:
-            ordered, sources, firsts = NONE, NONE, ONES
+            ordered, sources, firsts, counts = NONE, NONE, ONES, ONES
         elif repeated and counts.max() > 2:
             sources = base + stride * settled(order, counts, values.reshape(len(indices), width))
         self.numbers, found = ordered[firsts], sources[firsts]

@@ -7,18 +7,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import DEFAULTS, SUMMED
-from deferred import deferring
+from simulated_device import (
+    OURS,
+    THEIRS,
+    Foreign,
+    Twins,
+    arrays,
+    foreign,
+    same,
+    small_device,
+    spoiled,
+)
 
 import fastadam as fa
 from fastadam.cuda import conditional_step as gate
-from fastadam.cuda import launch
-from fastadam.cuda import target as cuda
-from fastadam.cuda import transfer as cuda_memory
 from fastadam.cuda.array import DeviceArray
 from fastadam.cuda.context import driver
 from fastadam.cuda.driver import LEGACY
 from fastadam.cuda.streams import stream_of_torch
-from fastadam.kernels import factory
 
 pytestmark = [
     pytest.mark.simulated,
@@ -26,69 +32,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* encountered in :RuntimeWarning"),
 ]
 
-SHAPES = ((2, 3), (), (5,))
 STEPS, FEW = 11, 6  # more than may be under way, and as many as show what an option does
-OURS, THEIRS = 11, 12  # two streams
 
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
-    assert cuda.SIMULATED, "set NUMBA_ENABLE_CUDASIM=1"
-    monkeypatch.setattr(cuda, "THREADS", 2)
-    monkeypatch.setattr(factory, "_made", {})
-    launch.loaded_on.cache_clear()
-    with deferring(driver):
-        allocate = cuda_memory.allocate
-
-        def kept(nbytes):
-            driver.kept.append(allocate(nbytes))
-            return driver.kept[-1]
-
-        monkeypatch.setattr(cuda_memory, "allocate", kept)
+    with small_device(monkeypatch):
         yield
-
-
-def arrays(seed, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    return [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
-
-
-class Foreign:
-    """An array of another library, which works on it in a stream."""
-
-    def __init__(self, values, stream=None):
-        self.values, self.stream = np.array(values), stream or 0
-        driver.kept.append(self.values)
-        interface = self.values.__array_interface__
-        self.interface = {k: interface[k] for k in ("shape", "typestr", "data", "strides")}
-
-    @property
-    def __cuda_array_interface__(self):
-        stream = {"stream": self.stream} if self.stream else {}
-        return {**self.interface, "version": 3, **stream}
-
-    def fill(self, values, stream):
-        """Write to it when the stream has come so far."""
-        values = np.array(values)
-        driver.queue(stream, lambda: self.values.__setitem__(..., values))
-
-
-def foreign(each, stream=None):
-    return [None if array is None else Foreign(array, stream) for array in each]
-
-
-def same(host, device):
-    driver.finish_all()
-    for one, other in zip(host, device, strict=True):
-        # in float64, which holds them all: a NaN of ml_dtypes is not equal to itself
-        both = np.asarray(one), np.asarray(getattr(other, "values", other))
-        np.testing.assert_array_equal(*(each.astype(np.float64) for each in both))
-
-
-def spoiled(grads, bad):
-    if bad is not None:
-        grads[-1][-1] = bad
-    return grads
 
 
 OPTIONS = {
@@ -102,43 +52,6 @@ OPTIONS = {
     "flag": {"clip_norm": 0.5},
     "codes": {"skip_nonfinite": True, "state_dtype": "int8"},
 }
-
-
-class Twins:
-    """An optimizer on the host, and the same on the device, in a stream of its own."""
-
-    def __init__(self, optimizer, options, dtype=np.float32):
-        self.host, self.infos, self.dtype = arrays(0, dtype), [], dtype
-        self.there = foreign(self.host)
-        self.opt = optimizer(self.host, **options)
-        self.twin = optimizer(self.there, **options)
-        self.flagged = "skip_nonfinite" not in options
-
-    def step(self, k, bad, stream=OURS, **more):
-        grads = spoiled(arrays(k + 1, self.dtype), bad)
-        there = foreign(grads)
-        found = {"found_inf": bad is not None} if self.flagged else {}
-        flag = {"found_inf": Foreign(np.float32([found["found_inf"]]))} if found else {}
-        one = self.opt.step(grads, **found, **more)
-        other = self.twin.step(there, **flag, **more, stream=stream)
-        self.infos.append((one, other, grads, there, flag))
-
-    def check(self):
-        same(self.host, self.there)
-        for name, state in self.opt.state.items():
-            same(state, map(np.asarray, self.twin.state[name]))
-        for copy in ("ema", "shadow"):
-            if getattr(self.opt._engine.copies, copy):
-                one, other = getattr(self.opt, copy), getattr(self.twin, copy)
-                np.testing.assert_array_equal(one.buffer, np.asarray(other.buffer))
-        for one, other, grads, there, _ in self.infos:
-            assert repr(one) == repr(other)
-            same(grads, there)
-        one, other = self.opt.state_dict(), self.twin.state_dict()
-        assert repr(one["param_groups"]) == repr(other["param_groups"])
-        assert {k: float(v["step"]) for k, v in one["state"].items()} == {
-            k: float(v["step"]) for k, v in other["state"].items()
-        }
 
 
 @pytest.mark.parametrize(
@@ -326,146 +239,6 @@ def test_what_is_no_stream_is_refused(bad):
         fa.SGD(np.ones(3)).step(np.ones(3), stream=OURS)
 
 
-# Steps that graphs replay
-
-
-class Captured:
-    """A step of an optimizer in a graph, and the same optimizer on the host."""
-
-    def __init__(self, optimizer=fa.AdamW, **options):
-        self.host = arrays(0)
-        self.there, self.grads = foreign(self.host), foreign(arrays(1))
-        self.opt, self.twin = optimizer(self.host, **options), optimizer(self.there, **options)
-        self.step()
-        self.step()
-
-    def step(self, **more):
-        """On both, one after the other."""
-        for grad, values in zip(self.grads, arrays(1), strict=True):
-            grad.fill(values, OURS)
-        self.opt.step(arrays(1), **more)
-        return self.twin.step(self.grads, stream=OURS, **more)
-
-    def capture(self, **more):
-        graph = driver.begin(OURS)
-        try:
-            return graph, self.twin.step(self.grads, stream=OURS, **more)
-        finally:
-            driver.end(OURS)
-
-    def replay(self, graph, times):
-        for _ in range(times):
-            driver.replay(graph, OURS)
-            info = self.opt.step(arrays(1))
-        return info
-
-    def check(self):
-        same(self.host, self.there)
-        for name, state in self.opt.state.items():
-            same(state, map(np.asarray, self.twin.state[name]))
-        one, other = self.opt.state_dict(), self.twin.state_dict()
-        assert {k: float(v["step"]) for k, v in one["state"].items()} == {
-            k: float(v["step"]) for k, v in other["state"].items()
-        }
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "options"),
-    [
-        (fa.AdamW, {"betas": (0.9, 0.99)}),
-        (fa.AdamW, {"betas": (0.5, 0.9), "clip_norm": 0.5, "skip_nonfinite": True}),
-        (fa.Adam, {"betas": (0.5, 0.9), "ema_decay": 0.9, "ema_warmup": True}),
-        (fa.RAdam, {"betas": (0.5, 0.9)}),
-        (fa.SGD, {"momentum": 0.9, "clip_value": 0.1}),
-        (fa.Lion, {"shadow_dtype": "float16"}),
-        (fa.Adagrad, {}),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
-)
-def test_a_captured_step_counts_when_it_is_replayed(optimizer, options):
-    both = Captured(optimizer, **options)
-    graph, _ = both.capture()
-    both.replay(graph, 9)
-    both.check()
-    both.step()  # and so does one between
-    both.replay(graph, 3)
-    both.step(lr=0.5)
-    second, _ = both.capture()
-    both.replay(second, 2)
-    both.replay(graph, 2)
-    both.check()
-
-
-def test_what_a_captured_step_reports():
-    both = Captured(clip_norm=0.5, skip_nonfinite=True, betas=(0.5, 0.9))
-    graph, info = both.capture()
-    assert info == (2, 1e-3, None, False, False)
-    want = both.replay(graph, 3)
-    assert info == want
-    both.grads[0].fill(np.full((2, 3), np.nan, np.float32), OURS)
-    driver.replay(graph, OURS)
-    assert info[:2] == want[:2]
-    assert info.skipped
-    assert not info.updated
-    both.check()
-
-
-def test_a_captured_step_looks_at_a_flag():
-    both, flag = Captured(betas=(0.5, 0.9), zero_grads=True), Foreign(np.zeros(1, np.float32))
-    graph, info = both.capture(found_inf=flag)
-    for k in range(4):
-        up = k == 2
-        for grad, values in zip(both.grads, arrays(1), strict=True):
-            grad.fill(values, OURS)
-        flag.fill(np.full(1, up, np.float32), OURS)
-        driver.replay(graph, OURS)
-        want = both.opt.step(arrays(1), found_inf=up)
-        assert info == want
-        assert not any(grad.values.any() for grad in both.grads)
-    both.check()
-
-
-def test_after_a_captured_step_some_things_are_refused():
-    both = Captured(betas=(0.5, 0.9))
-    graph, _ = both.capture()
-    saved = both.twin.state_dict()
-    with pytest.raises(RuntimeError, match="load_state_dict"):
-        both.twin.load_state_dict(saved)
-    with pytest.raises(RuntimeError, match="add_param_group"):
-        both.twin.add_param_group({"params": Foreign(np.ones(2, np.float32))})
-    with pytest.raises(RuntimeError, match="moves other parameters"):
-        both.twin.step([None, *both.grads[1:]])
-    both.replay(graph, 2)
-    both.check()
-
-
-def test_steps_that_cannot_be_captured_are_refused():
-    for options, more, message in (
-        ({"lr": fa.schedules.cosine(0.1, steps=9)}, {}, "functions of the step"),
-        ({"accumulate_steps": 2}, {}, "accumulate_steps"),
-        ({}, {"grad_scale": 2.0}, "grad_scale"),
-        ({}, {"found_inf": True}, "found_inf"),
-    ):
-        both = Captured(**options)
-        with pytest.raises(RuntimeError, match=message):
-            both.capture(**more)
-    with pytest.raises(RuntimeError, match="mu_product"):
-        Captured(fa.NAdam).capture()
-    with pytest.raises(RuntimeError, match="still change"):
-        Captured(fa.Adagrad, lr_decay=0.1).capture()
-    driver.begin(OURS)
-    with pytest.raises(RuntimeError, match="take a step"):
-        fa.AdamW(Foreign(np.ones(3, np.float32))).step(Foreign(np.ones(3, np.float32)), stream=OURS)
-    with pytest.raises(RuntimeError, match="announce the stream 12"):
-        fa.AdamW(Foreign(np.ones(3, np.float32), THEIRS)).step(
-            Foreign(np.ones(3, np.float32)), stream=OURS
-        )
-    bare = [Foreign(np.ones(3, np.float32)) for _ in range(2)]
-    with pytest.raises(RuntimeError, match="bare step"):
-        fa.functional.sgd(*bare, step=1, stream=OURS)
-    driver.end(OURS)
-
-
 def test_gradients_that_moved_are_found_again():
     opt = fa.SGD(param := Foreign(np.ones(3, np.float32)), lr=1.0)
     grad = Foreign(np.ones(3, np.float32))
@@ -556,20 +329,6 @@ def test_a_learning_rate_and_a_loss_scale_of_the_device(optimizer, options):
         twins.infos.append((one, other, [], [], None))
         assert k not in range(2, 5) or driver.waits == before
     twins.check()
-
-
-def test_a_captured_step_follows_a_learning_rate_and_a_loss_scale():
-    both = Captured(betas=(0.5, 0.9), clip_norm=0.5)
-    rate, scale = Foreign(np.float32([0.1])), Foreign(np.float32([4.0]))
-    graph, info = both.capture(lr=rate, grad_scale=scale)
-    for k in range(4):
-        lr, factor = np.float32(0.1 / (k + 1)), np.float32(2.0**k)
-        rate.fill([lr], OURS)
-        scale.fill([factor], OURS)
-        driver.replay(graph, OURS)
-        want = both.opt.step(arrays(1), lr=float(lr), grad_scale=float(factor))
-        assert repr(info) == repr(want)
-    both.check()
 
 
 def test_numbers_of_a_device_that_are_none_are_refused():

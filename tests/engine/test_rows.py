@@ -408,8 +408,11 @@ def test_gradients_in_the_memory_of_parameters_are_refused():
     with pytest.raises(ValueError, match="no dimensions"):
         fa.SGD(np.array(1.0), lr=0.1).step(fa.Rows([0], np.ones(1)))
     assert "2 rows of shape (3,), float64" in repr(fa.Rows([0, 1], table[2:]))
-    empty = fa.SGD(np.ones((4, 0)), lr=0.1, clip_norm=1.0)
-    assert empty.step(fa.Rows([0, 1, 1, 1], np.ones((4, 0)))).grad_norm == 0
+    for dtype in (np.float64, np.float16):
+        empty = fa.SGD(np.ones((4, 0), dtype), lr=0.1, clip_norm=1.0)
+        for rows in ([0, 1], [0, 1, 1, 1]):
+            grad = fa.Rows(rows, np.ones((len(rows), 0), dtype))
+            assert empty.step(grad).grad_norm == 0
 
 
 def test_bare_kernels_take_rows():

@@ -7,323 +7,9 @@ and the hyperparameters by name, and returns the last parameter and the last sta
 import math
 
 import numpy as np
-
-
-def decoupled(
-    theta, update, lr, weight_decay, *, cautious_weight_decay, weight_decay_mode, peak_lr
-):
-    """Loshchilov and Hutter 2019, algorithm 2: the decay beside an update. Cautious: Chen et al.
-    2026, equation 2. AdamC: Defazio 2025, algorithm 1. Independent: Loshchilov and Hutter 2019,
-    algorithm 2, where a multiplier of the schedule alone precedes it."""
-    rate = {"AdamC": lr**2 / peak_lr, "independent": lr / peak_lr} if peak_lr else {}
-    rate = rate.get(weight_decay_mode, lr)
-    decay = rate * weight_decay * theta
-    return np.where(update * theta >= 0, decay, 0) if cautious_weight_decay else decay
-
-
-def decay_options(cautious_weight_decay=False, weight_decay_mode="AdamW", peak_lr=None):
-    return {
-        "cautious_weight_decay": cautious_weight_decay,
-        "weight_decay_mode": weight_decay_mode,
-        "peak_lr": peak_lr,
-    }
-
-
-def adam(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    l1=0.0,
-    amsgrad=False,
-    maximize=False,
-    decoupled_weight_decay=False,
-    bias_correction=True,
-    eps_mode="torch",
-    cautious=False,
-    **decay_mode,
-):
-    """Kingma and Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2; Loshchilov and Hutter
-    2019, algorithm 2. "hat" is the variant at the end of Kingma and Ba's section 2."""
-    theta = np.asarray(param, np.float64)
-    m, v, v_max = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    beta1, beta2 = betas
-    for t, gradient in enumerate(grads, start=1):
-        g = np.asarray(gradient, np.float64) * (-1 if maximize else 1)
-        if not decoupled_weight_decay:
-            g = g + weight_decay * theta
-        g = g + l1 * np.sign(theta)
-        m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g**2
-        v_max = np.maximum(v_max, v)
-        second = v_max if amsgrad else v
-        bias1, bias2 = (1 - beta1**t, 1 - beta2**t) if bias_correction else (1, 1)
-        if eps_mode == "hat":
-            update = lr * np.sqrt(bias2) / bias1 * m / (np.sqrt(second) + eps)
-        else:
-            update = lr * (m / bias1) / (np.sqrt(second / bias2) + eps)
-        if cautious:
-            update = cautiously(update, m, g)
-        if decoupled_weight_decay:
-            options = decay_options(**decay_mode)
-            update = update + decoupled(theta, update, lr, weight_decay, **options)
-        theta = theta - update
-    state = {"exp_avg": m, "exp_avg_sq": v}
-    return theta, state | ({"max_exp_avg_sq": v_max} if amsgrad else {})
-
-
-def adamw(param, grads, *, weight_decay=1e-2, **hyper):
-    """Loshchilov and Hutter 2019, algorithm 2, with PyTorch's default decay."""
-    return adam(param, grads, weight_decay=weight_decay, decoupled_weight_decay=True, **hyper)
-
-
-def rowwiseadagrad(
-    param,
-    grads,
-    *,
-    lr=1e-2,
-    lr_decay=0.0,
-    weight_decay=0.0,
-    decoupled_weight_decay=False,
-    initial_accumulator_value=0.0,
-    eps=1e-8,
-    maximize=False,
-):
-    """EXACT_ROWWISE_ADAGRAD of FBGEMM, with its two modes of weight decay."""
-    theta = np.asarray(param, np.float64)
-    lines = theta.reshape(theta.shape[0], -1)
-    total = np.full(len(lines), initial_accumulator_value)
-    for t, gradient in enumerate(grads):
-        rate = lr / (1 + t * lr_decay)
-        g = _l2(lines, np.reshape(gradient, lines.shape), 0.0, maximize)
-        if not decoupled_weight_decay:
-            g = g + weight_decay * lines
-        total = total + np.mean(g**2, axis=1)
-        kept = 1 - rate * weight_decay if decoupled_weight_decay else 1.0
-        lines = kept * lines - rate / (np.sqrt(total) + eps)[:, None] * g
-    return lines.reshape(theta.shape), {"sum": total}
-
-
-def adammini(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    blocks=0,
-    maximize=False,
-    **decay_mode,
-):
-    """Zhang et al. 2025, algorithm 2, with the blocks of its algorithm 3."""
-    theta = np.asarray(param, np.float64)
-    count = blocks or (theta.shape[0] if theta.ndim > 1 else 1)
-    lines = theta.reshape(count, -1)
-    m, v = np.zeros_like(lines), np.zeros(count)
-    for t, gradient in enumerate(grads, start=1):
-        g = _l2(lines, np.reshape(gradient, lines.shape), 0.0, maximize)
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * np.mean(g**2, axis=1)
-        root = np.sqrt(v / (1 - betas[1] ** t)) + eps
-        update = lr * m / (1 - betas[0] ** t) / root[:, None]
-        options = decay_options(**decay_mode)
-        lines = lines - update - decoupled(lines, update, lr, weight_decay, **options)
-    return lines.reshape(theta.shape), {"exp_avg": m.reshape(theta.shape), "vmean": v}
-
-
-def sparseadam(param, grads, **hyper):
-    """The variant at the end of Kingma and Ba's section 2, of rows that have a gradient."""
-    return adam(param, grads, eps_mode="hat", **hyper)
-
-
-def _l2(param, gradient, weight_decay, maximize):
-    return np.asarray(gradient, np.float64) * (-1 if maximize else 1) + weight_decay * param
-
-
-def nadam(
-    param,
-    grads,
-    *,
-    lr=2e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    momentum_decay=4e-3,
-    decoupled_weight_decay=False,
-    maximize=False,
-    **decay_mode,
-):
-    """Dozat 2016, algorithm 2, with the schedule of its section 3 and a momentum_decay in it."""
-    theta = np.asarray(param, np.float64)
-    m, v, product = np.zeros_like(theta), np.zeros_like(theta), 1.0
-    for t, gradient in enumerate(grads, start=1):
-        mu, mu_next = (betas[0] * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
-        product *= mu
-        g = _l2(theta, gradient, 0 if decoupled_weight_decay else weight_decay, maximize)
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g**2
-        m_bar = (1 - mu) * g / (1 - product) + mu_next * m / (1 - product * mu_next)
-        update = lr * m_bar / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
-        if decoupled_weight_decay:
-            options = decay_options(**decay_mode)
-            update = update + decoupled(theta, update, lr, weight_decay, **options)
-        theta = theta - update
-    return theta, {"exp_avg": m, "exp_avg_sq": v}
-
-
-def radam(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    decoupled_weight_decay=False,
-    maximize=False,
-    **decay_mode,
-):
-    """Liu et al. 2020, algorithm 2, rectified from rho > 5 as PyTorch does."""
-    theta = np.asarray(param, np.float64)
-    m, v = np.zeros_like(theta), np.zeros_like(theta)
-    beta1, beta2 = betas
-    rho_inf = 2 / (1 - beta2) - 1
-    for t, gradient in enumerate(grads, start=1):
-        g = _l2(theta, gradient, 0 if decoupled_weight_decay else weight_decay, maximize)
-        m = beta1 * m + (1 - beta1) * g
-        v = beta2 * v + (1 - beta2) * g**2
-        m_hat = m / (1 - beta1**t)
-        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
-        if rho > 5:
-            r2 = (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
-            m_hat = m_hat * np.sqrt(r2) * np.sqrt(1 - beta2**t) / (np.sqrt(v) + eps)
-        update = lr * m_hat
-        if decoupled_weight_decay:
-            options = decay_options(**decay_mode)
-            update = update + decoupled(theta, update, lr, weight_decay, **options)
-        theta = theta - update
-    return theta, {"exp_avg": m, "exp_avg_sq": v}
-
-
-def adamax(
-    param, grads, *, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False
-):
-    """Kingma and Ba 2015, algorithm 2, with eps beside the gradient."""
-    theta = np.asarray(param, np.float64)
-    m, u = np.zeros_like(theta), np.zeros_like(theta)
-    for t, gradient in enumerate(grads, start=1):
-        g = _l2(theta, gradient, weight_decay, maximize)
-        m = betas[0] * m + (1 - betas[0]) * g
-        u = np.maximum(betas[1] * u, np.abs(g) + eps)
-        theta = theta - lr / (1 - betas[0] ** t) * m / u
-    return theta, {"exp_avg": m, "exp_inf": u}
-
-
-def sgd(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    momentum=0.0,
-    dampening=0.0,
-    weight_decay=0.0,
-    l1=0.0,
-    nesterov=False,
-    maximize=False,
-    decoupled_weight_decay=False,
-    lr_in_momentum=False,
-    **decay_mode,
-):
-    """Polyak 1964 and Sutskever et al. 2013, with lr outside the buffer, or as Sutskever has it."""
-    theta, buffer = np.asarray(param, np.float64), None
-    options, velocity = decay_options(**decay_mode), np.zeros_like(theta)
-    for gradient in grads:
-        coupled = 0 if decoupled_weight_decay else weight_decay
-        g = _l2(theta, gradient, coupled, maximize) + l1 * np.sign(theta)
-        velocity = momentum * velocity - lr * g
-        step = momentum * velocity - lr * g if nesterov else velocity
-        if momentum and not lr_in_momentum:
-            buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
-            g = g + momentum * buffer if nesterov else buffer
-            step = -lr * g
-        decay = decoupled(theta, -step, lr, weight_decay, **options)
-        theta = theta + step - (decay if decoupled_weight_decay else 0)
-    if lr_in_momentum:
-        return theta, {"velocity": -velocity} if momentum else {}
-    return theta, {"momentum_buffer": buffer} if momentum else {}
-
-
-def rmsprop(
-    param,
-    grads,
-    *,
-    lr=1e-2,
-    alpha=0.99,
-    eps=1e-8,
-    weight_decay=0.0,
-    momentum=0.0,
-    centered=False,
-    maximize=False,
-    eps_in_sqrt=False,
-    lr_in_momentum=False,
-    decoupled_weight_decay=False,
-    **decay_mode,
-):
-    """Tieleman and Hinton 2012, slide 29; Graves 2013, equations 38 to 41."""
-    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    v, mean, buffer = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    for gradient in grads:
-        g = _l2(theta, gradient, 0 if decoupled_weight_decay else weight_decay, maximize)
-        v = alpha * v + (1 - alpha) * g**2
-        mean = alpha * mean + (1 - alpha) * g
-        variance = v - mean**2 if centered else v
-        update = g / (np.sqrt(variance + eps) if eps_in_sqrt else np.sqrt(variance) + eps)
-        buffer = momentum * buffer + update * (lr if lr_in_momentum else 1)
-        step = (buffer if momentum else update) * (1 if momentum and lr_in_momentum else lr)
-        decay = decoupled(theta, step, lr, weight_decay, **options)
-        theta = theta - step - (decay if decoupled_weight_decay else 0)
-    state = {"square_avg": v}
-    state |= {"grad_avg": mean} if centered else {}
-    name = "velocity" if lr_in_momentum else "momentum_buffer"
-    return theta, state | ({name: buffer} if momentum else {})
-
-
-def adagrad(
-    param,
-    grads,
-    *,
-    lr=1e-2,
-    lr_decay=0.0,
-    weight_decay=0.0,
-    initial_accumulator_value=0.0,
-    eps=1e-10,
-    maximize=False,
-):
-    """Duchi et al. 2011, equation 1 with a diagonal matrix."""
-    theta = np.asarray(param, np.float64)
-    total = np.full_like(theta, initial_accumulator_value)
-    for t, gradient in enumerate(grads):
-        g = _l2(theta, gradient, weight_decay, maximize)
-        total = total + g**2
-        theta = theta - lr / (1 + t * lr_decay) * g / (np.sqrt(total) + eps)
-    return theta, {"sum": total}
-
-
-def adadelta(param, grads, *, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False):
-    """Zeiler 2012, algorithm 1."""
-    theta = np.asarray(param, np.float64)
-    v, u = np.zeros_like(theta), np.zeros_like(theta)
-    for gradient in grads:
-        g = _l2(theta, gradient, weight_decay, maximize)
-        v = rho * v + (1 - rho) * g**2
-        delta = np.sqrt(u + eps) / np.sqrt(v + eps) * g
-        u = rho * u + (1 - rho) * delta**2
-        theta = theta - lr * delta
-    return theta, {"square_avg": v, "acc_delta": u}
+from oracle_parts import cautiously, decay_options, decoupled, signed
+from sum_oracles import *  # noqa: F403
+from torch_oracles import *  # noqa: F403
 
 
 def lion(
@@ -351,11 +37,6 @@ def lion(
     return theta, {"exp_avg": m}
 
 
-def _signed(gradients, maximize):
-    for t, gradient in enumerate(gradients, start=1):
-        yield t, np.asarray(gradient, np.float64) * (-1 if maximize else 1)
-
-
 def ademamix(
     param,
     grads,
@@ -374,7 +55,7 @@ def ademamix(
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     fast, slow, v = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
     beta1, beta2, last = betas
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         a = alpha if alpha_warmup is None else alpha * min(t / alpha_warmup, 1)
         beta3 = last
         if beta3_warmup is not None and beta1 == 0:  # the half-life of beta 0 is 0, so f is -1
@@ -411,7 +92,7 @@ def adopt(
     """Taniguchi et al. 2024, algorithm 2, with the bound of its section 4 on the quotient."""
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         g = g if decoupled_weight_decay else g + weight_decay * theta
         if t == 1:
             v = g**2
@@ -444,7 +125,7 @@ def adan(
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m, n, v, before = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta), None
     beta1, beta2, beta3 = betas
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         difference = np.zeros_like(g) if before is None else g - before
         m = beta1 * m + (1 - beta1) * g
         n = beta2 * n + (1 - beta2) * difference
@@ -501,7 +182,7 @@ def schedulefreeadamw(
     theta = np.asarray(param, np.float64)
     z, v = theta, np.zeros_like(theta)
     shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
-    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+    for (t, g), (_, rate, share) in zip(signed(grads, maximize), shares, strict=True):
         v = betas[1] * v + (1 - betas[1]) * g**2
         update = g / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
         decay = weight_decay * (rate / peak_lr if weight_decay_mode == "AdamC" else 1)
@@ -527,7 +208,7 @@ def schedulefreesgd(
     theta = np.asarray(param, np.float64)
     z = theta
     shares = _shares(len(grads), lr, warmup_steps, r, weight_lr_power)
-    for (t, g), (_, rate, share) in zip(_signed(grads, maximize), shares, strict=True):
+    for (t, g), (_, rate, share) in zip(signed(grads, maximize), shares, strict=True):
         theta, z = _averaged(theta, z, g + weight_decay * theta, t, (rate, momentum), share)
     return theta, {"z": z}
 
@@ -549,7 +230,7 @@ def yogi(
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m = np.full_like(theta, initial_accumulator_value)
     v = np.full_like(theta, initial_accumulator_value)
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         m = betas[0] * m + (1 - betas[0]) * g
         v = v - (1 - betas[1]) * np.sign(v - g**2) * g**2
         bias1, bias2 = (1 - betas[0] ** t, 1 - betas[1] ** t) if bias_correction else (1, 1)
@@ -576,7 +257,7 @@ def adabelief(
     m, s, s_max = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
     beta1, beta2 = betas
     rho_inf = 2 / (1 - beta2) - 1
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         m = beta1 * m + (1 - beta1) * g
         s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
         s_max = np.maximum(s_max, s)
@@ -610,7 +291,7 @@ def ftrl(
     """McMahan et al. 2013, algorithm 1."""
     theta = np.asarray(param, np.float64)
     z, n = np.zeros_like(theta), np.full_like(theta, initial_accumulator_value)
-    for _, g in _signed(grads, maximize):
+    for _, g in signed(grads, maximize):
         sigma = (np.sqrt(n + g**2) - np.sqrt(n)) / lr
         z = z + g - sigma * theta
         n = n + g**2
@@ -624,7 +305,7 @@ def signum(param, grads, *, lr=1e-3, momentum=0.9, weight_decay=0.0, maximize=Fa
     """Bernstein et al. 2018, algorithms 1 and 2, with a decoupled decay."""
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m = np.zeros_like(theta)
-    for _, g in _signed(grads, maximize):
+    for _, g in signed(grads, maximize):
         m = momentum * m + (1 - momentum) * g
         update = lr * np.sign(m)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
@@ -635,7 +316,7 @@ def rprop(param, grads, *, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), ma
     """Igel and Huesken 2000, table 4 (iRprop-), a variant of Riedmiller and Braun 1993."""
     theta = np.asarray(param, np.float64)
     before, size = np.zeros_like(theta), np.full_like(theta, lr)
-    for _, g in _signed(grads, maximize):
+    for _, g in signed(grads, maximize):
         product = g * before
         size = size * np.where(product > 0, etas[1], np.where(product < 0, etas[0], 1))
         size = np.clip(size, *step_sizes)
@@ -658,7 +339,7 @@ def laprop(
     """Ziyin et al. 2020, algorithm 1, with lr inside the average."""
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         v = betas[1] * v + (1 - betas[1]) * g**2
         m = betas[0] * m + (1 - betas[0]) * lr * g / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
         update = m / (1 - betas[0] ** t) if lr else 0 * m
@@ -680,210 +361,10 @@ def grams(
     """Cao et al. 2024, definition 4.1."""
     theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
     m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
+    for t, g in signed(grads, maximize):
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
         u = m / (1 - betas[0] ** t) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
         update = lr * np.sign(g) * np.abs(u)
         theta = theta - update - decoupled(theta, update, lr, weight_decay, **options)
     return theta, {"exp_avg": m, "exp_avg_sq": v}
-
-
-def _norm(values):
-    return math.sqrt(np.sum(values**2))
-
-
-def lamb(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    betas=(0.9, 0.999),
-    eps=1e-6,
-    weight_decay=1e-2,
-    adapt=True,
-    trust_clip=False,
-    bias_correction=True,
-    maximize=False,
-):
-    """You et al. 2020, algorithm 2, with phi(z) = z; ratios of 1 and their bound as in timm."""
-    theta = np.asarray(param, np.float64)
-    m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
-        m = betas[0] * m + (1 - betas[0]) * g
-        v = betas[1] * v + (1 - betas[1]) * g**2
-        c1, c2 = (1 - betas[0] ** t, 1 - betas[1] ** t) if bias_correction else (1, 1)
-        r = m / c1 / (np.sqrt(v / c2) + eps) + weight_decay * theta
-        ratio = _norm(theta) / _norm(r) if adapt and _norm(theta) and _norm(r) else 1.0
-        theta = theta - lr * (min(ratio, 1) if trust_clip else ratio) * r
-    return theta, {"exp_avg": m, "exp_avg_sq": v}
-
-
-def lars(
-    param,
-    grads,
-    *,
-    lr=1.0,
-    momentum=0.9,
-    weight_decay=0.0,
-    trust_coefficient=1e-3,
-    eps=1e-8,
-    adapt=True,
-    trust_clip=False,
-    nesterov=False,
-    maximize=False,
-):
-    """You, Gitman and Ginsburg 2017, equation 6; lr outside of the momentum, eps and LARC's bound
-    as in timm."""
-    theta = np.asarray(param, np.float64)
-    b = np.zeros_like(theta)
-    for _, g in _signed(grads, maximize):
-        ratio, size = 1.0, _norm(g)
-        if adapt and size and _norm(theta):
-            whole = size + weight_decay * _norm(theta) + eps
-            ratio = trust_coefficient * _norm(theta) / whole
-        if adapt and trust_clip:
-            ratio = min(ratio / lr, 1) if lr else 1.0
-        scaled = ratio * (g + weight_decay * theta)
-        b = momentum * b + scaled
-        theta = theta - lr * (scaled + momentum * b if nesterov else b)
-    return theta, {"momentum_buffer": b} if momentum else {}
-
-
-def stableadamw(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    betas=(0.9, 0.99),
-    eps=1e-8,
-    weight_decay=1e-2,
-    maximize=False,
-    **decay_mode,
-):
-    """Wortsman et al. 2023, algorithm 2."""
-    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    m, v = np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
-        b1, b2 = (b * (1 - b ** (t - 1)) / (1 - b**t) for b in betas)
-        m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * g**2
-        rms = math.sqrt(np.mean(g**2 / np.maximum(v, eps**2))) if g.size else 0.0
-        share = 1 / max(1.0, rms)
-        update = share * lr * m / (np.sqrt(v) + eps)
-        theta = theta - update - share * decoupled(theta, update, lr, weight_decay, **options)
-    return theta, {"exp_avg": m, "exp_avg_sq": v}
-
-
-def prodigy(
-    param,
-    grads,
-    *,
-    lr=1.0,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    decoupled_weight_decay=True,
-    bias_correction=False,
-    safeguard_warmup=False,
-    d0=1e-6,
-    d_coef=1.0,
-    growth_rate=None,
-    maximize=False,
-    **decay_mode,
-):
-    """Mishchenko and Defazio 2024, algorithm 4, with beta3 and the bounds of d as in prodigyopt."""
-    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    start, beta3 = theta.copy(), math.sqrt(betas[1])
-    m, v, s = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    d = d_max = d0
-    r = 0.0
-    for t, g in _signed(grads, maximize):
-        if not decoupled_weight_decay:
-            g = g + weight_decay * theta
-        share = math.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t) if bias_correction else 1.0
-        size, before = d * share * lr, d
-        m = betas[0] * m + d * (1 - betas[0]) * g
-        v = betas[1] * v + d**2 * (1 - betas[1]) * g**2
-        s = beta3 * s + d / d0 * (d if safeguard_warmup else size) * g
-        r = beta3 * r + d / d0 * size * np.sum(g * (start - theta))
-        d_hat = d_coef * r / np.sum(np.abs(s))
-        d = max(d, d_hat) if d == d0 else d
-        d_max = max(d_max, d_hat)
-        d = min(d_max, d * (growth_rate or math.inf))
-        root = np.sqrt(v) + d * eps
-        update = size * np.divide(m, root, out=np.zeros_like(m), where=root > 0)
-        decay = before * share * decoupled(theta, update, lr, weight_decay, **options)
-        theta = theta - update - (decay if decoupled_weight_decay else 0)
-    return theta, {"exp_avg": m, "exp_avg_sq": v, "s": s, "p0": start}
-
-
-def mars(
-    param,
-    grads,
-    *,
-    lr=3e-3,
-    betas=(0.95, 0.99),
-    gamma=0.025,
-    eps=1e-8,
-    weight_decay=0.0,
-    variance_reduction=True,
-    maximize=False,
-    **decay_mode,
-):
-    """Yuan et al. 2025, algorithm 2, with the approximate gradient difference."""
-    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    m, v, last = np.zeros_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    for t, g in _signed(grads, maximize):
-        c = g
-        if variance_reduction:
-            c = g + gamma * betas[0] / (1 - betas[0]) * (g - last)
-            c, last = c / max(1.0, _norm(c)), g
-        m = betas[0] * m + (1 - betas[0]) * c
-        v = betas[1] * v + (1 - betas[1]) * c**2
-        u = m / (1 - betas[0] ** t) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
-        theta = theta - lr * u - decoupled(theta, u, lr, weight_decay, **options)
-    state = {"exp_avg": m, "exp_avg_sq": v}
-    return theta, state | ({"last_grad": last} if variance_reduction else {})
-
-
-def cautiously(update, direction, gradient):
-    """Liang et al. 2024, algorithm 1, with the share of at least 1e-3 of the authors' AdamW."""
-    agree = direction * gradient > 0
-    return np.where(agree, update, 0) / max(np.mean(agree), 1e-3) if agree.size else update
-
-
-def muon(
-    param,
-    grads,
-    *,
-    lr=1e-3,
-    weight_decay=0.1,
-    momentum=0.95,
-    nesterov=True,
-    ns_coefficients=(3.4445, -4.775, 2.0315),
-    eps=1e-7,
-    ns_steps=5,
-    adjust_lr_fn=None,
-    maximize=False,
-    **decay_mode,
-):
-    """Jordan et al. 2024: the quintic iteration acts on singular values. Liu et al. 2025, equation
-    4: the factor 0.2 of the larger dimension."""
-    theta, options = np.asarray(param, np.float64), decay_options(**decay_mode)
-    rows, columns = theta.shape
-    m = np.zeros_like(theta)
-    ratio = math.sqrt(max(1, rows / columns))
-    if adjust_lr_fn == "match_rms_adamw":
-        ratio = 0.2 * math.sqrt(max(rows, columns))
-    a, b, c = ns_coefficients
-    for _, g in _signed(grads, maximize):
-        m = momentum * m + (1 - momentum) * g
-        n = momentum * m + (1 - momentum) * g if nesterov else m
-        left, singular, right = np.linalg.svd(n, full_matrices=False)
-        singular = singular / max(_norm(n), eps)
-        for _ in range(ns_steps):
-            singular = a * singular + b * singular**3 + c * singular**5
-        u = ratio * (left * singular) @ right
-        theta = theta - lr * u - decoupled(theta, u, lr, weight_decay, **options)
-    return theta, {"momentum_buffer": m}

@@ -27,6 +27,10 @@ def assert_same(one, other, tolerance=2e-5):
         torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-4, atol=tolerance)
 
 
+def offloaded(params, **hyper):
+    return CPUOffload(params, OURS, **hyper)
+
+
 # Hugging Face
 
 
@@ -123,9 +127,6 @@ def test_hugging_face_trainer_resumes(tmp_path, saves, loads, hf_run):
 
 def test_hugging_face_trainer_with_the_optimizer_on_the_host(tmp_path):
     """The same bits, and resumed to the same bits."""
-
-    def offloaded(groups, lr):
-        return CPUOffload(groups, OURS, lr=lr)
 
     def trained(cls, folder, **resume):
         trainer = hf_trainer(cls, tmp_path / folder)
@@ -252,7 +253,10 @@ def lightning_straight(tmp_path_factory):
     return module
 
 
-@pytest.mark.parametrize(("saves", "loads"), [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)])
+@pytest.mark.parametrize(
+    ("saves", "loads"),
+    [(OURS, OURS), (OURS, THEIRS), (THEIRS, OURS), (offloaded, THEIRS), (OURS, offloaded)],
+)
 def test_lightning_trainer_resumes(tmp_path, saves, loads, lightning_straight):
     _, trainer = lightning_run(saves, tmp_path, 2)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
@@ -264,7 +268,9 @@ def test_fabric(tmp_path):
     fabric_module = pytest.importorskip("lightning.fabric")
     fabric = fabric_module.Fabric(accelerator="cpu", devices=1)
     trained = []
-    for saves, loads in ((THEIRS, THEIRS), (OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)):
+    pairs = [(THEIRS, THEIRS), (OURS, OURS), (OURS, THEIRS), (THEIRS, OURS)]
+    pairs += [(offloaded, offloaded), (offloaded, THEIRS), (OURS, offloaded)]
+    for saves, loads in pairs:
         state = None
         for cls in (saves, loads):
             module = lightning_module(cls).net
