@@ -359,7 +359,9 @@ def update_of(
             plain = Plain(elements, _phase(parts, 0), _phase(parts, 1), addresses)
             signs = expected(rule, [stream.storage for stream in streams])
             one = _one(rule, parts)
-            run = in_turns(late, signs, one, plain, memory, scratch[-1], block)
+            run = in_turns(
+                late, signs, one, plain, _lines(streams, memory), memory, scratch[-1], block
+            )
         else:
             pack = _packing(parts, block, partial)
             run = block_by_block(elements, pack, addresses, memory.reserve(scratch[-1]), block)
@@ -374,18 +376,26 @@ def update_of(
     if not scattered or memory.prefetch is None:
         return update
 
+    lines = _lines(streams, memory)
+    return fetching(update, lines, memory.integer, size)
+
+
+def _lines(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
+    """The function that asks for the memory of a run of elements, if the target can."""
+
     def nothing(row, start, stop):
         return None
 
     lines: Any = nothing
-    for place, each in enumerate(stored, start=1):
-        size_of = np.dtype(each.dtype).itemsize
+    columns = [column for stream in streams for column in stream.storage.stored]
+    for place, each in enumerate(columns if memory.prefetch else (), start=1):
+        size = np.dtype(each.dtype).itemsize
         if each.per < ROW:
-            lines = lines_of(place, size_of, each.per, memory.integer, memory.prefetch, lines)
+            lines = lines_of(place, size, each.per, memory.integer, memory.prefetch, lines)
         elif each.per == ROW:
             length = length_of(places_of(streams), memory.integer)
-            lines = line_of_rows(place, size_of, length, memory.integer, memory.prefetch, lines)
-    return fetching(update, lines, memory.integer, size)
+            lines = line_of_rows(place, size, length, memory.integer, memory.prefetch, lines)
+    return lines
 
 
 def record_of(rule: Rule, compute: str) -> "np.dtype[np.void]":

@@ -20,6 +20,8 @@ from ..rules import Rule
 from .storage.base import Late, Pieces, Storage
 from .target import MemoryAccess
 
+AHEAD = 3  # blocks between the one that is updated and the one whose memory is asked for
+
 
 class Plain(NamedTuple):
     """The functions of `block_by_block`: `elements` updates a block, `measure` and `pack` are the
@@ -59,6 +61,7 @@ def in_turns(
     signs: Sequence[bool],
     one: Callable[..., Any],
     plain: Plain,
+    fetch: Any,
     memory: MemoryAccess,
     words: int,
     block: int,
@@ -69,12 +72,13 @@ def in_turns(
         late: the streams that are packed late, with their places.
         signs: for each stream, whether negative numbers are expected.
         one: `one(at, i, h)` updates an element, and returns the new values.
+        fetch: `fetch(row, start, stop)` asks for the memory of elements.
         words: the scratch memory of a block.
     """
     elements, measure, pack, addresses = plain
     usual, enough, kept, keep, close = _chains(late, signs)
     update = _updating(late, signs, one, memory)
-    reserve, size = memory.reserve(2 * words), 4 * words
+    reserve, size, ahead = memory.reserve(2 * words), 4 * words, AHEAD * block
 
     def run(row, start, stop, h):
         here = reserve()
@@ -85,6 +89,7 @@ def in_turns(
             here, there = there, here
             count, waiting, known = stop - first, first > start, False
             if waiting and count >= block and usual(kept(old)):
+                fetch(row, first + ahead, first + ahead + block)
                 settled = kept(old)
                 joined = update((new, old), 0, block, (h, settled))
                 close(old, settled)
