@@ -151,7 +151,8 @@ def _owner(array: Any) -> Any:
 def entry_of(saved: Mapping[str, Any], engine: EngineState) -> dict[str, Any]:
     """The saved state of a parameter as NumPy arrays."""
     entry = {name: array_of(value, name) for name, value in saved.items() if value is not None}
-    return {"step": np.array(1), **entry} if entry and engine.algorithm.uncounted else entry
+    free = engine.algorithm.uncounted or engine.algorithm.count_optional
+    return {"step": np.array(1), **entry} if entry and free else entry
 
 
 def taken_step(entry: dict[str, Any], label: str) -> int:

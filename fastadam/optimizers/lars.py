@@ -81,6 +81,7 @@ class LARS(Optimizer):
     defaults = {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0, "trust_coefficient": 1e-3}
     defaults |= {"eps": 1e-8, "adapt": True, "trust_clip": False, "nesterov": False}
     defaults |= {"maximize": False}
+    count_optional = True  # timm and the packages of authors save none
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

@@ -70,6 +70,7 @@ class Lion(Optimizer):
     rule = lion()
     defaults = {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, **DECAY_OPTIONS}
     defaults |= {"maximize": False, "cautious": False}
+    count_optional = True  # timm and the packages of authors save none
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

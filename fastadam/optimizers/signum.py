@@ -54,6 +54,7 @@ class Signum(Optimizer):
     rule = signum(momentum=True)
     defaults = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0, **DECAY_OPTIONS}
     defaults |= {"maximize": False}
+    count_optional = True  # timm and the packages of authors save none
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

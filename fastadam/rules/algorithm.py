@@ -68,6 +68,8 @@ class Algorithm:
         uncounted: True if PyTorch saves no step count for this optimizer. Any loaded state is then
             taken to be past the first step, and `hyper` counts steps from the first one whose rule
             has state.
+        count_optional: True if the update does not depend on the step count and other packages save
+            none for this optimizer. A loaded state without a count is taken to be after one step.
         hyper_depends_on_step_only: True if `hyper` computes the same from the same group and step,
             whenever it is called, so that a CUDA graph may replay steps; False for a class with a
             `hyper` of its own that does not say so.
@@ -77,6 +79,7 @@ class Algorithm:
     defaults: ClassVar[Values] = {}
     carried: ClassVar[dict[str, float]] = {}
     uncounted: ClassVar[bool] = False
+    count_optional: ClassVar[bool] = False
     hyper_depends_on_step_only: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

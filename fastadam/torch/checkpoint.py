@@ -17,6 +17,7 @@ from ..engine.options import OWN
 from ..rules.algorithm import Values
 from .counters import gather
 from .numbered import check_numbers
+from .state import check_number
 from .tensors import OpaqueTensor
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
     _check(state_dict)
     if _of_core(state_dict):
         state_dict = _from_core(optimizer, state_dict)
+    if not optimizer._core.uncounted:
+        state_dict = _counted(state_dict, optimizer._core.count_optional)
     for number, entry in state_dict["state"].items():
         if isinstance(entry, Mapping):
             check_numbers(entry, f"state_dict: state[{number!r}]")
@@ -43,6 +46,33 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
     }
     groups = _with_own_options(optimizer.param_groups, state_dict["param_groups"])
     return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _counted(state_dict: Mapping[str, Any], optional: bool) -> Mapping[str, Any]:
+    """A state_dict with a step count in every entry.
+
+    Some packages (timm, apex, pytorch_optimizer) keep one count in each group, or none.
+
+    Args:
+        optional: if True, an entry without a count is taken to be after one step.
+
+    Raises:
+        TypeError: if the count of a group is not a number.
+    """
+    state, groups = dict(state_dict["state"]), []
+    for place, group in enumerate(state_dict["param_groups"]):
+        step = group.get("step", 1 if optional else None)
+        check_number(step or 0, f"state_dict: 'step' of param_groups[{place}]")
+        bare = [key for key in group["params"] if _uncounted(state.get(key))]
+        if bare and step is not None:
+            state |= {key: {**state[key], "step": torch.tensor(float(step))} for key in bare}
+            group = {name: value for name, value in group.items() if name != "step"}
+        groups.append(group)
+    return {**state_dict, "state": state, "param_groups": groups}
+
+
+def _uncounted(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and len(entry) > 0 and "step" not in entry
 
 
 def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:

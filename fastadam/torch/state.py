@@ -158,7 +158,7 @@ def check_entry(
     for key in tensors & entry.keys():
         _check_tensor(entry[key], f"state {key!r} of {name}")
     for key in numbers & entry.keys():
-        _check_number(entry[key], f"state {key!r} of {name}")
+        check_number(entry[key], f"state {key!r} of {name}")
     if entry and (missing := needed - entry.keys()):
         raise ValueError(
             f"the state of {name} lacks {sorted(missing)}, it has {list(entry)}; load the complete "
@@ -190,7 +190,12 @@ def _check_tensor(value: Any, what: str) -> None:
         )
 
 
-def _check_number(value: Any, what: str) -> None:
+def check_number(value: Any, what: str) -> None:
+    """Check that a value is a number.
+
+    Raises:
+        TypeError: naming it by `what`.
+    """
     try:
         float(value)
     except (TypeError, ValueError, RuntimeError):

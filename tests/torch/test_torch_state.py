@@ -306,3 +306,45 @@ def test_steps_are_saved_as_torch_saves_them(tmp_path):
     saved = torch.load(tmp_path / "opt.pt", weights_only=True)
     step = saved["state"][0]["step"]
     assert (step.shape, step.dtype, step.item()) == ((), torch.float32, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "of_group"),
+    [("AdamW", 3), ("LAMB", torch.tensor(3.0)), ("Lion", None), ("LARS", None)],
+)
+def test_states_of_packages_that_count_in_groups_or_not_at_all(name, of_group):
+    params = parameters()
+    opt = getattr(ft, name)(params)
+    steps(opt, params, range(3))
+    saved = copy.deepcopy(opt.state_dict())
+    for entry in saved["state"].values():
+        del entry["step"]
+    if of_group is not None:
+        saved["param_groups"][0]["step"] = of_group
+    others = [torch.nn.Parameter(param.detach().clone()) for param in params]
+    resumed = getattr(ft, name)(others)
+    resumed.load_state_dict(saved)
+    assert "step" not in resumed.param_groups[0]
+    assert {float(entry["step"]) for entry in resumed.state.values()} == {3 if of_group else 1}
+    for one, its in ((opt, params), (resumed, others)):
+        steps(one, its, range(3, 5))
+    assert_same(params, others, 0, 0)
+
+
+def test_counts_of_groups_are_numbers_and_needed():
+    params = parameters()
+    opt = ft.AdamW(params)
+    steps(opt, params, range(1))
+    saved = copy.deepcopy(opt.state_dict())
+    saved["param_groups"][0]["step"] = 7  # something of the user's: states have counts of their own
+    opt.load_state_dict(saved)
+    assert opt.param_groups[0].pop("step") == 7
+    saved["param_groups"][0]["step"] = "three"
+    with pytest.raises(TypeError, match=r"'step' of param_groups.0. is 'three', not a number"):
+        opt.load_state_dict(saved)
+    del saved["param_groups"][0]["step"]
+    for entry in saved["state"].values():
+        del entry["step"]
+    opt.load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"lacks .'step'."):
+        steps(opt, params, range(1))
