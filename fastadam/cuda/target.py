@@ -81,6 +81,8 @@ class Memory(Addressed):
     """Access to global memory, and how a grid shares the work."""
 
     space = 1
+    folded: Any = None  # a team shares the elements of a block
+    prefetch: Any = None
     warps = Lanes(WARP, lane, exchange, fetch, meet, blocks)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:
