@@ -47,6 +47,7 @@ def test_validation_accepts(key, case):
     validate(case, key)
 
 
+@pytest.mark.filterwarnings("ignore")  # those of other libraries
 def test_validation_accepts_others():
     for key in map(key_of, installed_peers() if load_torch() else []):
         assert runs_here(key)

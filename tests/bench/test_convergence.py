@@ -74,4 +74,4 @@ def test_the_least_mean_of_the_last_epoch_is_chosen(convergence):
 def test_it_refuses_to_do_nothing(convergence, option, capsys):
     with pytest.raises(SystemExit):
         convergence.main([option, "0"])
-    assert "at least 1" in capsys.readouterr().err
+    assert "0 is less than 1" in capsys.readouterr().err
