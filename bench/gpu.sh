@@ -21,7 +21,7 @@ began() {
     printf '\n== %s (%ss)\n' "$1" "$SECONDS"
 }
 
-# Whether a Python has what tests and benchmark cannot do without; it says what is wrong.
+# Checks that a Python has what the tests and benchmarks need, and prints what is missing.
 suffices() {
     "$1" - <<'END'
 import sys

@@ -1,4 +1,4 @@
-"""Times of a step in two versions of fastadam, in turns, for the decision whether one is slower.
+"""Time a step in two versions of fastadam, in turns, to see whether one is slower.
 
     git worktree add ../before v0.1
     python bench/versions.py ../before . --rounds 9
