@@ -287,3 +287,12 @@ class TestTorch:
 
         with pytest.raises(ValueError, match="optimizer_class=Muon"):
             CPUOffload([self.torch.nn.Parameter(self.torch.ones(2, 2))], fastadam.torch.Muon)
+
+
+@pytest.mark.usefixtures("in_plain_python")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_matrices_are_counted_as_memory(dtype):
+    opt = trained(arrays(dtype), steps=0)
+    opt.step(arrays(dtype))
+    there = sum(room.nbytes for room in opt._engine.plan._matrices._kept)
+    assert opt.memory().matrices == there == sum(param.nbytes for param in opt.params)
