@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .embedding.compiled import compiled as compiled
     from .engine.flat import Flat as Flat
     from .engine.flat import flatten as flatten
+    from .engine.named_groups import by_name as by_name
     from .engine.step_info import StepInfo as StepInfo
     from .kernels.cpu.threads import get_threads as get_threads
     from .kernels.cpu.threads import set_threads as set_threads
@@ -50,6 +51,7 @@ _HOMES = {
     "Rows": "memory.rows",
     "Rule": "rules",
     "StepInfo": "engine.step_info",
+    "by_name": "engine.named_groups",
     "flat_state": "checkpoint.files",
     "flatten": "engine.flat",
     "compiled": "embedding.compiled",

@@ -248,3 +248,111 @@ def test_bfloat16_from_files_that_lose_its_name():
         saved["state"][0]["momentum_buffer"] = bad
         with pytest.raises(TypeError, match="momentum_buffer"):
             other.load_state_dict(saved)
+
+
+PLAIN, LARGE = {"weight_decay": 0}, {"lr": 0.2}
+NETWORK = {"fc": [{"weight": np.ones((2, 2)), "bias": w()}], "norm": {"weight": w()}, "b": w()}
+WEIGHT, BIAS, NORM, B = "fc.0.weight", "fc.0.bias", "norm.weight", "b"
+
+
+def half_a_layer(name):
+    return {"lr": 0.5 ** name.count("."), "betas": [0.9, 0.99]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, [([WEIGHT, BIAS, NORM, B], {})]),
+        ({"*.bias": PLAIN, "norm*": PLAIN | {}}, [([WEIGHT, B], {}), ([BIAS, NORM], PLAIN)]),
+        (
+            {"*": {"lr": 0.1}, "*.weigh[st]": PLAIN, "norm.*": LARGE},  # later ones take precedence
+            [
+                ([WEIGHT], {"lr": 0.1} | PLAIN),
+                ([BIAS, B], {"lr": 0.1}),
+                ([NORM], LARGE | PLAIN),
+            ],
+        ),
+        (
+            lambda name: PLAIN if "bias" in name else None,
+            [([WEIGHT, NORM, B], {}), ([BIAS], PLAIN)],
+        ),
+        (
+            half_a_layer,
+            [([WEIGHT, BIAS], half_a_layer(WEIGHT)), *(([k], half_a_layer(k)) for k in (NORM, B))],
+        ),
+        (
+            lambda name: {"betas": np.ones(2) * 0.9},  # arrays are equal to themselves only
+            [([name], None) for name in (WEIGHT, BIAS, NORM, B)],
+        ),
+    ],
+)
+def test_groups_by_name(rules, expected):
+    arrays = dict(zip((WEIGHT, BIAS, NORM, B), fa.flatten(NETWORK).leaves, strict=True))
+    pairs = fa.by_name(iter(arrays.items()), rules)
+    for groups in (pairs, fa.by_name(NETWORK, rules), fa.by_name(fa.flatten(NETWORK), rules)):
+        assert [group["param_names"] for group in groups] == [names for names, _ in expected]
+        for group, (_, settings) in zip(groups, expected, strict=True):
+            assert settings is None or {k: group[k] for k in list(group)[2:]} == settings
+    assert all(p is arrays[n] for g in pairs for p, n in zip(*list(g.values())[:2], strict=True))
+
+
+@pytest.mark.usefixtures("in_plain_python")
+def test_a_step_of_groups_by_name():
+    rules = {"*bias": PLAIN, "norm*": LARGE | PLAIN}
+    one, other = copy.deepcopy(NETWORK), copy.deepcopy(NETWORK)
+    grads = fa.flatten(NETWORK).zeros_like()
+    grads.buffer[:] = np.arange(grads.buffer.size)
+    ordered = [g for group in fa.by_name(grads, rules) for g in group["params"]]
+    opt = fa.AdamW(fa.by_name(one, rules), lr=0.1, weight_decay=0.5)
+    opt.step(ordered)
+    (layer,), norm = other["fc"], other["norm"]["weight"]
+    for k, array in enumerate((layer["weight"], layer["bias"], norm, other["b"])):
+        settings = {"lr": 0.2 if k == 2 else 0.1, "weight_decay": 0.5 if k in (0, 3) else 0}
+        fa.AdamW(array, **settings).step(grads.leaves[k])
+    np.testing.assert_array_equal(fa.flatten(one).buffer, fa.flatten(other).buffer)
+    with pytest.raises(TypeError, match=r"param_groups\[1\].*'decay'"):
+        fa.AdamW(fa.by_name(NETWORK, {"b": {"decay": 0}}))
+
+
+NO_NAMES = r"has no names; give a dict of arrays.*pairs of a name.*model\.named_parameters\(\)"
+
+
+@pytest.mark.parametrize(
+    ("params", "rules", "kind", "message"),
+    [
+        (w(), {}, TypeError, NO_NAMES),
+        ([w(), w()], {}, TypeError, NO_NAMES),
+        ([NETWORK], {}, TypeError, NO_NAMES),
+        (3, {}, TypeError, NO_NAMES),
+        ({}, {}, ValueError, "holds no array"),
+        ({"a.b": w(), "a": {"b": w()}}, {}, ValueError, "two parameters are named 'a.b'"),
+        (
+            NETWORK,
+            {"*norn*": PLAIN},
+            ValueError,
+            r"'\*norn\*' matches.*did you mean '\*norm\*'\? The",
+        ),
+        (
+            NETWORK,
+            {"*.biass": PLAIN},
+            ValueError,
+            r"did you mean '\*\.bias'\? The parameters are fc",
+        ),
+        (NETWORK, {"bias": PLAIN}, ValueError, r"did you mean '\*bias\*'\?"),
+        (
+            NETWORK,
+            {"zzz*": PLAIN},
+            ValueError,
+            r"parameter; the parameters are fc\.0\.weight, .*b$",
+        ),
+        (dict.fromkeys("abcdefghij", w()), {"z": {}}, ValueError, "a, b, .*, h and 2 more$"),
+        (NETWORK, {"*": 0.1}, TypeError, r"rules\['\*'\] is 0.1; give a dict"),
+        (NETWORK, lambda name: 0.1, TypeError, r"rules\('fc\.0\.weight'\) is 0.1; give a dict"),
+        (NETWORK, {"*": {"params": []}}, ValueError, r"rules\['\*'\] sets 'params'.*leave it out"),
+        (NETWORK, {0: PLAIN}, TypeError, "the key 0, which is not a string"),
+        (NETWORK, ["*"], TypeError, "neither a dict nor a function"),
+    ],
+)
+def test_mistakes_in_groups_by_name(params, rules, kind, message):
+    with pytest.raises(kind, match=message):
+        fa.by_name(params, rules)

@@ -9,6 +9,7 @@ from torch_formats import BF16, F32, SMALL, arrays_of, give_gradients, parameter
 pytest.importorskip("ml_dtypes")
 torch = pytest.importorskip("torch")
 
+import fastadam as fa  # noqa: E402
 import fastadam.torch as ft  # noqa: E402
 
 OF_A_GROUP = [
@@ -106,3 +107,30 @@ def test_a_group_is_clipped_by_itself(per):
             torch.nn.utils.clip_grad_norm_(together, 0.5)
     for p, before in zip(params, start, strict=True):
         torch.testing.assert_close(p.detach(), before - p.grad)
+
+
+@pytest.mark.usefixtures("in_plain_python")
+def test_groups_by_name():
+    rules = {"*bias": {"weight_decay": 0.0}, "1.*": {"weight_decay": 0.0}}
+    models, results = [], []
+    for made in (ft.AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        models.append(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3)).double())
+        groups = fa.by_name(models[-1].named_parameters(), rules)
+        opt = made(groups, lr=0.1, weight_decay=0.5)
+        for _ in range(2):
+            opt.zero_grad()
+            models[-1](torch.ones(4, 2).double()).square().sum().backward()
+            opt.step()
+        results.append(opt.state_dict()["param_groups"])
+    assert [group["param_names"] for group in results[0]] == [
+        ["0.weight"],
+        ["0.bias", "1.weight", "1.bias"],
+    ]
+    assert [group["weight_decay"] for group in results[0]] == [0.5, 0.0]
+    assert results[0] == results[1]
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)  # two steps of a few roundings
+    for params in (models[0].parameters(), models[0]):
+        with pytest.raises(TypeError, match=r"has no names; .*model\.named_parameters\(\)"):
+            fa.by_name(params, rules)
