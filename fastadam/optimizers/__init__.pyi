@@ -866,8 +866,8 @@ class AdamMini(Optimizer):
         >>> opt = fa.AdamMini(w, lr=0.5)
         >>> info = opt.step(np.array([[1.0, 7.0], [0.0, 2.0]]))
         >>> w.round(3)  # the first row has the root mean square 5
-        array([[ 0.9  ,  0.3  ],
-               [ 1.   ,  0.293]])
+        array([[0.9  , 0.3  ],
+               [1.   , 0.293]])
     """
 
     def __init__(
