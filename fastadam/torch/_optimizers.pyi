@@ -72,6 +72,7 @@ class ADOPT(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -102,6 +103,7 @@ class FTRL(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -134,6 +136,7 @@ class LAMB(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -167,6 +170,7 @@ class LARS(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -201,6 +205,7 @@ class MARS(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -240,6 +245,7 @@ class SGD(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -275,6 +281,7 @@ class AdEMAMix(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -309,6 +316,7 @@ class AdaBelief(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -341,6 +349,7 @@ class Adadelta(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -374,6 +383,7 @@ class Adagrad(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -416,6 +426,7 @@ class Adam(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -449,6 +460,7 @@ class AdamMini(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -491,6 +503,7 @@ class AdamW(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -523,6 +536,7 @@ class Adamax(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -556,6 +570,7 @@ class Adan(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -588,6 +603,7 @@ class Grams(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -620,6 +636,7 @@ class LaProp(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -652,6 +669,7 @@ class Lion(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -688,6 +706,7 @@ class Muon(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -725,6 +744,7 @@ class NAdam(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -763,6 +783,7 @@ class Prodigy(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -799,6 +820,7 @@ class RAdam(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -839,6 +861,7 @@ class RMSprop(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -870,6 +893,7 @@ class RowwiseAdagrad(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -901,6 +925,7 @@ class Rprop(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -936,6 +961,7 @@ class ScheduleFreeAdamW(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -967,6 +993,7 @@ class ScheduleFreeSGD(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -998,6 +1025,7 @@ class Signum(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -1026,6 +1054,7 @@ class SparseAdam(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -1058,6 +1087,7 @@ class StableAdamW(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...
 
@@ -1092,5 +1122,6 @@ class Yogi(Optimizer):
         compensation: Literal["kahan", "split8", "split16"] | None = None,
         lower: Number | None = None,
         upper: Number | None = None,
+        mask_state: Flag = False,
         seed: Count = 0,
     ) -> None: ...

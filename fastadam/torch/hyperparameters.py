@@ -29,7 +29,6 @@ ELSEWHERE = {
     "after several backward passes",
     "lazy": "sparse gradients update their rows as in PyTorch; take fastadam.SparseAdam, whose "
     "arrays may be views of tensors, for other ways",
-    "mask_state": "steps have no masks here",
     "state_file": "tensors are in memory; give NumPy arrays to fastadam's own optimizers instead",
     "resident_bytes": "tensors are in memory; it is for arrays in files",
 }  # options that these classes do not have, and the reason

@@ -38,6 +38,7 @@ from .hyperparameters import (
     lr_of,
     plain,
 )
+from .masks import masks_of
 from .matrices import check_matrices
 from .shards import is_sharded
 from .sparse import ONLY, with_whole_steps
@@ -69,7 +70,7 @@ class Optimizer(torch.optim.Optimizer):
         **keywords: the other hyperparameters, and these options of
             [fastadam.Optimizer][fastadam.Optimizer]: threads, cores, clip_norm, clip_norm_per,
             clip_value, skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads,
-            state_dtype, min_quantized_size, rounding, compensation, seed. `ema`, `shadow`,
+            mask_state, state_dtype, min_quantized_size, rounding, compensation, seed. `ema`, `shadow`,
             `compensation`, codes and scales are tensors in `state`. `state_dtype`,
             `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` can be set per
             group. `threads` is limited by `torch.get_num_threads()`.
@@ -183,12 +184,17 @@ class Optimizer(torch.optim.Optimizer):
         author.transform(group, matrix)
 
     @with_hooks
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, *, mask: Any = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
         Args:
             closure: a function that evaluates the model again and returns the loss, which `step`
                 then returns.
+            mask: tensors of bool of the shapes of the parameters: a list of one or None for each
+                parameter, in their order; a dict from parameters to masks; or the mask of the only
+                parameter. The state sees the whole gradient, but only the elements marked True
+                change; `mask_state=True` leaves the state of the others alone, too. Parameters
+                without a mask are updated as a whole. Default None: no masks.
 
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
@@ -196,11 +202,12 @@ class Optimizer(torch.optim.Optimizer):
         loss = evaluated(closure)
         with self._lock:
             self._check_not_swapped()
-            self._stepped()
+            self._stepped(mask)
         return loss
 
-    def _stepped(self) -> None:
+    def _stepped(self, mask: Any) -> None:
         groups, params = self._hyperparameters.now(self.param_groups), self._params()
+        masks = None if mask is None else masks_of(mask, params, self._names())
         grads = list(map(GRAD, params))
         if not any(map(is_not, grads, NONE)):
             count = self.info.step if self.info else 0
@@ -215,14 +222,15 @@ class Optimizer(torch.optim.Optimizer):
             if found_inf is not None and not is_device(found_inf):
                 found_inf = bool(found_inf)
         threads, last = self._threads(), self._tensor_step
-        given = self, grads, lr_of(groups), grad_scale, found_inf
-        if last is not None and last.is_valid(self, groups, params, scaled, threads, conditional):
+        given = self, grads, lr_of(groups), grad_scale, found_inf, masks
+        kind = scaled, threads, conditional, masks is not None
+        if last is not None and last.is_valid(self, groups, params, *kind):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            step = TensorStep(self, groups, params, grads, scaled, threads, last, conditional)
+            step = TensorStep(self, groups, params, grads, last, *kind)
             step.step(*given)
 
     def _checked_groups(self) -> list[CheckedGroup]:

@@ -12,6 +12,7 @@ import torch
 
 from ..kernels.commit import Operation
 from ..memory import checks
+from .masks import arrays_of
 from .overlap import check_overlap
 from .shards import gradient_part, is_sharded, local, shard_of
 from .tensors import ParameterMemory, is_supported
@@ -120,6 +121,10 @@ class ActiveParameters:
             return grads
         pairs = zip(grads, self.params, strict=True)
         return [None if grad is None else gradient_part(grad, param) for grad, param in pairs]
+
+    def marked(self, masks: Sequence[Any]) -> list[Any]:
+        """The masks of the active parameters as arrays of the core, from those of all."""
+        return arrays_of([masks[i] for i in self.numbers], self.memories)
 
     def cleared(self, grads: Sequence[Any], parts: Sequence[Any]) -> list[Operation]:
         """The operations that write zeros to the gradients of which `parts` has copies."""

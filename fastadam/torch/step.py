@@ -50,10 +50,11 @@ class TensorStep:
         groups: a checked group for each of the optimizer's `param_groups`.
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
+        last: the step before this one.
         scaled: 0 without a gradient scale, NEAR or FAR for its distance from 1 (`reach_of`).
         threads: the number of threads that a step may use.
-        last: the step before this one.
         conditional: True if a GPU is to decide about steps, and to count them.
+        masked: True for steps with masks.
     """
 
     _active: ActiveParameters
@@ -71,10 +72,11 @@ class TensorStep:
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
         grads: Sequence[Any],
+        last: TensorStep | None,
         scaled: int,
         threads: int,
-        last: TensorStep | None,
-        conditional: bool = False,
+        conditional: bool,
+        masked: bool,
     ) -> None:
         if last:
             last.check_replaceable("step() with other parameters, hyperparameters or state")
@@ -112,8 +114,10 @@ class TensorStep:
         self._scope = (
             last._scope if last and same_place else scope_of(self._active.memories[0].part)
         )
-        self._wanted, self._device = conditional, DeviceEngine(self)
+        self._wanted, self._device, self._masked = conditional, DeviceEngine(self), masked
         capturable = any(group.get("capturable") for group in owner.param_groups)
+        if masked and capturable:
+            raise RuntimeError("mask is not supported with capturable=True; leave one of them out")
         with self._scope():
             self._conditional = decided_there(
                 self._scope,
@@ -196,7 +200,7 @@ class TensorStep:
             shards=self._shards,
             workspace=TensorWorkspace(self._active.memories, self._transform),
         )
-        plan = StepPlan(context, StepKind(scaled=self._scaled, may_skip=self._conditional))
+        plan = StepPlan(context, StepKind(self._masked, self._scaled, may_skip=self._conditional))
         if self._conditional:
             conditional: Any = plan.conditional
             conditional.runs_of = self._device.runs
@@ -222,7 +226,8 @@ class TensorStep:
         params: Sequence[Any],
         scaled: int,
         threads: int,
-        conditional: bool = False,
+        conditional: bool,
+        masked: bool,
     ) -> bool:
         """True if parameters, state and rules are those of the last step, at known addresses."""
         if groups is not self._groups:
@@ -236,6 +241,7 @@ class TensorStep:
             and self._threads == threads
             and self._scaled >= scaled
             and self._wanted >= conditional
+            and self._masked is masked
             and owner._sizes() == self._active.sizes
             and all(map(is_, params, self._active.everyone))
             and not (self._active.rest and any(p.grad is not None for p in self._active.rest))
@@ -293,15 +299,16 @@ class TensorStep:
         lr: float | None,
         grad_scale: Any,
         found_inf: Any,
+        masks: Sequence[Any] | None,
     ) -> None:
         """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
         detector, self._detector = self._detector, None
         if self._scope is nullcontext:
-            self._step(owner, grads, lr, grad_scale, found_inf)
+            self._step(owner, grads, lr, grad_scale, found_inf, masks)
         else:
             with self._scope():
-                self._step(owner, grads, lr, grad_scale, found_inf)
+                self._step(owner, grads, lr, grad_scale, found_inf, masks)
         self._detector = detector
         if self._drafted or detector is None:
             self._detector = self._kept.detector(self._all_state)
@@ -314,6 +321,7 @@ class TensorStep:
         lr: float | None,
         grad_scale: Any,
         found_inf: Any,
+        masks: Sequence[Any] | None,
     ) -> None:
         grads = self._active.of(grads)
         parts, self._parts = self._parts or self._active.parts(grads), None
@@ -324,6 +332,9 @@ class TensorStep:
             self._graphs = True
         plan = self.plan
         plan.look(parts)
+        marked = None if masks is None else self._active.marked(masks)  # kept until the launch
+        if marked is not None:
+            plan.bind_masks(marked)
         found = False if found_inf is None else found_inf
         if self._shards and found_inf is not None:
             found = not self._shards.all_true(not found)

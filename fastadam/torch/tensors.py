@@ -21,6 +21,7 @@ TYPES = {
     "float64": "=f8",
     "bfloat16": "=u2",  # NumPy has no bfloat16
     "float16": "=f2",
+    "bool": "|b1",
     "int8": "|i1",
     "int16": "=i2",
     "int32": "=i4",

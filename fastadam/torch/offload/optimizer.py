@@ -27,6 +27,7 @@ MIB = 1 << 20
 ELSEWHERE = {
     "shadow_dtype": "the copy in low precision is the parameter itself",
     "zero_grads": "call zero_grad()",
+    "mask_state": "steps have no masks here",
     "state_file": "state in files is for fastadam's own optimizers",
 }  # options that make no sense here, and the reason
 
