@@ -44,8 +44,8 @@ def _in_order(mask: Any, params: Sequence[Any]) -> list[Any]:
             if not any(key is param for param in params):
                 shown = f"a tensor of shape {tuple(key.shape)}" if _is_tensor(key) else repr(key)
                 raise ValueError(
-                    f"mask has a key, {shown}, that is no parameter of the optimizer; its keys must "
-                    "be tensors in param_groups"
+                    f"mask has a key, {shown}, that is no parameter of the optimizer; its keys "
+                    "must be tensors in param_groups"
                 )
         return [by_id.get(id(param)) for param in params]
     if not isinstance(mask, list | tuple):
@@ -83,7 +83,8 @@ def _check(mask: Any, param: Any, name: str) -> None:
         one = (len(mask), *[1] * (param.dim() - 1)) if rows else ()
         hint = f"expand it: mask.reshape{one}.expand_as(param)" if rows else "they must be the same"
         raise ValueError(
-            f"{called} has shape {tuple(mask.shape)}, but its parameter {tuple(param.shape)}; {hint}"
+            f"{called} has shape {tuple(mask.shape)}, but its parameter "
+            f"{tuple(param.shape)}; {hint}"
         )
     if mask.device != param.device:
         raise RuntimeError(

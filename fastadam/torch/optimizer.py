@@ -70,8 +70,8 @@ class Optimizer(torch.optim.Optimizer):
         **keywords: the other hyperparameters, and these options of
             [fastadam.Optimizer][fastadam.Optimizer]: threads, cores, clip_norm, clip_norm_per,
             clip_value, skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads,
-            mask_state, state_dtype, min_quantized_size, rounding, compensation, seed. `ema`, `shadow`,
-            `compensation`, codes and scales are tensors in `state`. `state_dtype`,
+            mask_state, state_dtype, min_quantized_size, rounding, compensation, seed. `ema`,
+            `shadow`, `compensation`, codes and scales are tensors in `state`. `state_dtype`,
             `min_quantized_size`, `rounding`, `compensation` and `clip_norm_per` can be set per
             group. `threads` is limited by `torch.get_num_threads()`.
 

@@ -124,7 +124,8 @@ class ActiveParameters:
 
     def marked(self, masks: Sequence[Any]) -> list[Any]:
         """The masks of the active parameters as arrays of the core, from those of all."""
-        return arrays_of([masks[i] for i in self.numbers], self.memories)
+        arrays: list[Any] = arrays_of([masks[i] for i in self.numbers], self.memories)
+        return arrays
 
     def cleared(self, grads: Sequence[Any], parts: Sequence[Any]) -> list[Operation]:
         """The operations that write zeros to the gradients of which `parts` has copies."""

@@ -453,6 +453,40 @@ def test_threads_follow_torch():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("mask_state", [False, True])
+def test_masks_have_the_bits_of_the_core(mask_state):
+    params = parameters(shapes=[(6, 3), (4,), (2,)])
+    params[0].data = params[0].data.t().contiguous().t()  # in another order of storage
+    arrays = [np.ascontiguousarray(p.detach().numpy().copy()) for p in params]
+    options = {"lr": 0.1, "mask_state": mask_state}
+    opt, core = ft.AdamW(params, fused=True, **options), fa.AdamW(arrays, **options)
+    scaler, seen = torch.amp.GradScaler("cpu", init_scale=4.0), []
+    torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)  # wraps `step`
+    opt.register_step_pre_hook(lambda own, args, keywords: seen.append(keywords["mask"]))
+    rows, some = torch.tensor([1, 0, 0, 1, 1, 0]) != 0, torch.tensor([True, False, True, True])
+    rows, whole = rows[:, None].expand(6, 3), [np.ones(a.shape, bool) for a in arrays]
+    given = [[rows, some, None], None, {params[1]: some}, (rows, None, None)]
+    wanted = [[rows, some, None], None, [None, some, None], [rows, None, None]]
+    for seed, (mask, masks) in enumerate(zip(given, wanted, strict=True)):
+        give_gradients(params[:2], seed)
+        grads = [None if p.grad is None else p.grad.numpy().copy() for p in params]
+        for param in params[:2]:
+            param.grad *= 4  # exact
+        scaler.scale(torch.ones(()))
+        scaler.step(opt, mask=mask)
+        scaler.update()
+        if masks is not None:
+            pairs = zip(masks, whole, strict=True)
+            masks = [w if m is None else np.ascontiguousarray(m.numpy()) for m, w in pairs]
+        core.step(grads, mask=masks)
+        for number, (param, array) in enumerate(zip(params, arrays, strict=True)):
+            np.testing.assert_array_equal(param.detach().numpy(), array)
+            for name in ("exp_avg", "exp_avg_sq") if grads[number] is not None else ():
+                np.testing.assert_array_equal(opt.state[param][name], core.state[name][number])
+    assert seen == given
+    assert params[2] not in opt.state
+
+
 def test_importing_fastadam_does_not_import_torch():
     assert output("import fastadam, sys; fastadam.AdamW; print('torch' in sys.modules)") == "False"
 

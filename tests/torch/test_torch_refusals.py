@@ -46,6 +46,50 @@ def test_what_the_constructor_refuses(flags, message):
         ft.AdamW(parameters(), **flags)
 
 
+WHOLE, FOUR = torch.ones(7, 5, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (WHOLE, ValueError, "mask is one tensor, but the optimizer has 2 parameters; give a list"),
+        ([WHOLE], ValueError, "mask has length 1, but the optimizer has 2"),
+        (True, TypeError, "mask is of type bool; give a tensor of bool for the only parameter"),
+        ([True, None], TypeError, r"the mask of param_groups\[0\].*\[0\] is of type bool"),
+        ([WHOLE.byte(), None], TypeError, r"is of torch.uint8 .* such as mask != 0"),
+        ([WHOLE[:, 0], None], ValueError, r"shape \(7,\).*: mask.reshape\(7, 1\).expand_as"),
+        ([None, FOUR], ValueError, r"\[1\] has shape \(4,\), but its parameter \(5,\); they must"),
+        ([WHOLE.to("meta"), None], RuntimeError, "is on meta, but its parameter on cpu"),
+        ({"weight": WHOLE}, ValueError, "a key, 'weight', that is no parameter"),
+        ({FOUR: None}, ValueError, r"a key, a tensor of shape \(4,\), that is no parameter"),
+        (
+            lambda params: [None, params[1].detach().view(torch.bool)[:5]],
+            ValueError,
+            r"mask\[1\] lies in the memory of param_groups\[0\]\['params'\]\[1\], which the step",
+        ),
+    ],
+)
+def test_masks_that_are_refused_before_anything_changes(mask, error, message):
+    params = parameters(shapes=[(7, 5), (5,)])
+    opt = ft.AdamW(params)
+    steps(opt, params, [0])
+    before, count = [p.detach().clone() for p in params], opt.info.step
+    with pytest.raises(error, match=message):
+        opt.step(mask=mask(params) if callable(mask) else mask)
+    assert all(map(torch.equal, params, before))
+    assert opt.info.step == count
+    opt.step(mask=[None, None])
+    assert opt.info.step == count + 1
+
+
+def test_masks_do_not_go_with_everything():
+    params = parameters(shapes=[(3, 2)])
+    with pytest.raises(ValueError, match=r"mask_state=True .* rowwise_adagrad has one number"):
+        ft.RowwiseAdagrad(params, mask_state=True)
+    with pytest.raises(TypeError, match="mask_state is an option of the whole optimizer"):
+        ft.AdamW([{"params": params, "mask_state": True}])
+
+
 @pytest.mark.parametrize("name", ["Lion", "Muon", "Prodigy"])
 def test_differentiable_is_refused_by_its_name(name):
     with pytest.raises(RuntimeError, match=f"^{name} does not support `differentiable`"):
