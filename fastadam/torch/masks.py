@@ -40,11 +40,12 @@ def _in_order(mask: Any, params: Sequence[Any]) -> list[Any]:
         return [mask]
     if isinstance(mask, Mapping):
         by_id = {id(param): each for param, each in mask.items()}
+        known = {id(param) for param in params}
         for key in mask:
-            if not any(key is param for param in params):
+            if id(key) not in known:
                 shown = f"a tensor of shape {tuple(key.shape)}" if _is_tensor(key) else repr(key)
                 raise ValueError(
-                    f"mask has a key, {shown}, that is no parameter of the optimizer; its keys "
+                    f"mask has a key, {shown}, that is not a parameter of the optimizer; its keys "
                     "must be tensors in param_groups"
                 )
         return [by_id.get(id(param)) for param in params]

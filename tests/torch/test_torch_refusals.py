@@ -60,8 +60,8 @@ WHOLE, FOUR = torch.ones(7, 5, dtype=torch.bool), torch.ones(4, dtype=torch.bool
         ([WHOLE[:, 0], None], ValueError, r"shape \(7,\).*: mask.reshape\(7, 1\).expand_as"),
         ([None, FOUR], ValueError, r"\[1\] has shape \(4,\), but its parameter \(5,\); they must"),
         ([WHOLE.to("meta"), None], RuntimeError, "is on meta, but its parameter on cpu"),
-        ({"weight": WHOLE}, ValueError, "a key, 'weight', that is no parameter"),
-        ({FOUR: None}, ValueError, r"a key, a tensor of shape \(4,\), that is no parameter"),
+        ({"weight": WHOLE}, ValueError, "a key, 'weight', that is not a parameter"),
+        ({FOUR: None}, ValueError, r"a key, a tensor of shape \(4,\), that is not a parameter"),
         (
             lambda params: [None, params[1].detach().view(torch.bool)[:5]],
             ValueError,
