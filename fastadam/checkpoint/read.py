@@ -116,10 +116,6 @@ class CheckpointFile:
                     raise ValueError(f"{self.path}: {name!r} is damaged: the checksum differs")
         self.check_unchanged()
 
-    def read_into(self, name: str, start: int, piece: Any) -> None:
-        """Read bytes of a tensor, beginning at one of them, into an array of bytes."""
-        self._read(piece, self.layout.tensors[name].start + start)
-
     def _read(self, piece: Any, start: int) -> None:
         rest = memoryview(piece)
         self._file.seek(self._begin + start)
