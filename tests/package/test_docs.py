@@ -115,7 +115,7 @@ def modules() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", [*modules()])
 def test_examples_in_docstrings(name):
-    if name.startswith("fastadam.torch"):
+    if name.startswith(("fastadam.torch", "fastadam.processes.process_group")):
         pytest.importorskip("torch")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=FLAGS)
