@@ -96,7 +96,8 @@ class TensorStep:
         ]
         self._active = ActiveParameters(owner, params, grads, keeps, last._active if last else None)
         self._used = [number for number, some in enumerate(self._active.by_group) if some]
-        check_low_precision(self._options, self._own, owner.param_groups, self._active.memories)
+        checked = self._options, self._own, self._rules, owner.param_groups
+        check_low_precision(*checked, self._active.memories)
         self._shards = ShardSums(self._active.params) if self._active.sharded else None
         self._parts: Sequence[Any] | None = self._active.parts(self._active.of(grads))
         self._owner = type(owner).__name__
