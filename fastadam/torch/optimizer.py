@@ -60,7 +60,8 @@ class Optimizer(torch.optim.Optimizer):
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
             float64, bfloat16, float16 or complex, all of them on the CPU or on one NVIDIA GPU,
-            where a step is launched in PyTorch's current stream. DTensors are updated shard by shard.
+            where a step is launched in PyTorch's current stream. DTensors are updated shard by
+            shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
         foreach, differentiable: accepted or rejected as by PyTorch's fused optimizers.
