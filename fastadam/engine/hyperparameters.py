@@ -20,6 +20,7 @@ CHOICES = {
     "adjust_lr_fn": ("original", "match_rms_adamw"),
 }
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
+UNLIMITED = ("growth_rate",)  # names that may be infinite, which is None: no limit
 
 
 class ReadOnly(Values):
@@ -101,6 +102,8 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
             raise TypeError(f"{label}={value!r} must be a string like {default!r}")
         return choice(label, value, CHOICES[name]) if default in CHOICES.get(name, ()) else value
     if value is None and (default is None or name in OPTIONAL):
+        return None
+    if name in UNLIMITED and isinstance(value, float) and value == math.inf:
         return None
     if default is None and name in CHOICES:
         return choice(label, value, CHOICES[name])

@@ -39,6 +39,7 @@ from .hyperparameters import (
 )
 from .masks import masks_of
 from .matrices import check_matrices
+from .packages import to_package
 from .shards import is_sharded
 from .sparse import ONLY, with_whole_steps
 from .state import without_leftovers
@@ -404,8 +405,8 @@ class Optimizer(torch.optim.Optimizer):
     def dequantized_state(self) -> Values:
         """A state_dict with all state in the dtype of the arithmetic.
 
-        It can be inspected, or loaded by PyTorch's optimizer of the same name. It does not contain
-        the low bits of `compensation`.
+        It can be inspected, or loaded by the optimizer of that name in PyTorch, or in the package
+        of its authors. It does not contain the low bits of `compensation`.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -413,7 +414,8 @@ class Optimizer(torch.optim.Optimizer):
         """
         saved = self.state_dict()
         names = {name for group in self._checked_groups() for name in group.rule.state}
-        return {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
+        floats = {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
+        return to_package(self.core.__name__, floats)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and extras in this process, as

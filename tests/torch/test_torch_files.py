@@ -186,10 +186,9 @@ def test_wrong_arguments(path):
     with pytest.raises(TypeError, match="state 'mine' is <object"):
         ft.save(path, opt, model)
     del opt.state[model[0].weight]["mine"]
-    for odd in (torch.float8_e4m3fn, torch.float8_e5m2):
-        model.register_buffer("odd", torch.ones(2, dtype=odd))
-        with pytest.raises(TypeError, match=f"odd.* {str(odd)[6:]}, which a checkpoint cannot"):
-            ft.save(path, opt, model)
+    model.register_buffer("odd", torch.ones(2).to(torch.float8_e4m3fn))
+    with pytest.raises(TypeError, match=r"odd.* float8_e4m3fn, which a checkpoint cannot"):
+        ft.save(path, opt, model)
     assert not path.exists()
 
 
