@@ -3,6 +3,7 @@
 `python tests/support/package_states.py` records them, with the parameters some steps later.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -44,8 +45,8 @@ def test_their_state_continues_here(case):
     again.load_state_dict(opt.dequantized_state())
     for each, of in ((opt, params), (again, copies)):
         train(each, of, 3, 5)
-    for param, copy in zip(params, copies, strict=True):
-        torch.testing.assert_close(param, copy, rtol=0, atol=1e-15)  # d may be rounded anew
+    for param, other in zip(params, copies, strict=True):
+        torch.testing.assert_close(param, other, rtol=0, atol=1e-15)  # d may be rounded anew
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,11 @@ def test_our_state_continues_there(name, package, theirs, hyper):
     there, copies = started(cls, [param.tolist() for param in params], **hyper)
     if hasattr(there, "train"):
         there.train()
-    there.load_state_dict(opt.dequantized_state())
+    there.load_state_dict(copy.deepcopy(opt.dequantized_state()))  # PyTorch shares tensors
     for each, of in ((opt, params), (there, copies)):
         train(each, of, LATER, 2)
-    for param, copy in zip(params, copies, strict=True):
-        torch.testing.assert_close(param, copy, rtol=0, atol=1e-13)
+    for param, other in zip(params, copies, strict=True):
+        torch.testing.assert_close(param, other, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(
