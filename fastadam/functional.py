@@ -17,9 +17,10 @@ from . import optimizers
 from .embedding.bare_launch import ROWS, ParameterLaunch, launch_for
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
+from .engine.edits import ParamGroup
 from .engine.gradients import fast_addresses
-from .engine.hyperparameters import lasting
-from .engine.param_groups import Group, ParamGroup
+from .engine.hyperparameters import kind_of
+from .engine.param_groups import Group
 from .kernels.cpu.threads import check_threads
 from .memory import checks
 from .memory.rows import Rows
@@ -130,7 +131,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
         rule = author.variant(values)
-        steady = None if group.scheduled else lasting(author, values)
+        steady = None if group.scheduled else kind_of(author)(values)
         launches = memory.launches.setdefault(rule, {})
         settings = _Settings(kept, group, rule, launches, steady)
         memory.settings = None if group.switched else settings

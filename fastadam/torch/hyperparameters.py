@@ -15,7 +15,7 @@ from .. import optimizers
 from ..cuda.device_rate import DeviceRate, device_rate
 from ..engine.hyperparameters import ReadOnly, checked, is_plain
 from ..engine.options import NAMES, Options
-from ..engine.param_groups import rule_for
+from ..engine.rule_choice import rule_for
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
