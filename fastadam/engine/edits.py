@@ -10,7 +10,7 @@ Noted = TypeVar("Noted")
 
 
 class Edits:
-    """What a user edited in the groups since the optimizer last read them.
+    """Edits of the groups by the user since the optimizer last read them.
 
     Attributes:
         pending: True if there was any edit.

@@ -235,8 +235,9 @@ class Engine:
         """Take over edits of numbers from which the same rules follow; returns False, and changes
         nothing, if there are others."""
         edits, edited = self.edits, []
+        names = [*edits.names]
         for group in self.groups:
-            values = group.edited(self._algorithm, edits.names)
+            values = group.edited(self._algorithm, names)
             if values is None:
                 return False
             edited.append(values)

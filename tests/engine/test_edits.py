@@ -26,7 +26,7 @@ READINGS = {
     "double star": lambda group: (lambda lr, **others: lr)(**group),
     "display": lambda group: {**group}["lr"],
     "items": lambda group: dict(group.items())["lr"],
-    "values": lambda group: [*group.values()][0],
+    "values": lambda group: next(iter(group.values())),
     "union": lambda group: (group | {})["lr"],
     "copy": lambda group: group.copy()["lr"],
     "text": lambda group: float(repr(group).partition("'lr': ")[2].partition(",")[0]),
