@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch.autograd.graph import increment_version
 
+from ..engine.gradients import OtherDtypesError
 from ..engine.step_info import new_info
+from .change_detection import Snapshot
 
 if TYPE_CHECKING:
     from .hyperparameters import CheckedGroup
     from .owner import Owner
     from .step import TensorStep
+
+
+PATIENCE = 4  # steps with gradients at the same addresses after which these are expected
 
 
 def taken(
@@ -44,29 +49,46 @@ def taken(
     Raises:
         RuntimeError, TypeError, ValueError: for gradients that are wrong.
     """
-    plan, detector, counters, known = step.plan, step.detector, step.counters, step.active
+    plan, detector, counters, active = step.plan, step.detector, step.counters, step.active
     if (
         detector is None
         or not plan.direct
-        or not (groups is step.groups or groups == step.groups)
+        or not (groups is step.groups or step.follow(groups))
         or not step.serves(owner, threads)
-        or len(params) != len(known.params)
-        or not all(map(is_, params, known.params))
-        or owner._sizes() != known.sizes
-        or not detector.params_unchanged()
+        or len(params) != len(active.params)
+        or not all(map(is_, params, active.params))
+        or (len(groups) > 1 and owner._sizes() != active.sizes)
         or (owner._handed_out and not detector.state_unchanged())
-        or counters.touched
-        or (places := step.gradients.swift(grads)) is None
+        or counters.written
         or (count := step.state.count + 1) > counters.last
     ):
         return False
-    values, increments = step.values, counters.advance(step.gradients.active, {})
+    known, tensors = step.known, [*params, *grads, *counters.firsts]
+    same = known is not None and known.unchanged(tensors)
+    if not same and (counters.moved or not detector.params_unchanged()):
+        return False
     step.detector = None  # if the step is interrupted, the plan is not used again
-    if places is not step.gradients.addresses:
-        plan.look(grads)
+    if not same and not _looked(step, grads, tensors):
+        step.detector = detector
+        return False
+    values, increments = step.values, counters.increments
     plan.write_constants(step.core, values, count)
     info = new_info((count, values[0].get("lr"), None, False, True))
     plan.run(*increments, partial(object.__setattr__, owner, "info", info))
     increment_version(params)
     step.detector = detector
     return True
+
+
+def _looked(step: TensorStep, grads: Sequence[Any], tensors: Sequence[Any]) -> bool:
+    """Check and note gradients; returns False if their step is not a direct one."""
+    gradients = step.gradients
+    before = gradients.addresses
+    try:
+        step.plan.look(grads)
+    except OtherDtypesError:
+        return False
+    step.known, step.alike = None, step.alike + 1 if gradients.addresses is before else 0
+    if step.alike > PATIENCE:
+        step.known = Snapshot(tensors)
+    return bool(step.plan.direct)

@@ -6,7 +6,7 @@ The arguments of constructors, with PyTorch's flags and messages, are here as we
 from collections.abc import Sequence
 from itertools import chain
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,55 +137,52 @@ class _SeenGroup:
     """A group as it was last read.
 
     Attributes:
-        group: a copy of the dict.
+        names: the keys of the dict, in order.
+        values: the values.
         checked: the group after the check.
     """
 
-    __slots__ = "checked", "group"
+    __slots__ = "checked", "names", "values"
 
     def __init__(self, group: Values, checked: CheckedGroup) -> None:
-        self.group, self.checked = group, checked
+        self.names, self.values, self.checked = list(group), list(group.values()), checked
 
     def unchanged(self, group: Values) -> bool:
         """True if a dict has the same names and the same objects as before."""
-        known = self.group
-        return (
-            len(group) == len(known)
-            and all(map(is_, group.values(), known.values()))
-            and group == known
-        )
+        return list(group) == self.names and all(map(is_, group.values(), self.values))
 
-    def take(self, core: Algorithm, given: Values, where: str) -> bool:
+    def take(self, core: Algorithm, group: Values, where: str) -> bool:
         """Go on with other numbers; returns False if other values changed, or another rule follows.
 
         Raises:
             TypeError, ValueError: for numbers out of range.
         """
-        known, group = self.group, dict(given)  # a copy, which nobody edits meanwhile
-        try:
-            changed = {name: value for name, value in group.items() if value is not known[name]}
-        except KeyError:
+        names, known, values = self.names, self.values, list(group.values())
+        if list(group) != names:
             return False
-        if len(group) != len(known) or not self.checked.take(core, changed, where):
+        each = zip(names, values, known, strict=True)
+        changed = {name: value for name, value, before in each if value is not before}
+        if not self.checked.take(core, changed, where):
             return False
-        self.group = group
+        self.values = values
         return True
 
 
-class _Seen(NamedTuple):
+class _Seen:
     """The groups as they were last read; replaced as a whole, in case of an interrupt.
-
-    The list of checked groups is another one after any change.
 
     Attributes:
         groups: each of them.
-        checked: the groups after the check.
+        checked: the groups after the check; another list after any change.
         lasting: True if all values are immutable.
     """
 
-    groups: list[_SeenGroup]
-    checked: list[CheckedGroup]
-    lasting: bool
+    __slots__ = "checked", "groups", "lasting"
+
+    def __init__(
+        self, groups: list[_SeenGroup], checked: list[CheckedGroup], lasting: bool
+    ) -> None:
+        self.groups, self.checked, self.lasting = groups, checked, lasting
 
 
 class Hyperparameters:
@@ -210,23 +207,18 @@ class Hyperparameters:
         It is the same list as in the last call if nothing changed, and another list of the same
         groups if only numbers did, as schedules change them, and the same rules follow.
         """
-        last = self._last
+        last, core = self._last, self._core
         if last.lasting and len(groups) == len(last.groups):
             if all(map(_SeenGroup.unchanged, last.groups, groups)):
                 return last.checked
-            self._last = _Seen(last.groups, [*last.checked], True)
-            if self._take(groups):
-                return self._last.checked
+            last.checked = [*last.checked]  # before a group has other numbers
+            several = len(groups) > 1
+            if all(
+                seen.take(core, groups[number], f"param_groups[{number}]: " if several else "")
+                for number, seen in enumerate(last.groups)
+            ):
+                return last.checked
         return self._read(groups)
-
-    def _take(self, groups: Sequence[Values]) -> bool:
-        """Go on with other numbers in groups; returns False if anything else changed."""
-        several = len(groups) > 1
-        for number, (group, seen) in enumerate(zip(groups, self._last.groups, strict=True)):
-            where = f"param_groups[{number}]: " if several else ""
-            if not (seen.unchanged(group) or seen.take(self._core, group, where)):
-                return False
-        return True
 
     def _read(self, groups: Sequence[Values]) -> list[CheckedGroup]:
         """The current groups, whatever changed."""

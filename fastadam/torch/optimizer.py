@@ -199,9 +199,10 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
         """
-        loss = evaluated(closure)
+        loss = None if closure is None else evaluated(closure)
         with self._lock:
-            self._check_not_swapped()
+            if self._averages.swapped:
+                self._check_not_swapped()
             self._stepped(mask)
         return loss
 

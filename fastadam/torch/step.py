@@ -22,7 +22,7 @@ from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of as name_of_dtype
-from .change_detection import ChangeDetector, addresses
+from .change_detection import ChangeDetector, Snapshot, addresses
 from .device_steps import DeviceEngine, decided_there
 from .devices import DeviceScope, scope_of
 from .gradients import Gradients
@@ -39,7 +39,6 @@ from .tensors import ParameterMemory, check_rows_in_order
 
 if TYPE_CHECKING:
     from ..rules import Rule
-    from ..rules.algorithm import Values
     from .owner import Owner
 
 
@@ -58,10 +57,13 @@ class TensorStep:
         masked: True for steps with masks.
 
     Attributes:
-        groups: the checked groups.
+        groups: the checked groups, and `values` the hyperparameters of those with active
+            parameters.
         active: the active parameters.
         gradients: finds and checks their gradients.
         detector: detects changes of the parameters and their state; None during a step.
+        known: the parameters, gradients and counters of steps that have them at the same addresses.
+        alike: the number of such steps.
         plain: True if a step of all parameters may be taken directly, see `direct_step`.
     """
 
@@ -69,6 +71,8 @@ class TensorStep:
     plan: Any  # None while a step is captured for the first time
     _scope: Any  # a context of work on the tensors, for each call
     detector: ChangeDetector | None = None  # None during a step
+    known: Snapshot | None = None
+    alike = 0
     _drawn: Any = None  # the cohorts for which the random streams of launches are set
     _drafted = True  # True if drafts have state that is not in the entries yet
     _graphs = False  # True if a CUDA graph may replay steps
@@ -224,21 +228,25 @@ class TensorStep:
             conditional.runs_of = self._device.runs
         return plan
 
-    @property
-    def values(self) -> list[Values]:
-        """The hyperparameters of the groups with active parameters, in their present state."""
-        return [group.values for group in self._groups_used]
-
     def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
         """Set the hyperparameters of the next steps, which must have the same rules."""
+        if self.gradients.by_row:
+            rows = dict(zip(self.active.numbers, self.gradients.rows, strict=True))
+            for group, numbers in zip(groups, self.active.by_group, strict=True):
+                if any(rows[number] for number in numbers):
+                    check_hyper(self._owner, group.values)
+        self.values = [groups[number].values for number in self._used]
         self.groups = groups
-        self._groups_used = [groups[number] for number in self._used]
-        if not self.gradients.by_row:
-            return
-        rows = dict(zip(self.active.numbers, self.gradients.rows, strict=True))
-        for group, numbers in zip(groups, self.active.by_group, strict=True):
-            if any(rows[number] for number in numbers):
-                check_hyper(self._owner, group.values)
+
+    def follow(self, groups: Sequence[CheckedGroup]) -> bool:
+        """Set the hyperparameters of the next steps; returns False if they need another plan."""
+        if groups != self.groups and (
+            [group.rule for group in groups] != self._rules
+            or [group.options for group in groups] != self._own
+        ):
+            return False
+        self.set_hyperparameters(groups)
+        return True
 
     # Validity of the plan
 
@@ -257,12 +265,8 @@ class TensorStep:
         masked: bool,
     ) -> bool:
         """True if parameters, state and rules are those of the last step, at known addresses."""
-        if groups is not self.groups:
-            if [group.rule for group in groups] != self._rules:
-                return False
-            if [group.options for group in groups] != self._own:
-                return False
-            self.set_hyperparameters(groups)
+        if groups is not self.groups and not self.follow(groups):
+            return False
         return (
             self.serves(owner, threads)
             and self._scaled >= scaled
