@@ -199,7 +199,7 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             RuntimeError, TypeError, ValueError: before any element changes; see the class.
         """
-        loss = None if closure is None else evaluated(closure)
+        loss = evaluated(closure) if closure else None
         with self._lock:
             if self._averages.swapped:
                 self._check_not_swapped()

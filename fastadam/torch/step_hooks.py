@@ -11,8 +11,10 @@ from torch.optim import optimizer as of_torch
 GLOBAL_HOOKS = "_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"
 
 
-def evaluated(closure: Callable[[], Any]) -> Any:
-    """The loss that the closure of a step returns, with gradients enabled."""
+def evaluated(closure: Callable[[], Any] | None) -> Any:
+    """The loss that the closure of a step returns, with gradients enabled; None without one."""
+    if closure is None:
+        return None
     with torch.enable_grad():
         return closure()
 
