@@ -429,8 +429,9 @@ class Optimizer(Algorithm):
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
+                    norm = plan.norm and plan.norm.measured()
                     plan.launch()
-                    info = new_info((step, values[0].get("lr"), None, False, True))
+                    info = new_info((step, values[0].get("lr"), norm, False, True))
                 else:
                     info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)
                 engine.info = info

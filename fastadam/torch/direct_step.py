@@ -49,9 +49,11 @@ def taken(
     Raises:
         RuntimeError, TypeError, ValueError: for gradients that are wrong.
     """
-    plan, detector, counters, active = step.plan, step.detector, step.counters, step.active
+    plan, detector, active = step.plan, step.detector, step.active
+    counters, increments = step.counters, step.counters.increments
     if (
         detector is None
+        or increments is None
         or not plan.direct
         or not (groups is step.groups or step.follow(groups))
         or not step.serves(owner, threads)
@@ -71,10 +73,11 @@ def taken(
     if not same and not _looked(step, grads, tensors):
         step.detector = detector
         return False
-    values, increments = step.values, counters.increments
+    values = step.values
     plan.write_constants(step.core, values, count)
-    info = new_info((count, values[0].get("lr"), None, False, True))
-    plan.run(*increments, partial(object.__setattr__, owner, "info", info))
+    norm = plan.norm and plan.norm.measured()
+    info = new_info((count, values[0].get("lr"), norm, False, True))
+    plan.again([*increments, partial(object.__setattr__, owner, "info", info)])
     increment_version(params)
     step.detector = detector
     return True
