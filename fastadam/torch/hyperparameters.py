@@ -4,8 +4,8 @@ The arguments of constructors, with PyTorch's flags and messages, are here as we
 """
 
 from collections.abc import Sequence
-from itertools import chain
-from operator import is_
+from itertools import chain, compress
+from operator import is_, is_not
 from typing import Any
 
 import numpy as np
@@ -147,11 +147,7 @@ class _SeenGroup:
     def __init__(self, group: Values, checked: CheckedGroup) -> None:
         self.names, self.values, self.checked = list(group), list(group.values()), checked
 
-    def unchanged(self, group: Values) -> bool:
-        """True if a dict has the same names and the same objects as before."""
-        return list(group) == self.names and all(map(is_, group.values(), self.values))
-
-    def take(self, core: Algorithm, group: Values, where: str) -> bool:
+    def take(self, seen: "_Seen", core: Algorithm, group: Values, number: int) -> bool:
         """Go on with other numbers; returns False if other values changed, or another rule follows.
 
         Raises:
@@ -160,8 +156,11 @@ class _SeenGroup:
         names, known, values = self.names, self.values, list(group.values())
         if list(group) != names:
             return False
-        each = zip(names, values, known, strict=True)
-        changed = {name: value for name, value, before in each if value is not before}
+        if all(map(is_, values, known)):
+            return True
+        seen.checked = [*seen.checked]
+        changed = dict(compress(zip(names, values, strict=True), map(is_not, values, known)))
+        where = f"param_groups[{number}]: " if len(seen.groups) > 1 else ""
         if not self.checked.take(core, changed, where):
             return False
         self.values = values
@@ -173,7 +172,7 @@ class _Seen:
 
     Attributes:
         groups: each of them.
-        checked: the groups after the check; another list after any change.
+        checked: the groups after the check; another list from any change on.
         lasting: True if all values are immutable.
     """
 
@@ -208,17 +207,12 @@ class Hyperparameters:
         groups if only numbers did, as schedules change them, and the same rules follow.
         """
         last, core = self._last, self._core
-        if last.lasting and len(groups) == len(last.groups):
-            if all(map(_SeenGroup.unchanged, last.groups, groups)):
-                return last.checked
-            last.checked = [*last.checked]  # before a group has other numbers
-            several = len(groups) > 1
-            if all(
-                seen.take(core, groups[number], f"param_groups[{number}]: " if several else "")
-                for number, seen in enumerate(last.groups)
-            ):
-                return last.checked
-        return self._read(groups)
+        if not last.lasting or len(groups) != len(last.groups):
+            return self._read(groups)
+        for number, seen in enumerate(last.groups):
+            if not seen.take(last, core, groups[number], number):
+                return self._read(groups)
+        return last.checked
 
     def _read(self, groups: Sequence[Values]) -> list[CheckedGroup]:
         """The current groups, whatever changed."""

@@ -71,6 +71,7 @@ class TensorStep:
     plan: Any  # None while a step is captured for the first time
     _scope: Any  # a context of work on the tensors, for each call
     detector: ChangeDetector | None = None  # None during a step
+    groups: Sequence[CheckedGroup] = ()
     known: Snapshot | None = None
     alike = 0
     _drawn: Any = None  # the cohorts for which the random streams of launches are set
@@ -144,7 +145,7 @@ class TensorStep:
             self._kept = self._state_of(groups, keeps, last)
             self.state = self._kept.state
             self.plan, self._draws = self._planned(groups), self.active.draws
-        self.set_hyperparameters(groups)
+        self.follow(groups)
         self.plain = not (
             masked
             or self._conditional
@@ -228,16 +229,6 @@ class TensorStep:
             conditional.runs_of = self._device.runs
         return plan
 
-    def set_hyperparameters(self, groups: Sequence[CheckedGroup]) -> None:
-        """Set the hyperparameters of the next steps, which must have the same rules."""
-        if self.gradients.by_row:
-            rows = dict(zip(self.active.numbers, self.gradients.rows, strict=True))
-            for group, numbers in zip(groups, self.active.by_group, strict=True):
-                if any(rows[number] for number in numbers):
-                    check_hyper(self._owner, group.values)
-        self.values = [groups[number].values for number in self._used]
-        self.groups = groups
-
     def follow(self, groups: Sequence[CheckedGroup]) -> bool:
         """Set the hyperparameters of the next steps; returns False if they need another plan."""
         if groups != self.groups and (
@@ -245,7 +236,13 @@ class TensorStep:
             or [group.options for group in groups] != self._own
         ):
             return False
-        self.set_hyperparameters(groups)
+        if self.gradients.by_row:
+            rows = dict(zip(self.active.numbers, self.gradients.rows, strict=True))
+            for group, numbers in zip(groups, self.active.by_group, strict=True):
+                if any(rows[number] for number in numbers):
+                    check_hyper(self._owner, group.values)
+        self.values = [groups[number].values for number in self._used]
+        self.groups = groups
         return True
 
     # Validity of the plan
