@@ -29,7 +29,7 @@ def set_up_class(cls: Any, base: Any) -> None:
     twin = twin_of(cls.core)
     known = inspect.signature(twin).parameters if twin else {}
     inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
+    kept = _defaults_of(twin) if twin else cls.core.defaults
     cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
     cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
     cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
@@ -39,6 +39,14 @@ def set_up_class(cls: Any, base: Any) -> None:
     cls.__signature__ = made if cls.__init__ is base.__init__ else None
     if vars(cls).get("__doc__"):
         cls.__doc__ = Composed(partial(_explained, cls, base, cls.__doc__, options))
+
+
+def _defaults_of(twin: Any) -> Values:
+    """The defaults of an optimizer of PyTorch, of which no group is made: PyTorch would import its
+    compiler."""
+    bare = type(twin.__name__, (twin,), {"add_param_group": lambda *_: None})
+    defaults: Values = bare([torch.empty(0, 0)]).defaults
+    return defaults
 
 
 def _explained(cls: Any, base: Any, text: str, options: Values) -> str:

@@ -491,6 +491,10 @@ def test_importing_fastadam_does_not_import_torch():
     assert output("import fastadam, sys; fastadam.AdamW; print('torch' in sys.modules)") == "False"
 
 
+def test_importing_the_adapter_does_not_import_the_compiler():
+    assert output("import fastadam.torch, sys; print('torch._dynamo' in sys.modules)") == "False"
+
+
 def test_state_is_looked_over_once_it_was_handed_out():
     params = parameters()
     opt = ft.AdamW(params)
