@@ -15,8 +15,9 @@ from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
-from ..engine.options import OWN, reach_of
+from ..engine.options import OWN
 from ..engine.param_groups import note_peak
+from ..engine.scales import reach_of
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
