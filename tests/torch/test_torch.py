@@ -448,7 +448,7 @@ def test_threads_follow_torch():
         for threads in (1, 2):
             torch.set_num_threads(threads)
             opt.step()
-            assert opt._tensor_step._threads == min(threads, fa.get_threads())
+            assert opt._tensor_step.needs.threads == min(threads, fa.get_threads())
     finally:
         torch.set_num_threads(before)
 
