@@ -1,4 +1,4 @@
-"""What a step over tensors asks of its plan, besides parameters, hyperparameters and state."""
+"""Needs of a step over tensors, besides parameters, hyperparameters and state."""
 
 from typing import NamedTuple
 
