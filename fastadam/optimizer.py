@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -17,12 +18,13 @@ from .engine.blending import Blend
 from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
 from .engine.convert import master
+from .engine.edits import ParamGroup
 from .engine.engine import Engine
 from .engine.exchanging import exchanging
 from .engine.flat import Flat
 from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
-from .engine.param_groups import CARRIED, ParamGroup
+from .engine.param_groups import CARRIED
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
@@ -32,7 +34,7 @@ from .kernels.formats import COMPENSATION
 from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import SHARED, completed, entries, explained
+from .rules.docstrings import SHARED, Composed, completed, entries, explained
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -153,7 +155,8 @@ class Optimizer(Algorithm):
             made = signature_of(placed, cls.defaults | vars(Options()) | {SHADOW: None})
             cls.__signature__ = made  # type: ignore[attr-defined]
         if vars(cls).get("__doc__"):
-            _explain(cls)
+            cls._text = cls.__doc__
+            cls.__doc__ = Composed(partial(_explained, cls))  # type: ignore[assignment]
 
     def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
@@ -428,8 +431,9 @@ class Optimizer(Algorithm):
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
+                    norm = plan.norm and plan.norm.measured()
                     plan.launch()
-                    info = new_info((step, values[0].get("lr"), None, False, True))
+                    info = new_info((step, values[0].get("lr"), norm, False, True))
                 else:
                     info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)
                 engine.info = info
@@ -619,15 +623,14 @@ def _restored(
     return opt
 
 
-def _explain(cls: type[Optimizer]) -> None:
-    """Let the docstring of a class explain all arguments."""
+def _explained(cls: type[Optimizer]) -> str:
+    """The docstring of a class with all arguments explained."""
     known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
-    cls._text = cls.__doc__
     names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
-    cls.__doc__ = completed(cls.__doc__, explained(names, known))
+    return completed(cls._text, explained(names, known))
 
 
 _PARAMS = entries(Optimizer.__doc__).get("params", "")

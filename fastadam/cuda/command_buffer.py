@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.grad_norm import GradNorm
 from ..engine.launch import Launch
-from ..engine.options import flag_of
+from ..engine.scales import flag_of
 from ..memory.arrays import is_device
 from .array import as_array, integers, ring, zeros
 from .device_table import DeviceTable
