@@ -1,7 +1,7 @@
 """Bare kernels: one step over buffers that the caller keeps, without an optimizer object.
 
 Every optimizer has one, under its name in lower case: `functional.adamw` is the step of
-`fastadam.AdamW`. [bare][fastadam.functional.bare] makes one of an optimizer of your own.
+`fastadam.AdamW`. `fa.functional.bare` makes one of an optimizer of your own.
 """
 
 import inspect
@@ -83,7 +83,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
     and the state arrays, in the order of the rule, are updated in place. All arrays are
     one-dimensional and contiguous, of one size, and share no memory. The gradient may have another
-    dtype, or be [Rows][fastadam.Rows]; arrays may then have several dimensions. The state is of the
+    dtype, or be `fa.Rows`; arrays may then have several dimensions. The state is of the
     dtype of the arithmetic (float64 for float64 parameters, else float32), or bfloat16, or int8,
     and zero before the first step; int8 takes two arrays for each state, codes and a float32 scale
     for each block of 256 elements.
@@ -94,7 +94,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     options checks its arrays at every call.
 
     `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
-    that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
+    that of `fa.Optimizer.step`. The function raises TypeError and ValueError
     before anything changes.
 
     Args:

@@ -51,7 +51,7 @@ class Sharded:
         params: as for the optimizer; the same shapes and values in all processes. Arrays lie on
             the host.
         comm: a communicator of mpi4py, a process group of torch.distributed with the backend gloo,
-            or an object like [Communicator][fastadam.distributed.Communicator].
+            or an object like `fastadam.distributed.Communicator`.
         bucket_bytes: the bytes of parameters that are exchanged at a time; default 4 MiB.
         comm_dtype: "bfloat16" or "float16" sends gradients in that dtype, half of the bytes of
             float32; default None: in their own. They are added in the dtype of the arithmetic.

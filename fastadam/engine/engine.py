@@ -43,7 +43,7 @@ from .step_inputs import LongSum
 
 
 class Engine:
-    """Everything that an [Optimizer][fastadam.Optimizer] has besides its mathematics.
+    """Everything that an `fa.Optimizer` has besides its mathematics.
 
     The optimizer has an engine; the engine refers to the optimizer weakly, so that the memory of
     both is freed as soon as the optimizer is not used any more.
@@ -146,7 +146,7 @@ class Engine:
         """Add groups, or none if anything about one is wrong.
 
         Raises:
-            TypeError, ValueError: as [new_groups][fastadam.engine.new_groups.new_groups].
+            TypeError, ValueError: as `new_groups`.
         """
         new = new_groups(self, raws, alone)
         parameters, arrays = new.parameters, new.arrays

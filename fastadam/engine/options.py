@@ -95,7 +95,7 @@ def option(
     dtypes: tuple[str, ...] = (),
     transforms: Callable[[Any], tuple[str, ...]] = lambda value: (),
 ) -> Any:
-    """An entry of the table of options; see [OptionSpec][fastadam.engine.options.OptionSpec]."""
+    """An entry of the table of options; see `OptionSpec`."""
     spec = OptionSpec(check, limits, own, dtypes, transforms)
     return field(default=default, metadata={"spec": spec})
 
@@ -116,7 +116,7 @@ def _clips(bound: float | None) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """Keyword arguments of every optimizer; see [Optimizer][fastadam.Optimizer].
+    """Keyword arguments of every optimizer; see `fa.Optimizer`.
 
     A new option is a new entry here, and a transform if a kernel does something for it.
 

@@ -138,7 +138,7 @@ class Group:
 
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
         """The formats of one of its parameters; see
-        [Options.formats][fastadam.engine.options.Options.formats]."""
+        `Options.formats`."""
         return self.options.formats(param, grad, size).ruled(self.rule, param.shape)
 
     def edited_numbers(self) -> ReadOnly | None:
@@ -248,7 +248,7 @@ def checked_group(
     """A group whose hyperparameters at a step go together, with the rule that follows from them.
 
     Raises:
-        TypeError, ValueError: as [Group][fastadam.engine.param_groups.Group], and as `check`.
+        TypeError, ValueError: as `Group`, and as `check`.
     """
     note_peak(raw)
     group = Group(raw, params, algorithm.defaults, where, options)

@@ -19,7 +19,7 @@ from .step_inputs import LongSum
 
 
 class EngineParts(Protocol):
-    """The members of an [Engine][fastadam.engine.engine.Engine] that these functions use.
+    """The members of an `Engine` that these functions use.
 
     Attributes:
         defaults, options, partition, shards, edits, groups, parameters, state, copies, accumulator,

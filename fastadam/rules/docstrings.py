@@ -11,17 +11,11 @@ from inspect import cleandoc
 from textwrap import fill
 from typing import Any
 
-LINK = re.compile(r"\[([\w.]+)\]\[fastadam[\w.]*\]")  # of the documentation: [Adam][fastadam.Adam]
 SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)*)", re.M)
-ELSEWHERE = re.compile(r"as for (\[|fastadam\.)")
+ELSEWHERE = re.compile(r"as for `?(fa|fastadam)\.")
 # Explanations of hyperparameters that several algorithms share, for those that only refer to them.
 SHARED: dict[str, str] = {}
 ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
-
-
-def without_links(text: str | None) -> str:
-    """A docstring without the links of the documentation."""
-    return LINK.sub(r"\1", cleandoc(text or ""))
 
 
 def entries(text: str | None) -> dict[str, str]:
@@ -48,7 +42,7 @@ def explained(defaults: Mapping[str, Any], known: Mapping[str, str]) -> str:
             lines[-1] = (f"{lines[-1][0]}, {name}", meaning)
         else:
             lines.append((name, meaning))
-    each = (without_links(f"{name}: {meaning}") for name, meaning in lines)
+    each = (f"{name}: {meaning}" for name, meaning in lines)
     return "Args:\n" + "".join(
         fill(entry, 98, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
         + "\n"
@@ -61,6 +55,6 @@ def completed(text: str | None, arguments: str) -> str:
     own = cleandoc(text or "") + "\n"
     section = SECTION.search(own)
     if not section:
-        return without_links(f"{own}\n{arguments}")
+        return cleandoc(f"{own}\n{arguments}")
     gap = "\n" if own[section.end() :] else ""
-    return without_links(own[: section.start()] + arguments + gap + own[section.end() :])
+    return cleandoc(own[: section.start()] + arguments + gap + own[section.end() :])

@@ -24,7 +24,6 @@ from ..kernels.cpu.threads import get_threads
 from ..memory.arrays import is_device
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Algorithm, Values
-from ..rules.docstrings import without_links
 from .arguments import separated, set_up_class
 from .averages import Averages, copies_of, swapped
 from .budget import budget
@@ -68,7 +67,7 @@ class Optimizer(torch.optim.Optimizer):
         capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
             learning rate in a tensor there is read at each step, and the host does not wait for it.
         **keywords: the other hyperparameters, and these options of
-            [fastadam.Optimizer][fastadam.Optimizer]: threads, cores, clip_norm, clip_norm_per,
+            `fa.Optimizer`: threads, cores, clip_norm, clip_norm_per,
             clip_value, skip_nonfinite, ema_decay, ema_warmup, shadow_dtype, zero_grads,
             mask_state, state_dtype, min_quantized_size, rounding, compensation, seed. `ema`,
             `shadow`, `compensation`, codes and scales are tensors in `state`. `state_dtype`,
@@ -77,7 +76,7 @@ class Optimizer(torch.optim.Optimizer):
 
     Attributes:
         core: the class of fastadam with the rule and the hyperparameters; set by a subclass.
-        info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
+        info: the `fa.StepInfo` of the last step, None before the first.
 
     Raises:
         TypeError: for an unknown argument, or one of the wrong type.
@@ -460,6 +459,3 @@ class Optimizer(torch.optim.Optimizer):
             raise RuntimeError(
                 f"parameters and averages are exchanged; {self._averages.swapped.way_out} first"
             )
-
-
-Optimizer.__doc__ = without_links(Optimizer.__doc__)

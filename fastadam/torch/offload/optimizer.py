@@ -64,7 +64,7 @@ class CPUOffload(torch.optim.Optimizer):
             weights are bfloat16, and the low bits of `compensation`, instead of float32.
 
     Attributes:
-        info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
+        info: the `fa.StepInfo` of the last step, None before the first.
 
     Raises:
         TypeError, ValueError: as `optimizer_class`; also if it is not a class of fastadam.torch.
