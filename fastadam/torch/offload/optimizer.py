@@ -165,7 +165,8 @@ class CPUOffload(torch.optim.Optimizer):
         assert self._host
         me = ref(self)
         for host in self._host.hosts[first:]:
-            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, host))
+            # the hook outlives the optimizer, and must not keep its memory
+            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, ref(host)))
 
     # Gradients
 
@@ -339,19 +340,25 @@ class CPUOffload(torch.optim.Optimizer):
         """Resume from a saved state of this class, `optimizer_class` or that of `torch.optim`.
 
         The parameters become the saved `master` weights, rounded; without these they stay.
+        Gradients that no step has used stay, too.
 
         Raises:
             TypeError, ValueError: if it does not match; nothing is changed then.
+            RuntimeError: with `overlap=True`, between backward and `step()`.
         """
         host = self._host
         assert host
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
         self._worker.join()
+        if self._early:
+            raise RuntimeError(
+                "overlap=True: backward has updated some parameters of this step already; call "
+                "step(), or zero_grad(), before load_state_dict()"
+            )
         with self._lock, torch.no_grad():
             load(host, self._front, state_dict, super().load_state_dict)
             self._front.param_groups = self.param_groups
-            self._forget()
             self.info, self._count = None, host.core.steps
 
     def master(self) -> list[Any]:
@@ -383,8 +390,8 @@ class CPUOffload(torch.optim.Optimizer):
         self.__reduce__()
 
 
-def _arrived(owner: Any, host: HostParameter, param: Any) -> None:
+def _arrived(owner: Any, of: Any, param: Any) -> None:
     """A hook: backward has computed a gradient."""
-    optimizer = owner()
-    if optimizer is not None and param.grad is not None:
+    optimizer, host = owner(), of()
+    if optimizer is not None and host is not None and param.grad is not None:
         optimizer._note_arrival(host, param.grad)
