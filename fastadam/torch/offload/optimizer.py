@@ -56,7 +56,9 @@ class CPUOffload(torch.optim.Optimizer):
             need all gradients (`clip_norm`, `skip_nonfinite`, `Prodigy`), are taken in `step()`.
             Default False: in `step()`.
         offload_gradients: True frees each gradient on the device once it is copied; if several come
-            before a step, they are added up on the host. Default False: they stay in `.grad`.
+            before a step, they are added up on the host. Functions that read `.grad`, such as
+            `torch.nn.utils.clip_grad_norm_`, then find None: give `clip_norm` instead. Default
+            False: they stay in `.grad`.
         bucket_bytes: how many bytes of parameters one launch updates, at least; default 64 MiB.
         pin_memory: False takes ordinary memory of the host, and copies wait for each other; default
             None: page-locked memory, if parameters are on a GPU.
