@@ -17,9 +17,9 @@ from . import optimizers
 from .embedding.bare_launch import ROWS, ParameterLaunch, launch_for
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
+from .engine.edits import ParamGroup
 from .engine.gradients import fast_addresses
-from .engine.hyperparameters import lasting
-from .engine.param_groups import Group, ParamGroup
+from .engine.param_groups import Group
 from .kernels.cpu.threads import check_threads
 from .memory import checks
 from .memory.rows import Rows
@@ -70,10 +70,17 @@ class _Settings:
 
 
 class _Memory(local):
-    """Settings and launches of each thread. Threads never share a table."""
+    """Settings and launches of each thread. Threads never share a table.
+
+    Attributes:
+        settings: those of the last step.
+        named: for the names of hyperparameters the last settings with these.
+        launches: those of each rule, by the `id` of the parameter.
+    """
 
     def __init__(self) -> None:
         self.settings: _Settings | None = None
+        self.named: dict[tuple[str, ...], _Settings] = {}
         self.launches: dict[Rule, dict[int, ParameterLaunch]] = {}
 
 
@@ -123,18 +130,38 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:
+        """The settings for hyperparameters other than those of the last step."""
+        names = (*given,)
+        settings = memory.named.get(names)
+        if settings is None or not (_same(settings.given, given) or renumbered(settings, given)):
+            settings = checked(given, step)
+        if not settings.group.switched:
+            memory.settings = memory.named[names] = settings
+        return settings
+
+    def renumbered(settings: _Settings, given: Values) -> bool:
+        """Take over numbers that do not change the rule; returns False if there are others."""
+        group, known = settings.group, settings.given
+        changed = {name: value for name, value in given.items() if value is not known[name]}
+        dict.update(group.raw, changed)
+        values = group.edited(lambda: author, changed)
+        if values is None:
+            return False
+        group.take(values)
+        settings.steady, settings.given = values, dict(given)
+        return True
+
+    def checked(given: Values, step: int) -> _Settings:
+        """Settings for hyperparameters that were given for the first time."""
         check_known(given, defaults, f"{name}()")
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
-        values = group.at(step)
-        author.check(values)
+        group.follow(author, step)
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
-        rule = author.variant(values)
-        steady = None if group.scheduled else lasting(author, values)
-        launches = memory.launches.setdefault(rule, {})
-        settings = _Settings(kept, group, rule, launches, steady)
-        memory.settings = None if group.switched else settings
-        return settings
+        steady = None if group.scheduled else group.at(step)
+        return _Settings(
+            kept, group, group.rule, memory.launches.setdefault(group.rule, {}), steady
+        )
 
     def bound(arrays: Sequence[Any], settings: _Settings) -> ParameterLaunch:
         """The launch for a parameter, its arrays checked and bound."""

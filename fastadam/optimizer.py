@@ -17,12 +17,13 @@ from .engine.blending import Blend
 from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
 from .engine.convert import master
+from .engine.edits import ParamGroup
 from .engine.engine import Engine
 from .engine.exchanging import exchanging
 from .engine.flat import Flat
 from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
-from .engine.param_groups import CARRIED, ParamGroup
+from .engine.param_groups import CARRIED
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
@@ -428,8 +429,9 @@ class Optimizer(Algorithm):
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
+                    norm = plan.norm and plan.norm.measured()
                     plan.launch()
-                    info = new_info((step, values[0].get("lr"), None, False, True))
+                    info = new_info((step, values[0].get("lr"), norm, False, True))
                 else:
                     info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)
                 engine.info = info

@@ -7,8 +7,9 @@ import numpy as np
 
 from ..engine.columns import columns_for, rows_of
 from ..engine.convert import fitted, state_names
+from ..engine.edits import ParamGroup
 from ..engine.options import NAMES
-from ..engine.param_groups import ParamGroup, checked_group
+from ..engine.param_groups import checked_group
 from ..kernels.commit import Operation, Write, updated, write
 from ..rules.algorithm import Values
 from ..validation import count as whole

@@ -380,8 +380,8 @@ def test_steady_steps_make_few_calls():
         group["lr"] *= 0.5
         opt.step()
 
-    assert len(depths_of_calls(opt.step)) <= 44
-    assert len(depths_of_calls(edited_step)) <= 64
+    assert len(depths_of_calls(opt.step)) <= 33
+    assert len(depths_of_calls(edited_step)) <= 46
     assert opt.info.lr == group["lr"]
 
 
