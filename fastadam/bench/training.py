@@ -1,4 +1,4 @@
-"""Suite of training with the optimizer on the host: what the optimizer adds to a step, and memory.
+"""Suite of training with the optimizer on the host: the time it adds to a step, and memory.
 
 A GPT-2 with random weights in bfloat16 learns random tokens on the GPU. Contenders, each with a
 model of its own, one after the other:
@@ -243,7 +243,7 @@ def table(report: Report) -> Table:
 
 
 def summary(report: Report) -> str:
-    """What the optimizer adds, relative to torchao."""
+    """Times that the optimizer adds, relative to torchao."""
     others = list(report.of(TORCHAO))
     if not others:
         return "torchao was not timed."
