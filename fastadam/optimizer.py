@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -33,7 +34,7 @@ from .kernels.formats import COMPENSATION
 from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import SHARED, completed, entries, explained
+from .rules.docstrings import SHARED, Composed, completed, entries, explained
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class Optimizer(Algorithm):
             made = signature_of(placed, cls.defaults | vars(Options()) | {SHADOW: None})
             cls.__signature__ = made  # type: ignore[attr-defined]
         if vars(cls).get("__doc__"):
-            _explain(cls)
+            cls._text = cls.__doc__
+            cls.__doc__ = Composed(partial(_explained, cls))  # type: ignore[assignment]
 
     def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
@@ -621,15 +623,14 @@ def _restored(
     return opt
 
 
-def _explain(cls: type[Optimizer]) -> None:
-    """Let the docstring of a class explain all arguments."""
+def _explained(cls: type[Optimizer]) -> str:
+    """The docstring of a class with all arguments explained."""
     known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
-    cls._text = cls.__doc__
     names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
-    cls.__doc__ = completed(cls.__doc__, explained(names, known))
+    return completed(cls._text, explained(names, known))
 
 
 _PARAMS = entries(Optimizer.__doc__).get("params", "")

@@ -12,7 +12,8 @@ from ..engine.assignment import PROPERTIES, check_assigned
 from ..engine.budget import budget_of
 from ..engine.edits import ParamGroup
 from ..engine.flat import Flat
-from ..engine.options import NAMES, Options, flag_of
+from ..engine.options import NAMES, Options
+from ..engine.scales import flag_of
 from ..engine.state_view import StateView
 from ..engine.step_info import StepInfo, new_info
 from ..memory.dtypes import named

@@ -26,11 +26,12 @@ from .launch_plan import UPDATE, StepPlan
 from .new_groups import new_groups
 from .norm_measure import NormMeasure
 from .opening import files_for
-from .options import Options, scalar
+from .options import Options
 from .param_groups import Group, checked_group, edited_group
 from .parameters import NO_GRADS, Parameters
 from .partition import Partition, Shards
 from .rule_choice import rule_for
+from .scales import scalar
 from .state import State
 from .step_info import StepInfo, late_info, new_info
 from .step_inputs import LongSum

@@ -17,8 +17,8 @@ from .backend import as_array, backend_of
 from .clipping import ClipFactor
 from .grad_norm import GradNorm
 from .launch import Launch
-from .options import FAR, flag_of, unscale_of
 from .random_keys import RoundingKeys
+from .scales import FAR, flag_of, unscale_of
 from .step_context import StepContext, StepKind
 from .step_inputs import TARGET
 

@@ -2,11 +2,11 @@
 
 What an argument means is in the docstring of the class that brings it in: hyperparameters in that
 of the algorithm, options in that of the base class. The docstring of a class is put together from
-these when the class is made.
+these when it is read.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from textwrap import fill
 from typing import Any
@@ -16,6 +16,19 @@ ELSEWHERE = re.compile(r"as for `?(fa|fastadam)\.")
 # Explanations of hyperparameters that several algorithms share, for those that only refer to them.
 SHARED: dict[str, str] = {}
 ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
+
+
+class Composed:
+    """A docstring of a class that is put together when it is first read, such as by `help()`."""
+
+    def __init__(self, compose: Callable[[], str]) -> None:
+        self._compose = compose
+        self._text: str | None = None
+
+    def __get__(self, instance: Any, owner: Any = None) -> str:
+        if self._text is None:
+            self._text = self._compose()
+        return self._text
 
 
 def entries(text: str | None) -> dict[str, str]:

@@ -56,7 +56,8 @@ def taken(
         or increments is None
         or not plan.direct
         or not (groups is step.groups or step.follow(groups))
-        or not step.serves(owner, threads)
+        or not step.serves(owner)
+        or step.needs.threads != threads
         or len(params) != len(active.params)
         or not all(map(is_, params, active.params))
         or (len(groups) > 1 and owner._sizes() != active.sizes)

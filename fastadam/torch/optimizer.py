@@ -15,8 +15,9 @@ from ..engine.assignment import check_assigned
 from ..engine.averages import Exchange
 from ..engine.budget import Budget
 from ..engine.gradients import OtherDtypesError
-from ..engine.options import OWN, reach_of
+from ..engine.options import OWN
 from ..engine.param_groups import note_peak
+from ..engine.scales import reach_of
 from ..engine.step_info import StepInfo
 from ..kernels import forks
 from ..kernels.commit import Operation, commit, updated
@@ -46,6 +47,7 @@ from .state import without_leftovers
 from .state_formats import by_param, floats_of, for_any_shards, master
 from .step import TensorStep
 from .step_hooks import evaluated, with_hooks
+from .step_needs import StepNeeds
 
 GRAD, PARAMS, NONE = attrgetter("grad"), itemgetter("params"), repeat(None)
 
@@ -226,14 +228,14 @@ class Optimizer(torch.optim.Optimizer):
             if found_inf is not None and not is_device(found_inf):
                 found_inf = bool(found_inf)
         given = self, grads, lr_of(groups), grad_scale, found_inf, masks
-        kind = scaled, threads, conditional, masks is not None
-        if last is not None and last.is_valid(self, groups, params, *kind):
+        needs = StepNeeds(scaled, threads, conditional, masks is not None)
+        if last is not None and last.is_valid(self, groups, params, needs):
             try:
                 return last.step(*given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
-            step = TensorStep(self, groups, params, grads, last, *kind)
+            step = TensorStep(self, groups, params, grads, last, needs)
             step.step(*given)
 
     def _checked_groups(self) -> list[CheckedGroup]:

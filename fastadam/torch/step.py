@@ -34,6 +34,7 @@ from .shards import check_whole
 from .sparse import check_hyper
 from .state import check_low_precision, dtypes
 from .state_formats import Entry
+from .step_needs import StepNeeds
 from .step_state import StepState
 from .tensors import ParameterMemory, check_rows_in_order
 
@@ -51,12 +52,10 @@ class TensorStep:
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
         last: the step before this one.
-        scaled: 0 without a gradient scale, NEAR or FAR for its distance from 1 (`reach_of`).
-        threads: the number of threads that a step may use.
-        conditional: True if a GPU is to decide about steps, and to count them.
-        masked: True for steps with masks.
+        needs: what the step asks of the plan.
 
     Attributes:
+        needs: those that the plan meets.
         groups: the checked groups, and `values` the hyperparameters of those with active
             parameters.
         active: the active parameters.
@@ -67,6 +66,7 @@ class TensorStep:
         plain: True if a step of all parameters may be taken directly, see `direct_step`.
     """
 
+    needs: StepNeeds
     active: ActiveParameters
     plan: Any  # None while a step is captured for the first time
     _scope: Any  # a context of work on the tensors, for each call
@@ -86,17 +86,16 @@ class TensorStep:
         params: Sequence[Any],
         grads: Sequence[Any],
         last: TensorStep | None,
-        scaled: int,
-        threads: int,
-        conditional: bool,
-        masked: bool,
+        needs: StepNeeds,
     ) -> None:
+        scaled, threads, conditional, masked = needs
         if last:
             last.check_replaceable("step() with other parameters, hyperparameters or state")
         self.core, self._options = owner._core, replace(owner._options, threads=threads)
-        self._scaled: int = max(scaled, last._scaled if last else 0)
+        reach = max(scaled, last.needs.scaled if last else 0)
+        self.needs = needs._replace(scaled=reach)
         self._known: dict[tuple[Any, ...], Formats] = {}
-        self._threads, self._all_state = threads, owner._entries
+        self._all_state = owner._entries
         self._noisy = any(group.options.noisy for group in groups)
         counts = self._options.ema_warmup or self._noisy
         self._counted = not self.core.uncounted or counts
@@ -125,7 +124,7 @@ class TensorStep:
             self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last.active.device == self.active.device
         self._scope = last._scope if last and same_place else scope_of(self.active.memories[0].part)
-        self._wanted, self._device, self._masked = conditional, DeviceEngine(self), masked
+        self._device = DeviceEngine(self)
         capturable = any(group.get("capturable") for group in owner.param_groups)
         if masked and capturable:
             raise RuntimeError("mask is not supported with capturable=True; leave one of them out")
@@ -146,17 +145,10 @@ class TensorStep:
             self.state = self._kept.state
             self.plan, self._draws = self._planned(groups), self.active.draws
         self.follow(groups)
-        self.plain = not (
-            masked
-            or self._conditional
-            or self._shards
-            or self._options.zero_grads
-            or self.core.carried
-            or self.gradients.by_row
-            or self.active.rest
-            or self.active.gapped
-            or self.active.wrapped
-            or self._scope is not nullcontext
+        active = self.active
+        self.plain = self._scope is nullcontext and not (
+            any((masked, self._shards, self._options.zero_grads, self.core.carried))
+            or any((self.gradients.by_row, active.rest, active.gapped, active.wrapped))
         )
         if capturable and self._conditional:
             self._scope.turn.captured = self._device.captured_steps()
@@ -223,7 +215,9 @@ class TensorStep:
             shards=self._shards,
             workspace=TensorWorkspace(self.active.memories, self._transform),
         )
-        plan = StepPlan(context, StepKind(self._masked, self._scaled, may_skip=self._conditional))
+        plan = StepPlan(
+            context, StepKind(self.needs.masked, self.needs.scaled, may_skip=self._conditional)
+        )
         if self._conditional:
             conditional: Any = plan.conditional
             conditional.runs_of = self._device.runs
@@ -247,28 +241,23 @@ class TensorStep:
 
     # Validity of the plan
 
-    def serves(self, owner: Owner, threads: int) -> bool:
-        """True if the optimizer has the state of the last step, and so many threads."""
-        return owner._entries is self._all_state and self._threads == threads and not self._lost
+    def serves(self, owner: Owner) -> bool:
+        """True if the optimizer has the state of the last step."""
+        return owner._entries is self._all_state and not self._lost
 
     def is_valid(
         self,
         owner: Owner,
         groups: Sequence[CheckedGroup],
         params: Sequence[Any],
-        scaled: int,
-        threads: int,
-        conditional: bool,
-        masked: bool,
+        needs: StepNeeds,
     ) -> bool:
         """True if parameters, state and rules are those of the last step, at known addresses."""
         if groups is not self.groups and not self.follow(groups):
             return False
         return (
-            self.serves(owner, threads)
-            and self._scaled >= scaled
-            and self._wanted >= conditional
-            and self._masked is masked
+            self.serves(owner)
+            and needs.met_by(self.needs)
             and owner._sizes() == self.active.sizes
             and all(map(is_, params, self.active.everyone))
             and not (self.active.rest and any(p.grad is not None for p in self.active.rest))
@@ -369,7 +358,10 @@ class TensorStep:
             plan.draw(self._draws, self._late())
             self._drawn = self.state.grouping
         if plan.conditional and plan.conditional.takes(found, grad_scale):
-            self._step_there(owner, grads, parts, grad_scale, found)
+            unpack = self._packed()
+            info = plan.conditional.step(self._device, None, grad_scale, found)
+            commit([*unpack, *self._finished(owner, info, grads, parts)])
+            self._note_written()
             return
         stale, values, count = plan.stale, self.values, self.state.count
         if self._conditional:
@@ -378,41 +370,33 @@ class TensorStep:
         norm, verdict = plan.prepare(self.core, values, parts, grad_scale, found, self._counted)
         self._drafted |= stale and not plan.stale
         others = self._kept.drafts.publish() if self._drafted else []
-        if self._options.zero_grads:
-            others += [*self.gradients.cleared(), *self.active.cleared(grads, parts)]
         updated = verdict == "update"
         fields = count + updated, lr, norm, verdict == "skip", updated
         info = (late_info if callable(norm) else new_info)(fields)
-        others.append(partial(object.__setattr__, owner, "info", info))
-        if owner._tensor_step is not self:
-            others += put(owner, _tensor_step=self)
+        others += self._finished(owner, info, grads, parts)
         if updated:
             self._run(others)
         else:
             commit(others)
 
-    def _step_there(
-        self,
-        owner: Owner,
-        grads: Sequence[Any],
-        parts: Sequence[Any],
-        grad_scale: Any,
-        found_inf: Any,
-    ) -> None:
-        """Take a step about which the GPU decides, without waiting for it."""
-        conditional = self.plan.conditional
+    def _packed(self) -> list[Operation]:
+        """Pack parameters with gaps; returns the operations that unpack them after a step."""
         unpack: list[Operation] = []
         for memory in self.active.gapped:
             unpack += memory.unpack()
             memory.pack()
-        info = conditional.step(self._device, None, grad_scale, found_inf)
-        others: list[Operation] = [*unpack, partial(object.__setattr__, owner, "info", info)]
+        return unpack
+
+    def _finished(
+        self, owner: Owner, info: Any, grads: Sequence[Any], parts: Sequence[Any]
+    ) -> list[Operation]:
+        """The operations at the end of a step, besides its launches."""
+        others: list[Operation] = [partial(object.__setattr__, owner, "info", info)]
         if self._options.zero_grads:
             others += [*self.gradients.cleared(), *self.active.cleared(grads, parts)]
         if owner._tensor_step is not self:
             others += put(owner, _tensor_step=self)
-        commit(others)
-        self._note_written()
+        return others
 
     def _late(self) -> Any:
         """The difference between the step counts of the optimizer and of each active parameter."""
@@ -431,13 +415,10 @@ class TensorStep:
     def _run(self, others: Sequence[Operation]) -> None:
         """Launch the kernels, count the step and commit its other changes: all or nothing."""
         carried: dict[str, list[float]] = {}  # `dict[str, list[float]]()` takes a microsecond
-        unpack: list[Operation] = []
         for position, name in enumerate(self.core.carried):
             of = self.state.grouping.cohort_of
             carried[name] = [self.plan.numbers[cohort][position] for cohort in of]
-        for memory in self.active.gapped:
-            unpack += memory.unpack()
-            memory.pack()
+        unpack = self._packed()
         counted = self._kept.counters.advance(self.gradients.active, carried)
         self.plan.run(*unpack, *counted, *others)
         self._note_written()

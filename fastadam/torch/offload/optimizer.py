@@ -11,7 +11,7 @@ import torch
 
 from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
-from ...engine.options import unscale_of
+from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
 from ...rules.algorithm import Values
 from ...validation import count, flag
