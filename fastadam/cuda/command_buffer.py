@@ -94,7 +94,7 @@ class CommandBuffer:
         from .context import driver
 
         self._tables = [table_of(launch) for launch in (*updates, *clearing)]
-        tasks, starts = zip(*(table.gated() for table in self._tables), strict=True)
+        tasks, starts = zip(*(table.conditional_task() for table in self._tables), strict=True)
         entries = [
             (
                 task.address,
