@@ -306,6 +306,7 @@ def adagrad(
     weight_decay: Scheduled = 0.0,
     initial_accumulator_value: Scheduled = 0.0,
     eps: Scheduled = 1e-10,
+    eps_in_sqrt: ScheduledFlag = False,
     maximize: ScheduledFlag = False,
     grad_scale: Number | None = None,
     clip_value: Number | None = None,

@@ -366,6 +366,7 @@ class Adagrad(Optimizer):
         *,
         differentiable: bool | None = False,
         fused: bool | None = None,
+        eps_in_sqrt: Flag = False,
         maximize: Flag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
