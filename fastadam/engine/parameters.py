@@ -216,6 +216,8 @@ class Parameters:
 
     def called(self, name: str) -> list[str]:
         """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""
+        if not (self.alone or self._containers):  # tensors, whose mask may be in several forms
+            return [f"the {name} of {each}" for each in self.names]
         return [indexed(name, path) for path in self._paths]
 
     def matched(self, grads: Any, name: str = "grads") -> Any:
