@@ -63,7 +63,7 @@ def there(need: str) -> bool:
     return gpus.real() if need == "gpu" else importlib.util.find_spec(need) is not None
 
 
-COMPILED = ("README", "embedding", "adding-an-optimizer", "how-a-step-works")
+COMPILED = ("README", "embedding", "adding-an-optimizer", "how-a-step-works", "numerics")
 
 
 @pytest.fixture
