@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class MinimizeResult:
-    """A point, and how the minimization came to it.
+    """The result of `fa.minimize`: the last point, and how the minimization ended.
 
     Attributes:
         x: the point, in the structure of `x0`.
@@ -85,6 +85,9 @@ def minimize(
         >>> result.success, result.nit, result.x.round(6)
         (True, 23, array([ 0., -0.]))
     """
+    for name, function in (("value_and_grad", value_and_grad), ("callback", callback)):
+        if not callable(function) and (function is not None or name == "value_and_grad"):
+            raise TypeError(f"minimize(): {name}={function!r} is not a function; give one")
     made = _class_of(optimizer)
     limit = count("minimize(): steps", steps, 0)
     least = None if tol is None else number("minimize(): tol", tol, NOT_NEGATIVE)

@@ -236,7 +236,7 @@ class ConditionalStep:
         for step in range(state.count + 1, state.count + 2 + len(state.pending)):
             values = engine.values(lr, step)
             if engine.plan is not plan:
-                raise RuntimeError("the learning rate may not switch what a rule computes")
+                raise RuntimeError("a learning rate on the GPU must not change which rule is used")
             page, numbers, constants = self._page(engine.algorithm, values, step, numbers)
             made.pages.append(page)
             made.carried.append(numbers)

@@ -72,7 +72,7 @@ class CapturedSteps:
         """Refuse a step after which not all that graphs move would have the count of the rest."""
         if self._plans and list(active) != list(self.active):
             raise RuntimeError(
-                "a captured step of this optimizer moves other parameters than those that have a "
+                "a captured step of this optimizer updates other parameters than those that have a "
                 "gradient now; give gradients to the same ones, or make a new optimizer"
             )
 

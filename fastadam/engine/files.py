@@ -124,7 +124,7 @@ class OptimizerFiles:
                 last = f"{there}{other}" if record.get("count") else "never by a step"
                 raise ValueError(
                     f"{mapping.path} is the state after step {count}, but {weights.path} was last "
-                    f"written {last}; bring back the two files of one moment, or remove "
+                    f"written {last}; restore both files of the same step, or remove "
                     f"{mapping.path} to begin with new state"
                 )
 

@@ -97,8 +97,8 @@ class Flat:
     def __setattr__(self, name: str, value: Any) -> None:
         if value is not vars(self).setdefault(name, value):
             raise AttributeError(
-                f"Flat.{name} cannot be exchanged, since nobody would see it; write into the "
-                "arrays, such as flat.buffer[...] = value"
+                f"Flat.{name} cannot be replaced, since views and optimizers use it; write into "
+                "the arrays, such as flat.buffer[...] = value"
             )
 
     def __getitem__(self, key: Any) -> Any:
@@ -273,7 +273,7 @@ def _checked(tree: Tree) -> list[tuple[str, Any]]:
     """The arrays of a tree that can be flattened, with what they are called."""
     named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
-        raise ValueError(f"tree={tree!r} holds no array; give at least one")
+        raise ValueError(f"tree={tree!r} contains no arrays; give at least one")
     for name, leaf in named:
         if isinstance(leaf, np.ndarray):  # it is copied, so any layout will do
             checks.check_kind(leaf, name)
@@ -286,7 +286,8 @@ def _checked(tree: Tree) -> list[tuple[str, Any]]:
         if leaf.dtype != first.dtype:
             raise TypeError(
                 f"{name} has dtype {leaf.dtype}, but {first_name} has {first.dtype}; one buffer "
-                "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
+                "has one dtype: convert, flatten each dtype separately, or give the optimizer the "
+                "arrays"
             )
     _check_untied(named)
     return named

@@ -17,7 +17,7 @@ from .backend import as_array, backend_of, is_array
 from .flat import Flat
 
 NO_GRADS = (
-    "step() without gradients uses opt.grads, which was never touched; fill opt.grads.tree, or "
+    "step() without gradients uses opt.grads, which has not been used yet; fill opt.grads.tree, or "
     "pass the gradients"
 )
 
@@ -245,7 +245,7 @@ def _gathered(given: Tree, label: str) -> Gathered:
     tree = flat.tree if flat else listed(given)
     found = list(leaves(tree))
     if not found:
-        raise ValueError(f"{label} holds no array; give at least one parameter")
+        raise ValueError(f"{label} contains no arrays; give at least one parameter")
     arrays = [as_pairs(as_array(leaf)) for _, leaf in found]
     names = [indexed(label, p) for p, _ in found]
     paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []

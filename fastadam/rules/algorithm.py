@@ -53,8 +53,8 @@ def check_elementwise(where: str, algorithm: "Algorithm") -> None:
     if algorithm.rule.over == ROW:
         name = type(algorithm).__name__
         raise TypeError(
-            f"{where}{name} adds up {', '.join(algorithm.rule.sums)} of rows, of which arrays of "
-            f"elements know nothing; use the class {name}"
+            f"{where}{name} adds up {', '.join(algorithm.rule.sums)} of rows, which "
+            f"one-dimensional arrays do not have; use the class {name}"
         )
 
 

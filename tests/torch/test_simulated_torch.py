@@ -361,7 +361,7 @@ def test_a_captured_step_counts_when_it_is_replayed(gpu, deferred, rate):
     same(opt, twin, params, others)
     assert twin.state[others[0]]["step"] == 7
     others[0].grad = None
-    with pytest.raises(RuntimeError, match="moves other parameters"):
+    with pytest.raises(RuntimeError, match="updates other parameters"):
         twin.step()
     others[0].grad = torch.ones(3, 2)
     with pytest.raises(RuntimeError, match="captured in a CUDA graph, which would go on"):

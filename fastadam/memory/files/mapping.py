@@ -244,8 +244,8 @@ def _found(fd: int, path: str, layout: Layout) -> FileMapping:
         raise ValueError(f"{path} is damaged: {error}; {_RESTORE}") from None
     if doing:
         raise ValueError(
-            f"{path}: {doing} was in progress when its process ended, so its arrays are of no one "
-            f"moment; {_RESTORE}"
+            f"{path}: {doing} was in progress when its process ended, so its arrays are "
+            f"inconsistent; {_RESTORE}"
         )
     return mapping
 
