@@ -179,9 +179,9 @@ def test_checks_can_be_left_out(path):
     fa.load(path, opt, verify=False)
 
 
-def test_a_name_that_is_there_twice_is_refused(path):
+def test_a_repeated_name_is_refused(path):
     fa.save(path, trained())
     text = path.read_bytes()
     path.write_bytes(text.replace(b'"param/w":{"dtype"', b'"param/b":{"dtype"'))
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="repeated"):
         fa.load(path)
