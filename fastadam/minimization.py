@@ -132,7 +132,7 @@ def _class_of(optimizer: Any) -> type[Optimizer]:
 
 
 def _array(x0: Any) -> Tree:
-    """A point that is given as a list of numbers as an array, any other as it is."""
+    """A point as an array if it is a list of numbers, otherwise unchanged."""
     numbers = isinstance(x0, list | tuple) and x0 and all(isinstance(each, Real) for each in x0)
     return np.array(x0, np.float64) if numbers else x0
 
@@ -158,7 +158,7 @@ def _evaluated(function: Callable[[Any], Any], x: Any) -> tuple[float, Any]:
 
 
 def _take(gradient: Sequence[Any], grads: Sequence[Any], names: Sequence[str]) -> None:
-    """Copy the gradient of the user's, which may be the point itself.
+    """Copy the user's gradient, which may be the point itself.
 
     Raises:
         TypeError: for masked arrays, and numbers that are not real.

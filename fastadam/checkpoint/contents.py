@@ -30,7 +30,7 @@ class Contents(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Contents that are loaded: what they are called, how they are copied and verified.
+    """Contents to load: their name in messages, and how to copy and verify them.
 
     `checksum` is that of a file, by which processes that load together compare their files.
     """

@@ -91,7 +91,7 @@ class Flat:
         return self.leaves
 
     def container(self, label: str) -> Container:
-        """The tree as a container to be watched; `label` is what the Flat is called."""
+        """The tree as a container whose changes are detected; `label` is its name in messages."""
         return Container(self.tree, f"{label}.tree", self._snapshot, f"{label}.leaves")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The arrays that move: their order, their names, and the structure their gradients must have."""
+"""The arrays to update: their order, their names, and the structure of their gradients."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -139,7 +139,7 @@ class Parameters:
         return self._facts
 
     def follow(self, container: Container) -> None:
-        """Notice what becomes of a container that was handed out."""
+        """Detect changes of a container that was returned to the user."""
         if all(each.given is not container.given for each in self._others):
             self.changes.include(container)
             self._others.append(container)
@@ -238,7 +238,7 @@ class Parameters:
 
 
 def _gathered(given: Tree, label: str) -> Gathered:
-    """The arrays of a tree, which may be anything yet."""
+    """The arrays of a tree that has not been checked."""
     flat = given if isinstance(given, Flat) else None
     if flat:
         flat.views(f"{label}.tree")
