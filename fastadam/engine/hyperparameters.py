@@ -28,7 +28,8 @@ UNLIMITED = ("growth_rate",)  # names that may be infinite, which is None: no li
 
 
 class ReadOnly(Values):
-    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
+    """Hyperparameters as passed to the methods of an optimizer, read-only and kept from step to
+    step."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(

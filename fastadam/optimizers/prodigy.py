@@ -59,7 +59,7 @@ def prodigy(decoupled_weight_decay=False, maximize=False, cautious_weight_decay=
 
 
 class Prodigy(Optimizer):
-    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+    """Prodigy: Adam that estimates its learning rate from the distance to the initial point.
 
         m = beta1 * m + d * (1 - beta1) * g
         v = beta2 * v + d**2 * (1 - beta2) * g**2

@@ -15,7 +15,7 @@ class TrainAndEval:
     _evaluating: Exchange | None = None
 
     def eval(self: Any) -> None:
-        """Let the parameters be their average, for evaluation.
+        """Switch to evaluation: replace the parameters by their average.
 
         Steps, saving and loading are refused until `train()`, which brings the parameters back, bit
         for bit; until then there is a copy of them.
@@ -30,7 +30,7 @@ class TrainAndEval:
                 self._written()
 
     def train(self: Any) -> None:
-        """Let the parameters be those of training again; an optimizer begins with them."""
+        """Switch to training: restore the parameters. A new optimizer is in this mode."""
         with self._lock:
             exchange, self._evaluating = self._evaluating, None
         self._put_back(exchange)

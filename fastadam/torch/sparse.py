@@ -1,4 +1,4 @@
-"""Sparse gradients, as `nn.Embedding(sparse=True)` gives them, as rows of the core."""
+"""Sparse gradients, such as those of `nn.Embedding(sparse=True)`, as rows of the core."""
 
 from typing import Any
 

@@ -96,7 +96,7 @@ class TensorState(State):
                 self.arrays[name][i] = memory.seen(entry[name], per)
 
     def rebind(self) -> None:
-        """See the tensors that are in the entries now, which are like those before."""
+        """Use the current tensors of the entries, which have the same metadata as before."""
         for name, arrays in self.arrays.items():
             for i, array in enumerate(arrays):
                 if array is not None:
