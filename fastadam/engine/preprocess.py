@@ -86,7 +86,8 @@ class GradientPreprocessor:
         options, gradients = context.options, context.gradients
         measured = measured_as(context.arrays, context.formats, gradients.rows)
         partition, shards = context.partition, context.shards
-        norm = partial(GradNorm, *measured, options.team, partition=partition, shards=shards)
+        others = {"partition": partition, "shards": shards, "rows": gradients.rows}
+        norm = partial(GradNorm, *measured, options.team, **others)
         transforms = kind.sources.transforms
         first = norm(options=tuple("origin" if name == TARGET else name for name in transforms))
         if not context.accumulator:
