@@ -31,7 +31,7 @@ def check_class(cls: Any) -> None:
             f"optimizer_class={cls!r} is not the class of an optimizer; give one, such as "
             "fastadam.AdamW"
         )
-    rule = getattr(cls, "rule", None)
+    rule: Any = getattr(cls, "rule", None)
     if adds_up_rows(cls) and rule.row_length is not row_length:
         raise ValueError(
             f"Sharded divides parameters between rows of their first dimension, but {cls.__name__} "

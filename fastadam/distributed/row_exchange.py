@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ from .row_packets import Packet
 from .shared_memory import SharedGradients
 
 NONE, ARRAY, NO_ROWS = range(3)  # kinds of gradients; after them rows of each dtype
+NO_NUMBERS = np.empty(0, np.int64)
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 class GivenRows(NamedTuple):
-    """Rows that one process gives: their numbers, and an array of two dimensions of their values."""
+    """Rows that one process gives: their numbers, and a matrix of their values."""
 
     indices: Any
     values: Any
@@ -102,13 +104,13 @@ class RowExchange:
         ]
         found = gathered(self._comm, np.array(own, np.uint8), [len(own)] * self._comm.size)
         columns = np.stack(found, axis=1)
-        active, sparse, dtypes = (columns > NONE).any(axis=1), list[int](), list[Any]()
+        active, sparse, dtypes = [*map(any, columns > NONE)], list[int](), list[Any]()
         for number in np.flatnonzero((columns > ARRAY).any(axis=1)).tolist():
             dtype = self._checked(number, columns[number])
             wire = self._comm_dtype
             sparse.append(number)
             dtypes.append(wire if wire is not None and wire.itemsize < dtype.itemsize else dtype)
-        return Kinds(active.tolist(), sparse, dtypes)
+        return Kinds(active, sparse, dtypes)
 
     def _checked(self, number: int, column: Any) -> Any:
         """The dtype of the rows of all processes."""
@@ -132,9 +134,10 @@ class RowExchange:
 
     def none_of(self, kinds: Kinds) -> dict[int, Rows]:
         """A gradient without rows for each piece of the parameters with row-sparse gradients."""
+        layout = self._layout
         return {
-            place: _rows(np.empty(0, np.int64), np.empty((0, 1)), self._layout.divisions[n].shape)
-            for place, (n, _, _) in enumerate(self._layout.pieces)
+            place: _rows(NO_NUMBERS, np.empty(0, layout.computes[n]), layout.divisions[n].shape)
+            for place, (n, _, _) in enumerate(layout.pieces)
             if n in kinds.sparse
         }
 
@@ -156,7 +159,7 @@ class RowExchange:
         self._exchange([_joined(each) for each in counts], expected)
         expected[comm.rank] = _joined(counts[comm.rank])
         edges = np.cumsum([0, *(each.counts[comm.rank] for each in owners)])
-        parts = [[row[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)] for row in expected]
+        parts = [[row[a:b] for a, b in pairwise(edges)] for row in expected]
         received = [self._packet(kinds, [int(p.sum()) for p in parts[rank]]) for rank in ranks]
         received[comm.rank] = sent[comm.rank]
         self._exchange([each.data for each in sent], [each.data for each in received])
@@ -232,7 +235,7 @@ class RowExchange:
         counts = [list[Any]() for _ in ranks]
         for number, each in zip(kinds.sparse, owners, strict=True):
             rows = given[number]
-            order, found = each.sorted(np.empty(0, np.int64) if rows is None else rows.indices)
+            order, found = each.sorted(NO_NUMBERS if rows is None else rows.indices)
             edges = np.cumsum([0, *each.counts])
             for rank in ranks:
                 counts[rank].append(found[edges[rank] : edges[rank + 1]])
@@ -296,7 +299,7 @@ class RowExchange:
 
 
 def _joined(arrays: Sequence[Any]) -> Any:
-    return np.concatenate([np.empty(0, np.int64), *arrays])
+    return np.concatenate([NO_NUMBERS, *arrays])
 
 
 def _divided(values: Any, count: int, out: Any) -> None:

@@ -269,8 +269,8 @@ class Sharded:
         given, _ = self._whole.checked(grads)
         if any(isinstance(grad, GivenRows) for grad in given):
             raise ValueError(
-                "no_sync() adds up arrays, but grads holds Rows; give the rows of all micro-batches "
-                "to one step"
+                "no_sync() adds up arrays, but grads holds Rows; give the rows of all "
+                "micro-batches to one step"
             )
         if mask is not None:
             self._whole.masks(mask)
@@ -314,7 +314,9 @@ class Sharded:
         partition.active, partition.sparse = any(kinds.active), kinds.sparse
         own = [
             rows.get(place, grad) if kinds.active[piece.number] else None
-            for place, (piece, grad) in enumerate(zip(partition.pieces, exchange.grads, strict=True))
+            for place, (piece, grad) in enumerate(
+                zip(partition.pieces, exchange.grads, strict=True)
+            )
         ]
         info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
         if info.updated:

@@ -63,9 +63,7 @@ def described_state(
     return {number: whole[number] for number in sorted(whole)}
 
 
-def _shape_of(
-    division: Division, per: int, name: str, of_rows: Collection[str]
-) -> tuple[int, ...]:
+def _shape_of(division: Division, per: int, name: str, of_rows: Collection[str]) -> tuple[int, ...]:
     """The shape of state with a number for each `per` elements of a parameter."""
     single = per == 1 and name not in of_rows
     return division.shape if single else (-(-division.size // per),)
@@ -164,11 +162,9 @@ def state_of_pieces(
         if numbers[piece.number] in state
     }
     if "ema" in saved:
-        averages = [array_of(saved["ema"][number], "ema") for number in numbers]
         result["ema"] = {
-            place: _part(averages[n], piece, 1, divisions[n], divisions[n].shape, f"ema of {names[n]}")
+            place: _sliced_average(saved["ema"][numbers[piece.number]], piece, divisions, names)
             for place, piece in enumerate(pieces)
-            for n in [piece.number]
         }
     places, first, groups_of_pieces = iter(range(len(pieces))), 0, []
     for group, other in zip(groups, saved["param_groups"], strict=True):
@@ -264,6 +260,15 @@ def _sliced(
         per = Int8.block if coded else division.per(name, of_rows)
         shape = _shape_of(division, per, name, of_rows)
         yield name, _part(array, piece, per, division, shape, f"{name} of {names[piece.number]}")
+
+
+def _sliced_average(
+    value: Any, piece: Piece, divisions: Sequence[Division], names: Sequence[str]
+) -> Any:
+    """The average of a piece, from that of the whole parameter."""
+    division = divisions[piece.number]
+    label = f"ema of {names[piece.number]}"
+    return _part(array_of(value, "ema"), piece, 1, division, division.shape, label)
 
 
 def _part(

@@ -55,10 +55,11 @@ def divided(arrays: Sequence[Any], processes: int, always: bool) -> list[Divisio
 
 
 def _division(shape: tuple[int, ...], processes: int, always: bool) -> Division:
-    if not (shape and prod(shape)):
+    size: int = prod(shape)
+    if not (shape and size):
         return Division(shape)
     unit = lcm(BLOCK, prod(shape[1:]))
-    even = unit == BLOCK or prod(shape) >= FINE * processes * unit
+    even = unit == BLOCK or size >= FINE * processes * unit
     return Division(shape, unit, True) if always or even else Division(shape)
 
 

@@ -80,7 +80,8 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks, and of their `rows`, which are row-sparse gradients. With shards, too: they exchange a number for each parameter.
+    their blocks, and those of `rows`, row-sparse gradients. With shards, too: they exchange a
+    number for each parameter.
 
     Attributes:
         launches: those that read the gradients; the others read their sums.

@@ -48,7 +48,10 @@ def given(step, rank, size, dtype, infinite=False):
 
 def of_one(step, size, dtype, infinite=False):
     """The same gradients for one process."""
-    each, found = [given(step, rank, size, dtype, infinite) for rank in range(size)], dict[str, object]()
+    each, found = (
+        [given(step, rank, size, dtype, infinite) for rank in range(size)],
+        dict[str, object](),
+    )
     for name in SHAPES:
         there = [grads[name] for grads in each if grads[name] is not None]
         if name not in TABLES:
