@@ -40,8 +40,12 @@ def test_rows_of_all_processes_are_those_of_one(name):
 @pytest.mark.usefixtures("in_plain_python")
 def test_numbers_of_rows_go_on_with_another_number_of_processes(name, after):
     cls, _, options = ROW_CASES[name]
-    found = results(3, lambda comm: assert_rows_of_one_process(comm, name, 2))
-    saved, params = found[0][0].state_dict(), found[0][0].params
+
+    def first(comm):
+        opt, _ = assert_rows_of_one_process(comm, name, steps=2)
+        return opt.state_dict(), opt.params
+
+    saved, params = results(3, first)[0]
 
     def then(comm):
         flat = fa.flatten({key: array.copy() for key, array in params.items()})
