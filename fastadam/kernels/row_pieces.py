@@ -14,7 +14,7 @@ ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
 
 
 class Named(Protocol):
-    """A stream; see [Stream][fastadam.kernels.compose.Stream]."""
+    """A stream; see `Stream`."""
 
     @property
     def name(self) -> str: ...

@@ -23,7 +23,7 @@ def row_length(shape: Sequence[int]) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A scalar update with named state and named per-step constants; see [rule][fastadam.rule].
+    """A scalar update with named state and named per-step constants; see `fa.rule`.
 
     Calling it evaluates the update in plain Python in the dtype of its arguments, with the results
     of the compiled kernel: `math.sqrt` keeps float32, a division by zero gives an infinity.
