@@ -47,6 +47,7 @@ class Exchange:
         self._means = MeanGradients(comm, layout.line, layout.buckets, computes, comm_dtype)
         self._parts = Parts(comm, layout.line, layout.buckets)
         self._rows = RowExchange(comm, layout, comm_dtype, gradients)
+        self._collected = dict[int, Rows]()
         self.grads = layout.by_piece(self._means.parts)
         self._param_parts: Parts | SharedParts = self._parts
         if gradients:
@@ -77,26 +78,35 @@ class Exchange:
 
     def collect(
         self, arrays: Sequence[Any], dtypes: Sequence[Any], buffer: Any = None, kinds: Kinds = ALL
-    ) -> dict[int, Rows]:
-        """Set `grads` to the means of the gradients of all processes.
+    ) -> None:
+        """Set `grads` to the means of the gradients of all processes, and collect their rows.
 
         Args:
             arrays: those of this process, one or None for each parameter.
             dtypes: theirs, the same in all processes.
             buffer: the array that holds all of them, if there is one.
             kinds: the kinds of the gradients of all processes.
-
-        Returns:
-            The row-sparse gradients by the place of the piece.
         """
         dense = [None if isinstance(array, GivenRows) else array for array in arrays]
         chosen = self._layout.buckets_besides(kinds.sparse)
         self._means.collect(LineArrays(self._layout.line, dense, buffer), dtypes, chosen)
-        return self._rows.collect(arrays, kinds) if kinds.sparse else {}
+        if kinds.sparse:
+            self._collected = self._rows.collect(arrays, kinds)
 
-    def no_rows(self, kinds: Kinds) -> dict[int, Rows]:
-        """Row-sparse gradients without rows, of a step that is skipped."""
-        return self._rows.none_of(kinds)
+    def of_pieces(self, kinds: Kinds) -> list[Any]:
+        """The gradient of each piece in this step, or None; without rows, if none were collected.
+
+        Args:
+            kinds: the kinds of the gradients of all processes.
+        """
+        partition = self._layout.partition
+        partition.active, partition.sparse = any(kinds.active), kinds.sparse
+        rows, self._collected = self._rows.none_of(kinds) | self._collected, {}
+        pairs = enumerate(zip(partition.pieces, self.grads, strict=True))
+        return [
+            rows.get(place, grad) if kinds.active[piece.number] else None
+            for place, (piece, grad) in pairs
+        ]
 
     def gather_params(self, kinds: Kinds = ALL, gradients: Sequence[Any] = ()) -> None:
         """Complete the parameters, of which each process has updated its pieces.

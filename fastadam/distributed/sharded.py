@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 from ..checkpoint.contents import Contents, Source
 from ..checkpoint.write import Progress
 from ..engine.assignment import PROPERTIES, check_assigned
-from ..engine.budget import budget_of
 from ..engine.edits import ParamGroup
 from ..engine.flat import Flat
 from ..engine.options import NAMES, Options
@@ -29,7 +27,7 @@ from .arguments import (
     needs_whole_rows,
     step_settings,
 )
-from .budget import ShardedBudget
+from .budget import ShardedBudget, sharded_budget
 from .exchange import Exchange
 from .layout import ShardLayout
 from .row_exchange import GivenRows
@@ -304,21 +302,14 @@ class Sharded:
             self._whole.add(grad_scale)
             steps = self._options.accumulate_steps
             arrays, buffer, scale = self._whole.sums, None, float(steps) if steps > 1 else None
-        exchange, partition = self._exchange, self._layout.partition
+        exchange, dtypes = self._exchange, self._whole.dtypes
         kinds = exchange.kinds(arrays, lacks, sparse)
-        rows = exchange.no_rows(kinds)
         if not (found or apart):
             exchange.collect_shared()
         elif not found:
-            dtypes = self._whole.dtypes if arrays is given else self._layout.computes
-            rows = exchange.collect(arrays, dtypes, buffer, kinds)
-        partition.active, partition.sparse = any(kinds.active), kinds.sparse
-        own = [
-            rows.get(place, grad) if kinds.active[piece.number] else None
-            for place, (piece, grad) in enumerate(
-                zip(partition.pieces, exchange.grads, strict=True)
-            )
-        ]
+            dtypes = dtypes if arrays is given else self._layout.computes
+            exchange.collect(arrays, dtypes, buffer, kinds)
+        own = exchange.of_pieces(kinds)
         info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
         if info.updated:
             plan = self.optimizer._engine.plan
@@ -367,17 +358,8 @@ class Sharded:
 
     def memory(self) -> ShardedBudget:
         """The bytes in this process, and those without sharding. Not collective."""
-        own, engine = self.optimizer.memory(), self.optimizer._engine
-        layout, dtypes = self._layout, self._whole.dtypes
-        owners = [engine.groups[number] for number in layout.partition.group_of]
-        members = [
-            (group.rule, group.formats(array, dtype.name), array.size)
-            for group, array, dtype in zip(owners, layout.parameters.arrays, dtypes, strict=True)
-        ]
-        options = replace(
-            engine.options, accumulate_steps=self._options.accumulate_steps, zero_grads=False
-        )
-        return ShardedBudget(own, budget_of(members, options), self._comm.size)
+        layout, dtypes, size = self._layout, self._whole.dtypes, self._comm.size
+        return sharded_budget(self.optimizer, layout, dtypes, self._options, size)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the whole parameters, as that of the optimizer in one process.

@@ -39,12 +39,12 @@ class Division(NamedTuple):
         return (size // self.width, *self.shape[1:]) if self.whole else (size,)
 
     def per(self, name: str, of_rows: Collection[str]) -> int:
-        """How many elements there are for each number of a state that has `of_rows` for rows."""
+        """The number of elements for each number of a state, which has `of_rows` for rows."""
         return max(1, self.width) if name in of_rows else 1
 
 
 def divided(arrays: Sequence[Any], processes: int, always: bool) -> list[Division]:
-    """Where parameters may be divided.
+    """The places where parameters may be divided.
 
     Args:
         arrays: the parameters.
