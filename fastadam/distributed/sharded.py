@@ -61,10 +61,10 @@ class Sharded:
         bucket_bytes: the bytes of parameters that are exchanged at a time; default 4 MiB.
         comm_dtype: "bfloat16" or "float16" sends gradients in that dtype, half of the bytes of
             float32; default None: in their own. They are added in the dtype of the arithmetic.
-        whole_rows: True divides every parameter between its rows only, as gradients
-            [Rows][fastadam.Rows] need, even if the shares of processes become unequal; default
-            False: those for which shares are about equal, such as tables of thousands of rows, and
-            all with `lazy="rows"`, `lazy="exact"`, `SparseAdam` and `RowwiseAdagrad`.
+        whole_rows: True divides every parameter between its rows only, as gradients `fastadam.Rows`
+            need, even if the shares of processes become unequal; default False: those for which
+            shares are about equal, such as tables of thousands of rows, and all with `lazy="rows"`,
+            `lazy="exact"`, `SparseAdam` and `RowwiseAdagrad`.
         hyper: hyperparameters and options of the optimizer, the same in all processes.
 
     Attributes:

@@ -148,8 +148,8 @@ class SharedParts:
     def gather(
         self, arrays: LineArrays, dtypes: Sequence[Any], chosen: Sequence[int] | None = None
     ) -> None:
-        """Complete arrays whose own parts are up to date, as [Parts]
-        [fastadam.distributed.collectives.Parts]; waits until all processes have."""
+        """Complete arrays whose own parts are up to date, as `collectives.Parts` does; waits until
+        all processes have."""
         if len(self._gradients.hosts.groups) > 1:
             numbers = range(len(self._buckets)) if chosen is None else chosen
             begun = (self._begin(arrays, self._buckets[n], dtypes[n]) for n in numbers)
