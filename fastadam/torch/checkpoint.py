@@ -68,7 +68,8 @@ def _counted(state_dict: Mapping[str, Any], optional: bool) -> Mapping[str, Any]
         bare = [key for key in group["params"] if _uncounted(state.get(key))]
         if bare and step is not None:
             state |= {key: {**state[key], "step": torch.tensor(float(step))} for key in bare}
-        groups.append({name: value for name, value in group.items() if name != "step"})
+            group = {name: value for name, value in group.items() if name != "step"}
+        groups.append(group)
     return {**state_dict, "state": state, "param_groups": groups}
 
 

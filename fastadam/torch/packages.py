@@ -87,6 +87,9 @@ def from_package(
                 if state.get(number):
                     state[number] = {**counted.entry(state[number]), **tensors}
             group = {key: value for key, value in group.items() if key not in counted.keys}
+        entries = [e for n in numbers if isinstance(e := state.get(n), Mapping) and e]
+        if not hasattr(torch.optim, name) and all("step" in entry for entry in entries):
+            group = {key: value for key, value in group.items() if key != "step"}  # `to_package`'s
         groups.append(_renamed(group, hyper))
         _check_usual(groups[-1], where)
     return {**state_dict, "state": state, "param_groups": groups}
