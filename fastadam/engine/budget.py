@@ -209,5 +209,6 @@ def moved_by(streams: Streams) -> float:
 
 
 def traffic_of(rule: Rule) -> int:
-    """Bytes per element that a step in float32 without options reads and writes."""
-    return int(sum(n * moved_by(each) for n, each in passes(rule, _FLOAT32, Options())))
+    """Bytes per element that a step in float32 without options reads and writes, for long rows."""
+    formats = replace(_FLOAT32, row_state=rule.row_state)
+    return int(sum(n * moved_by(each) for n, each in passes(rule, formats, Options())))

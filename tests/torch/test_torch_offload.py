@@ -7,6 +7,7 @@ import os
 import sys
 import weakref
 from functools import partial
+from itertools import cycle, product
 
 import numba
 import pytest
@@ -90,9 +91,15 @@ class Beside:
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
 
 
-@DTYPES
-@pytest.mark.parametrize("how", ["clip", "accumulate", "scaler", "overlap"])
-@pytest.mark.parametrize("name", DENSE)
+HOWS = [*product(["clip", "accumulate", "scaler", "overlap"], [torch.float32, torch.bfloat16])]
+PAIRS = [*product(["AdamW"], HOWS), *zip(DENSE, cycle(HOWS), strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "dtype"),
+    [(name, *how) for name, how in dict.fromkeys(PAIRS)],
+    ids=str,
+)
 @pytest.mark.usefixtures("plain_python")
 def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
     cls, overlap, frees = getattr(ft, name), how == "overlap", how in ("clip", "overlap")

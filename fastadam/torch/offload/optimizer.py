@@ -163,7 +163,7 @@ class CPUOffload(torch.optim.Optimizer):
             self._listen(known)
 
     def _listen(self, first: int) -> None:
-        """Let gradients of the parameters from this number on be noticed."""
+        """Register hooks for the gradients of the parameters from this number on."""
         assert self._host
         me = ref(self)
         for host in self._host.hosts[first:]:
