@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from row_cases import assert_rows_of_one_process, given, of_one
 from sharded_cases import (
     CASES,
     assert_bits_of_one_process,
@@ -60,7 +61,24 @@ def bits(comm, folder):
     stepped(opt, range(5, 8))
     assert np.array_equal(flat_of(opt), flat_of(alone))
     assert_same_state(opt.state_dict(), alone.state_dict())
+    rows(comm, folder)
     print("same bits")
+
+
+def rows(comm, folder):
+    """Row-sparse gradients, likewise: counts of rows are saved by three and loaded by others."""
+    opt, alone = assert_rows_of_one_process(comm, "rows", steps=2, shared=True)
+    path = folder / "rows.safetensors"
+    if opt._comm.size == 3:
+        fa.save(path, opt)
+    else:
+        fa.load(path, opt)
+        fa.load(path, alone)
+    rank, size = opt._comm.rank, opt._comm.size
+    opt.step(given(2, rank, size, "float32"))
+    alone.step(of_one(2, size, "float32"))
+    assert np.array_equal(flat_of(opt), flat_of(alone))
+    assert_same_state(opt.state_dict(), alone.state_dict())
 
 
 def errors(comm, folder):
