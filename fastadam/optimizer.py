@@ -528,7 +528,7 @@ class Optimizer(Algorithm):
         engine = self._engine
         with engine.lock:
             engine.refresh()
-            rules = (group.rule for group in self._engine.groups for _ in group.params)
+            rules = (group.rule.of(p.shape) for group in engine.groups for p in group.params)
             sizes = (array.size for array in engine.parameters.arrays)
             members = zip(rules, engine.formats(), sizes, strict=True)
             return budget_of(members, engine.options, engine.params_in_files)

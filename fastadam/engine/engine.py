@@ -234,7 +234,7 @@ class Engine:
         if self._take_numbers(algorithm):
             return
         groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
-        names = [name for group in groups for name in group.rule.state]
+        names = [name for group in groups for name in group.rule.all_state]
         commit([*self.adopted(groups), *self.state.know(names)])
 
     def _take_numbers(self, algorithm: Algorithm) -> bool:

@@ -311,8 +311,8 @@ def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str,
         TypeError, ValueError: if `initial` does not return a number for names of the rule.
     """
     start = algorithm.initial(values)
-    if not isinstance(start, dict) or start.keys() - {*rule.state}:
-        raise ValueError(f"initial() returned {start!r}; give a dict with names of {rule.state}")
+    if not isinstance(start, dict) or start.keys() - {*rule.all_state}:
+        raise ValueError(f"initial() returned {start!r}; give a dict with names of {rule.all_state}")
     return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
 

@@ -158,7 +158,7 @@ class State:
             [*old.active, *[True] * sum(sizes)],
             [*old.carried, *[carried] * len(groups)],
         )
-        known = self.with_names(name for group in groups for name in group.rule.state)
+        known = self.with_names(name for group in groups for name in group.rule.all_state)
         arrays = {name: [*each, *[None] * sum(sizes)] for name, each in known.items()}
         return put(self, grouping=grouping, arrays=arrays)
 
@@ -303,6 +303,11 @@ class State:
         beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
         counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
         views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
+        if kept.line:
+            shapes = [[*param.shape] for param in beside]
+            for shape in shapes:
+                shape[kept.line] = 1
+            return [view.reshape(shape) for view, shape in zip(views, shapes, strict=True)]
         if per != 1 or kept.of_rows:
             return views
         return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]
