@@ -109,7 +109,7 @@ class _Part:
         self, update: Launch, sums: RuleSums, context: StepContext, options: tuple[str, ...]
     ) -> None:
         self._update, self._rule, params = update, update.rule, context.arrays
-        self._formats = context.formats[update.members[0]]
+        self._formats = context.formats[update.members[0]].of_any_row
         self._backend, self._params = backend_of(params[0]), params
         self._layouts = [Layout(context.formats[i], params[i].size) for i in update.members]
         compute, layouts = self._formats.compute, self._layouts

@@ -132,7 +132,9 @@ class _Scope:
         self.sums = backend_of(params[0]).zeros(several * self._count, "float64")
         firsts = places_of(counts, partition) * self.sums.itemsize
         self.terms = {
-            update: self._launch(update, params, formats[update.members[0]], options, firsts)
+            update: self._launch(
+                update, params, formats[update.members[0]].of_any_row, options, firsts
+            )
             for update in updates
         }
         folds = [Folds(self.sums, counts * several)]
