@@ -29,10 +29,11 @@ def check_class(cls: Any) -> None:
             f"optimizer_class={cls!r} is not the class of an optimizer; give one, such as "
             "fastadam.AdamW"
         )
-    if getattr(getattr(cls, "rule", None), "over", "") == ROW:
+    rule = getattr(cls, "rule", None)
+    if rule and (rule.over == ROW or any(form.factors for form in rule.forms)):
         raise ValueError(
             f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
-            f"adds up {', '.join(cls.rule.sums)} of rows; take another optimizer, or "
+            f"adds up {', '.join(rule.sums)} of rows; take another optimizer, or "
             "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
         )
 

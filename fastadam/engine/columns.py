@@ -1,7 +1,7 @@
 """State columns: the arrays that an optimizer keeps for each parameter."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -55,6 +55,13 @@ def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColu
             if column.per < WHOLE
         ]
     return {array.name: array for array in arrays}
+
+
+def line_shape(shape: Sequence[int], line: int) -> tuple[int, ...]:
+    """A shape with one element in a dimension."""
+    lengths = [*shape]
+    lengths[line] = 1
+    return tuple(lengths)
 
 
 def with_rows(kept: StateColumn, length: int) -> StateColumn:

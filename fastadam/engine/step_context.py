@@ -79,9 +79,7 @@ class StepContext:
     def rules(self) -> list[Any]:
         """The rule of each parameter."""
         pairs = zip(self._owners, self.formats, strict=True)
-        return [
-            group.rule.matrices if formats.matrix else group.rule for group, formats in pairs
-        ]
+        return [formats.form_of(group.rule) for group, formats in pairs]
 
     @property
     def _owners(self) -> list[Ruled]:

@@ -194,6 +194,10 @@ class Formats:
             )
         return replace(self, row_state=rule.row_state, row=length)
 
+    def form_of(self, rule: Rule) -> Rule:
+        """The form of a rule that updates the parameter; see [Rule.of][fastadam.Rule]."""
+        return rule.matrices if self.matrix and rule.matrices else rule
+
     @property
     def of_any_row(self) -> "Formats":
         """The formats of parameters with rows of any length, which share a kernel."""

@@ -47,7 +47,7 @@ def row_addresses(
     found, lines = ["first", "scratch"], list[str]()
     if (COLUMN_SPAN, 0) in places:
         span = f"integer(integer(row, {places[COLUMN_SPAN, 0]}), 0)"
-        lines = [f"column = first // {span} * length"]
+        lines = [f"column = first // {span} * length + first % length"]
     for stream in streams:
         for part, column in enumerate(stream.storage.stored):
             per = "length" if column.per == ROW else str(column.per)

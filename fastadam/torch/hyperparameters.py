@@ -104,7 +104,7 @@ def checked_group(
     values = ReadOnly({**before.values, **changed} if before else changed)
     rule = rule_for(core, values, options)
     known_rule = before is not None and before.rule is rule
-    if not known_rule and (taken := dtypes(options).keys() & {*rule.state}):
+    if not known_rule and (taken := dtypes(options).keys() & {*rule.all_state}):
         raise ValueError(
             f"{where}the rule {rule.name} has state named {sorted(taken)}, the names of "
             "the copies of ema_decay and shadow_dtype; rename the state"

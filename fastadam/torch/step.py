@@ -187,7 +187,9 @@ class TensorStep:
         parameters = Parameters().with_groups([gathered], alone=False)
         check_whole(self._active.params, (groups[number].rule for number in self._used))
         if self.core.uncounted:
-            self.state.begin([group.rule for group in groups for _ in group.params])
+            rules = (group.rule for group in groups for _ in group.params)
+            pairs = zip(self._formats, rules, strict=True)
+            self.state.begin([formats.form_of(rule) for formats, rule in pairs])
         context = StepContext(
             groups=[groups[number] for number in self._used],
             parameters=parameters,
