@@ -54,6 +54,7 @@ Number: TypeAlias = SupportsFloat
 Count: TypeAlias = SupportsIndex | float
 Flag: TypeAlias = bool | np.bool_
 Pair: TypeAlias = tuple[Number, Number] | list[Any] | NDArray[Any]
+OptionalPair: TypeAlias = tuple[Number | None, Number] | list[Any] | NDArray[Any]
 Triple: TypeAlias = tuple[Number, Number, Number] | list[Any] | NDArray[Any]
 Cores: TypeAlias = Items[SupportsIndex]
 Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
@@ -61,6 +62,5 @@ Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 Scheduled: TypeAlias = Number | Callable[[int], Number]
 ScheduledFlag: TypeAlias = Flag | Callable[[int], Flag]
 ScheduledPair: TypeAlias = tuple[Scheduled, Scheduled] | Pair | Callable[[int], Pair]
-ScheduledTriple: TypeAlias = (
-    tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
-)
+ScheduledOptionalPair: TypeAlias = tuple[Number | None, Number] | list[Any] | NDArray[Any]
+Triple: TypeAlias = tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]

@@ -20,12 +20,14 @@ HEAD = """\
 
 def row(optimizer: Any, page: str) -> str:
     """One line on an optimizer with its defaults."""
-    from fastadam.engine.budget import traffic_of
+    from fastadam.engine.budget import LARGE, traffic_of
+    from fastadam.optimizers.listing import listing
 
-    states, moved = optimizer.rule.state, traffic_of(optimizer.rule)
+    states, moved = optimizer.rule.of(LARGE).state, traffic_of(optimizer.rule)
+    nbytes = listing(optimizer).state_bytes
     names = ", ".join(f"`{name}`" for name in states) or "none"
     link = f"[{optimizer.__name__}]({page})"
-    return f"| {link} | {origin(optimizer)} | {names} | {4 * len(states)} | {moved} |"
+    return f"| {link} | {origin(optimizer)} | {names} | {nbytes} | {moved} |"
 
 
 def origin(optimizer: Any) -> str:

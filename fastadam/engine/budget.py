@@ -4,7 +4,7 @@ Nothing is compiled or allocated for it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -216,8 +216,9 @@ def moved_by(streams: Streams) -> float:
     )
 
 
-def traffic_of(rule: Rule) -> int:
-    """Bytes per element that a step in float32 without options reads and writes."""
-    formats = _FLOAT32.ruled(rule, LARGE)
+def traffic_of(rule: Rule, shape: Sequence[int] = LARGE) -> int:
+    """Bytes per element that a step in float32 without options reads and writes, for an array of
+    this shape."""
+    formats = _FLOAT32.ruled(rule, shape)
     form = formats.form_of(rule)
     return int(sum(n * moved_by(each) for n, each in passes(form, formats, Options())))

@@ -92,9 +92,7 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
             raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
         try:
             return tuple(
-                None
-                if part is known is None
-                else number(f"{name}[{k}]", part, within, hint=hint)
+                None if part is known is None else number(f"{name}[{k}]", part, within, hint=hint)
                 for k, (part, known) in enumerate(zip(parts, default, strict=True))
             )
         except (TypeError, ValueError) as error:

@@ -61,6 +61,8 @@ class StepPlan:
 
     preprocessor: GradientPreprocessor
     _by_row: list[tuple[Cohort, Launch]]
+    _all: list[Launch]  # over gradients
+    _with_state: list[Launch]  # those and others that read state
 
     def __init__(
         self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None

@@ -312,7 +312,9 @@ def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str,
     """
     start = algorithm.initial(values)
     if not isinstance(start, dict) or start.keys() - {*rule.all_state}:
-        raise ValueError(f"initial() returned {start!r}; give a dict with names of {rule.all_state}")
+        raise ValueError(
+            f"initial() returned {start!r}; give a dict with names of {rule.all_state}"
+        )
     return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
 

@@ -4,6 +4,7 @@ The first adds the terms of each row and, for groups of rows, of each column; th
 groups; the others compute the new numbers of rows and columns, and what the rule reads of them.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,17 +69,16 @@ def _line_sums(inner: Rule) -> Rule:
         return (term(grad, h),)
 
     def added(param, grad, state, h, s):
-        mean, column = state
-        return param, (s.total / s.size, column + np.float64(term(grad, h)))
+        return param, (s.total / s.size, state[1] + np.float64(term(grad, h)))
 
     added.__name__ = f"{inner.name}_lines"
     names = ("row_mean", "column_sum"), inner.hyper, inner.exact
-    lines = {"row_state": names[0][:1], "column_state": names[0][1:]}
-    return Rule(added, *names, ("total",), ROW, Rule(entry, *names), **lines)
+    made = Rule(added, *names, ("total",), ROW, Rule(entry, *names))
+    return replace(made, row_state=names[0][:1], column_state=names[0][1:])
 
 
 @rule(state=("column_sum", "length", "span"))
-def groups_added(param, grad, state, h):  # type: ignore[no-untyped-def]
+def groups_added(param, grad, state, h):
     return param, (state[0] + grad, state[1], state[2])
 
 

@@ -14,7 +14,9 @@ LARGEST = 3e38  # of float32, nearly
 
 
 @cache
-def adafactor(eps: bool = True, maximize: bool = False, cautious_weight_decay: bool = False) -> Rule:
+def adafactor(
+    eps: bool = True, maximize: bool = False, cautious_weight_decay: bool = False
+) -> Rule:
     """The rule for these flags; without `eps` the least variance is that of the arithmetic."""
     decay = decay_function(cautious_weight_decay)
 
@@ -60,7 +62,8 @@ def adafactor(eps: bool = True, maximize: bool = False, cautious_weight_decay: b
         variance = averaged_variance(grad, state, h)
         return squares(param, scaled(grad, 1.0 / math.sqrt(variance), h))
 
-    sums = {"hyper": CONSTANTS, "sums": ("param_squares", "update_squares"), "over": "tensor"}
+    names = ("param_squares", "update_squares")
+    sums: dict[str, Any] = {"hyper": CONSTANTS, "sums": names, "over": "tensor"}
     factors = Factors(term, averaged, row_factor, column_factor)
 
     @rule(state=("row_var", "col_var"), prepare=factored_squares, factors=factors, **sums)
@@ -77,8 +80,50 @@ def adafactor(eps: bool = True, maximize: bool = False, cautious_weight_decay: b
 
 
 class Adafactor(Optimizer):
-    """Adafactor
+    """Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
 
+    For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
+
+        row_var = (1 - b) * row_var + b * mean(g**2)         over each row
+        col_var = (1 - b) * col_var + b * mean(g**2)         over each column
+        v = row_var * col_var / max(mean(row_var), eps1)     of each element
+        u = g / max(sqrt(v), eps1)
+        a = min(lr, 1 / sqrt(t)) * max(eps2, rms(p))
+        p = p - lr * weight_decay * p - a * u / max(1, rms(u) / d)
+
+    `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
+    is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
+    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
+    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
+    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element of
+    a matrix: 0 bytes of state, 24 bytes of traffic per step; 4 bytes of state for each row and each
+    column.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
+        beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
+        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
+            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        d: the largest `rms` of an update, at least 1, default 1.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Raises:
+        ValueError: for `beta2_decay` above 0, `d` below 1, and complex parameters.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones((2, 3))
+        >>> opt = fa.Adafactor(w, lr=0.1)
+        >>> info = opt.step(np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
+        >>> w.round(3)  # squares that are products of rows and columns: all updates are as large
+        array([[0.9, 0.9, 0.9],
+               [0.9, 0.9, 0.9]])
+        >>> opt.state["row_var"][0].shape, opt.state["col_var"][0].shape
+        ((2, 1), (1, 3))
     """
 
     rule = adafactor()

@@ -347,11 +347,13 @@ def _check_matrices(matrices: Rule | None, hyper: Sequence[str]) -> None:
     if matrices is None:
         return
     if not isinstance(matrices, Rule):
-        raise TypeError(f"rule: matrices={matrices!r} must be a function marked with @fastadam.rule")
+        raise TypeError(
+            f"rule: matrices={matrices!r} must be a function marked with @fastadam.rule"
+        )
     if matrices.hyper != tuple(hyper):
         raise ValueError(
-            f"rule: hyper={tuple(hyper)!r}, but that of matrices= is {matrices.hyper!r}; declare the "
-            "same names in both"
+            f"rule: hyper={tuple(hyper)!r}, but that of matrices= is {matrices.hyper!r}; declare "
+            "the same names in both"
         )
 
 

@@ -251,9 +251,7 @@ class ParameterMemory:
             and in_order(part, self.dense_part.stride())
         )
 
-    def convert_rows(
-        self, entry: dict[str, Any], name: str, column: Column, line: int = 0
-    ) -> None:
+    def convert_rows(self, entry: dict[str, Any], name: str, column: Column, line: int = 0) -> None:
         """Convert a state tensor with a number for each row to the dtype of a column; `line` as for
         `zeros`.
 
