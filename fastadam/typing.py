@@ -62,5 +62,9 @@ Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 Scheduled: TypeAlias = Number | Callable[[int], Number]
 ScheduledFlag: TypeAlias = Flag | Callable[[int], Flag]
 ScheduledPair: TypeAlias = tuple[Scheduled, Scheduled] | Pair | Callable[[int], Pair]
-ScheduledOptionalPair: TypeAlias = tuple[Number | None, Number] | list[Any] | NDArray[Any]
-Triple: TypeAlias = tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
+ScheduledOptionalPair: TypeAlias = (
+    tuple[Scheduled | None, Scheduled] | OptionalPair | Callable[[int], OptionalPair]
+)
+ScheduledTriple: TypeAlias = (
+    tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
+)

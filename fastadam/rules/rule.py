@@ -285,8 +285,9 @@ def rule(
         summed = Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
         if factors is None:
             return replace(summed, matrices=matrices)
-        lines = {"row_state": names[0][:1], "column_state": names[0][1:]}
-        return replace(summed, **lines, row_length=last_dimension, factors=factors)
+        rows, columns = names[0][:1], names[0][1:]
+        lines = replace(summed, row_state=rows, column_state=columns)
+        return replace(lines, row_length=last_dimension, factors=factors)
 
     return mark
 
