@@ -12,6 +12,7 @@ from ..typing import (
     Params,
     Scheduled,
     ScheduledFlag,
+    ScheduledOptionalPair,
     ScheduledPair,
     ScheduledTriple,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamMini",
@@ -662,6 +664,91 @@ class Adadelta(Optimizer):
         rho: Scheduled = 0.9,
         eps: Scheduled = 1e-06,
         weight_decay: Scheduled = 0.0,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
+class Adafactor(Optimizer):
+    """Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
+
+    For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
+
+        row_var = (1 - b) * row_var + b * mean(g**2)         over each row
+        col_var = (1 - b) * col_var + b * mean(g**2)         over each column
+        v = row_var * col_var / max(mean(row_var), eps1)     of each element
+        u = g / max(sqrt(v), eps1)
+        a = min(lr, 1 / sqrt(t)) * max(eps2, rms(p))
+        p = p - lr * weight_decay * p - a * u / max(1, rms(u) / d)
+
+    `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
+    is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
+    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
+    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
+    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element of
+    a matrix: 0 bytes of state, 24 bytes of traffic per step; 4 bytes of state for each row and each
+    column.
+
+    Args:
+        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
+        beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
+        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
+            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        d: the largest `rms` of an update, at least 1, default 1.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        maximize: maximize the objective, default False.
+
+    Raises:
+        ValueError: for `beta2_decay` above 0, `d` below 1, and complex parameters.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones((2, 3))
+        >>> opt = fa.Adafactor(w, lr=0.1)
+        >>> info = opt.step(np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
+        >>> w.round(3)  # squares that are products of rows and columns: all updates are as large
+        array([[0.9, 0.9, 0.9],
+               [0.9, 0.9, 0.9]])
+        >>> opt.state["row_var"][0].shape, opt.state["col_var"][0].shape
+        ((2, 1), (1, 3))
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.01,
+        *,
+        beta2_decay: Scheduled = -0.8,
+        eps: ScheduledOptionalPair = (None, 0.001),
+        d: Scheduled = 1.0,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Scheduled | None = None,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch.optim.optimizer import ParamsT
 
-from ..typing import Cores, Count, Dtype, Flag, Number, Pair, Triple
+from ..typing import Cores, Count, Dtype, Flag, Number, OptionalPair, Pair, Triple
 from .optimizer import Optimizer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamMini",
@@ -332,6 +333,41 @@ class Adadelta(Optimizer):
         *,
         capturable: bool | None = False,
         differentiable: bool | None = False,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
+class Adafactor(Optimizer):
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.01,
+        beta2_decay: Number = -0.8,
+        eps: OptionalPair = (None, 0.001),
+        d: Number = 1.0,
+        weight_decay: Number = 0.0,
+        *,
+        foreach: bool | None = None,
+        cautious_weight_decay: Flag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Number | None = None,
         maximize: Flag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
