@@ -198,6 +198,8 @@ def test_what_is_refused():
         fa.RowwiseAdagrad(table, lazy="exact")
     with pytest.raises(ValueError, match=r"Sharded cuts arrays .* AdamMini adds up squares"):
         Sharded(fa.AdamMini, table, Alone())
+    with pytest.raises(ValueError, match=r"Sharded cuts arrays .* Adafactor adds up param_squares"):
+        Sharded(fa.Adafactor, table, Alone())
     with pytest.raises(TypeError, match="RowwiseAdagrad adds up squares of rows"):
         fa.functional.bare(fa.RowwiseAdagrad)
     with pytest.raises(ValueError, match="adds up squares of rows"):
