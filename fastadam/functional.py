@@ -1,7 +1,7 @@
 """Bare kernels: one step over buffers that the caller keeps, without an optimizer object.
 
 Every optimizer has one, under its name in lower case: `functional.adamw` is the step of
-`fastadam.AdamW`. [bare][fastadam.functional.bare] makes one of an optimizer of your own.
+`fastadam.AdamW`. `fa.functional.bare` makes one of an optimizer of your own.
 """
 
 import inspect
@@ -17,9 +17,9 @@ from . import optimizers
 from .embedding.bare_launch import ROWS, ParameterLaunch, launch_for
 from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
+from .engine.edits import ParamGroup
 from .engine.gradients import fast_addresses
-from .engine.hyperparameters import lasting
-from .engine.param_groups import Group, ParamGroup
+from .engine.param_groups import Group
 from .kernels.cpu.threads import check_threads
 from .memory import checks
 from .memory.rows import Rows
@@ -70,10 +70,17 @@ class _Settings:
 
 
 class _Memory(local):
-    """Settings and launches of each thread. Threads never share a table."""
+    """Settings and launches of each thread. Threads never share a table.
+
+    Attributes:
+        settings: those of the last step.
+        named: for the names of hyperparameters the last settings with these.
+        launches: those of each rule, by the `id` of the parameter.
+    """
 
     def __init__(self) -> None:
         self.settings: _Settings | None = None
+        self.named: dict[tuple[str, ...], _Settings] = {}
         self.launches: dict[Rule, dict[int, ParameterLaunch]] = {}
 
 
@@ -83,7 +90,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     The function is `step(param, grad, *state, step, threads=None, stream=None, **hyper)`. `param`
     and the state arrays, in the order of the rule, are updated in place. All arrays are
     one-dimensional and contiguous, of one size, and share no memory. The gradient may have another
-    dtype, or be [Rows][fastadam.Rows]; arrays may then have several dimensions. The state is of the
+    dtype, or be `fa.Rows`; arrays may then have several dimensions. The state is of the
     dtype of the arithmetic (float64 for float64 parameters, else float32), or bfloat16, or int8,
     and zero before the first step; int8 takes two arrays for each state, codes and a float32 scale
     for each block of 256 elements.
@@ -94,7 +101,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     options checks its arrays at every call.
 
     `step` is counted from 1. `hyper` are the keywords of the class, with its defaults; `stream` is
-    that of [Optimizer.step][fastadam.Optimizer.step]. The function raises TypeError and ValueError
+    that of `fa.Optimizer.step`. The function raises TypeError and ValueError
     before anything changes.
 
     Args:
@@ -123,18 +130,38 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
     def settled(given: Values, step: int) -> _Settings:
+        """The settings for hyperparameters other than those of the last step."""
+        names = (*given,)
+        settings = memory.named.get(names)
+        if settings is None or not (_same(settings.given, given) or renumbered(settings, given)):
+            settings = checked(given, step)
+        if not settings.group.switched:
+            memory.settings = memory.named[names] = settings
+        return settings
+
+    def renumbered(settings: _Settings, given: Values) -> bool:
+        """Take over numbers that do not change the rule; returns False if there are others."""
+        group, known = settings.group, settings.given
+        changed = {name: value for name, value in given.items() if value is not known[name]}
+        dict.update(group.raw, changed)
+        values = group.edited(lambda: author, changed)
+        if values is None:
+            return False
+        group.take(values)
+        settings.steady, settings.given = values, dict(given)
+        return True
+
+    def checked(given: Values, step: int) -> _Settings:
+        """Settings for hyperparameters that were given for the first time."""
         check_known(given, defaults, f"{name}()")
         group = Group(ParamGroup(defaults, **given, params=()), (), defaults, f"{name}(): ")
-        values = group.at(step)
-        author.check(values)
+        group.follow(author, step)
         # Nothing in it that could be edited.
         kept = {k: v if lasts(v) else group.raw[k] for k, v in given.items()}
-        rule = author.variant(values)
-        steady = None if group.scheduled else lasting(author, values)
-        launches = memory.launches.setdefault(rule, {})
-        settings = _Settings(kept, group, rule, launches, steady)
-        memory.settings = None if group.switched else settings
-        return settings
+        steady = None if group.scheduled else group.at(step)
+        return _Settings(
+            kept, group, group.rule, memory.launches.setdefault(group.rule, {}), steady
+        )
 
     def bound(arrays: Sequence[Any], settings: _Settings) -> ParameterLaunch:
         """The launch for a parameter, its arrays checked and bound."""

@@ -6,7 +6,7 @@ P. Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
 from collections.abc import Mapping
 from typing import Any
 
-from .engine.options import flag_of
+from .engine.scales import flag_of
 from .engine.step_info import StepInfo
 from .validation import ABOVE_ONE, POSITIVE, SHARE, Range, count, number
 

@@ -29,7 +29,7 @@ def plan(
     Nothing is allocated or compiled. The parameters are assumed to be one array; arrays shorter
     than `min_quantized_size` would not have `int8` state. State with one number for each row is
     not counted.
-    [Optimizer.memory][fastadam.Optimizer.memory] returns the same for an existing optimizer.
+    `fa.Optimizer.memory` returns the same for an existing optimizer.
 
     Args:
         n_params: the number of elements; a float such as 7e9 is accepted.
@@ -37,11 +37,11 @@ def plan(
         params: the dtype of the parameters: "float32" (default), "float64", "bfloat16" or
             "float16".
         grads: the dtype of the gradients; default None: that of the parameters.
-        file: the file of the parameters, as for [flatten][fastadam.flatten]; default None: they
+        file: the file of the parameters, as for `fa.flatten`; default None: they
             are in memory. With `state_file=` the state is counted as in a file as well.
         keywords: options of the optimizer such as `state_dtype`, `compensation`, `shadow_dtype`,
             `ema_decay`, `accumulate_steps` or `clip_norm`, described at
-            [Optimizer][fastadam.Optimizer], and hyperparameters such as `amsgrad=True` or
+            `fa.Optimizer`, and hyperparameters such as `amsgrad=True` or
             `momentum=0.9`, some of which need more state.
 
     Raises:

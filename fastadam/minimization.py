@@ -70,7 +70,7 @@ def minimize(
         keywords: arguments of the optimizer, such as `lr`, also a schedule, or `clip_norm`.
 
     Returns:
-        The last point, its value, and more; see [MinimizeResult][fastadam.MinimizeResult]. A value
+        The last point, its value, and more; see `fa.MinimizeResult`. A value
         or a gradient that is not finite ends the minimization, with `success` False.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -17,12 +18,13 @@ from .engine.blending import Blend
 from .engine.budget import Budget, budget_of
 from .engine.constants import constants_of
 from .engine.convert import master
+from .engine.edits import ParamGroup
 from .engine.engine import Engine
 from .engine.exchanging import exchanging
 from .engine.flat import Flat
 from .engine.group_arguments import SHADOW
 from .engine.options import NAMES, Options
-from .engine.param_groups import CARRIED, ParamGroup
+from .engine.param_groups import CARRIED
 from .engine.partition import Partition
 from .engine.state_view import ArraysView, StateView, numbers_of
 from .engine.step_info import StepInfo, new_info
@@ -32,7 +34,7 @@ from .kernels.formats import COMPENSATION
 from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import SHARED, completed, entries, explained, without_links
+from .rules.docstrings import SHARED, Composed, completed, entries, explained
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Optimizer(Algorithm):
     argument of the constructor. What is passed as `params` is what moves, in place.
 
     Args:
-        params: a tree of arrays (one array, a [Flat][fastadam.Flat], or dicts, lists and tuples of
+        params: a tree of arrays (one array, a `fa.Flat`, or dicts, lists and tuples of
             trees), or a list of groups, dicts with a tree `params`, hyperparameters of their own,
             and any of the options `state_dtype`, `min_quantized_size`, `compensation`, `rounding`,
             `clip_norm_per`, `lower` and `upper`, which cannot be changed later. Arrays are
@@ -55,9 +57,9 @@ class Optimizer(Algorithm):
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
         threads: how many threads a step may use; the default is that of
-            [set_threads][fastadam.set_threads].
+            `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
-            [set_threads][fastadam.set_threads]; default None: all.
+            `fa.set_threads`; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
             (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
@@ -82,7 +84,7 @@ class Optimizer(Algorithm):
             their mean; default 1.
         lower, upper: the least and the largest value that an element may have after an update,
             rounded to the dtype of its parameter; default None: no bound. A group may have its own.
-        lazy: what becomes of rows that a gradient [Rows][fastadam.Rows] does not have. "torch", the
+        lazy: what becomes of rows that a gradient `fa.Rows` does not have. "torch", the
             default: nothing, and a row's constants follow from the steps of its whole array, as in
             PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
             bias correction). "exact": a row catches up with the steps it missed once it has a
@@ -99,7 +101,7 @@ class Optimizer(Algorithm):
             small updates are not lost; default "nearest".
         compensation: keeps the bits that bfloat16 parameters lack, and so small updates: "kahan" in
             a second bfloat16, "split8" and "split16" in an int8 and an int16 (24 and 32 bits in
-            all); see [master][fastadam.Optimizer.master]; default None.
+            all); see `fa.Optimizer.master`; default None.
         seed: of all random rounding, that of int8 state among it; default 0.
         state_file: a path; keeps the state, with average, shadow and sums of gradients, in this
             file, mapped into memory. If there is no such file, it is created; if there is one, made
@@ -153,7 +155,8 @@ class Optimizer(Algorithm):
             made = signature_of(placed, cls.defaults | vars(Options()) | {SHADOW: None})
             cls.__signature__ = made  # type: ignore[attr-defined]
         if vars(cls).get("__doc__"):
-            _explain(cls)
+            cls._text = cls.__doc__
+            cls.__doc__ = Composed(partial(_explained, cls))  # type: ignore[assignment]
 
     def __init__(self, params: "Params", *positional: "Scheduled", **keywords: Any) -> None:
         check_class(type(self))
@@ -428,8 +431,9 @@ class Optimizer(Algorithm):
                 if plan.direct and found_inf is False:  # as `stepped`, with fewer calls
                     step = engine.state.count + 1
                     plan.write_constants(self, values, step)
+                    norm = plan.norm and plan.norm.measured()
                     plan.launch()
-                    info = new_info((step, values[0].get("lr"), None, False, True))
+                    info = new_info((step, values[0].get("lr"), norm, False, True))
                 else:
                     info = engine.stepped(self, plan, arrays, values, lr, grad_scale, found_inf)
                 engine.info = info
@@ -619,19 +623,17 @@ def _restored(
     return opt
 
 
-def _explain(cls: type[Optimizer]) -> None:
-    """Let the docstring of a class explain all arguments."""
+def _explained(cls: type[Optimizer]) -> str:
+    """The docstring of a class with all arguments explained."""
     known = dict(SHARED)
     for each in reversed(cls.__mro__):
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
-    cls._text = cls.__doc__
     names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
-    cls.__doc__ = completed(cls.__doc__, explained(names, known))
+    return completed(cls._text, explained(names, known))
 
 
 _PARAMS = entries(Optimizer.__doc__).get("params", "")
-Optimizer.__doc__ = without_links(Optimizer.__doc__)
 
 
 def _there(flat: Flat | None, name: str, option: str) -> Flat:

@@ -45,7 +45,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """The text that [variants][fastadam.bench.variants.variants] reads."""
+        """The text that `variants` reads."""
         options = ",".join(f"{name}={value!r}" for name, value in self.hyper.items())
         return f"{self.optimizer.__name__}:{options}".rstrip(":")
 

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from ..engine.accumulation import Accumulator
 from ..engine.averages import ParameterCopies
+from ..engine.edits import ParamGroup
 from ..engine.options import Options
-from ..engine.param_groups import Group, ParamGroup
+from ..engine.param_groups import Group
 from ..engine.parameters import Parameters
 from ..engine.state import State
 from ..kernels.commit import Operation

@@ -79,7 +79,7 @@ def save(
     Args:
         path: of the file, such as "run.safetensors".
         optimizer: of fastadam or of fastadam.torch. All processes of a
-            [Sharded][fastadam.distributed.Sharded] optimizer save to the same path.
+            `fastadam.distributed.Sharded` optimizer save to the same path.
         extra: values of your own, such as `{"epoch": 3, "scaler": scaler.state_dict()}`: numbers,
             strings, None, and lists and dicts of these. Tuples become lists. Default None.
         progress: called as `progress(done, total)` with numbers of bytes, for a progress bar.
@@ -129,9 +129,9 @@ def load(
     Parameters are matched by name if both sides have names, otherwise by order.
 
     Args:
-        source: the path of a file, or the arrays of [flat_state][fastadam.flat_state], by name.
+        source: the path of a file, or the arrays of `fa.flat_state`, by name.
         optimizer: of fastadam or of fastadam.torch; default None: nothing is loaded. All processes
-            of a [Sharded][fastadam.distributed.Sharded] optimizer load together.
+            of a `fastadam.distributed.Sharded` optimizer load together.
         verify: False trusts the arrays in the file, which are compared with their checksums
             otherwise; the header is always checked. Default True.
         progress: called as `progress(done, total)` with numbers of bytes that were verified.
@@ -162,11 +162,11 @@ def load(
 def flat_state(optimizer: Saved, *, extra: Any = None, copy: bool = True) -> dict[str, Any]:
     """Everything that `save` writes, as NumPy arrays by name, for `numpy.savez`, HDF5 or Zarr.
 
-    [load][fastadam.load] takes these arrays, or what was read from such a file, in place of a path.
+    `fa.load` takes these arrays, or what was read from such a file, in place of a path.
 
     Args:
         optimizer: of fastadam or of fastadam.torch.
-        extra: as of [save][fastadam.save].
+        extra: as of `fa.save`.
         copy: False returns views of live arrays where it can, to save without doubling memory.
 
     Returns:

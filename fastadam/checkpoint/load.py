@@ -7,8 +7,9 @@ import numpy as np
 
 from ..engine.columns import columns_for, rows_of
 from ..engine.convert import fitted, state_names
+from ..engine.edits import ParamGroup
 from ..engine.options import NAMES
-from ..engine.param_groups import ParamGroup, checked_group
+from ..engine.param_groups import Group, checked_group
 from ..kernels.commit import Operation, Write, updated, write
 from ..rules.algorithm import Values
 from ..validation import count as whole
@@ -51,70 +52,25 @@ def loading(
     Raises:
         TypeError, ValueError: as `load`.
     """
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"state_dict={state_dict!r} is not a dict")
-    for key in ("state", "param_groups"):
-        if key not in state_dict:
-            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
-    saved_groups = state_dict["param_groups"]
-    if not isinstance(state_dict["state"], Mapping):
-        raise TypeError(f"state_dict: state={state_dict['state']!r} is not a dict")
-    if not isinstance(saved_groups, list | tuple):
-        raise TypeError(f"state_dict: param_groups={saved_groups!r} is not a list")
-    if len(saved_groups) != len(engine.param_groups):
-        raise ValueError(
-            f"state_dict has {len(saved_groups)} param_groups, the optimizer "
-            f"{len(engine.param_groups)}; create the optimizer with the same groups"
-        )
-    check_numbers(state_dict)
+    saved_groups = _checked(engine, state_dict)
     numbers = order_of(engine, saved_groups)
     state_dict = averages_apart(engine, state_dict, numbers)
     entries = [entry_of(state_dict["state"].get(number, {}), engine) for number in numbers]
     labels = [f"state of {name}" for name in engine.parameters.names]
     steps = [taken_step(entry, label) for entry, label in zip(entries, labels, strict=True)]
-    count = count_of(state_dict.get("step", max(steps)), "state_dict")
-    if count < max(steps):
-        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
-    algorithm = engine.algorithm
-    merged = map(_merged, engine.param_groups, saved_groups)
-    try:
-        groups = [
-            checked_group(algorithm, engine.options, raw, group.params, group.where, count + 1)
-            for raw, group in zip(merged, engine.groups, strict=True)
-        ]
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"state_dict, its param_groups: {error}") from None
+    count = _count(state_dict, steps)
+    groups = _groups(engine, saved_groups, count)
     owners = [group for group in groups for _ in group.params]
-    for step, entry, group, param, label in zip(
-        steps, entries, owners, engine.parameters.arrays, labels, strict=True
-    ):
-        if step or entry:
-            free = group.switched or algorithm.uncounted
-            wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.of(param.shape).state})
-            formats = group.formats(param)
-            check_entry(entry, wanted, {*algorithm.carried}, param, label, formats)
-            check_compensation(entry, formats, label)
+    _check_entries(engine, entries, owners, steps, labels)
     carried = [
-        tuple(float(entry.pop(name, start)) for name, start in algorithm.carried.items())
+        tuple(float(entry.pop(name, start)) for name, start in engine.algorithm.carried.items())
         for entry in entries
-    ]
-    all_formats = [
-        owner.formats(param, size=size)
-        for owner, param, size in zip(owners, engine.parameters.arrays, engine.sizes, strict=True)
     ]
     ema = _averages(engine, state_dict, numbers)
     accumulated, sums = _accumulated(engine, state_dict, numbers)
 
     with np.errstate(all="ignore"):  # overflow becomes infinite
-        live = owners_of(array for arrays in engine.state.arrays.values() for array in arrays)
-        entries = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
-        entries = [fitted(entry, each) for entry, each in zip(entries, all_formats, strict=True)]
-        kept = [
-            columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
-            for entry, each, param in zip(
-                entries, all_formats, engine.parameters.arrays, strict=True
-            )
-        ]
+        entries, kept = _fitted(engine, entries, owners)
         edited = [
             updated(raw, group.raw) for raw, group in zip(engine.param_groups, groups, strict=True)
         ]
@@ -132,6 +88,88 @@ def loading(
         if engine.accumulator:
             operations += engine.accumulator.restored(accumulated, sums, write)
     return operations
+
+
+def _checked(engine: EngineState, state_dict: Mapping[str, Any]) -> Sequence[Values]:
+    """The saved groups of a state_dict that has the entries that it must have."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict={state_dict!r} is not a dict")
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
+    saved_groups = state_dict["param_groups"]
+    if not isinstance(state_dict["state"], Mapping):
+        raise TypeError(f"state_dict: state={state_dict['state']!r} is not a dict")
+    if not isinstance(saved_groups, list | tuple):
+        raise TypeError(f"state_dict: param_groups={saved_groups!r} is not a list")
+    if len(saved_groups) != len(engine.param_groups):
+        raise ValueError(
+            f"state_dict has {len(saved_groups)} param_groups, the optimizer "
+            f"{len(engine.param_groups)}; create the optimizer with the same groups"
+        )
+    check_numbers(state_dict)
+    return saved_groups
+
+
+def _count(state_dict: Mapping[str, Any], steps: Sequence[int]) -> int:
+    """The count of steps of the optimizer, from those of its parameters if it is not saved."""
+    count = count_of(state_dict.get("step", max(steps)), "state_dict")
+    if count < max(steps):
+        raise ValueError(f"state_dict: step={count} is less than {max(steps)}, a parameter's count")
+    return count
+
+
+def _groups(engine: EngineState, saved_groups: Sequence[Values], count: int) -> list[Group]:
+    """The groups with their saved hyperparameters."""
+    merged = map(_merged, engine.param_groups, saved_groups)
+    try:
+        return [
+            checked_group(
+                engine.algorithm, engine.options, raw, group.params, group.where, count + 1
+            )
+            for raw, group in zip(merged, engine.groups, strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"state_dict, its param_groups: {error}") from None
+
+
+def _check_entries(
+    engine: EngineState,
+    entries: Sequence[Values],
+    owners: Sequence[Group],
+    steps: Sequence[int],
+    labels: Sequence[str],
+) -> None:
+    """Refuse state that the rules of the groups do not have, or that does not have its shape."""
+    algorithm = engine.algorithm
+    for step, entry, group, param, label in zip(
+        steps, entries, owners, engine.parameters.arrays, labels, strict=True
+    ):
+        if step or entry:
+            free = group.switched or algorithm.uncounted
+            wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.of(param.shape).state})
+            formats = group.formats(param)
+            check_entry(entry, wanted, {*algorithm.carried}, param, label, formats)
+            check_compensation(entry, formats, label)
+
+
+def _fitted(
+    engine: EngineState, entries: Sequence[Values], owners: Sequence[Group]
+) -> tuple[list[Values], list[Any]]:
+    """The entries in the formats of the state, apart from its arrays, and their columns."""
+    arrays = engine.parameters.arrays
+    formats = [
+        owner.formats(param, size=size)
+        for owner, param, size in zip(owners, arrays, engine.sizes, strict=True)
+    ]
+    live = owners_of(array for arrays in engine.state.arrays.values() for array in arrays)
+    copied = [dict(zip(e, apart([*e.values()], live), strict=True)) for e in entries]
+    fitted_entries = [fitted(entry, each) for entry, each in zip(copied, formats, strict=True)]
+    columns = [
+        columns_for(tuple(sorted(state_names(entry))), each) | rows_of(entry, param)
+        for entry, each, param in zip(fitted_entries, formats, arrays, strict=True)
+    ]
+    return fitted_entries, columns
 
 
 def order_of(engine: EngineState, saved_groups: Sequence[Values]) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.grad_norm import GradNorm
 from ..engine.launch import Launch
-from ..engine.options import flag_of
+from ..engine.scales import flag_of
 from ..memory.arrays import is_device
 from .array import as_array, integers, ring, zeros
 from .device_table import DeviceTable
@@ -94,7 +94,7 @@ class CommandBuffer:
         from .context import driver
 
         self._tables = [table_of(launch) for launch in (*updates, *clearing)]
-        tasks, starts = zip(*(table.gated() for table in self._tables), strict=True)
+        tasks, starts = zip(*(table.conditional_task() for table in self._tables), strict=True)
         entries = [
             (
                 task.address,

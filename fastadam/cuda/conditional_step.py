@@ -15,7 +15,8 @@ import numpy as np
 from ..engine.backend import backend_of
 from ..engine.columns import alike
 from ..engine.launch import Launch
-from ..engine.options import Options, unscale_of
+from ..engine.options import Options
+from ..engine.scales import unscale_of
 from ..engine.state import Carried
 from ..engine.step_context import StepContext
 from ..engine.step_info import StepInfo

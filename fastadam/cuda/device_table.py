@@ -95,7 +95,7 @@ class DeviceTable(Table):
             self._serial = self.runner(None)
         return self._serial
 
-    def gated(self) -> tuple[device.DeviceArray, Callable[[], None]]:
+    def conditional_task(self) -> tuple[device.DeviceArray, Callable[[], None]]:
         """A task that the prologue kernel opens, and a function that launches the kernel with it.
 
         The prologue kernel writes the head.

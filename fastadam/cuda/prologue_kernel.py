@@ -50,7 +50,7 @@ COUNTED, SKIPPED, USELESS, SQUARES, SCALED, RATED, OUTCOME_WORDS = range(7)
 KINDS = {"float32": 1, "float64": 2, "bool": 3, "uint8": 3, "int32": 4, "int64": 5}  # of numbers
 
 
-def gate_of(memory: Any) -> Callable[[int], None]:
+def prologue_of(memory: Any) -> Callable[[int], None]:
     """The kernel, one block of which runs; from access to memory."""
     integer, put = memory.access(np.dtype("int64"), "table")
     double, put_double = memory.access(np.dtype("float64"), "table")
@@ -120,25 +120,26 @@ def gate_of(memory: Any) -> Callable[[int], None]:
             else:
                 put(first, i, integer(first, i) + 1)
 
-    def gate(program):
-        where = integer(program, COUNT)
-        count = integer(program, KNOWN) if integer(program, KNOWN) >= 0 else integer(where, 0)
-        dropped, total = useless(program), integer(program, TOTAL)
-        squares = double(total, 0) if total != 0 else 0.0
-        bad = squares - squares != 0.0  # infinite, or NaN
-        skipped = dropped or (bad and integer(program, JUDGED) != 0)
-        wait()
-        launches, fields = integer(program, ENTRIES), integer(program, FIELDS)
-        entries = program + 8 * HEADER
-        constants = entries + 8 * ENTRY * launches
-        runs = constants + 8 * FIELD * fields
-        size = OPERATIONS * fields
-        for k in range(launches):
-            size += integer(entries + 8 * ENTRY * k, WORDS)
+    def entry_of(program, k):
+        return program + 8 * (HEADER + ENTRY * k)
+
+    def constants_of(program):
+        return entry_of(program, integer(program, ENTRIES))
+
+    def runs_of(program):
+        return constants_of(program) + 8 * FIELD * integer(program, FIELDS)
+
+    def page_of(program, count):
+        size = OPERATIONS * integer(program, FIELDS)
+        for k in range(integer(program, ENTRIES)):
+            size += integer(entry_of(program, k), WORDS)
         number, last = count - integer(program, BASE), integer(program, LAST_PAGE)
-        page = integer(program, PAGES) + 8 * size * (last if number > last else number)
-        for k in range(launches):
-            entry = entries + 8 * ENTRY * k
+        return integer(program, PAGES) + 8 * size * (last if number > last else number)
+
+    def open_tasks(program, page, skipped):
+        """Let the launches of a counted or of a skipped step run; returns where the heads end."""
+        for k in range(integer(program, ENTRIES)):
+            entry = entry_of(program, k)
             instead = integer(entry, INSTEAD) != 0
             for _ in share(1):
                 put(integer(entry, TASK), LAST, integer(entry, CHUNKS) if skipped == instead else 0)
@@ -146,25 +147,44 @@ def gate_of(memory: Any) -> Callable[[int], None]:
                 for i in share(integer(entry, WORDS)):
                     put(integer(entry, HEAD), i, integer(page, i))
             page += 8 * integer(entry, WORDS)
+        return page
+
+    def count_step(program, operations):
+        """Compute the constants of a step that counts, and add it to the counters."""
+        constants, runs = constants_of(program), runs_of(program)
+        for k in share(integer(program, FIELDS)):
+            write_constant(constants + 8 * FIELD * k, operations + 8 * OPERATIONS * k)
+        for k in range(integer(program, RUNS)):
+            count_on(runs + 8 * RUN * k)
+
+    def record(program, counted, skipped, dropped, squares):
+        outcome = integer(program, OUTCOME)
+        unscale, rate = integer(program, UNSCALE), integer(program, RATE)
+        put(integer(program, COUNT), 0, counted)
+        put(outcome, COUNTED, counted)
+        put(outcome, SKIPPED, 1 if skipped else 0)
+        put(outcome, USELESS, 1 if dropped else 0)
+        put_double(outcome, SQUARES, squares)
+        put_double(outcome, SCALED, double(unscale, 0) if unscale != 0 else 1.0)
+        if rate != 0:
+            put_double(outcome, RATED, rate_at(rate, integer(program, RATE_KIND)))
+
+    def prologue(program):
+        known = integer(program, KNOWN)
+        count = known if known >= 0 else integer(integer(program, COUNT), 0)
+        dropped, total = useless(program), integer(program, TOTAL)
+        squares = double(total, 0) if total != 0 else 0.0
+        bad = squares - squares != 0.0  # infinite, or NaN
+        skipped = dropped or (bad and integer(program, JUDGED) != 0)
+        wait()
+        operations = open_tasks(program, page_of(program, count), skipped)
         wait()
         if not skipped:
-            for k in share(fields):
-                write_constant(constants + 8 * FIELD * k, page + 8 * OPERATIONS * k)
-            for k in range(integer(program, RUNS)):
-                count_on(runs + 8 * RUN * k)
+            count_step(program, operations)
         for _ in share(1):
-            counted, outcome = count if skipped else count + 1, integer(program, OUTCOME)
-            unscale, rate = integer(program, UNSCALE), integer(program, RATE)
-            put(where, 0, counted)
-            put(outcome, COUNTED, counted)
-            put(outcome, SKIPPED, 1 if skipped else 0)
-            put(outcome, USELESS, 1 if dropped else 0)
-            put_double(outcome, SQUARES, squares)
-            put_double(outcome, SCALED, double(unscale, 0) if unscale != 0 else 1.0)
-            if rate != 0:
-                put_double(outcome, RATED, rate_at(rate, integer(program, RATE_KIND)))
+            record(program, count if skipped else count + 1, skipped, dropped, squares)
 
-    return gate
+    return prologue
 
 
 @cache
@@ -174,9 +194,9 @@ def compiled() -> Any:
     def swap(value: Any) -> Any:
         return cuda.swap(value, "float64")
 
-    function = gate_of(cuda.Memory(["program"]))
+    function = prologue_of(cuda.Memory(["program"]))
     mark = digest(swap, function, cuda.RECIPE) if cuda.RECIPE else "plain"
-    return cuda.compiled(linked(function, f"gate_{mark}", mark, cuda.jit, swap))
+    return cuda.compiled(linked(function, f"prologue_{mark}", mark, cuda.jit, swap))
 
 
 def warm() -> None:

@@ -10,9 +10,10 @@ from ..checkpoint.contents import Contents, Source
 from ..checkpoint.write import Progress
 from ..engine.assignment import PROPERTIES, check_assigned
 from ..engine.budget import budget_of
+from ..engine.edits import ParamGroup
 from ..engine.flat import Flat
-from ..engine.options import NAMES, Options, flag_of
-from ..engine.param_groups import ParamGroup
+from ..engine.options import NAMES, Options
+from ..engine.scales import flag_of
 from ..engine.state_view import StateView
 from ..engine.step_info import StepInfo, new_info
 from ..memory.dtypes import named
@@ -51,7 +52,7 @@ class Sharded:
         params: as for the optimizer; the same shapes and values in all processes. Arrays lie on
             the host.
         comm: a communicator of mpi4py, a process group of torch.distributed with the backend gloo,
-            or an object like [Communicator][fastadam.distributed.Communicator].
+            or an object like `fastadam.distributed.Communicator`.
         bucket_bytes: the bytes of parameters that are exchanged at a time; default 4 MiB.
         comm_dtype: "bfloat16" or "float16" sends gradients in that dtype, half of the bytes of
             float32; default None: in their own. They are added in the dtype of the arithmetic.

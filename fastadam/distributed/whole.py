@@ -9,8 +9,9 @@ from ..engine.accumulation import Accumulator
 from ..engine.backend import HOST
 from ..engine.flat import Flat
 from ..engine.gradients import OtherDtypesError, StepArrays
-from ..engine.options import NEAR, Options, reach_of, unscale_of
+from ..engine.options import Options
 from ..engine.parameters import NO_GRADS, Parameters
+from ..engine.scales import NEAR, reach_of, unscale_of
 from ..kernels.commit import commit
 from ..kernels.formats import Formats, compute_of
 from ..memory import checks

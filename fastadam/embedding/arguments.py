@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..engine.options import Options
-from ..engine.param_groups import rule_for, values_of
+from ..engine.param_groups import values_of
+from ..engine.rule_choice import rule_for
 from ..kernels.compose import Stream, record_of
 from ..kernels.formats import COMPENSATION, FLOAT, PAIRS, ROUND, Formats
 from ..kernels.storage.base import WHOLE, Column

@@ -10,9 +10,10 @@ from ..engine.backend import HOST, as_array, backend_of
 from ..engine.columns import columns_for
 from ..engine.grad_norm import GradNorm
 from ..engine.launch import Launch, kernel_for
-from ..engine.options import Options, reach_of, unscale_of
+from ..engine.options import Options
 from ..engine.random_keys import RoundingKeys
 from ..engine.rule_sums import RuleSums
+from ..engine.scales import reach_of, unscale_of
 from ..kernels.cpu.threads import check_threads
 from ..kernels.formats import NARROW, Formats
 from ..memory import checks

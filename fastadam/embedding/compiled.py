@@ -47,7 +47,7 @@ def compiled(
     Arrays are one-dimensional, contiguous, of equal size, and share no memory; the state is zero
     before the first step, if the optimizer does not say otherwise. Numba does not know bfloat16:
     give such arrays as `a.view(np.uint16)`. `constants` is the result of
-    [Optimizer.constants][fastadam.Optimizer.constants], or a vector of these numbers.
+    `fa.Optimizer.constants`, or a vector of these numbers.
 
     Args:
         optimizer: the class, such as `fastadam.AdamW`, or a rule.
@@ -69,8 +69,8 @@ def compiled(
         state: dtype of the state, default that of the arithmetic; "int8" takes for each state
             three arguments: codes, a float32 scale for each block of 256 elements, and a `dither`,
             any 32 bits, different at each step. Slices begin at multiples of 256.
-        compensation: as for [Optimizer][fastadam.Optimizer]; an array after the parameters.
-        rounding: as for [Optimizer][fastadam.Optimizer]; "stochastic" takes `noise`, any 32 bits,
+        compensation: as for `fa.Optimizer`; an array after the parameters.
+        rounding: as for `fa.Optimizer`; "stochastic" takes `noise`, any 32 bits,
             different at each step and for each array.
         hyper: hyperparameters of the class that change its rule or its state, such as
             `momentum=0.9` of SGD.

@@ -48,7 +48,7 @@ def export_c(
         dtypes: dtypes of the parameters, each with functions of its own.
         target: "native", "x86-64-v3", "x86-64-v4", "aarch64", or an LLVM triple and a CPU, such as
             "aarch64-unknown-linux-gnu+neoverse-v1".
-        options, grads, state, compensation, rounding: as for [compiled][fastadam.compiled].
+        options, grads, state, compensation, rounding: as for `fa.compiled`.
         llvm_ir: True also writes the optimized LLVM IR.
         assembly: True also writes the assembly.
         told: called with a line about a file that is left out.

@@ -23,7 +23,7 @@ STEP = "step"
 
 
 class Symbol:
-    """A number that is known when the function is called; see [Trace][fastadam.embedding]."""
+    """A number that is known when the function is called; see `Trace`."""
 
     def __init__(self, trace: "Trace", name: str, text: str, parts: tuple["Symbol", ...]) -> None:
         self.trace, self.name, self.text, self.parts = trace, name, text, parts

@@ -13,7 +13,8 @@ from ..rules import rule
 from .backend import backend_of
 from .columns import alike
 from .launch import Launch, kernel_for
-from .options import FAR, NEAR, Options
+from .options import Options
+from .scales import FAR, NEAR
 
 
 @rule()

@@ -12,9 +12,9 @@ import numpy as np
 from .gradients import OtherDtypesError
 from .launch_plan import StepPlan
 from .norm_measure import NormMeasure
-from .options import reach_of
 from .parts import EngineParts
 from .row_inputs import check_rows, gradients_for
+from .scales import reach_of
 from .state import spans
 from .step_context import StepContext, StepKind
 from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, inputs_of

@@ -4,8 +4,9 @@ from typing import Any
 
 from ..rules.algorithm import Algorithm, Values, check_bare
 from ..validation import count
+from .edits import ParamGroup
 from .hyperparameters import ReadOnly, checked
-from .param_groups import Group, ParamGroup
+from .param_groups import Group
 
 
 def constants_of(author: Algorithm, step: Any, given: Values) -> tuple[float, ...]:

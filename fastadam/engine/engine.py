@@ -17,33 +17,28 @@ from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import Backend, backend_of
 from .binding import plan_for
+from .edits import Edits, ParamGroup, ParamGroups
 from .files import OptimizerFiles
 from .flat import Flat
 from .group_arguments import SHADOW, are_groups, check_one_shadow, check_tree, first_array, once
-from .hyperparameters import ReadOnly, is_plain, lasting
+from .hyperparameters import is_plain
 from .launch_plan import UPDATE, StepPlan
 from .new_groups import new_groups
 from .norm_measure import NormMeasure
 from .opening import files_for
-from .options import Options, scalar
-from .param_groups import (
-    Edits,
-    Group,
-    ParamGroup,
-    ParamGroups,
-    checked_group,
-    edited_group,
-    rule_for,
-)
+from .options import Options
+from .param_groups import Group, checked_group, edited_group
 from .parameters import NO_GRADS, Parameters
 from .partition import Partition, Shards
+from .rule_choice import rule_for
+from .scales import scalar
 from .state import State
 from .step_info import StepInfo, late_info, new_info
 from .step_inputs import LongSum
 
 
 class Engine:
-    """Everything that an [Optimizer][fastadam.Optimizer] has besides its mathematics.
+    """Everything that an `fa.Optimizer` has besides its mathematics.
 
     The optimizer has an engine; the engine refers to the optimizer weakly, so that the memory of
     both is freed as soon as the optimizer is not used any more.
@@ -146,7 +141,7 @@ class Engine:
         """Add groups, or none if anything about one is wrong.
 
         Raises:
-            TypeError, ValueError: as [new_groups][fastadam.engine.new_groups.new_groups].
+            TypeError, ValueError: as `new_groups`.
         """
         new = new_groups(self, raws, alone)
         parameters, arrays = new.parameters, new.arrays
@@ -198,15 +193,15 @@ class Engine:
         follow from them."""
         scheduled = any(group.scheduled for group in groups)
         algorithm = self.algorithm
-        steady = None if scheduled else [lasting(algorithm, group.at(1)) for group in groups]
+        steady = None if scheduled else [group.at(1) for group in groups]
         operations = put(self, steady=steady, groups=groups)
         if [group.rule for group in groups] != [group.rule for group in self.groups]:
             operations += [*self.invalidated(), *put(algorithm, rule=groups[0].rule)]
-        return operations + put(self.edits, pending=False)
+        return operations + self.edits.read()
 
     def note_edits(self) -> None:
         """Let the next operation read `param_groups`, as after an edit."""
-        self.edits.pending = True
+        self.edits.items, self.edits.pending = False, True
 
     def refresh(self) -> None:
         """Read `param_groups` if the user edited it.
@@ -224,6 +219,8 @@ class Engine:
                 "the parameters are exchanged with their average; "
                 f"{self.copies.swapped.way_out} first"
             )
+        if self.edits.items and self._take_numbers():
+            return
         raws = [group.raw for group in self.groups]
         if len(self.param_groups) != len(raws) or not all(map(is_, self.param_groups, raws)):
             raise ValueError(
@@ -231,29 +228,25 @@ class Engine:
                 "it, use add_param_group, or make a new optimizer"
             )
         algorithm, step = self.algorithm, self.state.count + 1
-        if self._take_numbers(algorithm):
-            return
         groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
         names = [name for group in groups for name in group.rule.all_state]
         commit([*self.adopted(groups), *self.state.know(names)])
 
-    def _take_numbers(self, algorithm: Algorithm) -> bool:
+    def _take_numbers(self) -> bool:
         """Take over edits of numbers from which the same rules follow; returns False, and changes
-        nothing, if there are others.
-
-        Raises:
-            TypeError, ValueError: for edits that are wrong.
-        """
-        edited: list[ReadOnly] = []
+        nothing, if there are others."""
+        edits, edited = self.edits, []
+        names = [*edits.names]
         for group in self.groups:
-            values = group.edited_numbers()
-            if values is None or rule_for(algorithm, values, group.options) is not group.rule:
+            values = group.edited(self._algorithm, names)
+            if values is None:
                 return False
             edited.append(values)
         for group, values in zip(self.groups, edited, strict=True):
-            group.take_numbers(values)
-        self.steady, self.groups = [*edited], [*self.groups]
-        self.edits.pending = False  # last, so that an interrupt before it loses no edit
+            group.take(values)
+        self.steady, self.groups = edited, [*self.groups]
+        edits.names.clear()
+        edits.pending = False  # last, so that an interrupt before it loses no edit
         return True
 
     def refuse_captured(self, what: str) -> None:
@@ -376,6 +369,8 @@ class Engine:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         algorithm, groups = self.algorithm, self.groups
         for group, value in zip(groups, values, strict=True):
+            if group.settled:
+                continue
             rule = rule_for(algorithm, value, group.options)
             if rule is not group.rule:
                 self.invalidate()

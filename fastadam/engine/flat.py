@@ -26,7 +26,7 @@ from .backend import HOST, as_array, backend_named, backend_of
 
 
 class Flat:
-    """A tree of arrays in one aligned buffer; made by [flatten][fastadam.flatten].
+    """A tree of arrays in one aligned buffer; made by `fa.flatten`.
 
     Attributes:
         buffer: the one-dimensional array that holds every element, leaf after leaf, without gaps.
@@ -219,7 +219,7 @@ def flatten(
             opened: **the arrays have the values of the file, those of the tree are ignored**;
             `flat.created` says which. No two optimizers or processes can have it open. Default
             None: the buffer is in memory.
-        shared: a communicator, as [Sharded][fastadam.distributed.Sharded] takes it: the buffer is
+        shared: a communicator, as `fastadam.distributed.Sharded` takes it: the buffer is
             in memory that all of its processes on one host share, with the values of the first of
             them. All processes make this call, with trees of the same shapes. Only `Sharded`
             updates it. Default None: the buffer is of this process alone.

@@ -144,13 +144,12 @@ class GradNorm:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that are launched by themselves."""
-        self._prepare()
+        if not self._runs:
+            self._prepare()
         return self._kernels
 
     def _prepare(self) -> None:
         """Make the functions that launch everything."""
-        if self._runs:
-            return
         last = [*self._last_folds, *self._later]
         stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
         chains = [self._backend.chained(stage, self._threads) for stage in stages]
@@ -191,9 +190,23 @@ class GradNorm:
             for launch in self._later:
                 launch.table.runner(self._threads)()
             return
-        self._prepare()
+        if not self._runs:
+            self._prepare()
         for run in self._runs:
             run()
+
+    def measured(self) -> float:
+        """Take the norms on the host, and return that of all gradients together."""
+        if not self._runs:
+            self._prepare()
+        for run in self._runs:
+            run()
+        return math.sqrt(self.total[0])
+
+    @property
+    def late(self) -> bool:
+        """True if a norm may be fetched from a device later."""
+        return self._deferred is not None
 
     def norm(self, scale: float, wait: bool) -> Any:
         """The norm of all gradients together, times `scale`; from a device, unless it is to be

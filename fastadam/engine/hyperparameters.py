@@ -19,6 +19,10 @@ CHOICES = {
     "weight_decay_mode": ("AdamW", "AdamC", "independent"),
     "adjust_lr_fn": ("original", "match_rms_adamw"),
 }
+METHODS = (
+    *("variant", "check", "hyper", "carry", "carry_sums"),
+    *("transform", "initial", "idle", "idle_hyper"),
+)  # those of an optimizer that get hyperparameters
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
 
 
@@ -38,15 +42,15 @@ class ReadOnly(Values):
         return dict, (dict(self),)
 
 
-def lasting(algorithm: Algorithm, values: Values) -> Values:
-    """Hyperparameters of all steps, for the methods of an optimizer.
+def kind_of(algorithm: Algorithm) -> type[Values]:
+    """The type of the hyperparameters that the methods of an optimizer get.
 
-    They are in a plain dict, which is read in a fifth less time than a ReadOnly, if these methods
-    are the package's own, which write nothing to it.
+    It is a plain dict, which is read in a fifth less time than a ReadOnly, if these methods are the
+    package's own, which write nothing to it.
     """
-    methods = (getattr(type(algorithm), name, None) for name in ("hyper", "idle_hyper", "initial"))
+    methods = (getattr(type(algorithm), name, None) for name in METHODS)
     packages = {each.__module__.partition(".")[0] for each in methods if each}
-    return dict(values) if packages == {__name__.partition(".")[0]} else values
+    return dict if packages == {__name__.partition(".")[0]} else ReadOnly
 
 
 def range_of(name: str, default: Any) -> Range:
@@ -58,16 +62,22 @@ def range_of(name: str, default: Any) -> Range:
 
 
 @cache  # numbers are equal only if their ranges are
-def _holds(name: str, default: float) -> Callable[[float], bool]:
+def _holds(name: str, default: Any) -> Callable[[float], bool]:
     return range_of(name, default).holds
 
 
 def is_plain(name: str, value: Any, default: Any) -> bool:
-    """True if a hyperparameter is a float that `checked` returns as it is."""
+    """True if `checked` returns a hyperparameter as it is: a float or a tuple of floats."""
+    kind = type(value)
+    if kind is not type(default):
+        return False
+    if kind is float:
+        return math.isfinite(value) and _holds(name, default)(value)
     return (
-        type(value) is type(default) is float
-        and math.isfinite(value)
-        and _holds(name, default)(value)
+        kind is tuple
+        and len(value) == len(default)
+        and all(type(part) is float and math.isfinite(part) for part in value)
+        and all(map(_holds(name, default), value))
     )
 
 

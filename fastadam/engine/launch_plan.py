@@ -51,8 +51,10 @@ class StepPlan:
         stale: True until the addresses of the state have been written to the tables.
         steady: True if a step of plain gradients is prepared and run like the one before, once
             these have been found.
-        direct: True if `write_constants` and `launch` are all of such a step.
-        launch: launches everything, and counts.
+        direct: True if `write_constants`, measuring the `norm`, if there is one, and `launch` are
+            all of such a step.
+        norm: what takes the norm of all gradients, or None.
+        launch: launches everything, and counts; `again` takes more operations.
         numbers: for each cohort the host numbers it carries after the step that was prepared.
         records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
@@ -99,6 +101,7 @@ class StepPlan:
         self._repeats = not (restart or carries or ahead)
         self._kept = context.streams
         self.preprocessor = GradientPreprocessor(self._all, context, kind)
+        self.norm = self.preprocessor.norm
         self._others = None
         if inputs and inputs.weights:
             self._others = OtherInputs(parameters, context.gradients.dtypes, inputs)
@@ -313,6 +316,7 @@ class StepPlan:
         self.active = self._constants.active
         commitment = self._commitment
         commitment.count()
+        self.again = commitment.again
         self.launch = commitment.repeated.__next__ if commitment.small else commitment.again
 
     @property
@@ -353,7 +357,7 @@ class StepPlan:
         self._created = None
         busy = self.conditional or self.stale or self._by_row
         self.steady = self._repeats and self.active and self.preprocessor.repeats and not busy
-        self.direct = self.steady and not self.preprocessor.needed
+        self.direct = self.steady and self.preprocessor.direct
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
         """Create the state that is missing, and point the launches at it.

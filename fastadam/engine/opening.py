@@ -17,7 +17,7 @@ def files_for(engine: EngineParts, new: NewGroups) -> OptimizerFiles | None:
     The state file is opened, or created.
 
     Raises:
-        ValueError, OSError: as [open][fastadam.engine.files.OptimizerFiles.open].
+        ValueError, OSError: as `open`.
     """
     arrays, options = new.parameters.arrays, engine.options
     if engine.files:

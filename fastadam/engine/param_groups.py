@@ -1,64 +1,21 @@
 """Parameter groups: the dicts of the user, checked, and their schedules evaluated for a step."""
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat
 
 from ..kernels.formats import Formats
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from ..validation import check_known, parts_of
-from .hyperparameters import ReadOnly, checked, is_plain
+from .edits import ParamGroup
+from .hyperparameters import ReadOnly, checked, is_plain, kind_of
 from .options import NAMES, OWN, Options
-
-Noted = TypeVar("Noted")
+from .rule_choice import rule_and_names
 
 PLAIN = Options()
 CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
 HINT = "give a number, or a function of the step"
-
-
-class Edits:
-    """A flag: True once a user edited the groups since the optimizer last read them."""
-
-    pending = True
-
-
-def _noting(*names: str) -> Callable[[type[Noted]], type[Noted]]:
-    """Make the methods of these names note that something was edited."""
-
-    def noting(method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
-        def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return method(self, *args, **kwargs)
-            finally:
-                self.edits.pending = True
-
-        return noted
-
-    def decorate(cls: type[Noted]) -> type[Noted]:
-        for name in names:
-            setattr(cls, name, noting(getattr(cls, name)))
-        return cls
-
-    return decorate
-
-
-@_noting("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "pop", "popitem", "clear")
-class ParamGroup(dict[str, Any]):
-    """The dict of a group that users see and edit."""
-
-    edits = Edits()
-
-
-@_noting("__setitem__", "__delitem__", "__iadd__", "__imul__", "append", "extend", "insert")
-@_noting("pop", "remove", "clear", "reverse", "sort")
-class ParamGroups(list[ParamGroup]):
-    """The list of groups that users see."""
-
-    edits = Edits()
 
 
 class Group:
@@ -74,9 +31,12 @@ class Group:
 
     Attributes:
         rule: what moves its parameters.
+        read_by_rule: the names of the hyperparameters on which the choice of the rule depends.
+        kind: the type of the hyperparameters of a step.
         options: those in force for its parameters.
         idle: the rule of steps without a gradient, for `lazy="exact"`.
         scheduled: whether a hyperparameter is a function of the step.
+        settled: whether none of these affects the choice of the rule.
         switched: whether one besides `lr` is, which may switch state on and off.
 
     Raises:
@@ -84,7 +44,10 @@ class Group:
     """
 
     rule: Rule
+    read_by_rule: frozenset[str]
+    settled: bool
     idle: Rule | None = None
+    kind: type[Values] = ReadOnly
 
     def __init__(
         self,
@@ -133,46 +96,60 @@ class Group:
         self.switched = bool(self._schedules.keys() - {"lr"})
         own = {name: getattr(self.options, name) for name in NAMES if name in raw}
         dict.update(raw, values | own)
-        self._values, self._seen = ReadOnly(values), dict(raw)
+        self._values: Values = ReadOnly(values)
         self._names = None if (names := raw.get("param_names")) is None else [*names]  # a copy
+
+    def follow(self, algorithm: Algorithm, step: int) -> None:
+        """Take the rule that follows from the hyperparameters of a step.
+
+        Raises:
+            TypeError, ValueError: if they do not go together.
+        """
+        values = self.at(step)
+        self.rule, self.read_by_rule = rule_and_names(algorithm, values, self.options)
+        self.settled = self.read_by_rule.isdisjoint(self._schedules)
+        self.kind = kind_of(algorithm)
+        self._values = self.kind(self._values)
 
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
         """The formats of one of its parameters; see
-        [Options.formats][fastadam.engine.options.Options.formats]."""
+        `Options.formats`."""
         return self.options.formats(param, grad, size).ruled(self.rule, param.shape)
 
-    def edited_numbers(self) -> ReadOnly | None:
-        """The hyperparameters as they are now, if only some that are floats were changed since they
-        were read, the same object if none was; None if anything else may have been.
-
-        Raises:
-            ValueError: for a number out of range.
-        """
-        raw, seen, values = self.raw, self._seen, self._values
-        if self.scheduled or len(raw) != len(seen) or self.options.lazy != "torch":
-            return None
-        try:
-            changed = {name: new for name, new in raw.items() if new is not seen[name]}
-        except KeyError:
-            return None
-        for name, value in changed.items():
-            if not type(value) is type(values.get(name)) is float:
-                return None
-            checked(name, value, self._defaults[name], self.where, HINT)
-        if type(raw["params"]) is not tuple:
+    def edited(
+        self, algorithm: Callable[[], Algorithm | None], names: Iterable[str]
+    ) -> Values | None:
+        """The hyperparameters after edits of these, if they are numbers and the same rule follows,
+        the same object if none was changed; else None."""
+        raw, known = self.raw, self._values
+        changed: Values = {}
+        if self.scheduled or self.options.lazy != "torch":
             return None
         if raw.get("param_names") != self._names:
-            _check_param_names(raw, self.params, self.where)
-        return ReadOnly(values, **changed) if changed else values
+            return None
+        for name in names:
+            if name not in known or name not in raw:
+                return None
+            new = raw[name]
+            if new is not known[name]:
+                if not is_plain(name, new, self._defaults[name]):
+                    return None
+                changed[name] = new
+        if not changed:
+            return known
+        values = self.kind(known, **changed)
+        if not self.read_by_rule.isdisjoint(changed):
+            author = algorithm()
+            assert author is not None
+            rule, read = rule_and_names(author, values, self.options)
+            self.read_by_rule |= read
+            if rule is not self.rule:
+                return None
+        return values
 
-    def take_numbers(self, values: ReadOnly) -> None:
-        """Go on with the hyperparameters that `edited_numbers` returned.
-
-        After an interrupt in between, `edited_numbers` returns them again, or they are taken.
-        """
-        if values is not self._values:
-            self._values = values
-            self._seen = dict(self.raw)
+    def take(self, values: Values) -> None:
+        """Go on with the hyperparameters that `edited` returned."""
+        self._values = values
 
     def at(self, step: int, lr: float | None = None) -> Values:
         """The hyperparameters of a step, counted from 1, as plain Python values."""
@@ -186,7 +163,7 @@ class Group:
             new[name] = value
         if lr is not None:
             new["lr"] = lr
-        return ReadOnly(self._values, **new)
+        return self.kind(self._values, **new)
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in self.raw.items() if k not in ("params", "param_names")}
@@ -248,11 +225,11 @@ def checked_group(
     """A group whose hyperparameters at a step go together, with the rule that follows from them.
 
     Raises:
-        TypeError, ValueError: as [Group][fastadam.engine.param_groups.Group], and as `check`.
+        TypeError, ValueError: as `Group`, and as `check`.
     """
     note_peak(raw)
     group = Group(raw, params, algorithm.defaults, where, options)
-    group.rule = rule_for(algorithm, group.at(step), group.options)
+    group.follow(algorithm, step)
     if group.options.lazy != "torch":
         group.idle = idle_for(algorithm, group, step)
     return group
@@ -288,20 +265,6 @@ def note_peak(group: Values) -> None:
         peak = getattr(lr, "peak", None) if callable(lr) else lr
         if isinstance(peak, SupportsFloat):
             dict.__setitem__(group, "peak_lr", float(peak))  # not an edit of the user
-
-
-def rule_for(algorithm: Algorithm, values: Values, options: Options) -> Rule:
-    """The rule for hyperparameters that go together, and with the options.
-
-    Raises:
-        TypeError, ValueError: if they do not, or if `variant` returns no rule.
-    """
-    algorithm.check(values)
-    rule = algorithm.variant(values)
-    if not isinstance(rule, Rule):
-        raise TypeError(f"variant() returned {rule!r}; give a function marked with @fastadam.rule")
-    options.check_rule(rule)
-    return rule
 
 
 def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str, float]:

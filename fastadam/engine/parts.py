@@ -7,11 +7,12 @@ from ..kernels.formats import Formats
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
+from .edits import Edits
 from .files import OptimizerFiles
 from .launch_plan import StepPlan
 from .norm_measure import NormMeasure
 from .options import Options
-from .param_groups import Edits, Group
+from .param_groups import Group
 from .parameters import Parameters
 from .partition import Partition, Shards
 from .state import State
@@ -19,7 +20,7 @@ from .step_inputs import LongSum
 
 
 class EngineParts(Protocol):
-    """The members of an [Engine][fastadam.engine.engine.Engine] that these functions use.
+    """The members of an `Engine` that these functions use.
 
     Attributes:
         defaults, options, partition, shards, edits, groups, parameters, state, copies, accumulator,

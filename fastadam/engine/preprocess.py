@@ -17,8 +17,8 @@ from .backend import as_array, backend_of
 from .clipping import ClipFactor
 from .grad_norm import GradNorm
 from .launch import Launch
-from .options import FAR, flag_of, unscale_of
 from .random_keys import RoundingKeys
+from .scales import FAR, flag_of, unscale_of
 from .step_context import StepContext, StepKind
 from .step_inputs import TARGET
 
@@ -36,6 +36,7 @@ class GradientPreprocessor:
     Attributes:
         reading: all launches that read gradients.
         needed: whether there is anything to do at every step.
+        direct: whether it is no more than to take the norm.
         repeats: whether `again` does for a step of plain gradients what `prepare` does.
         norm: what takes the norm of all gradients, if anything asks for it.
         clip: what computes the factors of gradients that are clipped by it, if they are.
@@ -76,6 +77,8 @@ class GradientPreprocessor:
         self._asks = bool(self.noise or options.ema_warmup or self._started)
         self._repeatable = not (kind.scaled or accumulator or self._others)
         self.repeats = self._repeatable and not self.needed
+        late = self.norm is not None and self.norm.late
+        self.direct = not (kind.scaled or always or options.skip_nonfinite or late)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
             self.tell("clip_value", options.clip_value)
         if options.ema_decay is not None:

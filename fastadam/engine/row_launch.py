@@ -185,7 +185,7 @@ def launch_of(
         names: the options of the kernel.
         params: all parameters.
         options: of the optimizer.
-        idle: see [RowLaunch][fastadam.engine.row_launch.RowLaunch].
+        idle: see `RowLaunch`.
         lengths: the number of elements of a row of each member, 1 for rules without rows.
         spans: the number of elements of a matrix, for rules with factors.
     """

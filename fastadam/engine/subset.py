@@ -103,7 +103,7 @@ class SubsetSteps:
 class Subset:
     """Some parameters of an optimizer: `step` updates these, and no others.
 
-    Made by [subset][fastadam.Optimizer.subset]. Hyperparameters, options, state and counts are
+    Made by `fa.Optimizer.subset`. Hyperparameters, options, state and counts are
     those of the optimizer. Each parameter counts its own steps. The optimizer's count, which
     schedules and random rounding follow, is the largest of its subsets' counts: once every subset
     has taken a step, so has the optimizer, with the results of one step of all.
@@ -177,7 +177,7 @@ class Subset:
             grad_scale: what the loss was multiplied by.
             found_inf: True skips the step.
             grad_norm: the norm by which `clip_norm` clips, and `skip_nonfinite` decides, such as
-                that of all gradients, which [grad_norm][fastadam.Optimizer.grad_norm] returns;
+                that of all gradients, which `fa.Optimizer.grad_norm` returns;
                 before a division by `grad_scale`. Default: the norm of the gradients given.
             step: the count of the optimizer's step of which this is a part. Default: the next one
                 of the subset; it counts from the optimizer's count when it was made.

@@ -1,7 +1,7 @@
 """Optimizers for JAX on the CPU: a step is one foreign call inside `jax.jit`.
 
 Every optimizer has a function of its name in lower case that makes a transformation in the style
-of optax: `fastadam.jax.adamw(1e-3)`. [transformation][fastadam.jax.transformation] makes one of an
+of optax: `fastadam.jax.adamw(1e-3)`. `fastadam.jax.transformation` makes one of an
 optimizer of your own.
 """
 

@@ -17,6 +17,7 @@ class Added(NamedTuple):
         write: `write(at, i, sums)` writes the sums.
         partial: the number of sums of a complete block.
         nothing: `nothing(values)` returns as many zeros.
+        alone: True if the terms are those of one array.
     """
 
     pick: Callable[..., Any]
@@ -24,8 +25,10 @@ class Added(NamedTuple):
     write: Callable[..., Any]
     partial: int
     nothing: Callable[..., Any]
+    alone: bool
 
 
+VECTORS = 8  # of sums at a time, of one array: they fit into registers, and it is read in long runs
 LEAST = 64  # elements of a block of which only the last of eight parts may be shorter
 
 
@@ -36,7 +39,7 @@ def added_in_eighths(
     complete; `whole` is for complete blocks, `single` for those of few elements, whose terms it
     leaves apart. The sums are in the order of `Sums`, whose first level they are.
     """
-    pick, join, write, _, nothing = added
+    pick, join, write, _, nothing, _ = added
 
     def one(at, i, h):
         return pick(element(read(at, i), h))
@@ -81,7 +84,7 @@ def added_in_halves(
 
     The terms of a sum stay in registers.
     """
-    pick, join, write, partial, _ = added
+    pick, join, write, partial, _, alone = added
 
     def one(at, i, h):
         return pick(element(read(at, i), h))
@@ -101,7 +104,7 @@ def added_in_halves(
     def step(at, i, h):
         write(at, i, add(at, i, h))
 
-    sums = loop(step)
+    sums = loop(step, VECTORS) if alone else loop(step)
 
     def elements(at, first, count, h):
         if count < block:

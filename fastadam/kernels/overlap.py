@@ -20,7 +20,7 @@ from ..rules import Rule
 from .storage.base import Late, Pieces, Storage
 from .target import MemoryAccess
 
-AHEAD = 3  # blocks between the one that is updated and the one whose memory is asked for
+AHEAD = 2  # blocks between the one that is updated and the one whose memory is asked for
 
 
 class Plain(NamedTuple):

@@ -15,7 +15,7 @@ COLUMN_SPAN = "column_span"  # that of the number of elements whose columns have
 
 
 class Named(Protocol):
-    """A stream; see [Stream][fastadam.kernels.compose.Stream]."""
+    """A stream; see `Stream`."""
 
     @property
     def name(self) -> str: ...

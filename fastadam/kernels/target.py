@@ -41,9 +41,10 @@ class MemoryAccess(Protocol):
         """`share(count)`: the elements that the calling thread of a team takes of a block."""
 
     @property
-    def loop(self) -> Callable[[Any], Any]:
+    def loop(self) -> Callable[..., Any]:
         """`loop(step)`: the function `each(at, first, count, more)` that calls `step(at, i, more)`
-        for each i from `first` to `count` that the calling thread takes."""
+        for each i from `first` to `count` that the calling thread takes. With `loop(step, vectors)`
+        a target that vectorises takes so many vectors at a time."""
 
     @property
     def wait(self) -> Callable[[], None]:

@@ -67,14 +67,14 @@ class ADOPT(Optimizer):
     bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.9999).
         eps: the least value of the root, default 1e-6.
         clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -142,7 +142,7 @@ class FTRL(Optimizer):
     float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the paper's alpha, > 0, default 0.1; a number or a function of the step.
         beta: damps the first steps, >= 0, default 1.
         l1: L1 penalty, which makes parameters exactly zero, default 0.
@@ -206,7 +206,7 @@ class LAMB(Optimizer):
     bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
@@ -274,7 +274,7 @@ class LARS(Optimizer):
     float32 element: 4 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1.0; a number >= 0 or a function of the step.
         momentum: decay rate of the momentum, default 0.9; 0 keeps no state.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.
@@ -346,14 +346,14 @@ class MARS(Optimizer):
     element: 12 bytes of state, 44 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 3e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.95, 0.99).
         gamma: the strength of the correction, default 0.025.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -422,14 +422,14 @@ class SGD(Optimizer):
     `momentum`, which adds `momentum_buffer` (b), or with `lr_in_momentum` `velocity`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         momentum: momentum factor, default 0: no buffer.
         dampening: dampening of the gradient in the buffer after the first step, default 0.
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         l1: L1 penalty; its subgradient at zero is zero, default 0.
         nesterov: Nesterov momentum; needs momentum and no dampening, default False.
         lr_in_momentum: include lr in the buffer; needs no dampening, default False.
@@ -499,7 +499,7 @@ class AdEMAMix(Optimizer):
     (v). Per float32 element: 12 bytes of state, 36 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of m1, v and m2, each in [0, 1), default (0.9, 0.999, 0.9999).
         alpha: weight of the slow average, >= 0, default 2, as in the authors' code.
@@ -507,7 +507,7 @@ class AdEMAMix(Optimizer):
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -569,15 +569,15 @@ class AdaBelief(Optimizer):
     traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_var`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of both averages, each in [0, 1), default (0.9, 0.999).
         eps: added to s in every step, and to the root, default 1e-16.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
-        rectify: the rectification of [RAdam][fastadam.RAdam], default False (the authors' later
+        rectify: the rectification of `fa.RAdam`, default False (the authors' later
             code: True).
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -641,7 +641,7 @@ class Adadelta(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: factor on the update, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
         eps: added inside both roots, default 1e-6.
@@ -787,7 +787,7 @@ class Adagrad(Optimizer):
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: decay rate of the learning rate, default 0.
         weight_decay: coupled (L2) decay, default 0.
@@ -849,7 +849,7 @@ class Adam(Optimizer):
     traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -857,8 +857,8 @@ class Adam(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
-        decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW], if the
+        decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`, if the
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
@@ -931,20 +931,20 @@ class AdamMini(Optimizer):
     arrays of two dimensions or more, whose first dimension counts them; arrays of one dimension are
     one block; query and key have a block for each head, which a group with `blocks=` says. (The
     package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
-    embeddings and output: groups with `blocks=1`, and [AdamW][fastadam.AdamW].) State: `exp_avg`
+    embeddings and output: groups with `blocks=1`, and `fa.AdamW`.) State: `exp_avg`
     (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
     a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
     step; 4 bytes of state for each block.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
             the array one block; default 0: see above.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1008,7 +1008,7 @@ class Adamax(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
         eps: added to the absolute value of the gradient, default 1e-8.
@@ -1073,14 +1073,14 @@ class Adan(Optimizer):
     element: 16 bytes of state, 44 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of m, n and v, each in [0, 1), default (0.98, 0.92, 0.99).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: as for [AdamW][fastadam.AdamW]; needs `no_prox`.
-        weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay: as for `fa.AdamW`; needs `no_prox`.
+        weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1135,17 +1135,17 @@ class Grams(Optimizer):
         u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
         p = p - lr * weight_decay * p - lr * sign(g) * abs(u)
 
-    m and v are the moments of [Adam][fastadam.Adam]. The sign of zero is zero: an element with a
+    m and v are the moments of `fa.Adam`. The sign of zero is zero: an element with a
     zero gradient only decays. State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8
     bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1207,12 +1207,12 @@ class LaProp(Optimizer):
     state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 4e-4; a number >= 0 or a function of the step.
         betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-15.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1272,14 +1272,14 @@ class Lion(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, the size of each element's update, default 1e-4; a third to a tenth of
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does
             (the authors' Lion counts one element more), default False.
 
     Examples:
@@ -1350,7 +1350,7 @@ class Muon(Optimizer):
     step besides that of the products.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         weight_decay: decay of the parameter in units of `lr`, default 0.1.
         momentum: decay rate of the average of gradients, default 0.95.
@@ -1359,7 +1359,7 @@ class Muon(Optimizer):
         eps: the least norm by which a matrix is divided, default 1e-7.
         ns_steps: steps of the iteration, from 0 to 99, default 5.
         adjust_lr_fn: "original" or "match_rms_adamw", the ratio above; default None: "original".
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Raises:
@@ -1420,7 +1420,7 @@ class Muon(Optimizer):
 class NAdam(Optimizer):
     """Adam with Nesterov momentum, as PyTorch computes it.
 
-    With the moments m and v of [Adam][fastadam.Adam] and mu(t), which is
+    With the moments m and v of `fa.Adam` and mu(t), which is
     `beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `product(t)` being mu(1) * ... * mu(t):
 
         now = (1 - mu(t)) * g / (1 - product(t))
@@ -1431,14 +1431,14 @@ class NAdam(Optimizer):
     of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1504,13 +1504,13 @@ class Prodigy(Optimizer):
     element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: factor of d, default 1.0; a number >= 0 or a function of the step, such as a decay.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, in units of d, default 1e-8.
         weight_decay: decay of the parameter, default 0.
         decoupled_weight_decay: False adds the decay to the gradient, default True.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         bias_correction: True scales d * lr as Adam does its moments, default False.
         safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
         d0: the first d, default 1e-6; rarely changed.
@@ -1574,7 +1574,7 @@ class Prodigy(Optimizer):
 class RAdam(Optimizer):
     """Rectified Adam, as PyTorch computes it.
 
-    With the corrected mean m_hat and the second moment v of [Adam][fastadam.Adam], with
+    With the corrected mean m_hat and the second moment v of `fa.Adam`, with
     `rho = 2 / (1 - beta2) - 1` and `rho_t = rho - 2 * t * beta2**t / (1 - beta2**t)`:
 
         r = sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
@@ -1584,13 +1584,13 @@ class RAdam(Optimizer):
     `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1657,7 +1657,7 @@ class RMSprop(Optimizer):
     `momentum_buffer`, or with `lr_in_momentum` `velocity`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.
@@ -1666,7 +1666,7 @@ class RMSprop(Optimizer):
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         momentum: momentum factor, default 0: no buffer.
         centered: divide by the standard deviation instead of the root mean square, default False;
             an error with state in low precision, since the variance is a difference of states.
@@ -1731,15 +1731,15 @@ class RowwiseAdagrad(Optimizer):
         p = p - lr / (1 + (t - 1) * lr_decay) / (sqrt(s) + eps) * g
 
     Rows are counted by the first dimension; the elements of an array of one dimension are rows of
-    one, for which this is [Adagrad][fastadam.Adagrad]. (torchrec's class of that name squares the
+    one, for which this is `fa.Adagrad`. (torchrec's class of that name squares the
     mean of the gradient.) For the rows of a gradient
-    [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
+    `fa.Rows` other rows, and their sums, stay as they are. State: `sum` (s), of one
     number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
     cache. Per float32 element: 0 bytes of state, 12 bytes of traffic per step if its row has a
     gradient; 4 bytes of state for each row.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: decay rate of the learning rate, default 0.
         weight_decay: decay of the parameter, default 0.
@@ -1807,7 +1807,7 @@ class Rprop(Optimizer):
     sizes accumulate. Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the step size at the first step, default 1e-2; later values have no effect.
         etas: the factors of h, with 0 < etas[0] < 1 < etas[1], default (0.5, 1.2).
         step_sizes: the least and the largest h, default (1e-6, 50).
@@ -1859,7 +1859,7 @@ class Rprop(Optimizer):
 class ScheduleFreeAdamW(Optimizer):
     """AdamW with an average of its iterates in the place of a schedule.
 
-    With v as in [AdamW][fastadam.AdamW], `c` the share of this step in the sum of the weights
+    With v as in `fa.AdamW`, `c` the share of this step in the sum of the weights
     `t**r * max(lr)**weight_lr_power`, and z starting at p:
 
         u = g / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
@@ -1872,7 +1872,7 @@ class ScheduleFreeAdamW(Optimizer):
     state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2.5e-3; a number >= 0 or a function of the step.
         betas: momentum of the interpolation, above 0, and decay rate of v, each below 1, default
             (0.9, 0.999).
@@ -1881,7 +1881,7 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1951,7 +1951,7 @@ class ScheduleFreeSGD(Optimizer):
     bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1.0; a number >= 0 or a function of the step.
         momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
         weight_decay: coupled (L2) decay at p, default 0.
@@ -2018,11 +2018,11 @@ class Signum(Optimizer):
     and 12 without momentum.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, the size of each element's update, default 1e-3.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -2083,12 +2083,12 @@ class StableAdamW(Optimizer):
     Per float32 element: 8 bytes of state, 36 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
         eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -2149,14 +2149,14 @@ class Yogi(Optimizer):
     element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-3.
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -2211,7 +2211,7 @@ class AdamW(Adam):
 
         p = p - lr * weight_decay * p - lr * m_hat / (sqrt(v_hat) + eps)
 
-    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay is computed from
+    m_hat and v_hat are the corrected moments of `fa.Adam`. The decay is computed from
     the old parameter and does not enter the moments. (bitsandbytes' CUDA kernel decays after the
     update.) PyTorch rounds `1 - lr * weight_decay` to the dtype; here the product is rounded, which
     preserves the digits of a small decay.
@@ -2220,7 +2220,7 @@ class AdamW(Adam):
     per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see `fa.Optimizer`, also for errors.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -2235,7 +2235,7 @@ class AdamW(Adam):
             follows the schedule, not the size of lr, so it must be smaller, such as 1e-5.
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for `fa.Adam`.
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.
@@ -2303,16 +2303,16 @@ class SparseAdam(Adam):
         v = beta2 * v + (1 - beta2) * g**2
         p = p - lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + eps)
 
-    for the rows of a gradient [Rows][fastadam.Rows]; other rows, and their moments, stay as they
+    for the rows of a gradient `fa.Rows`; other rows, and their moments, stay as they
     are. t counts the steps of the whole array; `lazy="rows"` counts those of each row. eps is added
-    before the correction of the root, unlike in [Adam][fastadam.Adam], which takes Rows as well. A
+    before the correction of the root, unlike in `fa.Adam`, which takes Rows as well. A
     gradient that is an array has all rows (PyTorch: an error).
 
     State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
     traffic per step if its row has a gradient.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root of v, default 1e-8.

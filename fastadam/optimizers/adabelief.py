@@ -50,15 +50,15 @@ class AdaBelief(Optimizer):
     traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_var`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of both averages, each in [0, 1), default (0.9, 0.999).
         eps: added to s in every step, and to the root, default 1e-16.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
-        rectify: the rectification of [RAdam][fastadam.RAdam], default False (the authors' later
+        rectify: the rectification of `fa.RAdam`, default False (the authors' later
             code: True).
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

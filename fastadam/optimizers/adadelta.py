@@ -39,7 +39,7 @@ class Adadelta(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: factor on the update, default 1.0, as in the paper (Keras 1e-3).
         rho: decay rate of both averages, in [0, 1), default 0.9.
         eps: added inside both roots, default 1e-6.

@@ -40,7 +40,7 @@ class Adagrad(Optimizer):
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: decay rate of the learning rate, default 0.
         weight_decay: coupled (L2) decay, default 0.

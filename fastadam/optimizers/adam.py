@@ -88,7 +88,7 @@ class Adam(Optimizer):
     traffic per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -96,8 +96,8 @@ class Adam(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
-        decoupled_weight_decay: weight decay as in [AdamW][fastadam.AdamW], default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW], if the
+        decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`, if the
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.

@@ -40,7 +40,7 @@ class Adamax(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates, each in [0, 1), default (0.9, 0.999).
         eps: added to the absolute value of the gradient, default 1e-8.

@@ -10,7 +10,7 @@ class AdamW(Adam):
 
         p = p - lr * weight_decay * p - lr * m_hat / (sqrt(v_hat) + eps)
 
-    m_hat and v_hat are the corrected moments of [Adam][fastadam.Adam]. The decay is computed from
+    m_hat and v_hat are the corrected moments of `fa.Adam`. The decay is computed from
     the old parameter and does not enter the moments. (bitsandbytes' CUDA kernel decays after the
     update.) PyTorch rounds `1 - lr * weight_decay` to the dtype; here the product is rounded, which
     preserves the digits of a small decay.
@@ -19,7 +19,7 @@ class AdamW(Adam):
     per step; 12 and 36 with `amsgrad`, which adds `max_exp_avg_sq`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], also for errors.
+        params: the arrays to update; see `fa.Optimizer`, also for errors.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the two moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
@@ -34,7 +34,7 @@ class AdamW(Adam):
             follows the schedule, not the size of lr, so it must be smaller, such as 1e-5.
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
-        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for [Adam][fastadam.Adam].
+        l1, amsgrad, maximize, bias_correction, eps_mode, cautious: as for `fa.Adam`.
 
     Raises:
         TypeError: for an unknown argument or one of the wrong type.

@@ -54,14 +54,14 @@ class Adan(Optimizer):
     element: 16 bytes of state, 44 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of m, n and v, each in [0, 1), default (0.98, 0.92, 0.99).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: as for [AdamW][fastadam.AdamW]; needs `no_prox`.
-        weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay: as for `fa.AdamW`; needs `no_prox`.
+        weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

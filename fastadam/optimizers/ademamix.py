@@ -51,7 +51,7 @@ class AdEMAMix(Optimizer):
     (v). Per float32 element: 12 bytes of state, 36 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of m1, v and m2, each in [0, 1), default (0.9, 0.999, 0.9999).
         alpha: weight of the slow average, >= 0, default 2, as in the authors' code.
@@ -59,7 +59,7 @@ class AdEMAMix(Optimizer):
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -41,7 +41,7 @@ class FTRL(Optimizer):
     float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the paper's alpha, > 0, default 0.1; a number or a function of the step.
         beta: damps the first steps, >= 0, default 1.
         l1: L1 penalty, which makes parameters exactly zero, default 0.

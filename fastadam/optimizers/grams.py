@@ -39,17 +39,17 @@ class Grams(Optimizer):
         u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
         p = p - lr * weight_decay * p - lr * sign(g) * abs(u)
 
-    m and v are the moments of [Adam][fastadam.Adam]. The sign of zero is zero: an element with a
+    m and v are the moments of `fa.Adam`. The sign of zero is zero: an element with a
     zero gradient only decays. State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8
     bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -58,7 +58,7 @@ class LARS(Optimizer):
     float32 element: 4 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1.0; a number >= 0 or a function of the step.
         momentum: decay rate of the momentum, default 0.9; 0 keeps no state.
         weight_decay: coupled (L2) decay: `weight_decay * p` is added to the gradient, default 0.

@@ -49,14 +49,14 @@ class Lion(Optimizer):
     traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, the size of each element's update, default 1e-4; a third to a tenth of
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as [Adam][fastadam.Adam] does
+        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does
             (the authors' Lion counts one element more), default False.
 
     Examples:

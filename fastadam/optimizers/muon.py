@@ -63,7 +63,7 @@ class Muon(Optimizer):
     step besides that of the products.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         weight_decay: decay of the parameter in units of `lr`, default 0.1.
         momentum: decay rate of the average of gradients, default 0.95.
@@ -72,7 +72,7 @@ class Muon(Optimizer):
         eps: the least norm by which a matrix is divided, default 1e-7.
         ns_steps: steps of the iteration, from 0 to 99, default 5.
         adjust_lr_fn: "original" or "match_rms_adamw", the ratio above; default None: "original".
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Raises:

@@ -36,7 +36,7 @@ def nadam(maximize=False, decoupled_weight_decay=False, cautious_weight_decay=Fa
 class NAdam(Optimizer):
     """Adam with Nesterov momentum, as PyTorch computes it.
 
-    With the moments m and v of [Adam][fastadam.Adam] and mu(t), which is
+    With the moments m and v of `fa.Adam` and mu(t), which is
     `beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `product(t)` being mu(1) * ... * mu(t):
 
         now = (1 - mu(t)) * g / (1 - product(t))
@@ -47,14 +47,14 @@ class NAdam(Optimizer):
     of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

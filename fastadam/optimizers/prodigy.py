@@ -74,13 +74,13 @@ class Prodigy(Optimizer):
     element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: factor of d, default 1.0; a number >= 0 or a function of the step, such as a decay.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, in units of d, default 1e-8.
         weight_decay: decay of the parameter, default 0.
         decoupled_weight_decay: False adds the decay to the gradient, default True.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         bias_correction: True scales d * lr as Adam does its moments, default False.
         safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
         d0: the first d, default 1e-6; rarely changed.

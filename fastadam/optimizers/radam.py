@@ -37,7 +37,7 @@ def radam(maximize=False, decoupled_weight_decay=False, cautious_weight_decay=Fa
 class RAdam(Optimizer):
     """Rectified Adam, as PyTorch computes it.
 
-    With the corrected mean m_hat and the second moment v of [Adam][fastadam.Adam], with
+    With the corrected mean m_hat and the second moment v of `fa.Adam`, with
     `rho = 2 / (1 - beta2) - 1` and `rho_t = rho - 2 * t * beta2**t / (1 - beta2**t)`:
 
         r = sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
@@ -47,13 +47,13 @@ class RAdam(Optimizer):
     `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

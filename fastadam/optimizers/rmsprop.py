@@ -78,7 +78,7 @@ class RMSprop(Optimizer):
     `momentum_buffer`, or with `lr_in_momentum` `velocity`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         alpha: decay rate of the averages, in [0, 1), default 0.99 (Hinton: 0.9).
         eps: added to the root, default 1e-8.
@@ -87,7 +87,7 @@ class RMSprop(Optimizer):
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         momentum: momentum factor, default 0: no buffer.
         centered: divide by the standard deviation instead of the root mean square, default False;
             an error with state in low precision, since the variance is a difference of states.

@@ -49,15 +49,15 @@ class RowwiseAdagrad(Optimizer):
         p = p - lr / (1 + (t - 1) * lr_decay) / (sqrt(s) + eps) * g
 
     Rows are counted by the first dimension; the elements of an array of one dimension are rows of
-    one, for which this is [Adagrad][fastadam.Adagrad]. (torchrec's class of that name squares the
+    one, for which this is `fa.Adagrad`. (torchrec's class of that name squares the
     mean of the gradient.) For the rows of a gradient
-    [Rows][fastadam.Rows] other rows, and their sums, stay as they are. State: `sum` (s), of one
+    `fa.Rows` other rows, and their sums, stay as they are. State: `sum` (s), of one
     number for each row, in the dtype of the arithmetic. A step reads a row twice while it is in the
     cache. Per float32 element: 0 bytes of state, 12 bytes of traffic per step if its row has a
     gradient; 4 bytes of state for each row.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         lr_decay: decay rate of the learning rate, default 0.
         weight_decay: decay of the parameter, default 0.

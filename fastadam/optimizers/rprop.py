@@ -42,7 +42,7 @@ class Rprop(Optimizer):
     sizes accumulate. Per float32 element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the step size at the first step, default 1e-2; later values have no effect.
         etas: the factors of h, with 0 < etas[0] < 1 < etas[1], default (0.5, 1.2).
         step_sizes: the least and the largest h, default (1e-6, 50).

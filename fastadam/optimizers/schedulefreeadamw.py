@@ -34,7 +34,7 @@ def schedule_free_adamw(maximize=False, cautious_weight_decay=False):
 class ScheduleFreeAdamW(Optimizer):
     """AdamW with an average of its iterates in the place of a schedule.
 
-    With v as in [AdamW][fastadam.AdamW], `c` the share of this step in the sum of the weights
+    With v as in `fa.AdamW`, `c` the share of this step in the sum of the weights
     `t**r * max(lr)**weight_lr_power`, and z starting at p:
 
         u = g / (sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
@@ -47,7 +47,7 @@ class ScheduleFreeAdamW(Optimizer):
     state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 2.5e-3; a number >= 0 or a function of the step.
         betas: momentum of the interpolation, above 0, and decay rate of v, each below 1, default
             (0.9, 0.999).
@@ -56,7 +56,7 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

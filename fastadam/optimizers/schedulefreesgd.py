@@ -39,7 +39,7 @@ class ScheduleFreeSGD(Optimizer):
     bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1.0; a number >= 0 or a function of the step.
         momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
         weight_decay: coupled (L2) decay at p, default 0.

@@ -87,14 +87,14 @@ class SGD(Optimizer):
     `momentum`, which adds `momentum_buffer` (b), or with `lr_in_momentum` `velocity`.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         momentum: momentum factor, default 0: no buffer.
         dampening: dampening of the gradient in the buffer after the first step, default 0.
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         l1: L1 penalty; its subgradient at zero is zero, default 0.
         nesterov: Nesterov momentum; needs momentum and no dampening, default False.
         lr_in_momentum: include lr in the buffer; needs no dampening, default False.

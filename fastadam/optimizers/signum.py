@@ -36,11 +36,11 @@ class Signum(Optimizer):
     and 12 without momentum.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, the size of each element's update, default 1e-3.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -16,16 +16,16 @@ class SparseAdam(Adam):
         v = beta2 * v + (1 - beta2) * g**2
         p = p - lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + eps)
 
-    for the rows of a gradient [Rows][fastadam.Rows]; other rows, and their moments, stay as they
+    for the rows of a gradient `fa.Rows`; other rows, and their moments, stay as they
     are. t counts the steps of the whole array; `lazy="rows"` counts those of each row. eps is added
-    before the correction of the root, unlike in [Adam][fastadam.Adam], which takes Rows as well. A
+    before the correction of the root, unlike in `fa.Adam`, which takes Rows as well. A
     gradient that is an array has all rows (PyTorch: an error).
 
     State: `exp_avg` (m) and `exp_avg_sq` (v). Per float32 element: 8 bytes of state, 28 bytes of
     traffic per step if its row has a gradient.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root of v, default 1e-8.

@@ -42,14 +42,14 @@ class Yogi(Optimizer):
     element: 8 bytes of state, 28 bytes of traffic per step.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-2; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-3.
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -14,7 +14,7 @@ NOTHING = np.empty(0, np.uint8)
 class Communicator(Protocol):
     """Processes that exchange messages; those of mpi4py and PyTorch are adapted to it.
 
-    Any object with these members can be given to [Sharded][fastadam.distributed.Sharded].
+    Any object with these members can be given to `fastadam.distributed.Sharded`.
 
     Attributes:
         rank: the number of this process, from 0.

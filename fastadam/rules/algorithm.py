@@ -112,7 +112,11 @@ class Algorithm:
         raise NotImplementedError(f"{type(self).__name__} defines no hyper(group, step)")
 
     def variant(self, group: Values) -> Rule:
-        """The rule for a group; override it if a flag changes the state or the formula."""
+        """The rule for a group; override it if a flag changes the state or the formula.
+
+        It and `check` depend on the group alone, and are called again once a hyperparameter that
+        they have read is changed.
+        """
         return type(self).rule
 
     def check(self, group: Values) -> None:

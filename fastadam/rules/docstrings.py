@@ -2,26 +2,33 @@
 
 What an argument means is in the docstring of the class that brings it in: hyperparameters in that
 of the algorithm, options in that of the base class. The docstring of a class is put together from
-these when the class is made.
+these when it is read.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from textwrap import fill
 from typing import Any
 
-LINK = re.compile(r"\[([\w.]+)\]\[fastadam[\w.]*\]")  # of the documentation: [Adam][fastadam.Adam]
 SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)*)", re.M)
-ELSEWHERE = re.compile(r"as for (\[|fastadam\.)")
+ELSEWHERE = re.compile(r"as for `?(fa|fastadam)\.")
 # Explanations of hyperparameters that several algorithms share, for those that only refer to them.
 SHARED: dict[str, str] = {}
 ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
 
 
-def without_links(text: str | None) -> str:
-    """A docstring without the links of the documentation."""
-    return LINK.sub(r"\1", cleandoc(text or ""))
+class Composed:
+    """A docstring of a class that is put together when it is first read, such as by `help()`."""
+
+    def __init__(self, compose: Callable[[], str]) -> None:
+        self._compose = compose
+        self._text: str | None = None
+
+    def __get__(self, instance: Any, owner: Any = None) -> str:
+        if self._text is None:
+            self._text = self._compose()
+        return self._text
 
 
 def entries(text: str | None) -> dict[str, str]:
@@ -48,7 +55,7 @@ def explained(defaults: Mapping[str, Any], known: Mapping[str, str]) -> str:
             lines[-1] = (f"{lines[-1][0]}, {name}", meaning)
         else:
             lines.append((name, meaning))
-    each = (without_links(f"{name}: {meaning}") for name, meaning in lines)
+    each = (f"{name}: {meaning}" for name, meaning in lines)
     return "Args:\n" + "".join(
         fill(entry, 98, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
         + "\n"
@@ -61,6 +68,6 @@ def completed(text: str | None, arguments: str) -> str:
     own = cleandoc(text or "") + "\n"
     section = SECTION.search(own)
     if not section:
-        return without_links(f"{own}\n{arguments}")
+        return cleandoc(f"{own}\n{arguments}")
     gap = "\n" if own[section.end() :] else ""
-    return without_links(own[: section.start()] + arguments + gap + own[section.end() :])
+    return cleandoc(own[: section.start()] + arguments + gap + own[section.end() :])

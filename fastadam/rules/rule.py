@@ -31,7 +31,7 @@ def last_dimension(shape: Sequence[int]) -> int:
 @dataclass(frozen=True)
 class Factors:
     """Formulas of state with a number for each row and each column of a matrix, for `factors=` of
-    [rule][fastadam.rule].
+    `fa.rule`.
 
     All are functions of the kind of a rule, of scalars. The elements of an array of more than two
     dimensions are matrices in its last two.
@@ -53,7 +53,7 @@ class Factors:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A scalar update with named state and named per-step constants; see [rule][fastadam.rule].
+    """A scalar update with named state and named per-step constants; see `fa.rule`.
 
     Calling it evaluates the update in plain Python in the dtype of its arguments, with the results
     of the compiled kernel: `math.sqrt` keeps float32, a division by zero gives an infinity.
@@ -194,7 +194,7 @@ def rule(
     matrix in place, and the decorated function finds the element of the result in `s.matrix`.
 
     A rule may keep a number for each row and each column of a matrix, in place of numbers of
-    elements: [Factors][fastadam.Factors] says how they follow from gradients. Its two names of
+    elements: `fa.Factors` says how they follow from gradients. Its two names of
     state are those of the rows and of the columns; `prepare` and the decorated function find in
     `state` what the factors return of the row and the column of an element, from the new numbers,
     and return `state` as it is. It is for parameters of two dimensions or more, as `matrices=` of a

@@ -2,7 +2,7 @@
 
 A schedule can be given wherever an optimizer takes a number, and can be called directly. It is
 immutable, compared and pickled by its arguments, and its repr is the call that creates it. Only a
-[Plateau][fastadam.schedules.Plateau] changes, through its `update(metric)`.
+`fa.schedules.Plateau` changes, through its `update(metric)`.
 
 At step k a schedule has the value that PyTorch's scheduler of the same formula sets after k - 1
 calls of its `step()`. Past its end it holds its last value. Arguments are checked when it is

@@ -25,6 +25,7 @@ Examples:
     tensor([0.7500, 0.7500])
 """
 
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -55,14 +56,14 @@ openmp.use_threads_of(torch._C.__file__)
 def _made(name: str) -> type[Optimizer]:
     """The PyTorch class for the fastadam class of this name."""
     core = getattr(optimizers, name)
-    attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core.__doc__)}
+    attributes = {"core": core, "__module__": __name__, "__doc__": _text(name, core._text)}
     more = (TrainAndEval,) if hasattr(core, "swap_average") else MORE.get(name, ())
     return type(name, (*more, Optimizer), attributes)
 
 
 def _text(name: str, text: str | None) -> str:
     """The docstring of the core up to its arguments."""
-    about = (text or "").partition("\nArgs:\n")[0].strip()
+    about = cleandoc(text or "").partition("\nArgs:\n")[0].strip()
     place = ", in place of the class of that name in `torch.optim`"
     there = place if hasattr(torch.optim, name) else ""
     return f"{name} for PyTorch{there}.\n\n{about}"

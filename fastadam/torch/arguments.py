@@ -3,6 +3,7 @@ hyperparameters of the core, and options."""
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from ..engine.options import NAMES, Options
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
-from ..rules.docstrings import completed, entries, explained
+from ..rules.docstrings import Composed, completed, entries, explained
 from ..validation import check_known
 from .hyperparameters import ELSEWHERE, FLAGS, NAMES_HERE, twin_of
 
@@ -28,7 +29,7 @@ def set_up_class(cls: Any, base: Any) -> None:
     twin = twin_of(cls.core)
     known = inspect.signature(twin).parameters if twin else {}
     inline = [name for name, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    kept = twin([torch.empty(0, 0)]).defaults if twin else cls.core.defaults
+    kept = _defaults_of(twin) if twin else cls.core.defaults
     cls._known = {k: v for k, v in kept.items() if k in FLAGS} | cls.core.defaults
     cls._kept = {name: cls._known[name] for name in kept if name in cls._known}
     cls._fixed = {name: v for name, v in cls._kept.items() if twin and name not in known}
@@ -37,10 +38,23 @@ def set_up_class(cls: Any, base: Any) -> None:
     made = signature_of(cls._positional, cls._known | options)
     cls.__signature__ = made if cls.__init__ is base.__init__ else None
     if vars(cls).get("__doc__"):
-        names = {"params": ..., **dict.fromkeys(cls._positional), **cls._known, **options}
-        texts = [CoreOptimizer.__doc__, cls.core.__doc__, base.__doc__, cls.__doc__]
-        meanings = dict(chain.from_iterable(entries(text).items() for text in texts))
-        cls.__doc__ = completed(cls.__doc__, explained(names, meanings))
+        cls.__doc__ = Composed(partial(_explained, cls, base, cls.__doc__, options))
+
+
+def _defaults_of(twin: Any) -> Values:
+    """The defaults of an optimizer of PyTorch, of which no group is made: PyTorch would import its
+    compiler."""
+    bare = type(twin.__name__, (twin,), {"add_param_group": lambda *_: None})
+    defaults: Values = bare([torch.empty(0, 0)]).defaults
+    return defaults
+
+
+def _explained(cls: Any, base: Any, text: str, options: Values) -> str:
+    """The docstring of a class with all arguments explained."""
+    names = {"params": ..., **dict.fromkeys(cls._positional), **cls._known, **options}
+    texts = [CoreOptimizer.__doc__, cls.core.__doc__, base.__doc__, text]
+    meanings = dict(chain.from_iterable(entries(each).items() for each in texts))
+    return completed(text, explained(names, meanings))
 
 
 def separated(cls: Any, args: Sequence[Any], keywords: Values) -> tuple[Values, Options]:

@@ -33,7 +33,9 @@ class Counters:
 
     Attributes:
         tensors: the 0-dim tensors in the entries, by name.
+        firsts: the tensors at the beginnings of runs of adjacent ones.
         last: the largest count that all of them can represent.
+        increments: the operations of a step of all parameters, once there was one.
     """
 
     def __init__(self, entries: Sequence[Entry], starts: Mapping[str, float], most: int) -> None:
@@ -41,19 +43,19 @@ class Counters:
         self._size = len(entries)
         self.tensors: dict[str, list[Any]] = {}
         self._runs: list[tuple[Any, str, slice]] = []  # numbers, their name and their parameters
-        self._firsts: list[Any] = []
+        self.firsts: list[Any] = []
         for name, start in starts.items():
             values = [float(entry.get(name, start)) for entry in entries]
             self._make(name, entries, values)
             tensors = self.tensors[name] = [entry[name] for entry in entries]
             for view, part in _runs(tensors):
                 self._runs.append((view, name, part))
-                self._firsts.append(tensors[part.start])
-        self._addresses = addresses(self._firsts)
+                self.firsts.append(tensors[part.start])
+        self._addresses = addresses(self.firsts)
         self._expected = [view.copy() for view, _, _ in self._runs]
         self._bytes = [view.data for view, _, _ in self._runs]
         self._expected_bytes = [array.data for array in self._expected]
-        self._increments: list[Operation] | None = None  # those of a step of all parameters
+        self.increments: list[Operation] | None = None
 
     def _make(self, name: str, entries: Sequence[Entry], values: list[float]) -> None:
         """Add tensors to the entries that have none with a suitable dtype."""
@@ -74,9 +76,17 @@ class Counters:
     @property
     def touched(self) -> bool:
         """True if a tensor was written to from outside, or reallocated."""
-        return addresses(self._firsts) != self._addresses or (
-            joined(self._bytes) != joined(self._expected_bytes)
-        )
+        return self.moved or self.written
+
+    @property
+    def moved(self) -> bool:
+        """True if a tensor was reallocated."""
+        return addresses(self.firsts) != self._addresses
+
+    @property
+    def written(self) -> bool:
+        """True if a tensor was written to from outside."""
+        return joined(self._bytes) != joined(self._expected_bytes)
 
     def __getitem__(self, name: str) -> Any:
         """The numbers of a name, one for each parameter."""
@@ -91,11 +101,11 @@ class Counters:
     ) -> list[Operation]:
         """The operations that update the numbers of the active parameters after a step."""
         if not carried and all(active):
-            if self._increments is None:
+            if self.increments is None:
                 arrays = [*self._expected, *(view for view, _, _ in self._runs)]
-                self._increments = list(map(_increment, arrays))
-            return self._increments
-        self._increments = None
+                self.increments = list(map(_increment, arrays))
+            return self.increments
+        self.increments = None
         known = {name: self[name] for name in self.tensors}
         after = {**known, **{name: np.array(each) for name, each in carried.items()}}
         if "step" in after:

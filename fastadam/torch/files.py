@@ -47,7 +47,7 @@ def save(
     extra: Any = None,
     progress: Progress | None = None,
 ) -> None:
-    """Save an optimizer, and its model, to a file, as [fastadam.save][fastadam.save] does.
+    """Save an optimizer, and its model, to a file, as `fa.save` does.
 
     The file also loads into the optimizer of that name in fastadam, and the other way round.
 
@@ -90,7 +90,7 @@ def load(
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Checkpoint:
-    """Load a file into an optimizer, into a model, or into both, as [fastadam.load][fastadam.load].
+    """Load a file into an optimizer, into a model, or into both, as `fa.load`.
 
     Args:
         source: the path of a file, or the arrays of `fastadam.flat_state`, by name.

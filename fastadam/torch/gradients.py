@@ -41,6 +41,7 @@ class Gradients(StepArrays):
 
     Attributes:
         copies: pairs of a gradient and its copy.
+        by_row: True if any of them is sparse.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Gradients(StepArrays):
             RowGradient(by_rows(memory), *each) if isinstance(dtype, RowsDtype) else None
             for memory, dtype, *each in zip(memories, dtypes, called, names, strict=True)
         ]
+        self.by_row = any(self.rows)
 
     def rebind(self) -> None:
         """Use the current memory of the parameters, which have the same layouts as before."""
@@ -89,7 +91,7 @@ class Gradients(StepArrays):
             OtherDtypesError: if only the dtypes differ from those expected, and are supported.
         """
         self.active, self.copies = self._every, []
-        self.addresses = self._swift(tensors) or self._careful(tensors)
+        self.addresses = self.swift(tensors) or self._careful(tensors)
         if self._cleared:
             checks.check_apart(self.spans())
 
@@ -102,7 +104,7 @@ class Gradients(StepArrays):
         """The operations that write zeros to the gradients that were copied."""
         return [called(torch.Tensor.zero_, tensor.detach()) for tensor, _ in self.copies]
 
-    def _swift(self, tensors: Sequence[Any]) -> list[int] | None:
+    def swift(self, tensors: Sequence[Any]) -> list[int] | None:
         """The addresses, if no gradient is missing and all have the layouts of the last step."""
         if self._seen_layouts is None or not self._seen_layouts.match(tensors):
             return None
@@ -139,7 +141,7 @@ class Gradients(StepArrays):
                 self.copies.append((tensor, copy))
                 tensor = copy
             found[number] = tensor.data_ptr()
-        if all(self.active) and not self.copies and not any(self.rows):
+        if all(self.active) and not self.copies and not self.by_row:
             self._seen_layouts = TensorLayouts(tensors)
         return found
 

@@ -4,18 +4,18 @@ The arguments of constructors, with PyTorch's flags and messages, are here as we
 """
 
 from collections.abc import Sequence
-from itertools import chain
-from operator import is_
-from typing import Any, NamedTuple
+from itertools import chain, compress
+from operator import is_, is_not
+from typing import Any
 
 import numpy as np
 import torch
 
 from .. import optimizers
 from ..cuda.device_rate import DeviceRate, device_rate
-from ..engine.hyperparameters import ReadOnly, checked, is_plain
+from ..engine.hyperparameters import ReadOnly, checked, is_plain, kind_of
 from ..engine.options import NAMES, Options
-from ..engine.param_groups import rule_for
+from ..engine.rule_choice import rule_and_names
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
@@ -41,39 +41,55 @@ class CheckedGroup:
     """The checked hyperparameters and options of a group, with the rule for them.
 
     Attributes:
-        given: the values as given.
         values: the values as plain numbers, by name.
         options: the options of the group.
         rule: the rule that updates the parameters.
+        read_by_rule: the names of the values on which the choice of the rule depends.
         params: the indices of the active parameters of the group.
     """
 
     idle: Rule | None = None
 
-    def __init__(self, given: list[Any], values: Values, options: Options, rule: Rule) -> None:
-        self.given, self.values, self.options, self.rule = given, values, options, rule
+    def __init__(
+        self,
+        given: list[Any] | None,
+        values: Values,
+        options: Options,
+        rule: Rule,
+        read_by_rule: frozenset[str],
+    ) -> None:
+        self._given, self.values, self.options, self.rule = given, values, options, rule
+        self.read_by_rule = read_by_rule
         self.params: Sequence[int] = ()
 
-    def with_numbers(self, core: Algorithm, changed: Values, where: str) -> "CheckedGroup | None":
-        """The group with other numbers; None if other values changed, or another rule follows.
+    @property
+    def given(self) -> list[Any]:
+        """The values as given, in the order of their names."""
+        return [*self.values.values()] if self._given is None else self._given
+
+    def take(self, core: Algorithm, changed: Values, where: str) -> bool:
+        """Go on with other numbers; returns False, and changes nothing, if other values changed, or
+        another rule follows.
 
         Raises:
             TypeError, ValueError: for numbers out of range.
         """
-        known, defaults, new = self.values, core.defaults, {}
+        known, defaults = self.values, core.defaults
         for name, value in changed.items():
-            if not type(value) is type(known.get(name)) is float:
-                return None
-            plain = is_plain(name, value, defaults[name])
-            new[name] = value if plain else _checked(name, value, defaults[name], where)
-        values = ReadOnly(known, **new)
-        if rule_for(core, values, self.options) is not self.rule:
-            return None
-        group = CheckedGroup(
-            [*map(changed.get, defaults, self.given)], values, self.options, self.rule
-        )
-        group.params = self.params
-        return group
+            if name not in known:
+                return False
+            if not is_plain(name, value, defaults[name]):
+                if type(value) is not float or type(known[name]) is not float:
+                    return False
+                changed[name] = _checked(name, value, defaults[name], where)
+        values = type(known)(known, **changed)
+        if not self.read_by_rule.isdisjoint(changed):
+            rule, names = rule_and_names(core, values, self.options)
+            self.read_by_rule |= names
+            if rule is not self.rule:
+                return False
+        self._given, self.values = None, values
+        return True
 
 
 def checked_group(
@@ -101,15 +117,15 @@ def checked_group(
         for (name, default), new, old in zip(core.defaults.items(), given, known, strict=True)
         if new is not old and not alike(new, old)
     }
-    values = ReadOnly({**before.values, **changed} if before else changed)
-    rule = rule_for(core, values, options)
+    values = kind_of(core)({**before.values, **changed} if before else changed)
+    rule, read_by_rule = rule_and_names(core, values, options)
     known_rule = before is not None and before.rule is rule
     if not known_rule and (taken := dtypes(options).keys() & {*rule.all_state}):
         raise ValueError(
             f"{where}the rule {rule.name} has state named {sorted(taken)}, the names of "
             "the copies of ema_decay and shadow_dtype; rename the state"
         )
-    return CheckedGroup(given, values, options, rule)
+    return CheckedGroup(given, values, options, rule, read_by_rule)
 
 
 def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
@@ -117,27 +133,55 @@ def lr_of(groups: Sequence[CheckedGroup]) -> float | None:
     return groups[0].values.get("lr") if groups else None
 
 
-class _Seen(NamedTuple):
+class _SeenGroup:
+    """A group as it was last read.
+
+    Attributes:
+        names: the keys of the dict, in order.
+        values: the values.
+        checked: the group after the check.
+    """
+
+    __slots__ = "checked", "names", "values"
+
+    def __init__(self, group: Values, checked: CheckedGroup) -> None:
+        self.names, self.values, self.checked = list(group), list(group.values()), checked
+
+    def take(self, seen: "_Seen", core: Algorithm, group: Values, number: int) -> bool:
+        """Go on with other numbers; returns False if other values changed, or another rule follows.
+
+        Raises:
+            TypeError, ValueError: for numbers out of range.
+        """
+        names, known, values = self.names, self.values, list(group.values())
+        if list(group) != names:
+            return False
+        if all(map(is_, values, known)):
+            return True
+        seen.checked = [*seen.checked]
+        changed = dict(compress(zip(names, values, strict=True), map(is_not, values, known)))
+        where = f"param_groups[{number}]: " if len(seen.groups) > 1 else ""
+        if not self.checked.take(core, changed, where):
+            return False
+        self.values = values
+        return True
+
+
+class _Seen:
     """The groups as they were last read; replaced as a whole, in case of an interrupt.
 
     Attributes:
-        groups: copies of the dicts.
-        ids: the `id` of each value in them.
-        checked: the groups after the check.
+        groups: each of them.
+        checked: the groups after the check; another list from any change on.
         lasting: True if all values are immutable.
     """
 
-    groups: list[Values]
-    ids: list[list[int]]
-    checked: list[CheckedGroup]
-    lasting: bool
+    __slots__ = "checked", "groups", "lasting"
 
-    def unchanged(self, groups: Sequence[Values]) -> bool:
-        """True if as many groups have the same names and the same objects as before."""
-        for group, seen, ids in zip(groups, self.groups, self.ids, strict=True):
-            if list(map(id, group.values())) != ids or group != seen:
-                return False
-        return True
+    def __init__(
+        self, groups: list[_SeenGroup], checked: list[CheckedGroup], lasting: bool
+    ) -> None:
+        self.groups, self.checked, self.lasting = groups, checked, lasting
 
 
 class Hyperparameters:
@@ -146,7 +190,7 @@ class Hyperparameters:
     def __init__(self, core: Algorithm, options: Options) -> None:
         self._core, self._base = core, options
         self._names, self._defaults = [*core.defaults], [*core.defaults.values()]
-        self._last = _Seen([], [], [], False)
+        self._last = _Seen([], [], False)
 
     def check(self, group: Values, where: str) -> None:
         """Check the hyperparameters and options of a group.
@@ -157,38 +201,30 @@ class Hyperparameters:
         checked_group(self._core, self._given(group), self._options(group, where), where)
 
     def now(self, groups: Sequence[Values]) -> list[CheckedGroup]:
-        """The current groups, checked; the same list as in the last call if nothing changed."""
-        last = self._last
-        known = last.lasting and len(groups) == len(last.groups)
-        if known and last.unchanged(groups):
-            return last.checked
-        checked_groups, lasting = self._with_numbers(groups) if known else None, True
-        if checked_groups is None:
-            given = list(map(self._given, groups))
-            checked_groups = self._check_groups(groups, given)
-            values = chain.from_iterable(map(self._values, groups))
-            lasting = all(map(is_, values, chain.from_iterable(given)))
+        """The current groups, checked.
+
+        It is the same list as in the last call if nothing changed, and another list of the same
+        groups if only numbers did, as schedules change them, and the same rules follow.
+        """
+        last, core = self._last, self._core
+        if not last.lasting or len(groups) != len(last.groups):
+            return self._read(groups)
+        for number, seen in enumerate(last.groups):
+            if not seen.take(last, core, groups[number], number):
+                return self._read(groups)
+        return last.checked
+
+    def _read(self, groups: Sequence[Values]) -> list[CheckedGroup]:
+        """The current groups, whatever changed."""
+        last, copies = self._last, list(map(dict, groups))
+        given = list(map(self._given, copies))
+        checked_groups = self._check_groups(copies, given)
+        values = chain.from_iterable(map(self._values, copies))
+        lasting = all(map(is_, values, chain.from_iterable(given)))
         if checked_groups == last.checked:
             checked_groups = last.checked
-        ids = [list(map(id, group.values())) for group in groups]
-        self._last = _Seen(list(map(dict, groups)), ids, checked_groups, lasting)
+        self._last = _Seen(list(map(_SeenGroup, copies, checked_groups)), checked_groups, lasting)
         return checked_groups
-
-    def _with_numbers(self, groups: Sequence[Values]) -> list[CheckedGroup] | None:
-        """The current groups if only numbers changed, as schedulers change them, else None."""
-        current: list[CheckedGroup] = []
-        several = len(groups) > 1
-        each = zip(groups, self._last.groups, self._last.checked, strict=True)
-        for number, (group, seen, known) in enumerate(each):
-            if group.keys() != seen.keys():
-                return None
-            changed = {name: new for name, new in group.items() if new is not seen[name]}
-            where = f"param_groups[{number}]: " if several else ""
-            new = known.with_numbers(self._core, changed, where) if changed else known
-            if new is None:
-                return None
-            current.append(new)
-        return current
 
     def _values(self, group: Values) -> Any:
         return map(group.get, self._names, self._defaults)

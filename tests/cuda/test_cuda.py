@@ -13,11 +13,10 @@ from ptx_checks import check_rounding, check_update
 from sass import machine_code
 
 import fastadam as fa
-from fastadam.cuda import chain, numba_compat
+from fastadam.cuda import chain, numba_compat, prologue_kernel
 from fastadam.cuda import code_cache as cuda_cache
 from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import driver as cuda_driver
-from fastadam.cuda import prologue_kernel as gate
 from fastadam.cuda import target as cuda
 from fastadam.engine.clipping import factor, factor_streams
 from fastadam.engine.convert import identity
@@ -192,8 +191,8 @@ def test_the_table_of_machine_code():
 
 @pytest.mark.ptx
 def test_what_stands_before_launches_is_small():
-    """The gate that lets a step happen, and what follows the pass of a norm."""
-    text = cuda.ptx(gate.compiled(), CAPABILITY)
+    """The prologue kernel, and what follows the pass of a norm."""
+    text = cuda.ptx(prologue_kernel.compiled(), CAPABILITY)
     assert not re.search(r"\bcall|\.extern|[.]local\b", text)
     assert "bar.sync" in text
     check_rounding(text)

@@ -20,7 +20,7 @@ from simulated_device import (
 )
 
 import fastadam as fa
-from fastadam.cuda import conditional_step as gate
+from fastadam.cuda import conditional_step
 from fastadam.cuda.array import DeviceArray
 from fastadam.cuda.context import driver
 from fastadam.cuda.driver import LEGACY
@@ -110,7 +110,7 @@ def test_warm_steps_do_not_wait():
         twins.step(k, None)
     driver.finish_all()
     before = driver.waits
-    for k in range(3, 3 + gate.MAX_IN_FLIGHT):
+    for k in range(3, 3 + conditional_step.MAX_IN_FLIGHT):
         twins.step(k, np.nan if k == 4 else None)
     assert driver.waits == before
     assert driver.streams[OURS]

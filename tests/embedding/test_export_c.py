@@ -19,9 +19,16 @@ from fastadam.cli import main
 from fastadam.embedding.archive import undefined_symbols
 from fastadam.embedding.arguments import embedded
 from fastadam.embedding.c_interface import CODES
+from fastadam.embedding.c_object import _assembled
 from fastadam.embedding.cuda_header import cuda_header
 from fastadam.embedding.export import export_c, interface_of
-from fastadam.embedding.llvm_module import _power
+from fastadam.embedding.llvm_module import Compiled, Spans, _power, span
+from fastadam.embedding.targets import target_named
+from fastadam.engine.grad_norm import norm_streams, square
+from fastadam.kernels.cpu import target as cpu
+from fastadam.kernels.factory import assembled
+from fastadam.kernels.formats import Formats
+from fastadam.kernels.transforms import staged
 
 
 def needs(*programs):
@@ -86,6 +93,44 @@ def test_an_object_of_any_target_stands_alone(target, tmp_path):
     vectors = [loop for loop in loops if any(map(PACKED[target].match, loop))]
     assert len(vectors) >= len(DTYPES)
     assert not [word for loop in vectors for word in loop if SCALAR.match(word)]
+
+
+def norm():
+    """The norm of a float32 array."""
+    streams = norm_streams(Formats.alike("float32"))
+    _, function = assembled(span, staged(square, ()), streams, cpu)
+    return Compiled(function, "void(int64, int64, int64)")
+
+
+def update():
+    """The update of AdamW in float32."""
+    return Spans.compiled(Spans.named(embedded("test", fa.AdamW)))
+
+
+# For each kernel: the arithmetic of its largest loop, what would change the bits there, and the
+# loads before the first store: of each of four arrays two vectors at once, and of one eight.
+NEON = {
+    update: ({"fsqrt", "fdiv", "fmul"}, {"fmla", "fmls"}, 4),
+    norm: ({"fcvtl", "fcvtl2", "fmla"}, set(), 8),
+}
+
+
+@pytest.mark.parametrize("kernel", NEON, ids=lambda kernel: kernel.__name__)
+def test_kernels_for_neon_load_several_vectors_before_they_store(kernel):
+    """No machine of the tests can run them."""
+    wanted, never, least = NEON[kernel]
+    made = kernel()
+    target = target_named("aarch64-unknown-linux-gnu+neoverse-n1")
+    assembly = _assembled("", [made], [made.name], target).assembly
+    assert not re.search(r"\sblr?\s", assembly)  # calls
+    loop = max(innermost_loops(assembly), key=len)
+    words = [line.partition("\t")[0] for line in loop]
+    assert wanted <= {*words}
+    assert not never & {*words}
+    assert not [line for line in loop if SCALAR.match(line)]
+    loads = [k for k, word in enumerate(words) if word in ("ldp", "ldr", "ld1")]
+    (first, *_) = [k for k, word in enumerate(words) if word in ("stp", "str", "st1")]
+    assert sum(k < first for k in loads) >= least
 
 
 @needs("gcc", "g++")

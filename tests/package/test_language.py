@@ -44,6 +44,11 @@ def test_docstrings_begin_with_a_noun_or_a_verb(file: Path) -> None:
     assert not found
 
 
+def test_docstrings_have_no_links_of_the_documentation() -> None:
+    # `help()` and editors would show them; docs/assets/links.py links public names in backticks.
+    assert not [path_of(file) for file in FILES if "][fastadam" in file.read_text("utf-8")]
+
+
 @pytest.mark.parametrize("file", FILES, ids=path_of)
 def test_names_of_modules_and_classes_are_technical_terms(file: Path) -> None:
     classes = [node.name for node in documented(file) if isinstance(node, ast.ClassDef)]

@@ -3,7 +3,6 @@
 import importlib.util
 import inspect
 import json
-import pydoc
 import re
 import runpy
 import shutil
@@ -89,8 +88,7 @@ def test_help_explains_all_arguments(name):
         targets.append(getattr(importlib.import_module("fastadam.torch"), name))
     for target in targets:
         assert {*inspect.signature(target).parameters} - explained(target) == set()
-        assert not re.search(r"\$|\\|\]\[fastadam", target.__doc__)
-        assert "][fastadam" not in pydoc.render_doc(target)
+        assert not re.search(r"\$|\\", target.__doc__)
 
 
 def test_help_of_an_optimizer_of_ones_own():
@@ -100,7 +98,7 @@ def test_help_of_an_optimizer_of_ones_own():
         Args:
             rate: a rate of mine,
                 explained on two lines.
-            lr: as for [AdamW][fastadam.AdamW].
+            lr: as for `fa.AdamW`.
 
         Raises:
             ValueError: never.
@@ -109,7 +107,9 @@ def test_help_of_an_optimizer_of_ones_own():
         defaults = fa.AdamW.defaults | {"rate": 0.5, "other": 2.0}
 
     text = Mine.__doc__
-    assert text.startswith("Mine.\n\nArgs:\n    params: a tree of arrays (one array, a Flat, or")
+    assert text.startswith(
+        "Mine.\n\nArgs:\n    params: a tree of arrays (one array, a `fa.Flat`, or"
+    )
     assert "    rate: a rate of mine, explained on two lines.\n    other: default 2.0.\n" in text
     assert text.index("    lr: learning rate") < text.index("    rate") < text.index("    seed: ")
     assert text.rstrip().endswith("\n\nRaises:\n    ValueError: never.")

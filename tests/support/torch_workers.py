@@ -63,7 +63,7 @@ def ddp(rank, folder):
         train(model, opt, batches(rank))
         assert_same(weights(model), want)
         if view:
-            assert not opt._tensor_step._gradients.copies
+            assert not opt._tensor_step.gradients.copies
 
 
 def zero(rank, folder):

@@ -23,8 +23,8 @@ def test_every_layout_with_every_other(layout, grad_layout):
 def test_no_copies_where_all_share_a_layout(layout):
     _, opt = trained(ft.AdamW, layout, [layout] * 2)
     dense = "gapped" not in layout and layout not in ("column", "row")
-    assert len(opt._tensor_step._gradients.copies) == (not dense)
-    assert len(opt._tensor_step._active.gapped) == (not dense)
+    assert len(opt._tensor_step.gradients.copies) == (not dense)
+    assert len(opt._tensor_step.active.gapped) == (not dense)
 
 
 @each_layout

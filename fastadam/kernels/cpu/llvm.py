@@ -214,54 +214,6 @@ def added(typing, one, other):
     return types.float64(types.float64, types.float64), generate
 
 
-WIDE = '"prefer-vector-width"="512"'  # of a function; LLVM would use half of such registers
-HINTS = {"interleave.count": I32(2), "unroll.disable": None}  # of a loop, in LLVM's words
-
-
-@intrinsic
-def each(typing, step, at, first, count, more):
-    """Call `step(at, i, more)` for each i from `first` to `count`, in a loop to be vectorised.
-
-    Two vectors of the greatest width are loaded before the first is stored: a load waits for an
-    earlier store whose address agrees with its own in the low twelve bits. Loops of few elements
-    are vectorised too, instead of being unrolled.
-    """
-    inner = step.get_call_type(typing, (at, types.int64, more), {})
-
-    def generate(context, builder, signature, arguments):
-        _, at, first, count, more = arguments
-        call = context.get_function(step, inner)
-        before, body = builder.block, builder.append_basic_block("each")
-        after = builder.append_basic_block("each.end")
-        builder.cbranch(builder.icmp_signed("<", first, count), body, after)
-        builder.position_at_end(body)
-        i = builder.phi(I64)
-        i.add_incoming(first, before)
-        call(builder, (at, i, more))
-        following = builder.add(i, ir.Constant(I64, 1), flags=["nsw"])
-        i.add_incoming(following, builder.block)
-        again = builder.cbranch(builder.icmp_signed("<", following, count), body, after)
-        again.set_metadata("llvm.loop", hinted(builder.module))
-        builder.position_at_end(after)
-        set.add(builder.function.attributes, WIDE)  # llvmlite's own `add` knows few names
-        return context.get_dummy_value()
-
-    return types.void(step, at, types.int64, types.int64, more), generate
-
-
-def hinted(module: Any, more: Sequence[Any] = ()) -> Any:
-    """The metadata of a loop with hints for its compilation, and more of it."""
-    nodes = [
-        module.add_metadata(
-            [ir.MetaDataString(module, f"llvm.loop.{name}"), *([number] if number else [])]
-        )
-        for name, number in HINTS.items()
-    ]
-    loop = ir.values.MDValue(module, [], name=str(len(module.metadata)))
-    loop.operands = (loop, *nodes, *more)  # a loop is identified by metadata that refers to itself
-    return loop
-
-
 def shared(words: int) -> Any:
     """`reserve()`: the address of that many 32-bit words that a thread block of CUDA shares."""
 

@@ -14,7 +14,7 @@ from ...rules.linker import digest, linked, recipe
 from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
-from . import float_mode, folding, llvm, openmp, threads
+from . import float_mode, llvm, openmp, threads, vector_loops
 from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
@@ -59,15 +59,15 @@ class Memory(llvm.Memory):
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
     prefetch = staticmethod(llvm.prefetch)
-    folded = staticmethod(folding.folded)
+    folded = staticmethod(vector_loops.folded)
 
     def tabulated(self, formula: Any, count: int) -> Any:
         with np.errstate(over="ignore"):  # integers wrap around
             return self.table(np.array([formula(i) for i in range(count)]))
 
     @staticmethod
-    def loop(step: Any) -> Any:
-        each = llvm.each
+    def loop(step: Any, vectors: int = vector_loops.VECTORS) -> Any:
+        each = vector_loops.each(vectors)
 
         def loop(at, first, count, more):
             each(step, at, first, count, more)

@@ -92,7 +92,7 @@ def set_threads(n: SupportsIndex | None, *, cores: Iterable[int] | None = None) 
 
 
 def get_threads() -> int:
-    """The number of threads that a large step may use; see [set_threads][fastadam.set_threads]."""
+    """The number of threads that a large step may use; see `fa.set_threads`."""
     return Team(_chosen, _cores).size if _cores else _chosen or _default()
 
 

@@ -95,7 +95,7 @@ def region_of(array: Any) -> Region | None:
 
 
 class Chunked(Protocol):
-    """The table of a launch; see [Table][fastadam.memory.launch_table.Table]."""
+    """The table of a launch; see `Table`."""
 
     kernel: Any
     rows: Any

@@ -11,7 +11,7 @@ import torch
 
 from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
-from ...engine.options import unscale_of
+from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
 from ...rules.algorithm import Values
 from ...validation import count, flag
@@ -64,7 +64,7 @@ class CPUOffload(torch.optim.Optimizer):
             weights are bfloat16, and the low bits of `compensation`, instead of float32.
 
     Attributes:
-        info: the [StepInfo][fastadam.StepInfo] of the last step, None before the first.
+        info: the `fa.StepInfo` of the last step, None before the first.
 
     Raises:
         TypeError, ValueError: as `optimizer_class`; also if it is not a class of fastadam.torch.

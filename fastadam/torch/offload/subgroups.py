@@ -66,11 +66,11 @@ class CPUAdam(torch.optim.Optimizer):
     SuperOffload (`deepspeed.runtime.superoffload`) puts one shard after the other into
     `param_groups`, and names the state that belongs to it by a number. It takes steps before it
     knows the norm of all gradients, and reverses those that were wrong. In other programs take
-    [AdamW][fastadam.torch.AdamW].
+    `fastadam.torch.AdamW`.
 
     Args:
         model_params: tensors of the host, or groups of them.
-        lr, betas, eps, weight_decay, bias_correction: as for [AdamW][fastadam.torch.AdamW], the
+        lr, betas, eps, weight_decay, bias_correction: as for `fastadam.torch.AdamW`, the
             decay 0 by default.
         amsgrad: False; there is no other.
         adamw_mode: False couples the weight decay, as Adam; default True.
