@@ -712,14 +712,14 @@ class Adafactor(Optimizer):
     column.
 
     Args:
-        params: the arrays to update; see [Optimizer][fastadam.Optimizer], which lists errors too.
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
         beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
         eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
             dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
         d: the largest `rms` of an update, at least 1, default 1.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay, weight_decay_mode, peak_lr: as for [AdamW][fastadam.AdamW].
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 
     Raises:
