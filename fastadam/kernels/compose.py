@@ -325,7 +325,7 @@ def _run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAcce
 def _rooms(
     streams: Sequence[Stream], parts: Sequence[Pieces], words: int
 ) -> tuple[dict[str, int], int]:
-    """Where the sums of a row are in scratch memory, of which so many words are in use, and the
+    """The places of the sums of a row in scratch memory, of which so many words are in use, and the
     words in use then."""
     summed = [stream.name for stream, part in zip(streams, parts, strict=True) if part.partial]
     rooms = {name: 4 * words + ROOM * k for k, name in enumerate(summed)}
