@@ -199,7 +199,7 @@ def test_refused():
         fa.rule(state=("a",), factors=FACTORS, **SUMS)
     with pytest.raises(ValueError, match="sums over each parameter"):
         fa.rule(state=("a", "b"), factors=FACTORS)
-    with pytest.raises(TypeError, match="matrices=1 is not a function marked"):
+    with pytest.raises(TypeError, match="matrices=1 must be a function marked"):
         fa.rule(matrices=1)
     with pytest.raises(ValueError, match="the same names in both"):
         fa.rule(matrices=fa.AdamW.rule)
