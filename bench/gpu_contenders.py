@@ -31,7 +31,7 @@ from fastadam.kernels.factory import kernel
 from fastadam.kernels.formats import FLOAT
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-THREADS = 32 if SIMULATED else 256
+THREADS = 8 if SIMULATED else 256
 MOST_BLOCKS = 2 if SIMULATED else 1 << 16
 
 # Bytes that a step reads and writes per element: the moments are float32.
@@ -58,8 +58,8 @@ def gpt2() -> Case:
 
 def validated() -> list[Case]:
     """Small cases for every branch of the contenders."""
-    sizes = (5, 70) if SIMULATED else (1003, 70_001)
-    several = (17, 40, 1) if SIMULATED else (17, 10_000, 1)
+    sizes = (5, 40) if SIMULATED else (1003, 70_001)
+    several = (17, 8, 1) if SIMULATED else (17, 10_000, 1)
     return [*map(one_array, sizes), Case("3 arrays", several)]
 
 

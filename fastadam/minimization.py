@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class MinimizeResult:
-    """A point, and how the minimization came to it.
+    """The result of `fa.minimize`: the last point, and how the minimization ended.
 
     Attributes:
         x: the point, in the structure of `x0`.
@@ -85,6 +85,9 @@ def minimize(
         >>> result.success, result.nit, result.x.round(6)
         (True, 23, array([ 0., -0.]))
     """
+    for name, function in (("value_and_grad", value_and_grad), ("callback", callback)):
+        if not callable(function) and (function is not None or name == "value_and_grad"):
+            raise TypeError(f"minimize(): {name}={function!r} is not a function; give one")
     made = _class_of(optimizer)
     limit = count("minimize(): steps", steps, 0)
     least = None if tol is None else number("minimize(): tol", tol, NOT_NEGATIVE)
@@ -129,7 +132,7 @@ def _class_of(optimizer: Any) -> type[Optimizer]:
 
 
 def _array(x0: Any) -> Tree:
-    """A point that is given as a list of numbers as an array, any other as it is."""
+    """A point as an array if it is a list of numbers, otherwise unchanged."""
     numbers = isinstance(x0, list | tuple) and x0 and all(isinstance(each, Real) for each in x0)
     return np.array(x0, np.float64) if numbers else x0
 
@@ -155,7 +158,7 @@ def _evaluated(function: Callable[[Any], Any], x: Any) -> tuple[float, Any]:
 
 
 def _take(gradient: Sequence[Any], grads: Sequence[Any], names: Sequence[str]) -> None:
-    """Copy the gradient of the user's, which may be the point itself.
+    """Copy the user's gradient, which may be the point itself.
 
     Raises:
         TypeError: for masked arrays, and numbers that are not real.

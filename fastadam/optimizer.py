@@ -45,7 +45,7 @@ class Optimizer(Algorithm):
     """Base of all optimizers: a rule, the defaults of its hyperparameters, its constants.
 
     A subclass sets `rule` and `defaults` and defines `hyper`; every key of `defaults` is a keyword
-    argument of the constructor. What is passed as `params` is what moves, in place.
+    argument of the constructor. The arrays passed as `params` are updated in place.
 
     Args:
         params: a tree of arrays (one array, a `fa.Flat`, or dicts, lists and tuples of
@@ -56,74 +56,75 @@ class Optimizer(Algorithm):
             no memory; arithmetic is in float64 for float64, in float32 else.
         lr: the learning rate, a number or a function of the step, counted from 1. The other
             hyperparameters are keyword-only and may be functions of the step as well.
-        threads: how many threads a step may use; the default is that of
-            `fa.set_threads`.
+        threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
             `fa.set_threads`; default None: all.
         clip_norm: the largest norm of all gradients together; larger ones are multiplied by
             `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
-            (optax: without the 1e-6). The gradients themselves stay. Default None: no clipping;
-            infinity measures and does not clip.
+            (optax: without the 1e-6). The gradient arrays are not changed. Default None: no
+            clipping; infinity only measures the norm.
         clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
-            "global". If groups differ, those of groups with "global" are clipped by the norm of
-            these together.
+            "global". If groups differ, the gradients of all groups with "global" are clipped by
+            their common norm.
         clip_value: the largest absolute value of an element, after `clip_norm`; default None.
-        skip_nonfinite: True leaves out a step, and its count, if any gradient has a NaN or an
+        skip_nonfinite: True skips a step, without counting it, if any gradient has a NaN or an
             infinity; default False: they propagate, as in PyTorch.
-        ema_decay: keeps an average of the parameters in `ema`, which moves by
-            `(1 - ema_decay) * (p - ema)` after each update; default None: no average.
-        ema_warmup: lets the decay be at most `(1 + t) / (10 + t)` at update t; default False.
+        ema_decay: keeps an average of the parameters in `ema`, to which each update adds
+            `(1 - ema_decay) * (p - ema)`; default None: no average.
+        ema_warmup: limits the decay to `(1 + t) / (10 + t)` at update t; default False.
         shadow_dtype: "bfloat16" or "float16" keeps a copy of float32 parameters in `shadow`,
             rounded to nearest even; default None.
         shadow: arrays of bfloat16, float16 or float32, structured as `params`, into which each step
-            writes a copy of float32 parameters: memory of the caller's, such as pinned or mapped
-            memory. None in place of an array leaves that parameter without. With groups, a key of
-            each group. Default None.
-        zero_grads: True sets gradients to zero once they are used; default False.
-        accumulate_steps: how many calls of `step` add up their gradients before one updates with
-            their mean; default 1.
-        lower, upper: the least and the largest value that an element may have after an update,
-            rounded to the dtype of its parameter; default None: no bound. A group may have its own.
-        lazy: what becomes of rows that a gradient `fa.Rows` does not have. "torch", the
-            default: nothing, and a row's constants follow from the steps of its whole array, as in
-            PyTorch. "rows": nothing, and they follow from the steps of the row (FBGEMM's row-wise
-            bias correction). "exact": a row catches up with the steps it missed once it has a
-            gradient, as far as a formula goes: all of SGD and Adagrad; of Adam the moments and
-            decoupled decay, not what the moments would move. Both keep `row_step` in the state.
-        mask_state: True leaves the state of elements that the mask of a step does not mark as it
-            is; default False: all state sees the whole gradient.
-        state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name, keeps the state in
-            less memory (int8: codes in blocks of 256 with a scale each); default None: the dtype
-            of the arithmetic.
+            writes a copy of float32 parameters: your own memory, for example pinned or mapped. None
+            in place of an array: no copy of that parameter. With groups, a key of each group.
+            Default None.
+        zero_grads: True sets gradients to zero after they are used; default False.
+        accumulate_steps: the number of calls of `step` whose gradients are added up; the last one
+            updates with their mean. Default 1.
+        lower, upper: the smallest and the largest value of an element after an update, rounded to
+            the dtype of its parameter; default None: no bound. A group may have its own.
+        lazy: treatment of rows without a gradient in `fa.Rows`. "torch", the default: they do not
+            change, and the constants of a row depend on the step count of the whole array, as in
+            PyTorch. "rows": they do not change, and the constants depend on the step count of the
+            row (FBGEMM's row-wise bias correction). "exact": a row catches up with missed steps
+            when it next has a gradient, where there is a closed form: all of SGD and Adagrad; the
+            moments and decoupled decay of Adam, but not the updates by the moments. Both keep
+            `row_step` in the state.
+        mask_state: True leaves the state of elements unchanged that the mask of a step does not
+            mark; default False: the state is updated with the whole gradient.
+        state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name: the format of the
+            state (int8: codes in blocks of 256, with a scale for each block); default None: the
+            dtype of the arithmetic.
         min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
             None, not "int8"; default 4096.
-        rounding: "stochastic" rounds bfloat16 and float16 parameters up or down by chance, so that
+        rounding: "stochastic" rounds bfloat16 and float16 parameters up or down at random, so that
             small updates are not lost; default "nearest".
-        compensation: keeps the bits that bfloat16 parameters lack, and so small updates: "kahan" in
-            a second bfloat16, "split8" and "split16" in an int8 and an int16 (24 and 32 bits in
-            all); see `fa.Optimizer.master`; default None.
-        seed: of all random rounding, that of int8 state among it; default 0.
+        compensation: keeps the bits that bfloat16 parameters lack, so that small updates are not
+            lost: "kahan" in a second bfloat16, "split8" and "split16" in an int8 and an int16 (24
+            and 32 bits in all); see `fa.Optimizer.master`; default None.
+        seed: seed of all random rounding, including that of int8 state; default 0.
         state_file: a path; keeps the state, with average, shadow and sums of gradients, in this
-            file, mapped into memory. If there is no such file, it is created; if there is one, made
-            for the same optimizer, parameters and options, the optimizer goes on from it. Default
+            memory-mapped file. A new file is created; an existing file, which must have been
+            created for the same optimizer, parameters and options, is continued. Default
             None: the state is in memory.
-        resident_bytes: how much memory a step may take for parameters and state that are in files
-            (of a Flat of `flatten(file=)`, and `state_file`); a step over larger files streams.
-            At least 32 MiB; default 1 GiB. Elsewhere than on Linux the system decides.
+        resident_bytes: the largest amount of memory that a step may use for parameters and state in
+            files (of a Flat of `flatten(file=)`, and `state_file`); a step over larger files
+            streams. At least 32 MiB; default 1 GiB. It has an effect on Linux only.
 
     Attributes:
-        carried: of a subclass, float64 host numbers kept for each parameter and what they start
-            at. `carry` moves them on, `hyper` finds them in its group, `state_dict` saves them.
-        uncounted: of a subclass, whether PyTorch saves no step for it, so that any loaded state
-            is past the first, and `hyper` counts steps from the first one whose rule has state.
-        hyper_depends_on_step_only: of a subclass, whether `hyper` computes from its group and step
-            alone, so that its steps can be captured in CUDA graphs; default False.
+        carried: set by a subclass: initial values of float64 host numbers kept for each parameter.
+            `carry` updates them, `hyper` finds them in its group, and `state_dict` saves them.
+        uncounted: set by a subclass: True if PyTorch saves no step count for it. Loaded state is
+            then taken to be past the first step, and `hyper` counts from the first step whose rule
+            has state.
+        hyper_depends_on_step_only: set by a subclass: True if `hyper` depends on its group and step
+            only, so that its steps can be captured in CUDA graphs; default False.
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
         TypeError: for what is not an array, an unknown name, or a value of the wrong kind.
-        ValueError: for arrays that a kernel cannot walk through, shared memory, no array at all,
-            and numbers out of range.
+        ValueError: for arrays that a kernel cannot access, overlapping memory, no arrays, and
+            numbers out of range.
 
     Examples:
         >>> import numpy as np, fastadam as fa
@@ -235,19 +236,19 @@ class Optimizer(Algorithm):
 
     @property
     def param_groups(self) -> list[ParamGroup]:
-        """A dict per group, as in PyTorch; edit them, and the next step sees it."""
+        """A dict per group, as in PyTorch; the next step uses edited values."""
         return self._engine.param_groups
 
     @property
     def params(self) -> Tree:
-        """The arrays, in the structure in which they were given; a list if there are groups."""
+        """The arrays, in the structure in which they were passed; a list if there are groups."""
         return self._engine.parameters.public()
 
     @property
     def grads(self) -> Flat:
-        """Gradients of the optimizer's own: a Flat like the parameters, zero at first.
+        """Gradient arrays of the optimizer: a Flat like the parameters, initially zero.
 
-        `step()` without an argument uses it. After `add_param_group` it is a new one.
+        `step()` without an argument uses them. `add_param_group` creates new ones.
 
         Raises:
             TypeError: if the parameters have several dtypes.
@@ -256,9 +257,9 @@ class Optimizer(Algorithm):
 
     @property
     def ema(self) -> Flat:
-        """The average of the parameters that `ema_decay` asks for, a Flat like the parameters.
+        """The average of the parameters, with `ema_decay`: a Flat like the parameters.
 
-        It starts as a copy of them. After `add_param_group` it is a new one.
+        Initially a copy of them. `add_param_group` creates a new one.
 
         Raises:
             AttributeError: without `ema_decay`.
@@ -268,7 +269,7 @@ class Optimizer(Algorithm):
     @property
     def shadow(self) -> Any:
         """The copy of the parameters: with `shadow_dtype` a Flat like the parameters, with
-        `shadow=` the arrays that were given, structured as `params`.
+        `shadow=` your arrays, structured as `params`.
 
         Raises:
             AttributeError: without either.
@@ -284,9 +285,10 @@ class Optimizer(Algorithm):
         return there
 
     def swap_ema(self) -> AbstractContextManager[None]:
-        """Let parameters and average change places inside a `with` block, for evaluation.
+        """Exchange parameters and averages inside a `with` block, for evaluation.
 
-        The shadow follows. There is no step, and nothing to save or load, before they are back.
+        The shadow is rounded from the averages. Steps, saving and loading are refused inside the
+        block.
 
         Raises:
             AttributeError: without `ema_decay`.
@@ -315,11 +317,11 @@ class Optimizer(Algorithm):
 
     @property
     def state(self) -> StateView:
-        """The state: for each name an array per parameter, None before its first gradient.
+        """The state by name: an array for each parameter, None before its first gradient.
 
         `opt.state["exp_avg"][0]` is that of the first parameter. Names work as well: the keys of
         `params` if it is a dict, and the names of checkpoints, such as `"layers.0.weight"`. The
-        arrays can be written to, the containers cannot.
+        arrays can be written to, but not replaced.
         """
         engine = self._engine
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
@@ -351,8 +353,8 @@ class Optimizer(Algorithm):
     def add_param_group(self, param_group: Values) -> None:
         """Add parameters with hyperparameters of their own.
 
-        From now on `params`, `grads` and the gradients of a step are one flat list over all
-        groups, in order.
+        Afterwards `params`, `grads` and the gradients of a step are one flat list over all groups,
+        in order.
 
         Args:
             param_group: a dict with a tree `params` and any of the hyperparameters.
@@ -382,31 +384,31 @@ class Optimizer(Algorithm):
         Args:
             grads: the gradients, in the structure of `params`, of the same shapes; those of float64
                 are for float64 parameters only. None in place of an array leaves that parameter,
-                its state and its step count alone. For parameters in a Flat, a Flat or a
-                one-dimensional array over all elements will do; that array is referred to until the
-                next step. `fastadam.Rows` in place of an array is a gradient of some of its
-                rows. Left out, the optimizer's own `grads` are used.
+                its state and its step count unchanged. For parameters in a Flat, a Flat or a
+                one-dimensional array over all elements is accepted; the optimizer refers to that
+                array until the next step. `fa.Rows` in place of an array is a gradient of some
+                rows. Default None: `opt.grads`.
             lr: a learning rate for this step only. On a GPU also an array of one number there, for
                 which the host does not wait.
             mask: arrays of bool in the structure and the shapes of `params`, or one over all
-                elements of a Flat. The state sees the whole gradient, but only the elements
-                marked True move; `mask_state=True` leaves the state of the others alone, too.
-            grad_scale: what the loss was multiplied by; gradients are divided by it on the way,
-                not in memory. On a GPU also an array of one number there.
-            found_inf: True skips the step: nothing moves, and it is not counted. On a GPU also an
+                elements of a Flat. Only the elements marked True are updated. The state is updated
+                with the whole gradient, unless the optimizer has `mask_state=True`.
+            grad_scale: the factor of the loss; gradients are divided by it in the kernel, not in
+                memory. On a GPU also an array of one number there.
+            found_inf: True skips the step: nothing changes, and it is not counted. On a GPU also an
                 array of one number there, for which the host does not wait.
-            stream: where on a GPU the step goes: a handle, or a stream of CuPy, Numba or PyTorch.
-                Left out, it is the current stream of the library that the parameters are from.
-            target: in place of gradients, where the parameters should go, in the structure of
-                `params`: the gradient of an element is `p - target`, computed in the same pass. A
-                list of pairs `(weight, tree)` is the weighted sum of these trees.
+            stream: the stream of the step on a GPU: a handle, or a stream of CuPy, Numba or
+                PyTorch. Default None: the current stream of the library that owns the parameters.
+            target: in place of gradients, a target of the parameters, in the structure of `params`:
+                the gradient of an element is `p - target`, computed in the same pass. A list of
+                pairs `(weight, tree)` is the weighted sum of these trees.
             inputs: in place of gradients, pairs `(weight, tree)`: the gradient is the sum of
-                `weight * tree`, added in this order in the same pass; of more than 16, in passes
-                over 16 each. Trees have the structure of `params`, and their arrays for one
-                parameter the same dtype.
+                `weight * tree`, added in this order in the same pass (more than 16 take one pass
+                per 16). Trees have the structure of `params`; arrays for the same parameter have
+                the same dtype.
 
         Returns:
-            The count of steps, the learning rate and more; see `fastadam.StepInfo`.
+            The step count, the learning rate and more; see `fa.StepInfo`.
 
         Raises:
             TypeError, ValueError: before any element changes; the message names a fix.
@@ -448,9 +450,9 @@ class Optimizer(Algorithm):
     def subset(self, which: Any) -> Subset:
         """Some parameters of the optimizer, whose steps are planned once.
 
-        A loop that steps the parameters in parts, each as soon as its gradients are there, makes a
-        subset for each part. Hyperparameters, options, state and counts are the optimizer's. After
-        `add_param_group`, make subsets anew.
+        A loop that updates the parameters in parts, each as soon as its gradients are computed,
+        creates a subset for each part. Hyperparameters, options, state and counts are the
+        optimizer's. After `add_param_group`, make subsets anew.
 
         Args:
             which: names of parameters, keys of `params` or names as in checkpoints
@@ -473,7 +475,7 @@ class Optimizer(Algorithm):
         return Subset(self, self._engine, which)
 
     def grad_norm(self, grads: Any = None) -> float:
-        """The norm of all gradients together, with the bits by which `clip_norm` clips.
+        """The norm of all gradients together, as `clip_norm` computes it, bit for bit.
 
         Steps of subsets take it as `grad_norm=`, in order to clip by the norm of all.
 
@@ -489,22 +491,22 @@ class Optimizer(Algorithm):
             return norm_of(engine, engine.gradients(grads))
 
     def state_dict(self, *, copy: bool = True) -> dict[str, Any]:
-        """Everything a later run needs to go on, in PyTorch's layout, with NumPy arrays.
+        """The state to resume from, in PyTorch's layout, with NumPy arrays.
 
         Args:
             copy: False returns views of the live state, to save without doubling memory.
 
         Returns:
-            `{"state": {number: {"step": ..., name: array}}, "param_groups": [...]}`. A schedule is
-            saved as its present value; parameters in dicts are saved with their names.
+            `{"state": {number: {"step": ..., name: array}}, "param_groups": [...]}`. Only the
+            current value of a schedule is saved; parameters in dicts are saved with their names.
         """
         with self._engine.lock:
             self._engine.refresh()
             return save(self._engine, copy)
 
     def dequantized_state(self) -> dict[str, Any]:
-        """A state_dict with all state in the dtype of the arithmetic, for a look at it, or for an
-        optimizer of PyTorch; what `compensation` keeps is not in it."""
+        """A state_dict with all state in the dtype of the arithmetic, to inspect it or to load it
+        into PyTorch; it does not include the bits of `compensation`."""
         with self._engine.lock:
             self._engine.refresh()
             return dequantize(self._engine)
@@ -512,7 +514,7 @@ class Optimizer(Algorithm):
     def master(self) -> Tree:
         """The parameters in the dtype of the arithmetic: new arrays, structured as `params`.
 
-        With `compensation` they have the bits that the bfloat16 parameters lack.
+        With `compensation` they include the bits that the bfloat16 parameters lack.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -526,11 +528,11 @@ class Optimizer(Algorithm):
             return filled(self._engine.parameters.structure, weights)
 
     def memory(self) -> Budget:
-        """The bytes of parameters, gradients, state and what else is kept, beside those of plain
-        float32; gradients are taken to have the dtypes of those last given, at first those of the
+        """Bytes of parameters, gradients, state and options, next to those of plain float32.
+        Gradients are assumed to have the dtypes of the last step, before it those of the
         parameters.
 
-        `fastadam.plan` says the same of parameters that are not there yet.
+        `fa.plan` computes the same for parameters that do not exist yet.
         """
         engine = self._engine
         with engine.lock:
@@ -541,14 +543,14 @@ class Optimizer(Algorithm):
             return budget_of(members, engine.options, engine.params_in_files)
 
     def flush(self) -> None:
-        """Wait until everything written to parameters and state is in their files, if they are in
-        files. A step does so itself; call this after writing to the arrays."""
+        """Wait until everything written to parameters and state is on the disk, if they are in
+        files. A step does this itself; call it after writing to the arrays."""
         with self._engine.lock:
             if self._engine.files:
                 self._engine.files.flush()
 
     def close(self) -> None:
-        """Let others open the `state_file`; without one do nothing.
+        """Release the `state_file`, so that it can be opened again; do nothing without one.
 
         The state can still be read. Further steps are refused. The file of a Flat is closed by the
         method `close` of the Flat.
@@ -558,11 +560,11 @@ class Optimizer(Algorithm):
                 self._engine.files.close()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state: this library's, or that of the PyTorch optimizer of the name.
+        """Load a saved state of fastadam, or of the PyTorch optimizer of the same name.
 
-        Arrays are copied; the dtype of the live state is kept: codes become floats, and floats
-        codes, where the optimizer wants them. Parameters are matched by name where both sides have
-        names, otherwise by order. A schedule stays in force.
+        Arrays are copied, and converted to the dtypes of this optimizer, also between codes and
+        floats. Parameters are matched by name where both sides have names, otherwise by order.
+        Schedules of this optimizer are kept.
 
         Raises:
             TypeError, ValueError: if groups, names or shapes do not fit; nothing is changed then.

@@ -20,14 +20,13 @@ HEAD = """\
 
 def row(optimizer: Any, page: str) -> str:
     """One line on an optimizer with its defaults."""
-    from fastadam.engine.budget import LARGE, traffic_of
+    from fastadam.engine.budget import LARGE
     from fastadam.optimizers.listing import listing
 
-    states, moved = optimizer.rule.of(LARGE).state, traffic_of(optimizer.rule)
-    nbytes = listing(optimizer).state_bytes
-    names = ", ".join(f"`{name}`" for name in states) or "none"
+    listed = listing(optimizer)
+    names = ", ".join(f"`{name}`" for name in optimizer.rule.of(LARGE).state) or "none"
     link = f"[{optimizer.__name__}]({page})"
-    return f"| {link} | {origin(optimizer)} | {names} | {nbytes} | {moved} |"
+    return f"| {link} | {origin(optimizer)} | {names} | {listed.state_bytes} | {listed.traffic} |"
 
 
 def origin(optimizer: Any) -> str:
@@ -46,7 +45,8 @@ def filled(path: Path) -> str:
     """The text of a page with its table as it should be."""
     from fastadam import optimizers
 
-    rows = [row(getattr(optimizers, name), f"{name.lower()}.md") for name in optimizers.__all__]
+    names = sorted(optimizers.__all__, key=str.lower)
+    rows = [row(getattr(optimizers, name), f"{name.lower()}.md") for name in names]
     return TABLE.sub(rf"\g<1>{HEAD}" + "".join(f"{r}\n" for r in rows) + r"\g<2>", path.read_text())
 
 

@@ -61,6 +61,23 @@ def describe_gpu() -> dict[str, str]:
     }
 
 
+def describe_cuda(*packages: str) -> dict[str, str]:
+    """The GPU that PyTorch uses, or none, the versions and the date, as text by name."""
+    import torch
+
+    gpu = {"gpu": "none", "gpu memory": "none", "driver": "none"}
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        gpu = {
+            "gpu": properties.name,
+            "gpu memory": f"{properties.total_memory / GB:.0f} GB",
+            "compute capability": f"{properties.major}.{properties.minor}",
+            "driver": _driver(),
+        }
+    cores = {"cpu": _cpu(), "cores": str(os.cpu_count() or "unknown")}
+    return {**gpu, **cores, **_software("numpy", "numba", "torch", *packages)}
+
+
 def _software(*packages: str) -> dict[str, str]:
     return {
         "os": f"{platform.system()} {platform.machine()}",

@@ -1,7 +1,8 @@
 """AdamW in float32 of other libraries, and of PyTorch by ways that cost time to prepare.
 
-DeepSpeed compiles its kernel with the C++ compiler when it is used first, `torch.compile` the step.
-optax runs under `jax.jit`, with parameters and state donated, so that they are updated in place.
+DeepSpeed compiles its kernel with the C++ compiler when it is used first; `torch.compile` compiles
+the step for each list of sizes, and those of torchao and bitsandbytes for each size. optax runs
+under `jax.jit`, with parameters and state donated, so that they are updated in place.
 JAX takes as many threads as there are cores.
 """
 
@@ -67,6 +68,10 @@ def _bitsandbytes(tensors: Any) -> Any:
     return import_module("bitsandbytes.optim").AdamW32bit(tensors, **HYPER).step
 
 
+def _torchao(tensors: Any) -> Any:
+    return import_module("torchao.optim")._AdamW(tensors, **HYPER).step
+
+
 class _Held:
     """An array of JAX, which another one replaces at every step."""
 
@@ -113,11 +118,12 @@ def _optax(name: str, memory: Memory) -> Contender:
 PEERS = {
     "optax": Peer(("jax", "optax"), _optax, limited=False),
     "bitsandbytes": Peer(("torch", "bitsandbytes"), partial(_of_torch, make=_bitsandbytes)),
+    "torchao": Peer(("torch", "torchao"), partial(_of_torch, make=_torchao, rounding=COARSE)),
     "torch compiled": Peer(("torch",), partial(_of_torch, make=_compiled, rounding=COARSE)),
     "torch default": Peer(("torch",), step_contender),
     "DeepSpeed": Peer(("torch", "deepspeed"), partial(_of_torch, make=_deepspeed)),
 }
-PACKAGES = ("deepspeed", "bitsandbytes", "jax", "optax")
+PACKAGES = ("deepspeed", "bitsandbytes", "torchao", "jax", "optax")
 BYTES = 24  # per element, of one of them: parameter, gradient, state, temporaries
 
 

@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from . import charts, csv_io, machine, offload, options, precision, steps, tables, timing
+from . import (
+    charts,
+    csv_io,
+    machine,
+    offload,
+    options,
+    precision,
+    steps,
+    tables,
+    timing,
+    training,
+)
 from .console import Show, say
 from .measurement import OURS, Measurement, Report
 from .tables import CASE, Column, Table, build
@@ -184,6 +195,7 @@ _ALL = (
     options.SUITE,
     precision.SUITE,
     offload.SUITE,
+    training.SUITE,
     ADAPTER,
     ROWS,
     EMBEDDING,

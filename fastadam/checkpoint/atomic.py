@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: whoever reads one finds the old bytes or the new ones.
+"""Atomic replacement of files: readers find the old file or the new one.
 
 The new file is written beside the old one and locked meanwhile; the lock of a process that was
 killed is gone, and its file is deleted by the next who writes into the folder.
@@ -89,7 +89,8 @@ def write_all(file: Any, piece: Any) -> None:
 
 
 def begin_to_flush(file: Any, start: int, stop: int) -> None:
-    """Let the disk write bytes of a file without waiting, so that little is left for the end."""
+    """Start to write bytes of a file to the disk without waiting, so that little is left for the
+    end."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), start, stop - start, os.POSIX_FADV_DONTNEED)
 
@@ -158,7 +159,7 @@ def _delete_unlocked(leftover: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the disk know the new name, on systems where folders are files."""
+    """Sync the folder, on systems that support this, so that the new name is on the disk."""
     if os.name != "nt":
         number = os.open(folder, os.O_RDONLY)
         try:

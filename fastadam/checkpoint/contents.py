@@ -30,7 +30,7 @@ class Contents(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Contents that are loaded: what they are called, how they are copied and verified.
+    """Contents to load: their name in messages, and how to copy and verify them.
 
     `checksum` is that of a file, by which processes that load together compare their files.
     """
@@ -180,7 +180,7 @@ def state_dict_of(contents: Contents) -> tuple[list[Any], dict[str, Any]]:
             saved["ema"] = places[EMA]
         return [places[PARAM][number] for number, _ in enumerate(names)], saved
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its arrays and metadata do not go together: {error!r}") from None
+        raise ValueError(f"its arrays and metadata do not match: {error!r}") from None
 
 
 def contents_of_engine(engine: EngineState, about: Mapping[str, Any]) -> Contents:
@@ -221,13 +221,14 @@ def check_param(array: Any, saved: Any, name: str) -> None:
     """
     if tuple(array.shape) != tuple(saved.shape):
         raise ValueError(
-            f"{name} has shape {tuple(saved.shape)} there, and {tuple(array.shape)} in the "
-            "optimizer; load the file of these parameters"
+            f"{name} has shape {tuple(saved.shape)} in the checkpoint, and {tuple(array.shape)} "
+            "in the optimizer; load the file of these parameters"
         )
     if array.dtype != saved.dtype:
         raise ValueError(
-            f"{name} is {saved.dtype} there, and {array.dtype} in the optimizer; parameters are "
-            "not converted: read them with fastadam.load without an optimizer, and convert them"
+            f"{name} is {saved.dtype} in the checkpoint, and {array.dtype} in the optimizer; "
+            "parameters are not converted: read them with fastadam.load without an optimizer, "
+            "and convert them"
         )
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only; set its flags.writeable to True")

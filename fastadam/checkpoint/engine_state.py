@@ -15,7 +15,7 @@ from ..rules.algorithm import Algorithm
 
 
 class EngineState(Protocol):
-    """Everything that a checkpoint reads of an engine, and how it hands over what it loaded."""
+    """The members of an engine that checkpoints use, to read its state and to load one."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -1,4 +1,4 @@
-"""Public functions: save an optimizer to a file, load it, and give its arrays by name."""
+"""Public functions: save an optimizer to a file, load it, and return its arrays by name."""
 
 import json
 import os
@@ -121,11 +121,11 @@ def load(
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Checkpoint:
-    """Load a checkpoint into an optimizer, or give its arrays.
+    """Load a checkpoint into an optimizer, or return its arrays.
 
-    The optimizer is made as for a new run, with the parameters and options that you want; its
-    parameters and its state are written in place. Options may differ from those of the saved run:
-    state is converted as by `load_state_dict`, and a schedule given to the optimizer is kept.
+    Create the optimizer as for a new run, with the parameters and options that you want; its
+    parameters and its state are overwritten in place. Options may differ from those of the saved
+    run: state is converted as by `load_state_dict`, and a schedule given to the optimizer is kept.
     Parameters are matched by name if both sides have names, otherwise by order.
 
     Args:

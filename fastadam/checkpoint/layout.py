@@ -158,12 +158,12 @@ def parsed(text: bytes, nbytes: int) -> tuple[Layout, dict[str, int]]:
 
 
 def _checked_json(text: str | bytes, what: str) -> dict[str, Any]:
-    """A JSON object in which no key is there twice."""
+    """A JSON object in which no key is repeated."""
 
     def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         found = list(pairs)
         if len(dict(found)) < len(found):
-            raise ValueError("a name is there twice")
+            raise ValueError("a name is repeated")
         return dict(found)
 
     try:

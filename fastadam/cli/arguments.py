@@ -49,7 +49,7 @@ def names_of_optimizers() -> str:
     """All names, for help."""
     from .. import optimizers
 
-    return f"one of {', '.join(optimizers.__all__)}, in any case; {SPELLING}"
+    return f"one of {', '.join(sorted(optimizers.__all__, key=str.lower))}, in any case; {SPELLING}"
 
 
 def merged(*sources: dict[str, Any]) -> dict[str, Any]:

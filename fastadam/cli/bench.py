@@ -52,7 +52,10 @@ table has a row for each configuration, and for the 8-bit optimizers of bitsandb
 if they are installed, up to 1e7 elements.
 
 With --offload, AdamW is timed as for a model whose optimizer is on the host: it reads bfloat16
-gradients and writes a bfloat16 copy of float32 weights, which torch does with two casts.
+gradients and writes a bfloat16 copy of float32 weights, which torch does with two casts. If PyTorch
+has a GPU, a GPT-2 with random weights is then trained on it, without an optimizer, with PyTorch's
+on the GPU, with torchao's offload, and with fastadam.torch.offload.CPUOffload in several
+configurations: a minute more. FILE.csv has a second file, FILE-training.csv, for it.
 
 With --from, nothing is measured: CSV files of earlier runs are shown and drawn, those of several
 machines side by side.
@@ -169,8 +172,36 @@ def run(arguments: argparse.Namespace) -> int:
             path = csv_for(arguments, number)
             write_report(report, path)
             say(f"Wrote {path}")
+    trained = {"training": train(arguments)} if trains(arguments) else {}
+    if arguments.json:
+        show_all({**reports, **trained}, arguments)
+        return 0
     show_all(reports, arguments)
+    for report in trained.values():
+        show(report)
     return 0
+
+
+def trains(arguments: argparse.Namespace) -> bool:
+    """True if a model is to be trained on a GPU as well."""
+    from ..bench.training import has_gpu
+
+    return bool(arguments.offload and not arguments.no_torch and has_gpu())
+
+
+def train(arguments: argparse.Namespace) -> "Report":
+    """Train a model on the GPU with each optimizer; what is measured is written at once."""
+    from ..bench import training
+    from ..bench.console import progress
+    from ..bench.csv_io import write_report
+
+    def keep(report: "Report") -> None:
+        if arguments.csv is not None:
+            path: Path = arguments.csv
+            write_report(report, path.with_stem(f"{path.stem}-training"))
+
+    with progress() as bar:
+        return training.measured(bar, keep, training.Settings())
 
 
 def csv_for(arguments: argparse.Namespace, threads: int) -> Path:

@@ -1,4 +1,4 @@
-"""`fastadam inspect`: what is in a checkpoint file, after checking it."""
+"""`fastadam inspect`: verify a checkpoint file and show its contents."""
 
 import argparse
 from collections.abc import Iterator

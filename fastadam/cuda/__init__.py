@@ -1,1 +1,1 @@
-"""Everything for GPUs: arrays, streams, kernels and steps whose outcome is known later."""
+"""GPU support: arrays, streams, kernels, and steps whose results are resolved later."""

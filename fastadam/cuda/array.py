@@ -1,4 +1,4 @@
-"""Arrays on a GPU, seen as NumPy arrays are seen: shape, dtype, address, and simple assignments.
+"""Arrays on a GPU with a part of NumPy's interface: shape, dtype, address, simple assignments.
 
 Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as it is, without a
 copy; in Numba's simulator its arrays are.
@@ -162,7 +162,7 @@ class DeviceArray(DeviceMemory):
 
 
 def as_array(array: Any) -> Any:
-    """An array as fastadam sees it: those of a device as DeviceArray, all others as they are."""
+    """An array as fastadam uses it: those of a device as DeviceArray, others unchanged."""
     if isinstance(array, np.ndarray | DeviceArray) or not is_device(array):
         return array
     if not hasattr(array, "__cuda_array_interface__"):  # the simulator's
@@ -190,7 +190,7 @@ def _from_host(values: Any) -> DeviceArray:
 
 
 class DeferredScalar:
-    """Numbers of a device that are fetched when somebody asks, or before their place is needed."""
+    """Numbers on a device, fetched when they are read, or before their memory is reused."""
 
     PLACES = 256
 
@@ -242,7 +242,7 @@ def ring(nbytes: int) -> Any:
 
 
 def integers(memory: Any, count: int) -> Any:
-    """Pinned memory as integers, which are there for as long as somebody looks."""
+    """Pinned memory as an array of integers, which keeps the memory alive."""
     numbers: Any = (c_int64 * count).from_address(memory.address)
     numbers.memory = memory
     return np.frombuffer(numbers, np.int64)

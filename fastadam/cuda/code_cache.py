@@ -1,4 +1,4 @@
-"""Machine code of kernels for CUDA on disk, for the processes that come after this one.
+"""Disk cache of machine code of kernels for CUDA.
 
 A file is used if it says that it holds what is asked for, and all of it is there: else the kernel
 is compiled. What a kernel is made of, the device and the compilers are part of its name.
@@ -42,7 +42,7 @@ class Code(NamedTuple):
 
 
 def code_for(name: str, device: str, make: Callable[[], Code], fresh: bool = False) -> Code:
-    """The code of a kernel: from disk, or made and kept there.
+    """The code of a kernel, loaded from the disk, or compiled and stored there.
 
     Args:
         name: of the kernel; it changes with whatever the kernel is made of.
@@ -95,7 +95,7 @@ def _read(path: Path, key: str) -> Code | None:
 
 
 def _write(folder: Path, file: str, key: str, code: Code) -> bool:
-    """Keep code; others see all of it or nothing. Whether that was possible."""
+    """Store code atomically; returns True on success."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=f"{file}.", dir=folder)

@@ -19,7 +19,7 @@ Run = tuple[int, int, int]  # an address, how many counters of steps begin there
 
 
 class Flag(NamedTuple):
-    """A flag that says that gradients are not finite.
+    """A flag that is set if gradients are not finite.
 
     Attributes:
         address: where it is on the device, 0 if it is not there.
@@ -133,7 +133,7 @@ class CommandBuffer:
         self._kept = tasks, count, rate  # the device knows their addresses only
 
     def count_in(self, runs: Sequence[Run]) -> None:
-        """Let a step that counts do so in these counters, too."""
+        """Count steps that count in these counters, too."""
         from . import prologue_kernel as prologue
 
         self._words[prologue.RUNS] = len(runs)

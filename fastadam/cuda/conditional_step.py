@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
 
 
 class ConditionalStep:
-    """Takes the steps of a plan whose verdict is the device's.
+    """Takes the steps of a plan that the device may skip.
 
     Args:
         plan: whose constants are prepared.
@@ -129,7 +129,7 @@ class ConditionalStep:
         return served
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
-        """Say where the gradients are, and which there are."""
+        """Set the addresses of the gradients; None where there is no gradient."""
         self._active = active
         for launch in self._clearing:
             launch.place("param", addresses)
@@ -148,7 +148,7 @@ class ConditionalStep:
         return self._plan.active and not self._plan.stale and (wanted or bool(self._state.pending))
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
-        """Take a step, without waiting for what it comes to.
+        """Take a step, without waiting for its result.
 
         Args:
             engine: has `plan`, `algorithm` and `values(lr, step)`.
@@ -236,7 +236,7 @@ class ConditionalStep:
         for step in range(state.count + 1, state.count + 2 + len(state.pending)):
             values = engine.values(lr, step)
             if engine.plan is not plan:
-                raise RuntimeError("the learning rate may not switch what a rule computes")
+                raise RuntimeError("a learning rate on the GPU must not change which rule is used")
             page, numbers, constants = self._page(engine.algorithm, values, step, numbers)
             made.pages.append(page)
             made.carried.append(numbers)

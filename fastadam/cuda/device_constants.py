@@ -80,7 +80,7 @@ class DeviceConstants:
             RuntimeError: if others follow from a learning rate than before.
         """
         if {*_names(traced)} - {*self._keys}:
-            raise RuntimeError("which constants of a step follow from lr may not change with it")
+            raise RuntimeError("the set of constants that depend on lr must not change with lr")
         words = np.zeros((len(self._keys), 1 + MOST), np.int64)
         numbers = words.view(np.float64)
         for word, constants, (number, name) in zip(words, numbers, self._keys, strict=True):

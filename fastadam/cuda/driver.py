@@ -75,7 +75,7 @@ class Pinned:
 
 
 class Driver:
-    """NVIDIA's driver; whatever it refuses raises RuntimeError.
+    """NVIDIA's driver; its errors raise RuntimeError.
 
     Streams are handles, memory is addresses.
     """
@@ -105,7 +105,7 @@ class Driver:
 
     @contextmanager
     def on(self, device: int) -> Iterator[None]:
-        """Let the calling thread work on a device."""
+        """Make a device current in the calling thread."""
         self.bind()
         if device == self.device():
             yield
@@ -148,7 +148,7 @@ class Driver:
         self._check(self._call.cuMemcpyHtoDAsync_v2(target, source, nbytes, stream))
 
     def copy_out(self, target: int, source: int, nbytes: int, stream: int) -> None:
-        """To the host; it is there when the stream has come so far."""
+        """Copy to the host; complete when the stream has reached this point."""
         self._check(self._call.cuMemcpyDtoHAsync_v2(target, source, nbytes, stream))
 
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
@@ -173,7 +173,7 @@ class Driver:
 
     @contextmanager
     def relaxed(self) -> Iterator[None]:
-        """Let this thread allocate and wait although a stream is capturing."""
+        """Allow this thread to allocate and wait while a stream is capturing."""
         mode = c_int(RELAXED)
         self._check(self._call.cuThreadExchangeStreamCaptureMode(byref(mode)))
         self._may_free = False
@@ -185,7 +185,7 @@ class Driver:
             self._check(self._call.cuThreadExchangeStreamCaptureMode(byref(mode)))
 
     def prepare(self) -> None:
-        """Make what cannot be made while a stream is capturing."""
+        """Create what cannot be created while a stream is capturing."""
         _ = self.aside
 
     @property
@@ -209,7 +209,7 @@ class Driver:
         self._check(self._call.cuEventRecord(event.handle, stream))
 
     def follow(self, stream: int, event: Event) -> None:
-        """Let what is queued in a stream from now on wait for an event."""
+        """Make later work of a stream wait for an event."""
         self._check(self._call.cuStreamWaitEvent(stream, event.handle, 0))
 
     def reached(self, event: Event) -> bool:
@@ -224,7 +224,7 @@ class Driver:
         self._check(self._call.cuEventSynchronize(event.handle))
 
     def pinned(self, nbytes: int) -> Pinned:
-        """Pinned memory, zeroed. What is no longer used goes back here, when the device is done."""
+        """Zeroed pinned memory. Unused memory is returned here when the device is done with it."""
         retired = self._retired.setdefault(self.device(), [])
         if retired and self._may_free:
             self.finish_all()

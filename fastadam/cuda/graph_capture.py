@@ -1,4 +1,4 @@
-"""Steps that are recorded in a CUDA graph and replayed, of which nobody tells the host.
+"""Bookkeeping for steps replayed from CUDA graphs, whose number the host has to read.
 
 A replay counts: the device keeps the count, and picks the constants that go with it from pages
 that were prepared, up to where they do not change any more. Before the optimizer is used again, the
@@ -72,12 +72,12 @@ class CapturedSteps:
         """Refuse a step after which not all that graphs move would have the count of the rest."""
         if self._plans and list(active) != list(self.active):
             raise RuntimeError(
-                "a captured step of this optimizer moves other parameters than those that have a "
+                "a captured step of this optimizer updates other parameters than those that have a "
                 "gradient now; give gradients to the same ones, or make a new optimizer"
             )
 
     def refuse(self, what: str) -> None:
-        """Refuse what graphs would not know of."""
+        """Refuse changes that captured graphs would not include."""
         if self._plans:
             raise RuntimeError(
                 f"{what}: a step of this optimizer was captured in a CUDA graph, which would go on "
@@ -90,7 +90,7 @@ class CapturedSteps:
         state.count = int(np.asarray(self._count)[0])
 
     def _check(self) -> None:
-        """Refuse what a graph cannot replay.
+        """Refuse steps that a graph cannot replay.
 
         Raises:
             RuntimeError: with the reason.

@@ -1,4 +1,4 @@
-"""A step that goes into a CUDA graph, with the constants of all that replays may come to."""
+"""A step that is captured in a CUDA graph, with the constants of all counts of its replays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loss scales in the memory of a device: the factor that undoes them is computed there."""
+"""Loss scales in the memory of a device, where their inverse is computed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class DeviceScale:
         run()
 
     def release(self) -> None:
-        """Let the launches use what the host tells them again."""
+        """Make the launches use the factor of the host again."""
         if self._before is not None:
             for (launch, name), places in zip(self._users(), self._before, strict=True):
                 launch.table.place(name, places)

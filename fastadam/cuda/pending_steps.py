@@ -88,7 +88,7 @@ class ReplayedStep:
 
 
 def info_of(outcome: PendingStep | ReplayedStep) -> StepInfo:
-    """A StepInfo that waits when it is looked at."""
+    """A StepInfo that waits when a field is read."""
     return late_info(partial(outcome.field, number) for number in range(5))
 
 
@@ -106,7 +106,7 @@ def _rate(words: Any, known: Any) -> Any:
 
 
 class PendingSteps:
-    """The steps of which the host does not know yet whether they count, in order."""
+    """The steps in flight, in order, of which the host does not know yet whether they count."""
 
     def __init__(self, state: State) -> None:
         from .context import driver
@@ -122,7 +122,7 @@ class PendingSteps:
         self._outcomes.append(outcome)
 
     def look(self) -> None:
-        """Conclude what the device is done with."""
+        """Resolve the steps that the device has completed."""
         with self.lock:
             while self._outcomes and self._driver.reached(self._outcomes[0].event):
                 self._outcomes.pop(0).conclude(self._state)
@@ -136,7 +136,7 @@ class PendingSteps:
                 self._outcomes.pop(0).conclude(self._state)
 
     def make_room(self) -> None:
-        """Wait until another step may be under way."""
+        """Wait until another step may be in flight."""
         while len(self._outcomes) >= MAX_IN_FLIGHT:
             self.settle(self._outcomes[0])
 

@@ -1,4 +1,4 @@
-"""The driver of Numba's simulator: everything happens at once, in memory of the host."""
+"""The driver of Numba's simulator: everything runs immediately, in host memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ class Simulated:
         self.queue(stream, lambda: memset(target, 0, nbytes))
 
     def queue(self, stream: int, work: Any) -> None:
-        """The one place that runs work; a test may defer it."""
+        """Run work; tests may defer it."""
         work()
 
     def finish(self, stream: int) -> None:

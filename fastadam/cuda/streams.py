@@ -1,4 +1,4 @@
-"""In which stream of a device a step goes, and what it waits for."""
+"""Streams of a device: the stream of a step, and its dependencies."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ class StreamOrder:
         """It announces no stream."""
 
     def enter(self, stream: int, other: None = None) -> None:
-        """Work goes on in a stream."""
+        """Continue work in a stream."""
         if self._replayed:
             driver.finish_all()
             return
@@ -120,7 +120,7 @@ class ForeignStream:
 
 
 def _let_wait(stream: int, other: int) -> None:
-    """Let a stream wait for what is queued in another."""
+    """Make a stream wait for the work queued in another."""
     event = driver.event()
     driver.record(event, other)
     driver.follow(stream, event)

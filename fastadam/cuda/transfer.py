@@ -12,7 +12,7 @@ from .context import SIMULATED, driver, work
 
 
 class Owner:
-    """Keeps memory of a device, as long as somebody keeps it."""
+    """Owner of device memory, which is freed with it."""
 
 
 _unused: list[Any] = []  # arrays of Numba that steps have dropped
@@ -45,7 +45,7 @@ def _allocated(nbytes: int) -> tuple[int, Any]:
 
 
 def _give_back(array: Any) -> None:
-    """Let go of memory. The driver waits for the device then, and garbage may be collected at any
+    """Free memory. The driver waits for the device then, and garbage may be collected at any
     time: what is found in the middle of a step waits until other memory is asked for or dropped.
     """
     if work.turn is not None:
@@ -91,7 +91,7 @@ def clear(target: Any) -> None:
 
 
 def read(source: Any) -> Any:
-    """The numbers of a device array on the host; waits for them."""
+    """A copy of a device array on the host; waits for it."""
     values = np.empty(source.size, source.dtype)
     if _is_large(values):
         _staging().fetch(values.ctypes.data, source.address, values.nbytes)

@@ -1,4 +1,4 @@
-"""Buckets: how the elements of all parameters are divided over the processes.
+"""Buckets: the division of the elements of all parameters over the processes.
 
 The elements of all parameters, one after another, are a line. It is cut into buckets, and each
 bucket into a part for each process. Parts end where a block of state or of a norm ends, or a

@@ -145,7 +145,7 @@ class Sharded:
 
     @property
     def param_groups(self) -> list[ParamGroup]:
-        """A dict per group; edit them in all processes alike, and the next step sees it.
+        """A dict per group; the next step uses edited values, which must be equal in all processes.
 
         Its "params" are the pieces in this process. Not collective.
         """
@@ -186,7 +186,7 @@ class Sharded:
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Let steps inside a `with` block only add up the gradients of this process.
+        """Add up gradients in this process, without updates, inside a `with` block.
 
         The next step outside adds its own, and communicates the sum, as in PyTorch's
         DistributedDataParallel; it is not divided by the number of steps. Not collective, but all
@@ -315,7 +315,7 @@ class Sharded:
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:
-        """Let parameters and average change places inside a `with` block, for evaluation.
+        """Exchange parameters and averages inside a `with` block, for evaluation.
 
         Raises:
             AttributeError: without `ema_decay`.
@@ -357,7 +357,7 @@ class Sharded:
             return self._saved.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state of the whole parameters, saved by any number of processes.
+        """Load a state of the whole parameters, saved by any number of processes.
 
         Args:
             state_dict: that of this class, of the optimizer or of PyTorch's; the same in all

@@ -162,7 +162,7 @@ class WholeParameters:
         return [total if seen else None for total, seen in pairs]
 
     def restart(self, used: Sequence[Any]) -> None:
-        """Begin anew after an update, or a skipped one, that used these gradients."""
+        """Restart after an update, or a skipped one, that used these gradients."""
         self.found = False
         if self._sums and self._sums.count:
             commit(self._sums.restored(0, []))

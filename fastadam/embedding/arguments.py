@@ -160,8 +160,8 @@ def check_one_pass(where: str, rule: Rule) -> None:
     """
     if rule.over == ROW:
         raise ValueError(
-            f"{where}{rule.name} adds up {', '.join(rule.sums)} of rows, of which a function of "
-            "elements knows nothing; take a step of the optimizer, or choose one without sums"
+            f"{where}{rule.name} adds up {', '.join(rule.sums)} of rows, which a function over "
+            "elements cannot do; take a step of the optimizer, or choose one without sums"
         )
     if rule.in_two_passes:
         doing = f"adds up {', '.join(rule.sums)}" if rule.sums else "computes matrices"

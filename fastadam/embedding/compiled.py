@@ -1,4 +1,4 @@
-"""Steps for code that Numba compiles: `fastadam.compiled`."""
+"""Steps for code that Numba compiles: `fa.compiled`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations

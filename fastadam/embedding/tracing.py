@@ -113,8 +113,8 @@ class Trace:
     def runs(
         self, function: Callable[[], Sequence[Any]], count: int
     ) -> Iterator[tuple[Any, list[Symbol]]]:
-        """The decisions of each run of a function, and the `count` numbers that it returned: NaN
-        where it refuses hyperparameters by a ValueError.
+        """The decisions of each run of a function, and the `count` numbers that it returned (NaN if
+        it raised a ValueError).
 
         Raises:
             ValueError: if it refuses all.

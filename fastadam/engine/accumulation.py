@@ -1,4 +1,4 @@
-"""Gradients of several micro-batches, added up before the parameters move."""
+"""Gradients of several micro-batches, added up before the parameters are updated."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -100,7 +100,7 @@ class Accumulator:
         self.kernels = [launch.kernel for launch in self.launches]
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
-        """Say where the gradients of a micro-batch are, and which there are."""
+        """Set the addresses of the gradients of a micro-batch; None where there is no gradient."""
         self._active = active
         for launch in self.launches:
             launch.place("grad", addresses)

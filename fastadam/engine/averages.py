@@ -30,7 +30,8 @@ class CopyStore(Protocol):
 
 
 class ParameterCopies:
-    """The average and the copy that options ask for, made anew when parameters are added.
+    """The average and the low-precision copy of the parameters, recreated when parameters are
+    added.
 
     Attributes:
         ema: the average, of the dtype of the arithmetic, or None.
@@ -249,7 +250,7 @@ class Exchange:
         self._back = [*back, *put(holder, swapped=None)]
 
     def make(self) -> None:
-        """Let them change places, all or none."""
+        """Exchange them, all or none."""
         with np.errstate(all="ignore"):
             commit(self._there)
 

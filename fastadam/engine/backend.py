@@ -68,7 +68,7 @@ class SkippableSteps(Protocol):
         """True if the next step is to be taken here."""
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
-        """Take a step without waiting for its outcome."""
+        """Take a step without waiting for its result."""
 
 
 class Backend(Protocol):
@@ -172,7 +172,7 @@ class HostBackend:
         return default_target()
 
     def check_available(self) -> None:
-        """Do nothing: the host is always there."""
+        """Do nothing: the host is always available."""
 
     def as_array(self, array: Any) -> Any:
         return array
@@ -252,7 +252,7 @@ def _cuda() -> Backend:
 
 
 def as_array(array: Any) -> Any:
-    """An array as fastadam sees it: those of a device as `DeviceArray`, all others as they are."""
+    """An array as fastadam uses it: those of a device as `DeviceArray`, others unchanged."""
     return array if isinstance(array, ARRAYS) else backend_of(array).as_array(array)
 
 

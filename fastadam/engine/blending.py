@@ -1,4 +1,4 @@
-"""Parameters that are moved towards other arrays for evaluation, and put back afterwards."""
+"""Parameters that are interpolated towards other arrays for evaluation, and restored afterwards."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from .launch import Launch, kernel_for
 
 @rule(hyper=("weight",))
 def between(param, grad, state, h):  # type: ignore[no-untyped-def]
-    """The parameter, moved towards another number, or away from it."""
+    """The interpolation between a parameter and another number; the weight may be negative."""
     return param + h.weight * (grad - param), state
 
 

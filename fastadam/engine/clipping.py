@@ -85,7 +85,7 @@ class ClipFactor:
         return [first + k * step for k in range(factors.size)]
 
     def tell(self, scale: float, whole: float) -> None:
-        """Say what the next gradients are to be multiplied by as well; their norms are those of
+        """Set a further factor of the next gradients; their norms are those of
         the arrays times `whole`."""
         for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)

@@ -41,7 +41,7 @@ def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int
 
 
 def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
-    """The numbers that codes and the scales of their blocks stand for."""
+    """The numbers that codes and the scales of their blocks represent."""
     source, target = Int8(compute), floats(compute, compute)
     (values,) = converted((codes, scales), source, target, codes.size)
     return values.reshape(codes.shape)

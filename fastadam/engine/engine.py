@@ -38,7 +38,7 @@ from .step_inputs import LongSum
 
 
 class Engine:
-    """Everything that an `fa.Optimizer` has besides its mathematics.
+    """The arrays, groups, state and plan of an `fa.Optimizer`.
 
     The optimizer has an engine; the engine refers to the optimizer weakly, so that the memory of
     both is freed as soon as the optimizer is not used any more.
@@ -138,7 +138,7 @@ class Engine:
         watch(self, "lock")
 
     def add(self, raws: Sequence[Any], alone: bool = False) -> None:
-        """Add groups, or none if anything about one is wrong.
+        """Add groups: all, or none if one of them is invalid.
 
         Raises:
             TypeError, ValueError: as `new_groups`.
@@ -200,7 +200,7 @@ class Engine:
         return operations + self.edits.read()
 
     def note_edits(self) -> None:
-        """Let the next operation read `param_groups`, as after an edit."""
+        """Make the next operation read `param_groups`, as after an edit."""
         self.edits.items, self.edits.pending = False, True
 
     def refresh(self) -> None:
@@ -257,7 +257,7 @@ class Engine:
     # The plan
 
     def invalidate(self) -> None:
-        """Void the plan: its tables may not hold what it takes them to hold."""
+        """Invalidate the plan, whose tables may be out of date."""
         self.plan = None
 
     def invalidated(self) -> list[Operation]:
@@ -265,7 +265,7 @@ class Engine:
         return put(self, plan=None)
 
     def exchange_plan(self, plan: StepPlan | None) -> StepPlan | None:
-        """Go on with another plan; returns the one so far."""
+        """Replace the plan; returns the previous one."""
         self.plan, before = plan, self.plan
         return before
 
@@ -315,7 +315,7 @@ class Engine:
         grad_norm: float | None = None,
         others: Sequence[Operation] = (),
     ) -> StepInfo:
-        """Take a step whose gradients are bound, whatever belongs to it.
+        """Take a step whose gradients are bound, with all of its options.
 
         `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
         update.

@@ -9,7 +9,7 @@ from .engine import Engine
 
 @contextmanager
 def exchanging(engine: Engine, name: str, prepared: Callable[[], Exchange]) -> Iterator[None]:
-    """A block inside of which an exchange is in force.
+    """A block in which an exchange is in effect.
 
     Args:
         engine: whose parameters are exchanged.

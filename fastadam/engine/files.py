@@ -64,7 +64,7 @@ class OptimizerFiles:
         self.follow(params)
 
     def follow(self, params: Sequence[Any]) -> None:
-        """Take note of parameters in files."""
+        """Register parameters in files."""
         found = dict.fromkeys(map(mapping_of, params))
         self._weights = [mapping for mapping in found if mapping is not None]
         own = [self._mapping] if self._mapping is not None else []
@@ -75,7 +75,7 @@ class OptimizerFiles:
         return bool(self._all)
 
     def watch(self, tables: Iterable[Table]) -> None:
-        """Let the launches of these tables stream."""
+        """Make the launches of these tables stream."""
         for table in tables:
             if type(table) is not Table:  # rows far from each other, of which few are touched
                 continue
@@ -124,7 +124,7 @@ class OptimizerFiles:
                 last = f"{there}{other}" if record.get("count") else "never by a step"
                 raise ValueError(
                     f"{mapping.path} is the state after step {count}, but {weights.path} was last "
-                    f"written {last}; bring back the two files of one moment, or remove "
+                    f"written {last}; restore both files of the same step, or remove "
                     f"{mapping.path} to begin with new state"
                 )
 
@@ -164,7 +164,7 @@ class OptimizerFiles:
                 copied(leaf, array)
 
     def resume(self, state: State, accumulator: Accumulator | None) -> None:
-        """Go on from what the state file holds; of a new one, note that nothing is in progress.
+        """Resume from the state file; in a new one, record that nothing is in progress.
 
         Raises:
             ValueError: for more micro-batches than an update takes now.
@@ -265,7 +265,7 @@ class OptimizerFiles:
         }
 
     def close(self) -> None:
-        """Write everything to the disk, and let others open the state file."""
+        """Write everything to the disk, and release the state file."""
         if self._mapping is not None:
             self._mapping.release()
 

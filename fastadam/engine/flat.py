@@ -91,14 +91,14 @@ class Flat:
         return self.leaves
 
     def container(self, label: str) -> Container:
-        """The tree as a container to be watched; `label` is what the Flat is called."""
+        """The tree as a container whose changes are detected; `label` is its name in messages."""
         return Container(self.tree, f"{label}.tree", self._snapshot, f"{label}.leaves")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if value is not vars(self).setdefault(name, value):
             raise AttributeError(
-                f"Flat.{name} cannot be exchanged, since nobody would see it; write into the "
-                "arrays, such as flat.buffer[...] = value"
+                f"Flat.{name} cannot be replaced, since views and optimizers use it; write into "
+                "the arrays, such as flat.buffer[...] = value"
             )
 
     def __getitem__(self, key: Any) -> Any:
@@ -168,12 +168,12 @@ class Flat:
         return mapping is not None and mapping.created
 
     def flush(self) -> None:
-        """Wait until everything written to the arrays is in the file; without one do nothing."""
+        """Wait until everything written to the arrays is on the disk; do nothing without a file."""
         if (mapping := mapping_of(self.buffer)) is not None:
             commit(mapping.synced())
 
     def close(self) -> None:
-        """Write everything to the file, and let others open it; without one do nothing.
+        """Write everything to the file, and release it; do nothing without a file.
 
         The arrays can still be read. No optimizer steps over them any more.
         """
@@ -206,30 +206,30 @@ def flatten(
     """Copy a tree of arrays into one aligned buffer: on the device where they are, in a file, or in
     memory that several processes share.
 
-    An optimizer given the result walks through one stretch of memory, and its gradients and state
-    have the same layout. Shapes, dtype and structure are kept; `flat.tree` holds views.
+    Gradients and state of an optimizer of the result have the same layout. Shapes, dtype and
+    structure are kept; `flat.tree` contains views.
 
     Args:
         tree: one array, or dicts, lists and tuples of trees, of one dtype: float32, float64,
             bfloat16 or float16.
-        device: "cuda" brings host arrays to a GPU, "cpu" those of a GPU to the host; default None:
-            they stay where they are.
-        file: a path. If there is no such file, it is created, and the buffer is the file, mapped
-            into memory. If there is one, made for arrays of these names, shapes and dtype, it is
-            opened: **the arrays have the values of the file, those of the tree are ignored**;
-            `flat.created` says which. No two optimizers or processes can have it open. Default
+        device: "cuda" copies host arrays to a GPU, "cpu" arrays of a GPU to the host; default None:
+            the buffer is where the arrays are.
+        file: the path of a memory-mapped file for the buffer. A new file is created. An existing
+            file, which must have been created for arrays of the same names, shapes and dtype, is
+            opened: **the arrays have the values of the file, those of the tree are ignored**.
+            `flat.created` tells the cases apart. Only one process can have the file open. Default
             None: the buffer is in memory.
-        shared: a communicator, as `fastadam.distributed.Sharded` takes it: the buffer is
-            in memory that all of its processes on one host share, with the values of the first of
-            them. All processes make this call, with trees of the same shapes. Only `Sharded`
-            updates it. Default None: the buffer is of this process alone.
+        shared: a communicator, as for `fastadam.distributed.Sharded`: the buffer is shared by all
+            of its processes on one host, with the values of the first of them. All processes make
+            this call, with trees of the same shapes. Only `Sharded` can update it. Default None:
+            the buffer belongs to this process alone.
 
     Raises:
         TypeError: if a leaf is not such an array, or the dtypes are mixed.
         ValueError: if there is no leaf, or if two arrays begin at the same element, such as tied
-            weights (copies would not be tied); if the file is another one, or in use, or if a step
-            was in progress when its process ended. The file is left as it is. Also with `shared`,
-            if processes differ in the layout.
+            weights (copies would not be tied); if the file does not match, is in use, or belongs to
+            an interrupted step (the file is not changed); with `shared`, if the layouts of the
+            processes differ.
         OSError: if the file cannot be opened or created, as on a full disk; if there is not enough
             shared memory.
         OtherProcessError: with `shared`, if another process raised an error.
@@ -273,7 +273,7 @@ def _checked(tree: Tree) -> list[tuple[str, Any]]:
     """The arrays of a tree that can be flattened, with what they are called."""
     named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
-        raise ValueError(f"tree={tree!r} holds no array; give at least one")
+        raise ValueError(f"tree={tree!r} contains no arrays; give at least one")
     for name, leaf in named:
         if isinstance(leaf, np.ndarray):  # it is copied, so any layout will do
             checks.check_kind(leaf, name)
@@ -286,7 +286,8 @@ def _checked(tree: Tree) -> list[tuple[str, Any]]:
         if leaf.dtype != first.dtype:
             raise TypeError(
                 f"{name} has dtype {leaf.dtype}, but {first_name} has {first.dtype}; one buffer "
-                "has one dtype: convert, flatten each apart, or give the arrays to the optimizer"
+                "has one dtype: convert, flatten each dtype separately, or give the optimizer the "
+                "arrays"
             )
     _check_untied(named)
     return named

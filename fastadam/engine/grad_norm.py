@@ -1,4 +1,4 @@
-"""The norm of gradients: one pass over them, ahead of the one that updates."""
+"""The norm of gradients: one pass over them, before the pass of the update."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -171,14 +171,14 @@ class GradNorm:
         return whole.sums
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
-        """Say where the gradients are, and which there are."""
+        """Set the addresses of the gradients; None where there is no gradient."""
         self._sums.fill(0)
         for launch in self.launches:
             launch.place("grad", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
     def tell(self, option: str, number: float) -> None:
-        """Give an option its number, where kernels have it."""
+        """Set the number of an option, in the kernels that have it."""
         for launch in self.launches:
             if option in launch.numbers:
                 launch.tell(option, number)

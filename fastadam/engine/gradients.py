@@ -48,7 +48,7 @@ def fast_addresses(
 
 
 class OtherDtypesError(Exception):
-    """Arrays are what they may be, but not of the dtypes that were expected.
+    """Arrays are valid, but their dtypes differ from the expected ones.
 
     Attributes:
         dtypes: theirs; those expected where there is no array.

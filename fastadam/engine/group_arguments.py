@@ -124,7 +124,7 @@ def _refuse_mixed(entries: Sequence[Mapping[Any, Any]], number: int) -> None:
         raise TypeError(_lacking(f"params[{number}]", entries[number], "add it"))
     other = next(k for k, entry in enumerate(entries) if "params" not in entry)
     raise TypeError(
-        f"params[{number}] looks like a parameter group, but params[{other}] is none; put its "
+        f"params[{number}] looks like a parameter group, but params[{other}] is not; put its "
         "arrays into a group as well: {'params': ...}"
     )
 

@@ -24,10 +24,12 @@ METHODS = (
     *("transform", "initial", "idle", "idle_hyper"),
 )  # those of an optimizer that get hyperparameters
 OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
+UNLIMITED = ("growth_rate",)  # names that may be infinite, which is None: no limit
 
 
 class ReadOnly(Values):
-    """Hyperparameters as the methods of an optimizer get them: kept from step to step."""
+    """Hyperparameters as passed to the methods of an optimizer, read-only and kept from step to
+    step."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -112,6 +114,8 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
             raise TypeError(f"{label}={value!r} must be a string like {default!r}")
         return choice(label, value, CHOICES[name]) if default in CHOICES.get(name, ()) else value
     if value is None and (default is None or name in OPTIONAL):
+        return None
+    if name in UNLIMITED and isinstance(value, float) and value == math.inf:
         return None
     if default is None and name in CHOICES:
         return choice(label, value, CHOICES[name])

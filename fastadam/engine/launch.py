@@ -186,11 +186,12 @@ class Launch:
         self.table.place(stream, [addresses[i] for i in self.members], part)
 
     def tell(self, option: str, number: Any) -> None:
-        """Give an option its number, or one for each parameter."""
+        """Set the number of an option, or one number per parameter."""
         self.numbers[option][...] = number
 
     def bound(self, options: Sequence[Options]) -> None:
-        """Tell the bounds of the parameters, rounded to these; `options` has those of each."""
+        """Set the bounds of the parameters, rounded to their dtypes; `options` has those of
+        each."""
         for name, free in (("lower", -math.inf), ("upper", math.inf)):
             if name not in self.numbers:
                 continue
@@ -203,14 +204,15 @@ class Launch:
                 )
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
-        """Say what new state lacks, by parameter, of the number it starts at, in the next step."""
+        """Set the rounding error of the initial values of new state, by parameter, for the next
+        step."""
         if stream in self.numbers:
             for place, member in enumerate(self.members):
                 if member in lacks:
                     self.numbers[stream][place] = lacks[member]
 
     def choose(self, records: Sequence[int]) -> None:
-        """Say which record each parameter of the optimizer takes, or SKIPPED."""
+        """Set the record of each parameter of the optimizer, or SKIPPED."""
         self.table.rows[:, 0] = [records[i] for i in self.members]
 
     def check_dense(

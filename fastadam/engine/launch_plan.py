@@ -271,7 +271,7 @@ class StepPlan:
             launch.place("param", places)
 
     def repoint_kept(self) -> None:
-        """Point the launches at what is kept of the parameters, where it is now.
+        """Point the launches at the current addresses of the state of the parameters.
 
         Raises:
             ValueError: as `repoint`.
@@ -330,7 +330,7 @@ class StepPlan:
         return self._constants.records
 
     def draw(self, numbers: Any, late: Any) -> None:
-        """Let the noise of parameters follow these numbers, and steps by so many behind."""
+        """Set the random stream of each parameter, and the offset of its step count."""
         for launch in self._launches:
             places = [*launch.members] if len(launch.members) > 1 else launch.members[0]
             launch.draws, launch.late = numbers[places], late[places]
@@ -341,7 +341,7 @@ class StepPlan:
         return self.active or bool(self._partition and self._partition.active)
 
     def run(self, *others: Operation) -> None:
-        """Launch, count, and whatever belongs to the step: all of it or nothing.
+        """Launch, count, and commit the other changes of the step: all or nothing.
 
         Args:
             others: more operations that belong to it.
@@ -380,7 +380,7 @@ class StepPlan:
         self.stale = False
 
     def _protect(self, state: Mapping[str, Sequence[Any]]) -> None:
-        """Nothing that a step writes may be its gradient."""
+        """Refuse gradients in memory that the step writes."""
         self._spans_kept = [
             checks.span(array, f"{name}[{k}]")
             for name, arrays in self._kept.items()

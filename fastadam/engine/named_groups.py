@@ -93,7 +93,7 @@ def _named(params: Any) -> Named:
     else:
         raise TypeError(f"params={short(params)} has no names; {GIVE_NAMES}")
     if not named:
-        raise ValueError("params holds no array; give at least one parameter")
+        raise ValueError("params contains no arrays; give at least one parameter")
     seen = set[str]()
     for name, _ in named:
         if name in seen:

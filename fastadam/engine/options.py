@@ -43,9 +43,9 @@ def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
 
 def _limit(name: str, value: Any, free: float) -> float | None:
     """A bound of parameters; None for the infinity that is no bound."""
-    bound = _bound(name, value, ANY, "is no bound")
+    bound = _bound(name, value, ANY, "means no bound")
     if bound is not None and not math.isfinite(bound) and bound != free:
-        raise ValueError(f"{name}={value!r} leaves no number; None is no bound")
+        raise ValueError(f"{name}={value!r} allows no number; None means no bound")
     return None if bound == free else bound
 
 

@@ -19,7 +19,7 @@ HINT = "give a number, or a function of the step"
 
 
 class Group:
-    """A parameter group as it was when it was last looked at.
+    """A parameter group, as it was last read.
 
     Args:
         raw: the user's dict, which may change between steps. Its hyperparameters are replaced by

@@ -1,4 +1,4 @@
-"""The arrays that move: their order, their names, and the structure their gradients must have."""
+"""The arrays to update: their order, their names, and the structure of their gradients."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from .backend import as_array, backend_of, is_array
 from .flat import Flat
 
 NO_GRADS = (
-    "step() without gradients uses opt.grads, which was never touched; fill opt.grads.tree, or "
+    "step() without gradients uses opt.grads, which has not been used yet; fill opt.grads.tree, or "
     "pass the gradients"
 )
 
@@ -139,7 +139,7 @@ class Parameters:
         return self._facts
 
     def follow(self, container: Container) -> None:
-        """Notice what becomes of a container that was handed out."""
+        """Detect changes of a container that was returned to the user."""
         if all(each.given is not container.given for each in self._others):
             self.changes.include(container)
             self._others.append(container)
@@ -238,14 +238,14 @@ class Parameters:
 
 
 def _gathered(given: Tree, label: str) -> Gathered:
-    """The arrays of a tree, which may be anything yet."""
+    """The arrays of a tree that has not been checked."""
     flat = given if isinstance(given, Flat) else None
     if flat:
         flat.views(f"{label}.tree")
     tree = flat.tree if flat else listed(given)
     found = list(leaves(tree))
     if not found:
-        raise ValueError(f"{label} holds no array; give at least one parameter")
+        raise ValueError(f"{label} contains no arrays; give at least one parameter")
     arrays = [as_pairs(as_array(leaf)) for _, leaf in found]
     names = [indexed(label, p) for p, _ in found]
     paths = [dotted(path) for path, _ in found] if isinstance(tree, dict) else []

@@ -1,4 +1,4 @@
-"""Work ahead of an update: norms, the finite check, micro-batches, the numbers of options."""
+"""Work before an update: norms, the finite check, micro-batches, the numbers of options."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Verdict = Literal["update", "skip", "wait"]
 
 
 class GradientPreprocessor:
-    """Finds out whether launches are to run, and tells them the numbers of their options.
+    """Decides whether launches run, and sets the numbers of their options.
 
     Args:
         launches: those of the update.
@@ -102,7 +102,7 @@ class GradientPreprocessor:
         self._parts.append(part)
 
     def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
-        """Say where the gradients are, and which there are."""
+        """Set the addresses of the gradients; None where there is no gradient."""
         for part in self._parts:
             part.look(addresses, active)
 
@@ -114,7 +114,7 @@ class GradientPreprocessor:
         step: int,
         grad_norm: float | None = None,
     ) -> tuple[float | None, Verdict]:
-        """Do what goes ahead of an update: the norm, if it is taken, and whether to update.
+        """Prepare an update: compute the norm, if needed, and decide whether to update.
 
         Args:
             arrays: the gradients.
@@ -232,7 +232,7 @@ class GradientPreprocessor:
         return True
 
     def tell(self, option: str, number: Any) -> None:
-        """Give an option its number, where kernels have it."""
+        """Set the number of an option, in the kernels that have it."""
         for launch in self._launches:
             if option in launch.numbers:
                 launch.tell(option, number)

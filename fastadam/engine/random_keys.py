@@ -24,7 +24,7 @@ _hash_of_one = linked(hashed, "hash_of_one", "", lambda callee, _: callee, _in_i
 
 
 class RoundingKeys:
-    """Gives the launches that round by chance new keys at each step; true if there are any.
+    """Gives new keys at each step to the launches that round randomly; true if there are any.
 
     `noise` differs from parameter to parameter. `dither`, for the codes of state, does not, and is
     mixed with what is in a block: the codes of a parameter do not change with its place.

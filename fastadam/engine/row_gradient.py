@@ -152,7 +152,7 @@ class RowGradient:
         table.run(self.threads)
 
     def _by_rows(self, found: Any) -> None:
-        """Let rows that follow each other, in the parameter and here, be one run."""
+        """Merge rows that are adjacent, in the parameter and here, into runs."""
         starts, stops, grads = np.empty((3, len(found)), np.int64)
         stride = 0 if self.apart else self.width * self._itemsize
         join = whole("fastadam.kernels.cpu.row_passes").join

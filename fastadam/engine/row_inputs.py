@@ -15,7 +15,7 @@ from .row_gradient import RowGradient
 
 
 class RowStepArrays(StepArrays):
-    """Gradients, those of some parameters row-sparse; all are looked at at every step.
+    """Gradients of which some are row-sparse; all are checked at every step.
 
     The address of a row-sparse one is that of its norm, which is what the norm of all gradients
     reads. The launches of its parameter find its rows in `rows`.

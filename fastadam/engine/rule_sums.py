@@ -1,4 +1,4 @@
-"""The sums of rules: passes over memory, ahead of the one that updates."""
+"""The sums of rules: passes over memory before the pass of the update."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

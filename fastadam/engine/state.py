@@ -36,7 +36,7 @@ class Ruled(Protocol):
 
 
 class Cohort:
-    """Parameters of one group that have taken the same steps, and so have the same constants.
+    """Parameters of one group with the same step count, and therefore the same constants.
 
     Attributes:
         base: the optimizer's count of steps less the cohort's, constant while the cohort is active.
@@ -164,7 +164,7 @@ class State:
         return put(self, grouping=grouping, arrays=arrays)
 
     def settle(self) -> None:
-        """Count all steps that were taken, and wait for a device that has not come so far."""
+        """Count all steps that were taken; waits for the device."""
         if self.pending:
             self.pending.settle()
 

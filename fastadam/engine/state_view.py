@@ -1,4 +1,4 @@
-"""The state as users see it: arrays to be written to, in containers that are not."""
+"""The state as users see it: writable arrays in read-only containers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,7 +80,7 @@ def numbers_of(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _frozen(tree: Tree) -> Tree:
-    """A tree to which nothing can be assigned, since the optimizer would not see it."""
+    """A read-only tree, since the optimizer would not use arrays assigned to it."""
     if isinstance(tree, Mapping):
         return MappingProxyType({key: _frozen(branch) for key, branch in tree.items()})
     return tuple(map(_frozen, tree)) if isinstance(tree, list | tuple) else tree

@@ -44,7 +44,7 @@ class StepCommitment:
         self.count()
 
     def count(self) -> None:
-        """Count from the present count on, with each commitment."""
+        """Count each commitment, starting from the present count."""
         self._counter: Iterator[Any] = counter(self._state, "count")
         self._here: Any = None  # the threads of `repeated`
         self.repeated = repeated(self._serial, self._counter)

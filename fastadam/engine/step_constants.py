@@ -75,7 +75,7 @@ class StepConstants:
         step: int,
         numbers: Sequence[Carried] | None = None,
     ) -> Sequence[Carried]:
-        """Write the constants of each cohort, after carrying its numbers on if there are any.
+        """Write the constants of each cohort, after updating its carried numbers, if any.
 
         Args:
             author: whose `hyper` and `carry` give them.
@@ -98,7 +98,7 @@ class StepConstants:
         return self.numbers
 
     def carry_sums(self, author: Algorithm, values: Sequence[Values]) -> None:
-        """Carry numbers on that follow from the sums over all parameters, which were computed."""
+        """Update the carried numbers that depend on the sums over all parameters."""
         number = self._longest()
         cohort, numbers = self._state.cohorts[number], self.numbers[number]
         group = ReadOnly({**values[cohort.group], **self._named(numbers)})

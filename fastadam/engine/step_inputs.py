@@ -44,7 +44,7 @@ PLAIN = Kind()
 
 @dataclass(frozen=True)
 class StepInputs:
-    """Arrays of a step that are not gradients, but of which the kernel makes them.
+    """Arrays of a step from which the kernel computes the gradients.
 
     Attributes:
         kind: how it does so.
@@ -103,7 +103,7 @@ class OtherInputs:
             part.protect(spans)
 
     def bind(self, inputs: StepInputs, first: StepArrays, launches: Sequence[Launch]) -> None:
-        """Check the arrays, and tell launches where they are, and all weights.
+        """Check the arrays, and set their addresses and weights in the launches.
 
         Raises:
             TypeError, ValueError: for arrays unlike those of the first input.

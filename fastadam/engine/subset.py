@@ -21,7 +21,7 @@ NOT_NEGATIVE_OR_NAN = Range(">= 0", lambda number: not number < 0)
 
 
 class SubsetSteps:
-    """Steps of subsets of which the optimizer has yet to take note.
+    """Steps of subsets that the optimizer has not counted yet.
 
     The optimizer's count follows every step at once; the counts and the state of each parameter
     follow when somebody asks for them.
@@ -52,12 +52,12 @@ class SubsetSteps:
         return state.count, id(state.grouping), id(state.arrays)
 
     def look(self) -> None:
-        """Find out whether the optimizer took steps of all parameters, or loaded a state."""
+        """Check whether the optimizer took steps of all parameters, or loaded a state."""
         if self._known != (now := self._now()):
             self._known, self.epoch, self.base = now, self.epoch + 1, now[0]
 
     def recorded(self, count: int) -> list[Operation]:
-        """The operations that let the optimizer know of a step that brings a subset to a count."""
+        """The operations that record a step of a subset, and its count, in the optimizer."""
         state = self._engine.state
         if state.pending is None:
             self._before = state.count
@@ -69,7 +69,7 @@ class SubsetSteps:
         ]
 
     def settle(self) -> None:
-        """Let the optimizer take over counts and state from the subsets."""
+        """Transfer counts and state of the subsets to the optimizer."""
         with self._engine.lock:
             state = self._engine.state
             if state.pending is None:
@@ -214,7 +214,7 @@ class Subset:
                 raise
 
     def _recount(self, count: int) -> None:
-        """Go on from another count of the optimizer's steps."""
+        """Continue from another step count of the optimizer."""
         commit(self.state.recounted(count))
         if self._made.plan:
             self._made.plan.recount()
@@ -269,7 +269,7 @@ class Subset:
         return parameters
 
     def _follow(self) -> None:
-        """Take over what changed in the optimizer since the last step."""
+        """Adopt changes in the optimizer since the last step."""
         parent = self._parent
         if parent.edits.pending:
             parent.refresh()

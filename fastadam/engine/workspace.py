@@ -14,7 +14,7 @@ class Workspace(Protocol):
         """A new array for the matrix of a parameter, whose elements are in its order."""
 
     def transform(self, author: Algorithm, number: int, values: Values) -> None:
-        """Let the author transform the matrix of a parameter in place."""
+        """Call the `transform` of the optimizer for the matrix of a parameter, in place."""
 
 
 class HostWorkspace:

@@ -28,7 +28,7 @@ def watch(owner: Any, attribute: str = "_lock") -> None:
 
 
 class Abandoned:
-    """The lock of an optimizer that another thread was stepping when the process was forked."""
+    """The lock of an optimizer that another thread was using when the process was forked."""
 
     def __enter__(self) -> NoReturn:
         raise RuntimeError(

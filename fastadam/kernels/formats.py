@@ -167,7 +167,8 @@ class Formats:
         """The formats of a parameter of this shape that a rule, or that of matrices, updates.
 
         Raises:
-            ValueError: for rows that are no whole blocks of its state, or no part of its elements.
+            ValueError: for rows that do not consist of whole blocks of its state, or do not divide
+                its elements.
         """
         if rule.of(shape) is not rule:
             return replace(self, matrix=True).ruled(rule.of(shape), shape)

@@ -1,4 +1,4 @@
-"""Targets: where kernels run, as protocols that every target fulfils.
+"""Targets of kernels: the protocols that every target implements.
 
 A target is a module: `kernels.cpu.target`, `kernels.plain_python` and `cuda.target`. It compiles
 the pieces of a loop and the loop itself, and says how the loop reaches numbers in memory.

@@ -1,1 +1,1 @@
-"""The memory: trees of arrays, one buffer for all, tables of addresses, and what is refused."""
+"""Memory: trees of arrays, flat buffers, tables of addresses, and input validation."""

@@ -252,7 +252,7 @@ class KnownArrays:
         self.same: Callable[[Sequence[Any]], bool] = never
 
     def forget(self, arrays: Sequence[Any]) -> bool:
-        """Know no arrays any more; returns True if these were the ones known so far."""
+        """Forget all arrays; returns True if these were the known ones."""
         again = same_arrays(arrays, self.seen)
         self.seen, self._alive, self.headers, self.same = [], [], None, never
         return again

@@ -1,4 +1,4 @@
-"""Arrays as fastadam sees them: NumPy's, and those in the memory of a device."""
+"""Arrays that fastadam supports: NumPy's, and those in the memory of a device."""
 
 from abc import ABC
 from collections.abc import Iterable

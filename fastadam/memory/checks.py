@@ -25,7 +25,7 @@ BEHAVIOR = {f"__{name}__" for name in OPERATORS.split()} | {
 
 
 def check_array(array: Any, name: str, written: bool, updated: bool = False) -> None:
-    """Refuse what a kernel could not walk through.
+    """Refuse what a kernel cannot access.
 
     Args:
         written: whether a step writes to it.
@@ -111,7 +111,7 @@ def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
 def _made(verb: str, expression: str, updated: bool) -> str:
     """The way to an array that would do; one that a step updates has to be kept."""
     if updated:
-        return f"w = {expression.format('w')}: keep it, that array is updated"
+        return f"w = {expression.format('w')}, and keep w: it is updated in place"
     return f"{verb} {expression.format('a')}"
 
 
@@ -207,7 +207,7 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
     if not isinstance(mask, ARRAYS) or mask.dtype != bool:
         raise TypeError(
             f"{name} is {short(mask)}, not an array of bool; "
-            f"give np.asarray(a, bool), or np.full({param.shape}, True) to move every element"
+            f"give np.asarray(a, bool), or np.full({param.shape}, True) to update every element"
         )
     check_kind(mask, name)
     check_together(mask, name, param, param_name)
@@ -254,7 +254,7 @@ def _array_from(value: Any, updated: bool) -> str:
     """A suggestion of how to make an array of a value."""
     if _full_name(type(value)).startswith("torch."):
         return (
-            "take the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
+            "use the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
             "memory of a tensor on the CPU"
         )
     if _full_name(type(value)).endswith(".Flat"):
@@ -265,10 +265,15 @@ def _array_from(value: Any, updated: bool) -> str:
         expression = "np.from_dlpack({})"
         return _made("give", expression + ".copy()" if updated else expression, updated)
     if isinstance(value, Mapping):
-        return "give its arrays; with groups, these are one flat list over all groups, in order"
+        return (
+            "one array is expected here: give the arrays in it in the structure of the parameters; "
+            "with groups, these are one flat list over all groups, in order"
+        )
+    if isinstance(value, list | tuple) and any(isinstance(each, ARRAYS) for each in value):
+        return f"one array is expected here: give it without the {_full_name(type(value))}"
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple):
         return "give list(a) for its arrays, or np.array([1.0, 2.0], np.float32) for one"
-    kept = ": keep it, that array is updated" if updated else ""
+    kept = ", and keep w: it is updated in place" if updated else ""
     return "give one, such as np.array([1.0, 2.0], np.float32)" + kept
 
 

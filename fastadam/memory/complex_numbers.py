@@ -1,4 +1,4 @@
-"""Complex numbers as pairs of reals, as PyTorch's optimizers take them."""
+"""Complex numbers as pairs of reals, as in PyTorch's optimizers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Containers of the caller's: what was exchanged, put in or taken out is noticed."""
+"""Containers of the user: detects arrays that were replaced, added or removed."""
 
 from collections.abc import Mapping, MappingView, Sequence
 from typing import Any, Literal, NamedTuple
@@ -68,7 +68,7 @@ class Snapshot:
 
 
 class Container(NamedTuple):
-    """Something with arrays in it that others may change: what it held, what it is called."""
+    """A container of arrays that the user may change, with its earlier content and its name."""
 
     given: Any
     label: str

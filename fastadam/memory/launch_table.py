@@ -1,4 +1,4 @@
-"""Arrays where they are: a row of addresses per parameter, cut into chunks; one launch for all."""
+"""Arrays in place: a row of addresses per parameter, cut into chunks; one launch for all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
@@ -109,7 +109,7 @@ class Table:
         self.rows[:, 1:] -= self._before
 
     def place(self, stream: str, addresses: Any, part: int = 0) -> None:
-        """Say where the arrays of a stream begin, one for each row."""
+        """Set the addresses of the arrays of a stream, one for each row."""
         number = self._columns[stream, part]
         self.rows[:, number] = addresses
         if self._before is not None:

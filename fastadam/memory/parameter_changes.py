@@ -88,7 +88,7 @@ class ParameterChanges:
                     f"{where}[...] = value"
                 )
             raise ValueError(
-                f"{where} was {change.kind} after the optimizer was made, which does not see it; "
+                f"{where} was {change.kind} after the optimizer was made, which does not use it; "
                 "use add_param_group for more arrays, or make a new optimizer"
             )
 

@@ -51,7 +51,7 @@ class RowTable(Table):
         records: Any = None,
         whole: Any = None,
     ) -> None:
-        """Say which elements the next launch is for.
+        """Set the elements of the next launch.
 
         Args:
             runs: the first element of each run, and the one after its last.

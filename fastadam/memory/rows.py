@@ -16,23 +16,23 @@ class Rows:
 
         grad[indices[k]] += values[k]  for all k
 
-    Rows are the first axis of the parameter, for one dimension its elements. A step reads and
-    writes these rows of the parameter and of its state only, so its time does not depend on the
-    size of the array. Values of a row that is given several times are added up in the dtype of the
-    arithmetic, in an order that depends on the values alone: neither the order of the rows nor the
-    number of threads changes a bit of the result. The arrays are referred to, not copied.
+    Rows run along the first axis of the parameter; those of a one-dimensional array are its
+    elements. A step reads and writes only these rows of the parameter and of its state, so its time
+    does not depend on the size of the array. The values of a repeated row are added up in the dtype
+    of the arithmetic, in an order that depends on the values alone: neither the order of the rows
+    nor the number of threads changes a bit of the result. The arrays are not copied.
 
     Args:
         indices: the numbers of the rows, an array of integers of any shape.
         values: the gradient of each row, of the shape of `indices` and then that of one row;
             float32, float64 (for float64 parameters only), bfloat16 or float16, C-contiguous.
         size: the number of rows of the parameter, which is then checked; default None: any.
-        unique: True promises that no row is given twice, which is checked; default False.
+        unique: True states that no row is repeated, which is checked; default False.
 
     Raises:
         TypeError: if `indices` are not integers, or `values` not an array of floats.
-        ValueError: for shapes that do not go together. At the step also for values that are not
-            the rows of the parameter, and rows given twice with `unique=True`.
+        ValueError: for shapes that do not match. At the step also for values whose shape is not
+            that of a row of the parameter, and for repeated rows with `unique=True`.
         IndexError: at the step, before anything changes, for an index outside the parameter; the
             first such index is named. Negative indices are outside.
 

@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 class ADOPT(Optimizer):
-    """ADOPT: Adam that normalizes the gradient by the second moment before it, then averages.
+    """ADOPT: Adam that normalizes the gradient by the previous second moment, then averages.
 
     The first step only sets `v = g**2`. From t = 2:
 
@@ -194,7 +194,7 @@ class FTRL(Optimizer):
     ) -> None: ...
 
 class LAMB(Optimizer):
-    """LAMB: AdamW whose update of each array is as long as the array, times the learning rate.
+    """LAMB: AdamW with the update of each array scaled to the norm of the array.
 
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
@@ -263,7 +263,7 @@ class LAMB(Optimizer):
     ) -> None: ...
 
 class LARS(Optimizer):
-    """LARS: SGD whose gradient of each array is scaled to a part of the norm of the array.
+    """LARS: SGD with the gradient of each array scaled in proportion to the norm of the array.
 
         r = trust_coefficient * norm(p) / (norm(g) + weight_decay * norm(p) + eps)
         b = momentum * b + r * (g + weight_decay * p)
@@ -332,7 +332,7 @@ class LARS(Optimizer):
     ) -> None: ...
 
 class MARS(Optimizer):
-    """MARS: AdamW of a gradient corrected by its change since the last step.
+    """MARS: AdamW with the gradient corrected by its change since the last step.
 
         c = g + gamma * beta1 / (1 - beta1) * (g - g_last)
         c = c / max(1, norm(c))
@@ -1130,7 +1130,7 @@ class Adan(Optimizer):
     ) -> None: ...
 
 class Grams(Optimizer):
-    """Grams: the size of AdamW's update in the direction of the gradient.
+    """Grams: the magnitude of AdamW's update with the sign of the gradient.
 
         u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
         p = p - lr * weight_decay * p - lr * sign(g) * abs(u)
@@ -1328,7 +1328,7 @@ class Lion(Optimizer):
     ) -> None: ...
 
 class Muon(Optimizer):
-    """Muon: momentum made orthogonal, for matrices of hidden layers, as PyTorch computes it.
+    """Muon: orthogonalized momentum for matrices of hidden layers, as PyTorch computes it.
 
         m = momentum * m + (1 - momentum) * g
         n = momentum * m + (1 - momentum) * g     (nesterov; else n = m)
@@ -1489,7 +1489,7 @@ class NAdam(Optimizer):
     ) -> None: ...
 
 class Prodigy(Optimizer):
-    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+    """Prodigy: Adam that estimates its learning rate from the distance to the initial point.
 
         m = beta1 * m + d * (1 - beta1) * g
         v = beta2 * v + d**2 * (1 - beta2) * g**2
@@ -1515,8 +1515,8 @@ class Prodigy(Optimizer):
         safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
         d0: the first d, default 1e-6; rarely changed.
         d_coef: factor of the estimate of d, default 1.0; the usual way to tune the step.
-        growth_rate: the largest growth of d in a step as a factor, default infinity (1.02 acts as a
-            warm-up).
+        growth_rate: the largest growth of d in a step as a factor (1.02 acts as a warm-up),
+            default None or infinity: no limit.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -1857,7 +1857,7 @@ class Rprop(Optimizer):
     ) -> None: ...
 
 class ScheduleFreeAdamW(Optimizer):
-    """AdamW with an average of its iterates in the place of a schedule.
+    """AdamW with an average of its iterates in place of a schedule.
 
     With v as in `fa.AdamW`, `c` the share of this step in the sum of the weights
     `t**r * max(lr)**weight_lr_power`, and z starting at p:
@@ -1936,7 +1936,7 @@ class ScheduleFreeAdamW(Optimizer):
     ) -> None: ...
 
 class ScheduleFreeSGD(Optimizer):
-    """SGD with an average of its iterates in the place of a schedule.
+    """SGD with an average of its iterates in place of a schedule.
 
     With `c` the share of this step in the sum of the weights `t**r * max(lr)**weight_lr_power`, and
     z starting at p:
@@ -2070,7 +2070,7 @@ class Signum(Optimizer):
     ) -> None: ...
 
 class StableAdamW(Optimizer):
-    """StableAdamW: AdamW whose learning rate falls where the second moment lags behind.
+    """StableAdamW: AdamW that reduces the learning rate where the second moment lags behind.
 
         b1, b2 = 1 - (1 - beta1) / (1 - beta1**t), 1 - (1 - beta2) / (1 - beta2**t)
         m = b1 * m + (1 - b1) * g

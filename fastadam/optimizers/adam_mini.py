@@ -18,8 +18,8 @@ def block_length(blocks: int) -> Callable[[Sequence[int]], int]:
         count = blocks or (shape[0] if len(shape) > 1 else 1)
         if size % max(1, count):
             raise ValueError(
-                f"blocks={blocks} are not as long as each other in an array of shape "
-                f"{tuple(shape)}; give a divisor of its {size} elements"
+                f"blocks={blocks} do not divide an array of shape {tuple(shape)} evenly; "
+                f"give a divisor of its {size} elements"
             )
         return size // max(1, count)
 

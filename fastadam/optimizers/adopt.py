@@ -37,7 +37,7 @@ def adopt(clipped=False, maximize=False, decoupled_weight_decay=False, cautious_
 
 
 class ADOPT(Optimizer):
-    """ADOPT: Adam that normalizes the gradient by the second moment before it, then averages.
+    """ADOPT: Adam that normalizes the gradient by the previous second moment, then averages.
 
     The first step only sets `v = g**2`. From t = 2:
 

@@ -34,7 +34,7 @@ def grams(maximize=False, cautious_weight_decay=False):
 
 
 class Grams(Optimizer):
-    """Grams: the size of AdamW's update in the direction of the gradient.
+    """Grams: the magnitude of AdamW's update with the sign of the gradient.
 
         u = (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
         p = p - lr * weight_decay * p - lr * sign(g) * abs(u)

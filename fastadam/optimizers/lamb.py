@@ -50,7 +50,7 @@ def lamb(adapt=False, trust_clip=False, maximize=False):
 
 
 class LAMB(Optimizer):
-    """LAMB: AdamW whose update of each array is as long as the array, times the learning rate.
+    """LAMB: AdamW with the update of each array scaled to the norm of the array.
 
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2

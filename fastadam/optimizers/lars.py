@@ -47,7 +47,7 @@ def lars(adapt=False, momentum=False, nesterov=False, trust_clip=False, maximize
 
 
 class LARS(Optimizer):
-    """LARS: SGD whose gradient of each array is scaled to a part of the norm of the array.
+    """LARS: SGD with the gradient of each array scaled in proportion to the norm of the array.
 
         r = trust_coefficient * norm(p) / (norm(g) + weight_decay * norm(p) + eps)
         b = momentum * b + r * (g + weight_decay * p)

@@ -53,7 +53,7 @@ def mars(variance_reduction=False, maximize=False, cautious_weight_decay=False):
 
 
 class MARS(Optimizer):
-    """MARS: AdamW of a gradient corrected by its change since the last step.
+    """MARS: AdamW with the gradient corrected by its change since the last step.
 
         c = g + gamma * beta1 / (1 - beta1) * (g - g_last)
         c = c / max(1, norm(c))

@@ -41,7 +41,7 @@ def muon(nesterov=False, maximize=False, cautious_weight_decay=False):
 
 
 class Muon(Optimizer):
-    """Muon: momentum made orthogonal, for matrices of hidden layers, as PyTorch computes it.
+    """Muon: orthogonalized momentum for matrices of hidden layers, as PyTorch computes it.
 
         m = momentum * m + (1 - momentum) * g
         n = momentum * m + (1 - momentum) * g     (nesterov; else n = m)

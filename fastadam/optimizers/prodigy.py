@@ -59,7 +59,7 @@ def prodigy(decoupled_weight_decay=False, maximize=False, cautious_weight_decay=
 
 
 class Prodigy(Optimizer):
-    """Prodigy: Adam that estimates its learning rate, from the distance to the start.
+    """Prodigy: Adam that estimates its learning rate from the distance to the initial point.
 
         m = beta1 * m + d * (1 - beta1) * g
         v = beta2 * v + d**2 * (1 - beta2) * g**2
@@ -85,8 +85,8 @@ class Prodigy(Optimizer):
         safeguard_warmup: True leaves lr out of s, for a warm-up of lr, default False.
         d0: the first d, default 1e-6; rarely changed.
         d_coef: factor of the estimate of d, default 1.0; the usual way to tune the step.
-        growth_rate: the largest growth of d in a step as a factor, default infinity (1.02 acts as a
-            warm-up).
+        growth_rate: the largest growth of d in a step as a factor (1.02 acts as a warm-up),
+            default None or infinity: no limit.
         maximize: maximize the objective, default False.
 
     Examples:

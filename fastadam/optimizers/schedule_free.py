@@ -1,4 +1,4 @@
-"""Averaging in the place of a schedule, shared by the schedule-free optimizers.
+"""Averaging in place of a schedule, shared by the schedule-free optimizers.
 
 A. Defazio et al., The Road Less Scheduled, NeurIPS 2024; algorithm 1, and the warm-up of the
 authors' package schedulefree.
@@ -57,7 +57,7 @@ def moved(param, z, update, h):
 
 
 def swap_average(self: Any) -> AbstractContextManager[None]:
-    """Let the parameters be their average inside a `with` block, for evaluation.
+    """Replace the parameters by their average inside a `with` block, for evaluation.
 
     There is no step, and nothing to save or load, before they are back, bit for bit.
 

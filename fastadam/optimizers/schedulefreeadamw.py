@@ -32,7 +32,7 @@ def schedule_free_adamw(maximize=False, cautious_weight_decay=False):
 
 
 class ScheduleFreeAdamW(Optimizer):
-    """AdamW with an average of its iterates in the place of a schedule.
+    """AdamW with an average of its iterates in place of a schedule.
 
     With v as in `fa.AdamW`, `c` the share of this step in the sum of the weights
     `t**r * max(lr)**weight_lr_power`, and z starting at p:

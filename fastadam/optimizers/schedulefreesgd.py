@@ -24,7 +24,7 @@ def schedule_free_sgd(maximize=False):
 
 
 class ScheduleFreeSGD(Optimizer):
-    """SGD with an average of its iterates in the place of a schedule.
+    """SGD with an average of its iterates in place of a schedule.
 
     With `c` the share of this step in the sum of the weights `t**r * max(lr)**weight_lr_power`, and
     z starting at p:

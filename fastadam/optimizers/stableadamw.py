@@ -40,7 +40,7 @@ def stableadamw(maximize=False, cautious_weight_decay=False):
 
 
 class StableAdamW(Optimizer):
-    """StableAdamW: AdamW whose learning rate falls where the second moment lags behind.
+    """StableAdamW: AdamW that reduces the learning rate where the second moment lags behind.
 
         b1, b2 = 1 - (1 - beta1) / (1 - beta1**t), 1 - (1 - beta2) / (1 - beta2**t)
         m = b1 * m + (1 - b1) * g

@@ -13,7 +13,7 @@ from .adamw import AdamW
 
 
 def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) -> None:
-    """Compile ahead, or load from the disk cache, what a first step would.
+    """Compile the kernels of a first step ahead of time, or load them from the disk cache.
 
     Args:
         optimizers: classes, compiled for `dtype` with their default flags, or instances, compiled

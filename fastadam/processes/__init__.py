@@ -1,1 +1,1 @@
-"""Several processes: what they send each other, agree on, and have in common."""
+"""Several processes: messages, agreement on errors and settings, shared memory."""

@@ -14,7 +14,7 @@ DIGEST = 16  # bytes
 
 
 class OtherProcessError(RuntimeError):
-    """Another process refused what all were to do."""
+    """Another process raised an error in an operation of all processes."""
 
 
 class Agreement:
@@ -40,7 +40,7 @@ class Agreement:
         return [part.tobytes().decode() for part in parts]
 
     def check(self, error: BaseException | None, settings: Mapping[str, Any], *flags: bool) -> Any:
-        """Go on together, or raise everywhere.
+        """Continue in all processes, or raise an error in all.
 
         Args:
             error: what this process raises by itself.

@@ -1,4 +1,4 @@
-"""Hosts: which processes have memory in common, and the memory that they have in common."""
+"""Hosts: processes that can share memory, and the memory that they share."""
 
 import os
 import platform
@@ -46,7 +46,7 @@ class Hosts:
 
 
 def host_name() -> str:
-    """A name that processes have in common if, and only if, they can share memory."""
+    """A name that is equal in two processes if and only if they can share memory."""
     boot = ""
     with suppress(OSError):
         boot = BOOT.read_text().strip()
@@ -54,7 +54,7 @@ def host_name() -> str:
 
 
 def shared_bytes(comm: Communicator, hosts: Hosts, nbytes: int) -> Any:
-    """An array of zeros of uint8, which all processes of a host have in common.
+    """An array of zeros of uint8, shared by all processes of a host.
 
     Raises:
         OSError: if there is not as much memory.

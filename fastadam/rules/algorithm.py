@@ -1,4 +1,4 @@
-"""The part of an optimizer that its author writes: rule, hyperparameters, constants; no arrays."""
+"""The mathematics of an optimizer: rule, hyperparameters and constants, without arrays."""
 
 from collections.abc import Iterable, Mapping
 from inspect import Parameter, Signature
@@ -53,8 +53,8 @@ def check_elementwise(where: str, algorithm: "Algorithm") -> None:
     if algorithm.rule.over == ROW:
         name = type(algorithm).__name__
         raise TypeError(
-            f"{where}{name} adds up {', '.join(algorithm.rule.sums)} of rows, of which arrays of "
-            f"elements know nothing; use the class {name}"
+            f"{where}{name} adds up {', '.join(algorithm.rule.sums)} of rows, which "
+            f"one-dimensional arrays do not have; use the class {name}"
         )
 
 
@@ -183,7 +183,7 @@ class Algorithm:
         )
 
     def idle_hyper(self, group: Values, steps: int) -> dict[str, float]:
-        """The constants of so many steps without a gradient.
+        """The constants of a number of steps without a gradient.
 
         Returns:
             A number for every name in the hyper of the rule that `idle` returned.

@@ -10,7 +10,7 @@ from .base import Schedule, grown
 
 @dataclass(frozen=True, repr=False)
 class constant(Schedule):
-    r"""One value; with `warmup` it is reached linearly.
+    r"""A constant value, after an optional linear warm-up.
 
     $$f(t) = \mathrm{lr}$$
 
@@ -35,7 +35,7 @@ class constant(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class step_decay(Schedule):
-    r"""Multiplied by a factor after every `every` steps.
+    r"""A value multiplied by a factor after every `every` steps.
 
     $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^{\lfloor t / \mathrm{every} \rfloor}$$
 
@@ -65,7 +65,7 @@ class step_decay(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class exponential(Schedule):
-    r"""Multiplied by a factor after every step.
+    r"""A value multiplied by a factor after every step.
 
     $$f(t) = \mathrm{lr} \cdot \mathrm{gamma}^t$$
 
@@ -93,7 +93,7 @@ class exponential(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class inverse_time(Schedule):
-    r"""Inversely proportional to the number of steps.
+    r"""A value inversely proportional to the number of steps.
 
     $$f(t) = \frac{\mathrm{lr}}{1 + \mathrm{decay} \cdot t}$$
 
@@ -123,7 +123,7 @@ class inverse_time(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class inverse_sqrt(Schedule):
-    r"""Inversely proportional to the square root of the number of steps.
+    r"""A value inversely proportional to the square root of the number of steps.
 
     $$f(t) = \frac{\mathrm{lr}}{\sqrt{1 + t / \mathrm{timescale}}}$$
 
@@ -156,7 +156,7 @@ class inverse_sqrt(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class piecewise(Schedule):
-    r"""Multiplied by given factors after given steps.
+    r"""A value multiplied by given factors after given steps.
 
     $$f(t) = \mathrm{lr} \prod_{\mathrm{after} \le t} \mathrm{factor}_{\mathrm{after}}$$
 

@@ -11,6 +11,7 @@ import torch
 from ..engine.averages import Exchange
 from ..kernels.commit import Operation, write
 from ..kernels.formats import compute_of
+from .complex_numbers import dtype_like
 from .shards import local, unwrapped
 from .state import dtypes
 from .tensors import name_of
@@ -85,7 +86,7 @@ def copies_of(optimizer: Owner, name: str, option: str) -> list[Any]:
     return [
         state[p][name]
         if name in state.get(p, ())
-        else unwrapped(p).detach().to(getattr(torch, wanted[name] or compute_of(name_of(p))))
+        else unwrapped(p).detach().to(dtype_like(p, wanted[name] or compute_of(name_of(p))))
         for p in optimizer._params()
     ]
 

@@ -34,7 +34,7 @@ def addresses(tensors: Sequence[Any]) -> list[int]:
 
 
 class TensorLayouts:
-    """Metadata of tensors: type, dtype, device, shape, strides, negative bit.
+    """Metadata of tensors: type, dtype, device, shape, strides, negative and conjugate bits.
 
     PyTorch's guards compare them several times as fast as Python reads the attributes.
     """
@@ -60,7 +60,7 @@ def _attributes(tensor: Any) -> tuple[Any, ...]:
     if getattr(tensor, "layout", None) != torch.strided:
         return (type(tensor),)
     kind = type(tensor), tensor.dtype, tensor.device, tensor.requires_grad
-    return *kind, tensor.shape, tensor.stride(), tensor.is_neg()
+    return *kind, tensor.shape, tensor.stride(), tensor.is_neg(), tensor.is_conj()
 
 
 class Snapshot:

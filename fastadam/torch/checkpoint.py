@@ -17,6 +17,7 @@ from ..engine.options import OWN
 from ..rules.algorithm import Values
 from .counters import gather
 from .numbered import check_numbers
+from .packages import from_package
 from .state import check_number
 from .tensors import OpaqueTensor
 
@@ -33,6 +34,7 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
     _check(state_dict)
     if _of_core(state_dict):
         state_dict = _from_core(optimizer, state_dict)
+    state_dict = from_package(optimizer.core.__name__, optimizer.core.defaults, state_dict)
     if not optimizer._core.uncounted:
         state_dict = _counted(state_dict, optimizer._core.count_optional)
     for number, entry in state_dict["state"].items():
@@ -66,8 +68,7 @@ def _counted(state_dict: Mapping[str, Any], optional: bool) -> Mapping[str, Any]
         bare = [key for key in group["params"] if _uncounted(state.get(key))]
         if bare and step is not None:
             state |= {key: {**state[key], "step": torch.tensor(float(step))} for key in bare}
-            group = {name: value for name, value in group.items() if name != "step"}
-        groups.append(group)
+        groups.append({name: value for name, value in group.items() if name != "step"})
     return {**state_dict, "state": state, "param_groups": groups}
 
 

@@ -26,27 +26,31 @@ from ..kernels.formats import Formats, compute_of
 from ..memory.dtypes import named
 from ..rules.algorithm import Values
 from . import devices
+from .complex_numbers import check_conjugate, reals
 from .shards import is_sharded, local
 from .state import dtypes
 from .tensors import OpaqueTensor
 
 
 class StoredTensor(OpaqueTensor):
-    """An array of a checkpoint, which is read when PyTorch's `load_state_dict` copies it."""
+    """An array of a checkpoint, which is read when PyTorch's `load_state_dict` copies it.
 
-    def __init__(self, array: Any, write: Write) -> None:
-        self._array, self._write = array, write
+    With `pairs`, it holds complex numbers as pairs of reals.
+    """
+
+    def __init__(self, array: Any, write: Write, pairs: bool = False) -> None:
+        self._array, self._write, self._pairs = array, write, pairs
 
     def dim(self) -> int:
         """The number of dimensions."""
-        return int(self._array.ndim)
+        return int(self._array.ndim) - self._pairs
 
     def copy_to(self, device: Any) -> Any:
         """A tensor with these numbers on a device."""
         dtype = getattr(torch, self._array.dtype.name)
         tensor = torch.empty(self._array.shape, dtype=dtype, device=device)
         commit([self._write(as_array(tensor, "state"), self._array)])
-        return tensor
+        return torch.view_as_complex(tensor) if self._pairs else tensor
 
 
 class _Strided:
@@ -65,7 +69,8 @@ class _Strided:
 
 
 def as_array(tensor: Any, name: str) -> Any:
-    """A tensor as an array that shares its memory, or on a GPU has that of a contiguous copy.
+    """A tensor as an array that shares its memory, or on a GPU has that of a contiguous copy;
+    complex numbers are pairs of reals.
 
     Raises:
         TypeError: for a DTensor, and for what no checkpoint holds.
@@ -76,6 +81,9 @@ def as_array(tensor: Any, name: str) -> Any:
             "torch.distributed.checkpoint, or save a full state_dict"
         )
     part = local(tensor).detach()
+    if part.is_complex():
+        check_conjugate(part, name)
+        part = reals(part)
     try:
         dtype = named(str(part.dtype).removeprefix("torch."))
     except TypeError:
@@ -161,7 +169,8 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
         if model is not None:
             known = {_memory(param) for param in params}
             writes += _model_writes(model, source, known)
-        state_dict = _stored({**state_dict, "param_groups": groups}, source.write)
+        pairs = {n for n, param in zip(order, params, strict=True) if param.is_complex()}
+        state_dict = _stored({**state_dict, "param_groups": groups}, source.write, pairs)
     except (TypeError, ValueError) as error:
         raise about_source(error, source.label) from None
     source.verify()
@@ -175,21 +184,28 @@ def restore_tensors(optimizer: Any, source: Source, model: Any = None) -> None:
         optimizer._written()
 
 
-def _stored(state_dict: Values, write: Write) -> Values:
-    """A state_dict whose arrays are read when they are copied; numbers stay."""
+def _stored(state_dict: Values, write: Write, pairs: set[Any]) -> Values:
+    """A state_dict whose arrays are read when they are copied; numbers stay.
 
-    def deferred(entry: Mapping[Any, Any], numbers: bool) -> Values:
+    Args:
+        state_dict: the state_dict.
+        write: how an array is read.
+        pairs: the numbers of complex parameters.
+    """
+
+    def deferred(entry: Mapping[str, Any], number: Any) -> Values:
         return {
             name: value
-            if numbers and value.base is None and not value.ndim
-            else StoredTensor(value, write)
+            if value.base is None and not value.ndim
+            else StoredTensor(value, write, number in pairs)
             for name, value in entry.items()
         }
 
-    state = {number: deferred(entry, True) for number, entry in state_dict["state"].items()}
+    state = {number: deferred(entry, number) for number, entry in state_dict["state"].items()}
     stored = {**state_dict, "state": state}
     if "ema" in state_dict:
-        stored["ema"] = deferred(state_dict["ema"], False)
+        averages = state_dict["ema"].items()
+        stored["ema"] = {n: StoredTensor(value, write, n in pairs) for n, value in averages}
     return stored
 
 

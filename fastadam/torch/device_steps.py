@@ -1,4 +1,4 @@
-"""Steps that a GPU counts, and that CUDA graphs replay: what they ask of the step over tensors."""
+"""Steps that a GPU counts, and that CUDA graphs replay, over tensors."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ from ..memory import checks
 from ..memory.checks import SUPPORTED
 from ..memory.rows import RowsDtype
 from .change_detection import TensorLayouts, addresses
+from .complex_numbers import reals
+from .shards import local
 from .sparse import by_rows, check_layout, is_sparse, rows_of
 from .tensors import ParameterMemory, check_memory, flat, in_numpy, in_order, name_of
 
@@ -134,10 +136,13 @@ class Gradients(StepArrays):
                 rows.take(given)
                 found[number] = checks.address(rows.root)
                 continue
-            if tensor.is_neg() or not (
-                in_order(tensor, memory.dense_part.stride()) and self._free(tensor, number)
+            seen = reals(tensor.resolve_conj())
+            if (
+                tensor.is_neg()
+                or tensor.is_conj()
+                or not (in_order(seen, memory.dense_part.stride()) and self._free(seen, number))
             ):
-                copy = torch.empty_like(memory.dense_part, dtype=tensor.dtype).copy_(tensor)
+                copy = torch.empty_like(memory.dense_part, dtype=seen.dtype).copy_(seen)
                 self.copies.append((tensor, copy))
                 tensor = copy
             found[number] = tensor.data_ptr()
@@ -174,10 +179,11 @@ def check_tensor(tensor: Any, memory: ParameterMemory, owner: str, core: str) ->
     check_layout(tensor, memory, owner, core)
     part, dtype = memory.part, name_of(tensor)
     fits = dtype in SUPPORTED and (dtype != "float64" or memory.compute == dtype)
-    if not fits or tensor.shape != part.shape:
+    fits &= tensor.is_complex() == memory.param.is_complex()
+    if not fits or tensor.shape != local(memory.param).shape:
         raise RuntimeError(
             f"{name} is of {tensor.dtype} and shape {tuple(tensor.shape)}, but its parameter "
-            f"of {part.dtype} and {tuple(part.shape)}"
+            f"of {memory.param.dtype} and {tuple(local(memory.param).shape)}"
         )
     check_memory(tensor._values() if is_sparse(tensor) else tensor, name)
     if tensor.device != part.device:

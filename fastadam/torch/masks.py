@@ -110,6 +110,8 @@ def arrays_of(masks: Sequence[Any], memories: Sequence[ParameterMemory]) -> list
 
 
 def _like(mask: Any, memory: ParameterMemory) -> Any:
+    if memory.param.is_complex():
+        mask = mask[..., None].expand(memory.part.shape)
     if in_order(mask, memory.dense_part.stride()):
         return mask
     return torch.empty_like(memory.dense_part, dtype=torch.bool).copy_(mask)

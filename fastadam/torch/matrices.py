@@ -44,9 +44,11 @@ def check_matrices(rule: Rule, owner: str, params: Sequence[Any]) -> None:
     """Refuse parameters that are not matrices, for a rule with a matrix.
 
     Raises:
-        ValueError: with the shape of the first such parameter.
+        ValueError: with the shape of the first such parameter, and for a complex one.
     """
     for param in params if rule.matrix else ():
+        if param.is_complex():
+            raise ValueError(f"{owner} does not support complex parameters; they are no matrices")
         if param.ndim != 2:
             raise ValueError(
                 f"{owner} only supports 2D parameters whereas we found a parameter with size: "

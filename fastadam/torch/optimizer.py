@@ -41,6 +41,7 @@ from .hyperparameters import (
 )
 from .masks import masks_of
 from .matrices import check_matrices
+from .packages import to_package
 from .shards import is_sharded
 from .sparse import ONLY, with_whole_steps
 from .state import without_leftovers
@@ -62,8 +63,9 @@ class Optimizer(torch.optim.Optimizer):
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
-            float64, bfloat16 or float16, all of them on the CPU or on one NVIDIA GPU, where a step
-            is launched in PyTorch's current stream. DTensors are updated shard by shard.
+            float64, bfloat16, float16 or complex, all of them on the CPU or on one NVIDIA GPU,
+            where a step is launched in PyTorch's current stream. DTensors are updated shard by
+            shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
         foreach, differentiable: accepted or rejected as by PyTorch's fused optimizers.
@@ -409,8 +411,8 @@ class Optimizer(torch.optim.Optimizer):
     def dequantized_state(self) -> Values:
         """A state_dict with all state in the dtype of the arithmetic.
 
-        It can be inspected, or loaded by PyTorch's optimizer of the same name. It does not contain
-        the low bits of `compensation`.
+        It can be inspected, or loaded by the optimizer of that name in PyTorch, or in the package
+        of its authors. It does not contain the low bits of `compensation`.
 
         Raises:
             RuntimeError: inside `swap_ema()`.
@@ -418,7 +420,8 @@ class Optimizer(torch.optim.Optimizer):
         """
         saved = self.state_dict()
         names = {name for group in self._checked_groups() for name in group.rule.all_state}
-        return {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
+        floats = {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
+        return to_package(self.core.__name__, floats)
 
     def memory(self) -> Budget:
         """The bytes of parameters, gradients, state and extras in this process, as

@@ -1,6 +1,6 @@
 """DTensors: the shard of this process, and state with one number per block of elements."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -101,12 +101,7 @@ def row_zeros(param: Any, length: int, dtype: Any) -> Any:
     numbers = torch.zeros(part.numel() // length, dtype=dtype, device=part.device)
     if not is_sharded(param):
         return numbers
-    from torch.distributed.tensor import DTensor
-
-    shape = torch.Size((param.numel() // length,))
-    return DTensor.from_local(
-        numbers, param.device_mesh, param.placements, run_check=False, shape=shape, stride=(1,)
-    )
+    return whole_of(numbers, param, (param.numel() // length,))
 
 
 def is_ragged(param: Any, per: int) -> bool:
@@ -122,14 +117,25 @@ def block_zeros(param: Any, per: int, dtype: Any) -> Any:
     """Zeros, one per block of elements of a parameter."""
     shape, size, placements = block_shape(param, per)
     part = torch.zeros(size, dtype=dtype, device=local(param).device)
-    if placements is None:
-        return part
-    from torch.distributed.tensor import DTensor
+    return part if placements is None else whole_of(part, param, shape, placements)
 
-    stride = torch.empty(shape, device="meta").stride()
-    return DTensor.from_local(
-        part, param.device_mesh, placements, run_check=False, shape=torch.Size(shape), stride=stride
-    )
+
+def whole_of(part: Any, param: Any, shape: Sequence[int], placements: Any = None) -> Any:
+    """The DTensor of a shape whose part in this process is a tensor, on the mesh of a parameter.
+
+    The part stays where it is: with FSDP2's `CPUOffloadPolicy` on the host, while the mesh is one
+    of GPUs, to which `DTensor.from_local` would copy it.
+
+    Args:
+        placements: by default those of the parameter.
+    """
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec, TensorMeta
+
+    whole = torch.empty(shape, dtype=part.dtype, device="meta")
+    meta = TensorMeta(whole.shape, whole.stride(), whole.dtype)
+    spec = DTensorSpec(param.device_mesh, tuple(placements or param.placements), tensor_meta=meta)
+    return DTensor(part, spec, requires_grad=False)
 
 
 def shard_of(param: Any) -> int:

@@ -1,4 +1,4 @@
-"""Sparse gradients, as `nn.Embedding(sparse=True)` gives them, as rows of the core."""
+"""Sparse gradients, such as those of `nn.Embedding(sparse=True)`, as rows of the core."""
 
 from typing import Any
 
@@ -39,6 +39,8 @@ def check_layout(tensor: Any, memory: ParameterMemory, owner: str, core: str) ->
     if not (is_sparse(tensor) and core in ACCEPT):
         hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
         raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
+    if tensor.is_complex():
+        raise RuntimeError(f"{name} is sparse and complex; give dense complex gradients")
     if tensor.sparse_dim() != 1:
         raise RuntimeError(
             f"{name} has {tensor.sparse_dim()} sparse dimensions; give it one, the rows of the "

@@ -13,6 +13,8 @@ from ..engine.options import LOW, Options
 from ..engine.state import State
 from ..kernels.commit import Operation, updated
 from ..kernels.formats import Formats
+from ..rules import Rule
+from .complex_numbers import check_complex
 from .state_formats import Entry, note_order, to_format
 from .tensors import ParameterMemory, flat, name_of
 
@@ -94,7 +96,7 @@ class TensorState(State):
                 self.arrays[name][i] = memory.seen(entry[name], per)
 
     def rebind(self) -> None:
-        """See the tensors that are in the entries now, which are like those before."""
+        """Use the current tensors of the entries, which have the same metadata as before."""
         for name, arrays in self.arrays.items():
             for i, array in enumerate(arrays):
                 if array is not None:
@@ -128,7 +130,7 @@ class TensorCopies:
             for memory, entry in zip(memories, entries, strict=True):
                 wanted = dtype or memory.compute
                 if name not in entry:
-                    entry[name] = memory.param.detach().to(getattr(torch, wanted), copy=True)
+                    entry[name] = memory.param.detach().to(memory.dtype(wanted), copy=True)
                 memory.convert(entry, name, wanted)
             self.streams[name] = [
                 memory.seen(entry[name]) for memory, entry in zip(memories, entries, strict=True)
@@ -183,10 +185,10 @@ def _check_tensor(value: Any, what: str) -> None:
             f"{what} is {value!r:.60} of type {type(value).__name__}, not a tensor; replace it "
             "by one, such as torch.zeros_like(param)"
         )
-    if value.layout != torch.strided or value.dtype.is_complex or value.is_meta:
+    if value.layout != torch.strided or value.is_meta:
         raise TypeError(
             f"{what} is a {value.layout} tensor of {value.dtype} on {value.device}; replace it by "
-            "a dense tensor of real numbers"
+            "a dense tensor"
         )
 
 
@@ -218,20 +220,24 @@ def check_copies(options: Options, memories: Sequence[ParameterMemory]) -> None:
 def check_low_precision(
     options: Options,
     own: Sequence[Options],
+    rules: Sequence[Rule],
     groups: Sequence[dict[str, Any]],
     memories: Sequence[ParameterMemory],
 ) -> None:
-    """Check options of low precision against the dtypes of the parameters.
+    """Check options of low precision, and rules, against the dtypes of the parameters.
 
     Args:
         options: those of the optimizer.
         own: those of each group.
+        rules: that of each group.
         groups: the optimizer's `param_groups`.
         memories: the memory of the active parameters.
 
     Raises:
         TypeError, ValueError: naming the option.
     """
+    for k, (group, of_group, rule) in enumerate(zip(groups, own, rules, strict=True)):
+        check_complex(of_group, rule, group["params"], f"param_groups[{k}]: ")
     check_copies(options, memories)
     for name in LOW:
         rest: list[str] = []

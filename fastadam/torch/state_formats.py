@@ -16,6 +16,7 @@ from ..engine.options import Options
 from ..kernels.formats import COMPENSATION, Formats, compute_of, floats
 from ..kernels.storage.base import Column
 from ..kernels.storage.int8 import Int8
+from .complex_numbers import dtype_like
 from .shards import block_shape, is_ragged, local, unwrapped
 from .tensors import ParameterMemory, flat, in_numpy, name_of
 
@@ -212,7 +213,7 @@ def for_any_shards(param: Any, entry: Entry) -> Entry:
 
 def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
     """The named state as floats of the arithmetic, other state unchanged; no `compensation`."""
-    wanted = getattr(torch, compute_of(name_of(param)))
+    wanted = dtype_like(param, compute_of(name_of(param)))
     left_out = {COMPENSATION, ORDER, *(name + SCALE for name in names)}
     result = {name: value for name, value in entry.items() if name not in left_out}
     for name in names & result.keys():
@@ -225,7 +226,7 @@ def floats_of(param: Any, entry: Mapping[str, Any], names: Set[str]) -> Entry:
 
 def master(param: Any, name: str, entry: Entry, options: Options) -> Any:
     """A parameter in the dtype of the arithmetic, including its stored low bits."""
-    param, compute = unwrapped(param), getattr(torch, compute_of(name_of(param)))
+    param, compute = unwrapped(param), dtype_like(param, compute_of(name_of(param)))
     if COMPENSATION not in entry:
         return param.detach().to(compute, copy=True)
     memory = ParameterMemory(param, name)

@@ -108,7 +108,8 @@ class TensorStep:
         ]
         self.active = ActiveParameters(owner, params, grads, keeps, last.active if last else None)
         self._used = [number for number, some in enumerate(self.active.by_group) if some]
-        check_low_precision(self._options, self._own, owner.param_groups, self.active.memories)
+        checked = self._options, self._own, self._rules, owner.param_groups
+        check_low_precision(*checked, self.active.memories)
         self._shards = ShardSums(self.active.params) if self.active.sharded else None
         self._parts: Sequence[Any] | None = self.active.parts(self.active.of(grads))
         self._owner = type(owner).__name__

@@ -123,7 +123,7 @@ class StepState:
         return int(entry.get("step", 0))
 
     def rebind(self) -> None:
-        """See the tensors that are in the entries now, which are like those before."""
+        """Use the current tensors of the entries, which have the same metadata as before."""
         self.state.rebind()
         self.copies.rebind()
 

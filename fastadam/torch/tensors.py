@@ -15,6 +15,7 @@ from ..kernels.storage.base import Column
 from ..memory.checks import SUPPORTED
 from ..memory.dtypes import named
 from . import devices
+from .complex_numbers import COMPLEX, check_conjugate, dtype_like, reals
 from .shards import block_zeros, inner_names, local, row_zeros, unwrapped
 
 TYPES = {
@@ -31,18 +32,18 @@ TYPES = {
 
 
 def name_of(tensor: Any) -> str:
-    """The name of a tensor's dtype."""
+    """The name of the dtype of a tensor's numbers; complex ones are two reals each."""
     return _name(tensor.dtype)
 
 
 @cache
 def _name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
+    return str(COMPLEX.get(dtype, dtype)).removeprefix("torch.")
 
 
 @cache
 def in_numpy(dtype: Any) -> Any:
-    """The NumPy dtype for a PyTorch dtype.
+    """The NumPy dtype of the numbers in tensors of a PyTorch dtype.
 
     Raises:
         ImportError: if it is bfloat16, and ml_dtypes is missing.
@@ -81,14 +82,14 @@ class _Memory:
 
 
 def flat(tensor: Any) -> Any:
-    """The elements of a dense tensor in the order of storage: a NumPy array, or a DeviceArray.
+    """The numbers of a dense tensor in the order of storage: a NumPy array, or a DeviceArray.
 
-    It keeps the memory alive.
+    It keeps the memory alive. Complex numbers are pairs of reals.
 
     Raises:
         ImportError: for a bfloat16 tensor, if ml_dtypes is missing.
     """
-    return _flat(local(tensor).detach())
+    return _flat(reals(local(tensor).detach()))
 
 
 def _flat(part: Any) -> Any:
@@ -136,7 +137,7 @@ def check_param(part: Any, name: str) -> None:
     if not part.dtype.is_floating_point:
         raise RuntimeError(
             f"{name} has dtype {part.dtype}, but parameters must be floating point tensors: "
-            f"{', '.join(SUPPORTED)}"
+            f"{', '.join(SUPPORTED)}, or complex64 and complex128"
         )
     if name_of(part) not in SUPPORTED:
         raise RuntimeError(
@@ -202,12 +203,23 @@ def check_rows_in_order(memory: "ParameterMemory", formats: Formats) -> None:
         )
 
 
+def _part(param: Any, name: str) -> Any:
+    """The numbers of a parameter in this process.
+
+    Raises:
+        RuntimeError: for a lazy conjugate.
+    """
+    part = local(param).detach()
+    check_conjugate(part, name)
+    return reals(part)
+
+
 class ParameterMemory:
     """The dense memory of a parameter: its own, or that of a packed copy if it has gaps.
 
     Attributes:
         param: the parameter without wrappers.
-        part: the part of it in this process.
+        part: the part of it in this process; that of a complex parameter as pairs of reals.
         dense: True if that part has no gaps.
         dense_part: the dense tensor that kernels update.
         array: the same as an array of the core.
@@ -216,7 +228,7 @@ class ParameterMemory:
 
     def __init__(self, param: Any, name: str) -> None:
         self._outer, self.param, self.name = param, unwrapped(param), name
-        self.part = local(param).detach()
+        self.part = _part(self.param, name)
         check_param(self.part, name)
         self.dense = self.part.is_contiguous() or _dense(self.part)
         self.dense_part = self.part if self.dense else torch.empty_like(self.part)
@@ -226,7 +238,7 @@ class ParameterMemory:
     def rebind(self) -> None:
         """Use the current memory of the parameter, which has the same dense layout as before."""
         self.param = unwrapped(self._outer)
-        self.part = self.dense_part = local(self.param).detach()
+        self.part = self.dense_part = _part(self.param, self.name)
         self.array = _flat(self.part)
 
     def zeros(self, column: Column, of_rows: bool = False, line: int = 0) -> Any:
@@ -239,12 +251,16 @@ class ParameterMemory:
         if of_rows:
             return row_zeros(self.param, column.per, dtype)
         if column.per == 1:
-            return torch.zeros_like(self.param, dtype=dtype)
+            return torch.zeros_like(self.param, dtype=self.dtype(column.outside))
         return block_zeros(self.param, column.per, dtype)
+
+    def dtype(self, name: str) -> Any:
+        """The dtype of a tensor like the parameter whose numbers have the named dtype."""
+        return dtype_like(self.param, name)
 
     def has_order_of(self, tensor: Any) -> bool:
         """True if the elements of a tensor are in the memory order of those of the parameter."""
-        part = local(tensor)
+        part = reals(local(tensor).resolve_conj())
         return (
             part.device == self.part.device
             and part.shape == self.part.shape
@@ -273,16 +289,22 @@ class ParameterMemory:
         """Convert a state tensor to a dtype, and to the memory order of the parameter.
 
         Raises:
+            TypeError: if one of both is complex, the other real.
             ValueError: if it has another shape.
         """
         tensor = entry[name]
+        if tensor.is_complex() != self.param.is_complex():
+            raise TypeError(
+                f"state {name!r} of {self.name} has dtype {tensor.dtype}, but the parameter "
+                f"{self.param.dtype}; both must be real, or both complex"
+            )
         if tensor.shape != self.param.shape:
             raise ValueError(
                 f"state {name!r} has shape {tuple(tensor.shape)}, but its parameter "
                 f"{self.name} has {tuple(self.param.shape)}"
             )
-        if name_of(tensor) != dtype or not self.has_order_of(tensor):
-            wanted = getattr(torch, dtype)
+        if name_of(tensor) != dtype or tensor.is_conj() or not self.has_order_of(tensor):
+            wanted = self.dtype(dtype)
             entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
 
     def seen(self, tensor: Any, per: int = 1) -> Any:

@@ -126,8 +126,6 @@ def test_default_demo_recognises_97_percent(usual, data):
 
 
 LOW = [
-    {"state_dtype": "int8"},
-    {"params": "bfloat16", "rounding": "stochastic"},
     {"params": "bfloat16", "state_dtype": "int8", "compensation": "split8"},
     {"params": "float16", "state_dtype": "bfloat16"},
 ]
@@ -281,7 +279,8 @@ def quick(packages, monkeypatch):
     monkeypatch.setattr(learning_curve, "draw", lambda *_: None)
 
 
-@pytest.mark.parametrize("name", schedules.__all__)
+# of each kind one; that every one fits any number of steps is above
+@pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "Plateau"])
 def test_demo_follows_any_schedule(name, quick, capsys):
     options = ["--epochs", "4", "--batch", "128", "--lr", "1e-2"]
     text = run_demo(capsys, *options, "--schedule", name.upper())
@@ -291,12 +290,13 @@ def test_demo_follows_any_schedule(name, quick, capsys):
     assert (len({*column(text, 1)}) == 1) == constant
 
 
-# of each default learning rate one optimizer: every one of them would compile a kernel
+# of each default learning rate one optimizer
 NAMES = [name for name in optimizers.__all__ if name != "Muon"]
 PEAKS = {getattr(fa, name).defaults["lr"]: name for name in reversed(NAMES)}
 
 
 @pytest.mark.parametrize("name", PEAKS.values())
+@pytest.mark.usefixtures("in_plain_python")
 def test_demo_schedules_any_optimizer(name, quick, capsys):
     options = ["--epochs", "1", "--batch", "512", "--optimizer", name, "--schedule", "cosine"]
     peak = getattr(fa, name).defaults["lr"]

@@ -84,7 +84,7 @@ def test_after_a_captured_step_some_things_are_refused():
         both.twin.load_state_dict(saved)
     with pytest.raises(RuntimeError, match="add_param_group"):
         both.twin.add_param_group({"params": Foreign(np.ones(2, np.float32))})
-    with pytest.raises(RuntimeError, match="moves other parameters"):
+    with pytest.raises(RuntimeError, match="updates other parameters"):
         both.twin.step([None, *both.grads[1:]])
     both.replay(graph, 2)
     both.check()

@@ -1,12 +1,12 @@
 """Kernels for CUDA in Numba's simulator, against plain Python, bit for bit."""
 
 import sys
-from itertools import cycle, product
+from itertools import product
 
 import foreign
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS, FORMATS, Case
+from cases import COMPILED, DEFAULTS, FORMATS, TWO, Case
 from columns import contents
 
 from fastadam.cuda import simulator
@@ -127,7 +127,7 @@ def parts(case: Case, formats=FLOATS, options=()):
     return staged(rule, options), streams(rule, options, formats), opt.hyper(group, 2)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", COMPILED, ids=lambda case: case.id)
 def test_every_rule(case):
     rule, strs, hyper = parts(case)
     start = memory_for(strs, SMALL, (0,))
@@ -137,13 +137,12 @@ def test_every_rule(case):
         assert same == (row == LEFT_OUT)
 
 
-# every rule in one dtype, and the first rules in every one
-EACH = [*zip(DEFAULTS, cycle(FLOAT), strict=False), *product(DEFAULTS[:2], FLOAT)]
-PAIRS = [pair for pair in product(DEFAULTS, FLOAT) if pair in EACH]
+# one rule in every dtype, another in one
+PAIRS = [*product(TWO[:1], FLOAT), (TWO[1], "float32")]
 
 
 @pytest.mark.parametrize(("case", "dtype"), PAIRS, ids=lambda each: getattr(each, "id", each))
-def test_every_rule_with_all_options_and_alignments(case, dtype):
+def test_rules_with_all_options_and_alignments(case, dtype):
     rule, strs, hyper = parts(case, Formats.alike(dtype), ALL)
     same_bits(rule, strs, SMALL, hyper=hyper, offsets=(0, 1, 2, 3))
 
@@ -152,20 +151,20 @@ def test_every_rule_with_all_options_and_alignments(case, dtype):
 def test_formats(formats):
     rule, strs, hyper = parts(DEFAULTS[0], formats)
     same_bits(rule, strs, SMALL, hyper=hyper, offsets=(0, 1, 2, 3), skipped=[LEFT_OUT])
-    same_bits(rule, strs, (600, 256), hyper=hyper, length=512)
+    if formats.state == "int8":  # in blocks, the last of which is not whole
+        same_bits(rule, strs, (600, 256), hyper=hyper, length=512, steps=1)
 
 
-@pytest.mark.parametrize("case", DEFAULTS[2::3], ids=lambda case: case.id)
-def test_rules_in_little_memory(case):
-    rule, strs, hyper = parts(case, FORMATS["split8, int8, rounded"])
+def test_a_rule_in_little_memory():
+    rule, strs, hyper = parts(DEFAULTS[-1], FORMATS["split8, int8, rounded"])
     same_bits(rule, strs, (300, 5), hyper=hyper)
 
 
 @pytest.mark.parametrize("option", [*OPTIONS, ZERO_GRADS])
-@pytest.mark.parametrize("offsets", [(0,), (1,)], ids=["aligned", "unaligned"])
-def test_each_option(option, offsets):
-    rule, strs, hyper = parts(DEFAULTS[0], options=(option,))
-    same_bits(rule, strs, SMALL, hyper=hyper, offsets=offsets, skipped=[LEFT_OUT])
+def test_each_option(option):
+    rule, strs, hyper = parts(TWO[1], options=(option,))
+    for offsets in ((0,), (1,)):
+        same_bits(rule, strs, SMALL, hyper=hyper, offsets=offsets, skipped=[LEFT_OUT])
 
 
 @pytest.mark.parametrize("length", [1000, 1024, 1 << 20])

@@ -1,5 +1,6 @@
 """Real processes, of MPI and of gloo: the bits of one, errors of one, and the death of one."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import fastadam as fa
 
 PROGRAM = Path(rank_program.__file__)
 SECONDS = 240  # for what takes a few, on a machine that is busy
+YIELDING = {  # a process that waits lets another have its core: in MPICH, and in Open MPI
+    "MPIR_CVAR_POLLS_BEFORE_YIELD": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
 pytest.importorskip("ml_dtypes")
 
 
@@ -35,7 +40,13 @@ def command(engine, size, task, folder):
 def ended(engine, size, task, folder):
     """Exit statuses and outputs of the processes that were started."""
     started = [
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **YIELDING},
+        )
         for words in command(engine, size, task, folder)
     ]
     try:
@@ -48,7 +59,7 @@ def ended(engine, size, task, folder):
 
 @pytest.mark.parametrize("engine", ["mpi", "gloo"])
 def test_the_bits_of_one_process(engine, tmp_path):
-    for size in (3, 2, 1):  # three save what the others load
+    for size in (3, 2):  # three save what two load
         codes, printed, complaints = ended(engine, size, "bits", tmp_path)
         assert not any(codes), complaints
         assert printed.count("same bits") == size

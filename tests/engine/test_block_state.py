@@ -81,10 +81,10 @@ def test_first_steps_use_the_state_before_it_is_rounded(case, options):
 @pytest.mark.parametrize(
     ("case", "dtype", "options"),
     [
-        *((case, F32, {"state_dtype": "int8"}) for case in DEFAULTS),
-        *((case, BF16, SMALLEST) for case in FEW),
+        (FEW[0], F32, {"state_dtype": "int8"}),
+        (FEW[1], BF16, SMALLEST),
     ],
-    ids=[*(f"{case.id}-int8" for case in DEFAULTS), *(f"{case.id}-all" for case in FEW)],
+    ids=["int8", "all"],
 )
 def test_bits_do_not_depend_on_threads(case, dtype, options):
     results = []

@@ -213,3 +213,14 @@ def test_docstrings_state_the_bytes_of_a_plan(name):
     for keywords, state, traffic in stated:
         budget = fa.plan(1000, name, **keywords)
         assert (budget.state, budget.moved) == (1000 * int(state), 1000 * int(traffic))
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "traffic"),
+    [("AdamW", 8, 28), ("RowwiseAdagrad", 0, 12), ("AdamMini", 4, 20), ("LAMB", 8, 44)],
+)
+def test_listed_bytes_leave_out_numbers_of_rows(name, state, traffic):
+    # float32: parameter and states are read and written, the gradient is read; a second pass of
+    # LAMB reads them all once more, 4 * 4 bytes.
+    listed = next(each for each in fa.optimizers.list() if each.name == name)
+    assert (listed.state_bytes, listed.traffic) == (state, traffic)

@@ -25,8 +25,8 @@ def w():
         ([{"param": [w()], "lr": 0.1}], r"params\[0\] looks.*without the key 'params'.*'param'"),
         ([{"weights": [w()], "betas": (0.9, 0.99)}], r"params\[0\] looks.*without.*'weights'"),
         ([{"params": [w()]}, {"param": [w()]}], r"params\[1\] looks.*without the key 'params'"),
-        ([{"params": [w()], "lr": 0.1}, w()], r"params\[0\] looks like.*params\[1\] is none"),
-        ([w(), {"params": [w()], "lr": abs}], r"params\[1\] looks like.*params\[0\] is none"),
+        ([{"params": [w()], "lr": 0.1}, w()], r"params\[0\] looks like.*params\[1\] is not"),
+        ([w(), {"params": [w()], "lr": abs}], r"params\[1\] looks like.*params\[0\] is not"),
     ],
 )
 def test_what_was_meant_to_be_groups(params, message):
@@ -324,7 +324,7 @@ NO_NAMES = r"has no names; give a dict of arrays.*pairs of a name.*model\.named_
         ([w(), w()], {}, TypeError, NO_NAMES),
         ([NETWORK], {}, TypeError, NO_NAMES),
         (3, {}, TypeError, NO_NAMES),
-        ({}, {}, ValueError, "holds no array"),
+        ({}, {}, ValueError, "contains no arrays"),
         ({"a.b": w(), "a": {"b": w()}}, {}, ValueError, "two parameters are named 'a.b'"),
         (
             NETWORK,

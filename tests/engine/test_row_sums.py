@@ -188,7 +188,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"'vmean' has numbers of 2 rows, but .* ask for 4"):
         opt.step(np.ones_like(table))
     for array, blocks in ((table, 7), (table[0], 80), (table[0, :5], 3), (table[0, :5], 9)):
-        with pytest.raises(ValueError, match=rf"blocks={blocks} are not as long .* divisor of its"):
+        with pytest.raises(ValueError, match=rf"blocks={blocks} do not divide .* divisor of its"):
             fa.AdamMini(array, blocks=blocks).step(np.ones_like(array))
     with pytest.raises(ValueError, match=r"mask_state=True .* rowwise_adagrad has one number"):
         fa.RowwiseAdagrad(table, mask_state=True)

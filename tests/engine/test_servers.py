@@ -275,7 +275,7 @@ def test_infinite_bounds_are_none():
         ({"lower": 1.0, "upper": 0.0}, ValueError, "lower=1.0 is above upper=0.0"),
         ({"lower": math.nan}, ValueError, "lower=nan leaves"),
         ({"upper": -math.inf}, ValueError, "leaves no number"),
-        ({"upper": "1"}, TypeError, "None is no bound"),
+        ({"upper": "1"}, TypeError, "None means no bound"),
     ],
 )
 def test_bad_bounds_are_refused(options, error, message):

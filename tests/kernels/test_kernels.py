@@ -9,7 +9,7 @@ import llvmlite
 import numba
 import numpy as np
 import pytest
-from cases import CASES, DEFAULTS, FORMATS, gradients, parameters
+from cases import COMPILED, FORMATS, TWO, gradients, parameters
 from columns import contents
 from llvmlite.binding import get_host_cpu_name
 
@@ -96,7 +96,7 @@ def same_on_both_targets(rule, streams):
     return start, plain
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", COMPILED, ids=lambda case: case.id)
 def test_compiled_code_is_vectorised_and_has_the_bits_of_plain_python(case, pytestconfig):
     rule = case.optimizer(np.ones(1, np.float32), **case.hyper).rule
     strs, kernel_rule = streams(rule, (), Formats.alike("float32")), staged(rule, ())
@@ -158,7 +158,7 @@ def test_formats_have_the_same_bits_on_both_targets(formats):
     same_on_both_targets(staged(rule, formats.options), streams(rule, formats.options, formats))
 
 
-@pytest.mark.parametrize("case", DEFAULTS, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", TWO, ids=lambda case: case.id)
 @pytest.mark.parametrize(
     ("dtype", "options"),
     [("float64", ()), ("float32", (*ALL, ZERO_GRADS))],

@@ -67,7 +67,7 @@ def test_parameters(bad):
     ):
         with pytest.raises(error, match=f"{name}.*{message}") as raised:
             fa.AdamW(params)
-        assert "keep it, that array is updated" in str(raised.value)  # a copy would be lost
+        assert "it is updated in place" in str(raised.value)  # a copy would be lost
 
 
 BAD_GRADS = {
@@ -76,6 +76,8 @@ BAD_GRADS = {
     "another shape": (lambda: np.ones(5, F32), ValueError, r"\(5,\).*\(4,\)"),
     "a row": (lambda: np.ones((1, 4), F32), ValueError, r"\(1, 4\).*\(4,\)"),
     "another dtype": (lambda: np.ones(4), TypeError, "float64.*float32"),
+    "a list": (lambda: [np.ones(4, F32)], TypeError, "one array is expected.*without the list"),
+    "a dict": (lambda: {"v": np.ones(4, F32)}, TypeError, "one array is expected"),
 }
 
 

@@ -86,6 +86,8 @@ def test_when_it_stops():
         ({"x0": []}, ValueError, "no array"),
         ({"x0": np.ones(2, complex)}, TypeError, "complex"),
         ({"x0": np.ma.ones(2)}, TypeError, "masked|Masked"),
+        ({"value_and_grad": 3}, TypeError, "value_and_grad=3 is not a function"),
+        ({"callback": 3}, TypeError, "callback=3 is not a function"),
         ({"value_and_grad": lambda x: x.sum()}, TypeError, "return a value and a gradient"),
         ({"value_and_grad": lambda x: (x, x)}, TypeError, "value=.* must be a number"),
         ({"value_and_grad": lambda x: (1.0, x[:1])}, ValueError, r"shape \(1,\), but x has \(2,\)"),

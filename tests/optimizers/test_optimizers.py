@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cases import CASES, EVERY, SUMMED, Case, gradients, parameters
+from cases import CASES, COMPILED, DOUBLE, EVERY, Case, gradients, parameters
 
 import fastadam as fa
 
 STEPS = 10
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+each_compiled = pytest.mark.parametrize("case", COMPILED, ids=lambda case: case.id)
 each_torch_case = pytest.mark.parametrize(
     "case", [case for case in CASES if case.torch_hyper is not None], ids=lambda case: case.id
 )
@@ -28,20 +29,15 @@ def run(case: Case, param, grads, **more):
     return opt
 
 
-def compiled_in_double(case: Case) -> bool:
-    """Variants are compiled in float32, defaults in float64 as well; of those with sums, whose
-    kernels take several seconds, one: the sums are in float64 anyway."""
-    return not case.hyper and (not case.optimizer.rule.sums or case == SUMMED[0])
-
-
 @pytest.fixture
-def variants_in_plain_python(request, case):
-    if not compiled_in_double(case):
+def most_in_plain_python(request, case):
+    """Compile one of each kind in float64; others have the same bits as their float32 kernels."""
+    if case not in DOUBLE:
         request.getfixturevalue("in_plain_python")
 
 
 @each_case
-@pytest.mark.usefixtures("variants_in_plain_python")
+@pytest.mark.usefixtures("most_in_plain_python")
 def test_float64_equals_the_oracle(case):
     param, grads = parameters((7, 11)), gradients((7, 11), STEPS)
     want, state = case.oracle(param, grads, **case.hyper)
@@ -53,7 +49,7 @@ def test_float64_equals_the_oracle(case):
         np.testing.assert_allclose(opt.state[name][0], array, rtol=1e-12, atol=1e-18)
 
 
-@each_case
+@each_compiled
 def test_float32_stays_near_the_oracle(case):
     param, grads = parameters(999, np.float32), gradients(999, STEPS, np.float32)
     want, _ = case.oracle(param, grads, **case.hyper)
@@ -67,7 +63,7 @@ def test_float32_stays_near_the_oracle(case):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-9), ("float32", 1e-5)])
 def test_torch_computes_the_same(case, dtype, rtol, request):
     torch = pytest.importorskip("torch")
-    if dtype == "float64":
+    if dtype == "float64" or case not in COMPILED:
         request.getfixturevalue("in_plain_python")
     param, grads = parameters((13, 5), dtype), gradients((13, 5), STEPS, dtype)
     theirs = torch.nn.Parameter(torch.from_numpy(param.copy()))
@@ -80,7 +76,7 @@ def test_torch_computes_the_same(case, dtype, rtol, request):
     np.testing.assert_allclose(param, theirs.detach().numpy(), rtol=rtol, atol=rtol)
 
 
-@each_case
+@each_compiled
 def test_float32_bits_are_those_of_the_rule_in_numpy_scalars(case):
     n, rng = 67, np.random.default_rng(3)
     param, grads = parameters(n, np.float32), gradients(n, 3, np.float32)
@@ -171,7 +167,7 @@ def test_flat_in_place_and_functional_have_the_same_bits(case):
     ("case", "dtype"),
     [
         *((case, "float32") for case in EVERY),
-        *((case, "float64") for case in EVERY if compiled_in_double(case)),
+        *((case, "float64") for case in DOUBLE),
     ],
     ids=lambda each: getattr(each, "id", each),
 )
@@ -218,6 +214,7 @@ def test_a_missing_gradient_leaves_everything_alone(case):
 
 
 @each_case
+@pytest.mark.usefixtures("in_plain_python")
 def test_saved_state_goes_on_bit_for_bit(case):
     grads = gradients((4, 6), 8, np.float32)
     straight = parameters((4, 6), np.float32)
@@ -299,7 +296,7 @@ def test_bad_hyperparameters_are_refused_before_anything_moves(case):
 
 
 @each_default
-@pytest.mark.usefixtures("variants_in_plain_python")
+@pytest.mark.usefixtures("in_plain_python")
 def test_it_converges(case):
     target = np.linspace(-1, 1, 8)
     param = np.zeros(8)

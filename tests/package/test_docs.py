@@ -32,7 +32,6 @@ HEADING = re.compile(r"^#+ (.+)$", re.M)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-each_optimizer = pytest.mark.parametrize("name", optimizers.__all__)
 
 
 class Block(NamedTuple):
@@ -64,7 +63,18 @@ def there(need: str) -> bool:
     return gpus.real() if need == "gpu" else importlib.util.find_spec(need) is not None
 
 
+COMPILED = ("README", "embedding", "adding-an-optimizer", "how-a-step-works", "numerics")
+
+
+@pytest.fixture
+def most_in_plain_python(request):
+    """Run most examples in plain Python: compiled code prints the same."""
+    if not any(name in request.node.callspec.id for name in COMPILED):
+        request.getfixturevalue("in_plain_python")
+
+
 @each_page
+@pytest.mark.usefixtures("most_in_plain_python")
 def test_code_runs_and_prints_what_is_shown(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace, missing = {"__name__": "__main__"}, set()
@@ -83,11 +93,11 @@ def test_code_runs_and_prints_what_is_shown(page, tmp_path, monkeypatch):
         pytest.skip(f"all ran but the blocks that need {missing}")
 
 
-@each_page
-def test_every_python_block_is_found(page):
-    text = page.read_text()
-    fences = re.findall(r"^\s*(?:```|~~~)\s*(?:python|py|pycon)\b", text, re.M)
-    assert len(fences) == len([*blocks(text)])
+def test_every_python_block_is_found():
+    for page in PAGES:
+        text = page.read_text()
+        fences = re.findall(r"^\s*(?:```|~~~)\s*(?:python|py|pycon)\b", text, re.M)
+        assert len(fences) == len([*blocks(text)]), page
 
 
 def leads_somewhere(page: Path, link: str) -> bool:
@@ -100,20 +110,27 @@ def leads_somewhere(page: Path, link: str) -> bool:
     return anchor in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]
-    assert [link for link in targets if not leads_somewhere(page, link)] == []
+def test_links_lead_somewhere():
+    links = [
+        (page.name, page, link)
+        for page in (*PAGES, ROOT / "CONTRIBUTING.md")
+        for link in LINK.findall(page.read_text())
+        if "://" not in link
+    ]
+    assert [(name, link) for name, page, link in links if not leads_somewhere(page, link)] == []
 
 
 def modules() -> Iterator[str]:
+    """The modules with examples in their docstrings."""
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if not {"cli", "bench", "jax", "__main__"} & {*parts}:  # they need extras
+        needs_extras = {"cli", "bench", "jax", "__main__"} & {*parts}
+        if ">>> " in path.read_text("utf-8") and not needs_extras:
             yield ".".join(parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("name", [*modules()])
+@pytest.mark.usefixtures("most_in_plain_python")
 def test_examples_in_docstrings(name):
     if name.startswith(("fastadam.torch", "fastadam.processes.process_group")):
         pytest.importorskip("torch")
@@ -125,21 +142,21 @@ def test_examples_in_docstrings(name):
         assert not report.getvalue(), report.getvalue()
 
 
-@pytest.mark.parametrize("name", fa.__all__)
-def test_every_public_name_has_its_place(name):
-    own = DOCS / "optimizers" / f"{name.lower()}.md"
-    page = own if name in optimizers.__all__ else DOCS / "api.md"
-    assert f"::: fastadam.{name}" in page.read_text()
-    assert getattr(fa, name).__doc__
+def test_every_public_name_has_its_place():
+    for name in fa.__all__:
+        own = DOCS / "optimizers" / f"{name.lower()}.md"
+        page = own if name in optimizers.__all__ else DOCS / "api.md"
+        assert f"::: fastadam.{name}" in page.read_text()
+        assert getattr(fa, name).__doc__, name
 
 
-@each_optimizer
-def test_page_of_an_optimizer_names_its_hyperparameters(name):
-    text = (DOCS / "optimizers" / f"{name.lower()}.md").read_text()
-    defaults = getattr(fa, name).defaults
-    assert [key for key in defaults if f"`{key}`" not in text] == []
-    shown = {key: ast.literal_eval(value) for key, value in DEFAULT.findall(text)}
-    assert shown == {key: defaults[key] for key in shown}
+def test_the_page_of_an_optimizer_names_its_hyperparameters():
+    for name in optimizers.__all__:
+        text = (DOCS / "optimizers" / f"{name.lower()}.md").read_text()
+        defaults = getattr(fa, name).defaults
+        assert [key for key in defaults if f"`{key}`" not in text] == [], name
+        shown = {key: ast.literal_eval(value) for key, value in DEFAULT.findall(text)}
+        assert shown == {key: defaults[key] for key in shown}, name
 
 
 def test_tables_and_pictures_are_up_to_date():
@@ -181,10 +198,11 @@ def test_the_folder_tree_is_that_of_the_package():
     assert [path for path in sorted(folders | public) if path not in shown] == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_files_that_are_named_exist(page):
-    named = re.findall(r"`((?:fastadam|tests|bench|docs|examples)/[\w./-]+)`", page.read_text())
-    assert [name for name in named if not (ROOT / name).exists()] == []
+def test_files_that_are_named_exist():
+    pattern = re.compile(r"`((?:fastadam|tests|bench|docs|examples)/[\w./-]+)`")
+    pages = (*PAGES, ROOT / "CONTRIBUTING.md")
+    named = [(page.name, name) for page in pages for name in pattern.findall(page.read_text())]
+    assert [(page, name) for page, name in named if not (ROOT / name).exists()] == []
 
 
 SEARCHED = ["gradient clipping", "gradient accumulation", "EMA", "loss scaling", "mixed precision"]

@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fastadam"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -19,14 +17,12 @@ COINED = {"walk", "gate", "ahead", "look", "settle", "settled", "tell", "watch",
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def path_of(file: Path) -> str:
-    return file.relative_to(PACKAGE if file in FILES else ROOT).as_posix()
-
-
-def documented(file: Path) -> Iterator[Documented]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, Documented):
-            yield node
+def documented(files: list[Path]) -> Iterator[tuple[str, Documented]]:
+    """The path of each file with each of its modules, classes and functions."""
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, Documented):
+                yield file.relative_to(ROOT).as_posix(), node
 
 
 def words_of(name: str) -> set[str]:
@@ -34,11 +30,10 @@ def words_of(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)}
 
 
-@pytest.mark.parametrize("file", [*FILES, *OTHERS], ids=path_of)
-def test_docstrings_begin_with_a_noun_or_a_verb(file: Path) -> None:
+def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     found = [
-        f"{getattr(node, 'name', 'module')}: {text.splitlines()[0]}"
-        for node in documented(file)
+        f"{path}: {getattr(node, 'name', 'module')}: {text.splitlines()[0]}"
+        for path, node in documented([*FILES, *OTHERS])
         if (text := ast.get_docstring(node)) and re.split(r"\W", text)[0] in RELATIVE
     ]
     assert not found
@@ -46,10 +41,14 @@ def test_docstrings_begin_with_a_noun_or_a_verb(file: Path) -> None:
 
 def test_docstrings_have_no_links_of_the_documentation() -> None:
     # `help()` and editors would show them; docs/assets/links.py links public names in backticks.
-    assert not [path_of(file) for file in FILES if "][fastadam" in file.read_text("utf-8")]
+    assert not [file.name for file in FILES if "][fastadam" in file.read_text("utf-8")]
 
 
-@pytest.mark.parametrize("file", FILES, ids=path_of)
-def test_names_of_modules_and_classes_are_technical_terms(file: Path) -> None:
-    classes = [node.name for node in documented(file) if isinstance(node, ast.ClassDef)]
-    assert not [name for name in (file.stem, *classes) if words_of(name) & COINED]
+def test_names_of_modules_and_classes_are_technical_terms() -> None:
+    found = [
+        f"{path}: {name}"
+        for path, node in documented(FILES)
+        for name in (getattr(node, "name", Path(path).stem),)
+        if isinstance(node, ast.Module | ast.ClassDef) and words_of(name) & COINED
+    ]
+    assert not found

@@ -36,8 +36,13 @@ def metrics(seed):
     return values
 
 
-@pytest.mark.parametrize(("number", "options"), [*enumerate(plateaus())])
-def test_a_plateau_is_that_of_torch(number, options):
+@pytest.mark.parametrize("first", range(4))
+def test_plateaus_are_those_of_torch(first):
+    for number, options in [*enumerate(plateaus())][first::4]:
+        assert_as_in_torch(number, options)
+
+
+def assert_as_in_torch(number, options):
     torch = pytest.importorskip("torch")
     opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, **options)

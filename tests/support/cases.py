@@ -3,6 +3,7 @@
 Every contract in test_optimizers.py is run for every case. A new optimizer adds a row.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -382,6 +383,35 @@ DEFAULTS = [case for case in CASES[:SEVERAL] if not case.hyper]  # enough for an
 SHELF = [case for case in EVERY if case not in DEFAULTS]
 SUMMED = [case for case in EVERY if case.optimizer.rule.over in ("tensor", "all")]
 BY_ROW = [case for case in EVERY if case.optimizer.rule.over == "row"]
+REPRESENTATIVES = (fa.AdamW, fa.SGD, fa.LAMB, fa.RowwiseAdagrad)  # of each kind of kernel
+DOUBLE = [case for case in EVERY if case.optimizer in REPRESENTATIVES]  # also compiled in float64
+TWO = [case for case in DEFAULTS if case.optimizer in REPRESENTATIVES]  # with each of the options
+
+
+def flags_of(case: Case) -> set[str]:
+    """The hyperparameters of a case that choose another kernel, each of them alone."""
+    author, defaults = case.optimizer.without_arrays(), case.optimizer.defaults
+    plain = author.variant(defaults)
+    return {
+        name
+        for name, value in case.hyper.items()
+        if author.variant({**defaults, name: value}) is not plain
+    }
+
+
+def with_each_flag_twice(cases: list[Case]) -> list[Case]:
+    """The defaults of every optimizer, and of the variants those with most flags, until each flag
+    is that of two optimizers."""
+    chosen, seen = [case for case in cases if not case.hyper], Counter[str]()
+    for case in sorted(cases, key=lambda case: -len(flags_of(case))):
+        new = [name for name in flags_of(case) if seen[name] < 2]
+        if new:
+            seen.update(flags_of(case))
+            chosen.append(case)
+    return [case for case in cases if case in chosen]
+
+
+COMPILED = with_each_flag_twice(CASES)  # others run in plain Python, with the same bits
 
 
 def gradients(shape: Any, steps: int, dtype: Any = np.float64, seed: int = 0) -> list[Any]:

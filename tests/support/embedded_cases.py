@@ -1,7 +1,6 @@
 """Every optimizer in programs of other languages, and by `Optimizer.step` as a reference.
 
-The hyperparameters are those of the last case of each optimizer in the table of cases, so that
-kernels of other tests serve here as well.
+The hyperparameters are those of the last case of each optimizer in the table of cases.
 """
 
 from typing import Any
@@ -15,13 +14,15 @@ from fastadam.embedding.c_interface import SUFFIXES, Interface
 from fastadam.embedding.export import interface_of
 
 N, STEPS = 77, 20  # no multiple of a vector
-CASES: dict[type[fa.Optimizer], dict[str, Any]] = {
+EVERY: dict[type[fa.Optimizer], dict[str, Any]] = {
     row.optimizer: row.hyper
     for row in TABLE
     if not row.optimizer.without_arrays().variant({**row.optimizer.defaults, **row.hyper}).sums
 }  # a rule with sums takes several passes, which is refused
-CASES[fa.AdEMAMix] = CASES[fa.AdEMAMix] | {"beta3_warmup": None}  # which calls a logarithm
-DTYPES = ("float32", "float64")
+EVERY[fa.AdEMAMix] = EVERY[fa.AdEMAMix] | {"beta3_warmup": None}  # which calls a logarithm
+KINDS = (fa.AdamW, fa.NAdam, fa.AdEMAMix, fa.SGD)  # powers, a product that is carried, a logarithm
+CASES = {"float32": EVERY, "float64": {cls: EVERY[cls] for cls in KINDS}}
+DTYPES = tuple(CASES)
 
 
 def inputs(dtype: str) -> tuple[Any, Any]:
@@ -31,7 +32,7 @@ def inputs(dtype: str) -> tuple[Any, Any]:
 
 def initial(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
     """The state before the first step."""
-    author, values = cls.without_arrays(), {**cls.defaults, **CASES[cls]}
+    author, values = cls.without_arrays(), {**cls.defaults, **EVERY[cls]}
     start = author.initial(values)
     return [np.full(N, start.get(name, 0.0), dtype) for name in author.variant(values).state]
 
@@ -39,7 +40,7 @@ def initial(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
 def expected(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
     """The parameters and the state after all steps."""
     param, grads = inputs(dtype)
-    opt = cls(param, **CASES[cls])
+    opt = cls(param, **EVERY[cls])
     for grad in grads:
         opt.step(grad)
     return [param, *(arrays[0] for arrays in opt.state.values())]
@@ -47,7 +48,7 @@ def expected(cls: type[fa.Optimizer], dtype: str) -> list[Any]:
 
 def interface(cls: type[fa.Optimizer], dtype: str) -> Interface:
     """The declarations of an export with these hyperparameters."""
-    return interface_of(cls, (dtype,), (), None, None, None, "nearest", CASES[cls])
+    return interface_of(cls, (dtype,), (), None, None, None, "nearest", EVERY[cls])
 
 
 C_PROGRAM = """
@@ -99,7 +100,7 @@ def c_program(dtype: str) -> str:
     It reads `grads`, and for each optimizer `NAME.in`, the parameters and the state; it writes
     `NAME.out`.
     """
-    body, made = "", [interface(cls, dtype) for cls in CASES]
+    body, made = "", [interface(cls, dtype) for cls in CASES[dtype]]
     for each in made:
         count = 1 + len(each.steps[0].rule.state)
         arrays = ["array[0]", "grads[t - 1]", *(f"array[{k}]" for k in range(1, count))]
@@ -165,7 +166,7 @@ def fortran_program(dtype: str) -> str:
     """The same in Fortran."""
     interfaces = body = ""
     kind, short = {"float32": "c_float", "float64": "c_double"}[dtype], SUFFIXES[dtype]
-    for k, cls in enumerate(CASES):
+    for k, cls in enumerate(CASES[dtype]):
         made = interface(cls, dtype)
         last = len(made.steps[0].rule.state)
         names = [f"x{j}" for j in range(2 + last)]
@@ -183,11 +184,11 @@ def fortran_program(dtype: str) -> str:
     return FORTRAN_PROGRAM.format(interfaces=interfaces, body=body, n=N, steps=STEPS, kind=kind)
 
 
-def numba_program() -> str:
+def numba_program(cases: dict[type[fa.Optimizer], dict[str, Any]]) -> str:
     """The same for Numba: `program(grads, arrays)`, with `step_K` and `class_K` of each optimizer,
     and `arrays`, the parameters and the state of each."""
     lines = ["def program(grads, arrays):", f"    for t in range(1, {STEPS} + 1):"]
-    for k, (cls, hyper) in enumerate(CASES.items()):
+    for k, (cls, hyper) in enumerate(cases.items()):
         count = len(cls.without_arrays().variant({**cls.defaults, **hyper}).state)
         state = "".join(f"arrays[{k}][{j}], " for j in range(1, 1 + count))
         constants = ", ".join(["step=t", *(f"{name}={value!r}" for name, value in hyper.items())])

@@ -229,14 +229,16 @@ def saved_core() -> dict[str, Any]:
 FOLDER = tempfile.TemporaryDirectory()
 SAVED = saved_core()
 TAIL = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5, "shadow_dtype": "float16"}
+TAIL["zero_grads"] = True
 SUMS = {"accumulate_steps": 2, "ema_decay": 0.5}
+INT8 = {"state_dtype": "int8", "min_quantized_size": 0}
 
 CORE = [
     Scenario("core: first step", core(steps=0)),
     Scenario("core: steady step", core()),
     Scenario("core: step in threads", core(size=30_000)),
-    Scenario("core: step with options", core(**TAIL, state_dtype="int8", min_quantized_size=0)),
-    Scenario("core: first step with options", core(steps=0, **TAIL, accumulate_steps=2)),
+    Scenario("core: step with options", core(**TAIL, **INT8)),
+    Scenario("core: first step with options", core(steps=0, **TAIL, **INT8)),
     Scenario("core: micro-batch", core(**SUMS)),
     Scenario("core: update after a micro-batch", core(steps=3, **SUMS)),
     Scenario("core: numbers that are carried, two launches", core(fa.NAdam, dtypes=(F, float))),
@@ -306,12 +308,11 @@ def torch_scenarios() -> list[Scenario]:
     SAVED["torch"] = other.opt.state_dict()
     SAVED["torch file"] = Path(FOLDER.name) / "torch.safetensors"
     ft.save(SAVED["torch file"], other.opt)
-    int8 = {"state_dtype": "int8", "min_quantized_size": 0}
     return [
         Scenario("torch: first step", adapter(steps=0)),
         Scenario("torch: steady step", adapter()),
-        Scenario("torch: step with options", adapter(**TAIL, **int8, zero_grads=True)),
-        Scenario("torch: first step with options", adapter(steps=0, **TAIL, **int8)),
+        Scenario("torch: step with options", adapter(**TAIL, **INT8)),
+        Scenario("torch: first step with options", adapter(steps=0, **TAIL, **INT8)),
         Scenario("torch: numbers that are carried", adapter(ft.NAdam)),
         Scenario("torch: fewer gradients", adapter(operation=lambda case: case.some())),
         Scenario("torch: load", adapter(operation=loaded, ema_decay=0.5)),

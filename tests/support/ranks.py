@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
-SECONDS = 60  # after which a process that waits for another fails instead of hanging
+SECONDS = 240  # after which one that waits for another fails, on a machine that is busy
 
 
 class Rank:

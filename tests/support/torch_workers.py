@@ -89,11 +89,11 @@ def zero(rank, folder):
             assert_same(weights(plain), want)
 
 
-def fully_sharded(model):
+def fully_sharded(model, **how):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    return fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    return fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)), **how)
 
 
 def fsdp(rank, folder):
@@ -177,13 +177,13 @@ def fsdp_skip(rank, folder):
 
 
 def fsdp_objects(rank, folder):
-    """A thousand steps leave no object behind."""
+    """Steps leave no object behind."""
     model = fully_sharded(net())
     opt = OURS(model.parameters(), **HYPER)
     train(model, opt, batches(rank))
     gc.collect()
     before = len(gc.get_objects())
-    for _ in range(1000):
+    for _ in range(200):
         opt.step()
     gc.collect()
     assert len(gc.get_objects()) - before < 100  # some of PyTorch's own
@@ -285,6 +285,39 @@ def fsdp_offload(rank, folder):
         for each, optimizer in ((model, opt), (again, same)):
             train(each, optimizer, batches(rank, STEPS, STEPS + 3))
         assert all(map(torch.equal, weights(model), weights(again)))
+
+
+def fsdp_host(rank, folder):
+    """Shards on the host, and a bfloat16 copy of the whole parameters during a pass."""
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
+
+    policy = CPUOffloadPolicy(pin_memory=False)  # there is no accelerator
+    mixed = {"mp_policy": MixedPrecisionPolicy(param_dtype=torch.bfloat16)}
+    for more, how in (
+        ({}, {}),
+        ({"clip_norm": 0.1}, mixed),
+        ({"state_dtype": "int8", "min_quantized_size": 1}, mixed),
+    ):
+        made = []
+        for given in ({}, {"offload_policy": policy}):
+            model = fully_sharded(net(), **how, **given)
+            made.append((model, OURS(model.parameters(), **HYPER, **more)))
+            train(*made[-1], batches(rank))
+        (model, opt), (other, _) = reversed(made)
+        assert all(map(torch.equal, weights(model), weights(other)))
+        assert {param.to_local().device.type for param in model.parameters()} == {"cpu"}
+    save(folder + "/host", *get_state_dict(model, opt))
+    again = fully_sharded(net(), offload_policy=policy, **mixed)
+    resumed = OURS(again.parameters(), **HYPER, **more)
+    load(folder + "/host", again, resumed)
+    for some, each in ((model, opt), (again, resumed)):
+        train(some, each, batches(rank, STEPS, STEPS + 3))
+    assert all(map(torch.equal, weights(model), weights(again)))
+    give, plain = fully_sharded(net(), offload_policy=policy), net()
+    for some in (give, plain):  # the same gradients
+        steps(some, OURS(some.parameters(), **HYPER), range(3))
+    assert all(map(torch.equal, weights(give), weights(plain)))
 
 
 # Low precision

@@ -19,6 +19,7 @@ CHECKS = (  # one after the other in the same processes, which take seconds to s
         "fsdp_ema",
         "fsdp_rows",
         "fsdp_offload",
+        "fsdp_host",
         "tensor_parallel",
     ),
     *("low_fsdp", "low_shards", "low_zero"),

@@ -142,7 +142,7 @@ def test_a_learning_rate_in_a_tensor_stays_one(path):
         (lambda m, o: made("adamw"), None),
         (lambda m, o: made("copies"), None),
         (lambda m, o: made("sgd"), "it is of AdamW, whose hyperparameters"),
-        (lambda m, o: made("bfloat16"), "float32 there, and bfloat16 in the optimizer"),
+        (lambda m, o: made("bfloat16"), "float32 in the checkpoint, and bfloat16 in"),
         (lambda m, o: (None, ft.AdamW([torch.ones(2)])), "6 parameters"),
         (lambda m, o: (m, made("adamw")[1]), "model has no param_groups"),
         (lambda m, o: (m[0], o), "model has no param_groups"),
@@ -186,10 +186,9 @@ def test_wrong_arguments(path):
     with pytest.raises(TypeError, match="state 'mine' is <object"):
         ft.save(path, opt, model)
     del opt.state[model[0].weight]["mine"]
-    for odd in (torch.float8_e4m3fn, torch.complex64):
-        model.register_buffer("odd", torch.ones(2, dtype=odd))
-        with pytest.raises(TypeError, match=f"odd.* {str(odd)[6:]}, which a checkpoint cannot"):
-            ft.save(path, opt, model)
+    model.register_buffer("odd", torch.ones(2).to(torch.float8_e4m3fn))
+    with pytest.raises(TypeError, match=r"odd.* float8_e4m3fn, which a checkpoint cannot"):
+        ft.save(path, opt, model)
     assert not path.exists()
 
 

@@ -2,7 +2,11 @@
 
 import copy
 import gc
+import multiprocessing
+import os
 import sys
+import weakref
+from itertools import cycle, product
 
 import numba
 import pytest
@@ -11,7 +15,9 @@ torch = pytest.importorskip("torch")
 
 import fastadam.torch as ft  # noqa: E402
 from fastadam import optimizers  # noqa: E402
-from fastadam.torch.offload import CPUAdam, CPUOffload  # noqa: E402
+from fastadam.torch.offload import CPUAdam, CPUOffload, host  # noqa: E402
+from fastadam.torch.offload.memory import HostMemory  # noqa: E402
+from fastadam.torch.offload.transfer import StreamTransfer  # noqa: E402
 
 SHAPES = ((2, 2), (3,), (), (1, 2))
 OTHERS = ("SparseAdam", "Muon", "list", "by_name")
@@ -84,9 +90,15 @@ class Beside:
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
 
 
-@DTYPES
-@pytest.mark.parametrize("how", ["clip", "accumulate", "scaler", "overlap"])
-@pytest.mark.parametrize("name", DENSE)
+HOWS = [*product(["clip", "accumulate", "scaler", "overlap"], [torch.float32, torch.bfloat16])]
+PAIRS = [*product(["AdamW"], HOWS), *zip(DENSE, cycle(HOWS), strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "dtype"),
+    [(name, *how) for name, how in dict.fromkeys(PAIRS)],
+    ids=str,
+)
 @pytest.mark.usefixtures("plain_python")
 def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
     cls, overlap, frees = getattr(ft, name), how == "overlap", how in ("clip", "overlap")
@@ -222,6 +234,31 @@ def test_gradients_changed_after_backward_are_copied_again():
         beside.check()
 
 
+STREAMS = (
+    {},
+    {"overlap": True},
+    {"frees": True, "clip_norm": 0.5},
+    {"overlap": True, "frees": True},
+)
+
+
+@pytest.mark.parametrize("how", STREAMS, ids=lambda how: ",".join(how) or "step")
+@pytest.mark.usefixtures("plain_python")
+def test_copies_in_streams_are_waited_for(monkeypatch, how):
+    from no_accelerator import Late
+
+    late = Late(monkeypatch)
+    monkeypatch.setattr(host, "transfer_for", lambda device, pinned: StreamTransfer(device))
+    monkeypatch.setattr(host, "HostMemory", lambda pinned: HostMemory(True))
+    beside = Beside(ft.AdamW, torch.bfloat16, **how)
+    assert len(late.locked) == 2  # copies and gradients
+    for seed in range(4):
+        beside.step(seed, micro_batches=1 if "overlap" in how else 2)
+    del beside
+    gc.collect()
+    assert not late.locked
+
+
 # State
 
 
@@ -268,6 +305,62 @@ def test_state_dicts_load_into_plain_optimizers_and_back():
             assert entry["step"] == 2
             assert torch.equal(entry["exp_avg"], state[number]["exp_avg"])
         assert all(map(torch.equal, back.opt.master(), params))
+
+
+@pytest.mark.parametrize("frees", [False, True])
+@pytest.mark.usefixtures("plain_python")
+def test_state_may_be_loaded_between_backward_and_step(frees):
+    beside = Beside(ft.AdamW, torch.bfloat16, frees=frees)
+    beside.step(0)
+    saved = copy.deepcopy(beside.opt.state_dict())
+    loss_of(beside.params, 10).backward()
+    beside.opt.load_state_dict(saved)
+    beside.opt.step()
+    stepped = [p.detach().clone() for p in beside.params]
+    other = Beside(ft.AdamW, torch.bfloat16, frees=frees)
+    for seed in range(2):
+        other.step(seed)
+    assert all(map(torch.equal, stepped, other.params))
+    early = Beside(ft.AdamW, torch.bfloat16, overlap=True, frees=frees)
+    early.step(0)
+    loss_of(early.params, 1).backward()
+    with pytest.raises(RuntimeError, match="has updated some parameters"):
+        early.opt.load_state_dict(saved)
+    early.opt.step()
+    early.opt.load_state_dict(saved)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_an_optimizer_that_is_deleted_leaves_no_memory():
+    params = parameters(torch.bfloat16)
+    opt = CPUOffload(params, ft.AdamW, overlap=True)
+    loss_of(params, 0).backward()
+    opt.step()
+    left = [weakref.ref(each) for each in opt._host.hosts]
+    del opt
+    gc.collect()
+    assert not any(each() for each in left)
+    loss_of(params, 1).backward()
+
+
+def _overlapping(beside):
+    for seed in (1, 2):
+        beside.step(seed)
+    os._exit(7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore")  # the threads of the parent are not in the child
+@pytest.mark.usefixtures("plain_python")
+def test_steps_go_on_in_a_forked_process():
+    beside = Beside(ft.AdamW, torch.bfloat16, overlap=True)
+    for seed in range(2):
+        beside.step(seed)
+    child = multiprocessing.get_context("fork").Process(target=_overlapping, args=(beside,))
+    child.start()
+    child.join(60)
+    child.kill()
+    assert child.exitcode == 7
 
 
 @pytest.mark.usefixtures("plain_python")

@@ -1,4 +1,4 @@
-"""State of four shards, loaded with fewer of them; a fake process group stands for them."""
+"""State of some shards, loaded with others; a fake process group stands for them."""
 
 from itertools import pairwise
 
@@ -10,6 +10,7 @@ dist = torch.distributed
 
 import fastadam.torch as ft  # noqa: E402
 from fastadam.torch.offload import CPUOffload  # noqa: E402
+from fastadam.torch.shard_sums import ShardSums  # noqa: E402
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("in_plain_python")]
 
@@ -24,10 +25,11 @@ class Shards:
     Args:
         size: the number of processes.
         make: makes an optimizer of its parameters.
+        device: that of the mesh while steps are taken.
     """
 
-    def __init__(self, size, make):
-        self.size, self.make = size, make
+    def __init__(self, size, make, device="cpu"):
+        self.size, self.make, self.device = size, make, device
         self.opts, self.params = [], []
         self._each(self._made)
 
@@ -51,7 +53,11 @@ class Shards:
         def taken(rank):
             for param, grad in zip(self.params[rank], _values(seed), strict=True):
                 param.grad = _part(grad, param.device_mesh, rank)
+            mesh = param.device_mesh
+            mesh._device_type = self.device
             self.opts[rank].step()
+            self.opts[rank].state_dict()
+            mesh._device_type = "cpu"
 
         self._each(taken)
 
@@ -120,23 +126,44 @@ def _whole(parts):
     ],
     ids=["plain", "offload"],
 )
-def test_codes_survive_another_number_of_shards(make):
-    four = Shards(4, make)
+@pytest.mark.parametrize(("saving", "loading"), [(4, (1, 2, 3)), (1, (3,))], ids=["4", "1"])
+def test_codes_survive_another_number_of_shards(make, saving, loading):
+    before = Shards(saving, make)
     for seed in (1, 2):
-        four.step(seed)
-    saved, weights = four.saved(), four.weights()
+        before.step(seed)
+    saved, weights = before.saved(), before.weights()
     rows, others = (saved["state"][number] for number in range(2))
     assert {rows[name].dtype for name in MOMENTS} == {torch.int8}  # the blocks are the same
     assert {others[name].dtype for name in MOMENTS} == {torch.float32}  # are others
-    four.step(3)
-    for size in (1, 2, 3):
+    before.step(3)
+    for size in loading:
         some = Shards(size, make)
         some.load(saved, weights)
         again = some.saved()["state"]
         for name in (*MOMENTS, *(name + "_scale" for name in MOMENTS)):
             assert torch.equal(again[0][name], rows[name]), (size, name)
         some.step(3)
-        assert torch.equal(some.weights()[0], four.weights()[0])
+        assert torch.equal(some.weights()[0], before.weights()[0])
         # a code is within an eighth of its number, as four steps of at most lr show
-        torch.testing.assert_close(some.weights()[1], four.weights()[1], rtol=0, atol=0.02)
+        torch.testing.assert_close(some.weights()[1], before.weights()[1], rtol=0, atol=0.02)
         assert some.saved()["state"][0]["exp_avg"].dtype == torch.int8
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: ft.AdamW(params, ema_decay=0.5, **INT8),
+        lambda params: ft.RowwiseAdagrad(params, lr=0.05),
+        lambda params: CPUOffload(params, ft.AdamW, **INT8),
+    ],
+    ids=["int8", "rows", "offload"],
+)
+def test_state_of_shards_on_the_host_stays_there_if_the_mesh_is_one_of_gpus(monkeypatch, make):
+    """As FSDP2's CPUOffloadPolicy has them; copies to a GPU raise here."""
+    monkeypatch.setattr(ShardSums, "all_true", lambda self, value: value)  # a message of the mesh
+    plain, some = Shards(2, make), Shards(2, make, "cuda")
+    for seed in (1, 2):
+        plain.step(seed)
+        some.step(seed)
+    for one, other in zip(plain.weights(), some.weights(), strict=True):
+        assert torch.equal(one, other)

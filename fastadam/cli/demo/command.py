@@ -197,7 +197,7 @@ def _keywords(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse numbers with which nothing can be learned, and a picture that cannot be written.
+    """Refuse numbers with which training cannot work, and a picture that cannot be written.
 
     Raises:
         ValueError: with a fix.
@@ -251,7 +251,7 @@ def _schedules(lr: float, steps: int) -> "dict[str, Schedule]":
 
 
 def _prepare(console: "Console", opt: "Optimizer") -> None:
-    """Compile, or load what an earlier run has compiled, with a word about the wait."""
+    """Compile, or load from the cache, and print the waiting time."""
     from ...optimizers.warmup import warmup
 
     console.print("Preparing the kernel (compiled once, a second or so; then cached) ...", end=" ")

@@ -67,7 +67,7 @@ def check_unused(arguments: argparse.Namespace) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile and write; the files are told on standard output.
+    """Compile and write; prints the names of the files.
 
     Raises:
         TypeError, ValueError, ImportError, OSError: in one line.

@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ptx",
         type=optimizer,
         metavar="OPTIMIZER",
-        help=f"{names_of_optimizers()}",
+        help="an optimizer, written as for --c",
     )
     c_library.add_arguments(parser)
     add(

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse options that mean nothing without --plan.
+    """Refuse options that have no effect without --plan.
 
     Raises:
         ValueError: with a fix.

@@ -62,7 +62,7 @@ def check_cores(cores: Iterable[int] | None) -> Cores | None:
 
 
 class _Task:
-    """Operations to commit, and what became of them."""
+    """Operations to commit, and their result."""
 
     def __init__(self, operations: Callable[[bool], Iterable[Operation]]) -> None:
         self.operations, self.done, self.begun = operations, Event(), False

@@ -1,1 +1,1 @@
-"""Storages: formats in which streams of numbers lie in memory."""
+"""Storages: formats of streams of numbers in memory."""

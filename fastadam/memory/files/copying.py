@@ -1,4 +1,4 @@
-"""Copies into files larger than memory: piece by piece, those behind written and dropped."""
+"""Copies into files larger than memory, piece by piece; copied pages are written and dropped."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -115,7 +115,7 @@ class FileMapping(mmap.mmap):
             os.unlink(self.path)
 
     def release(self) -> None:
-        """Write everything to the disk, and let others open the file."""
+        """Write everything to the disk, and release the file."""
         if not self.closed_by_user:
             commit(self.synced())
             self.closed_by_user = True
@@ -203,7 +203,7 @@ def _created(fd: int, path: str, layout: Layout, slot: int) -> FileMapping:
 
 
 def _allocate(fd: int, path: str, size: int) -> None:
-    """Take the room on the disk, so that no later write can find it full."""
+    """Allocate the space on the disk, so that no later write can find it full."""
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)
@@ -244,8 +244,8 @@ def _found(fd: int, path: str, layout: Layout) -> FileMapping:
         raise ValueError(f"{path} is damaged: {error}; {_RESTORE}") from None
     if doing:
         raise ValueError(
-            f"{path}: {doing} was in progress when its process ended, so its arrays are of no one "
-            f"moment; {_RESTORE}"
+            f"{path}: {doing} was in progress when its process ended, so its arrays are "
+            f"inconsistent; {_RESTORE}"
         )
     return mapping
 

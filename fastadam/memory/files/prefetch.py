@@ -1,4 +1,4 @@
-"""The thread that reads pages of files ahead of launches; there is one per process."""
+"""The thread that prefetches pages of files for launches; there is one per process."""
 
 from queue import SimpleQueue
 from threading import Thread

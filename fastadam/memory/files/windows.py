@@ -51,12 +51,12 @@ class Residency:
         self._own: set[Region] = set()
 
     def keep(self, mappings: Iterable[FileMapping]) -> None:
-        """Take these as the files of parameters and state."""
+        """Set the files of parameters and state."""
         self._own = {_region(mapping) for mapping in mappings}
         self.regions = sorted(self._own)
 
     def look(self, arrays: Iterable[Any]) -> None:
-        """Take note of gradients that are in files."""
+        """Register gradients that are in files."""
         found = map(region_of, arrays)
         self.regions = sorted(self._own | {region for region in found if region is not None})
 

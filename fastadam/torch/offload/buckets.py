@@ -1,5 +1,6 @@
 """Buckets: parameters whose gradients arrive together, and which one launch updates."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -76,12 +77,15 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
         self._tasks = list[Future[None]]()
 
     def submit(self, task: Callable[[], Any]) -> None:
         """Run a task after those before it."""
-        if self._pool is None:
+        if self._process != os.getpid():  # a forked process has no threads but its own
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="fastadam-offload")
+            self._process, self._tasks = os.getpid(), []
+        assert self._pool
         self._tasks.append(self._pool.submit(_run, task, self._tasks[-1:]))
 
     def join(self) -> None:
@@ -91,7 +95,8 @@ class Worker:
             Exception: the first that a task raised.
         """
         tasks, self._tasks = self._tasks, []
-        errors = [task.exception() for task in tasks]
+        mine = self._process == os.getpid()
+        errors = [task.exception() for task in tasks if mine]
         for error in errors:
             if error is not None:
                 raise error

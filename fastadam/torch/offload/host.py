@@ -52,7 +52,7 @@ class HostSide:
         return self._front._hyperparameters.now(self._front.param_groups)
 
     def add(self, first: int) -> None:
-        """Take memory for the groups from this number on, and update them from now on.
+        """Allocate memory for the groups from this number on, and update them from now on.
 
         Raises:
             TypeError, ValueError, RuntimeError: for tensors that are not supported.
@@ -114,7 +114,7 @@ class HostSide:
         self.transfer: Transfer = transfer_for(device, self._pin is not False)
 
     def _share(self, hosts: Sequence[HostParameter]) -> None:
-        """Let processes that have other shards agree on norms, and on what is quantized."""
+        """Make the processes with other shards agree on norms, and on what is quantized."""
         params = [host.param for host in hosts]
         self.shards = ShardSums(params) if any(map(is_sharded, params)) else None
         self.core._engine.shards = self.shards

@@ -1,5 +1,7 @@
 """Memory on the host for a model on a device: few large pieces, page-locked where a GPU copies."""
 
+import mmap
+import os
 from collections.abc import Sequence
 from typing import Any
 from weakref import finalize
@@ -7,6 +9,8 @@ from weakref import finalize
 import torch
 
 from ...memory.placement import PAGE, layout
+
+LOCKED = max(PAGE, mmap.PAGESIZE)  # bytes: memory is locked by the page
 
 
 class HostMemory:
@@ -44,13 +48,14 @@ class HostMemory:
         ]
 
     def _piece(self, nbytes: int, offset: int, pinned: bool) -> Any:
-        raw = torch.empty(nbytes + PAGE, dtype=torch.uint8, device="cpu")
+        span = -(-(offset + nbytes) // LOCKED) * LOCKED  # whole pages, which no other piece shares
+        raw = torch.empty(span + LOCKED, dtype=torch.uint8, device="cpu")
+        first = -raw.data_ptr() % LOCKED
         if pinned:
             self._pieces.append(raw)
-            _register(raw.data_ptr(), raw.numel())
-            finalize(self, _unregister, raw.data_ptr())
-        start = (offset - raw.data_ptr()) % PAGE
-        return raw[start : start + nbytes]
+            _register(raw.data_ptr() + first, span)
+            finalize(self, _unregister, raw.data_ptr() + first, os.getpid()).atexit = False
+        return raw[first + offset : first + offset + nbytes]
 
 
 def _register(address: int, nbytes: int) -> None:
@@ -59,12 +64,16 @@ def _register(address: int, nbytes: int) -> None:
     Raises:
         RuntimeError: if there is not enough.
     """
-    if int(torch.cuda.cudart().cudaHostRegister(address, nbytes, 0)):
+    driver = torch.cuda.cudart()
+    if driver.cudaHostRegister(address, nbytes, 0) != driver.cudaError.success:
         raise RuntimeError(
             f"the host could not page-lock {nbytes} bytes; raise the limit (ulimit -l), or give "
             "pin_memory=False"
         )
 
 
-def _unregister(address: int) -> None:
-    torch.cuda.cudart().cudaHostUnregister(address)
+def _unregister(address: int, process: int) -> None:
+    """Unlock memory once no copy uses it; a forked process has no GPU, and nothing to unlock."""
+    if os.getpid() == process:
+        torch.cuda.synchronize()
+        torch.cuda.cudart().cudaHostUnregister(address)

@@ -56,7 +56,9 @@ class CPUOffload(torch.optim.Optimizer):
             need all gradients (`clip_norm`, `skip_nonfinite`, `Prodigy`), are taken in `step()`.
             Default False: in `step()`.
         offload_gradients: True frees each gradient on the device once it is copied; if several come
-            before a step, they are added up on the host. Default False: they stay in `.grad`.
+            before a step, they are added up on the host. Functions that read `.grad`, such as
+            `torch.nn.utils.clip_grad_norm_`, then find None: give `clip_norm` instead. Default
+            False: they stay in `.grad`.
         bucket_bytes: how many bytes of parameters one launch updates, at least; default 64 MiB.
         pin_memory: False takes ordinary memory of the host, and copies wait for each other; default
             None: page-locked memory, if parameters are on a GPU.
@@ -161,11 +163,12 @@ class CPUOffload(torch.optim.Optimizer):
             self._listen(known)
 
     def _listen(self, first: int) -> None:
-        """Let gradients of the parameters from this number on be noticed."""
+        """Register hooks for the gradients of the parameters from this number on."""
         assert self._host
         me = ref(self)
         for host in self._host.hosts[first:]:
-            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, host))
+            # the hook outlives the optimizer, and must not keep its memory
+            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, ref(host)))
 
     # Gradients
 
@@ -339,19 +342,25 @@ class CPUOffload(torch.optim.Optimizer):
         """Resume from a saved state of this class, `optimizer_class` or that of `torch.optim`.
 
         The parameters become the saved `master` weights, rounded; without these they stay.
+        Gradients that no step has used stay, too.
 
         Raises:
             TypeError, ValueError: if it does not match; nothing is changed then.
+            RuntimeError: with `overlap=True`, between backward and `step()`.
         """
         host = self._host
         assert host
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
         self._worker.join()
+        if self._early:
+            raise RuntimeError(
+                "overlap=True: backward has updated some parameters of this step already; call "
+                "step(), or zero_grad(), before load_state_dict()"
+            )
         with self._lock, torch.no_grad():
             load(host, self._front, state_dict, super().load_state_dict)
             self._front.param_groups = self.param_groups
-            self._forget()
             self.info, self._count = None, host.core.steps
 
     def master(self) -> list[Any]:
@@ -383,8 +392,8 @@ class CPUOffload(torch.optim.Optimizer):
         self.__reduce__()
 
 
-def _arrived(owner: Any, host: HostParameter, param: Any) -> None:
+def _arrived(owner: Any, of: Any, param: Any) -> None:
     """A hook: backward has computed a gradient."""
-    optimizer = owner()
-    if optimizer is not None and param.grad is not None:
+    optimizer, host = owner(), of()
+    if optimizer is not None and host is not None and param.grad is not None:
         optimizer._note_arrival(host, param.grad)

@@ -49,6 +49,7 @@ class HostParameter:
         keeps_bits = options.compensation is not None or options.rounding == "stochastic"
         self.dtype = torch.float32 if own in NARROW and not keeps_bits else self.part.dtype
         self._seen: Any = None
+        self._slots = dict[Any, Any]()  # for gradients of other dtypes
 
     @property
     def copied(self) -> bool:
@@ -75,7 +76,10 @@ class HostParameter:
                     f"the gradient of {self.name} is {part.dtype} after one of {self.slot.dtype}; "
                     "keep one dtype between two steps"
                 )
-            self.slot, self._slot_array = slots_for([self], part.dtype, memory)[0], None
+            self._slots[self.slot.dtype] = self.slot
+            if part.dtype not in self._slots:
+                self._slots[part.dtype] = slots_for([self], part.dtype, memory)[0]
+            self.slot, self._slot_array = self._slots[part.dtype], None
         if add and self.arrived:
             staged = torch.empty_like(self.slot, pin_memory=self.slot.is_pinned())
             transfer.wait(self._event)

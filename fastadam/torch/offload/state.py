@@ -13,7 +13,7 @@ from ...rules.algorithm import Values
 from ..contents import as_array
 from ..numbered import check_numbers
 from ..optimizer import Optimizer
-from ..shards import block_zeros, is_sharded, local
+from ..shards import block_zeros, is_sharded, local, whole_of
 from ..state_formats import for_any_shards
 from .host import HostSide
 from .parameters import HostParameter
@@ -66,17 +66,9 @@ def _tensor(array: Any) -> Any:
     return torch.from_numpy(array)
 
 
-@torch.no_grad()
 def _placed(host: HostParameter, tensor: Any) -> Any:
     """The part of this process as a tensor like the parameter: a DTensor for one."""
-    param = host.param
-    if not is_sharded(param):
-        return tensor
-    from torch.distributed.tensor import DeviceMesh, DTensor
-
-    mesh: DeviceMesh = param.device_mesh
-    given = {"shape": param.shape, "stride": param.stride(), "run_check": False}
-    return DTensor.from_local(tensor.to(host.part.device), mesh, param.placements, **given)
+    return whole_of(tensor, host.param, host.param.shape) if is_sharded(host.param) else tensor
 
 
 @torch.no_grad()

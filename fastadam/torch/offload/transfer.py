@@ -18,13 +18,13 @@ class Transfer(Protocol):
         """Wait until a copy is complete."""
 
     def begin(self) -> None:
-        """Let the copies that follow wait for all work of the caller so far."""
+        """Make later copies wait for all work of the caller so far."""
 
     def send(self, pairs: Pairs) -> Any:
         """Copy to tensors of the device from tensors of the host; returns what `wait` waits for."""
 
     def finish(self) -> None:
-        """Let all later work of the caller wait for the copies."""
+        """Make later work of the caller wait for the copies."""
 
 
 class BlockingTransfer:
