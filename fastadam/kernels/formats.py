@@ -196,7 +196,7 @@ class Formats:
         return replace(self, row_state=rule.row_state, row=length)
 
     def form_of(self, rule: Rule) -> Rule:
-        """The form of a rule that updates the parameter; see [Rule.of][fastadam.Rule]."""
+        """The form of a rule that updates the parameter; see `Rule.of`."""
         return rule.matrices if self.matrix and rule.matrices else rule
 
     @property
