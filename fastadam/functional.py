@@ -7,15 +7,15 @@ Every optimizer has one, under its name in lower case: `functional.adamw` is the
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import sub
 from threading import local
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import optimizers
-from .embedding.bare_launch import ROWS, ParameterLaunch, launch_for
-from .embedding.bare_step import EXTRAS, in_low_precision, step_with_options
+from .embedding.bare_launch import ParameterLaunch, launch_for
+from .embedding.bare_step import EXTRAS, FAST, in_low_precision, step_with_options
 from .engine.backend import HOST, as_array, backend_of, refuse
 from .engine.edits import ParamGroup
 from .engine.gradients import fast_addresses
@@ -52,7 +52,6 @@ ARGUMENTS = {
     "norm": "True returns the norm of the gradient, divided by `grad_scale`; default False.",
     "seed": "of the rounding of int8 state; default 0.",
 }
-FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 NAMES = tuple(
     name.lower() for name in optimizers.__all__ if getattr(optimizers, name).without_arrays().bare
 )
@@ -167,16 +166,15 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         """The launch for a parameter, its arrays checked and bound."""
         rule, launches, key = settings.rule, settings.launches, id(arrays[0])
         addresses = _addresses(arrays, ("param", "grad", *rule.state), name)
-        by_row = isinstance(arrays[1], Rows)
-        grad_dtype = ROWS if by_row else as_array(arrays[1]).dtype.name
-        if key not in launches or launches[key].grad_dtype != grad_dtype:
+        launch = launches.get(key)
+        if launch is None or not launch.takes(arrays[1]):
 
             def forget(_: Any) -> None:
                 launches.pop(key, None)
 
-            launches[key] = launch_for(rule, arrays[0], grad_dtype, forget)
-        launches[key].bind(arrays, addresses)
-        return launches[key]
+            launch = launches[key] = launch_for(rule, arrays[0], arrays[1], forget)
+        launch.bind(arrays, addresses)
+        return launch
 
     def with_options(
         arrays: Sequence[Any], step: int, threads: int | None, stream: Any, given: Values
@@ -257,8 +255,10 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
     if isinstance(param, np.ndarray) and param.ndim == 1 and param.dtype in FAST:
         dtypes, shapes = [param.dtype] * len(arrays), [param.shape] * len(arrays)
         addresses = fast_addresses(arrays, dtypes, shapes, param.itemsize)
-        if addresses and all(b - a >= param.nbytes for a, b in pairwise(sorted(addresses))):
-            return addresses
+        if addresses:
+            first, *others = sorted(addresses)
+            if min(map(sub, others, (first, *others))) >= param.nbytes:
+                return addresses
     arrays = list(map(as_array, arrays))
     by_row = isinstance(arrays[1], Rows)
     if by_row and backend_of(arrays[0]) is not HOST:

@@ -38,7 +38,7 @@ from .rules.docstrings import SHARED, Composed, completed, entries, explained
 from .validation import check_known
 
 if TYPE_CHECKING:
-    from .typing import Params, Scheduled
+    from .typing import Grads, Params, Scheduled
 
 
 class Optimizer(Algorithm):
@@ -369,7 +369,7 @@ class Optimizer(Algorithm):
 
     def step(
         self,
-        grads: Any = None,
+        grads: "Grads | None" = None,
         *,
         lr: Any = None,
         mask: Any = None,
@@ -474,7 +474,7 @@ class Optimizer(Algorithm):
         """
         return Subset(self, self._engine, which)
 
-    def grad_norm(self, grads: Any = None) -> float:
+    def grad_norm(self, grads: "Grads | None" = None) -> float:
         """The norm of all gradients together, as `clip_norm` computes it, bit for bit.
 
         Steps of subsets take it as `grad_norm=`, in order to clip by the norm of all.

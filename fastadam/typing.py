@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from .engine.flat import Flat
+    from .memory.rows import Rows
 
-__all__ = ["Array", "Count", "Dtype", "Flag", "Number", "Params", "Scheduled"]
+__all__ = ["Array", "Count", "Dtype", "Flag", "Grads", "Number", "Params", "Scheduled"]
 
 Item = TypeVar("Item", covariant=True)
 
@@ -49,6 +50,7 @@ class TorchDtype(Protocol):
 Array: TypeAlias = NDArray[Any] | DeviceArray
 Node: TypeAlias = "Array | Flat | Mapping[Any, Any] | Items[Any]"
 Params: TypeAlias = "Array | Flat | Mapping[Any, Any] | Items[Node] | Iterator[Node]"
+Grads: TypeAlias = "Params | Rows | Items[Node | Rows | None] | Iterator[Node | Rows | None]"
 
 Number: TypeAlias = SupportsFloat
 Count: TypeAlias = SupportsIndex | float

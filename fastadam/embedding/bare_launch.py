@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from struct import Struct
 from typing import Any
 from weakref import ref
 
@@ -15,44 +16,48 @@ from ..engine.row_launch import RowLaunch, check_rows_go_with
 from ..engine.rule_sums import RuleSums
 from ..kernels.formats import Formats
 from ..memory.array_headers import KnownArrays, never
+from ..memory.rows import Rows
 from ..rules import Rule
 from ..rules.algorithm import Values
 
-ROWS = "rows"  # in place of the dtype of a row-sparse gradient
-
 
 def launch_for(
-    rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+    rule: Rule, param: Any, grad: Any, forget: Callable[[Any], Any]
 ) -> "ParameterLaunch":
     """A new launch for a parameter.
 
     Args:
-        grad_dtype: the dtype of its gradients, or ROWS.
+        grad: one of its gradients.
         forget: called with a weak reference once the parameter is no longer alive.
     """
-    if grad_dtype == ROWS:
+    if isinstance(grad, Rows):
         return RowSparseLaunch(rule, param, forget)
     kind = ParameterLaunch if backend_of(param) is HOST else DeviceParameterLaunch
-    return kind(rule, param, grad_dtype, forget)
+    return kind(rule, param, as_array(grad).dtype, forget)
 
 
 class ParameterLaunch:
     """The launch for one parameter, and the arrays of its last step, remembered weakly."""
 
     def __init__(
-        self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+        self, rule: Rule, param: Any, grad_dtype: Any, forget: Callable[[Any], Any]
     ) -> None:
-        array, self.grad_dtype = as_array(param), grad_dtype
-        formats = Formats(array.dtype.name, grad_dtype)
+        array, self._dtype = as_array(param), grad_dtype
+        formats = Formats(array.dtype.name, grad_dtype.name)
         launch = Launch(rule, kernel_for(rule, formats, like=array), [array], [0])
         sums = RuleSums([launch], [array], [formats])
         self._launches, self._sequence = [launch, *sums.launches], [*sums.sequence, launch]
         self._owner, self._kept = ref(param, forget), sums
         self._known = KnownArrays()
+        self._write_addresses = Struct(f"={2 + len(rule.state)}q").pack_into
         self.same = self._known.same
         self.write, self.run = launch.writer(0), self.runner(None)
         if sums:
             self.write = partial(_write_all, [each.writer(0) for each in self._launches])
+
+    def takes(self, grad: Any) -> bool:
+        """True if the launch is for gradients like this one."""
+        return not isinstance(grad, Rows) and bool(as_array(grad).dtype == self._dtype)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         runs = [launch.table.runner(threads) for launch in self._sequence]
@@ -67,7 +72,8 @@ class ParameterLaunch:
         self.same = never
         again = self._known.forget(arrays)  # until the table has their addresses
         for launch in self._launches:
-            launch.table.rows[0, 1 : 1 + len(addresses)] = addresses
+            rows: Any = launch.table.rows
+            self._write_addresses(rows, rows.itemsize, *addresses)
         self._known.note(arrays, again)
         self.same = self._known.same
 
@@ -86,7 +92,7 @@ class DeviceParameterLaunch(ParameterLaunch):
     """The same on a device, where arrays may be reallocated, and work goes to a stream."""
 
     def __init__(
-        self, rule: Rule, param: Any, grad_dtype: str, forget: Callable[[Any], Any]
+        self, rule: Rule, param: Any, grad_dtype: Any, forget: Callable[[Any], Any]
     ) -> None:
         self._turn: Any = backend_of(param).lock()
         with self._turn:
@@ -118,7 +124,7 @@ class RowSparseLaunch(ParameterLaunch):
     """The same for row-sparse gradients, whose rows are checked in every step."""
 
     def __init__(self, rule: Rule, param: Any, forget: Callable[[Any], Any]) -> None:
-        formats, self.grad_dtype = Formats.alike(param.dtype.name), ROWS
+        formats = Formats.alike(param.dtype.name)
         formats = replace(formats, grad=formats.compute)
         self._gradient = RowGradient(param, "grad", "param")
         check_rows_go_with(rule, self._gradient)
@@ -127,6 +133,9 @@ class RowSparseLaunch(ParameterLaunch):
         self._owner = ref(param, forget)
         self.same = never
         self.write, self.run = launch.writer(0), self.runner(None)
+
+    def takes(self, grad: Any) -> bool:
+        return isinstance(grad, Rows)
 
     def runner(self, threads: int | None) -> Callable[[], None]:
         return partial(self._run, threads)

@@ -32,6 +32,7 @@ EXTRAS: dict[str, Any] = {
     "norm": False,
     "seed": 0,
 }
+FAST = (np.dtype(np.float32), np.dtype(np.float64))  # all arrays of one of them: the usual case
 KEPT = 64  # plans of one thread
 
 
@@ -69,7 +70,9 @@ _plans = _Plans()
 def in_low_precision(arrays: Sequence[Any]) -> bool:
     """True if the state among the arrays of a call is not float32 or float64."""
     dtype = getattr(arrays[2], "dtype", None) if len(arrays) > 2 else None
-    return dtype is not None and name_of(np.dtype(dtype)) in ("int8", "bfloat16")
+    if dtype is None or dtype in FAST:
+        return False
+    return name_of(np.dtype(dtype)) in ("int8", "bfloat16")
 
 
 def step_with_options(

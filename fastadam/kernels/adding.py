@@ -4,8 +4,10 @@ These pieces are functions of their own for the compiler: it would take a long t
 of sixteen elements in one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from .storage.base import Storage
 
 
 class Added(NamedTuple):
@@ -17,7 +19,7 @@ class Added(NamedTuple):
         write: `write(at, i, sums)` writes the sums.
         partial: the number of sums of a complete block.
         nothing: `nothing(values)` returns as many zeros.
-        alone: True if the terms are those of one array.
+        alone: True if the elements of one array are added, all sums at once; see `in_long_runs`.
     """
 
     pick: Callable[..., Any]
@@ -28,7 +30,16 @@ class Added(NamedTuple):
     alone: bool
 
 
-VECTORS = 8  # of sums at a time, of one array: they fit into registers, and it is read in long runs
+def in_long_runs(storages: Sequence[Storage]) -> bool:
+    """True if all sums of a block are added at once, so that an array is read in runs of several
+    cache lines; for several arrays, or numbers to be converted, that takes too many registers.
+
+    Args:
+        storages: of the sums, and of what is read.
+    """
+    return [each.stored[0].dtype for each in storages[1:]] == ["float32"]
+
+
 LEAST = 64  # elements of a block of which only the last of eight parts may be shorter
 
 
@@ -104,7 +115,7 @@ def added_in_halves(
     def step(at, i, h):
         write(at, i, add(at, i, h))
 
-    sums = loop(step, VECTORS) if alone else loop(step)
+    sums = loop(step, partial if alone else 0)
 
     def elements(at, first, count, h):
         if count < block:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..rules import Rule
 from ..rules.functions import added
-from .adding import LEAST, Added, added_in_eighths, added_in_halves
+from .adding import LEAST, Added, added_in_eighths, added_in_halves, in_long_runs
 from .composed import composed
 from .lanes import Access, Waiting
 from .loops import (
@@ -192,7 +192,7 @@ def _elements(
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
             return single
-        block, addition = streams[summed[0]].storage.block, _added(parts, summed, len(parts) == 2)
+        block, addition = streams[summed[0]].storage.block, _added(streams, parts, summed)
         whole = added_in_halves(single, read, element, addition, memory.loop, block)
         if wide:
             return whole
@@ -209,12 +209,13 @@ def in_pairs(streams: Sequence[Stream]) -> bool:
     return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
 
 
-def _added(parts: Sequence[Pieces], places: Sequence[int], alone: bool) -> Added:
-    """The addition of the values of the streams at some places; see `Added` for `alone`."""
+def _added(streams: Sequence[Stream], parts: Sequence[Pieces], places: Sequence[int]) -> Added:
+    """The addition of the values of the streams at some places."""
     pick = _fold(_picked, places, lambda values: ())
     join = _fold(_joined, range(len(places)), lambda one, other: ())
     summed = [parts[place] for place in places]
     nothing = _fold(_zero, places, lambda values: ())
+    alone = in_long_runs([stream.storage for stream in streams])
     return Added(pick, join, _writing(summed), summed[0].partial, nothing, alone)
 
 

@@ -48,7 +48,7 @@ def kernel(task: int) -> None:
 def loop_over(share: Any) -> Callable[[Any], Any]:
     """The `loop` of a target whose compiler needs no help; see `MemoryAccess`."""
 
-    def loop(step: Any, vectors: int = 0) -> Any:
+    def loop(step: Any, width: int = 0) -> Any:
         def each(at, first, count, more):
             for i in share(count - first):
                 step(at, first + i, more)

@@ -43,8 +43,8 @@ class MemoryAccess(Protocol):
     @property
     def loop(self) -> Callable[..., Any]:
         """`loop(step)`: the function `each(at, first, count, more)` that calls `step(at, i, more)`
-        for each i from `first` to `count` that the calling thread takes. With `loop(step, vectors)`
-        a target that vectorises takes so many vectors at a time."""
+        for each i from `first` to `count` that the calling thread takes. With `loop(step, width)`
+        a target that vectorises takes so many of them at a time."""
 
     @property
     def wait(self) -> Callable[[], None]:

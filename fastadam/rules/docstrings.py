@@ -57,7 +57,7 @@ def explained(defaults: Mapping[str, Any], known: Mapping[str, str]) -> str:
             lines.append((name, meaning))
     each = (f"{name}: {meaning}" for name, meaning in lines)
     return "Args:\n" + "".join(
-        fill(entry, 98, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
+        fill(entry, 96, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
         + "\n"
         for entry in each
     )

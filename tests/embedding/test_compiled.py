@@ -98,9 +98,8 @@ def test_options_are_arguments(monkeypatch):
     grad, mask = rng.standard_normal(n).astype(np.float32), rng.random(n) < 0.5
     options = ("grad_scale", "clip_value", "mask", "ema", "float16", "zero_grads")
     step = fa.compiled(fa.Lion, "float32", state="int8", options=options)
-    opt = fa.Lion(
-        other, lr=0.1, state_dtype="int8", clip_value=0.5, ema_decay=0.9, shadow_dtype="float16"
-    )
+    kept = {"state_dtype": "int8", "min_quantized_size": 0, "shadow_dtype": "float16"}
+    opt = fa.Lion(other, lr=0.1, clip_value=0.5, ema_decay=0.9, **kept)
     param, ema, shadow = other.copy(), other.copy(), np.zeros(n, np.uint16)
     codes, scales = np.zeros(n, np.int8), np.zeros(-(-n // 256), np.float32)
     for t in range(1, 4):

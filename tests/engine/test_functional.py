@@ -87,6 +87,27 @@ def test_edited_numbers_are_seen():
     np.testing.assert_array_equal(p, q)
 
 
+@pytest.mark.usefixtures("in_plain_python")
+def test_numbers_may_change_at_every_step_and_other_names_take_turns():
+    p, g, m, v = buffers()
+    q = p.copy()
+    opt = fa.AdamW(q)
+    for step in range(1, 9):
+        hyper: dict = {"lr": 0.1 / step}
+        if step % 2:
+            hyper |= {"weight_decay": 0.1 * step, "betas": (0.5, 1 - 0.1 / step)}
+        given = g.astype(np.float16) if step in (3, 4) else g
+        fa.functional.adamw(p, given, m, v, step=step, **hyper)
+        opt.param_groups[0].update(fa.AdamW.defaults | hyper)
+        opt.step(given)
+        before = p.copy()
+        for wrong in ({"lr": -1.0}, {"lr": float("nan")}, {"betas": (0.5, 1.0)}, {"rate": 1.0}):
+            with pytest.raises((TypeError, ValueError)):
+                fa.functional.adamw(p, g, m, v, step=step, **{**hyper, **wrong})
+        np.testing.assert_array_equal(p, before)
+        np.testing.assert_array_equal(p, q)
+
+
 def test_a_flag_that_a_schedule_switches_is_followed():
     p, g, *buffer, _ = buffers()
     hyper = {"lr": 0.1, "momentum": lambda step: 0.9 if step > 1 else 0.0}

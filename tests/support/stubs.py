@@ -80,9 +80,17 @@ def arguments(function: Callable[..., Any], types: dict[str, str], scheduled: bo
     return lines
 
 
-def method(head: str, lines: Iterable[str], margin: str, result: str = "None") -> str:
+def method(
+    head: str, lines: Iterable[str], margin: str, result: str = "None", text: str = " ..."
+) -> str:
     body = "".join(f"{margin}    {line},\n" for line in lines)
-    return f"{margin}def {head}(\n{body}{margin}) -> {result}: ...\n"
+    return f"{margin}def {head}(\n{body}{margin}) -> {result}:{text}\n"
+
+
+def docstring(text: str) -> str:
+    """A docstring as lines of a stub; editors show it."""
+    raw = "r" * ("\\" in text)
+    return indent(f'{raw}"""{inspect.cleandoc(text)}\n"""', "    ") + "\n"
 
 
 def stub(about: str, modules: dict[str, str], names: Iterable[str], body: str) -> str:
@@ -123,8 +131,7 @@ def core() -> str:
         types = {"params": "Params", "shadow": "Params | None"}
         lines = ["self", *arguments(cls, types, scheduled=True)]
         head = f"class {cls.__name__}({cls.__bases__[0].__name__}):\n"
-        text = indent(f'"""{inspect.cleandoc(cls._text)}\n"""', "    ")  # for the API pages
-        parts.append(f"{head}{text}\n\n" + method("__init__", lines, "    "))
+        parts.append(head + docstring(cls._text) + "\n" + method("__init__", lines, "    "))
     modules = {"typing": "Literal", "..optimizer": "Optimizer", "..typing": TYPES}
     modules |= {".listing": "Listing"}
     parts.append(
@@ -138,8 +145,10 @@ def torch() -> str:
     """The classes for PyTorch."""
     parts = list[str]()
     for name in NAMES:
-        lines = arguments(getattr(fastadam.torch, name), {"params": "ParamsT"}, scheduled=False)
-        parts.append(f"class {name}(Optimizer):\n" + method("__init__", ["self", *lines], "    "))
+        cls = getattr(fastadam.torch, name)
+        lines = arguments(cls, {"params": "ParamsT"}, scheduled=False)
+        head = f"class {name}(Optimizer):\n{docstring(cls.__doc__)}\n"
+        parts.append(head + method("__init__", ["self", *lines], "    "))
     modules = {"typing": "Literal", "torch.optim.optimizer": "ParamsT"}
     modules |= {"..typing": TYPES, ".optimizer": "Optimizer"}
     return stub("Optimizers for PyTorch", modules, NAMES, "\n".join(parts))
@@ -155,7 +164,8 @@ def bare() -> str:
         lines = arguments(function, types, scheduled=True)
         lines.insert(len(arrays), "/")
         lines[len(arrays) + 1] = "*state: Array"  # of a variant, or scales of state in int8
-        body += method(name.lower(), lines, "", "float | None")
+        text = "\n" + docstring(function.__doc__).rstrip()
+        body += "\n" * bool(body) + method(name.lower(), lines, "", "float | None", text)
     modules = {"typing": "Any Literal", ".typing": TYPES}
     return stub("Steps over bare buffers", modules, sorted(map(str.lower, names)), body)
 

@@ -63,6 +63,14 @@ fa.SGD(w, betas=(0.9, 0.99))  # wrong
 # What an optimizer has
 opt = fa.Lion(flat, lr=1e-4)
 info: fa.StepInfo = opt.step(w, lr=0.1, mask=w, grad_scale=2.0)
+opt.step(flat)
+opt.step({"w": w, "layers": [None, {"b": fa.Rows([0], w)}]})
+opt.step([w, None])
+opt.step([fa.Rows([0], w), None])
+opt.step(fa.Rows([0], w))
+opt.step(None, target=tree)
+opt.step(3.0)  # wrong
+opt.step("w")  # wrong
 last: fa.StepInfo | None = opt.info
 count: int = opt.steps
 opt.grads["w"][...] = 1

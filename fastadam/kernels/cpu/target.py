@@ -66,8 +66,8 @@ class Memory(llvm.Memory):
             return self.table(np.array([formula(i) for i in range(count)]))
 
     @staticmethod
-    def loop(step: Any, vectors: int = vector_loops.VECTORS) -> Any:
-        each = vector_loops.each(vectors)
+    def loop(step: Any, width: int = 0) -> Any:
+        each = vector_loops.each(width)
 
         def loop(at, first, count, more):
             each(step, at, first, count, more)

@@ -1,8 +1,8 @@
 """Loops to be vectorised, which may carry numbers from one iteration to the next, as a maximum.
 
-Several vectors of the greatest width are loaded before the first is stored: a load waits for an
-earlier store whose address agrees with its own in the low twelve bits. Loops of few elements are
-vectorised too, instead of being unrolled.
+Two vectors of the greatest width are loaded before the first is stored: a load waits for an earlier
+store whose address agrees with its own in the low twelve bits. Loops of few elements are vectorised
+too, instead of being unrolled.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,6 @@ from numba.extending import intrinsic
 from .llvm import I32, I64
 
 WIDE = '"prefer-vector-width"="512"'  # of a function; LLVM would use half of such registers
-VECTORS = 2  # that an iteration of a vectorised loop takes, unless it is told otherwise
 
 
 class Distinct(ir.values.MDValue):  # type: ignore[misc]
@@ -27,9 +26,9 @@ class Distinct(ir.values.MDValue):  # type: ignore[misc]
 
 
 @cache
-def each(vectors: int) -> Any:
+def each(width: int) -> Any:
     """`each(step, at, first, count, more)`: call `step(at, i, more)` for each i from `first` to
-    `count`, with so many vectors in an iteration."""
+    `count`, for so many at a time, or two vectors of them if `width` is 0."""
 
     @intrinsic
     def each(typing, step, at, first, count, more):
@@ -43,7 +42,7 @@ def each(vectors: int) -> Any:
                 call(builder, (at, i, more))
                 return []
 
-            looped(builder, first, count, [], body, vectors)
+            looped(builder, first, count, [], body, width)
             return context.get_dummy_value()
 
         return types.void(step, at, types.int64, types.int64, more), generate
@@ -67,7 +66,7 @@ def fold(typing, step, at, first, count, more, start):
             return [*leaves(builder, kind, call(builder, (at, i, more, numbers)))]
 
         starts = [*leaves(builder, kind, start)]
-        ends = looped(builder, first, count, starts, body, VECTORS, independent=True)
+        ends = looped(builder, first, count, starts, body, independent=True)
         return rebuilt(context, builder, kind, iter(ends))
 
     return start(step, at, types.int64, types.int64, more, start), generate
@@ -88,7 +87,7 @@ def looped(
     count: Any,
     starts: Sequence[Any],
     body: Callable[[Any, Sequence[Any]], Sequence[Any]],
-    vectors: int,
+    width: int = 0,
     independent: bool = False,
 ) -> list[Any]:
     """Build a loop over the integers from `first` to `count`; returns the numbers it carries.
@@ -96,7 +95,7 @@ def looped(
     Args:
         starts: the numbers that it carries, at the beginning.
         body: `body(i, numbers)` builds an iteration, and returns the numbers that follow.
-        vectors: how many an iteration of the vectorised loop takes.
+        width: the integers that an iteration of the vectorised loop takes, 0 for two vectors.
         independent: True if no iteration reads what another one writes.
     """
     before, block = builder.block, builder.append_basic_block("loop")
@@ -111,7 +110,7 @@ def looped(
     i.add_incoming(following, builder.block)
     again = builder.cbranch(builder.icmp_signed("<", following, count), block, after)
     more = [parallel(builder.module, block)] if independent else []
-    again.set_metadata("llvm.loop", hinted(builder.module, vectors, more))
+    again.set_metadata("llvm.loop", hinted(builder.module, width, more))
     last = builder.block
     builder.position_at_end(after)
     ends = [builder.phi(number.type) for number in starts]
@@ -124,9 +123,11 @@ def looped(
     return ends
 
 
-def hinted(module: Any, vectors: int, more: Sequence[Any] = ()) -> Any:
+def hinted(module: Any, width: int, more: Sequence[Any] = ()) -> Any:
     """The metadata of a loop with hints for its compilation, and more of it."""
-    hints = {"interleave.count": I32(vectors), "unroll.disable": None}  # in LLVM's words
+    hints = {"interleave.count": I32(1 if width else 2), "unroll.disable": None}  # in LLVM's words
+    if width:
+        hints["vectorize.width"] = I32(width)
     nodes = [
         module.add_metadata(
             [ir.MetaDataString(module, f"llvm.loop.{name}"), *([number] if number else [])]
