@@ -13,8 +13,10 @@ from ..engine.partition import Piece
 from ..memory.arrays import is_device
 from ..memory.complex_numbers import Pairs
 from ..optimizer import Optimizer
+from ..optimizers.sparse_adam import SparseAdam
 from ..rules import ROW
 from ..rules.algorithm import Values
+from ..rules.rule import row_length
 from .buckets import Line, Span
 
 
@@ -29,13 +31,28 @@ def check_class(cls: Any) -> None:
             f"optimizer_class={cls!r} is not the class of an optimizer; give one, such as "
             "fastadam.AdamW"
         )
-    rule = getattr(cls, "rule", None)
-    if rule and (rule.over == ROW or any(form.factors for form in rule.forms)):
+    rule: Any = getattr(cls, "rule", None)
+    if adds_up_rows(cls) and rule.row_length is not row_length:
         raise ValueError(
-            f"Sharded cuts arrays into pieces that may end inside a row, but {cls.__name__} "
-            f"adds up {', '.join(rule.sums)} of rows; take another optimizer, or "
-            "fastadam.torch with fully_shard (FSDP2), whose shards are rows"
+            f"Sharded divides parameters between rows of their first dimension, but {cls.__name__} "
+            f"adds up {', '.join(rule.sums)} of other rows; take another optimizer"
         )
+    if rule and any(form.factors for form in rule.forms):
+        raise ValueError(
+            f"Sharded divides parameters between processes, but {cls.__name__} has numbers of the "
+            "columns of whole matrices; take another optimizer"
+        )
+
+
+def adds_up_rows(cls: Any) -> bool:
+    """True for the class of an optimizer that adds up numbers of rows."""
+    return getattr(getattr(cls, "rule", None), "over", "") == ROW
+
+
+def needs_whole_rows(cls: Any, hyper: Values, groups: Sequence[Values]) -> bool:
+    """True for optimizers whose steps are of rows: each row must belong to one process."""
+    by_row = [each.get("lazy", "torch") != "torch" for each in (hyper, *groups)]
+    return adds_up_rows(cls) or issubclass(cls, SparseAdam) or any(by_row)
 
 
 def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list[Values]]:
@@ -75,28 +92,28 @@ def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list
 
 
 def inner_groups(
-    groups: Sequence[Values], pieces: Sequence[Piece], arrays: Sequence[Any]
+    groups: Sequence[Values], pieces: Sequence[Piece], views: Sequence[Any]
 ) -> list[Values]:
-    """The groups of the optimizer of the pieces in this process."""
+    """The groups of the optimizer of the pieces in this process, which are these views."""
     owner = [k for k, group in enumerate(groups) for _ in group["params"]]
-    views: list[list[Any]] = [[] for _ in groups]
-    for number, start, stop in pieces:
-        views[owner[number]].append(arrays[number].reshape(-1)[start:stop])
+    mine: list[list[Any]] = [[] for _ in groups]
+    for piece, view in zip(pieces, views, strict=True):
+        mine[owner[piece.number]].append(view)
     return [
         {name: value for name, value in group.items() if name not in CARRIED} | {"params": own}
-        for group, own in zip(groups, views, strict=True)
+        for group, own in zip(groups, mine, strict=True)
     ]
 
 
-def runs_of(line: Line, dtypes: Sequence[Any]) -> list[Span]:
-    """The parts of a line whose elements have one dtype."""
-    found = list[Span]()
+def runs_of(line: Line, keys: Sequence[Any]) -> list[tuple[Span, Any]]:
+    """The parts of a line whose parameters have one key, such as a dtype, with it."""
+    found = list[tuple[Span, Any]]()
     first = 0
-    for number, dtype in enumerate(dtypes):
-        if dtype != dtypes[first]:
-            found.append((line.starts[first], line.starts[number]))
+    for number, key in enumerate(keys):
+        if key != keys[first]:
+            found.append(((line.starts[first], line.starts[number]), keys[first]))
             first = number
-    return [*found, (line.starts[first], line.starts[-1])]
+    return [*found, ((line.starts[first], line.starts[-1]), keys[first])]
 
 
 def described(
@@ -118,7 +135,7 @@ def described(
         "the number of arrays in each group": [len(group["params"]) for group in groups],
         "the settings of param_groups": list(map(comparable, settings)),
         "the keyword arguments": comparable(hyper),
-        "bucket_bytes and comm_dtype": others,
+        "bucket_bytes, comm_dtype and whole_rows": others,
     }
 
 

@@ -2,7 +2,7 @@
 
 The elements of all parameters, one after another, are a line. It is cut into buckets, and each
 bucket into a part for each process. Parts end where a block of state or of a norm ends, or a
-parameter, so that every block belongs to one process.
+parameter, so that every block belongs to one process; in tables also where a row ends.
 """
 
 from bisect import bisect_right
@@ -41,13 +41,17 @@ class Bucket(NamedTuple):
 class Line:
     """The elements of parameters of these sizes, one after another.
 
-    Attributes:
+    Args:
         sizes: the number of elements of each parameter.
+        units: for each parameter how many elements are not cut apart; by default blocks.
+
+    Attributes:
+        sizes: as given.
         starts: where each parameter begins; at the end, where the last ends.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self.sizes = list(sizes)
+    def __init__(self, sizes: Sequence[int], units: Sequence[int] = ()) -> None:
+        self.sizes, self._units = list(sizes), list(units) or [BLOCK] * len(sizes)
         self.starts = [0, *accumulate(sizes)]
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
@@ -65,8 +69,9 @@ class Line:
             return self.starts[-1]
         number = bisect_right(self.starts, place) - 1
         first, end = self.starts[number], self.starts[number + 1]
-        below = first + (place - first) // BLOCK * BLOCK
-        above = min(below + BLOCK, end)
+        unit = self._units[number]
+        below = first + (place - first) // unit * unit
+        above = min(below + unit, end)
         return below if place - below <= above - place else above
 
 

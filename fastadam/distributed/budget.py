@@ -1,8 +1,13 @@
 """Memory of a sharded optimizer: in this process, and in all together."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from ..engine.budget import Budget
+from ..engine.budget import Budget, budget_of
+from ..engine.options import Options
+from ..optimizer import Optimizer
+from .layout import ShardLayout
 
 
 class ShardedBudget(NamedTuple):
@@ -24,3 +29,30 @@ class ShardedBudget(NamedTuple):
             f"other parts are those of its pieces):\n{self.own!r}\n\nwithout sharding:\n"
             f"{self.whole!r}"
         )
+
+
+def sharded_budget(
+    optimizer: Optimizer,
+    layout: ShardLayout,
+    dtypes: Sequence[Any],
+    options: Options,
+    processes: int,
+) -> ShardedBudget:
+    """The bytes of a sharded optimizer.
+
+    Args:
+        optimizer: that of the pieces in this process.
+        layout: how the parameters are divided.
+        dtypes: those of the gradients.
+        options: of the sharded optimizer.
+        processes: the number of processes.
+    """
+    engine, arrays = optimizer._engine, layout.parameters.arrays
+    owners = [engine.groups[number] for number in layout.partition.group_of]
+    members = [
+        (group.rule, group.formats(array, dtype.name), array.size)
+        for group, array, dtype in zip(owners, arrays, dtypes, strict=True)
+    ]
+    steps = options.accumulate_steps
+    whole = replace(engine.options, accumulate_steps=steps, zero_grads=False)
+    return ShardedBudget(optimizer.memory(), budget_of(members, whole), processes)

@@ -46,30 +46,38 @@ class MeanGradients:
         room = max((n * d.itemsize for n, d in zip(sizes, dtypes, strict=True)), default=0)
         self._received = [aligned_zeros(comm.size * room, np.uint8) for _ in range(2)]
 
-    def collect(self, grads: LineArrays, dtypes: Sequence[Any]) -> None:
-        """Exchange all gradients, and set `parts` to their means.
+    def collect(
+        self, grads: LineArrays, dtypes: Sequence[Any], chosen: Sequence[int] | None = None
+    ) -> None:
+        """Exchange gradients, and set `parts` to their means.
 
         Args:
             dtypes: those of the gradients of the parameters, the same in all processes.
+            chosen: the numbers of the buckets; None for all.
         """
-        numbers = range(len(self._buckets))
-        begun = (self._begin(grads, number, self._sent_as(number, dtypes)) for number in numbers)
-        for number, (rows, wait) in one_ahead(begun):
+        numbers = range(len(self._buckets)) if chosen is None else chosen
+        begun = (
+            self._begin(grads, number, place % 2, self._sent_as(number, dtypes))
+            for place, number in enumerate(numbers)
+        )
+        for place, (rows, wait) in one_ahead(begun):
             wait()
-            averaged(rows, self.parts[number], self._comm.size)
+            averaged(rows, self.parts[numbers[place]], self._comm.size)
 
-    def _begin(self, grads: LineArrays, number: int, dtype: Any) -> tuple[list[Any], Wait]:
+    def _begin(
+        self, grads: LineArrays, number: int, room_of: int, dtype: Any
+    ) -> tuple[list[Any], Wait]:
         """Start the exchange of a bucket; returns a row for each process, the own one included."""
         bucket, rank = self._buckets[number], self._comm.rank
         sent = grads.view(bucket.start, bucket.stop)
         if sent is None or sent.dtype != dtype or not sent.flags.writeable:
             nbytes = (bucket.stop - bucket.start) * dtype.itemsize
-            sent = self._sent[number % 2][:nbytes].view(dtype)
+            sent = self._sent[room_of][:nbytes].view(dtype)
             with np.errstate(all="ignore"):  # what is too large for a narrow dtype is infinite
                 grads.read(bucket.start, bucket.stop, sent)
         outgoing = [sent[a - bucket.start : b - bucket.start] for a, b in bucket.parts]
         size = outgoing[rank].size
-        room = self._received[number % 2][: self._comm.size * size * dtype.itemsize]
+        room = self._received[room_of][: self._comm.size * size * dtype.itemsize]
         rows = list(room.view(dtype).reshape(self._comm.size, size))
         wait = self._comm.exchange(list(map(raw, outgoing)), list(map(raw, rows)))
         rows[rank] = outgoing[rank]
@@ -116,12 +124,16 @@ class Parts:
     def __init__(self, comm: Communicator, line: Line, buckets: Sequence[Bucket]) -> None:
         self._comm, self._line, self._buckets = comm, line, buckets
 
-    def gather(self, arrays: LineArrays, dtypes: Iterable[Any]) -> None:
-        """Complete arrays whose own parts are up to date; `dtypes` has that of each bucket."""
-        begun = (self._begin(arrays, *pair) for pair in zip(self._buckets, dtypes, strict=True))
-        for number, (rows, wait) in one_ahead(begun):
+    def gather(
+        self, arrays: LineArrays, dtypes: Sequence[Any], chosen: Sequence[int] | None = None
+    ) -> None:
+        """Complete arrays whose own parts are up to date; `dtypes` has that of each bucket, and
+        `chosen` the numbers of the buckets that there is something to complete in, None for all."""
+        numbers = range(len(self._buckets)) if chosen is None else chosen
+        begun = (self._begin(arrays, self._buckets[number], dtypes[number]) for number in numbers)
+        for place, (rows, wait) in one_ahead(begun):
             wait()
-            for rank, (start, stop) in enumerate(self._buckets[number].parts):
+            for rank, (start, stop) in enumerate(self._buckets[numbers[place]].parts):
                 if rows and rank != self._comm.rank:
                     arrays.write(start, stop, rows[rank])
 

@@ -1,6 +1,6 @@
 """State of a sharded optimizer: saving and loading it as that of the whole parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from .state_dict import (
     whole_state,
 )
 from .whole import WholeParameters
+from .whole_rows import names_of_rows
 
 LOCAL = ("zero_grads", "accumulate_steps")  # options of gradients, which are whole here
 Window = tuple[int, list[Any]]  # the number of micro-batches that were added up, and their sums
@@ -67,11 +68,17 @@ class SavedState:
     def state_dict(self) -> dict[str, Any]:
         """The state of the whole parameters."""
         layout, own = self._layout, self._optimizer.state_dict(copy=False)
-        state = whole_state(self._comm, layout.partition.of_rank, own["state"], layout.shapes)
+        of_rank, of_rows = layout.partition.of_rank, self._of_rows
+        state = whole_state(self._comm, of_rank, own["state"], layout.divisions, of_rows)
         saved = self._described(own, state)
         if "ema" in own:
             saved["ema"] = dict(enumerate(self._exchange.gathered(self._optimizer.ema).leaves))
         return saved | self._window()
+
+    @property
+    def _of_rows(self) -> Collection[str]:
+        """The names of the state of which there is a number for each row."""
+        return names_of_rows(self._optimizer._engine.groups)
 
     def _described(self, own: dict[str, Any], state: Any) -> dict[str, Any]:
         """The state_dict of whole parameters with this state, from that of the pieces here."""
@@ -107,7 +114,13 @@ class SavedState:
         layout, engine = self._layout, self._optimizer._engine
         names, scalars = layout.parameters.names, {"step", *self._optimizer.carried}
         own = state_of_pieces(
-            state_dict, layout.groups, layout.pieces, layout.shapes, names, scalars
+            state_dict,
+            layout.groups,
+            layout.pieces,
+            layout.divisions,
+            names,
+            scalars,
+            self._of_rows,
         )
         steps = self._options.accumulate_steps
         window = accumulated(state_dict, layout.groups, layout.parameters.arrays, steps)
@@ -126,7 +139,9 @@ class SavedState:
                 "the number of steps": optimizer.steps,
                 "the number of micro-batches": self._whole.batches,
             }
-        state = described_state(self._comm, layout.pieces, own["state"], layout.shapes)
+        state = described_state(
+            self._comm, layout.pieces, own["state"], layout.divisions, self._of_rows
+        )
         saved = self._described(own, state)
         if "ema" in own:
             dtype = optimizer.ema.buffer.dtype

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 from ..checkpoint.contents import Contents, Source
 from ..checkpoint.write import Progress
 from ..engine.assignment import PROPERTIES, check_assigned
-from ..engine.budget import budget_of
 from ..engine.edits import ParamGroup
 from ..engine.flat import Flat
 from ..engine.options import NAMES, Options
@@ -21,11 +19,18 @@ from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator, communicator_of
-from ..validation import choice, count, dtype_name
-from .arguments import check_class, described, gathered_parameters, step_settings
-from .budget import ShardedBudget
+from ..validation import choice, count, dtype_name, flag
+from .arguments import (
+    check_class,
+    described,
+    gathered_parameters,
+    needs_whole_rows,
+    step_settings,
+)
+from .budget import ShardedBudget, sharded_budget
 from .exchange import Exchange
 from .layout import ShardLayout
+from .row_exchange import GivenRows
 from .saved_state import LOCAL, SavedState
 from .shared_memory import SharedGradients, shared_by
 from .whole import WholeParameters
@@ -56,6 +61,10 @@ class Sharded:
         bucket_bytes: the bytes of parameters that are exchanged at a time; default 4 MiB.
         comm_dtype: "bfloat16" or "float16" sends gradients in that dtype, half of the bytes of
             float32; default None: in their own. They are added in the dtype of the arithmetic.
+        whole_rows: True divides every parameter between its rows only, as gradients `fastadam.Rows`
+            need, even if the shares of processes become unequal; default False: those for which
+            shares are about equal, such as tables of thousands of rows, and all with `lazy="rows"`,
+            `lazy="exact"`, `SparseAdam` and `RowwiseAdagrad`.
         hyper: hyperparameters and options of the optimizer, the same in all processes.
 
     Attributes:
@@ -100,13 +109,15 @@ class Sharded:
         *,
         bucket_bytes: int = 4 * MIB,
         comm_dtype: Any = None,
+        whole_rows: bool = False,
         **hyper: Any,
     ) -> None:
         self._comm: Communicator = communicator_of(comm)
         self._agreement = Agreement(self._comm)
         self._lock, self._local = RLock(), False
         with self._agreement.together() as settings:
-            settings |= self._set_up(optimizer_class, params, bucket_bytes, comm_dtype, hyper)
+            own = bucket_bytes, comm_dtype, whole_rows
+            settings |= self._set_up(optimizer_class, params, *own, hyper)
         arrays, layout = self._layout.parameters.arrays, self._layout
         if shared_by(arrays):
             self._gradients = SharedGradients(self._comm, layout.line.starts[-1], arrays[0].dtype)
@@ -120,7 +131,13 @@ class Sharded:
             )
 
     def _set_up(
-        self, cls: Any, params: Any, bucket_bytes: Any, comm_dtype: Any, hyper: dict[str, Any]
+        self,
+        cls: Any,
+        params: Any,
+        bucket_bytes: Any,
+        comm_dtype: Any,
+        whole_rows: Any,
+        hyper: dict[str, Any],
     ) -> dict[str, Any]:
         """Make everything that needs no communication; returns settings to compare."""
         check_class(cls)
@@ -128,13 +145,15 @@ class Sharded:
         narrow = choice("comm_dtype", dtype_name(comm_dtype), (None, "bfloat16", "float16"))
         self._options = Options(**{n: v for n, v in hyper.items() if n in NAMES})
         parameters, groups = gathered_parameters(params, cls.defaults)
-        layout = self._layout = ShardLayout(self._comm, parameters, groups, bucket_bytes)
+        whole_rows = flag("whole_rows", whole_rows) or needs_whole_rows(cls, hyper, groups)
+        layout = ShardLayout(self._comm, parameters, groups, bucket_bytes, whole_rows)
+        self._layout = layout
         inner = {name: value for name, value in hyper.items() if name not in LOCAL}
         self.optimizer = cls.of_pieces(layout.inner_groups(), inner, layout.partition)
-        self._whole = WholeParameters(parameters, self._options)
+        self._whole = WholeParameters(parameters, self._options, layout.divisions)
         self._wire = None if narrow is None else named(narrow)
         shared = {"whether params are in shared memory": shared_by(parameters.arrays)}
-        return shared | described(cls, parameters, groups, hyper, bucket_bytes, narrow)
+        return shared | described(cls, parameters, groups, hyper, bucket_bytes, narrow, whole_rows)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and "optimizer" in vars(self):
@@ -221,7 +240,9 @@ class Sharded:
 
         Args:
             grads: the gradients of this process, as for the optimizer. None counts as zero where
-                another process has a gradient.
+                another process has a gradient. Rows are sent to their owners, and the step is that
+                of one process with the rows of all, their values divided by the number of
+                processes; only rows that were updated are sent back.
             lr: a learning rate for this step only, the same in all processes.
             mask: as for the optimizer, the same in all processes.
             grad_scale: what the loss was multiplied by, the same in all processes.
@@ -244,7 +265,12 @@ class Sharded:
     ) -> StepInfo:
         """Add the gradients to those of this process."""
         engine, found = self.optimizer._engine, flag_of(found_inf)
-        self._whole.checked(grads)
+        given, _ = self._whole.checked(grads)
+        if any(isinstance(grad, GivenRows) for grad in given):
+            raise ValueError(
+                "no_sync() adds up arrays, but grads holds Rows; give the rows of all "
+                "micro-batches to one step"
+            )
         if mask is not None:
             self._whole.masks(mask)
         engine.refresh()
@@ -267,31 +293,29 @@ class Sharded:
         except Exception as raised:
             error = raised
         lacks, batches = any(grad is None for grad in given), self._whole.batches
+        sparse = any(isinstance(grad, GivenRows) for grad in given)
         apart = self._gradients is None or bool(batches) or not self._gradients.holds(buffer)
-        found, lacks, apart = self._agreement.check(error, settings, found, lacks, apart)
+        flags = self._agreement.check(error, settings, found, lacks, apart, sparse)
+        found, lacks, apart, sparse = flags
         scale, arrays = grad_scale, given
         if self._whole.batches and not found:
             self._whole.add(grad_scale)
             steps = self._options.accumulate_steps
             arrays, buffer, scale = self._whole.sums, None, float(steps) if steps > 1 else None
-        active = [True] * len(arrays)
-        if lacks:
-            active = self._agreement.flags(*(array is not None for array in arrays))
+        exchange, dtypes = self._exchange, self._whole.dtypes
+        kinds = exchange.kinds(arrays, lacks, sparse)
         if not (found or apart):
-            self._exchange.collect_shared()
+            exchange.collect_shared()
         elif not found:
-            dtypes = self._whole.dtypes if arrays is given else self._layout.computes
-            self._exchange.collect(arrays, dtypes, buffer)
-        self._layout.partition.active = any(active)
-        own = [
-            grad if active[piece.number] else None
-            for piece, grad in zip(self._layout.pieces, self._exchange.grads, strict=True)
-        ]
+            dtypes = dtypes if arrays is given else self._layout.computes
+            exchange.collect(arrays, dtypes, buffer, kinds)
+        own = exchange.of_pieces(kinds)
         info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
         if info.updated:
-            self._exchange.gather_params()
+            plan = self.optimizer._engine.plan
+            exchange.gather_params(kinds, plan.gradients.rows if plan else ())
         else:
-            self._exchange.wait()
+            exchange.wait()
         self._whole.restart(given)
         return info
 
@@ -334,17 +358,8 @@ class Sharded:
 
     def memory(self) -> ShardedBudget:
         """The bytes in this process, and those without sharding. Not collective."""
-        own, engine = self.optimizer.memory(), self.optimizer._engine
-        layout, dtypes = self._layout, self._whole.dtypes
-        owners = [engine.groups[number] for number in layout.partition.group_of]
-        members = [
-            (group.rule, group.formats(array, dtype.name), array.size)
-            for group, array, dtype in zip(owners, layout.parameters.arrays, dtypes, strict=True)
-        ]
-        options = replace(
-            engine.options, accumulate_steps=self._options.accumulate_steps, zero_grads=False
-        )
-        return ShardedBudget(own, budget_of(members, options), self._comm.size)
+        layout, dtypes, size = self._layout, self._whole.dtypes, self._comm.size
+        return sharded_budget(self.optimizer, layout, dtypes, self._options, size)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the whole parameters, as that of the optimizer in one process.

@@ -145,10 +145,14 @@ class SharedParts:
     ) -> None:
         self._comm, self._buckets, self._gradients = comm, buckets, gradients
 
-    def gather(self, arrays: LineArrays, dtypes: Sequence[Any]) -> None:
-        """Complete arrays whose own parts are up to date; waits until all processes have."""
+    def gather(
+        self, arrays: LineArrays, dtypes: Sequence[Any], chosen: Sequence[int] | None = None
+    ) -> None:
+        """Complete arrays whose own parts are up to date, as `collectives.Parts` does; waits until
+        all processes have."""
         if len(self._gradients.hosts.groups) > 1:
-            begun = (self._begin(arrays, *pair) for pair in zip(self._buckets, dtypes, strict=True))
+            numbers = range(len(self._buckets)) if chosen is None else chosen
+            begun = (self._begin(arrays, self._buckets[n], dtypes[n]) for n in numbers)
             for _, (received, wait) in one_ahead(begun):
                 wait()
                 for (start, stop), part in received:

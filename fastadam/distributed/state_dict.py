@@ -15,6 +15,7 @@ from ..memory.dtypes import named
 from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator, gathered
 from ..rules.algorithm import Values
+from .whole_rows import Division
 
 Entries = dict[int, dict[str, Any]]
 
@@ -34,7 +35,8 @@ def described_state(
     comm: Communicator,
     pieces: Sequence[Piece],
     entries: Mapping[int, Values],
-    shapes: Sequence[tuple[int, ...]],
+    divisions: Sequence[Division],
+    of_rows: Collection[str],
 ) -> Entries:
     """The state of whole parameters, with descriptions in place of arrays.
 
@@ -42,7 +44,8 @@ def described_state(
         comm: the processes.
         pieces: those of this process.
         entries: for each of them its state by name.
-        shapes: those of the parameters.
+        divisions: those of the parameters.
+        of_rows: the names of state with a number for each row.
     """
     whole = dict[int, dict[str, Any]]()
     texts = list(map(json.loads, Agreement(comm).texts(json.dumps(_summary(pieces, entries)))))
@@ -52,18 +55,26 @@ def described_state(
     there = {tuple(column) for columns, _ in texts for column in columns}
     coded = {name + SCALE for _, name, dtype in there if dtype == "int8"}
     for number, name, dtype in sorted(there):
-        per = Int8.block if name in coded else 1
-        blocks = -(-int(np.prod(shapes[number])) // per)
-        shape = shapes[number] if per == 1 else (blocks,)
-        whole.setdefault(number, {})[name] = Described(named(dtype), shape, per)
+        division = divisions[number]
+        per = Int8.block if name in coded else division.per(name, of_rows)
+        whole.setdefault(number, {})[name] = Described(
+            named(dtype), _shape_of(division, per, name, of_rows), per
+        )
     return {number: whole[number] for number in sorted(whole)}
+
+
+def _shape_of(division: Division, per: int, name: str, of_rows: Collection[str]) -> tuple[int, ...]:
+    """The shape of state with a number for each `per` elements of a parameter."""
+    single = per == 1 and name not in of_rows
+    return division.shape if single else (-(-division.size // per),)
 
 
 def whole_state(
     comm: Communicator,
     of_rank: Sequence[Sequence[Piece]],
     entries: Mapping[int, Values],
-    shapes: Sequence[tuple[int, ...]],
+    divisions: Sequence[Division],
+    of_rows: Collection[str],
 ) -> Entries:
     """The state of whole parameters, from that of the pieces in each process.
 
@@ -71,10 +82,10 @@ def whole_state(
         comm: the processes.
         of_rank: the pieces of each.
         entries: for each piece of this process its state by name.
-        shapes: those of the parameters.
+        divisions, of_rows: as for `described_state`.
     """
     pieces = of_rank[comm.rank]
-    whole = described_state(comm, pieces, entries, shapes)
+    whole = described_state(comm, pieces, entries, divisions, of_rows)
     columns = dict[tuple[str, str, int], list[int]]()
     for number, entry in whole.items():
         for name, each in entry.items():
@@ -120,15 +131,18 @@ def state_of_pieces(
     saved: Mapping[str, Any],
     groups: Sequence[Values],
     pieces: Sequence[Piece],
-    shapes: Sequence[tuple[int, ...]],
+    divisions: Sequence[Division],
     names: Sequence[str],
     scalars: Collection[str],
+    of_rows: Collection[str],
 ) -> dict[str, Any]:
     """A state_dict of the pieces in this process, from one of the whole parameters.
 
     Args:
         groups: for each live group its "params", and "param_names" if it has names.
+        divisions: those of the parameters.
         scalars: the names of state that is one number.
+        of_rows: the names of state with a number for each row.
 
     Raises:
         TypeError, ValueError: if it is not one, or of other shapes.
@@ -139,16 +153,17 @@ def state_of_pieces(
     result = dict(saved)
     state = saved["state"]
     for number, key in enumerate(numbers):  # also those of which there is no piece here
-        dict(_sliced(state.get(key, {}), scalars, Piece(number, 0, 0), shapes, names))
+        dict(_sliced(state.get(key, {}), scalars, of_rows, Piece(number, 0, 0), divisions, names))
     result["state"] = {
-        place: dict(_sliced(state[numbers[piece.number]], scalars, piece, shapes, names))
+        place: dict(
+            _sliced(state[numbers[piece.number]], scalars, of_rows, piece, divisions, names)
+        )
         for place, piece in enumerate(pieces)
         if numbers[piece.number] in state
     }
     if "ema" in saved:
-        averages = [array_of(saved["ema"][number], "ema") for number in numbers]
         result["ema"] = {
-            place: _part(averages[piece.number], piece, 1, shapes, f"ema of {names[piece.number]}")
+            place: _sliced_average(saved["ema"][numbers[piece.number]], piece, divisions, names)
             for place, piece in enumerate(pieces)
         }
     places, first, groups_of_pieces = iter(range(len(pieces))), 0, []
@@ -224,8 +239,9 @@ def accumulated(
 def _sliced(
     entry: Values,
     numbers: Collection[str],
+    of_rows: Collection[str],
     piece: Piece,
-    shapes: Sequence[tuple[int, ...]],
+    divisions: Sequence[Division],
     names: Sequence[str],
 ) -> Iterator[tuple[str, Any]]:
     """The state of a piece, from that of the whole parameter."""
@@ -240,16 +256,26 @@ def _sliced(
             yield name, array
             continue
         coded = name.endswith(SCALE) and name.removesuffix(SCALE) in entry
-        per = Int8.block if coded else 1
-        yield name, _part(array, piece, per, shapes, f"{name} of {names[piece.number]}")
+        division = divisions[piece.number]
+        per = Int8.block if coded else division.per(name, of_rows)
+        shape = _shape_of(division, per, name, of_rows)
+        yield name, _part(array, piece, per, division, shape, f"{name} of {names[piece.number]}")
 
 
-def _part(array: Any, piece: Piece, per: int, shapes: Sequence[tuple[int, ...]], name: str) -> Any:
-    shape = shapes[piece.number]
-    blocks = -(-int(np.prod(shape)) // per)
-    if array.shape != (shape if per == 1 else (blocks,)):
-        raise ValueError(
-            f"state_dict: {name} has shape {array.shape}, expected "
-            f"{shape if per == 1 else (blocks,)}"
-        )
-    return np.ascontiguousarray(array).reshape(-1)[piece.start // per : -(-piece.stop // per)]
+def _sliced_average(
+    value: Any, piece: Piece, divisions: Sequence[Division], names: Sequence[str]
+) -> Any:
+    """The average of a piece, from that of the whole parameter."""
+    division = divisions[piece.number]
+    label = f"ema of {names[piece.number]}"
+    return _part(array_of(value, "ema"), piece, 1, division, division.shape, label)
+
+
+def _part(
+    array: Any, piece: Piece, per: int, division: Division, shape: tuple[int, ...], name: str
+) -> Any:
+    """The numbers of a piece, of an array with one for each `per` elements of a parameter."""
+    if array.shape != shape:
+        raise ValueError(f"state_dict: {name} has shape {array.shape}, expected {shape}")
+    flat = np.ascontiguousarray(array).reshape(-1)[piece.start // per : -(-piece.stop // per)]
+    return flat.reshape(division.shape_of(piece)) if shape == division.shape else flat

@@ -11,12 +11,17 @@ from ..engine.flat import Flat
 from ..engine.gradients import OtherDtypesError, StepArrays
 from ..engine.options import Options
 from ..engine.parameters import NO_GRADS, Parameters
+from ..engine.row_gradient import refuse_repeated
+from ..engine.row_inputs import check_rows
 from ..engine.scales import NEAR, reach_of, unscale_of
 from ..kernels.commit import commit
 from ..kernels.formats import Formats, compute_of
 from ..memory import checks
 from ..memory.dtypes import name_of
+from ..memory.rows import Rows, RowsDtype, flat_indices
 from ..memory.tree import listed
+from .row_exchange import GivenRows
+from .whole_rows import Division
 
 
 class WholeParameters:
@@ -25,6 +30,7 @@ class WholeParameters:
     Args:
         parameters: the parameters.
         options: those of the optimizer; gradients are accumulated and cleared here.
+        divisions: where the parameters may be divided.
 
     Attributes:
         dtypes: the dtype of the gradient of each parameter.
@@ -34,8 +40,10 @@ class WholeParameters:
 
     found = False
 
-    def __init__(self, parameters: Parameters, options: Options) -> None:
-        self._parameters, self._options = parameters, options
+    def __init__(
+        self, parameters: Parameters, options: Options, divisions: Sequence[Division]
+    ) -> None:
+        self._parameters, self._options, self._divisions = parameters, options, divisions
         self.dtypes = [array.dtype for array in parameters.arrays]
         self._grads: Flat | None = None
         self._room: Any = None
@@ -103,14 +111,49 @@ class WholeParameters:
         if not changes.unchanged():
             changes.check_containers()
             changes.check_arrays([True] * len(arrays))
+        dense = [None if isinstance(array, Rows) else array for array in arrays]
         try:
-            self._inputs.look(arrays)
+            self._inputs.look(dense)
         except OtherDtypesError as other:
             self.dtypes = list(other.dtypes)
             self._inputs = self._inputs_of(self.dtypes)
-            self._inputs.look(arrays)
+            self._inputs.look(dense)
             self._expect_other()
+        arrays = [
+            self._rows(number, array) if isinstance(array, Rows) else array
+            for number, array in enumerate(arrays)
+        ]
         return arrays, self._buffer(given)
+
+    def _rows(self, number: int, rows: Rows) -> Any:
+        """A row-sparse gradient as it is exchanged; an array for a parameter without elements.
+
+        Raises:
+            TypeError, ValueError, IndexError: if it does not go with the parameter or the options.
+        """
+        param, param_name = self._parameters.arrays[number], self._parameters.names[number]
+        name = self._parameters.called("grads")[number]
+        indices = flat_indices(rows, name, param, param_name)
+        self._inputs.check_free(checks.span(rows.values, f"{name}.values"))
+        check_rows([RowsDtype.of(param)], self._options, param)
+        if self.batches:
+            raise ValueError(
+                f"{name} is Rows, but arrays were added up inside no_sync(); give the rows of all "
+                "micro-batches to one step"
+            )
+        if rows.unique:
+            numbers, counts = np.unique(indices, return_counts=True)
+            if len(numbers) < len(indices):
+                refuse_repeated(name, numbers, counts)
+        if not param.size:
+            return np.zeros(param.shape, param.dtype)
+        width = self._divisions[number].width
+        if not self._divisions[number].whole:
+            raise ValueError(
+                f"{name} is Rows, but {param_name} of shape {param.shape} is divided inside of "
+                "rows, so that all processes have shares; give Sharded(..., whole_rows=True)"
+            )
+        return GivenRows(indices, rows.values.reshape(len(indices), width))
 
     def _buffer(self, given: Any) -> Any:
         if isinstance(given, Flat):
@@ -131,7 +174,11 @@ class WholeParameters:
     # Micro-batches
 
     def add(self, grad_scale: Any) -> None:
-        """Add the gradients that were checked last to the sums."""
+        """Add the gradients that were checked last to the sums.
+
+        Args:
+            grad_scale: what the loss was multiplied by, or None.
+        """
         unscale, power = unscale_of(grad_scale, {*map(name_of, self.dtypes)})
         sums = self._prepared(max(NEAR, reach_of(grad_scale)))
         sums.look(self._inputs.addresses, self._inputs.active)

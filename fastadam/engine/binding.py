@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .engine_parts import EngineParts
 from .gradients import OtherDtypesError
 from .launch_plan import StepPlan
 from .norm_measure import NormMeasure
-from .parts import EngineParts
 from .row_inputs import check_rows, gradients_for
 from .scales import reach_of
 from .state import spans
@@ -98,7 +98,7 @@ def _looked(
         except BaseException:
             engine.grad_dtypes = before
             raise
-        plan.look(arrays)
+        return _looked(engine, plan, arrays, inputs)  # first rows are found, then other dtypes
     if engine.files:
         engine.files.residency.look(arrays)
     return plan
@@ -167,7 +167,7 @@ def norm_of(engine: EngineParts, arrays: Sequence[Any]) -> float:
         return engine.measure.of(arrays)
     except OtherDtypesError as other:
         engine.measure = _measure(engine, other.dtypes)
-        return engine.measure.of(arrays)
+        return norm_of(engine, arrays)
 
 
 def _measure(engine: EngineParts, dtypes: Sequence[Any]) -> NormMeasure:

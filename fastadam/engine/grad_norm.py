@@ -80,7 +80,8 @@ class GradNorm:
     parameter; then these are added in the same way. The bits depend on nothing but the gradients.
 
     With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks. With shards, too: they exchange a number for each parameter.
+    their blocks, and those of `rows`, row-sparse gradients. With shards, too: they exchange a
+    number for each parameter.
 
     Attributes:
         launches: those that read the gradients; the others read their sums.
@@ -98,6 +99,7 @@ class GradNorm:
         options: tuple[str, ...] = (),
         partition: Partition | None = None,
         shards: Shards | None = None,
+        rows: Sequence[Any] = (),
     ) -> None:
         sizes = partition.sizes if partition else [param.size for param in params]
         counts = blocks_of(sizes)
@@ -132,6 +134,9 @@ class GradNorm:
         self._kept = [each, whole]  # launches know addresses only
         self._deferred = backend.deferred_scalar()
         complete = [partial(partition.complete, self._sums)] if partition else []
+        self._before: list[Callable[[], None]] = []
+        if partition and any(rows):
+            self._before.append(partial(partition.complete_rows, rows))
         self._complete: list[Callable[[], None]] = [*complete]
         self._runs: list[Callable[[], None]] = []
         self._kernels: list[Kernel] = []
@@ -154,7 +159,8 @@ class GradNorm:
         stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
         chains = [self._backend.chained(stage, self._threads) for stage in stages]
         self._kernels = [launch.kernel for launch in self.launches]
-        self._runs = [launch.table.runner(self._threads) for launch in self.launches]
+        self._runs = [*self._before]
+        self._runs += [launch.table.runner(self._threads) for launch in self.launches]
         for others, (runs, kernels) in zip((self._complete, self._exchange), chains, strict=False):
             self._runs += [*others, *runs]
             self._kernels += kernels

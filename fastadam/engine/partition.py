@@ -55,6 +55,14 @@ class Partition(Protocol):
                 the pieces of this process are there.
         """
 
+    def complete_rows(self, gradients: Sequence[Any]) -> None:
+        """Let the norms of row-sparse gradients be those of the whole parameters.
+
+        Args:
+            gradients: for each piece its row-sparse gradient, or None; the norm of the whole one
+                becomes that of the first piece, and 0 that of the others.
+        """
+
     def all_true(self, value: bool) -> bool:
         """True if the value is true in all processes."""
 

@@ -88,8 +88,14 @@ class GradientPreprocessor:
         """The norm of the gradients of an update, and that of the gradients of one micro-batch."""
         options, gradients = context.options, context.gradients
         measured = measured_as(context.arrays, context.formats, gradients.rows)
-        partition, shards = context.partition, context.shards
-        norm = partial(GradNorm, *measured, options.team, partition=partition, shards=shards)
+        norm = partial(
+            GradNorm,
+            *measured,
+            options.team,
+            partition=context.partition,
+            shards=context.shards,
+            rows=gradients.rows,
+        )
         transforms = kind.sources.transforms
         first = norm(options=tuple("origin" if name == TARGET else name for name in transforms))
         if not context.accumulator:

@@ -58,6 +58,7 @@ class RowGradient:
         numbers: the numbers of the rows, in order, each once.
         runs: their elements, and their gradients.
         root: an array of one number, the norm of the gradient.
+        squares: the sums of squares of blocks of its rows, if it is measured.
     """
 
     def __init__(self, param: Any, name: str, param_name: str) -> None:
@@ -68,7 +69,7 @@ class RowGradient:
         self.block, self.apart, self.measured = WHOLE, False, False
         self.threads: Limit = None
         self.numbers, self.runs = NONE, Runs()
-        self.root = aligned_zeros(1, "float64")
+        self.root, self.squares = aligned_zeros(1, "float64"), np.empty(0)
         self._adders: dict[str, RowTable] = {}
         self._norm: RowTable | None = None
         self._kept: list[Any] = []  # what tables hold the addresses of
@@ -93,7 +94,7 @@ class RowGradient:
             firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
             counts = np.diff(firsts, append=len(ordered))
             if rows.unique:
-                self._refuse_repeated(ordered[firsts], counts)
+                refuse_repeated(self.name, ordered[firsts], counts)
         self._kept = [values]
         if width == 0:
             ordered, sources, firsts, counts = NONE, NONE, ONES, ONES
@@ -115,13 +116,6 @@ class RowGradient:
             self._by_rows(found)
         if self.measured:
             self._measure(found)
-
-    def _refuse_repeated(self, numbers: Any, counts: Any) -> NoReturn:
-        place = int(np.argmax(counts > 1))
-        raise ValueError(
-            f"{self.name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
-            "leave unique out, and gradients of the same row are added up"
-        )
 
     def _room(self, rows: int) -> int:
         """The address of sums for some rows, which start at zero, and add up signs of zeros."""
@@ -194,7 +188,17 @@ class RowGradient:
         places = address(sums) + np.arange(len(found)) * (blocks * sums.itemsize)
         self._norm.spread((starts, starts + self.width), {"param": places, "grad": found})
         self._norm.run(self.threads)
+        self.squares = sums
         self.root[0] = math.sqrt(np.add.reduce(sums))
+
+
+def refuse_repeated(name: str, numbers: Any, counts: Any) -> NoReturn:
+    """Refuse rows of which one is given several times, although they were promised not to be."""
+    place = int(np.argmax(counts > 1))
+    raise ValueError(
+        f"{name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
+        "leave unique out, and gradients of the same row are added up"
+    )
 
 
 def _ends(new: Any) -> tuple[Any, Any]:

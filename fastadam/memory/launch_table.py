@@ -12,7 +12,7 @@ from ..kernels.commit import Operation
 from ..kernels.compose import Stream
 from ..kernels.cpu import openmp, threads
 from ..kernels.factory import Kernel
-from ..kernels.storage.base import Column
+from ..kernels.storage.base import ROW, Column
 from ..kernels.target import HostTarget
 from .aligned import aligned_zeros
 from .arrays import address
@@ -103,9 +103,10 @@ class Table:
         kernel counts elements as for the whole."""
         first = np.asarray(starts, np.int64)
         self.chunks[:, 1:] += first[self.chunks[:, 0]][:, None]
-        steps = [np.dtype(column.dtype).itemsize for column in self._stored]
-        pers = [column.per for column in self._stored]
-        self._before = first[:, None] // pers * steps
+        self._before = np.empty((len(first), len(self._stored)), np.int64)
+        for number, column in enumerate(self._stored):
+            per = self.units if column.per == ROW else column.per
+            self._before[:, number] = first // per * np.dtype(column.dtype).itemsize
         self.rows[:, 1:] -= self._before
 
     def place(self, stream: str, addresses: Any, part: int = 0) -> None:

@@ -5,7 +5,7 @@ are those of the array, except where a stream has its numbers elsewhere, packed:
 is where the array would begin, if the run of the array lay at the place of the packed one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
 from typing import Any, cast
@@ -34,6 +34,7 @@ class RowTable(Table):
         super().__init__(kernel, [0], records, unit)
         self.small = False  # there may be many rows at the next step
         self._sizes = [self._item(name, part) for name, part in self._columns]
+        self._first = 0  # the place of the array in one of which it is a part
         self._given: tuple[Any, ...] = ()
         self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
         self._numbered = np.empty((0, 3), np.int64)
@@ -43,6 +44,10 @@ class RowTable(Table):
     def _item(self, name: str, part: int) -> int:
         stream = next(each for each in self.kernel.streams if each.name == name)
         return np.dtype(stream.storage.stored[part].dtype).itemsize
+
+    def begin_at(self, starts: Sequence[int]) -> None:
+        super().begin_at(starts)
+        (self._first,) = starts
 
     def spread(
         self,
@@ -66,6 +71,8 @@ class RowTable(Table):
         """The C function that launches the kernel over all runs, on at most so many threads."""
         passes = loaded("fastadam.kernels.cpu.row_passes")
         (starts, stops), packed, records, whole = self._given
+        if self._first:
+            starts, stops = starts + self._first, stops + self._first
         rows = self._filled(len(starts))
         if records is not None:
             rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from ranks import results, run
+from row_cases import ROW_CASES, assert_rows_of_one_process, given, of_one, tables
 from sharded_cases import (
     CASES,
     SHAPES,
@@ -27,6 +28,84 @@ pytest.importorskip("ml_dtypes")
 @pytest.mark.parametrize(("size", "cls", "kept", "tail"), CASES)
 def test_the_bits_of_one_process(size, cls, kept, tail):
     results(size, lambda comm: assert_bits_of_one_process(comm, cls, kept, tail, flat=size == 2))
+
+
+@pytest.mark.parametrize("name", ROW_CASES)
+@pytest.mark.usefixtures("in_plain_python")
+def test_rows_of_all_processes_are_those_of_one(name):
+    results(3, lambda comm: assert_rows_of_one_process(comm, name))
+
+
+@pytest.mark.parametrize(("name", "after"), [("rows", 1), ("rowwise", 2)])
+@pytest.mark.usefixtures("in_plain_python")
+def test_numbers_of_rows_go_on_with_another_number_of_processes(name, after):
+    cls, _, options = ROW_CASES[name]
+
+    def first(comm):
+        opt, _ = assert_rows_of_one_process(comm, name, steps=2)
+        return opt.state_dict(), opt.params
+
+    saved, params = results(3, first)[0]
+
+    def then(comm):
+        flat = fa.flatten({key: array.copy() for key, array in params.items()})
+        opt = Sharded(cls, flat, comm, lr=0.01, **options)
+        opt.load_state_dict(saved)
+        opt.step(given(2, comm.rank, comm.size, "float32"))
+        return opt.state_dict(), opt.params
+
+    alone = cls({key: array.copy() for key, array in params.items()}, lr=0.01, **options)
+    alone.load_state_dict(saved)
+    alone.step(of_one(2, after, "float32"))
+    for state, arrays in results(after, then):
+        assert_same_state(state, alone.state_dict())
+        for key, array in alone.params.items():
+            np.testing.assert_array_equal(arrays[key], array)
+
+
+WRONG_ROWS = {  # what process 1 gives for a table of 300 rows
+    "range": (lambda: fa.Rows([300], np.ones((1, 24), "f4")), IndexError, r"indices\[0\] is 300"),
+    "twice": (lambda: fa.Rows([3, 3], np.ones((2, 24), "f4"), unique=True), ValueError, "row 3 is"),
+    "array": (lambda: np.ones((300, 24), "f4"), ValueError, "Rows in process 0, but an array in"),
+    "dtype": (
+        lambda: fa.Rows([3], np.ones((1, 24), "f2")),
+        ValueError,
+        "float16 in process 1, but",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+@pytest.mark.usefixtures("in_plain_python")
+def test_rows_that_one_process_refuses_change_nothing(name):
+    make, kind, message = WRONG_ROWS[name]
+
+    def step(comm):
+        opt = Sharded(fa.SGD, {"t": tables("float32")["t"]}, comm, whole_rows=True)
+        wrong = make() if comm.rank else fa.Rows([3], np.ones((1, 24), "f4"))
+        with pytest.raises((kind, OtherProcessError), match=message) as raised:
+            opt.step({"t": wrong})
+        np.testing.assert_array_equal(opt.params["t"], tables("float32")["t"])
+        assert opt.step({"t": None if comm.rank else wrong}).updated
+        return raised.type
+
+    assert results(2, step)[1] is kind
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"divided inside of rows, .*whole_rows=True"),
+        ({"accumulate_steps": 1, "zero_grads": True}, "zero_grads=True does not clear"),
+    ],
+)
+def test_rows_that_do_not_go_with_options(options, message):
+    opt = Sharded(fa.SGD, {"t": np.ones((70, 90), np.float32)}, OneProcess(), **options)
+    rows = fa.Rows([3], np.ones((1, 90), np.float32))
+    with pytest.raises(ValueError, match=message):
+        opt.step({"t": rows})
+    with opt.no_sync(), pytest.raises(ValueError, match=r"divided inside|zero_grads|no_sync"):
+        opt.step({"t": rows})
 
 
 @pytest.mark.parametrize(

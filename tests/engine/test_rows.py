@@ -94,7 +94,7 @@ ALL = {
 }
 
 
-COMPILED = {"plain", "narrow", "elements", "wide", "deep", "ema", "int8 wide", "bfloat16"}
+COMPILED = {"plain", "narrow", "wide", "deep"}
 
 
 @pytest.mark.parametrize("name", ALL)

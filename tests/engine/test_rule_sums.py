@@ -32,8 +32,8 @@ class Centred(fa.Optimizer):
         return {"lr": group["lr"]}
 
 
-def arrays(seed, dtype=np.float32):
-    return [parameters(shape, dtype, seed + k) for k, shape in enumerate(SHAPES)]
+def arrays(seed, dtype=np.float32, shapes=SHAPES):
+    return [parameters(shape, dtype, seed + k) for k, shape in enumerate(shapes)]
 
 
 @pytest.mark.parametrize("dtypes", [("float32",), ("float32", "float64")], ids=str)
@@ -57,7 +57,7 @@ def test_sums_over_all_parameters_that_have_a_gradient(dtypes):
         np.testing.assert_allclose(param, each, rtol=0, atol=16 * np.finfo(param.dtype).eps)
 
 
-READ = ("bfloat16 state", "double, int8 state", "split8, int8, rounded")
+READ = ("double, single state", "split8, int8, rounded")
 
 
 @pytest.mark.parametrize("formats", [FORMATS[name] for name in READ], ids=READ)
@@ -85,13 +85,15 @@ def test_terms_have_the_same_bits_on_both_targets(formats):
     assert 0 < np.min(sums) < np.max(sums) < np.inf
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_sums_see_the_gradient_as_options_leave_it():
     """Scaled, clipped and accumulated gradients are like others that were so beforehand."""
-    params, twins, scale = arrays(0), arrays(0), 8.0
+    shapes = [shape for shape in SHAPES if np.prod(shape) < 2000]
+    params, twins, scale = arrays(0, shapes=shapes), arrays(0, shapes=shapes), 8.0
     opt = fa.LAMB(params, lr=0.1, clip_value=0.5, accumulate_steps=2)
     twin = fa.LAMB(twins, lr=0.1)
     for step in range(3):
-        grads = [gradients(shape, 2, np.float32, step) for shape in SHAPES]
+        grads = [gradients(shape, 2, np.float32, step) for shape in shapes]
         for k in range(2):
             opt.step([np.asarray(each[k] * np.float32(scale)) for each in grads], grad_scale=scale)
         mean = [(one + other) * np.float32(0.5) for one, other in grads]
@@ -100,8 +102,9 @@ def test_sums_see_the_gradient_as_options_leave_it():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_functions_without_an_optimizer_take_options_and_formats():
-    p, q, g = parameters(9000, np.float32), parameters(9000, np.float32), gradients(9000, 2)
+    p, q, g = parameters(2100, np.float32), parameters(2100, np.float32), gradients(2100, 2)
     opt = fa.LAMB(q, state_dtype="int8", ema_decay=0.9, seed=3)
     opt.step(np.float32(g[0]))
     ema, blocks = p.copy(), -(-p.size // 256)

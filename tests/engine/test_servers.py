@@ -45,8 +45,9 @@ def both(make, dtype=np.float32):
 OPTIONS = [{}, {"clip_norm": 0.5, "skip_nonfinite": True, "ema_decay": 0.9}]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "options"), [*zip(("float64", "float32"), OPTIONS, strict=True)], ids=str
+)
 def test_steps_without_gradients_have_the_bits_of_those_with(dtype, options):
     """Kinds of steps take turns, and go on with the same state."""
     one, other = both(lambda params: fa.AdamW(params, lr=0.1, **options), dtype)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from row_cases import assert_rows_of_one_process, given, of_one
 from sharded_cases import (
     CASES,
     assert_bits_of_one_process,
@@ -46,19 +47,38 @@ def stepped(opt, steps):
 
 
 def bits(comm, folder):
-    """The bits of one process; three save a file, which others load."""
+    """The bits of one process; three save a file, which two load."""
     for _, cls, kept, tail in CASES[::3]:  # test_sharded.py has all
         assert_bits_of_one_process(comm, cls, kept, tail, shared=tail == "plain")
     opt, path = made(comm), folder / "run.safetensors"
-    if opt._comm.size == 3:
-        fa.save(path, stepped(opt, range(5)), extra=3)
-    else:
+    if opt._comm.size == 2:
         assert fa.load(path, opt).extra == 3
+    else:
+        stepped(opt, range(5))
+    if opt._comm.size == 3:
+        fa.save(path, opt, extra=3)
     alone = stepped(fa.AdamW(parameters(), **OPTIONS), range(8))
     stepped(opt, range(5, 8))
     assert np.array_equal(flat_of(opt), flat_of(alone))
     assert_same_state(opt.state_dict(), alone.state_dict())
+    rows(comm, folder)
     print("same bits")
+
+
+def rows(comm, folder):
+    """Row-sparse gradients, likewise: counts of rows are saved by three and loaded by others."""
+    opt, alone = assert_rows_of_one_process(comm, "rows", steps=2, shared=True)
+    path = folder / "rows.safetensors"
+    if opt._comm.size == 3:
+        fa.save(path, opt)
+    else:
+        fa.load(path, opt)
+        fa.load(path, alone)
+    rank, size = opt._comm.rank, opt._comm.size
+    opt.step(given(2, rank, size, "float32"))
+    alone.step(of_one(2, size, "float32"))
+    assert np.array_equal(flat_of(opt), flat_of(alone))
+    assert_same_state(opt.state_dict(), alone.state_dict())
 
 
 def errors(comm, folder):

@@ -91,7 +91,7 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=[
 
 
 HOWS = [*product(["clip", "accumulate", "scaler", "overlap"], [torch.float32, torch.bfloat16])]
-PAIRS = [*product(["AdamW"], HOWS), *zip(DENSE, cycle(HOWS), strict=False)]
+PAIRS = [*product(["AdamW", "Prodigy"], HOWS), *zip(DENSE, cycle(HOWS), strict=False)]
 
 
 @pytest.mark.parametrize(
