@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .engine_parts import EngineParts
 from .gradients import OtherDtypesError
 from .launch_plan import StepPlan
 from .norm_measure import NormMeasure
-from .parts import EngineParts
 from .row_inputs import check_rows, gradients_for
 from .scales import reach_of
 from .state import spans

@@ -10,12 +10,12 @@ from ..memory.shared import shared_mapping_of
 from ..rules import ROW
 from ..rules.algorithm import Values
 from .edits import ParamGroup
+from .engine_parts import EngineParts
 from .group_arguments import SHADOW, check_group, copies_in
 from .matrices import check_matrices
 from .options import LOW
 from .param_groups import Group, checked_group
 from .parameters import Gathered, Parameters
-from .parts import EngineParts
 from .state import spans
 
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from ..memory.arrays import is_device
+from .engine_parts import EngineParts
 from .files import OptimizerFiles, state_layout
 from .new_groups import NewGroups
 from .options import Options
 from .param_groups import initial_state
 from .partition import Partition
-from .parts import EngineParts
 
 
 def files_for(engine: EngineParts, new: NewGroups) -> OptimizerFiles | None:

@@ -16,7 +16,7 @@ from ..engine.convert import ORDER, SCALE
 from ..engine.options import OWN
 from ..rules.algorithm import Values
 from .counters import gather
-from .numbered import check_numbers
+from .misread_codes import check_numbers
 from .packages import from_package
 from .state import check_number
 from .tensors import OpaqueTensor

@@ -105,7 +105,11 @@ def test_all_is_tried_the_same_every_time_and_drawn(codes, repository, monkeypat
     assert [line for line in page.splitlines() if line.startswith("| **shift**")]
     assert (page[:7], page[-6:], page.count("\n|")) == ("before\n", "after\n", 4)
     assert codes.main(["--check"], repository) == 0
-    assert measured() == first
+    with monkeypatch.context() as patch:
+        patch.setattr(codes, "CODES", {"shift": few["shift"]})
+        again = codes.measured(codes.QUICK, 1).splitlines()
+    rows = [[line for line in lines if line.startswith("shift,")] for lines in (first, again)]
+    assert rows[0] == rows[1] != []
 
     table.write_text(table.read_text().replace("shift,bytes,state,1", "shift,bytes,state,9"))
     capsys.readouterr()

@@ -11,7 +11,7 @@ from ...engine.convert import ORDER, SCALE
 from ...kernels.storage.int8 import Int8
 from ...rules.algorithm import Values
 from ..contents import as_array
-from ..numbered import check_numbers
+from ..misread_codes import check_numbers
 from ..optimizer import Optimizer
 from ..shards import block_zeros, is_sharded, local, whole_of
 from ..state_formats import for_any_shards
