@@ -181,9 +181,10 @@ def test_rows_catch_up_with_sgd_on_all_elements(hyper):
     np.testing.assert_allclose(table, other, rtol=1e-12, atol=1e-13)
 
 
-def test_rows_catch_up_with_the_moments_of_adam():
+@pytest.mark.parametrize("more", [{}, {"weight_decay_mode": "AdamC", "peak_lr": 0.2}])
+def test_rows_catch_up_with_the_moments_of_adam(more):
     shape, rng = (20, 3), np.random.default_rng(6)
-    hyper = {"lr": 0.1, "weight_decay": 0.1, "amsgrad": False}
+    hyper = {"lr": 0.1, "weight_decay": 0.1, "amsgrad": False, **more}
     table, other = (np.ones(shape) for _ in range(2))
     opt, plain = fa.AdamW(table, lazy="exact", **hyper), fa.AdamW(other, **hyper)
     for indices, values in steps_of(rng, shape, 8):
