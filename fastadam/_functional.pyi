@@ -705,6 +705,7 @@ def adagrad(
     weight_decay: Scheduled = 0.0,
     initial_accumulator_value: Scheduled = 0.0,
     eps: Scheduled = 1e-10,
+    eps_in_sqrt: ScheduledFlag = False,
     maximize: ScheduledFlag = False,
     grad_scale: Number | None = None,
     clip_value: Number | None = None,
@@ -731,6 +732,7 @@ def adagrad(
         weight_decay: coupled (L2) decay, default 0.
         initial_accumulator_value: initial value of the sum, default 0.
         eps: added to the root, default 1e-10.
+        eps_in_sqrt: add eps to the number under the root instead, default False.
         maximize: maximize the objective, default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
             default None.

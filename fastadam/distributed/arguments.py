@@ -85,10 +85,15 @@ def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list
                     "parameters on a GPU take fastadam.torch with fully_shard (FSDP2)"
                 )
     groups = [
-        {**group, "params": each.arrays, "param_names": each.paths}
+        {
+            **group,
+            "params": each.arrays,
+            "param_names": each.paths or list(group.get("param_names") or ()),
+        }
         for group, each in zip(params, gathered, strict=True)
     ]
-    return Parameters().with_groups(gathered, alone), groups
+    given = [group.get("param_names") for group in params]
+    return Parameters().with_groups(gathered, alone, given), groups
 
 
 def inner_groups(

@@ -61,7 +61,8 @@ def new_groups(engine: EngineParts, raws: Sequence[Any], alone: bool) -> NewGrou
     gathered = engine.parameters.checked(trees, spans(engine.state.arrays))
     if engine.partition is None:
         _check_unshared(gathered)
-    parameters = engine.parameters.with_groups(gathered, alone)
+    given = [raw.get("param_names") for raw in raws]
+    parameters = engine.parameters.with_groups(gathered, alone, given)
     engine.copies.check(name_of(array.dtype) for array in parameters.arrays)
     each_shadow = [copies_in(raw, each) for raw, each in zip(raws, gathered, strict=True)]
     shadows = list(chain.from_iterable(each_shadow))

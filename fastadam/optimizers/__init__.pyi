@@ -783,7 +783,7 @@ class Adagrad(Optimizer):
         s = s + g**2
         p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
-    eps is added outside the root (Keras and optax: inside, and the sum starts at 0.1). State:
+    Keras and optax have eps inside the root: `eps_in_sqrt`; their sum starts at 0.1. State:
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
@@ -793,6 +793,7 @@ class Adagrad(Optimizer):
         weight_decay: coupled (L2) decay, default 0.
         initial_accumulator_value: initial value of the sum, default 0.
         eps: added to the root, default 1e-10.
+        eps_in_sqrt: add eps to the number under the root instead, default False.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -812,6 +813,7 @@ class Adagrad(Optimizer):
         weight_decay: Scheduled = 0.0,
         initial_accumulator_value: Scheduled = 0.0,
         eps: Scheduled = 1e-10,
+        eps_in_sqrt: ScheduledFlag = False,
         maximize: ScheduledFlag = False,
         threads: Count | None = None,
         cores: Cores | None = None,

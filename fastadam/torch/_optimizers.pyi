@@ -1078,7 +1078,7 @@ class Adagrad(Optimizer):
         s = s + g**2
         p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
-    eps is added outside the root (Keras and optax: inside, and the sum starts at 0.1). State:
+    Keras and optax have eps inside the root: `eps_in_sqrt`; their sum starts at 0.1. State:
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
@@ -1093,6 +1093,7 @@ class Adagrad(Optimizer):
         eps: added to the root, default 1e-10.
         foreach, differentiable: accepted or rejected as by PyTorch's fused optimizers.
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
+        eps_in_sqrt: add eps to the number under the root instead, default False.
         maximize: maximize the objective, default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
@@ -1142,6 +1143,7 @@ class Adagrad(Optimizer):
         *,
         differentiable: bool | None = False,
         fused: bool | None = None,
+        eps_in_sqrt: Flag = False,
         maximize: Flag = False,
         threads: Count | None = None,
         cores: Cores | None = None,
