@@ -89,8 +89,8 @@ def adopt(
         clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -339,8 +339,8 @@ def mars(
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -406,8 +406,8 @@ def sgd(
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -480,8 +480,8 @@ def ademamix(
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -548,8 +548,8 @@ def adabelief(
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
         rectify: the rectification of `fa.RAdam`, default False (the authors' later code: True).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -801,15 +801,15 @@ def adam(
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
@@ -879,8 +879,8 @@ def adamw(
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
             Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is `lr /
@@ -890,7 +890,7 @@ def adamw(
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
@@ -1009,8 +1009,8 @@ def adan(
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1073,8 +1073,8 @@ def grams(
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1137,8 +1137,8 @@ def laprop(
         betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-15.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1200,15 +1200,15 @@ def lion(
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does (the authors'
-            Lion counts one element more), default False.
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does (the authors' Lion
+            counts one element more), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
             default None.
         clip_value: the largest absolute value of an element of the gradient; default None.
@@ -1270,8 +1270,8 @@ def nadam(
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1336,8 +1336,8 @@ def radam(
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1407,8 +1407,8 @@ def rmsprop(
         momentum: momentum factor, default 0: no buffer.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1535,8 +1535,8 @@ def schedulefreeadamw(
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1654,8 +1654,8 @@ def signum(
         lr: learning rate, the size of each element's update, default 1e-3.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1771,8 +1771,8 @@ def stableadamw(
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
         eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1839,8 +1839,8 @@ def yogi(
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that

@@ -864,7 +864,7 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et
             al., Cautious Optimizers, arXiv 2024), default False.
 
@@ -1281,7 +1281,7 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does
             (the authors' Lion counts one element more), default False.
 
     Examples:
@@ -2228,7 +2228,7 @@ class AdamW(Adam):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase

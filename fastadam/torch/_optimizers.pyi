@@ -68,8 +68,8 @@ class ADOPT(Optimizer):
         clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -458,8 +458,8 @@ class MARS(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -569,8 +569,8 @@ class SGD(Optimizer):
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -681,8 +681,8 @@ class AdEMAMix(Optimizer):
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -782,8 +782,8 @@ class AdaBelief(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
         rectify: the rectification of `fa.RAdam`, default False (the authors' later code: True).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1195,15 +1195,15 @@ class Adam(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
@@ -1316,8 +1316,8 @@ class AdamMini(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0.
         blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
             the array one block; default 0: see above.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1425,8 +1425,8 @@ class AdamW(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
             Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is `lr /
@@ -1436,7 +1436,7 @@ class AdamW(Optimizer):
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
@@ -1639,8 +1639,8 @@ class Adan(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1736,8 +1736,8 @@ class Grams(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1835,8 +1835,8 @@ class LaProp(Optimizer):
         betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-15.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1931,15 +1931,15 @@ class Lion(Optimizer):
         lr: the learning rate, a number or a tensor of one element, read at each step.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does (the authors'
-            Lion counts one element more), default False.
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does (the authors' Lion
+            counts one element more), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
             `fa.set_threads`; default None: all.
@@ -2045,8 +2045,8 @@ class Muon(Optimizer):
         eps: the least norm by which a matrix is divided, default 1e-7.
         ns_steps: steps of the iteration, from 0 to 99, default 5.
         adjust_lr_fn: "original" or "match_rms_adamw", the ratio above; default None: "original".
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2154,8 +2154,8 @@ class NAdam(Optimizer):
         capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
             learning rate in a tensor there is read at each step, and the host does not wait for it.
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2261,8 +2261,8 @@ class Prodigy(Optimizer):
         eps: added to the root, in units of d, default 1e-8.
         weight_decay: decay of the parameter, default 0.
         decoupled_weight_decay: False adds the decay to the gradient, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2376,8 +2376,8 @@ class RAdam(Optimizer):
         capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
             learning rate in a tensor there is read at each step, and the host does not wait for it.
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2493,8 +2493,8 @@ class RMSprop(Optimizer):
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2798,8 +2798,8 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2992,8 +2992,8 @@ class Signum(Optimizer):
         lr: the learning rate, a number or a tensor of one element, read at each step.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -3180,8 +3180,8 @@ class StableAdamW(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
         eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -3279,8 +3279,8 @@ class Yogi(Optimizer):
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
