@@ -669,8 +669,8 @@ def adafactor(
             dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
         d: the largest `rms` of an update, at least 1, default 1.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
