@@ -37,6 +37,11 @@ def check_class(cls: Any) -> None:
             f"Sharded divides parameters between rows of their first dimension, but {cls.__name__} "
             f"adds up {', '.join(rule.sums)} of other rows; take another optimizer"
         )
+    if rule and any(form.factors for form in rule.forms):
+        raise ValueError(
+            f"Sharded divides parameters between processes, but {cls.__name__} has numbers of the "
+            "columns of whole matrices; take another optimizer"
+        )
 
 
 def adds_up_rows(cls: Any) -> bool:
@@ -80,10 +85,15 @@ def gathered_parameters(params: Any, defaults: Values) -> tuple[Parameters, list
                     "parameters on a GPU take fastadam.torch with fully_shard (FSDP2)"
                 )
     groups = [
-        {**group, "params": each.arrays, "param_names": each.paths}
+        {
+            **group,
+            "params": each.arrays,
+            "param_names": each.paths or list(group.get("param_names") or ()),
+        }
         for group, each in zip(params, gathered, strict=True)
     ]
-    return Parameters().with_groups(gathered, alone), groups
+    given = [group.get("param_names") for group in params]
+    return Parameters().with_groups(gathered, alone, given), groups
 
 
 def inner_groups(

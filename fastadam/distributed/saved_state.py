@@ -90,11 +90,21 @@ class SavedState:
         }
 
     def _window(self) -> dict[str, Any]:
-        """The sums of micro-batches, their mean over all processes; nothing without any."""
+        """The sums of micro-batches, their mean over all processes; nothing without any.
+
+        Raises:
+            RuntimeError: in all processes, if a micro-batch was known not to be finite in one.
+        """
         if not self._whole.batches:
             return {}
         sums = self._whole.sums
-        active = self._agreement.flags(*(total is not None for total in sums))
+        seen = (total is not None for total in sums)
+        *active, found = self._agreement.flags(*seen, self._whole.found)
+        if found:
+            raise RuntimeError(
+                f"one of {self._whole.batches} accumulated micro-batches had found_inf=True, which "
+                "a checkpoint does not hold; save after the step that ends them, which is skipped"
+            )
         whole = self._exchange.mean_of(sums)
         grads = {n: array for n, array in enumerate(whole) if active[n]}
         return {"accumulated": {"count": self._whole.batches, "grads": grads}}

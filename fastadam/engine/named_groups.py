@@ -31,10 +31,8 @@ def by_name(
     their order within a group. Each group has the names in `param_names`. The result is a list of
     dicts for any optimizer of fastadam, fastadam.torch or `torch.optim`.
 
-    With NumPy arrays, `step` takes the gradients as one list over all groups, in the order of the
-    groups, as for any groups:
-
-        opt.step([grads[name] for group in groups for name in group["param_names"]])
+    With NumPy arrays, `step` takes gradients, targets, inputs and masks in the form of `params`, or
+    as a dict from names, or as one list over all groups, in the order of the groups.
 
     Args:
         params: a dict of arrays, which may hold dicts, lists and tuples (names are dotted, as

@@ -49,6 +49,7 @@ class Parameters:
         self._spans: list[checks.Span] = []
         self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
         self._shown: MutableMapping[Flat, Flat] = WeakKeyDictionary()
+        self._given: list[str | None] = []  # the name of each parameter in its group
         self._changes: ParameterChanges | None = None
         self._adopt([], None)
 
@@ -75,8 +76,14 @@ class Parameters:
         checks.check_apart([*self._spans, *new, *taken])
         return checked
 
-    def with_groups(self, gathered: Sequence[Gathered], alone: bool) -> "Parameters":
-        """These and what was checked, as the only tree or as several."""
+    def with_groups(
+        self,
+        gathered: Sequence[Gathered],
+        alone: bool,
+        given: Sequence[Sequence[str] | None] = (),
+    ) -> "Parameters":
+        """These and what was checked, as the only tree or as several; `given` has the names of the
+        parameters of each group that has any."""
         more = Parameters()
         more.arrays = self.arrays + [array for each in gathered for array in each.arrays]
         more.names = self.names + [name for each in gathered for name in each.names]
@@ -85,11 +92,23 @@ class Parameters:
         more._containers = self._containers + [g.container for g in gathered if g.container]
         more._spans = sorted([*self._spans, *(s for each in gathered for s in _spans(each))])
         more._held = self._held + [r for g in gathered for a in g.arrays for r in _references(a)]
+        more._given = list(self._given)
+        for each, names in zip(gathered, given or [None] * len(gathered), strict=True):
+            unnamed: list[str | None] = [None] * len(each.arrays)
+            more._given += names if names and len(names) == len(unnamed) else unnamed
         if alone:
             more._adopt(gathered[0].tree, gathered[0].flat)
         else:
             more._adopt([shown(array, array) for array in more.arrays], None)
+            more._find_by_name()
         return more
+
+    def _find_by_name(self) -> None:
+        """Take gradients of groups by name, too, if all parameters have names of their own."""
+        names: dict[str, Any] = {name: None for name in self._given if name is not None}
+        if len(names) == len(self.arrays):
+            self._named = names
+            self._pick = itemgetter(*names) if len(names) > 1 else None
 
     def replace(self, arrays: Sequence[Any]) -> None:
         """Take arrays like those before in their places, of a list of them."""
@@ -103,6 +122,7 @@ class Parameters:
         self._paths = [path for path, _ in leaves(tree)]
         flat_dict = isinstance(tree, Mapping) and {*map(len, self._paths)} == {1} and len(tree) > 1
         self._pick = itemgetter(*tree) if flat_dict else None
+        self._named = dict[str, Any]()  # of groups, whose parameters all have names
         self._last_buffers: dict[str, tuple[Any, list[Any]]] = {}  # kept, to be known again
 
     @property
@@ -196,6 +216,8 @@ class Parameters:
 
     def called(self, name: str) -> list[str]:
         """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""
+        if not (self.alone or self._containers):  # tensors, whose mask may be in several forms
+            return [f"the {name} of {each}" for each in self.names]
         return [indexed(name, path) for path in self._paths]
 
     def matched(self, grads: Any, name: str = "grads") -> Any:
@@ -211,6 +233,8 @@ class Parameters:
             grads = grads.tree
         elif self.flat is not None and _one_dimensional(grads):
             return self._slices(grads, name)
+        if self._named and isinstance(grads, Mapping):
+            return self._by_name(grads, name)
         try:
             return matched(self.structure, grads, name)
         except ValueError as error:
@@ -218,7 +242,27 @@ class Parameters:
                 raise
             raise ValueError(
                 f"{error}; with groups, {name} is one flat list over all groups, in their order"
+                + ", or a dict by the names of the parameters" * bool(self._named)
             ) from None
+
+    def _by_name(self, grads: Mapping[Any, Any], name: str) -> list[Any]:
+        """The arrays of a tree with the names of the parameters of groups, in their order.
+
+        Raises:
+            ValueError: for names that are missing, or not those of parameters.
+        """
+        found = [(dotted(path), leaf) for path, leaf in leaves(grads)]
+        arrays = dict(found)
+        if arrays.keys() != self._named.keys() or len(arrays) < len(found):
+            missing = [each for each in self._named if each not in arrays]
+            unknown = [each for each, _ in found if each not in self._named]
+            raise ValueError(
+                f"{name} has not the names of the parameters of the groups: missing {missing}, "
+                f"unknown {unknown}; give each name once"
+                + ", with None for a parameter without a gradient"
+                * (name == "grads")
+            )
+        return [arrays[each] for each in self._named]
 
     def _slices(self, buffer: Any, name: str) -> list[Any]:
         """The arrays in one array over all elements of a Flat."""

@@ -8,7 +8,7 @@ from ..rules import Rule, decayed, rule, variants
 
 
 @variants
-def adagrad(maximize=False):
+def adagrad(maximize=False, eps_in_sqrt=False):
     """The rule for these flags."""
 
     @rule(state=("sum",), hyper=("step_size", "eps", "weight_decay"))
@@ -17,7 +17,8 @@ def adagrad(maximize=False):
             grad = -grad
         grad = decayed(grad, param, h.weight_decay)
         sum_sq = state[0] + grad * grad
-        return param - h.step_size * (grad / (math.sqrt(sum_sq) + h.eps)), (sum_sq,)
+        root = math.sqrt(sum_sq + h.eps) if eps_in_sqrt else math.sqrt(sum_sq) + h.eps
+        return param - h.step_size * (grad / root), (sum_sq,)
 
     return adagrad
 
@@ -36,7 +37,7 @@ class Adagrad(Optimizer):
         s = s + g**2
         p = p - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
 
-    eps is added outside the root (Keras and optax: inside, and the sum starts at 0.1). State:
+    Keras and optax have eps inside the root: `eps_in_sqrt`; their sum starts at 0.1. State:
     `sum` (s). Per float32 element: 4 bytes of state, 20 bytes of traffic per step.
 
     Args:
@@ -46,6 +47,7 @@ class Adagrad(Optimizer):
         weight_decay: coupled (L2) decay, default 0.
         initial_accumulator_value: initial value of the sum, default 0.
         eps: added to the root, default 1e-10.
+        eps_in_sqrt: add eps to the number under the root instead, default False.
         maximize: maximize the objective, default False.
 
     Examples:
@@ -58,7 +60,8 @@ class Adagrad(Optimizer):
 
     rule = adagrad()
     defaults = {"lr": 1e-2, "lr_decay": 0.0, "weight_decay": 0.0}
-    defaults |= {"initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False}
+    defaults |= {"initial_accumulator_value": 0.0, "eps": 1e-10, "eps_in_sqrt": False}
+    defaults |= {"maximize": False}
     hyper_depends_on_step_only = True
 
     def variant(self, group: dict[str, Any]) -> Rule:

@@ -253,8 +253,11 @@ def test_found_inf_of_a_micro_batch_skips_the_update():
     def steps(comm):
         opt = Sharded(fa.SGD, parameters(), comm, lr=lambda step: 0.5, accumulate_steps=2)
         bad = {name: np.full_like(array, np.inf) for name, array in gradients(0).items()}
-        batches = [(bad, comm.rank == 1), *[(gradients(k), False) for k in range(3)]]
-        return [opt.step(grads, found_inf=found) for grads, found in batches], opt.params["w"]
+        infos = [opt.step(bad, found_inf=comm.rank == 1)]
+        with pytest.raises(RuntimeError, match="found_inf=True, which a checkpoint does not hold"):
+            opt.state_dict()
+        infos += [opt.step(gradients(k)) for k in range(3)]
+        return infos, opt.params["w"]
 
     for rank, (infos, array) in enumerate(results(2, steps)):
         assert [info.skipped for info in infos] == [rank == 1, True, False, False]

@@ -312,6 +312,18 @@ def test_a_step_of_groups_by_name():
     np.testing.assert_array_equal(fa.flatten(one).buffer, fa.flatten(other).buffer)
     with pytest.raises(TypeError, match=r"param_groups\[1\].*'decay'"):
         fa.AdamW(fa.by_name(NETWORK, {"b": {"decay": 0}}))
+    mask, names = fa.flatten(NETWORK), (WEIGHT, BIAS, NORM, B)
+    mask = {name: np.ones(leaf.shape, bool) for name, leaf in zip(names, mask.leaves, strict=True)}
+    for given in (grads, grads.tree, dict(zip(names, grads.leaves, strict=True))):
+        for options in ({}, {"mask": mask}):
+            again = copy.deepcopy(NETWORK)
+            fa.AdamW(fa.by_name(again, rules), lr=0.1, weight_decay=0.5).step(given, **options)
+            np.testing.assert_array_equal(fa.flatten(one).buffer, fa.flatten(again).buffer)
+    again = copy.deepcopy(NETWORK)
+    fa.SGD(fa.by_name(again, {"*bias": PLAIN}), lr=1.0).step(target=fa.flatten(one))
+    np.testing.assert_allclose(fa.flatten(again).buffer, fa.flatten(one).buffer, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"missing \['norm.weight'\], unknown \['norm.w'\]"):
+        opt.step({**grads.tree, "norm": {"w": None}})
 
 
 NO_NAMES = r"has no names; give a dict of arrays.*pairs of a name.*model\.named_parameters\(\)"

@@ -181,9 +181,10 @@ def test_rows_catch_up_with_sgd_on_all_elements(hyper):
     np.testing.assert_allclose(table, other, rtol=1e-12, atol=1e-13)
 
 
-def test_rows_catch_up_with_the_moments_of_adam():
+@pytest.mark.parametrize("more", [{}, {"weight_decay_mode": "AdamC", "peak_lr": 0.2}])
+def test_rows_catch_up_with_the_moments_of_adam(more):
     shape, rng = (20, 3), np.random.default_rng(6)
-    hyper = {"lr": 0.1, "weight_decay": 0.1, "amsgrad": False}
+    hyper = {"lr": 0.1, "weight_decay": 0.1, "amsgrad": False, **more}
     table, other = (np.ones(shape) for _ in range(2))
     opt, plain = fa.AdamW(table, lazy="exact", **hyper), fa.AdamW(other, **hyper)
     for indices, values in steps_of(rng, shape, 8):
@@ -247,6 +248,16 @@ def test_rows_beside_arrays_groups_and_none():
     opt = fa.SGD(flat, lr=0.5)
     opt.step({"t": fa.Rows([1], np.ones((1, 2))), "b": fa.Rows([2], np.ones(1))})
     assert flat.buffer.tolist() == [1, 1, 0.5, 0.5, 1, 1, 1, 1, 0.5]
+
+
+@pytest.mark.usefixtures("in_plain_python")
+def test_rows_beside_gradients_of_another_dtype_in_a_first_step():
+    params = {"t": np.ones((3, 2), np.float16), "w": np.ones(2, np.float16)}
+    opt = fa.SGD(params, lr=0.5)
+    rows = fa.Rows([1], np.ones((1, 2), np.float32))
+    assert opt.step({"t": rows, "w": np.ones(2, np.float32)}).updated
+    assert params["t"].tolist() == [[1, 1], [0.5, 0.5], [1, 1]]
+    assert params["w"].tolist() == [0.5, 0.5]
 
 
 def test_a_step_allocates_nothing_of_the_size_of_the_table():

@@ -104,6 +104,18 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         | {"centered": True, **MOMENTUM},
         {**KERAS, "eps": 1e-3, "centered": True, **MOMENTUM},
     ),
+    "Adagrad, optax": (
+        "optax",
+        "adagrad",
+        {"lr": 0.05, "eps": 1e-3, "initial_accumulator_value": 0.1, "eps_in_sqrt": True},
+        {**KERAS, "eps": 1e-3},
+    ),
+    "Adagrad, Keras": (
+        "keras.optimizers",
+        "Adagrad",
+        {"lr": 0.05, "eps": 1e-3, "initial_accumulator_value": 0.1, "eps_in_sqrt": True},
+        {**KERAS, "epsilon": 1e-3},
+    ),
     "SGD, optax": ("optax", "sgd", {"lr": 0.05, **NESTEROV}, {**KERAS, **NESTEROV}),
     "AdamW, optax": ("optax", "adamw", {"lr": 0.05, **DECAY}, {**KERAS, **DECAY}),
     "AdaBelief, optax": (

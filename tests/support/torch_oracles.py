@@ -230,6 +230,7 @@ def adagrad(
     weight_decay=0.0,
     initial_accumulator_value=0.0,
     eps=1e-10,
+    eps_in_sqrt=False,
     maximize=False,
 ):
     """Duchi et al. 2011, equation 1 with a diagonal matrix."""
@@ -238,7 +239,8 @@ def adagrad(
     for t, gradient in enumerate(grads):
         g = l2(theta, gradient, weight_decay, maximize)
         total = total + g**2
-        theta = theta - lr / (1 + t * lr_decay) * g / (np.sqrt(total) + eps)
+        root = np.sqrt(total + eps) if eps_in_sqrt else np.sqrt(total) + eps
+        theta = theta - lr / (1 + t * lr_decay) * g / root
     return theta, {"sum": total}
 
 

@@ -119,6 +119,23 @@ def test_bits_are_those_of_the_host(gpu, case, streams):
     assert {*streams} == {STREAM}
 
 
+@pytest.mark.parametrize("mask_state", [False, True])
+def test_masks(gpu, mask_state):
+    runs = []
+    for gpu.on in (False, True):
+        params = parameters()
+        opt = fastadam.torch.AdamW(params, mask_state=mask_state)
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            masks = [None, *(torch.rand(param.shape) < 0.5 for param in params[1:])]
+            for param in params:
+                param.grad = torch.randn(param.shape)
+            opt.step(mask=masks)
+        runs.append((opt, params))
+    (opt, params), (twin, others) = runs
+    same(opt, twin, params, others)
+
+
 def test_files_travel_between_host_and_device(gpu, tmp_path):
     opt, twin, params, others = both(gpu, "AdamW", {**CODES, "ema_decay": 0.9}, torch.bfloat16)
     paths = tmp_path / "host", tmp_path / "device"

@@ -65,7 +65,7 @@ WHOLE, FOUR = torch.ones(7, 5, dtype=torch.bool), torch.ones(4, dtype=torch.bool
         (
             lambda params: [None, params[1].detach().view(torch.bool)[:5]],
             ValueError,
-            r"mask\[1\] lies in the memory of param_groups\[0\]\['params'\]\[1\], which the step",
+            r"the mask of (param_groups\[0\]\['params'\]\[1\]) lies in the memory of \1, which",
         ),
     ],
 )
