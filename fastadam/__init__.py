@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer as Optimizer
     from .optimizers import *  # noqa: F403
     from .optimizers.warmup import warmup as warmup
+    from .rules import Factors as Factors
     from .rules import Rule as Rule
     from .rules import rule as rule
 
 _HOMES = {
     "Budget": "memory_budget",
     "Checkpoint": "checkpoint.files",
+    "Factors": "rules",
     "Flat": "engine.flat",
     "LossScaler": "loss_scaler",
     "MinimizeResult": "minimization",

@@ -9,6 +9,7 @@ from .typing import (
     Number,
     Scheduled,
     ScheduledFlag,
+    ScheduledOptionalPair,
     ScheduledPair,
     ScheduledTriple,
 )
@@ -16,6 +17,7 @@ from .typing import (
 __all__ = [
     "adabelief",
     "adadelta",
+    "adafactor",
     "adagrad",
     "adam",
     "adamax",
@@ -87,8 +89,8 @@ def adopt(
         clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -337,8 +339,8 @@ def mars(
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -404,8 +406,8 @@ def sgd(
         weight_decay: decay of the parameter, coupled (L2), default 0.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -478,8 +480,8 @@ def ademamix(
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -546,8 +548,8 @@ def adabelief(
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
         rectify: the rectification of `fa.RAdam`, default False (the authors' later code: True).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -607,6 +609,72 @@ def adadelta(
         rho: decay rate of both averages, in [0, 1), default 0.9.
         eps: added inside both roots, default 1e-6.
         weight_decay: coupled (L2) decay, default 0.
+        maximize: maximize the objective, default False.
+        grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
+            default None.
+        clip_value: the largest absolute value of an element of the gradient; default None.
+        mask: an array of bool of the size of `param`: only elements marked True change; default
+            None.
+        ema: an array of averages of the parameters, updated in place; needs `ema_decay`; default
+            None.
+        ema_decay: the average changes by `(1 - ema_decay) * (p - ema)`; default None.
+        shadow: an array of bfloat16 or float16 that receives a copy of float32 parameters; default
+            None.
+        norm: True returns the norm of the gradient, divided by `grad_scale`; default False.
+        seed: of the rounding of int8 state; default 0.
+        threads: how many threads a step may use; default None: that of `fastadam.set_threads`.
+        stream: as for `Optimizer.step`: where on a GPU the step goes; default None: where the
+            library of the arrays works.
+    """
+
+def adafactor(
+    param: Array,
+    grad: Array,
+    variance: Array,
+    /,
+    *state: Array,
+    step: Count,
+    lr: Scheduled = 0.01,
+    beta2_decay: Scheduled = -0.8,
+    eps: ScheduledOptionalPair = (None, 0.001),
+    d: Scheduled = 1.0,
+    weight_decay: Scheduled = 0.0,
+    cautious_weight_decay: ScheduledFlag = False,
+    weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+    peak_lr: Scheduled | None = None,
+    maximize: ScheduledFlag = False,
+    grad_scale: Number | None = None,
+    clip_value: Number | None = None,
+    mask: Array | None = None,
+    ema: Array | None = None,
+    ema_decay: Number | None = None,
+    shadow: Array | None = None,
+    norm: Flag = False,
+    seed: Count = 0,
+    threads: Count | None = None,
+    stream: Any = None,
+) -> float | None:
+    """One step of Adafactor over bare buffers.
+
+    See `fastadam.functional.bare`, and `fastadam.Adafactor`.
+
+    Args:
+        param: the parameters, updated in place.
+        grad: their gradients.
+        variance: the state, updated in place.
+        step: the number of this step, counted from 1.
+        lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
+        beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
+        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
+            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        d: the largest `rms` of an update, at least 1, default 1.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
+        weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
+            or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
+        peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
+            of a schedule of fastadam, or the constant with which the optimizer is made.
         maximize: maximize the objective, default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
             default None.
@@ -733,15 +801,15 @@ def adam(
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
@@ -811,8 +879,8 @@ def adamw(
         amsgrad: divide by the root of the largest raw v (optax: corrected), default False.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
             Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is `lr /
@@ -822,7 +890,7 @@ def adamw(
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
@@ -941,8 +1009,8 @@ def adan(
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1005,8 +1073,8 @@ def grams(
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1069,8 +1137,8 @@ def laprop(
         betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-15.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1132,15 +1200,15 @@ def lion(
             AdamW's is usual.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does (the authors'
-            Lion counts one element more), default False.
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does (the authors' Lion
+            counts one element more), default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
             default None.
         clip_value: the largest absolute value of an element of the gradient; default None.
@@ -1202,8 +1270,8 @@ def nadam(
         weight_decay: coupled (L2) decay, default 0.
         momentum_decay: the rate at which mu grows to beta1, default 4e-3.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1268,8 +1336,8 @@ def radam(
         eps: added to the root, default 1e-8.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: weight decay as in AdamW, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1339,8 +1407,8 @@ def rmsprop(
         momentum: momentum factor, default 0: no buffer.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1467,8 +1535,8 @@ def schedulefreeadamw(
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1586,8 +1654,8 @@ def signum(
         lr: learning rate, the size of each element's update, default 1e-3.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1703,8 +1771,8 @@ def stableadamw(
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
         eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1771,8 +1839,8 @@ def yogi(
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that

@@ -1,10 +1,9 @@
 """Planning of the memory of training, before any arrays exist."""
 
-from dataclasses import replace
 from typing import Any
 
 from .engine.averages import ParameterCopies
-from .engine.budget import Budget, budget_of
+from .engine.budget import LARGE, Budget, budget_of
 from .engine.options import NAMES, Options
 from .engine.param_groups import values_of
 from .kernels.formats import FLOAT
@@ -80,6 +79,6 @@ def plan(
     options.check_params([params])
     ParameterCopies(options).check([params])
     rule, formats = made.variant(values), options.formats_of(params, grads, size)
-    members = [(rule, replace(formats, row_state=rule.row_state), size)]
+    members = [(rule, formats.ruled(rule, LARGE).of_any_row, size)]
     budget = budget_of(members, options)
     return budget if file is None else budget_of(members, options, budget.params)

@@ -325,9 +325,12 @@ class Optimizer(Algorithm):
         """
         engine = self._engine
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
-        params = engine.parameters.arrays
+        params, known = engine.parameters.arrays, engine.state.arrays
+        unused = {name for group in engine.groups for name in group.unused_state}
         arrays = {
-            name: list(map(shown, each, params)) for name, each in engine.state.arrays.items()
+            name: list(map(shown, each, params))
+            for name, each in known.items()
+            if name not in unused or any(array is not None for array in each)
         }
         return StateView({n: ArraysView(each, structure, numbers) for n, each in arrays.items()})
 
@@ -534,7 +537,7 @@ class Optimizer(Algorithm):
         engine = self._engine
         with engine.lock:
             engine.refresh()
-            rules = (group.rule for group in self._engine.groups for _ in group.params)
+            rules = (group.rule.of(p.shape) for group in engine.groups for p in group.params)
             sizes = (array.size for array in engine.parameters.arrays)
             members = zip(rules, engine.formats(), sizes, strict=True)
             return budget_of(members, engine.options, engine.params_in_files)

@@ -56,6 +56,7 @@ Number: TypeAlias = SupportsFloat
 Count: TypeAlias = SupportsIndex | float
 Flag: TypeAlias = bool | np.bool_
 Pair: TypeAlias = tuple[Number, Number] | list[Any] | NDArray[Any]
+OptionalPair: TypeAlias = tuple[Number | None, Number] | list[Any] | NDArray[Any]
 Triple: TypeAlias = tuple[Number, Number, Number] | list[Any] | NDArray[Any]
 Cores: TypeAlias = Items[SupportsIndex]
 Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
@@ -63,6 +64,9 @@ Dtype: TypeAlias = np.dtype[Any] | type[Any] | TorchDtype
 Scheduled: TypeAlias = Number | Callable[[int], Number]
 ScheduledFlag: TypeAlias = Flag | Callable[[int], Flag]
 ScheduledPair: TypeAlias = tuple[Scheduled, Scheduled] | Pair | Callable[[int], Pair]
+ScheduledOptionalPair: TypeAlias = (
+    tuple[Scheduled | None, Scheduled] | OptionalPair | Callable[[int], OptionalPair]
+)
 ScheduledTriple: TypeAlias = (
     tuple[Scheduled, Scheduled, Scheduled] | Triple | Callable[[int], Triple]
 )

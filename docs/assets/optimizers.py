@@ -20,10 +20,11 @@ HEAD = """\
 
 def row(optimizer: Any, page: str) -> str:
     """One line on an optimizer with its defaults."""
+    from fastadam.engine.budget import LARGE
     from fastadam.optimizers.listing import listing
 
     listed = listing(optimizer)
-    names = ", ".join(f"`{name}`" for name in optimizer.rule.state) or "none"
+    names = ", ".join(f"`{name}`" for name in optimizer.rule.of(LARGE).state) or "none"
     link = f"[{optimizer.__name__}]({page})"
     return f"| {link} | {origin(optimizer)} | {names} | {listed.state_bytes} | {listed.traffic} |"
 

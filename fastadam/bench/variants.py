@@ -61,7 +61,7 @@ class Variant:
     @property
     def bytes(self) -> int:
         """Traffic of a step per float32 element."""
-        return traffic_of(self.rule)
+        return traffic_of(self.rule, (1 << 20,))  # arrays have one dimension
 
     @property
     def in_torch(self) -> Any:

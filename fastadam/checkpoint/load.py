@@ -77,7 +77,7 @@ def loading(
         for raw, group in zip(engine.param_groups, groups, strict=True):
             group.raw = raw
         arrays = engine.parameters.arrays
-        names = [name for group in groups for name in group.rule.state]
+        names = [name for group in groups for name in group.rule.all_state]
         operations = [
             *edited,
             *engine.invalidated(),
@@ -147,7 +147,7 @@ def _check_entries(
     ):
         if step or entry:
             free = group.switched or algorithm.uncounted
-            wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.state})
+            wanted = {*algorithm.carried} | ({*()} if free else {*group.rule.of(param.shape).state})
             formats = group.formats(param)
             check_entry(entry, wanted, {*algorithm.carried}, param, label, formats)
             check_compensation(entry, formats, label)

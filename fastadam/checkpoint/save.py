@@ -27,12 +27,12 @@ def save(engine: EngineState, copy: bool) -> dict[str, Any]:
     for number, (step, group) in enumerate(zip(steps, groups, strict=True)):
         if step:
             arrays = {name: each[number] for name, each in engine.state.arrays.items()}
+            param = engine.parameters.arrays[number]
             needed = (
-                () if algorithm.uncounted else group.rule.state
+                () if algorithm.uncounted else group.rule.of(param.shape).state
             )  # uncounted state may be missing
             wanted = [name for name in needed if name in engine.state.arrays]
             arrays |= {name: _live(engine, group, name, number) for name in wanted}
-            param = engine.parameters.arrays[number]
             known = {
                 name: shown(array, param) for name, array in arrays.items() if array is not None
             }
@@ -81,8 +81,7 @@ def _live(engine: EngineState, group: Group, name: str, number: int) -> Any:
     if array is None:
         start = engine.algorithm.initial(group.at(engine.state.count)).get(name, 0)
         param = engine.parameters.arrays[number]
-        rows = param.size // max(1, group.formats(param).row)
-        shape = (rows,) if name in group.rule.row_state else param.shape
+        shape = group.formats(param).shape_of(name, param.shape)
         array = np.full(shape, start, compute_of(param.dtype.name))
     return array
 

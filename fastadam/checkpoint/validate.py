@@ -80,7 +80,7 @@ def averages_apart(
 
     Any other state_dict is returned unchanged.
     """
-    apart = {"ema", "shadow"} - {name for group in engine.groups for name in group.rule.state}
+    apart = {"ema", "shadow"} - {name for group in engine.groups for name in group.rule.all_state}
     saved = state_dict["state"]
     if not any(apart & entry.keys() for entry in saved.values()):
         return state_dict
@@ -189,7 +189,8 @@ def check_entry(
     blocks = {name + SCALE: (-(-param.size // Int8.block),) for name in codes}
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(carried, ())
     if formats:
-        numbers |= dict.fromkeys(formats.row_state, (param.size // max(1, formats.row),))
+        lines = (*formats.row_state, *formats.column_state)
+        numbers |= {name: formats.shape_of(name, param.shape) for name in lines}
     if ORDER in entry:
         numbers[ORDER] = (param.ndim,)
     if ROW_STEP in entry:

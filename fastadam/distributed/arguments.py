@@ -37,6 +37,11 @@ def check_class(cls: Any) -> None:
             f"Sharded divides parameters between rows of their first dimension, but {cls.__name__} "
             f"adds up {', '.join(rule.sums)} of other rows; take another optimizer"
         )
+    if rule and any(form.factors for form in rule.forms):
+        raise ValueError(
+            f"Sharded divides parameters between processes, but {cls.__name__} has numbers of the "
+            "columns of whole matrices; take another optimizer"
+        )
 
 
 def adds_up_rows(cls: Any) -> bool:

@@ -122,7 +122,9 @@ def plan_for(
             return plan
         scaled = max(scaled, kind.scaled)
     if engine.algorithm.uncounted:
-        engine.state.begin([group.rule for group in engine.groups for _ in group.params])
+        engine.state.begin(
+            [group.rule.of(param.shape) for group in engine.groups for param in group.params]
+        )
     context = _context(engine, inputs.labels[0] if inputs else "grads")
     plan = engine.plan = StepPlan(context, StepKind(masked, scaled, sources), inputs)
     if engine.files:

@@ -4,7 +4,7 @@ Nothing is compiled or allocated for it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.base import ROW, Column
-from ..kernels.transforms import STATE, SUM, inputs_of_first, streams, streams_of_terms
+from ..kernels.transforms import FACTOR, STATE, SUM, inputs_of_first, streams, streams_of_terms
 from ..rules import MATRIX, Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams
@@ -29,6 +29,7 @@ PARTS = {
     "grad_sum": "sums",
     SUM + MATRIX: "matrices",
 }  # of a budget, by the streams of a kernel
+LARGE = (1 << 20, 1 << 20)  # a shape whose rows and columns are few
 _FLOAT32 = Formats.alike("float32")
 EXTRAS = (COMPENSATION, "ema", "shadow", "sums", "matrices")
 
@@ -130,13 +131,16 @@ def budget_of(
     """The budget of parameters given as (rule, formats, number of elements), with its baseline;
     so many bytes of the parameters are in files."""
     members = list(members)
-    plain = [
-        (rule, replace(_FLOAT32, row_state=formats.row_state, row=formats.row), size)
-        for rule, formats, size in members
-    ]
+    plain = [(rule, _plain(formats), size) for rule, formats, size in members]
     found = _summed(members, options, plain=_summed(plain, Options()))
     state = found.state + found.extras if options.state_file else 0
     return replace(found, in_files=params_in_files + state)
+
+
+def _plain(formats: Formats) -> Formats:
+    """Formats of float32 with the same rows and columns."""
+    names = ("row_state", "row", "column_state", "column", "matrix")
+    return replace(_FLOAT32, **{name: getattr(formats, name) for name in names})
 
 
 def _summed(
@@ -145,7 +149,8 @@ def _summed(
     sizes: Counter[str] = Counter()
     dtypes: dict[str, dict[str, None]] = {}
     moved = 0.0
-    for rule, formats, size in members:
+    for any_rule, formats, size in members:
+        rule = formats.form_of(any_rule)
         for part, column in _columns(updated(rule, formats, options)):
             sizes[part] += -(-size // column.per) * np.dtype(column.dtype).itemsize
             dtypes.setdefault(part, {})[_label(column)] = None
@@ -166,7 +171,8 @@ def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
             if column.part == COMPENSATION:
                 yield COMPENSATION, column
             elif column.per < ROW:  # numbers of rows are few where it is not known how many
-                yield "state" if stream.name.startswith(STATE) else PARTS[stream.name], column
+                kept = stream.name.startswith((STATE, FACTOR))
+                yield "state" if kept else PARTS[stream.name], column
 
 
 def _label(column: Column) -> str:
@@ -192,6 +198,8 @@ def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int
         read = streams_of_terms(rule, _names(options, formats), formats)
         needed = (*inputs_of_first(rule), SUM + MATRIX, "grad_sum")  # sums of blocks are few
         yield 1, tuple(each for each in read if each.name in needed)
+        if rule.factors:  # the rows and columns themselves are few
+            yield 1, tuple(each for each in read if each.name in ("grad", "grad_sum"))
     yield micro_batches, streams(add, options_of_sums(options), inputs)
     if options.measures:
         yield 1, norm_streams(inputs, ("grad_sum",) if options.accumulates else ())
@@ -208,7 +216,9 @@ def moved_by(streams: Streams) -> float:
     )
 
 
-def traffic_of(rule: Rule) -> int:
-    """Bytes per element that a step in float32 without options reads and writes, for long rows."""
-    formats = replace(_FLOAT32, row_state=rule.row_state)
-    return int(sum(n * moved_by(each) for n, each in passes(rule, formats, Options())))
+def traffic_of(rule: Rule, shape: Sequence[int] = LARGE) -> int:
+    """Bytes per element that a step in float32 without options reads and writes, for an array of
+    this shape."""
+    formats = _FLOAT32.ruled(rule, shape)
+    form = formats.form_of(rule)
+    return int(sum(n * moved_by(each) for n, each in passes(form, formats, Options())))

@@ -1,7 +1,7 @@
 """State columns: the arrays that an optimizer keeps for each parameter."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..kernels.compose import Stream
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE, Column
-from ..kernels.storage.rows import RowNumber
+from ..kernels.storage.rows import ColumnNumber, RowNumber
 from ..kernels.transforms import STATE
 
 ROW_STEP = "row_step"  # the name of the numbers of rows, for `lazy="rows"` and `"exact"`
@@ -21,11 +21,14 @@ class StateColumn(NamedTuple):
     Attributes:
         name: in `state` and in checkpoints.
         part: the number of the column in the stream.
+        line: the dimension that has one element, -1 or -2, in numbers of rows or columns of
+            matrices; 0 if they have another shape.
     """
 
     name: str
     stream: Stream
     part: int
+    line: int = 0
 
     @property
     def column(self) -> Column:
@@ -33,8 +36,8 @@ class StateColumn(NamedTuple):
 
     @property
     def of_rows(self) -> bool:
-        """True if there is a number for each row of the parameter."""
-        return isinstance(self.stream.storage, RowNumber | _RowSteps)
+        """True if there is a number for each row, or column, of the parameter."""
+        return isinstance(self.stream.storage, RowNumber | ColumnNumber | _RowSteps)
 
 
 @cache
@@ -44,12 +47,21 @@ def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColu
     arrays = [StateColumn(c.part, param, k) for k, c in enumerate(param.storage.stored) if k]
     for name in names:
         stream = Stream(STATE + name, formats.storage_of(name))
+        line = -2 if name in formats.column_state else -1 if name in formats.row_state else 0
+        line = line if formats.column_state else 0
         arrays += [
-            StateColumn(name + column.part, stream, part)
+            StateColumn(name + column.part, stream, part, line)
             for part, column in enumerate(stream.storage.stored)
             if column.per < WHOLE
         ]
     return {array.name: array for array in arrays}
+
+
+def line_shape(shape: Sequence[int], line: int) -> tuple[int, ...]:
+    """A shape with one element in a dimension."""
+    lengths = [*shape]
+    lengths[line] = 1
+    return tuple(lengths)
 
 
 def with_rows(kept: StateColumn, length: int) -> StateColumn:

@@ -83,7 +83,7 @@ def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
             codes, scales = _plain(entry[name], "int8"), _plain(fit.pop(name + SCALE), "float32")
             fit[name] = dequantized(codes, scales, formats.compute)
         return fit
-    for name in state_names(entry) - coded - {*formats.row_state}:
+    for name in state_names(entry) - coded - {*formats.row_state, *formats.column_state}:
         values, source = _plain(entry[name], formats.compute), floats(*[formats.compute] * 2)
         codes, scales = converted((values,), source, formats.state_storage, values.size)
         fit[name], fit[name + SCALE] = codes.reshape(values.shape), scales

@@ -229,7 +229,7 @@ class Engine:
             )
         algorithm, step = self.algorithm, self.state.count + 1
         groups = [edited_group(algorithm, self.options, group, step) for group in self.groups]
-        names = [name for group in groups for name in group.rule.state]
+        names = [name for group in groups for name in group.rule.all_state]
         commit([*self.adopted(groups), *self.state.know(names)])
 
     def _take_numbers(self) -> bool:

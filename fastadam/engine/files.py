@@ -307,7 +307,7 @@ def state_layout(
         for p in group.params
     ]
     for number, (group, start, param) in enumerate(params):
-        for kept in columns_for(group.rule.state, group.formats(param)).values():
+        for kept in columns_for(group.rule.of(param.shape).state, group.formats(param)).values():
             column = kept.column
             whole = column.per == 1 and not kept.of_rows
             shape = param.shape if whole else (-(-param.size // column.per),)

@@ -104,7 +104,8 @@ def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a
             raise TypeError(f"{label}={value!r} must be {len(default)} numbers, like {default!r}")
         try:
             return tuple(
-                number(f"{name}[{k}]", part, within, hint=hint) for k, part in enumerate(parts)
+                None if part is known is None else number(f"{name}[{k}]", part, within, hint=hint)
+                for k, (part, known) in enumerate(zip(parts, default, strict=True))
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{label}={value!r}: {error}") from None

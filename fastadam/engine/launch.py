@@ -13,7 +13,8 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
-from ..kernels.row_pieces import ROW_LENGTH
+from ..kernels.row_pieces import COLUMN_SPAN, ROW_LENGTH
+from ..kernels.storage.base import COLUMN as BY_COLUMN
 from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
 from ..kernels.transforms import SUM, staged, streams, streams_of_terms
@@ -59,7 +60,9 @@ class Launch:
     Attributes:
         members: the numbers of the parameters in the optimizer.
         kept: what is kept for each of them.
-        lengths: the elements of a row of each of them, for a rule with sums over rows; else 1.
+        lengths: the elements of a row of each of them, for kernels over rows; else 1.
+        spans: the elements whose columns have numbers in common, for kernels with such numbers.
+        units: the elements that are in one chunk.
         numbers: what options read once per parameter, by name; written by the host.
         draws: the number from which the noise of each parameter follows; one, or an array.
         late: how many steps each has taken less than the optimizer, likewise.
@@ -77,6 +80,8 @@ class Launch:
         members: Sequence[int],
         kept: Sequence[StateColumn] = (),
         lengths: Any = 1,
+        spans: Any = 1,
+        units: Any = None,
     ) -> None:
         self.rule, self.kernel, self.members, self.kept = rule, kernel, members, kept
         self._hyper = rule.hyper
@@ -84,7 +89,7 @@ class Launch:
         self.late: Any = 0
         mine = [params[i] for i in members]
         self._sizes = [param.size for param in mine]
-        self.lengths = lengths
+        self.lengths, self.spans, self.units = lengths, spans, lengths if units is None else units
         self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
         self.table.place("param", [address(param) for param in mine])
@@ -98,25 +103,31 @@ class Launch:
                         rooms[name] = self.table.room(column.dtype, len(members))
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
-        if rule.over == ROW:
+        if ROW_LENGTH in self.numbers:
             self.tell(ROW_LENGTH, self.lengths)
-            self.tell(SUM + SIZE, self.lengths)
+            if SUM + SIZE in self.numbers:  # of rows, until sums over parameters say otherwise
+                self.tell(SUM + SIZE, self.lengths)
+        if COLUMN_SPAN in self.numbers:
+            self.tell(COLUMN_SPAN, self.spans)
 
     @property
     def wanted(self) -> list[tuple[StateColumn, Sequence[int]]]:
         """The arrays that are kept, each with the parameters that it is kept for."""
         found = list[tuple[StateColumn, Sequence[int]]]()
         for kept in self.kept:
-            if kept.column.per != BY_ROW:
+            if kept.column.per not in (BY_ROW, BY_COLUMN):
                 found.append((kept, self.members))
                 continue
-            for length, places in alike(self.lengths).items():
+            lengths = self.lengths
+            if kept.column.per == BY_COLUMN:
+                lengths = [span // n for span, n in zip(self.spans, lengths, strict=True)]
+            for length, places in alike(lengths).items():
                 found.append((with_rows(kept, length), [self.members[k] for k in places]))
         return found
 
     def _table(self, params: Sequence[Any], records: int) -> Table:
         sizes = [param.size for param in params]
-        return backend_of(params[0]).table(self.kernel, sizes, records, self.lengths)
+        return backend_of(params[0]).table(self.kernel, sizes, records, self.units)
 
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.
@@ -228,7 +239,7 @@ class Launch:
         """Point the table at arrays of state, and at the record of each parameter."""
         cohorts = grouping.cohorts
         self.choose([k if cohorts[k].active else SKIPPED for k in grouping.cohort_of])
-        for name, stream, part in self.kept:
+        for name, stream, part, _ in self.kept:
             if stream.name not in self.table.streams:
                 continue
             arrays = [state[name][i] for i in self.members]

@@ -18,6 +18,7 @@ from .matrices import RuleMatrices
 from .param_groups import initial_state
 from .preprocess import GradientPreprocessor, Verdict
 from .row_launch import launch_of
+from .rule_factors import RuleFactors
 from .rule_sums import RuleSums
 from .state import Carried, Cohort, spans
 from .step_commitment import StepCommitment
@@ -62,6 +63,8 @@ class StepPlan:
 
     preprocessor: GradientPreprocessor
     _by_row: list[tuple[Cohort, Launch]]
+    _all: list[Launch]  # over gradients
+    _with_state: list[Launch]  # those and others that read state
 
     def __init__(
         self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None
@@ -75,7 +78,7 @@ class StepPlan:
         self._partition = context.partition
         self._make_launches(context)
         launches_of = [
-            [launch for launch in self._all if launch.rule is group.rule]
+            [launch for launch in self._with_state if launch.rule in group.rule.forms]
             for group in context.groups
         ]
         self._constants = StepConstants(context.state, launches_of, context.carried, self._sums)
@@ -92,8 +95,10 @@ class StepPlan:
             self._masks = backend.masks(context.arrays, parameters.names, called)
         restart, carries = accumulator.restarted() if accumulator else [], bool(context.carried)
         team = context.options.team
-        self._commitment = StepCommitment(context.state, self._launches, team, restart, carries)
-        self._repeats = not (restart or carries or self._sums or self._matrices)
+        updates = [*self._launches, *self._factors.copies]
+        self._commitment = StepCommitment(context.state, updates, team, restart, carries)
+        ahead = self._sums or self._matrices or self._factors
+        self._repeats = not (restart or carries or ahead)
         self._kept = context.streams
         self.preprocessor = GradientPreprocessor(self._all, context, kind)
         self.norm = self.preprocessor.norm
@@ -115,10 +120,11 @@ class StepPlan:
             group.options.in_kernel(self.kind.masked, self.kind.scaled) for group in context.groups
         ]
         names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
-        idle = {group.rule: group.idle for group in context.groups}
+        idle = {form: group.idle for group in context.groups for form in group.rule.forms}
         kinds = [each.of_any_row for each in context.formats]
         keys = zip(rules, kinds, context.gradients.rows, strict=True)
         lengths = [max(1, each.row) for each in context.formats]
+        columns = [max(1, each.column) for each in context.formats]
         self._launches = [
             launch_of(
                 key,
@@ -128,6 +134,7 @@ class StepPlan:
                 options,
                 idle[key[0]],
                 [lengths[i] for i in members],
+                [lengths[i] * columns[i] for i in members],
             )
             for key, members in alike(keys).items()
         ]
@@ -137,7 +144,10 @@ class StepPlan:
         formats, team = context.formats, options.team
         self._sums = RuleSums(self._launches, context.arrays, formats, names, team, partition)
         self._matrices = RuleMatrices(self._launches, context, names)
-        self._all = [*self._sums.launches, *self._matrices.launches, *self._launches]
+        self._factors = RuleFactors(self._launches, self._sums, context, names)
+        firsts = [*self._sums.launches, *self._matrices.launches, *self._factors.reading]
+        self._all = [*firsts, *self._launches]
+        self._with_state = [*self._all, *self._factors.launches]
         own = context.own_options
         for launch in self._launches:
             launch.bound(own)
@@ -147,7 +157,7 @@ class StepPlan:
         asks_host = context.partition or any(
             rule.over == "all" and context.carried for rule in context.rules
         )
-        if self._matrices or (self._sums and asks_host):
+        if self._matrices or self._factors or (self._sums and asks_host):
             return None
         updates = [*self._sums.sequence, *self._launches]
         return backend_of(context.arrays[0]).conditional_step(self, updates, context)
@@ -156,7 +166,7 @@ class StepPlan:
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
         updates = [launch.kernel for launch in self._launches]
-        firsts = self._sums.kernels + self._matrices.kernels
+        firsts = self._sums.kernels + self._matrices.kernels + self._factors.kernels
         return updates + firsts + self.preprocessor.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
@@ -232,6 +242,8 @@ class StepPlan:
         if self.stale and (verdict == UPDATE or always):
             starts = zip(self._rules, values, strict=True)
             self.write_rows([initial_state(author, *each) for each in starts])
+        if self._factors and verdict == UPDATE:
+            self._factors.run()
         if self._sums and verdict == UPDATE:
             self._sums.run()
             if author.carries_sums:
@@ -359,7 +371,7 @@ class StepPlan:
         for (launch, (kept, _)), lack in zip(wanted, lacks, strict=True):
             for each in (*self._sums.with_terms(launch), *self._matrices.first_of(launch)):
                 each.start(kept.stream.name, lack)
-        for launch in self._all:
+        for launch in self._with_state:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)

@@ -82,6 +82,20 @@ class RuleMatrices:
                 self._workspace.transform(author, number, values[self._group_of[number]])
 
 
+def check_factors(rule: Rule, arrays: Sequence[Any], names: Sequence[str]) -> None:
+    """Refuse parameters that are no matrices, for a rule with factors.
+
+    Raises:
+        ValueError: naming the first such parameter.
+    """
+    for array, name in zip(arrays, names, strict=True):
+        if rule.of(array.shape).factors and array.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but {rule.name} has numbers of rows and columns; "
+                "declare it as matrices= of a rule for arrays of fewer than two dimensions"
+            )
+
+
 def check_matrices(
     author: Algorithm, rule: Rule, arrays: Sequence[Any], names: Sequence[str], pieces: bool
 ) -> None:

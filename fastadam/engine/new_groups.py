@@ -12,7 +12,7 @@ from ..rules.algorithm import Values
 from .edits import ParamGroup
 from .engine_parts import EngineParts
 from .group_arguments import SHADOW, check_group, copies_in
-from .matrices import check_matrices
+from .matrices import check_factors, check_matrices
 from .options import LOW
 from .param_groups import Group, checked_group
 from .parameters import Gathered, Parameters
@@ -88,6 +88,7 @@ def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> 
     group.options.check_params(dtypes, LOW.keys() & raw.keys(), group.where)
     pieces = engine.partition is not None
     check_matrices(engine.algorithm, group.rule, gathered.arrays, gathered.names, pieces)
+    check_factors(group.rule, gathered.arrays, gathered.names)
     if any(isinstance(array, Pairs) for array in gathered.arrays):
         _check_complex(group)
     group.raw.edits = engine.edits
@@ -131,7 +132,7 @@ def _check_complex(group: Group) -> None:
     """
     group.options.check_complex(group.where)
     rule = group.rule
-    if rule.over == ROW:
+    if rule.over == ROW or any(form.factors for form in rule.forms):
         raise ValueError(
             f"{group.where}{rule.name} adds up {', '.join(rule.sums)} of rows of real numbers, but "
             "there are parameters of complex numbers; give a.view(np.float32), which shares its "

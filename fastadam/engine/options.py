@@ -282,10 +282,11 @@ class Options:
         Raises:
             ValueError: naming the option.
         """
-        if rule.row_state and self.mask_state:
+        lines = [name for form in rule.forms for name in (*form.row_state, *form.column_state)]
+        if lines and self.mask_state:
             raise ValueError(
                 f"mask_state=True is for state of elements, but {rule.name} has one number of "
-                f"{', '.join(rule.row_state)} for a row; leave it out"
+                f"{', '.join(lines)} for a row or column; leave it out"
             )
         if rule.exact and self.state_dtype in ROUNDED:
             raise ValueError(

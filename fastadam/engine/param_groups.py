@@ -111,6 +111,12 @@ class Group:
         self.kind = kind_of(algorithm)
         self._values = self.kind(self._values)
 
+    @property
+    def unused_state(self) -> set[str]:
+        """The names of state that the rule has for parameters of other shapes than there are."""
+        used = {name for param in self.params for name in self.rule.of(param.shape).state}
+        return {*self.rule.all_state} - used if self.rule.matrices else set()
+
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
         """The formats of one of its parameters; see
         `Options.formats`."""
@@ -274,8 +280,10 @@ def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str,
         TypeError, ValueError: if `initial` does not return a number for names of the rule.
     """
     start = algorithm.initial(values)
-    if not isinstance(start, dict) or start.keys() - {*rule.state}:
-        raise ValueError(f"initial() returned {start!r}; give a dict with names of {rule.state}")
+    if not isinstance(start, dict) or start.keys() - {*rule.all_state}:
+        raise ValueError(
+            f"initial() returned {start!r}; give a dict with names of {rule.all_state}"
+        )
     return {name: checked(name, value, 0.0, "initial(): ") for name, value in start.items()}
 
 

@@ -175,6 +175,7 @@ def launch_of(
     options: Options,
     idle: Rule | None,
     lengths: Sequence[int],
+    spans: Sequence[int],
 ) -> Launch:
     """The launch of parameters that have the same rule and formats, or of one with its rows.
 
@@ -186,6 +187,7 @@ def launch_of(
         options: of the optimizer.
         idle: see `RowLaunch`.
         lengths: the number of elements of a row of each member, 1 for rules without rows.
+        spans: the number of elements of a matrix, for rules with factors.
     """
     rule, formats, rows = key
     if rows:
@@ -194,4 +196,4 @@ def launch_of(
         return RowLaunch(rule, formats, names, params, members[0], rows, options, idle, length)
     kept = tuple(columns_for(rule.state, formats).values())
     kernel = kernel_for(rule, formats, names, params[0])
-    return Launch(rule, kernel, params, members, kept, lengths)
+    return Launch(rule, kernel, params, members, kept, lengths, spans)

@@ -124,11 +124,17 @@ class _Scope:
         sizes = [*partition.sizes] if partition else [param.size for param in params]
         places = [piece.number for piece in partition.pieces] if partition else range(len(params))
         counts, several = blocks_of(sizes), len(self.names)
+        for update in updates:
+            if update.rule.factors:  # sums of rows, in place of those of blocks
+                for i, length in zip(update.members, update.lengths, strict=True):
+                    counts[i] = max(1, sizes[i] // length)
         self._count, self._conversions = sum(counts), list[Launch]()
         self.sums = backend_of(params[0]).zeros(several * self._count, "float64")
         firsts = places_of(counts, partition) * self.sums.itemsize
         self.terms = {
-            update: self._launch(update, params, formats[update.members[0]], options, firsts)
+            update: self._launch(
+                update, params, formats[update.members[0]].of_any_row, options, firsts
+            )
             for update in updates
         }
         folds = [Folds(self.sums, counts * several)]
@@ -162,7 +168,15 @@ class _Scope:
         """The launch that adds the terms of an update; `firsts` is where, in bytes, the sums of
         each parameter begin."""
         made = first_kernel(update.rule, formats, options, params[0])
-        launch = Launch(update.rule, made, params, update.members, update.kept)
+        launch = Launch(
+            update.rule,
+            made,
+            params,
+            update.members,
+            update.kept,
+            update.lengths if update.rule.factors else 1,
+            update.spans,
+        )
         for k, name in enumerate(self.names):
             first = address(self.sums) + k * self._count * self.sums.itemsize
             launch.place(SUM + name, (first + firsts).tolist())

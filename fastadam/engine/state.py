@@ -1,5 +1,6 @@
 """State of the parameters: their arrays, and the number of steps each has taken."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -12,7 +13,7 @@ from ..memory.dtypes import named
 from ..memory.placement import STATE as STATE_PLACE
 from ..rules import Rule
 from .backend import backend_of
-from .columns import ROW_STEP, StateColumn, alike
+from .columns import ROW_STEP, StateColumn, alike, line_shape
 from .options import Options
 
 Carried = tuple[float, ...]
@@ -158,7 +159,7 @@ class State:
             [*old.active, *[True] * sum(sizes)],
             [*old.carried, *[carried] * len(groups)],
         )
-        known = self.with_names(name for group in groups for name in group.rule.state)
+        known = self.with_names(name for group in groups for name in group.rule.all_state)
         arrays = {name: [*each, *[None] * sum(sizes)] for name, each in known.items()}
         return put(self, grouping=grouping, arrays=arrays)
 
@@ -301,8 +302,12 @@ class State:
             return [self.store.array(kept.name, i) for i in numbers]
         dtype, per = named(kept.column.outside), kept.column.per
         beside, by_row = [params[i] for i in numbers], kept.name == ROW_STEP
+        shapes = [line_shape(param.shape, kept.line) for param in beside] if kept.line else []
         counts = [param.shape[0] if by_row else -(-param.size // per) for param in beside]
+        counts = [math.prod(shape) for shape in shapes] if shapes else counts
         views = backend_of(beside[0]).zeros_beside(beside, counts, dtype, STATE_PLACE)
+        if kept.line:
+            return [view.reshape(shape) for view, shape in zip(views, shapes, strict=True)]
         if per != 1 or kept.of_rows:
             return views
         return [view.reshape(param.shape) for param, view in zip(beside, views, strict=True)]

@@ -78,7 +78,13 @@ class StepContext:
     @property
     def rules(self) -> list[Any]:
         """The rule of each parameter."""
-        return [group.rule for group in self.groups for _ in group.params]
+        pairs = zip(self._owners, self.formats, strict=True)
+        return [formats.form_of(group.rule) for group, formats in pairs]
+
+    @property
+    def _owners(self) -> list[Ruled]:
+        """The group of each parameter."""
+        return [group for group in self.groups for _ in group.params]
 
     @property
     def streams(self) -> dict[str, list[Any]]:
@@ -91,4 +97,4 @@ class StepContext:
         """The options of each parameter's group; with a partition, of each whole parameter's."""
         if self.partition:
             return [self.groups[number].options for number in self.partition.group_of]
-        return [group.options for group in self.groups for _ in group.params]
+        return [group.options for group in self._owners]

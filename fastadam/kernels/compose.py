@@ -1,7 +1,7 @@
 """Composition: a rule and the pieces of its streams become the body of a loop."""
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain, zip_longest
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from .loops import (
     line_of_rows,
     lines_of,
     one_by_one,
+    row_after_row,
     row_at_once,
     row_by_row,
     row_in_blocks,
@@ -28,7 +29,15 @@ from .loops import (
     update_with,
 )
 from .overlap import Plain, expected, in_turns, lates
-from .row_pieces import ROOM, closing, length_of, places_of, row_addresses, totals_of
+from .row_pieces import (
+    ROOM,
+    ROW_LENGTH,
+    closing,
+    length_of,
+    places_of,
+    row_addresses,
+    totals_of,
+)
 from .storage.base import COLUMNS, ROW, WHOLE, Column, Pieces, Storage
 from .storage.block_sums import BLOCK
 from .target import MemoryAccess
@@ -286,34 +295,74 @@ def _run_by_rows(
     numbers."""
     assert rule.prepare
     adding, used = zip(*_laid_out(terms, memory), strict=True)
-    summed = [stream.name for stream, part in zip(terms, adding, strict=True) if part.partial]
-    rooms = {name: 4 * used[-1] + ROOM * k for k, name in enumerate(summed)}
-    free = used[-1] + ROOM * len(summed) // 4
+    rooms, free = _rooms(terms, adding, used[-1])
     parts, used = zip(*_laid_out(streams, memory, free), strict=True)
     places = places_of(streams)
-    partial = max(part.partial for part in adding) if memory.wide is None else 0
-    block = min(stream.storage.block for stream in streams)
-    elements = _elements(streams, parts, rule, memory, wide=False)
-    at_terms = row_addresses(terms, places, rooms, memory.integer)
     at_row = row_addresses(
         streams, places, {name: room + ROOM // 2 for name, room in rooms.items()}, memory.integer
     )
-    added = sums_of_row(
-        _elements(terms, adding, rule.prepare, memory, wide=False),
-        _packing(adding, BLOCK, partial, LEAST if partial else 0),
-        at_terms,
-        *totals_of(terms, rooms, streams[0].storage.compute, memory),
-        memory,
-        BLOCK,
-    )
-    update = (
-        row_at_once(elements, at_row)
-        if block == WHOLE
-        else row_in_blocks(elements, _packing(parts, block, 0), at_row, block)
-    )
+    totals = totals_of(terms, rooms, streams[0].storage.compute, memory)
+    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory)
+    update = _row_updated(rule, streams, parts, at_row, memory)
     close = closing(parts, _reading(parts), _element(rule.snapshot))
     length = length_of(places, memory.integer)
     return row_by_row(added, update, close, at_row, length, memory, memory.reserve(used[-1]))
+
+
+def _run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Any:
+    """The function that updates a run of rows, or writes the sums of each."""
+    parts, used = zip(*_laid_out(streams, memory), strict=True)
+    places = places_of(streams)
+    rooms, free = _rooms(streams, parts, used[-1])
+    if rooms:
+        totals = totals_of(streams, rooms, "float64", memory, places)
+        update = _sums_by_row(rule, streams, parts, places, rooms, totals, memory)
+    else:
+        at_row = row_addresses(streams, places, {}, memory.integer)
+        update = _row_updated(rule, streams, parts, at_row, memory)
+    return row_after_row(update, length_of(places, memory.integer), memory.reserve(free))
+
+
+def _rooms(
+    streams: Sequence[Stream], parts: Sequence[Pieces], words: int
+) -> tuple[dict[str, int], int]:
+    """The places of the sums of a row in scratch memory, of which so many words are in use, and the
+    words in use then."""
+    summed = [stream.name for stream, part in zip(streams, parts, strict=True) if part.partial]
+    rooms = {name: 4 * words + ROOM * k for k, name in enumerate(summed)}
+    return rooms, words + ROOM * len(summed) // 4
+
+
+def _sums_by_row(
+    rule: Rule,
+    terms: Sequence[Stream],
+    parts: Sequence[Pieces],
+    places: Mapping[tuple[str, int], int],
+    rooms: Mapping[str, int],
+    totals: tuple[Any, Any, Any],
+    memory: MemoryAccess,
+) -> Any:
+    """The function that writes the sums of a row."""
+    partial = max(part.partial for part in parts) if memory.wide is None else 0
+    return sums_of_row(
+        _elements(terms, parts, rule, memory, wide=False),
+        _packing(parts, BLOCK, partial, LEAST if partial else 0),
+        row_addresses(terms, places, rooms, memory.integer),
+        *totals,
+        memory,
+        BLOCK,
+    )
+
+
+def _row_updated(
+    rule: Rule, streams: Sequence[Stream], parts: Sequence[Pieces], at_row: Any, memory: Any
+) -> Any:
+    """The function that updates the elements of a row."""
+    elements = _elements(streams, parts, rule, memory, wide=False)
+    block = min(stream.storage.block for stream in streams)
+    if block == WHOLE:
+        return row_at_once(elements, at_row)
+    return row_in_blocks(elements, _packing(parts, block, 0), at_row, block)
 
 
 def _laid_out(
@@ -348,6 +397,8 @@ def update_of(
     block = min(stream.storage.block for stream in streams)
     if terms:
         run = _run_by_rows(rule, streams, terms, memory)
+    elif any(stream.name == ROW_LENGTH for stream in streams):
+        run = _run_row_after_row(rule, streams, memory)
     elif fits(parts, block, memory.warps):
         run = _run_by_warps(streams, parts, rule, memory, addresses, block)
     elif block == WHOLE:

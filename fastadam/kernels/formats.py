@@ -11,10 +11,10 @@ import numpy as np
 from ..rules import ROW as ROWS
 from ..rules import Rule
 from .scalar import float16
-from .storage.base import ROW, Column, Storage
+from .storage.base import COLUMN, ROW, Column, Storage
 from .storage.elementwise import Elementwise, Pair, Started
 from .storage.int8 import Int8, Int8AsRead
-from .storage.rows import RowNumber
+from .storage.rows import ColumnNumber, RowNumber
 from .storage.weighted import Weighted
 
 ROUND = "round:"  # prefix of a format to which a kernel rounds stochastically
@@ -95,6 +95,9 @@ class Formats:
         inputs: the number of arrays whose weighted sum is the gradient; 0 if it is one array.
         row_state: the names of state with one number for each row.
         row: the number of elements of a row; 0 if that does not matter.
+        column_state: the names of state with one number for each column of a matrix.
+        column: the number of elements of a column; 0 if that does not matter.
+        matrix: True for a parameter of two dimensions or more, if its rule has one for these.
     """
 
     param: str
@@ -107,6 +110,9 @@ class Formats:
     inputs: int = 0
     row_state: tuple[str, ...] = ()
     row: int = 0
+    column_state: tuple[str, ...] = ()
+    column: int = 0
+    matrix: bool = False
 
     @classmethod
     def alike(cls, dtype: str) -> "Formats":
@@ -153,15 +159,27 @@ class Formats:
         """The storage of the state of a name."""
         if name in self.row_state:
             return RowNumber(self.compute, self.row or ROW)
+        if name in self.column_state:
+            return ColumnNumber(self.compute, self.column or COLUMN)
         return self.state_as_read if only_read else self.state_storage
 
     def ruled(self, rule: Rule, shape: Sequence[int]) -> "Formats":
-        """The formats of a parameter of this shape that a rule updates.
+        """The formats of a parameter of this shape that a rule, or that of matrices, updates.
 
         Raises:
             ValueError: for rows that do not consist of whole blocks of its state, or do not divide
                 its elements.
         """
+        if rule.of(shape) is not rule:
+            return replace(self, matrix=True).ruled(rule.of(shape), shape)
+        if rule.factors:
+            return replace(
+                self,
+                row_state=rule.row_state,
+                row=max(1, shape[-1]),
+                column_state=rule.column_state,
+                column=max(1, shape[-2]),
+            )
         if rule.over != ROWS:
             return self
         length, size = max(1, rule.row_length(shape)), prod(shape)
@@ -177,10 +195,22 @@ class Formats:
             )
         return replace(self, row_state=rule.row_state, row=length)
 
+    def form_of(self, rule: Rule) -> Rule:
+        """The form of a rule that updates the parameter; see `Rule.of`."""
+        return rule.matrices if self.matrix and rule.matrices else rule
+
     @property
     def of_any_row(self) -> "Formats":
         """The formats of parameters with rows of any length, which share a kernel."""
-        return replace(self, row=0) if self.row else self
+        return replace(self, row=0, column=0) if self.row else self
+
+    def shape_of(self, name: str, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the array of state of a name, of a parameter of this shape."""
+        if name in self.column_state:
+            return (*shape[:-2], 1, shape[-1])
+        if name in self.row_state:
+            return (*shape[:-1], 1) if self.column_state else (prod(shape) // max(1, self.row),)
+        return tuple(shape)
 
     def starting(self) -> "Formats":
         """The formats for rules whose state starts at numbers other than zero."""

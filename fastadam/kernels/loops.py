@@ -151,8 +151,7 @@ def sums_of_row(
     memory: Any,
     block: int,
 ) -> Callable[..., None]:
-    """The function that writes the sums of a row to scratch memory: those of its blocks, added in
-    order."""
+    """The function that writes the sums of a row: those of its blocks, added in order."""
     share, wait = memory.share, memory.wait
 
     def added(row, first, length, scratch, h):
@@ -164,7 +163,7 @@ def sums_of_row(
             pack(at, count)
             totals = joined(totals, at)
         for _ in share(1):
-            keep(scratch, totals)
+            keep(row, first, length, scratch, totals)
         wait()
 
     return added
@@ -208,6 +207,17 @@ def row_by_row(
             for _ in share(1):
                 close(addresses(row, first, length, scratch), h)
             wait()
+
+    return run
+
+
+def row_after_row(update: Any, length_of: Any, reserve: Any) -> Callable[..., None]:
+    """The function that updates a run of rows, of which no numbers are computed first."""
+
+    def run(row, start, stop, h):
+        scratch, length = reserve(), length_of(row)
+        for first in range(start, stop, length):
+            update(row, first, length, scratch, h)
 
     return run
 

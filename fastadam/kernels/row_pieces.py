@@ -6,11 +6,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from .composed import composed
-from .storage.base import COLUMNS, ROW, Pieces, Storage
+from .storage.base import COLUMN, COLUMNS, ROW, Pieces, Storage
 from .target import MemoryAccess
 
 ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
 ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
+COLUMN_SPAN = "column_span"  # that of the number of elements whose columns have numbers in common
 
 
 class Named(Protocol):
@@ -43,44 +44,56 @@ def row_addresses(
     integer: Any,
 ) -> Any:
     """The location of an element: as `_addresses`, with those of sums in scratch memory."""
-    found = ["first", "scratch"]
+    found, lines = ["first", "scratch"], list[str]()
+    if (COLUMN_SPAN, 0) in places:
+        span = f"integer(integer(row, {places[COLUMN_SPAN, 0]}), 0)"
+        lines = [f"column = first // {span} * length + first % length"]
     for stream in streams:
         for part, column in enumerate(stream.storage.stored):
             per = "length" if column.per == ROW else str(column.per)
-            step = f"first // {per} * {np.dtype(column.dtype).itemsize}"
+            count = "column" if column.per == COLUMN else f"first // {per}"
+            step = f"{count} * {np.dtype(column.dtype).itemsize}"
             found.append(
                 f"scratch + {rooms[stream.name]}"
                 if stream.name in rooms
                 else f"integer(row, {places[stream.name, part]}) + {step}"
             )
-    return composed(
-        "row, first, length, scratch", [f"return ({', '.join(found)})"], integer=integer
-    )
+    lines.append(f"return ({', '.join(found)})")
+    return composed("row, first, length, scratch", lines, integer=integer)
 
 
 def totals_of(
-    terms: Sequence[Named], rooms: Mapping[str, int], compute: str, memory: MemoryAccess
+    terms: Sequence[Named],
+    rooms: Mapping[str, int],
+    compute: str,
+    memory: MemoryAccess,
+    places: Mapping[tuple[str, int], int] | None = None,
 ) -> tuple[Any, Any, Any]:
     """Three functions: one returns zeros, one adds the sums of a block to those before it, and one
-    writes the sums of a row."""
+    writes the sums of a row to scratch memory, or to arrays if `places` says where these are."""
     column, zeros, sums, lines = COLUMNS, list[str](), list[str](), list[str]()
     names: dict[str, Any] = {"zero": np.float64(0), "number": np.dtype(compute).type}
+    names["integer"] = memory.integer
     for stream in terms:
         if stream.name in rooms:
             k = len(zeros)
             names[f"load_{k}"], _ = memory.access(
                 np.dtype("float64"), stream.name + ".folded.scratch"
             )
-            _, names[f"put_{k}"] = memory.access(np.dtype(compute), stream.name + ".scratch")
+            _, names[f"put_{k}"] = memory.access(
+                np.dtype(compute), stream.name + ("" if places else ".scratch")
+            )
             zeros.append("zero, ")
             sums.append(f"totals[{k}] + load_{k}(at[{column}], 0), ")
-            place = rooms[stream.name] + ROOM // 2
-            lines.append(f"put_{k}(scratch + {place}, 0, number(totals[{k}]))")
+            place = f"scratch + {rooms[stream.name] + ROOM // 2}, 0"
+            if places:
+                place = f"integer(row, {places[stream.name, 0]}), first // length"
+            lines.append(f"put_{k}({place}, number(totals[{k}]))")
         column += len(stream.storage.stored)
     return (
         composed("", [f"return ({''.join(zeros)})"], **names),
         composed("totals, at", [f"return ({''.join(sums)})"], **names),
-        composed("scratch, totals", [*lines, "return None"], **names),
+        composed("row, first, length, scratch, totals", [*lines, "return None"], **names),
     )
 
 

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..rules import MATRIX, ROW, SIZE, Rule
-from .row_pieces import ROW_LENGTH
+from .row_pieces import COLUMN_SPAN, ROW_LENGTH
 
 
 def with_first(inner: Rule) -> Rule:
     """The second part of a rule; the results of the first are further state of it."""
     function, split, names = inner.snapshot, len(inner.state), results_of(inner)
     together, end = _record(names), split + len(names)
-    length = (ROW_LENGTH,) if inner.over == ROW else ()
 
     def staged(param, grad, state, h):
         own, rest = state[:split], state[split:]
@@ -23,7 +22,14 @@ def with_first(inner: Rule) -> Rule:
         return new, own + rest
 
     staged.__name__ = inner.name
-    return Rule(staged, inner.state + names + length, inner.hyper, inner.exact)
+    return Rule(staged, inner.state + names + lengths_of(inner), inner.hyper, inner.exact)
+
+
+def lengths_of(rule: Rule) -> tuple[str, ...]:
+    """The names of the numbers that the loop of a kernel over rows reads."""
+    if rule.column_state:
+        return ROW_LENGTH, COLUMN_SPAN
+    return (ROW_LENGTH,) if rule.over == ROW else ()
 
 
 def _record(names: tuple[str, ...]) -> Any:
@@ -40,14 +46,15 @@ def terms_of(inner: Rule) -> Rule:
     assert inner.prepare
     function, split, count = inner.prepare.snapshot, len(inner.state), len(inner.sums)
     _check_terms(inner)
-    each = _widening(count)
+    each, end = _widening(count), split + count
+    lengths = lengths_of(inner) if inner.factors else ()
 
     def staged(param, grad, state, h):
         own = state[:split]
-        return param, own + each(function(param, grad, own, h))
+        return param, own + each(function(param, grad, own, h)) + state[end:]
 
     staged.__name__ = f"{inner.name}_terms"
-    return Rule(staged, inner.state + inner.sums, inner.hyper, inner.exact)
+    return Rule(staged, inner.state + inner.sums + lengths, inner.hyper, inner.exact)
 
 
 def entries_of(inner: Rule) -> Rule:

@@ -11,9 +11,17 @@ from typing import Any, Literal, NamedTuple
 from ..rules import MATRIX, ROW, SIZE, Rule
 from .compose import Stream
 from .formats import BOOL, ROUND, Formats, floats
-from .row_pieces import ROW_LENGTH
-from .rule_parts import check_row_state, entries_of, results_of, terms_for, terms_of, with_first
+from .rule_parts import (
+    check_row_state,
+    entries_of,
+    lengths_of,
+    results_of,
+    terms_for,
+    terms_of,
+    with_first,
+)
 from .scalar import stochastic
+from .storage.base import ROW as PER_ROW
 from .storage.base import Storage
 from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
@@ -249,6 +257,7 @@ STAGES = OPTIONS | SOURCES
 CHANGES = (before, relative)  # the stages that change gradients
 STATE = "state:"  # prefix of a rule's names of state, which may equal names of options
 SUM = "sum:"  # prefix of its names of sums
+FACTOR = "factor:"  # prefix of its names of rows and columns, for what it reads of them
 ZERO_GRADS = "zero_grads"  # needs no stage: the gradient's stream has mode "rz"
 
 
@@ -302,38 +311,53 @@ def _wrapped(rule: Rule, names: tuple[str, ...], part: Callable[[Rule], Rule]) -
 
 def streams(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of a rule with options: param, grad, state, sums, then those of the options."""
-    states = [Stream(STATE + name, formats.storage_of(name)) for name in rule.state]
+    states = _states(rule, formats)
     found = RowSum if rule.over == ROW else Single
     sums = [Stream(SUM + name, found(formats.compute), "r") for name in rule.sums]
     if rule.sums and SIZE in results_of(rule):
         sums.append(Stream(SUM + SIZE, Single(formats.compute), "r"))
     if rule.matrix:
         sums.append(Stream(SUM + MATRIX, _arithmetic(formats), "r"))
-    if rule.over == ROW:
-        sums.append(Stream(ROW_LENGTH, Single("int64"), "r"))
+    sums += _lengths(rule)
     grad = Stream("grad", formats.grad_storage, "rz" if ZERO_GRADS in options else "r")
     param = Stream("param", formats.param_storage)
-    return (param, grad, *states, *sums, *_extras(options, formats))
+    return (param, grad, *states, *sums, *extras_of(options, formats))
 
 
 def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> tuple[Stream, ...]:
     """The streams of the first part of a rule: all are read only but the sums of blocks, or the
     matrix."""
     param, grad = Stream("param", formats.param_storage), Stream("grad", formats.grad_storage)
-    states = [Stream(STATE + name, formats.storage_of(name, True)) for name in rule.state]
     adding = Sums(".folded.scratch") if rule.over == ROW else Sums()
+    if rule.factors:
+        adding = Sums(".folded.scratch", PER_ROW)
     sums = [Stream(SUM + name, adding, "w") for name in rule.sums]
+    sums += _lengths(rule) if rule.factors else []
     if rule.matrix:
         sums = [Stream(SUM + MATRIX, _arithmetic(formats), "w")]
-    extras = _extras(of_gradients(options), formats)
+    extras = extras_of(of_gradients(options), formats)
     return (
-        *(stream._replace(mode="r") for stream in (param, grad, *states)),
+        *(stream._replace(mode="r") for stream in (param, grad, *_states(rule, formats, True))),
         *sums,
         *(stream._replace(mode="r") for stream in extras),
     )
 
 
-def _extras(options: tuple[str, ...], formats: Formats) -> list[Stream]:
+def _states(rule: Rule, formats: Formats, only_read: bool = False) -> list[Stream]:
+    """The streams of state, or of factors."""
+    prefix, mode = (FACTOR, "r") if rule.factors else (STATE, "rw")
+    return [
+        Stream(prefix + name, formats.storage_of(name, only_read), mode)  # type: ignore[arg-type]
+        for name in rule.state
+    ]
+
+
+def _lengths(rule: Rule) -> list[Stream]:
+    """The streams of the numbers that the loop of a kernel over rows reads."""
+    return [Stream(name, Single("int64"), "r") for name in lengths_of(rule)]
+
+
+def extras_of(options: tuple[str, ...], formats: Formats) -> list[Stream]:
     """The streams that options add."""
     return [
         Stream(name, _storage(storage, formats), mode)

@@ -12,6 +12,7 @@ from ..typing import (
     Params,
     Scheduled,
     ScheduledFlag,
+    ScheduledOptionalPair,
     ScheduledPair,
     ScheduledTriple,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamMini",
@@ -688,6 +690,91 @@ class Adadelta(Optimizer):
         shadow: Params | None = None,
     ) -> None: ...
 
+class Adafactor(Optimizer):
+    """Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
+
+    For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
+
+        row_var = (1 - b) * row_var + b * mean(g**2)         over each row
+        col_var = (1 - b) * col_var + b * mean(g**2)         over each column
+        v = row_var * col_var / max(mean(row_var), eps1)     of each element
+        u = g / max(sqrt(v), eps1)
+        a = min(lr, 1 / sqrt(t)) * max(eps2, rms(p))
+        p = p - lr * weight_decay * p - a * u / max(1, rms(u) / d)
+
+    `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
+    is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
+    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
+    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
+    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element of
+    a matrix: 0 bytes of state, 24 bytes of traffic per step; 4 bytes of state for each row and each
+    column.
+
+    Args:
+        params: the arrays to update; see `fa.Optimizer`, which lists errors too.
+        lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
+        beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
+        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
+            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        d: the largest `rms` of an update, at least 1, default 1.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
+        maximize: maximize the objective, default False.
+
+    Raises:
+        ValueError: for `beta2_decay` above 0, `d` below 1, and complex parameters.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa
+        >>> w = np.ones((2, 3))
+        >>> opt = fa.Adafactor(w, lr=0.1)
+        >>> info = opt.step(np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
+        >>> w.round(3)  # squares that are products of rows and columns: all updates are as large
+        array([[0.9, 0.9, 0.9],
+               [0.9, 0.9, 0.9]])
+        >>> opt.state["row_var"][0].shape, opt.state["col_var"][0].shape
+        ((2, 1), (1, 3))
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: Scheduled = 0.01,
+        *,
+        beta2_decay: Scheduled = -0.8,
+        eps: ScheduledOptionalPair = (None, 0.001),
+        d: Scheduled = 1.0,
+        weight_decay: Scheduled = 0.0,
+        cautious_weight_decay: ScheduledFlag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Scheduled | None = None,
+        maximize: ScheduledFlag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        accumulate_steps: Count = 1,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        lazy: Literal["torch", "rows", "exact"] = "torch",
+        mask_state: Flag = False,
+        seed: Count = 0,
+        state_file: Number | None = None,
+        resident_bytes: Count = 1073741824,
+        shadow: Params | None = None,
+    ) -> None: ...
+
 class Adagrad(Optimizer):
     """Adagrad, as PyTorch computes it.
 
@@ -777,7 +864,7 @@ class Adam(Optimizer):
             decay is decoupled.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et
             al., Cautious Optimizers, arXiv 2024), default False.
 
@@ -1194,7 +1281,7 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does
             (the authors' Lion counts one element more), default False.
 
     Examples:
@@ -2141,7 +2228,7 @@ class AdamW(Adam):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 1e-2.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase

@@ -13,8 +13,7 @@ AGREEING = ("agreeing",)  # the sums of a cautious rule
 LEAST = 1e-3
 
 SHARED.update(
-    cautious="update only elements of which update and gradient agree, that is `update * g > 0`, "
-    "and these by more, default False.",
+    cautious="update only elements with `update * g > 0`,  and these by more, default False.",
 )
 
 

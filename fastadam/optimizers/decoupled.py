@@ -16,7 +16,7 @@ DECAY_OPTIONS: dict[str, Any] = {
     "peak_lr": None,
 }
 SHARED.update(
-    cautious_weight_decay="decay only elements of which decay and update agree, that is "
+    cautious_weight_decay="decay only elements where decay and update have the same sign, "
     "`update * p >= 0`, default False.",
     weight_decay_mode='"AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`, or '
     '"independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".',

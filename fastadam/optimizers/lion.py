@@ -56,7 +56,7 @@ class Lion(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does
             (the authors' Lion counts one element more), default False.
 
     Examples:

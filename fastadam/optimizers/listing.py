@@ -3,7 +3,7 @@
 import sys
 from typing import NamedTuple
 
-from ..engine.budget import traffic_of
+from ..engine.budget import LARGE, traffic_of
 from ..optimizer import Optimizer
 
 
@@ -27,12 +27,13 @@ class Listing(NamedTuple):
 
 def listing(optimizer: type[Optimizer]) -> Listing:
     """The entry of an optimizer; `about` and `origin` are empty without docstrings (`-OO`)."""
+    rule = optimizer.rule.of(LARGE)
     module = sys.modules[optimizer.__module__].__doc__ or ""
     about, origin = (optimizer.__doc__ or "").split("\n")[0], _joined(module)
     return Listing(
         optimizer.__name__,
         about.rstrip("."),
-        4 * (len(optimizer.rule.state) - len(optimizer.rule.row_state)),
+        4 * (len(rule.state) - len(rule.row_state) - len(rule.column_state)),
         traffic_of(optimizer.rule),
         origin.partition(": ")[2].rstrip("."),
     )

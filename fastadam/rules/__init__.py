@@ -1,12 +1,13 @@
 """The mathematics: scalar rules, and the algorithms that compute their per-step constants."""
 
 from .functions import cautiously_decayed, decayed, lerp, sign, squared
-from .rule import MATRIX, ROW, SIZE, Rule, rule, variants
+from .rule import MATRIX, ROW, SIZE, Factors, Rule, rule, variants
 
 __all__ = [
     "MATRIX",
     "ROW",
     "SIZE",
+    "Factors",
     "Rule",
     "cautiously_decayed",
     "decayed",

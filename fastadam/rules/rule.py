@@ -1,14 +1,16 @@
 """Rules: the mathematics of one optimizer step for one element."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, wraps
 from inspect import signature
 from keyword import iskeyword
 from math import prod
 from typing import Any, cast
 
-RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step", "row_length")
+RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step", "row_length") + (
+    "column_span",
+)
 ROW = "row"
 SCOPES = ("tensor", "all", ROW)
 SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
@@ -19,6 +21,34 @@ Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 def row_length(shape: Sequence[int]) -> int:
     """The number of elements of a row, if the first dimension counts rows."""
     return prod(shape[1:])
+
+
+def last_dimension(shape: Sequence[int]) -> int:
+    """The number of elements of a row, if the last two dimensions are those of a matrix."""
+    return shape[-1]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Formulas of state with a number for each row and each column of a matrix, for `factors=` of
+    `fa.rule`.
+
+    All are functions of the kind of a rule, of scalars. The elements of an array of more than two
+    dimensions are matrices in its last two.
+
+    Attributes:
+        term: `term(grad, h)` returns a number of an element, of which means over each row and each
+            column are taken, with sums in float64.
+        average: `average(number, mean, h)` returns the new number of a row or a column.
+        row: `row(number, mean, h)` returns what a rule reads of a row; `mean` is the mean of the
+            new numbers of all rows of the matrix.
+        column: `column(number, h)` returns what a rule reads of a column.
+    """
+
+    term: Callable[..., Any]
+    average: Callable[..., Any]
+    row: Callable[..., Any]
+    column: Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +62,14 @@ class Rule:
     the terms of an element. So does a rule with a matrix; `matrix(param, grad, state, h)` returns
     an element of it.
 
+    A rule with factors finds in `state` what it reads of a row and of a column.
+
     Attributes:
         row_state: the names of state with one number for each row.
         row_length: the number of elements of a row of a parameter, from its shape.
+        column_state: the names of state with one number for each column of a matrix.
+        factors: how these numbers of rows and columns are computed.
+        matrices: the rule of parameters of two dimensions or more, None if it is this one.
     """
 
     function: Function
@@ -47,6 +82,9 @@ class Rule:
     row_state: tuple[str, ...] = ()
     row_length: Callable[[Sequence[int]], int] = row_length
     matrix: "Rule | None" = None
+    column_state: tuple[str, ...] = ()
+    factors: Factors | None = None
+    matrices: "Rule | None" = None
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
@@ -72,6 +110,20 @@ class Rule:
     def in_two_passes(self) -> bool:
         """True if the first part is a pass over memory of its own."""
         return self.in_two_parts and self.over != ROW
+
+    @property
+    def forms(self) -> "tuple[Rule, ...]":
+        """This rule, and that of matrices, if there is one."""
+        return (self, self.matrices) if self.matrices else (self,)
+
+    @property
+    def all_state(self) -> tuple[str, ...]:
+        """The names of state, of whatever shape a parameter is."""
+        return tuple(name for form in self.forms for name in form.state)
+
+    def of(self, shape: Sequence[int]) -> "Rule":
+        """The rule of a parameter of this shape."""
+        return self.matrices if self.matrices and len(shape) > 1 else self
 
     @cached_property
     def snapshot(self) -> Function:
@@ -115,6 +167,8 @@ def rule(
     row_state: Sequence[str] = (),
     row_length: Callable[[Sequence[int]], int] = row_length,
     matrix: Callable[..., Any] | None = None,
+    factors: Factors | None = None,
+    matrices: Rule | None = None,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -139,6 +193,13 @@ def rule(
     shape of the parameter, the method `transform(group, matrix)` of the optimizer then changes the
     matrix in place, and the decorated function finds the element of the result in `s.matrix`.
 
+    A rule may keep a number for each row and each column of a matrix, in place of numbers of
+    elements: `fa.Factors` says how they follow from gradients. Its two names of
+    state are those of the rows and of the columns; `prepare` and the decorated function find in
+    `state` what the factors return of the row and the column of an element, from the new numbers,
+    and return `state` as it is. It is for parameters of two dimensions or more, as `matrices=` of a
+    rule for others.
+
     Args:
         state: names of the numbers stored per element, in the order of the tuple `state`.
         hyper: names of the per-step constants, attributes of `h`. The optimizer's `hyper(group,
@@ -155,13 +216,19 @@ def rule(
             it divides that of the parameter. Default: the first dimension counts rows, so that an
             array of one dimension has rows of one element.
         matrix: the function that returns an element of the matrix; not together with `sums`.
+        factors: how the numbers of rows and columns that are the state follow from gradients, for
+            rules with sums over each parameter.
+        matrices: the rule, with the same `hyper`, of parameters of two dimensions or more; this one
+            is then for the others.
 
     Raises:
         TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
             are no parentheses, or only one of `sums` and `prepare` is given, or `row_length` is not
-            a function.
+            a function, or `factors` or `matrices` is not one.
         ValueError: if a name is not an identifier, is reserved, or occurs twice, for an unknown
-            `over`, or for `row_state` that is not a state, or without `over="row"`.
+            `over`, for `row_state` that is not a state, or without `over="row"`, for `factors`
+            without sums over each parameter or without two names of state, and for `matrices` with
+            other names of constants.
 
     Examples:
         >>> import fastadam as fa
@@ -192,9 +259,13 @@ def rule(
         raise TypeError(f"rule: sums={tuple(sums)!r} and prepare={prepare!r} need each other")
     if sums and matrix:
         raise TypeError(f"rule: sums={tuple(sums)!r} and matrix= cannot be given together")
+    if matrices and (matrix or factors):
+        raise TypeError("rule: matrices= cannot be given together with matrix= or factors=")
     if over not in SCOPES:
         raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
     _check_rows(sums, over, state, row_state, row_length)
+    _check_factors(factors, sums, over, state)
+    _check_matrices(matrices, hyper)
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -209,9 +280,14 @@ def rule(
         if matrix:
             return Rule(function, *names, matrix=Rule(matrix, *names))
         if prepare is None:
-            return Rule(function, *names)
+            return Rule(function, *names, matrices=matrices)
         terms = Rule(prepare, *names)
-        return Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
+        summed = Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
+        if factors is None:
+            return replace(summed, matrices=matrices)
+        rows, columns = names[0][:1], names[0][1:]
+        lines = replace(summed, row_state=rows, column_state=columns)
+        return replace(lines, row_length=last_dimension, factors=factors)
 
     return mark
 
@@ -249,6 +325,37 @@ def _check_rows(
         raise ValueError(f"rule: row_state name {unknown[0]!r} is not in state={tuple(state)!r}")
     if not callable(row_length):
         raise TypeError(f"rule: row_length={row_length!r} is not a function of a shape")
+
+
+def _check_factors(
+    factors: Factors | None, sums: Sequence[str], over: str, state: Sequence[str]
+) -> None:
+    """Refuse factors of a rule that cannot have them."""
+    if factors is None:
+        return
+    if not isinstance(factors, Factors):
+        raise TypeError(f"rule: factors={factors!r} must be fastadam.Factors")
+    if not (sums and over == "tensor"):
+        raise ValueError("rule: factors= is for rules with sums over each parameter; give sums")
+    if len(state) != 2:
+        raise ValueError(
+            f"rule: factors= takes two names of state, of rows and of columns, not {tuple(state)!r}"
+        )
+
+
+def _check_matrices(matrices: Rule | None, hyper: Sequence[str]) -> None:
+    """Refuse what is not the rule of matrices with these constants."""
+    if matrices is None:
+        return
+    if not isinstance(matrices, Rule):
+        raise TypeError(
+            f"rule: matrices={matrices!r} must be a function marked with @fastadam.rule"
+        )
+    if matrices.hyper != tuple(hyper):
+        raise ValueError(
+            f"rule: hyper={tuple(hyper)!r}, but that of matrices= is {matrices.hyper!r}; declare "
+            "the same names in both"
+        )
 
 
 def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:

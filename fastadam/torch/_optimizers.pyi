@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch.optim.optimizer import ParamsT
 
-from ..typing import Cores, Count, Dtype, Flag, Number, Pair, Triple
+from ..typing import Cores, Count, Dtype, Flag, Number, OptionalPair, Pair, Triple
 from .optimizer import Optimizer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamMini",
@@ -67,8 +68,8 @@ class ADOPT(Optimizer):
         clip_exp: exponent of the bound of n, default 0.25 (timm 0.333); None: no bound.
         weight_decay: coupled (L2) decay, default 0.
         decoupled_weight_decay: decay the parameter instead, as AdamW does, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -457,8 +458,8 @@ class MARS(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -568,8 +569,8 @@ class SGD(Optimizer):
         fused: the step is always fused; with True, `torch.amp.GradScaler` leaves unscaling to it.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in
             optimi, timm and Keras, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -680,8 +681,8 @@ class AdEMAMix(Optimizer):
         alpha_warmup: steps in which alpha grows, default None: none.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -781,8 +782,8 @@ class AdaBelief(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0.
         amsgrad: divide by the root of the largest s, default False.
         rectify: the rectification of `fa.RAdam`, default False (the authors' later code: True).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -955,6 +956,118 @@ class Adadelta(Optimizer):
         seed: Count = 0,
     ) -> None: ...
 
+class Adafactor(Optimizer):
+    """Adafactor for PyTorch, in place of the class of that name in `torch.optim`.
+
+    Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
+
+    For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
+
+        row_var = (1 - b) * row_var + b * mean(g**2)         over each row
+        col_var = (1 - b) * col_var + b * mean(g**2)         over each column
+        v = row_var * col_var / max(mean(row_var), eps1)     of each element
+        u = g / max(sqrt(v), eps1)
+        a = min(lr, 1 / sqrt(t)) * max(eps2, rms(p))
+        p = p - lr * weight_decay * p - a * u / max(1, rms(u) / d)
+
+    `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
+    is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
+    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
+    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
+    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element of
+    a matrix: 0 bytes of state, 24 bytes of traffic per step; 4 bytes of state for each row and each
+    column.
+
+    Args:
+        params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
+            float64, bfloat16, float16 or complex, all of them on the CPU or on one NVIDIA GPU,
+            where a step is launched in PyTorch's current stream. DTensors are updated shard by
+            shard.
+        lr: the learning rate, a number or a tensor of one element, read at each step.
+        beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
+        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
+            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        d: the largest `rms` of an update, at least 1, default 1.
+        weight_decay: decay of the parameter in units of `lr`, default 0.
+        foreach: accepted or rejected as by PyTorch's fused optimizers.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
+        weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
+            or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
+        peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
+            of a schedule of fastadam, or the constant with which the optimizer is made.
+        maximize: maximize the objective, default False.
+        threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
+        cores: the numbers of the cores on which these threads run, and no others; see
+            `fa.set_threads`; default None: all.
+        clip_norm: the largest norm of all gradients together; larger ones are multiplied by
+            `clip_norm / (norm + 1e-6)` inside the kernel, as PyTorch's `clip_grad_norm_` does
+            (optax: without the 1e-6). The gradient arrays are not changed. Default None: no
+            clipping; infinity only measures the norm.
+        clip_norm_per: "tensor" clips the gradient of each parameter by its own norm; default
+            "global". If groups differ, the gradients of all groups with "global" are clipped by
+            their common norm.
+        clip_value: the largest absolute value of an element, after `clip_norm`; default None.
+        skip_nonfinite: True skips a step, without counting it, if any gradient has a NaN or an
+            infinity; default False: they propagate, as in PyTorch.
+        ema_decay: keeps an average of the parameters in `ema`, to which each update adds `(1 -
+            ema_decay) * (p - ema)`; default None: no average.
+        ema_warmup: limits the decay to `(1 + t) / (10 + t)` at update t; default False.
+        shadow_dtype: "bfloat16" or "float16" keeps a copy of float32 parameters in `shadow`,
+            rounded to nearest even; default None.
+        zero_grads: True sets gradients to zero after they are used; default False.
+        state_dtype: "float32", "bfloat16" or "int8", or a dtype of that name: the format of the
+            state (int8: codes in blocks of 256, with a scale for each block); default None: the
+            dtype of the arithmetic.
+        min_quantized_size: parameters of fewer elements keep their state as if `state_dtype` were
+            None, not "int8"; default 4096.
+        rounding: "stochastic" rounds bfloat16 and float16 parameters up or down at random, so that
+            small updates are not lost; default "nearest".
+        compensation: keeps the bits that bfloat16 parameters lack, so that small updates are not
+            lost: "kahan" in a second bfloat16, "split8" and "split16" in an int8 and an int16 (24
+            and 32 bits in all); see `fa.Optimizer.master`; default None.
+        lower, upper: the smallest and the largest value of an element after an update, rounded to
+            the dtype of its parameter; default None: no bound. A group may have its own.
+        mask_state: True leaves the state of elements unchanged that the mask of a step does not
+            mark; default False: the state is updated with the whole gradient.
+        seed: seed of all random rounding, including that of int8 state; default 0.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 0.01,
+        beta2_decay: Number = -0.8,
+        eps: OptionalPair = (None, 0.001),
+        d: Number = 1.0,
+        weight_decay: Number = 0.0,
+        *,
+        foreach: bool | None = None,
+        cautious_weight_decay: Flag = False,
+        weight_decay_mode: Literal["AdamW", "AdamC", "independent"] = "AdamW",
+        peak_lr: Number | None = None,
+        maximize: Flag = False,
+        threads: Count | None = None,
+        cores: Cores | None = None,
+        clip_norm: Number | None = None,
+        clip_norm_per: Literal["global", "tensor"] = "global",
+        clip_value: Number | None = None,
+        skip_nonfinite: Flag = False,
+        ema_decay: Number | None = None,
+        ema_warmup: Flag = False,
+        shadow_dtype: Literal["bfloat16", "float16"] | Dtype | None = None,
+        zero_grads: Flag = False,
+        state_dtype: Literal["float32", "bfloat16", "int8"] | Dtype | None = None,
+        min_quantized_size: Count = 4096,
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        compensation: Literal["kahan", "split8", "split16"] | None = None,
+        lower: Number | None = None,
+        upper: Number | None = None,
+        mask_state: Flag = False,
+        seed: Count = 0,
+    ) -> None: ...
+
 class Adagrad(Optimizer):
     """Adagrad for PyTorch, in place of the class of that name in `torch.optim`.
 
@@ -1082,15 +1195,15 @@ class Adam(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: weight decay as in `fa.AdamW`, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
@@ -1203,8 +1316,8 @@ class AdamMini(Optimizer):
         weight_decay: decay of the parameter in units of `lr`, default 0.
         blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
             the array one block; default 0: see above.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1312,8 +1425,8 @@ class AdamW(Optimizer):
         l1: L1 penalty: `l1 * sign(p)` is added to the gradient, default 0.
         maximize: maximize the objective, default False.
         decoupled_weight_decay: cannot be False, that would be Adam; default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0` (L. Chen et al., Cautious Weight Decay, ICLR 2026), default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             which suits weights before a normalization (A. Defazio, Why Gradients Rapidly Increase
             Near the End of Training, arXiv 2025, algorithm 1). With "independent" it is `lr /
@@ -1323,7 +1436,7 @@ class AdamW(Optimizer):
             of a schedule of fastadam, or the constant with which the optimizer is made.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
         eps_mode: "torch", or "hat": eps is added before the correction of the root, as in Keras.
-        cautious: True updates only elements of which `m * g > 0`, in another pass over memory, and
+        cautious: True updates only elements with `m * g > 0`, in another pass over memory, and
             divides their update by the share of these in the array, at least 1e-3 (K. Liang et al.,
             Cautious Optimizers, arXiv 2024), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
@@ -1526,8 +1639,8 @@ class Adan(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         no_prox: decay before the update, as AdamW does, instead of the division, default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1623,8 +1736,8 @@ class Grams(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1722,8 +1835,8 @@ class LaProp(Optimizer):
         betas: decay rates of the averages, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-15.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -1818,15 +1931,15 @@ class Lion(Optimizer):
         lr: the learning rate, a number or a tensor of one element, read at each step.
         betas: of the direction and of the momentum, each in [0, 1), default (0.9, 0.99).
         weight_decay: decay of the parameter in units of `lr`, default 0 (optax 1e-3).
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
             of a schedule of fastadam, or the constant with which the optimizer is made.
         maximize: maximize the objective, default False.
-        cautious: True updates only elements of which `c * g > 0`, as `fa.Adam` does (the authors'
-            Lion counts one element more), default False.
+        cautious: True updates only elements with `c * g > 0`, as `fa.Adam` does (the authors' Lion
+            counts one element more), default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
             `fa.set_threads`; default None: all.
@@ -1932,8 +2045,8 @@ class Muon(Optimizer):
         eps: the least norm by which a matrix is divided, default 1e-7.
         ns_steps: steps of the iteration, from 0 to 99, default 5.
         adjust_lr_fn: "original" or "match_rms_adamw", the ratio above; default None: "original".
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2041,8 +2154,8 @@ class NAdam(Optimizer):
         capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
             learning rate in a tensor there is read at each step, and the host does not wait for it.
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2148,8 +2261,8 @@ class Prodigy(Optimizer):
         eps: added to the root, in units of d, default 1e-8.
         weight_decay: decay of the parameter, default 0.
         decoupled_weight_decay: False adds the decay to the gradient, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2263,8 +2376,8 @@ class RAdam(Optimizer):
         capturable: True if a step may be captured in a CUDA graph; for parameters on a GPU. A
             learning rate in a tensor there is read at each step, and the host does not wait for it.
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2380,8 +2493,8 @@ class RMSprop(Optimizer):
         differentiable: accepted or rejected as by PyTorch's fused optimizers.
         decoupled_weight_decay: decay the parameter by `lr * weight_decay * p` instead, as in Keras,
             default False.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2685,8 +2798,8 @@ class ScheduleFreeAdamW(Optimizer):
         warmup_steps: steps of a linear warm-up of lr, default 0.
         r: power of the step in the weight of a step, default 0.
         weight_lr_power: power of the largest lr so far in it, default 2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -2879,8 +2992,8 @@ class Signum(Optimizer):
         lr: the learning rate, a number or a tensor of one element, read at each step.
         momentum: decay rate of the average, in [0, 1), default 0.9.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -3067,8 +3180,8 @@ class StableAdamW(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
         eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that
@@ -3166,8 +3279,8 @@ class Yogi(Optimizer):
         initial_accumulator_value: initial value of both moments, default 1e-6.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         bias_correction: False omits both divisions by 1 - beta**t, default True.
-        cautious_weight_decay: decay only elements of which decay and update agree, that is `update
-            * p >= 0`, default False.
+        cautious_weight_decay: decay only elements where decay and update have the same sign,
+            `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
             or "independent": it is `lr / peak_lr * weight_decay * p`; default "AdamW".
         peak_lr: with these two modes, the largest learning rate of the schedule; default None: that

@@ -120,7 +120,7 @@ def checked_group(
     values = kind_of(core)({**before.values, **changed} if before else changed)
     rule, read_by_rule = rule_and_names(core, values, options)
     known_rule = before is not None and before.rule is rule
-    if not known_rule and (taken := dtypes(options).keys() & {*rule.state}):
+    if not known_rule and (taken := dtypes(options).keys() & {*rule.all_state}):
         raise ValueError(
             f"{where}the rule {rule.name} has state named {sorted(taken)}, the names of "
             "the copies of ema_decay and shadow_dtype; rename the state"

@@ -419,7 +419,7 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: for codes that do not match their parameters.
         """
         saved = self.state_dict()
-        names = {name for group in self._checked_groups() for name in group.rule.state}
+        names = {name for group in self._checked_groups() for name in group.rule.all_state}
         floats = {**saved, "state": by_param(self, saved, partial(floats_of, names=names))}
         return to_package(self.core.__name__, floats)
 

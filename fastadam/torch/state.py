@@ -108,7 +108,7 @@ class TensorState(State):
         arrays = []
         for i in numbers:
             memory, column = self._places[i], kept.column
-            tensor = self._drafts[i][kept.name] = memory.zeros(column, kept.of_rows)
+            tensor = self._drafts[i][kept.name] = memory.zeros(column, kept.of_rows, kept.line)
             if column.per > 1 and not kept.of_rows:
                 note_order(memory, self._drafts[i])
             arrays.append(flat(tensor))

@@ -32,15 +32,16 @@ def to_format(
         ValueError: for another shape, codes without their scales, and low bits of a parameter that
             the optimizer would discard.
     """
-    columns = {name: kept.column for name, kept in columns_for(tuple(names), formats).items()}
+    kept = columns_for(tuple(names), formats)
+    columns = {name: each.column for name, each in kept.items()}
     if (names and ORDER in entry) or any(name + SCALE in entry for name in names):
         _keep_order(memory, entry)
     for name in names:
         if name not in entry:
             continue
         check_codes(entry, name)
-        if name in formats.row_state:
-            memory.convert_rows(entry, name, columns[name])
+        if name in (*formats.row_state, *formats.column_state):
+            memory.convert_rows(entry, name, columns[name], kept[name].line)
             continue
         coded = formats.state == "int8"
         if name + SCALE in entry and not (

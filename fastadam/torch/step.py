@@ -104,7 +104,7 @@ class TensorStep:
         self._own = [group.options for group in groups]
         besides = self._counted or bool(dtypes(self._options))
         keeps = [
-            besides or bool(group.rule.state or group.options.compensation) for group in groups
+            besides or bool(group.rule.all_state or group.options.compensation) for group in groups
         ]
         self.active = ActiveParameters(owner, params, grads, keeps, last.active if last else None)
         self._used = [number for number, some in enumerate(self.active.by_group) if some]
@@ -203,7 +203,9 @@ class TensorStep:
         parameters = Parameters().with_groups([gathered], alone=False)
         check_whole(self.active.params, (groups[number].rule for number in self._used))
         if self.core.uncounted:
-            self.state.begin([group.rule for group in groups for _ in group.params])
+            rules = (group.rule for group in groups for _ in group.params)
+            pairs = zip(self._formats, rules, strict=True)
+            self.state.begin([formats.form_of(rule) for formats, rule in pairs])
         context = StepContext(
             groups=[groups[number] for number in self._used],
             parameters=parameters,

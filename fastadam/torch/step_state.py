@@ -74,13 +74,13 @@ class StepState:
         commit(state.extended(groups, tuple(core.carried.values())))
         state.count = count
         self.count()
-        names = dict.fromkeys(name for rule in rules for name in rule.state)
+        names = dict.fromkeys(name for rule in rules for name in rule.all_state)
         state.adopt([*names], formats)
 
     def _check(self, entries: Sequence[Entry], options: Options) -> None:
         needed, single = self._needed(), {"step", *self._core.carried}
         tensors = {COMPENSATION, ORDER, *dtypes(options)}
-        for name in {name for rule in self._rules for name in rule.state}:
+        for name in {name for rule in self._rules for name in rule.all_state}:
             tensors |= {name, name + SCALE}
         for entry, name in zip(entries, self._active.names, strict=True):
             check_entry(entry, needed, tensors, single, name)
@@ -89,7 +89,8 @@ class StepState:
         """The names that every existing state must have; not those that depend on flags."""
         if self._core.uncounted:
             return set()
-        always = {*self._core.rule.state}.intersection(*(rule.state for rule in self._rules))
+        forms = [form for rule in (self._core.rule, *self._rules) for form in rule.forms]
+        always = {*forms[0].state}.intersection(*(form.state for form in forms))
         return always | {"step", *self._core.carried}
 
     def count(self) -> None:
@@ -118,7 +119,7 @@ class StepState:
     def _steps_of(self, entry: Entry) -> int:
         """The number of steps of a parameter; 1 if it has state of which PyTorch saves no count."""
         if self._core.uncounted and "step" not in entry:
-            return int(any(name in entry for rule in self._rules for name in rule.state))
+            return int(any(name in entry for rule in self._rules for name in rule.all_state))
         return int(entry.get("step", 0))
 
     def rebind(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..cuda.array import DeviceArray
+from ..engine.columns import line_shape
 from ..kernels.commit import Operation, write
 from ..kernels.formats import Formats, compute_of
 from ..kernels.storage.base import Column
@@ -240,10 +241,13 @@ class ParameterMemory:
         self.part = self.dense_part = _part(self.param, self.name)
         self.array = _flat(self.part)
 
-    def zeros(self, column: Column, of_rows: bool = False) -> Any:
+    def zeros(self, column: Column, of_rows: bool = False, line: int = 0) -> Any:
         """A tensor of zeros for a column of state of the parameter, with a number for each row or
-        for each block of elements."""
+        for each block of elements, or the shape of the parameter with a dimension of length one."""
         dtype = getattr(torch, column.outside)
+        if line:
+            shape = line_shape(self.part.shape, line)
+            return torch.zeros(shape, dtype=dtype, device=self.part.device)
         if of_rows:
             return row_zeros(self.param, column.per, dtype)
         if column.per == 1:
@@ -263,13 +267,14 @@ class ParameterMemory:
             and in_order(part, self.dense_part.stride())
         )
 
-    def convert_rows(self, entry: dict[str, Any], name: str, column: Column) -> None:
-        """Convert a state tensor with a number for each row to the dtype of a column.
+    def convert_rows(self, entry: dict[str, Any], name: str, column: Column, line: int = 0) -> None:
+        """Convert a state tensor with a number for each row to the dtype of a column; `line` as for
+        `zeros`.
 
         Raises:
             ValueError: if it has another shape.
         """
-        tensor, wanted = entry[name], self.zeros(column, of_rows=True)
+        tensor, wanted = entry[name], self.zeros(column, True, line)
         if tensor.shape != wanted.shape:
             raise ValueError(
                 f"state {name!r} has shape {tuple(tensor.shape)}, but {tuple(wanted.shape)} is "

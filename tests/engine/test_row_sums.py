@@ -196,8 +196,10 @@ def test_what_is_refused():
         fa.RowwiseAdagrad(np.zeros((2, 2), complex))
     with pytest.raises(ValueError, match="lazy='exact': RowwiseAdagrad has no formula"):
         fa.RowwiseAdagrad(table, lazy="exact")
-    with pytest.raises(ValueError, match=r"Sharded cuts arrays .* AdamMini adds up squares"):
+    with pytest.raises(ValueError, match=r"Sharded divides .* AdamMini adds up squares"):
         Sharded(fa.AdamMini, table, Alone())
+    with pytest.raises(ValueError, match=r"Sharded divides .* Adafactor has numbers of the col"):
+        Sharded(fa.Adafactor, table, Alone())
     with pytest.raises(TypeError, match="RowwiseAdagrad adds up squares of rows"):
         fa.functional.bare(fa.RowwiseAdagrad)
     with pytest.raises(ValueError, match="adds up squares of rows"):

@@ -250,6 +250,16 @@ def test_rows_beside_arrays_groups_and_none():
     assert flat.buffer.tolist() == [1, 1, 0.5, 0.5, 1, 1, 1, 1, 0.5]
 
 
+@pytest.mark.usefixtures("in_plain_python")
+def test_rows_beside_gradients_of_another_dtype_in_a_first_step():
+    params = {"t": np.ones((3, 2), np.float16), "w": np.ones(2, np.float16)}
+    opt = fa.SGD(params, lr=0.5)
+    rows = fa.Rows([1], np.ones((1, 2), np.float32))
+    assert opt.step({"t": rows, "w": np.ones(2, np.float32)}).updated
+    assert params["t"].tolist() == [[1, 1], [0.5, 0.5], [1, 1]]
+    assert params["w"].tolist() == [0.5, 0.5]
+
+
 def test_a_step_allocates_nothing_of_the_size_of_the_table():
     table = np.ones((200_000, 16), np.float32)
     opt = fa.Adam(table, lr=0.1, clip_norm=1.0, lazy="rows")

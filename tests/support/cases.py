@@ -360,6 +360,14 @@ CASES += [  # a variant has several flags at once, since each combination is a k
         quick={"lr": 0.5},
     ),
     *row(
+        fa.Adafactor,
+        oracles.adafactor,
+        {"lr": 0.05, "beta2_decay": -0.5, "eps": (1e-6, 1e-2), "d": 1.5, "weight_decay": 0.1},
+        {"lr": 0.05, "maximize": True, "weight_decay": 0.1},
+        torch="Adafactor",
+        bad=({"beta2_decay": 0.1}, {"eps": (-1.0, 0.1)}, {"eps": (None, None)}, {"d": 0.5}),
+    ),
+    *row(
         fa.AdamMini,
         oracles.adammini,
         {"lr": 0.05, "betas": (0.5, 0.9), "eps": 1e-3, "maximize": True, **CAUTIOUS},

@@ -19,8 +19,8 @@ from fastadam.validation import choice, count, flag
 
 PACKAGE = Path(fastadam.__file__).parent
 NAMES = optimizers.__all__
-TYPES = "Array Cores Count Dtype Flag Number Pair Params Scheduled ScheduledFlag ScheduledPair"
-TYPES += " ScheduledTriple Triple"
+TYPES = "Array Cores Count Dtype Flag Number OptionalPair Pair Params Scheduled ScheduledFlag"
+TYPES += " ScheduledOptionalPair ScheduledPair ScheduledTriple Triple"
 STRINGS = {"eps_mode": ("torch", "hat")}  # hyperparameters that are one of a few strings
 EXTRAS = dict.fromkeys(("mask", "ema", "shadow"), "Array | None")
 EXTRAS |= dict.fromkeys(("grad_scale", "clip_value", "ema_decay"), "Number | None")
@@ -61,6 +61,7 @@ def type_of(name: str, default: Any, scheduled: bool) -> str:
     if kind is None:
         raise TypeError(f"{name}={default!r} has no type; add one to {__file__}")
     kind = "Triple" if kind == "Pair" and len(default) == 3 else kind
+    kind = "OptionalPair" if kind == "Pair" and None in default else kind
     if scheduled and kind != "Count":
         kind = {"Number": "Scheduled"}.get(kind, f"Scheduled{kind}")
     return kind + " | None" * (default is None or name in OPTIONAL)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from oracle_parts import decay_options, decoupled, l2, norm, signed
 
-__all__ = ["adammini", "lamb", "lars", "mars", "muon", "prodigy", "rowwiseadagrad", "stableadamw"]
+__all__ = ["adafactor", "adammini", "lamb", "lars", "mars", "muon", "prodigy", "rowwiseadagrad"]
+__all__ += ["stableadamw"]
 
 
 def lamb(
@@ -32,6 +33,40 @@ def lamb(
         ratio = norm(theta) / norm(r) if adapt and norm(theta) and norm(r) else 1.0
         theta = theta - lr * (min(ratio, 1) if trust_clip else ratio) * r
     return theta, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def adafactor(
+    param,
+    grads,
+    *,
+    lr=1e-2,
+    beta2_decay=-0.8,
+    eps=(None, 1e-3),
+    d=1.0,
+    weight_decay=0.0,
+    maximize=False,
+    **decay,
+):
+    """Shazeer and Stern 2018, algorithms 4 and 5, with the means, the bounds and the use of lr of
+    torch.optim.Adafactor."""
+    theta = np.asarray(param, np.float64)
+    eps1 = float(np.finfo(np.asarray(param).dtype).eps) if eps[0] is None else eps[0]
+    row, column, v = 0.0, 0.0, 0.0
+    for t, g in signed(grads, maximize):
+        new = t**beta2_decay
+        if theta.ndim > 1:
+            row = (1 - new) * row + new * np.mean(g**2, axis=-1, keepdims=True)
+            column = (1 - new) * column + new * np.mean(g**2, axis=-2, keepdims=True)
+            v = row * column / np.maximum(np.mean(row, axis=-2, keepdims=True), eps1)
+        else:
+            v = (1 - new) * v + new * g**2
+        u = g / np.maximum(np.sqrt(v), eps1)
+        count = max(1, theta.size)
+        alpha = max(eps[1], norm(theta) / math.sqrt(count)) * min(lr, 1 / math.sqrt(t))
+        update = alpha * u / max(1.0, norm(u) / math.sqrt(count) / d)
+        rest = decoupled(theta, update, lr, weight_decay, **decay_options(**decay))
+        theta = theta - rest - update
+    return theta, {"row_var": row, "col_var": column} if theta.ndim > 1 else {"variance": v}
 
 
 def lars(

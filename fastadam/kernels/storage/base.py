@@ -24,6 +24,7 @@ from ..target import MemoryAccess
 FIRST, SCRATCH, COLUMNS = 0, 1, 2
 WHOLE = 1 << 62  # the block length of storages that do not work in blocks
 ROW = 1 << 61  # in place of `Column.per`: the elements of a row, which a table has
+COLUMN = 3 << 60  # the same for numbers of columns, which the elements of each row share
 
 
 class Coding(NamedTuple):

@@ -20,13 +20,18 @@ class Sums:
 
     Attributes:
         place: the suffix of the scope of the sums, if they are not in an array.
+        per: the number of elements of a sum in an array: BLOCK, or ROW for those of whole rows.
     """
 
     place: str = ""
+    per: int = BLOCK
     tag = "sums"
     compute = "float64"
     block = BLOCK
-    stored = (Column("float64", BLOCK),)
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return (Column("float64", self.per),)
 
     def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
         terms, folded = (

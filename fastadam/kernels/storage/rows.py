@@ -1,4 +1,4 @@
-"""Storages of numbers of rows."""
+"""Storages of numbers of rows and columns."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..target import MemoryAccess
-from .base import COLUMNS, ROW, WHOLE, Column, Pieces
+from .base import COLUMN, COLUMNS, ROW, WHOLE, Column, Pieces
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,37 @@ class RowNumber:
         return Pieces(
             lambda at, i: load(at[slot], 0),
             close=lambda at, value: store(at[slot], 0, value),
+        )
+
+
+@dataclass(frozen=True)
+class ColumnNumber:
+    """A number for each column of a matrix, or of a group of its rows; for kernels over rows.
+
+    Args:
+        compute: the dtype.
+        length: the number of elements of a column, if it is known.
+    """
+
+    compute: str
+    length: int = COLUMN
+    tag = "column"
+    block = WHOLE
+
+    def held(self, value: Any) -> Any:
+        """The number that is read after `value` was written."""
+        return value
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        return (Column(self.compute, self.length),)
+
+    def pieces(self, memory: MemoryAccess, name: str, column: int, scratch: int) -> Pieces:
+        load, store = memory.access(np.dtype(self.compute), name)
+        slot = COLUMNS + column
+        return Pieces(
+            lambda at, i: load(at[slot], i),
+            (lambda at, i, value: store(at[slot], i, value),),
         )
 
 
