@@ -18,6 +18,12 @@ COLOURS = {
     "torch for-loop": "#009E73",
     "numba unfused": "#CC79A7",
     "numpy": "#555555",
+    "torch default": "#66C2A5",
+    "torch compiled": "#A6761D",
+    "DeepSpeed": "#6A3D9A",
+    "bitsandbytes": "#33A02C",
+    "torchao": "#E6C200",
+    "optax": "#B15928",
     LIMIT: "#B0B0B0",
 }
 MACHINES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")

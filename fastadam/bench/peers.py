@@ -27,11 +27,13 @@ class Peer(NamedTuple):
         packages: what must be installed, by the names of modules.
         make: `make(name, memory)` returns the contender.
         limited: True if it takes as many threads as it is told.
+        many: False if it takes minutes to compile a step of many arrays.
     """
 
     packages: tuple[str, ...]
     make: Callable[[str, Memory], Contender]
     limited: bool = True
+    many: bool = True
 
 
 # 1 - beta2**t in float32 is off by 2**-15 of itself, and updates as much: one more rounding of a
@@ -119,7 +121,9 @@ PEERS = {
     "optax": Peer(("jax", "optax"), _optax, limited=False),
     "bitsandbytes": Peer(("torch", "bitsandbytes"), partial(_of_torch, make=_bitsandbytes)),
     "torchao": Peer(("torch", "torchao"), partial(_of_torch, make=_torchao, rounding=COARSE)),
-    "torch compiled": Peer(("torch",), partial(_of_torch, make=_compiled, rounding=COARSE)),
+    "torch compiled": Peer(
+        ("torch",), partial(_of_torch, make=_compiled, rounding=COARSE), many=False
+    ),
     "torch default": Peer(("torch",), step_contender),
     "DeepSpeed": Peer(("torch", "deepspeed"), partial(_of_torch, make=_deepspeed)),
 }

@@ -66,6 +66,7 @@ _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
     LIMIT: _limit,
 }
 TORCH = tuple(name for name in _MAKERS if name.startswith("torch"))
+MANY = 100  # arrays
 OVERVIEW = ("torch foreach", "torch fused", OURS, LIMIT)  # contenders for several optimizers
 
 
@@ -128,23 +129,28 @@ def plan(request: Request) -> Plan:
     """Every contender of one optimizer in detail, or the quickest of several optimizers."""
     chosen = request.optimizers
     names = partial(names_for, torch=request.torch, overview=len(chosen) > 1)
-    others = running_peers(request) if request.peers else []
+    peering = running_peers(request) if request.peers else []
     cases = [one_array(size, variant) for variant in chosen for size in request.sizes]
     if len(chosen) == 1 and request.small:
         cases.append(many_arrays(variant=chosen[0]))
+
+    def everyone(case: Case) -> list[str]:
+        few = len(case.sizes) < MANY
+        return [*(n for n in peering if few or peers.PEERS[n].many), *names(case)]
+
     return Plan(
         checks=[
             Check(f"checking {variant.label}", partial(validate, case, name, request.torch))
             for variant in chosen
             for case in validation.small_cases(variant)
-            for name in [*others, *names(case)]
+            for name in everyone(case)
         ],
         turns=[
             Turn(
                 f"{case.variant.label}, {case.label}",
                 case,
-                needed(case, [*others, *names(case)]),
-                partial(contenders, case, [*others, *names(case)]),
+                needed(case, everyone(case)),
+                partial(contenders, case, everyone(case)),
             )
             for case in cases
         ],

@@ -15,6 +15,9 @@ PACKAGES = (
     "torch",
     "bitsandbytes",
     "torchao",
+    "deepspeed",
+    "jax",
+    "optax",
     "fastadam",
 )
 

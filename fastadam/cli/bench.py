@@ -44,8 +44,9 @@ fastadam does all of this in two passes over memory; torch needs one call for ea
 row for each option, one for four micro-batches per step, and one for all options but the latter.
 
 With --peers, the AdamW of other libraries is timed as well where it is installed and right:
-DeepSpeedCPUAdam, bitsandbytes in 32 bits, optax under jax.jit with donated buffers, and that of
-torch by default and under torch.compile. DeepSpeed and torch.compile compile C++ code first.
+DeepSpeedCPUAdam, bitsandbytes in 32 bits, torchao in float32, optax under jax.jit with donated
+buffers, and that of torch by default and under torch.compile. DeepSpeed compiles C++ code when it
+is used first, and torch.compile for every size, torchao and bitsandbytes with it.
 
 With --low-precision, AdamW is timed with parameters, gradients and state in bfloat16 and int8. The
 table has a row for each configuration, and for the 8-bit optimizers of bitsandbytes and torchao
@@ -127,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--peers",
         action="store_true",
         help="compare with the AdamW of other libraries as well, as far as they are installed: "
-        "DeepSpeed, bitsandbytes, optax, and that of PyTorch by default and compiled",
+        "DeepSpeed, bitsandbytes, torchao, optax, and that of PyTorch by default and compiled",
     )
     add("--json", action="store_true", help="print the numbers as JSON instead of tables")
     length = parser.add_mutually_exclusive_group()

@@ -65,6 +65,10 @@ def test_other_libraries_are_timed_if_they_run(monkeypatch, capsys):
     told = capsys.readouterr().err
     assert "broken does not run here, and is left out: no compiler\n" in told
     assert "cores takes a thread for each core, and is left out with 1" in told
+    monkeypatch.setitem(peers.PEERS, "few", peers.Peer((), steps._limit, many=False))
+    one, many = steps.plan(Request([10], threads=1, peers=True)).turns
+    found = [{each.name for each in turn.make()} for turn in (one, many)]
+    assert "few" in found[0] - found[1]
 
 
 def oracle(param, grads, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, decay=1e-2, decoupled=True):

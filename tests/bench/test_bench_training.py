@@ -1,6 +1,9 @@
 """Training with the optimizer on the host: the loop for a GPU, with a tiny model on the host."""
 
 import argparse
+import ast
+import inspect
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,12 @@ CONFIGURATIONS = {
     name: training.CONFIGURATIONS[name]  # what the others do, these do
     for name in ("float32, overlap", "int8 state, overlap", training.SPLIT8)
 }
+ROOT = Path(__file__).resolve().parents[2]
+GPU_TESTS = (
+    "tests/torch/test_torch_gpu.py",
+    "tests/torch/test_torch_gpu_offload.py",
+    "tests/cuda/test_gpu_torch.py",
+)
 SMALL = training.Settings("cpu", "smoke", 2, 1, CONFIGURATIONS)
 
 
@@ -52,3 +61,21 @@ def test_the_command_trains_if_there_is_a_gpu(capsys, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         assert main(["bench", "--offload", "--json"]) == 0
         assert ('"training"' in capsys.readouterr().out) is gpu
+
+
+def test_what_is_called_of_torch_cuda_exists_with_these_arguments():
+    """Most of it runs on a GPU only."""
+    files = [*(ROOT / "fastadam").rglob("*.py"), *(ROOT / "bench").glob("*.py")]
+    calls = 0
+    for path in (*files, *map(ROOT.joinpath, GPU_TESTS)):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "torch.cuda." in text else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("torch.cuda."):
+                _, _, name, *rest = ast.unparse(node.func).split(".")
+                name = name.partition("(")[0]
+                assert hasattr(torch.cuda, name), f"{path.name}: {ast.unparse(node)}"
+                if not rest:
+                    keywords = {each.arg: None for each in node.keywords}
+                    inspect.signature(getattr(torch.cuda, name)).bind(*node.args, **keywords)
+                    calls += 1
+    assert calls > 10

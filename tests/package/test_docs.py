@@ -221,6 +221,8 @@ FIGURES = [
     ("torch-adapter", "1000 arrays of 1000", "torch default"),
     ("torch-adapter", "gpt2", "torch fused"),
     ("torch-adapter", "1000 arrays of 1000", "torch fused"),
+    ("peers-threads-1", "1e7", "DeepSpeed"),
+    ("peers-threads-1", "1000 arrays of 1000", "DeepSpeed"),
     ("bench", "1e8", "numpy"),
     ("bench", "1e6", "numpy"),
 ]

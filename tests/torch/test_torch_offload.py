@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import weakref
+from functools import partial
 from itertools import cycle, product
 
 import numba
@@ -328,6 +329,28 @@ def test_state_may_be_loaded_between_backward_and_step(frees):
         early.opt.load_state_dict(saved)
     early.opt.step()
     early.opt.load_state_dict(saved)
+
+
+def plain_optimizer(params, optimizer_class, **kwargs):
+    return optimizer_class(params, **kwargs)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_a_group_is_added_between_backward_and_step():
+    found = []
+    for make in (partial(CPUOffload, overlap=True, bucket_bytes=BUCKET), plain_optimizer):
+        params = parameters()
+        opt = make(params[:3], optimizer_class=ft.AdamW, lr=0.1)
+        for seed in range(3):
+            loss_of(params[: 3 + (seed > 1)], seed).backward()
+            if seed == 1:
+                opt.add_param_group({"params": params[3:], "lr": 0.5})
+            opt.step()
+            opt.zero_grad()
+        found.append((params, opt.info))
+    (params, info), (others, theirs) = found
+    assert all(map(torch.equal, params, others))
+    assert info == theirs
 
 
 @pytest.mark.usefixtures("plain_python")

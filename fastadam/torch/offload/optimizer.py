@@ -151,8 +151,8 @@ class CPUOffload(torch.optim.Optimizer):
         if self._host is None:  # in the constructor
             super().add_param_group(param_group)
             return
+        self._worker.join()  # its tasks take the lock
         with self._lock:
-            self._worker.join()
             known = len(self._host.hosts)
             self._front.add_param_group(param_group)
             try:
