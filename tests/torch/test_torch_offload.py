@@ -88,6 +88,10 @@ class Beside:
         assert self.opt.info == self.plain.info
 
 
+def scalers():
+    return [torch.amp.GradScaler("cpu", init_scale=64.0) for _ in range(2)]
+
+
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
 
 
@@ -108,7 +112,7 @@ def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
         kwargs["fused"] = True
     beside = Beside(cls, dtype, overlap=overlap, frees=frees, **kwargs)
     if how == "scaler":
-        beside.scalers = [torch.amp.GradScaler("cpu", init_scale=64.0) for _ in range(2)]
+        beside.scalers = scalers()
     for seed in range(2):
         beside.step(seed, micro_batches=2 if how == "accumulate" else 1)
 
@@ -119,6 +123,7 @@ def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
     [
         LOW | {"overlap": True, "frees": True},
         {"clip_norm": 0.1, "clip_norm_per": "tensor"},
+        {"clip_norm": 0.1, "clip_norm_per": "tensor", "fused": True},  # scaled, in one step
         {"clip_norm": 0.1, "skip_nonfinite": True, "frees": True},
         {"ema_decay": 0.9},
         {"clip_value": 0.1, "overlap": True},
@@ -128,6 +133,8 @@ def test_bits_are_those_of_the_optimizer_on_float32_weights(name, how, dtype):
 @pytest.mark.usefixtures("plain_python")
 def test_options_of_a_step(kwargs, dtype):
     beside = Beside(ft.AdamW, dtype, **kwargs)
+    if "fused" in kwargs:
+        beside.scalers = scalers()
     for seed in range(3):
         beside.step(seed)
 
