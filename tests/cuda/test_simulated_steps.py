@@ -8,7 +8,7 @@ import weakref
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import BY_ROW, DEFAULTS, SUMMED
+from cases import BY_ROW, DEFAULTS, EVERY, SUMMED
 from numba import cuda as numba_cuda
 
 import fastadam as fa
@@ -41,6 +41,7 @@ CASES += [(case, options) for case in DEFAULTS[:1] for options in ({"clip_norm":
 CASES += [(SUMMED[0], options) for options in ({}, TAIL)]
 CASES += [(case, {}) for case in SUMMED if case.optimizer is fa.Prodigy]
 CASES += [(BY_ROW[-1], {}), (BY_ROW[0], TAIL)]
+CASES += [(case, {}) for case in EVERY if case.optimizer is fa.Adafactor]
 
 
 @pytest.fixture(autouse=True)
