@@ -26,9 +26,9 @@ from fastadam.cuda import array as device
 from fastadam.cuda.backend import CUDA
 from fastadam.engine.convert import identity
 from fastadam.engine.launch import Launch
-from fastadam.kernels.compose import Stream
 from fastadam.kernels.factory import kernel
 from fastadam.kernels.formats import FLOAT
+from fastadam.kernels.stream import Stream
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 8 if SIMULATED else 256

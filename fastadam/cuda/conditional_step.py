@@ -20,10 +20,10 @@ from ..engine.scales import unscale_of
 from ..engine.state import Carried
 from ..engine.step_context import StepContext
 from ..engine.step_info import StepInfo
-from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.storage.elementwise import Single
+from ..kernels.stream import Stream
 from ..memory.arrays import is_device
 from ..memory.launch_table import SKIPPED
 from ..rules import rule

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kernels.compose import record_of
+from ..kernels.stream import record_of
 from .command_buffer import table_of
 from .device_rate import CONSTANT, MOST, DeviceRate
 

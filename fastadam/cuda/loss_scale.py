@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.backend import backend_of
 from ..engine.launch import Launch
-from ..kernels.compose import Stream
 from ..kernels.factory import kernel
 from ..kernels.formats import floats
+from ..kernels.stream import Stream
 from ..rules import rule
 from .array import as_array, zeros
 

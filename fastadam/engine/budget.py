@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..kernels.compose import Stream
 from ..kernels.formats import COMPENSATION, Formats
 from ..kernels.storage.base import ROW, Column
+from ..kernels.stream import Stream
 from ..kernels.transforms import FACTOR, STATE, SUM, inputs_of_first, streams, streams_of_terms
 from ..rules import MATRIX, Rule
 from .accumulation import add, options_of_sums

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..kernels.compose import Stream
 from ..kernels.factory import kernel
 from ..kernels.formats import FLOAT, floats
 from ..kernels.storage.elementwise import Single
+from ..kernels.stream import Stream
 from ..memory.checks import address
 from ..rules import rule
 from .backend import backend_of

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..kernels.compose import Stream
 from ..kernels.formats import Formats
 from ..kernels.storage.base import WHOLE, Column
 from ..kernels.storage.rows import ColumnNumber, RowNumber
+from ..kernels.stream import Stream
 from ..kernels.transforms import STATE
 
 ROW_STEP = "row_step"  # the name of the numbers of rows, for `lazy="rows"` and `"exact"`

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compose import Stream
 from ..kernels.factory import kernel
 from ..kernels.formats import COMPENSATION, Formats, floats
 from ..kernels.storage.base import WHOLE, Storage
 from ..kernels.storage.int8 import Int8
+from ..kernels.stream import Stream
 from ..memory.checks import address
 from ..memory.dtypes import named
 from ..rules import rule

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compose import Stream
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats
 from ..kernels.storage.block_sums import Sums
+from ..kernels.stream import Stream
 from ..kernels.transforms import staged, streams
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED

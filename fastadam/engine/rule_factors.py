@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from ..kernels.compose import Stream
 from ..kernels.factor_parts import (
     COLUMN_SUM,
     COUNT,
@@ -18,6 +17,7 @@ from ..kernels.factor_parts import (
 )
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats, floats
+from ..kernels.stream import Stream
 from ..kernels.transforms import FACTOR, STATE
 from ..memory.checks import address
 from .backend import backend_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compose import Stream
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
+from ..kernels.stream import Stream
 from ..kernels.transforms import SUM, staged_terms, streams_of_terms
 from ..memory.checks import address
 from ..rules import ROW, SIZE, Rule

@@ -15,9 +15,9 @@ from ..embedding.intrinsics import constants_of
 from ..embedding.nopython import function_of
 from ..embedding.tracing import Constants
 from ..kernels import mistakes
-from ..kernels.compose import Stream
 from ..kernels.cpu import llvm, target
 from ..kernels.factory import assembled
+from ..kernels.stream import Stream
 from ..rules import Rule
 from ..rules.linker import digest, linked
 from . import sharing

@@ -9,8 +9,8 @@ import numpy as np
 from ..embedding.arguments import Embedded, embedded
 from ..embedding.tracing import Constants, traced
 from ..engine.param_groups import initial_state
-from ..kernels.compose import Stream
 from ..kernels.formats import TAGS
+from ..kernels.stream import Stream
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..rules.algorithm import Values

@@ -18,8 +18,9 @@ import numpy as np
 from ..rules import Rule
 from ..rules.linker import digest, linked
 from . import forks, loops, mistakes
-from .compose import Stream, record_of, update_of
+from .compose import update_of
 from .imports import whole
+from .stream import Stream, record_of
 from .target import HostTarget, Target
 
 if TYPE_CHECKING:  # every target fulfils the protocol

@@ -31,7 +31,7 @@ class Lanes(NamedTuple):
 
 
 class Access(NamedTuple):
-    """The functions that read, compute and write elements, from `compose.py`.
+    """The functions that read, compute and write elements, from `elements.py`.
 
     Numbers of streams with a `Coding` are not written by these, but by their coding.
 

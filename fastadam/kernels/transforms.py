@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from ..rules import MATRIX, ROW, SIZE, Rule
-from .compose import Stream
 from .formats import BOOL, ROUND, Formats, floats
 from .rule_parts import (
     check_row_state,
@@ -26,6 +25,7 @@ from .storage.base import Storage
 from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
 from .storage.rows import RowSum
+from .stream import Stream
 
 
 def before(inner: Rule, change: Callable[..., Any], extras: tuple[str, ...]) -> Rule:

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 
 from ..kernels.commit import Operation
-from ..kernels.compose import Stream
 from ..kernels.cpu import openmp, threads
 from ..kernels.factory import Kernel
 from ..kernels.storage.base import ROW, Column
+from ..kernels.stream import Stream
 from ..kernels.target import HostTarget
 from .aligned import aligned_zeros
 from .arrays import address

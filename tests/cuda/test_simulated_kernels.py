@@ -14,11 +14,11 @@ from fastadam.cuda import target as cuda
 from fastadam.engine.grad_norm import square
 from fastadam.kernels import factory
 from fastadam.kernels import plain_python as python
-from fastadam.kernels.compose import Stream
 from fastadam.kernels.cpu.llvm import ALONE
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
+from fastadam.kernels.stream import Stream
 from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
 from fastadam.memory.launch_table import SKIPPED, Table, chunk_table
 

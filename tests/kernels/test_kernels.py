@@ -18,11 +18,11 @@ from fastadam.engine.grad_norm import square
 from fastadam.engine.launch import kernel_for
 from fastadam.kernels import factory, loops
 from fastadam.kernels import plain_python as python
-from fastadam.kernels.compose import Stream
 from fastadam.kernels.cpu import target as cpu
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
+from fastadam.kernels.stream import Stream
 from fastadam.kernels.transforms import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
 from fastadam.memory.launch_table import SKIPPED, Table, balanced, chunk_length, chunk_table
 

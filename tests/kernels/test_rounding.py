@@ -96,8 +96,8 @@ def rounded(values, storage, option, key):
     """`values` rounded under a key by the option of a kernel, and back."""
     from fastadam.engine.convert import identity
     from fastadam.engine.launch import Launch
-    from fastadam.kernels.compose import Stream
     from fastadam.kernels.factory import kernel
+    from fastadam.kernels.stream import Stream
     from fastadam.kernels.transforms import OPTIONS, staged
 
     stage = OPTIONS[option]

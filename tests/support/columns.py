@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastadam.kernels.row_pieces import COLUMN_SPAN, ROW_LENGTH
+from fastadam.kernels.storage.base import COLUMN
 from fastadam.kernels.transforms import STATE
 
 SIGNED = ("param", "grad", "exp_avg", "momentum_buffer")
@@ -10,7 +12,10 @@ SIGNED = ("param", "grad", "exp_avg", "momentum_buffer")
 def contents(rng, stream, part, size):
     """The array of one column of a stream, for a parameter of so many elements."""
     column = stream.storage.stored[part]
-    count, signed = -(-size // column.per), stream.name.removeprefix(STATE) in SIGNED
+    if stream.name in (ROW_LENGTH, COLUMN_SPAN):  # the parameter is one row
+        return np.array([size])
+    count = size if column.per == COLUMN else -(-size // column.per)
+    signed = stream.name.removeprefix(STATE) in SIGNED
     if column.dtype == "uint8" and not column.kept:  # a mask
         return rng.random(count) > 0.5
     if column.dtype in ("uint8", "int8", "int16"):

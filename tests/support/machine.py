@@ -25,10 +25,10 @@ from fastadam.cuda import compiler as cuda_compiler
 from fastadam.cuda import target as cuda
 from fastadam.engine.grad_norm import square
 from fastadam.kernels import factory
-from fastadam.kernels.compose import Stream
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
 from fastadam.kernels.storage.base import WHOLE
 from fastadam.kernels.storage.block_sums import Sums
+from fastadam.kernels.stream import Stream
 from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
 
 TABLE = Path(__file__).with_name("machine_code.csv")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...kernels.compose import Stream
     from ...kernels.factory import Kernel
     from ...kernels.storage.base import Column
+    from ...kernels.stream import Stream
     from ...rules import Rule
 
 MODES = {"rw": "read and written", "r": "read", "w": "written", "rz": "read, then set to zero"}
@@ -59,7 +59,7 @@ def described(
     Args:
         constants: an example, the record of a first step.
     """
-    from ...kernels.compose import record_of
+    from ...kernels.stream import record_of
 
     yield from TABLES.format(entry=entry, threads=threads).splitlines()
     columns = [*_columns(kernel.streams)]
