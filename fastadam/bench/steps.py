@@ -107,7 +107,8 @@ def validate(case: Case, name: str, torch: bool) -> None:
     Raises:
         RuntimeError: if it is wrong.
     """
-    validation.check(_one(case, name), validation.reference(case.variant, torch))
+    reference, together = validation.reference(case.variant, torch), case.variant.rule.over == "all"
+    validation.check(_one(case, name), reference, together=together)
 
 
 def _one(case: Case, name: str) -> Contender:

@@ -85,9 +85,18 @@ def check_mean_square(contender: Contender, outcomes: Sequence[Outcome], steps: 
 
 
 def check(
-    contender: Contender, reference: Reference | None = None, compare: Compare = check_each
+    contender: Contender,
+    reference: Reference | None = None,
+    compare: Compare = check_each,
+    together: bool = False,
 ) -> None:
     """Take a few steps with fresh gradients, and compare everything with the reference.
+
+    Args:
+        contender: whose steps are checked.
+        reference: returns the trail of an array; by default that of AdamW.
+        compare: raises if an outcome is wrong.
+        together: call the reference once with all arrays in one, for a rule with sums over all.
 
     Raises:
         RuntimeError: if something is wrong.
@@ -101,7 +110,8 @@ def check(
         contender.step()
         if "zero_grads" in contender.options and any(read(g).any() for g in contender.grads):
             raise _wrong(contender, "gradients, which are not zero")
-    trails = list(expected(contender, reference or from_paper, start, history))
+    find = partial(expected, contender, reference or from_paper)
+    trails = joined(find, start, history) if together else list(find(start, history))
     weights = contender.weights() if contender.weights else map(read, contender.params)
     outcomes = [
         Outcome(f"array {number} of {len(start)}", found, params)
@@ -151,6 +161,19 @@ def expected(
         for each in params[1:]:
             averages.append(averages[-1] + comp * (each - averages[-1]))
         yield params, averages
+
+
+def joined(
+    find: Callable[[Sequence[Array], Sequence[Sequence[Array]]], Iterator[tuple[Trail, Trail]]],
+    start: Sequence[Array],
+    history: Sequence[Sequence[Array]],
+) -> list[tuple[Trail, Trail]]:
+    """The trails of each array, from those of one array with the elements of all."""
+    (trails,) = find([np.concatenate(start)], [[np.concatenate(grads)] for grads in history])
+    ends = np.cumsum([param.size for param in start])[:-1]
+    parts = [[np.split(each, ends) for each in trail] for trail in trails]
+    params, averages = ([list(trail) for trail in zip(*each, strict=True)] for each in parts)
+    return list(zip(params, averages, strict=True))
 
 
 def prepared(options: Mapping[str, Any], grads: Sequence[Array]) -> Sequence[Array]:

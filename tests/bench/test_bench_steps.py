@@ -1,5 +1,7 @@
 """Contenders of the suite of steps: each is right, and so is the check that says so."""
 
+from functools import partial
+
 import numpy as np
 import oracles
 import pytest
@@ -159,6 +161,20 @@ def test_references_agree_with_the_papers(variant):
         assert len(path) == validation.STEPS + 1
         np.testing.assert_array_equal(path[0], param)
         np.testing.assert_allclose(path[-1], expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_sum_over_all_has_a_reference_of_all():
+    (variant,) = variants(["prodigy"])
+    rng = np.random.default_rng(0)
+    start = [rng.normal(size=size) for size in (5, 64, 1)]
+    history = [[rng.normal(size=each.size) for each in start] for _ in range(validation.STEPS)]
+    contender = Contender("prodigy", print, start, history[0])
+    find = partial(validation.expected, contender, validation.reference(variant, HAS_TORCH))
+    trails = validation.joined(find, start, history)
+    expected, _ = oracles.prodigy(np.concatenate(start), [*map(np.concatenate, history)])
+    found = np.concatenate([params[-1] for params, _ in trails])
+    np.testing.assert_allclose(found, expected, rtol=1e-13)  # some dozens of roundings
+    assert [len(average) for _, average in trails] == [validation.STEPS + 1] * 3
 
 
 @some_variants
