@@ -36,7 +36,8 @@ share of the limit's speed, and the time relative to fastadam.
 
 If several optimizers are named, each is timed against its own limit and against torch, and the
 table has a row for each. The more state an optimizer keeps per element, the more bytes a step reads
-and writes: 12 with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW.
+and writes: 12 with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW. "all" leaves out
+Muon, whose time is that of matrix products.
 
 With --tail, AdamW is timed with options of a training step: gradients are unscaled, clipped by
 their norm, checked for infinity and cleared; parameters are averaged and copied in bfloat16.
