@@ -159,6 +159,7 @@ class _Part:
             self._kernel(made),
             self._params,
             self._update.members,
+            [kept for kept in self._update.kept if kept.stream.name == "param"],
             lengths=[layout.columns for layout in self._layouts],
             spans=units,
             units=units,

@@ -975,9 +975,9 @@ class Adafactor(Optimizer):
     v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
     step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
     `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
-    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element of
-    a matrix: 0 bytes of state, 24 bytes of traffic per step; 4 bytes of state for each row and each
-    column.
+    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element: 0
+    bytes of state, 24 bytes of traffic per step, of a matrix; 4 bytes of state for each row and
+    each column.
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
