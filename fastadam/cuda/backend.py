@@ -15,11 +15,13 @@ from ..engine.backend import HOST, ChainedLaunch
 from ..memory import checks
 from ..memory.arrays import is_device
 from ..memory.placement import in_lines
+from ..memory.rows import RowsDtype
 from . import array as arrays
 from .array import DeferredScalar
 from .device_rate import device_rate
 
 if TYPE_CHECKING:
+    from ..engine.gradients import StepArrays
     from ..engine.launch import Launch
     from ..engine.launch_plan import StepPlan
     from ..engine.step_context import StepContext
@@ -90,7 +92,11 @@ class CudaBackend:
         names: Sequence[str],
         dtypes: Sequence[Any],
         cleared: bool,
-    ) -> DeviceStepArrays:
+    ) -> StepArrays:
+        if any(isinstance(dtype, RowsDtype) for dtype in dtypes):
+            from .row_inputs import DeviceRowArrays
+
+            return DeviceRowArrays(params, param_names, names, dtypes, cleared)
         from .gradients import DeviceGradients
 
         check = checks.check_cleared if cleared else checks.check_gradient

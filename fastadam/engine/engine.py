@@ -15,7 +15,7 @@ from ..memory.files.mapping import mapping_of
 from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
-from .backend import Backend, backend_of
+from .backend import HOST, Backend, backend_of
 from .binding import plan_for
 from .edits import Edits, ParamGroup, ParamGroups
 from .files import OptimizerFiles
@@ -320,9 +320,9 @@ class Engine:
         `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
         update.
         """
-        if plan.conditional:
-            if plan.conditional.takes(found_inf, grad_scale, lr):
-                return plan.conditional.step(self, lr, grad_scale, found_inf)
+        if plan.conditional and plan.conditional.takes(found_inf, grad_scale, lr):
+            return plan.conditional.step(self, lr, grad_scale, found_inf)
+        if self.backend is not HOST:
             values = self.current_values(values, scalar(backend_of(lr).to_host(lr)))
         given = arrays, grad_scale, found_inf, False, grad_norm
         norm, verdict = plan.prepare(algorithm, values, *given)

@@ -157,7 +157,8 @@ class StepPlan:
         asks_host = context.partition or any(
             rule.over == "all" and context.carried for rule in context.rules
         )
-        if self._matrices or self._factors or (self._sums and asks_host):
+        by_rows = any(context.gradients.rows)
+        if self._matrices or self._factors or by_rows or (self._sums and asks_host):
             return None
         updates = [*self._sums.sequence, *self._launches]
         return backend_of(context.arrays[0]).conditional_step(self, updates, context)

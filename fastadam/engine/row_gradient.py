@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from ..kernels.cpu.threads import Limit
+from ..kernels.factory import Kernel
 from ..kernels.formats import Formats, compute_of
 from ..kernels.imports import whole
 from ..kernels.storage.base import WHOLE
@@ -99,7 +100,8 @@ class RowGradient:
         if width == 0:
             ordered, sources, firsts, counts = NONE, NONE, ONES, ONES
         elif repeated and counts.max() > 2:
-            sources = base + stride * settled(order, counts, values.reshape(len(indices), width))
+            read = self.on_host(values).reshape(len(indices), width)
+            sources = base + stride * settled(order, counts, read)
         self.numbers, found = ordered[firsts], sources[firsts]
         if self.partial:
             found = self._by_blocks()
@@ -137,13 +139,29 @@ class RowGradient:
         """
         dtype = name_of(values.dtype)
         if dtype not in self._adders:
-            self._adders[dtype] = RowTable(kernel_for(add, Formats(self._compute, dtype)), 1)
+            self._adders[dtype] = self._adder(dtype)
         table, starts = self._adders[dtype], np.zeros_like(sources)
         whole = None
         if counts is not ONES:
             places, whole = np.repeat(places, counts), np.cumsum(counts) - counts
         table.spread((starts, starts + self.width), {"param": places, "grad": sources}, whole=whole)
         table.run(self.threads)
+
+    def _adder(self, dtype: str) -> RowTable:
+        """The table of the kernel that adds values of a dtype."""
+        return self.table(kernel_for(add, Formats(self._compute, dtype)), 1)
+
+    def table(self, kernel: Kernel, records: int, unit: int = 1) -> RowTable:
+        """A table of runs of elements, where the parameter lies."""
+        return RowTable(kernel, records, unit)
+
+    def steps_in(self, array: Any) -> Any:
+        """The counts of rows, which are read and written by the numbers of rows."""
+        return array
+
+    def on_host(self, values: Any) -> Any:
+        """The values of rows where NumPy can read them."""
+        return values
 
     def _by_rows(self, found: Any) -> None:
         """Merge rows that are adjacent, in the parameter and here, into runs."""

@@ -8,7 +8,7 @@ from ..memory.array_headers import never
 from ..memory.arrays import is_device
 from ..memory.parameter_changes import ParameterChanges
 from ..memory.rows import Rows, RowsDtype
-from .backend import as_array, backend_of
+from .backend import HOST, as_array, backend_of
 from .gradients import OtherDtypesError, StepArrays
 from .options import Options
 from .row_gradient import RowGradient
@@ -20,6 +20,8 @@ class RowStepArrays(StepArrays):
     The address of a row-sparse one is that of its norm, which is what the norm of all gradients
     reads. The launches of its parameter find its rows in `rows`.
     """
+
+    kind = RowGradient
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class RowStepArrays(StepArrays):
         super().__init__(params, param_names, names, dtypes, check, as_array, True, cleared)
         triples = zip(params, names, param_names, strict=True)
         self.rows = [
-            RowGradient(*triple) if isinstance(dtype, RowsDtype) else None
+            self.kind(*triple) if isinstance(dtype, RowsDtype) else None
             for triple, dtype in zip(triples, dtypes, strict=True)
         ]
 
@@ -83,14 +85,15 @@ def gradients_for(
     cleared: bool,
 ) -> StepArrays:
     """The gradients of parameters, of these dtypes."""
-    if any(isinstance(dtype, RowsDtype) for dtype in dtypes):
+    backend = backend_of(params[0])
+    if backend is HOST and any(isinstance(dtype, RowsDtype) for dtype in dtypes):
         return RowStepArrays(params, param_names, names, dtypes, cleared)
-    return backend_of(params[0]).gradients(params, param_names, names, dtypes, cleared)
+    return backend.gradients(params, param_names, names, dtypes, cleared)
 
 
 def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
-    """Refuse row-sparse gradients of arrays on a device, and with options that need a gradient of
-    every element.
+    """Refuse row-sparse gradients with options that need a gradient of every element, and on a
+    device with those that need a pass of their own there.
 
     Args:
         dtypes: of the gradients.
@@ -98,16 +101,12 @@ def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
         param: one of the parameters.
 
     Raises:
-        TypeError: for a device.
         ValueError: naming the option.
     """
     if not any(isinstance(dtype, RowsDtype) for dtype in dtypes):
         return
     if is_device(param):
-        raise TypeError(
-            "grads holds Rows, but the parameters lie on a device; row-sparse steps are for arrays "
-            "on the host: give gradients of all elements"
-        )
+        _check_on_device(options)
     if options.accumulates:
         raise ValueError(
             f"grads holds Rows, but accumulate_steps={options.accumulate_steps} would keep a sum "
@@ -118,3 +117,19 @@ def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
         raise ValueError(
             "grads holds Rows, which zero_grads=True does not clear; leave zero_grads out"
         )
+
+
+def _check_on_device(options: Options) -> None:
+    """Refuse options that row-sparse steps have on the host only.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    chosen = options.chosen
+    for name in ("clip_norm", "skip_nonfinite"):
+        if name in chosen:
+            raise ValueError(
+                f"grads holds Rows, of which the norm is taken on the host only, and the "
+                f"parameters lie on a device; leave out {name}={chosen[name]!r}, or give "
+                "gradients of all elements"
+            )

@@ -81,7 +81,7 @@ class RowLaunch(Launch):
         self.rule = rule  # that of the group; constants are those of both
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
-        return RowTable(self.kernel, records, self.lengths[0])
+        return self._gradient.table(self.kernel, records, self.lengths[0])
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         if stream == STATE + ROW_STEP:
@@ -102,7 +102,7 @@ class RowLaunch(Launch):
     def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
         super().write_rows(grouping, state)
         array = state[ROW_STEP][self.members[0]] if self.lazy else None
-        self._steps = None if array is None else array.reshape(-1)
+        self._steps = None if array is None else self._gradient.steps_in(array.reshape(-1))
 
     def ready(self, author: Algorithm, values: Values, step: int, since: int) -> list[Operation]:
         """Point the table at the rows of the step, and write constants of their own.

@@ -69,6 +69,25 @@ class RowTable(Table):
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
+        rows, chunks, total, whole = self._laid_out()
+        many = threaded and total >= threads.SERIAL_BELOW
+        count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
+        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
+        if whole is not None:
+            ends = np.append(whole, len(chunks))
+            cuts = ends[np.searchsorted(ends, cuts)]
+        tasks = np.empty((count, 5), np.int64)
+        tasks[:, :3] = rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
+        tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
+        self._kept = [tasks, rows, chunks, self.records]
+        first, target = tasks.ctypes.data, cast(HostTarget, self.kernel.target)
+        if count == 1:
+            return partial(self.kernel.run, first)
+        return target.parallel(self.kernel.run, first, tasks.strides[0], count)
+
+    def _laid_out(self) -> tuple[Any, Any, int, Any]:
+        """The table rows and the chunks of all runs, how many elements these have, and the first
+        chunk of each sequence that is done in order; see `spread`."""
         passes = loaded("fastadam.kernels.cpu.row_passes")
         (starts, stops), packed, records, whole = self._given
         if self._first:
@@ -87,21 +106,7 @@ class RowTable(Table):
             padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
         else:
             padded[len(rows) :, 1:] = 0
-        chunks = padded[:-AHEAD]
-        many = threaded and total >= threads.SERIAL_BELOW
-        count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
-        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
-        if whole is not None:
-            ends = np.append(whole, len(chunks))
-            cuts = ends[np.searchsorted(ends, cuts)]
-        tasks = np.empty((count, 5), np.int64)
-        tasks[:, :3] = rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
-        tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
-        self._kept = [tasks, rows, chunks, self.records]
-        first, target = tasks.ctypes.data, cast(HostTarget, self.kernel.target)
-        if count == 1:
-            return partial(self.kernel.run, first)
-        return target.parallel(self.kernel.run, first, tasks.strides[0], count)
+        return rows, padded[:-AHEAD], total, whole
 
     def _filled(self, count: int) -> Any:
         """So many table rows, equal to that of the whole array; memory is kept from step to

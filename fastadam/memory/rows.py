@@ -1,5 +1,6 @@
 """Row-sparse gradients: the rows of an array that have one, and their values."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..kernels.formats import compute_of
 from . import checks
+from .arrays import is_device
 
 LONGEST = np.iinfo(np.int64).max
 
@@ -22,6 +24,9 @@ class Rows:
     of the arithmetic, in an order that depends on the values alone: neither the order of the rows
     nor the number of threads changes a bit of the result. The arrays are not copied.
 
+    For a parameter on a GPU either may be an array of the device, of whatever library, or of the
+    host. Indices are copied to the host, where they are sorted, and values to the device.
+
     Args:
         indices: the numbers of the rows, an array of integers of any shape.
         values: the gradient of each row, of the shape of `indices` and then that of one row;
@@ -30,7 +35,8 @@ class Rows:
         unique: True states that no row is repeated, which is checked; default False.
 
     Raises:
-        TypeError: if `indices` are not integers, or `values` not an array of floats.
+        TypeError: if `indices` are not integers, or `values` not an array of floats; for arrays of
+            a device at the step, before anything changes.
         ValueError: for shapes that do not match. At the step also for values whose shape is not
             that of a row of the parameter, and for repeated rows with `unique=True`.
         IndexError: at the step, before anything changes, for an index outside the parameter; the
@@ -53,13 +59,13 @@ class Rows:
     def __init__(
         self, indices: Any, values: Any, size: int | None = None, unique: bool = False
     ) -> None:
-        self.indices = _checked_indices(indices)
-        checks.check_array(values, "Rows: values", written=False)
-        if not isinstance(values, np.ndarray):
-            raise TypeError("Rows: values lie on a device; row-sparse steps are for the host")
-        if values.shape[: self.indices.ndim] != self.indices.shape:
+        self.indices = indices if is_device(indices) else checked_indices(indices)
+        if not is_device(values):
+            checks.check_array(values, "Rows: values", written=False)
+        shape, given = tuple(values.shape), tuple(self.indices.shape)
+        if shape[: len(given)] != given:
             raise ValueError(
-                f"Rows: values have shape {values.shape}, but indices {self.indices.shape}; give "
+                f"Rows: values have shape {shape}, but indices {given}; give "
                 "the shape of the indices, then that of a row"
             )
         if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer)):
@@ -71,9 +77,10 @@ class Rows:
         self.values, self.size, self.unique = values, size, bool(unique)
 
     def __repr__(self) -> str:
-        row = self.values.shape[self.indices.ndim :]
+        given = tuple(self.indices.shape)
+        row = tuple(self.values.shape)[len(given) :]
         unique = ", unique" if self.unique else ""
-        return f"Rows({self.indices.size} rows of shape {row}, {self.values.dtype}{unique})"
+        return f"Rows({math.prod(given)} rows of shape {row}, {self.values.dtype}{unique})"
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class RowsDtype:
         return cls(compute_of(param.dtype.name))
 
 
-def _checked_indices(given: Any) -> Any:
+def checked_indices(given: Any) -> Any:
     """Indices as an array of integers.
 
     Raises:
