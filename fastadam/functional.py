@@ -22,7 +22,7 @@ from .engine.gradients import fast_addresses
 from .engine.param_groups import Group
 from .kernels.cpu.threads import check_threads
 from .memory import checks
-from .memory.rows import Rows
+from .memory.rows import Rows, check_place
 from .optimizer import Optimizer
 from .rules import Rule
 from .rules.algorithm import Values, check_bare, check_elementwise
@@ -263,6 +263,8 @@ def _addresses(arrays: Sequence[Any], names: Sequence[str], function: str) -> li
     by_row = isinstance(arrays[1], Rows)
     if by_row and backend_of(arrays[0]) is not HOST:
         raise TypeError(f"{function}(): grad is Rows, but param is on a device; give an array")
+    if by_row:
+        check_place(arrays[1], f"{function}(): grad", arrays[0], "param")
     for array, name in zip(arrays, names, strict=True):
         label = f"{function}(): {name}"
         if isinstance(array, Rows) and name == "grad":

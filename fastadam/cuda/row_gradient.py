@@ -39,8 +39,13 @@ class DeviceRowGradient(RowGradient):
         """As on the host.
 
         Raises:
-            ValueError: for state in blocks.
+            ValueError: for state in blocks, and where the norm is wanted.
         """
+        if self.measured:
+            raise ValueError(
+                f"{self.name} is Rows, of which the norm is taken on the host only, and the "
+                "parameters lie on a device; give an array"
+            )
         if self.block < WHOLE:
             raise ValueError(
                 f"{self.name} is Rows, but state in blocks of {self.block} elements is updated by "
@@ -72,7 +77,7 @@ class DeviceRowGradient(RowGradient):
         values lie: what it adds up, it alone writes and reads."""
         formats = Formats(self._compute, dtype)
         parts = *streams(row_sum, (), formats), Stream(ROW_LENGTH, Single("int64"), "r")
-        table = DeviceRowTable(kernel(row_sum, parts, target), 1)
+        table = DeviceRowTable(kernel(row_sum, parts, target), 1, max(1, self.width))
         numbers, places = table.room("int64", 1)
         numbers[:] = self.width
         table.place(ROW_LENGTH, places)

@@ -34,6 +34,8 @@ class NormMeasure:
         arrays, called = parameters.arrays, parameters.called("grads")
         self._gradients = gradients_for(arrays, parameters.names, called, dtypes, False)
         self._gradients.protect([])
+        for rows in filter(None, self._gradients.rows):
+            rows.measured = True
         formats = [
             Formats(name_of(array.dtype), name_of(dtype))
             for array, dtype in zip(arrays, dtypes, strict=True)

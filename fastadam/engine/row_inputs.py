@@ -7,7 +7,7 @@ from ..memory import checks
 from ..memory.array_headers import never
 from ..memory.arrays import is_device
 from ..memory.parameter_changes import ParameterChanges
-from ..memory.rows import Rows, RowsDtype
+from ..memory.rows import Rows, RowsDtype, check_place
 from .backend import HOST, as_array, backend_of
 from .gradients import OtherDtypesError, StepArrays
 from .options import Options
@@ -69,6 +69,7 @@ class RowStepArrays(StepArrays):
         for k in places:
             given, gradient = arrays[k], self.rows[k]
             if given is not None and gradient:
+                check_place(given, *self._described(k))
                 self.check_free(checks.span(given.values, f"{self._names[k]}.values"))
                 gradient.take(given)
                 self.active[k], self.addresses[k] = True, checks.address(gradient.root)

@@ -118,14 +118,30 @@ def checked_indices(given: Any) -> Any:
     return indices
 
 
+def check_place(rows: Rows, name: str, param: Any, param_name: str) -> None:
+    """Refuse rows on a device for a parameter on the host.
+
+    Raises:
+        TypeError: naming both.
+    """
+    for part in ("indices", "values"):
+        if is_device(getattr(rows, part)) and not is_device(param):
+            raise TypeError(
+                f"{name}: {part} lie on a device, but {param_name} on the host; bring them to one "
+                "place"
+            )
+
+
 def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
     """The indices in one dimension, of int64, if they and the values go with a parameter.
 
     Raises:
-        TypeError: for float64 values where the arithmetic is single.
+        TypeError: for rows on a device and a parameter on the host, and for float64 values where
+            the arithmetic is single.
         ValueError: for another shape of rows, another size, or a parameter without dimensions.
         IndexError: naming the first index that is out of range.
     """
+    check_place(rows, name, param, param_name)
     if not param.shape:
         raise ValueError(
             f"{name} is Rows, but {param_name} has no dimensions; give its gradient as an array"

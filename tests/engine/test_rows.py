@@ -70,6 +70,7 @@ def test_order_and_threads_change_no_bit(values_dtype):
             info = opt.step(fa.Rows(indices[order], values[order]))
             results.add((table.tobytes(), opt.state["exp_avg_sq"][0].tobytes(), info.grad_norm))
     assert len(results) == 1
+    assert opt.grad_norm(fa.Rows(indices, values)) == info.grad_norm
     norm = np.linalg.norm(dense(start.shape, indices, values))
     assert results.pop()[2] == pytest.approx(norm, rel=1e-6)  # sums are rounded to float32
 
