@@ -7,12 +7,12 @@ import numpy as np
 from ..engine.convert import identity
 from ..engine.launch import kernel_for
 from ..engine.row_gradient import RowGradient
-from ..kernels.compose import Stream
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.row_pieces import ROW_LENGTH
 from ..kernels.storage.base import WHOLE
 from ..kernels.storage.elementwise import Single
+from ..kernels.stream import Stream
 from ..kernels.transforms import streams
 from ..memory.row_table import RowTable
 from ..memory.rows import Rows

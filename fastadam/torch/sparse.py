@@ -39,6 +39,11 @@ def check_layout(tensor: Any, memory: ParameterMemory, owner: str, core: str) ->
     if not (is_sparse(tensor) and core in ACCEPT):
         hint = ", please consider SparseAdam instead" if owner in ("Adam", "AdamW") else ""
         raise RuntimeError(f"{owner} does not support sparse gradients{hint}")
+    if tensor.device.type != "cpu":
+        raise RuntimeError(
+            f"{name} is sparse and on {tensor.device}; {owner} takes sparse gradients on the CPU "
+            "only: give dense gradients, as nn.Embedding(sparse=False) does"
+        )
     if tensor.is_complex():
         raise RuntimeError(f"{name} is sparse and complex; give dense complex gradients")
     if tensor.sparse_dim() != 1:

@@ -342,6 +342,24 @@ def test_work_of_numba_s_streams_comes_first():
     np.testing.assert_array_equal(host(param), values - STEPS * (STEPS + 1) / 2)
 
 
+@pytest.mark.parametrize("lazy", ["torch", "rows", "exact"])
+def test_rows_have_the_bits_of_the_cpu(lazy):
+    rows, count, width = (6, 6, 3) if SIMULATED else (5000, 4000, 65)
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(rows, width)).astype(np.float32)
+    there = device(table)
+    one, two = fa.Adam(table, lazy=lazy), fa.Adam(there, lazy=lazy)
+    for dtype in (np.float32, np.float16):
+        indices = rng.integers(0, rows, count)
+        indices[: count // 3] = 5
+        values = rng.normal(size=(count, width)).astype(dtype)
+        one.step(fa.Rows(indices, values))
+        two.step(fa.Rows(device(indices), device(values)))
+    np.testing.assert_array_equal(table, host(there))
+    for name, (state,) in one.state.items():
+        np.testing.assert_array_equal(state, host(two.state[name][0]))
+
+
 def test_two_threads_with_an_optimizer_each():
     grads = [gradients(SIZE, STEPS, np.float32, seed=k) for k in range(2)]
     results, errors = {}, []

@@ -1,6 +1,7 @@
 """Sparse gradients of PyTorch: parity with its own optimizers, and what they refuse."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import fastadam as fa
 torch = pytest.importorskip("torch")
 
 import fastadam.torch  # noqa: E402
+from fastadam.torch.sparse import check_layout  # noqa: E402
 
 HYPER = {
     "SGD": {"lr": 0.1, "maximize": True},
@@ -153,6 +155,11 @@ def test_unusual_gradients_are_refused():
     weight.grad = torch.eye(4, 3).to_sparse()
     with pytest.raises(RuntimeError, match="2 sparse dimensions"):
         opt.step()
+    places, values = torch.zeros(1, 2, dtype=torch.int64), torch.zeros(2, 3)
+    gradient = torch.sparse_coo_tensor(places, values, (4, 3), device="meta")
+    memory = SimpleNamespace(name="w")
+    with pytest.raises(RuntimeError, match="the gradient of w is sparse and on meta; SGD takes"):
+        check_layout(gradient, memory, "SGD", "SGD")
     weight.grad = torch.ones(4, 3).to_sparse(1)
     with pytest.raises(ValueError, match="zero_grads=True does not clear"):
         fastadam.torch.SparseAdam([weight], zero_grads=True).step()
