@@ -62,7 +62,7 @@ class Rows:
         self.indices = indices if is_device(indices) else checked_indices(indices)
         if not is_device(values):
             checks.check_array(values, "Rows: values", written=False)
-        shape, given = tuple(values.shape), tuple(self.indices.shape)
+        shape, given = _shape(values), _shape(self.indices)
         if shape[: len(given)] != given:
             raise ValueError(
                 f"Rows: values have shape {shape}, but indices {given}; give "
@@ -77,10 +77,17 @@ class Rows:
         self.values, self.size, self.unique = values, size, bool(unique)
 
     def __repr__(self) -> str:
-        given = tuple(self.indices.shape)
-        row = tuple(self.values.shape)[len(given) :]
-        unique = ", unique" if self.unique else ""
-        return f"Rows({math.prod(given)} rows of shape {row}, {self.values.dtype}{unique})"
+        given, unique = _shape(self.indices), ", unique" if self.unique else ""
+        row, values = _shape(self.values)[len(given) :], self.values
+        dtype = getattr(values, "dtype", type(values).__name__)
+        return f"Rows({math.prod(given)} rows of shape {row}, {dtype}{unique})"
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    """The shape of an array, which may be one of a device that has no more than its interface."""
+    if hasattr(array, "shape"):
+        return tuple(array.shape)
+    return tuple(array.__cuda_array_interface__["shape"])
 
 
 @dataclass(frozen=True)

@@ -346,3 +346,25 @@ def test_numbers_of_a_device_that_are_none_are_refused():
     opt.step(grad)
     with pytest.raises(TypeError, match="give lr as a float"):
         opt.step(grad, lr=Foreign(np.float32([0.1])))
+
+
+@pytest.mark.parametrize("lazy", ["torch", "rows"])
+def test_rows_wait_for_what_writes_them(lazy):
+    rng = np.random.default_rng(3)
+    host = rng.standard_normal((9, 3)).astype(np.float32)
+    there = Foreign(host)
+    opt, twin = fa.Adam(host, lazy=lazy), fa.Adam(there, lazy=lazy)
+    for count in (3, 12, 5, 30):  # the pages grow
+        given = rng.integers(0, 9, count), rng.standard_normal((count, 3)).astype(np.float32)
+        written = [Foreign(np.zeros_like(part), THEIRS) for part in given]
+        for part, values in zip(written, given, strict=True):
+            part.fill(values, THEIRS)
+        opt.step(fa.Rows(*given))
+        twin.step(fa.Rows(*written), stream=OURS)
+    driver.begin(OURS)
+    with pytest.raises(RuntimeError, match=r"Rows, .* cannot be captured"):
+        twin.step(fa.Rows(*written), stream=OURS)
+    driver.end(OURS)
+    same([host], [there])
+    for name, (state,) in opt.state.items():
+        same([state], [np.asarray(twin.state[name][0])])
