@@ -14,9 +14,9 @@ _locked: WeakValueDictionary[tuple[int, str], Any] = WeakValueDictionary()
 def register(**hooks: Callable[[], Any]) -> None:
     """Register hooks by `os.register_at_fork`, where the system has it.
 
-    Hooks before a fork run in reverse order. `logging`, imported above, takes a lock in its own that
-    a compilation needs; it is registered first so as to run after the hook that waits for the end
-    of a compilation.
+    Hooks before a fork run in reverse order. `logging`, imported above, takes a lock in its own
+    that a compilation needs; it is registered first so as to run after the hook that waits for the
+    end of a compilation.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(**hooks)
