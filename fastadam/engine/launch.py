@@ -59,6 +59,7 @@ class Launch:
 
     Attributes:
         members: the numbers of the parameters in the optimizer.
+        sizes: the elements of each of them.
         kept: what is kept for each of them.
         lengths: the elements of a row of each of them, for kernels over rows; else 1.
         spans: the elements whose columns have numbers in common, for kernels with such numbers.
@@ -88,7 +89,7 @@ class Launch:
         self.draws: Any = np.array(members, np.uint32) if len(members) > 1 else members[0]
         self.late: Any = 0
         mine = [params[i] for i in members]
-        self._sizes = [param.size for param in mine]
+        self.sizes = [param.size for param in mine]
         self.lengths, self.spans, self.units = lengths, spans, lengths if units is None else units
         self._dtypes = [named(name_of(param.dtype)) for param in mine]
         self.table = self._table(mine, len(params))
@@ -254,7 +255,7 @@ class Launch:
         Raises:
             ValueError: naming the state.
         """
-        for array, size, length in zip(arrays, self._sizes, self.lengths, strict=True):
+        for array, size, length in zip(arrays, self.sizes, self.lengths, strict=True):
             if array is not None and array.size != size // length:
                 raise ValueError(
                     f"state {name!r} has numbers of {array.size} rows, but hyperparameters ask "

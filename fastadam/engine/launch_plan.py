@@ -96,7 +96,9 @@ class StepPlan:
         restart, carries = accumulator.restarted() if accumulator else [], bool(context.carried)
         team = context.options.team
         updates = [*self._launches, *self._factors.copies]
-        self._commitment = StepCommitment(context.state, updates, team, restart, carries)
+        self._commitment = StepCommitment(
+            context.state, updates, team, restart, carries, self._sums.groups
+        )
         ahead = self._sums or self._matrices or self._factors
         self._repeats = not (restart or carries or ahead)
         self._kept = context.streams

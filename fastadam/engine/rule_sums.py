@@ -1,6 +1,6 @@
 """The sums of rules: passes over memory before the pass of the update."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,13 @@ from ..kernels.stream import Stream
 from ..kernels.transforms import SUM, staged_terms, streams_of_terms
 from ..memory.checks import address
 from ..rules import ROW, SIZE, Rule
-from .backend import backend_of
+from .backend import HOST, backend_of
 from .columns import alike
 from .convert import identity
 from .grad_norm import Folds, blocks_of, places_of
 from .launch import Launch
 from .partition import Partition
+from .tensor_groups import TensorGroups
 
 
 def first_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
@@ -46,6 +47,8 @@ class RuleSums:
     Attributes:
         launches: those over parameters, which take the constants of the updates.
         sequence: these and all that follow, in order.
+        groups: for updates whose sums are computed group by group, as part of the commitment of
+            a step, these groups.
     """
 
     def __init__(
@@ -65,7 +68,10 @@ class RuleSums:
         ]
         self.launches = [launch for scope in self._scopes for launch in scope.terms.values()]
         self.sequence = [launch for scope in self._scopes for launch in scope.sequence]
-        self._runs = [run for scope in self._scopes for run in scope.runs(threads, partition)]
+        self._runs = [(scope, scope.runs(threads, partition)) for scope in self._scopes]
+        self.groups = {
+            update: group for scope in self._scopes for update, group in scope.groups.items()
+        }
 
     def __bool__(self) -> bool:
         return bool(self._scopes)
@@ -95,9 +101,12 @@ class RuleSums:
             scope.sums.fill(0)
 
     def run(self) -> None:
-        """Compute the sums, from gradients, parameters and state as they are."""
-        for run in self._runs:
-            run()
+        """Compute the sums, from gradients, parameters and state as they are, but for those that
+        are part of the commitment of a step."""
+        for scope, runs in self._runs:
+            if not any(group.used for group in scope.groups.values()):
+                for run in runs:
+                    run()
 
 
 class _Scope:
@@ -110,6 +119,7 @@ class _Scope:
         sums: those of all blocks; for each sum those of one parameter after another.
         terms: for each update the launch that adds its terms.
         sequence: all launches, in order.
+        groups: for each update its groups of tensors, if there are any.
     """
 
     def __init__(
@@ -156,6 +166,9 @@ class _Scope:
                 update.tell(SUM + SIZE, [sizes[places[i]] for i in update.members])
         self._folds = [launch for each in folds for launch in each.launches] + self._conversions
         self.sequence = [*self.terms.values(), *self._folds]
+        self.groups = dict[Launch, TensorGroups]()
+        if not whole and partition is None and backend_of(params[0]) is HOST:
+            self._group(folds[0].launches, dict(zip(dtypes, self._conversions, strict=True)))
 
     def _launch(
         self,
@@ -181,6 +194,17 @@ class _Scope:
             first = address(self.sums) + k * self._count * self.sums.itemsize
             launch.place(SUM + name, (first + firsts).tolist())
         return launch
+
+    def _group(self, folds: Sequence[Launch], conversions: Mapping[str, Launch]) -> None:
+        """Make the groups of tensors, if an update has several that are not small."""
+        if any(len(each.members) == 1 or each.rule.factors for each in self.terms):
+            return
+        if any(each.table.small for each in self.terms):
+            return
+        params = self.totals.size // len(self.names)
+        for update, terms in self.terms.items():
+            found = conversions[update.kernel.streams[0].storage.compute]
+            self.groups[update] = TensorGroups(update, terms, folds, found, params)
 
     def _converted(self, totals: Any, dtype: str) -> Any:
         """An array that will have the totals in the dtype of an arithmetic."""

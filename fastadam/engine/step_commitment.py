@@ -9,6 +9,7 @@ from .accumulation import Window
 from .files import OptimizerFiles
 from .launch import Launch
 from .state import Carried, State
+from .tensor_groups import TensorGroups
 
 
 class StepCommitment:
@@ -20,6 +21,7 @@ class StepCommitment:
         limit: the number of their threads.
         restart: the operations that begin a new accumulation window.
         carries: whether numbers are carried from step to step.
+        groups: for launches whose sums are computed with them, the groups of tensors.
 
     Attributes:
         small: whether threads would cost more than they gain.
@@ -36,9 +38,10 @@ class StepCommitment:
         limit: threads.Limit,
         restart: Sequence[Operation],
         carries: bool,
+        groups: Mapping[Launch, TensorGroups],
     ) -> None:
         self._state, self._launches, self._limit = state, launches, limit
-        self._restart, self._carries = restart, carries
+        self._restart, self._carries, self._groups = restart, carries, groups
         self.small = all(launch.table.small for launch in launches)
         self._serial = [launch.table.serial for launch in launches] if self.small else []
         self.count()
@@ -102,7 +105,8 @@ class StepCommitment:
         changes: dict[str, Any] = {}
         if active:
             for launch in self._launches:
-                launches += launch.table.operations(self._limit, threaded)
+                source = self._groups.get(launch, launch.table)
+                launches += source.operations(self._limit, threaded)
         if self._carries:
             changes["grouping"] = self._state.grouping._replace(carried=numbers)
         counted = [self._counter.__next__] if active else []

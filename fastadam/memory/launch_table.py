@@ -1,6 +1,6 @@
 """Arrays in place: a row of addresses per parameter, cut into chunks; one launch for all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
 from itertools import pairwise
@@ -98,6 +98,16 @@ class Table:
         numbers = aligned_zeros(count, dtype)
         return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
+    def cut(self, sizes: Sequence[int], length: int) -> None:
+        """Cut the arrays into chunks of another length, before there is a launch."""
+        self.chunks = chunk_table(sizes, length, self.units)
+
+    def chunks_of(self, rows: Any) -> Any:
+        """The chunks of some rows, of a table whose chunks are in the order of its rows."""
+        numbers = self.chunks[:, 0]
+        sides = (np.searchsorted(numbers, rows, side) for side in ("left", "right"))
+        return np.concatenate([self.chunks[first:last] for first, last in zip(*sides, strict=True)])
+
     def begin_at(self, starts: Sequence[int]) -> None:
         """Take each row for the part of an array that begins at this element of it, so that the
         kernel counts elements as for the whole."""
@@ -156,6 +166,19 @@ class Table:
             target = cast(HostTarget, self.kernel.target)
             self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
         return self._serial
+
+    def by_groups(self, groups: Iterable[Any]) -> list[Operation]:
+        """For each group of chunks, a function that launches the kernel over it in the calling
+        thread."""
+        parts = [np.asarray(group, np.int64).reshape(-1, 3) for group in groups]
+        chunks, stops = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+        tasks = np.empty((len(parts), 5), np.int64)
+        tasks[:, :3] = self.rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
+        tasks[:, 3], tasks[:, 4] = stops[:-1], stops[1:]
+        self._kept += [chunks, tasks]
+        target, first = cast(HostTarget, self.kernel.target), tasks.ctypes.data
+        places = range(first, first + tasks.nbytes, tasks.strides[0])
+        return [target.serial(self.kernel.run, place) for place in places]
 
     def parallel(self, count: int, first: int = 0, last: int | None = None) -> Callable[[], None]:
         """A function that launches the kernel over a range of chunks in so many tasks."""
