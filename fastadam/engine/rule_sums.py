@@ -197,9 +197,8 @@ class _Scope:
 
     def _group(self, folds: Sequence[Launch], conversions: Mapping[str, Launch]) -> None:
         """Make the groups of tensors, if an update has several that are not small."""
-        if any(len(each.members) == 1 or each.rule.factors for each in self.terms):
-            return
-        if any(each.table.small for each in self.terms):
+        several = (len(each.members) > 1 and not each.table.small for each in self.terms)
+        if not any(several) or any(each.rule.factors for each in self.terms):
             return
         params = self.totals.size // len(self.names)
         for update, terms in self.terms.items():

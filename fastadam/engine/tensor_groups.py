@@ -55,6 +55,7 @@ class TensorGroups:
         """The C functions of the update, with those of its sums if they are part of it."""
         if not self.used:
             return self._update.table.operations(limit, threaded)
+        threaded = threaded and not self._update.table.small
         count = threads.tasks_for(limit) if threaded else 1
         key = count, openmp.team
         if key not in self._made:

@@ -7,6 +7,7 @@ import pytest
 from cases import FORMATS, gradients, parameters
 
 import fastadam as fa
+from fastadam.engine import tensor_groups
 from fastadam.kernels import plain_python
 from fastadam.kernels.factory import kernel
 from fastadam.kernels.transforms import SUM, staged_terms, streams_of_terms
@@ -83,6 +84,27 @@ def test_terms_have_the_same_bits_on_both_targets(formats):
             np.testing.assert_array_equal(values, before[key])
     np.testing.assert_array_equal(sums[0], sums[1])
     assert 0 < np.min(sums) < np.max(sums) < np.inf
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bits_do_not_depend_on_the_groups_of_tensors(monkeypatch, threads):
+    """With a group for each tensor, one for all, and all sums before the first update."""
+    dtypes, found = [np.float32, np.float32, np.float32, np.float32, np.float64], []
+    for group in (1 << 12, 1 << 30, None):
+        with monkeypatch.context() as patch:
+            patch.setattr(tensor_groups, "GROUP", group)
+            if group is None:
+                patch.setattr(tensor_groups.TensorGroups, "used", False)
+            params = [each.astype(t) for each, t in zip(arrays(0), dtypes, strict=True)]
+            params += [parameters(30_000, np.float64, 7)]
+            opt = fa.LAMB(params, lr=0.1, threads=threads)
+            for step in range(3):
+                grads = [gradients(p.shape, 3, p.dtype, 5)[step] for p in params]
+                opt.step([None if step == 1 and k in (0, 3) else g for k, g in enumerate(grads)])
+            found.append([*params, *opt.state["exp_avg_sq"]])
+    for one, two, three in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, three)
+        np.testing.assert_array_equal(two, three)
 
 
 @pytest.mark.usefixtures("in_plain_python")
