@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .state import Grouping
 
 
-WIDE = 32  # elements of a row from which asking for memory ahead pays
+WIDE = 16  # elements of a row from which asking for memory ahead pays
 
 
 class RowLaunch(Launch):

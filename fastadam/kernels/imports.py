@@ -1,11 +1,13 @@
 """Imports that KeyboardInterrupt cannot leave half done."""
 
 import sys
+from functools import cache
 from importlib import import_module
 from threading import Thread
 from types import ModuleType
 
 
+@cache
 def whole(name: str) -> ModuleType:
     """Import a module completely, even if the caller is interrupted meanwhile.
 

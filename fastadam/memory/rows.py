@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.formats import compute_of
+from ..kernels.imports import whole
 from . import checks
 from .arrays import is_device
 
@@ -153,6 +154,7 @@ def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
         raise ValueError(
             f"{name} is Rows, but {param_name} has no dimensions; give its gradient as an array"
         )
+    bounds = whole("fastadam.kernels.cpu.row_passes").bounds
     count, row, shape = param.shape[0], param.shape[1:], rows.values.shape
     if shape[rows.indices.ndim :] != row:
         raise ValueError(
@@ -167,7 +169,10 @@ def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
             "with values.astype(np.float32)"
         )
     indices = rows.indices
-    if indices.size and not (indices.min() >= 0 and indices.max() < count):
+    # an unsigned number too large for int64 becomes a negative one
+    flat = np.require(indices.reshape(-1), np.int64, ("C", "A", "E"))
+    smallest, largest, _ = bounds(flat) if flat.size else (0, -1, 1)
+    if smallest < 0 or largest >= count:
         first = int(np.flatnonzero((indices < 0) | (indices >= count))[0])
         place = ", ".join(map(str, np.unravel_index(first, indices.shape))) or "()"
         value = int(indices.reshape(-1)[first])
@@ -176,4 +181,4 @@ def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
             f"{name}: indices[{place}] is {value}, outside {param_name}: {asked}; give indices "
             f"from 0 to {count - 1}"
         )
-    return indices.reshape(-1).astype(np.int64, copy=False)
+    return flat

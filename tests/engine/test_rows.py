@@ -147,6 +147,17 @@ def steps_of(rng, shape, count):
     yield np.arange(shape[0]), rng.normal(size=shape)
 
 
+def test_indices_may_lie_in_any_memory():
+    fixed = np.array([3, 1, 3])
+    fixed.flags.writeable = False
+    unaligned = np.zeros(25, np.uint8)[1:].view(np.int64)
+    unaligned[:] = fixed
+    for indices in (fixed, unaligned, fixed.astype(">i8"), np.repeat(fixed, 2)[::2]):
+        table = np.ones((4, 2))
+        fa.SGD(table, lr=0.5).step(fa.Rows(indices, np.ones((3, 2))))
+        np.testing.assert_array_equal(table[:, 0], [1, 0.5, 1, 0])
+
+
 def test_counts_of_rows_correct_their_bias():
     """Against Adam of each row by itself, in NumPy: the same operations in float64."""
     shape, rng = (20, 3), np.random.default_rng(4)

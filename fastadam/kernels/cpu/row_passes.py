@@ -9,13 +9,20 @@ from ...rules.linker import digest, linked
 from .target import OPTIONS, RECIPE, cached, jit, with_file
 
 
-def packed(keys):
-    """Add the place of each key to it, in its lowest bits; returns True if they are in order."""
-    rising = True
+def bounded(indices):
+    """The smallest and the largest index, and 1 if none is smaller than the one before."""
+    smallest = largest = indices[0]
+    rising = 1
+    for k in range(1, len(indices)):
+        smallest, largest = min(smallest, indices[k]), max(largest, indices[k])
+        rising &= indices[k] >= indices[k - 1]
+    return smallest, largest, rising
+
+
+def packed(indices, bits, keys):
+    """Write each index, and in the lowest bits its place."""
     for k in range(len(keys)):
-        keys[k] |= k
-        rising = rising and (k == 0 or keys[k] > keys[k - 1])
-    return rising
+        keys[k] = indices[k] << bits | k
 
 
 def unpacked(keys, bits, base, stride, numbers, sources):
@@ -23,10 +30,10 @@ def unpacked(keys, bits, base, stride, numbers, sources):
     equal the one before."""
     repeated, mask = 0, (1 << bits) - 1
     for k in range(len(keys)):
-        numbers[k] = keys[k] >> bits
-        sources[k] = base + (keys[k] & mask) * stride
-    for k in range(1, len(keys)):
-        repeated += numbers[k] == numbers[k - 1]
+        key = keys[k]
+        numbers[k] = key >> bits
+        sources[k] = base + (key & mask) * stride
+        repeated += k > 0 and key >> bits == keys[k - 1] >> bits
     return repeated
 
 
@@ -71,6 +78,7 @@ def shifted(rows, column, addresses, starts, size):
 
 
 VECTOR, TABLE = "int64[::1]", "int64[:, ::1]"
+READ = "Array(int64, 1, 'C', readonly=True)"  # a vector that may be read-only
 
 
 def compiled_pass(function: Any, *kinds: str, nogil: bool = True) -> Any:
@@ -80,7 +88,8 @@ def compiled_pass(function: Any, *kinds: str, nogil: bool = True) -> Any:
     return cached(lambda cache: njit(signature, cache=cache, nogil=nogil, **OPTIONS)(made))
 
 
-pack = compiled_pass(packed, VECTOR)
+bounds = compiled_pass(bounded, READ)
+pack = compiled_pass(packed, READ, "int64", VECTOR)
 unpack = compiled_pass(unpacked, VECTOR, "int64", "int64", "int64", VECTOR, VECTOR)
 join = compiled_pass(joined, VECTOR, VECTOR, "int64", "int64", VECTOR, VECTOR, VECTOR)
 enlist = compiled_pass(listed, TABLE, VECTOR, VECTOR)
