@@ -25,6 +25,7 @@ bench:
 	python bench/torch_adapter.py --csv bench/results/torch-adapter.csv
 	python bench/charts.py
 	python bench/convergence.py
+	python bench/characters.py
 	python bench/codes.py
 
 gpu:
