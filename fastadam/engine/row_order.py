@@ -65,10 +65,7 @@ def settled(order: Any, counts: Any, values: Any) -> Any:
     places = order[members]
     bits = values.view(f"u{values.itemsize}")
     lead = bits[places, 0]
-    if values.itemsize < 8:  # one sort of integers
-        rank = np.argsort((number << 32) | lead.astype(np.int64))
-    else:
-        rank = np.lexsort((lead, number))
+    rank = _ranks(number, lead) if values.itemsize < 8 else np.lexsort((lead, number))
     same = (np.diff(number[rank]) == 0) & (np.diff(lead[rank]) == 0)
     if same.any():  # the first elements do not decide
         tied = rank[np.append(same, False) | np.append(False, same)]
@@ -78,6 +75,17 @@ def settled(order: Any, counts: Any, values: Any) -> Any:
     order = order.copy()
     order[members] = places[rank]
     return order
+
+
+def _ranks(number: Any, lead: Any) -> Any:
+    """The order of rows by their numbers, then by what they begin with, of 32 bits at most."""
+    bits = max(0, len(number) - 1).bit_length()
+    keys = (number << 32) | lead.astype(np.int64)
+    if len(number) and int(number[-1]).bit_length() + 32 + bits > 63:
+        return np.argsort(keys)
+    keys = (keys << bits) | np.arange(len(keys))
+    keys.sort()  # in half the time of argsort
+    return keys & ((1 << bits) - 1)
 
 
 def _hashes(bits: Any) -> Any:
