@@ -1,7 +1,8 @@
 """Groups of tensors: the sums of a group, then its update, then the next group.
 
 The update then finds the arrays that the sums have read in the cache of a core. Everything is a
-sequence of C functions, and so part of the commitment of a step.
+sequence of C functions, and so part of the commitment of a step. Several threads, which would wait
+for each other twice in each group, take all tensors as one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,7 @@ from ..kernels.cpu import openmp, threads
 from ..kernels.storage.base import ROW
 from .launch import Launch
 
-GROUP = 1 << 20  # bytes of a group for each thread: about half of a second-level cache
-CHUNK = 8192  # elements of a chunk, so that the threads have about as many of a group
+GROUP = 1 << 20  # bytes of a group: about half of a second-level cache
 
 
 class TensorGroups:
@@ -42,8 +42,6 @@ class TensorGroups:
     ) -> None:
         self._update, self._terms, self._folds = update, terms, folds
         self._conversion, self._params = conversion, params
-        for launch in (update, terms):
-            launch.table.cut(launch.sizes, CHUNK)
         self._made: dict[Any, list[Operation]] = {}
 
     @property
@@ -64,7 +62,7 @@ class TensorGroups:
 
     def _launched(self, count: int, limit: threads.Limit, threaded: bool) -> Iterator[Operation]:
         update, terms = self._update, self._terms
-        groups = self._cut(GROUP * count)
+        groups = self._cut(GROUP) if count == 1 else [(0, len(update.members))]
         members = np.asarray(update.members)
         several = range(len(terms.rule.sums))
         rows = [

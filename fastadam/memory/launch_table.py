@@ -98,10 +98,6 @@ class Table:
         numbers = aligned_zeros(count, dtype)
         return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
-    def cut(self, sizes: Sequence[int], length: int) -> None:
-        """Cut the arrays into chunks of another length, before there is a launch."""
-        self.chunks = chunk_table(sizes, length, self.units)
-
     def chunks_of(self, rows: Any) -> Any:
         """The chunks of some rows, of a table whose chunks are in the order of its rows."""
         numbers = self.chunks[:, 0]
