@@ -53,7 +53,7 @@ class OptimizerFiles:
         state: State,
         accumulator: Accumulator | None,
     ) -> None:
-        self._path, self._accumulates = options.state_file, accumulator is not None
+        self._path = options.state_file
         self._state = ref(state)
         self._accumulator = ref(accumulator) if accumulator else lambda: None
         self.residency = Residency(options.resident_bytes)

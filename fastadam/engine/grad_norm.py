@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
-from ..kernels.formats import FLOAT, Formats
+from ..kernels.formats import Formats
 from ..kernels.storage.block_sums import Sums
 from ..kernels.stream import Stream
 from ..kernels.transforms import staged, streams
@@ -23,8 +23,6 @@ from .columns import alike
 from .convert import identity
 from .launch import Launch
 from .partition import BLOCK, Partition, Shards
-
-DOUBLE = FLOAT["float64"]
 
 
 @rule()

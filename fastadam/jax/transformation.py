@@ -23,7 +23,6 @@ try:
 except ImportError as error:
     raise ImportError('JAX is not installed; run: pip install "fastadam[jax]"') from error
 
-BITS = 2  # words of 32 bits in a carried float64, which JAX has only with jax_enable_x64
 _numbers = itertools.count()
 
 
