@@ -14,7 +14,7 @@ from ...rules.linker import digest, linked, recipe
 from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
-from . import float_mode, llvm, openmp, threads, vector_loops
+from . import callees, float_mode, llvm, openmp, threads, vector_loops
 from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
@@ -46,6 +46,7 @@ def jit(function: Any, module: str) -> Any:
     ours = module in PIECES
     update = ours and function.__name__.startswith("update_")
     options = {"inline": "always"} if ours and not update else {"forceinline": not update}
+    options |= callees.COMPILER
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
 

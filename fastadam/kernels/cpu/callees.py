@@ -1,0 +1,68 @@
+"""The compilation of callees, which only become part of kernels.
+
+Numba optimizes each function that it compiles, and makes machine code of it. A callee is never
+called by itself: LLVM optimizes it with its kernel, and its own machine code would be thrown away,
+at the cost of a third of the time that a kernel takes. These classes leave it out. They rely on
+names of Numba that are not public: where one is missing, `COMPILER` is Numba's own.
+"""
+
+from typing import Any
+
+try:
+    from numba._dynfunc import make_function
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import Compiler
+    from numba.core.compiler_machinery import LoweringPass, register_pass
+    from numba.core.typed_passes import NativeLowering, NopythonRewrites
+except ImportError:  # another version of Numba
+    JITCodeLibrary = None
+
+
+if JITCodeLibrary is None:
+    COMPILER: dict[str, Any] = {}
+else:
+
+    class Part(JITCodeLibrary):  # type: ignore[misc]
+        """The module of a callee and of its own callees, for kernels to link."""
+
+        def _optimize_functions(self, module: Any) -> None:
+            module.data_layout = self._codegen._data_layout
+
+        def _optimize_final_module(self) -> None:
+            """Leave it to the kernel."""
+
+        def _finalize_final_module(self) -> None:
+            self._finalize_dynamic_globals()
+            self._finalized = True
+
+    @register_pass(mutates_CFG=False, analysis_only=True)
+    class Registered(LoweringPass):  # type: ignore[misc]
+        """Registers a callee, of which there is no machine code, so that others may call it."""
+
+        _name = "fastadam_registered"
+
+        def __init__(self) -> None:
+            LoweringPass.__init__(self)
+
+        def run_pass(self, state: Any) -> bool:
+            about, library = state.cr.fndesc, state.library
+            name = about.qualname.rsplit(".", 1)[-1]
+            key = make_function(about.lookup_module(), name, "", 0, state.cr.env, (library,))
+            state.targetctx.insert_user_function(key, about, [library])
+            state.cr = state.cr._replace(cfunc=key)
+            return False
+
+    class CalleeCompiler(Compiler):  # type: ignore[misc]
+        """Numba's compiler, without machine code."""
+
+        def define_pipelines(self) -> list[Any]:
+            state = self.state
+            state.flags.no_compile = True
+            state.library = Part(state.targetctx.codegen(), state.func_id.func_qualname)
+            (passes,) = super().define_pipelines()
+            passes.passes = [each for each in passes.passes if each[0] is not NopythonRewrites]
+            passes.add_pass_after(Registered, NativeLowering)
+            passes.finalize()
+            return [passes]
+
+    COMPILER = {"pipeline_class": CalleeCompiler}
