@@ -29,6 +29,7 @@ GROUP = 4  # elements that a thread moves at once
 RESIDENT = 2  # blocks that a multiprocessor is to have room for, however long a kernel is
 BOUNDED = not SIMULATED and "launch_bounds" in signature(cuda.jit).parameters
 
+SHARED = None
 WARP = 32  # threads, of which each can have numbers of the others' registers
 
 if SIMULATED and not TYPE_CHECKING:

@@ -133,7 +133,9 @@ def _compiled(chosen: Embedded) -> Any:
     scope: dict[str, Any] = {"__name__": __name__, "__builtins__": __builtins__}
     exec(compile(_source(arguments, chosen.block), __file__, "exec"), scope)
     mark = digest(target.swap, scope["step"], slots, target.RECIPE)
-    function = linked(scope["step"], f"{name}_{mark}", mark, target.jit, target.swap, **slots)
+    function = linked(
+        scope["step"], f"{name}_{mark}", mark, target.jit, target.swap, target.SHARED, **slots
+    )
     function.__doc__ = f"One step of the rule {chosen.rule.name}; see `fastadam.compiled`."
     options = {"nogil": True, **target.OPTIONS}
     step = target.cached(lambda cache: njit(cache=cache, **options)(target.with_file(function)))

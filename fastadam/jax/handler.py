@@ -210,5 +210,5 @@ def _compiled(
 def _linked(template: Any, name: str, **slots: Any) -> Any:
     """A copy of a function with its callees, named by the digest of all."""
     mark = digest(target.swap, template, slots, target.RECIPE)
-    made = linked(template, f"{name}_{mark}", mark, target.jit, target.swap, **slots)
+    made = linked(template, f"{name}_{mark}", mark, target.jit, target.swap, target.SHARED, **slots)
     return target.with_file(made)

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,12 @@ from .storage.base import ROW, WHOLE, Column, Pieces
 from .stream import Stream, laid_out, record_of
 from .target import MemoryAccess
 from .warps import by_warps, fits
+
+
+@cache
+def _constants(names: tuple[str, ...]) -> Any:
+    """The class of the named tuple of a step's constants: the same for kernels that share code."""
+    return namedtuple("Hyper", names)
 
 
 def _addresses(columns: Sequence[Column], integer: Any) -> Any:
@@ -103,7 +110,7 @@ def update_of(
     update = update_with(
         run,
         memory.integer,
-        memory.registers(record, namedtuple("Hyper", rule.hyper)),
+        memory.registers(record, _constants(rule.hyper)),
         row_size=size,
         record_size=record.itemsize,
     )

@@ -183,7 +183,7 @@ def assembled(
     }
     mark = digest(swap, template, slots, target.RECIPE) if target.RECIPE else "plain"
     name = "_".join([rule.name, *(stream.storage.tag for stream in streams), mark])
-    return name, linked(template, name, mark, target.jit, swap, **slots)
+    return name, linked(template, name, mark, target.jit, swap, target.SHARED, **slots)
 
 
 def _probe(rule: Rule, streams: Sequence[Stream]) -> None:

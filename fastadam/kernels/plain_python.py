@@ -14,7 +14,7 @@ import numpy as np
 from ..rules.plain import plain_value, uncompiled
 from .loops import enter, folding, leave, loop_over, teams, wait
 
-RECIPE = None
+RECIPE = SHARED = None
 REFUSALS = ()
 swap, jit = plain_value, uncompiled
 

@@ -3,6 +3,7 @@
 import math
 from collections import namedtuple
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ def lengths_of(rule: Rule) -> tuple[str, ...]:
     return (ROW_LENGTH,) if rule.over == ROW else ()
 
 
+@cache
 def _record(names: tuple[str, ...]) -> Any:
-    """A class of named tuples."""
+    """A class of named tuples, the same for the same names."""
     return namedtuple("Record", names)
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..rules.linker import Shared
+
 
 class MemoryAccess(Protocol):
     """Access to the numbers of streams by address, and how the threads of a team share work.
@@ -89,6 +91,10 @@ class Target(Protocol):
     @property
     def RECIPE(self) -> Any:  # noqa: N802
         """The content of kernel digests that identifies the target; None if nothing is compiled."""
+
+    @property
+    def SHARED(self) -> Shared | None:  # noqa: N802
+        """The callees that kernels of the target share; None if each has its own."""
 
     @property
     def REFUSALS(self) -> tuple[type[Exception], ...]:  # noqa: N802

@@ -4,6 +4,7 @@ import builtins
 import dis
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from itertools import chain
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
@@ -19,34 +20,59 @@ LIBRARIES = {"math", "numpy", "numba", "numba_cuda", "llvmlite"}
 Swap = Callable[[Any], Any]
 
 
+class Shared:
+    """Compiled callees that the functions linked with this object share.
+
+    Args:
+        recipe: the settings of their compiler.
+    """
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe = recipe
+        self.compiled: dict[Any, Any] = {}  # by name, module and content
+
+
 def _references(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values that a function refers to by name: (globals in use, closure)."""
-    code = function.__code__
-    names = {
-        instruction.argval
-        for part in codes_of(code)
-        for instruction in dis.get_instructions(part)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    scope = vars(builtins) | function.__globals__
+    code, own, names = function.__code__, function.__globals__, vars(builtins)
     cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    used = {name: scope[name] for name in sorted(names) if name in scope}
+    used = {n: own[n] if n in own else names[n] for n in _globals(code) if n in own or n in names}
     return used, {name: cell.cell_contents for name, cell in cells}
 
 
+@lru_cache(4096)  # functions made again for another kernel have the same code
+def _globals(code: CodeType) -> list[str]:
+    """The names of the globals that a code uses."""
+    return sorted(
+        {
+            instruction.argval
+            for part in codes_of(code)
+            for instruction in dis.get_instructions(part)
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        }
+    )
+
+
 def linked(
-    function: Any, name: str, mark: str, jit: Callable[[Any, str], Any], swap: Swap, **slots: Any
+    function: Any,
+    name: str,
+    mark: str,
+    jit: Callable[[Any, str], Any],
+    swap: Swap,
+    shared: Shared | None = None,
+    **slots: Any,
 ) -> Any:
     """Copy `function` under the name `name`, with its Python callees compiled recursively.
 
     `jit(callee, module)` compiles a callee. The values in `slots` replace globals of these names;
-    `swap` replaces any referenced value.
-    Every callee's name ends in `mark`, if any, the digest of the whole. Numba finds the functions
-    inside a kernel from its disk cache by name and argument types alone: of two callees with the
-    same name and different content, one would silently run in place of the other.
+    `swap` replaces any referenced value. Callees in `shared` are not compiled again.
+    Every callee's name ends in `mark`, if any, the digest of the whole; that of a shared one ends
+    in a digest of its own. Numba finds the functions inside a kernel from its disk cache by name
+    and argument types alone: of two callees with the same name and different content, one would
+    silently run in place of the other.
     """
     done: dict[FunctionType, Any] = {function: None}  # None while its own callees are collected
-    suffix = f"_{mark}" if mark else ""
+    suffix, digests = f"_{mark}" if mark else "", dict[FunctionType, str]()
 
     def ready(value: Any) -> Any:
         value = _unwrapped(swap(value))
@@ -54,11 +80,20 @@ def linked(
             return value
         if value not in done:
             done[value] = None
-            callee = copied(value, value.__name__ + suffix, {})
-            done[value] = jit(callee, value.__module__)
+            done[value] = alone(value, suffix) if shared is None else found(value, shared)
         if done[value] is None:
             raise TypeError(f"{value.__name__} calls itself, which a rule cannot")
         return done[value]
+
+    def alone(value: FunctionType, suffix: str) -> Any:
+        return jit(copied(value, value.__name__ + suffix, {}), value.__module__)
+
+    def found(value: FunctionType, shared: Shared) -> Any:
+        content = _hash(shared.recipe, swap, digests) + _hash(value, swap, digests)
+        key = value.__name__, value.__module__, content
+        if key not in shared.compiled:
+            shared.compiled[key] = alone(value, f"_{_sixteen(content)}")
+        return shared.compiled[key]
 
     def copied(function: FunctionType, name: str, slots: dict[str, Any]) -> FunctionType:
         used, cells = _references(function)
@@ -136,7 +171,30 @@ def _returns(code: CodeType) -> Iterator[bool]:
 
 def digest(swap: Swap, *values: Any) -> str:
     """Sixteen hexadecimal digits of everything reachable from `values`."""
-    text = _described(values, swap, {})
+    seen = dict[FunctionType, int]()
+
+    def function(value: FunctionType, content: Callable[[], str]) -> str:
+        if value in seen:
+            return f"function {seen[value]}"
+        seen[value] = len(seen)
+        return content()
+
+    return _sixteen(_described(values, swap, function))
+
+
+def _hash(value: Any, swap: Swap, known: dict[FunctionType, str]) -> str:
+    """A digest of a value, from those of the functions that it refers to, which are `known`."""
+
+    def function(value: FunctionType, content: Callable[[], str]) -> str:
+        if value not in known:
+            known[value] = "itself"
+            known[value] = _sixteen(f"{value.__code__.co_varnames}{content()}")
+        return known[value]
+
+    return _described(value, swap, function)
+
+
+def _sixteen(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -156,17 +214,23 @@ def _unwrapped(value: Any) -> Any:
     return getattr(value, "py_func", value)
 
 
-def _described(value: Any, swap: Swap, seen: dict[FunctionType, int]) -> str:
+def _described(
+    value: Any, swap: Swap, function: Callable[[FunctionType, Callable[[], str]], str]
+) -> str:
+    """Everything reachable from a value, as text.
+
+    Args:
+        function: `function(value, content)` describes a function, of which `content()` describes
+            the code and all that it refers to.
+    """
+
     def describe(value: Any) -> str:
-        return _described(value, swap, seen)
+        return _described(value, swap, function)
 
     value = _unwrapped(swap(value))
     if isinstance(value, FunctionType):
-        if value in seen:
-            return f"function {seen[value]}"
-        seen[value] = len(seen)
         defaults = (value.__defaults__, value.__kwdefaults__)
-        return describe((value.__code__, defaults, *_references(value)))
+        return function(value, lambda: describe((value.__code__, defaults, *_references(value))))
     if isinstance(value, CodeType):
         return repr((value.co_code, value.co_names)) + describe(value.co_consts)
     if isinstance(value, dict):

@@ -3,10 +3,12 @@
 Numba optimizes each function that it compiles, and makes machine code of it. A callee is never
 called by itself: LLVM optimizes it with its kernel, and its own machine code would be thrown away,
 at the cost of a third of the time that a kernel takes. These classes leave it out. They rely on
-names of Numba that are not public: where one is missing, `COMPILER` is Numba's own.
+names of Numba that are not public: where one is missing, it compiles as always.
 """
 
 from typing import Any
+
+from .vector_loops import WIDE
 
 try:
     from numba._dynfunc import make_function
@@ -19,10 +21,27 @@ except ImportError:  # another version of Numba
 
 
 if JITCodeLibrary is None:
-    COMPILER: dict[str, Any] = {}
+    OF_KERNELS: dict[str, Any] = {}
+    OF_CALLEES: dict[str, Any] = {}
 else:
 
-    class Part(JITCodeLibrary):  # type: ignore[misc]
+    class Inlining(JITCodeLibrary):  # type: ignore[misc]
+        """A module into whose functions others are inlined, before LLVM vectorizes their loops.
+
+        Functions take over the width of vectors that those want.
+        """
+
+        wide = False
+
+        def add_ir_module(self, module: Any) -> None:
+            inner = any(getattr(library, "wide", False) for library in self._linking_libraries)
+            self.wide |= inner or any(WIDE in each.attributes for each in module.functions)
+            if inner:
+                for function in module.functions:
+                    set.add(function.attributes, WIDE)  # llvmlite's own `add` knows few names
+            super().add_ir_module(module)
+
+    class Part(Inlining):
         """The module of a callee and of its own callees, for kernels to link."""
 
         def _optimize_functions(self, module: Any) -> None:
@@ -52,6 +71,16 @@ else:
             state.cr = state.cr._replace(cfunc=key)
             return False
 
+    class KernelCompiler(Compiler):  # type: ignore[misc]
+        """Numba's compiler, for a kernel with such callees."""
+
+        def define_pipelines(self) -> list[Any]:
+            state = self.state
+            state.library = Inlining(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            passes: list[Any] = super().define_pipelines()
+            return passes
+
     class CalleeCompiler(Compiler):  # type: ignore[misc]
         """Numba's compiler, without machine code."""
 
@@ -65,4 +94,5 @@ else:
             passes.finalize()
             return [passes]
 
-    COMPILER = {"pipeline_class": CalleeCompiler}
+    OF_KERNELS = {"pipeline_class": KernelCompiler}
+    OF_CALLEES = {"pipeline_class": CalleeCompiler}

@@ -6,7 +6,7 @@ from numba import njit
 
 from ...rules.functions import in_dtype
 from ...rules.linker import digest, linked
-from .target import OPTIONS, RECIPE, cached, jit, with_file
+from .target import OPTIONS, RECIPE, SHARED, cached, jit, with_file
 
 
 def bounded(indices):
@@ -84,7 +84,7 @@ READ = "Array(int64, 1, 'C', readonly=True)"  # a vector that may be read-only
 def compiled_pass(function: Any, *kinds: str, nogil: bool = True) -> Any:
     """A function compiled for arguments of these types, or loaded from the disk cache."""
     mark, signature = digest(in_dtype, function, RECIPE), f"({', '.join(kinds)},)"
-    made = with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
+    made = with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype, SHARED))
     return cached(lambda cache: njit(signature, cache=cache, nogil=nogil, **OPTIONS)(made))
 
 

@@ -10,7 +10,7 @@ from numba import cfunc, njit, prange, types
 from numba.core.errors import NumbaError
 
 from ...rules.functions import added, in_dtype, squared
-from ...rules.linker import digest, linked, recipe
+from ...rules.linker import Shared, digest, linked, recipe
 from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
@@ -18,7 +18,8 @@ from . import callees, float_mode, llvm, openmp, threads, vector_loops
 from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
-RECIPE = recipe(__spec__)  # the compiler settings below are part of the digest of a kernel
+RECIPE = recipe(__spec__), recipe(callees.__spec__)  # settings are part of the digest of a kernel
+SHARED = Shared(RECIPE) if callees.OF_CALLEES else None
 REFUSALS = (NumbaError,)
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = (
@@ -46,7 +47,7 @@ def jit(function: Any, module: str) -> Any:
     ours = module in PIECES
     update = ours and function.__name__.startswith("update_")
     options = {"inline": "always"} if ours and not update else {"forceinline": not update}
-    options |= callees.COMPILER
+    options |= callees.OF_CALLEES
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
 
@@ -79,7 +80,8 @@ class Memory(llvm.Memory):
 def compiled(function: Callable[[int], None]) -> Any:
     """Compile a kernel to a C function `void(int64)`, called through ctypes without the GIL."""
     signature, found = types.void(types.int64), with_file(function)
-    return cached(lambda cache: cfunc(signature, cache=cache, **OPTIONS)(found)).ctypes
+    settings = callees.OF_KERNELS | OPTIONS
+    return cached(lambda cache: cfunc(signature, cache=cache, **settings)(found)).ctypes
 
 
 def with_file(function: Any) -> Any:
@@ -121,7 +123,7 @@ def share(team):
 def _linked(function: Any) -> Any:
     """Link a runner, which is compiled once for all kernels to save compile time."""
     mark = digest(in_dtype, function, RECIPE)
-    return with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype))
+    return with_file(linked(function, f"{function.__name__}_{mark}", mark, jit, in_dtype, SHARED))
 
 
 def call(kernel, task):
