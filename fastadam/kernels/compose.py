@@ -9,7 +9,7 @@ import numpy as np
 
 from ..rules import Rule
 from .compose_rows import run_by_rows, run_row_after_row
-from .composed import composed
+from .composed import in_order, tuple_of
 from .elements import (
     access_of,
     element_of,
@@ -40,10 +40,10 @@ def _constants(names: tuple[str, ...]) -> Any:
 def _addresses(columns: Sequence[Column], integer: Any) -> Any:
     """The addresses of all columns of a row at an element, as a tuple."""
     places = [
-        f"integer(row, {place}) + first // {column.per} * {np.dtype(column.dtype).itemsize}, "
+        f"integer(row, {place}) + first // {column.per} * {np.dtype(column.dtype).itemsize}"
         for place, column in enumerate(columns, start=1)
     ]
-    return composed("row, first", [f"return ({''.join(places)})"], integer=integer)
+    return tuple_of("row, first", places, integer=integer)
 
 
 def _run_by_warps(
@@ -123,17 +123,13 @@ def update_of(
 
 def _lines(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
     """The function that asks for the memory of a run of elements, if the target can."""
-
-    def nothing(row, start, stop):
-        return None
-
-    lines: Any = nothing
+    lines = list[Any]()
     columns = [column for stream in streams for column in stream.storage.stored]
     for place, each in enumerate(columns if memory.prefetch else (), start=1):
         size = np.dtype(each.dtype).itemsize
         if each.per < ROW:
-            lines = lines_of(place, size, each.per, memory.integer, memory.prefetch, lines)
+            lines.append(lines_of(place, size, each.per, memory.integer, memory.prefetch))
         elif each.per == ROW:
             length = length_of(places_of(streams), memory.integer)
-            lines = line_of_rows(place, size, length, memory.integer, memory.prefetch, lines)
-    return lines
+            lines.append(line_of_rows(place, size, length, memory.integer, memory.prefetch))
+    return in_order("row, start, stop", lines[::-1])

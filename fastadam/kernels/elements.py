@@ -10,7 +10,7 @@ import numpy as np
 from ..rules import Rule
 from ..rules.functions import added
 from .adding import Added, added_in_eighths, added_in_halves, in_long_runs
-from .composed import composed
+from .composed import composed, in_order, tuple_of
 from .lanes import Access
 from .loops import four_by_four, one_by_one
 from .storage.base import COLUMNS, WHOLE, Pieces
@@ -20,26 +20,16 @@ from .target import MemoryAccess
 PAIR_WORDS = 40  # registers for the numbers of two groups; with more, kernels run out of them
 
 
-def _pack(one: Any, rest: Any) -> Any:
-    def both(at, count):
-        one(at, count)
-        rest(at, count)
-
-    return both
-
-
 def phase_of(parts: Sequence[Pieces], number: int) -> Any:
     """Runs one of the phases of packing for every stream that has some."""
-    return _fold(
-        _pack, [part.packs[number] for part in parts if part.packs], lambda at, count: None
-    )
+    return in_order("at, count", [part.packs[number] for part in parts if part.packs])
 
 
 def packing_of(parts: Sequence[Pieces], block: int, partial: int, least: int = 0) -> Any:
     """Packs a block of every stream: phase 1 of all streams, then phase 2. A complete block may
     have become `partial` numbers, another one of `least` elements or more an eighth of them."""
     steps = chain.from_iterable(zip_longest(*(part.packs for part in parts)))
-    pack = _fold(_pack, [step for step in steps if step], lambda at, count: None)
+    pack = in_order("at, count", [step for step in steps if step])
     if not partial:
         return pack
     if not least:
@@ -59,8 +49,7 @@ def _fold(join: Callable[[Any, Any], Any], parts: Sequence[Any], end: Any) -> An
 def reading_of(parts: Sequence[Pieces]) -> Any:
     """Reads an element of every stream, as a tuple."""
     reads = {f"read_{k}": part.read for k, part in enumerate(parts)}
-    calls = [f"{name}(at, i), " for name in reads]
-    return composed("at, i", [f"return ({''.join(calls)})"], **reads)
+    return tuple_of("at, i", [f"{name}(at, i)" for name in reads], **reads)
 
 
 def writing_of(parts: Sequence[Pieces]) -> Any:
@@ -147,25 +136,13 @@ def in_pairs(streams: Sequence[Stream]) -> bool:
 
 def _added(streams: Sequence[Stream], parts: Sequence[Pieces], places: Sequence[int]) -> Added:
     """The addition of the values of the streams at some places."""
-    pick = _fold(_picked, places, lambda values: ())
-    join = _fold(_joined, range(len(places)), lambda one, other: ())
+    pick = tuple_of("values", [f"values[{place}]" for place in places])
+    sums = [f"added(one[{k}], other[{k}])" for k in range(len(places))]
+    join = tuple_of("one, other", sums, added=added)
     summed = [parts[place] for place in places]
-    nothing = _fold(_zero, places, lambda values: ())
+    nothing = tuple_of("values", ["zero"] * len(places), zero=np.float64(0))
     alone = in_long_runs([stream.storage for stream in streams])
     return Added(pick, join, writing_of(summed), summed[0].partial, nothing, alone)
-
-
-def _zero(place: Any, rest: Any) -> Any:
-    zero = np.float64(0)
-    return lambda values: (zero,) + rest(values)
-
-
-def _picked(place: Any, rest: Any) -> Any:
-    return lambda values: (values[place],) + rest(values)
-
-
-def _joined(place: Any, rest: Any) -> Any:
-    return lambda one, other: (added(one[place], other[place]),) + rest(one, other)
 
 
 def access_of(

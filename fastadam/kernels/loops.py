@@ -226,8 +226,8 @@ AHEAD = 8  # chunks between the one that is updated and the one whose memory is 
 LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
 
 
-def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any, rest: Any) -> Any:
-    """The function that asks for the memory of a chunk in one more array.
+def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any) -> Any:
+    """The function that asks for the memory of a chunk in an array.
 
     Args:
         column: the place of the array in a row.
@@ -235,7 +235,6 @@ def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any, rest
         per: the elements that share one.
         integer: loads a 64-bit integer.
         prefetch: asks for a cache line.
-        rest: the function for the other arrays.
     """
 
     def lines(row, start, stop):
@@ -245,20 +244,16 @@ def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any, rest
             last = first + MOST
         for line in range(first, last, LINE):
             prefetch(line)
-        rest(row, start, stop)
 
     lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
     return lines
 
 
-def line_of_rows(
-    column: int, size: int, length_of: Any, integer: Any, prefetch: Any, rest: Any
-) -> Any:
+def line_of_rows(column: int, size: int, length_of: Any, integer: Any, prefetch: Any) -> Any:
     """As `lines_of`, for the number of the first row of a chunk."""
 
     def lines(row, start, stop):
         prefetch(integer(row, column) + start // length_of(row) * size)
-        rest(row, start, stop)
 
     lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
     return lines

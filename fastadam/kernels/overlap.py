@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..rules import Rule
+from .composed import composed, tuple_of
 from .storage.base import Late, Pieces, Storage
 from .target import MemoryAccess
 
@@ -112,53 +113,22 @@ def in_turns(
 
 def _chains(late: Sequence[tuple[int, Late]], signs: Sequence[bool]) -> tuple[Any, ...]:
     """Functions over all late streams: those of `Kind` and `Late`, with a tuple for each stream."""
-    usual: Any = _always
-    enough: Any = _always
-    kept: Any = _none
-    keep: Any = _nothing
-    close: Any = _nothing
-    for k, (place, each) in reversed([*enumerate(late)]):
+    places, names = range(len(late)), dict[str, Any]()
+    for k, (place, each) in enumerate(late):
         kind = each.kinds[signs[place]]
-        usual, enough = _true(k, kind.usual, usual), _true(k, kind.enough, enough)
-        kept = _and_kept(each.kept, kept)
-        keep, close = _with_part(k, kind.keep, keep), _with_part(k, each.close, close)
-    return usual, enough, kept, keep, close
+        names |= {f"usual_{k}": kind.usual, f"enough_{k}": kind.enough, f"kept_{k}": each.kept}
+        names |= {f"keep_{k}": kind.keep, f"close_{k}": each.close}
 
+    def true(name: str) -> Any:
+        conditions = [f"{name}_{k}(parts[{k}])" for k in places]
+        return composed("parts", [f"return {' and '.join(conditions)}"], **names)
 
-def _always(parts):
-    return True
+    def called(name: str) -> Any:
+        calls = [f"{name}_{k}(at, parts[{k}])" for k in places]
+        return composed("at, parts", [*calls, "return None"], **names)
 
-
-def _none(at):
-    return ()
-
-
-def _nothing(at, parts):
-    return None
-
-
-def _no_store(at, i, settled):
-    return None
-
-
-def _no_join(joined, values):
-    return ()
-
-
-def _true(k: int, condition: Any, rest: Any) -> Any:
-    return lambda parts: condition(parts[k]) and rest(parts)
-
-
-def _and_kept(one: Any, rest: Any) -> Any:
-    return lambda at: (one(at),) + rest(at)
-
-
-def _with_part(k: int, one: Any, rest: Any) -> Any:
-    def both(at, parts):
-        one(at, parts[k])
-        rest(at, parts)
-
-    return both
+    kept = tuple_of("at", [f"kept_{k}(at)" for k in places], **names)
+    return true("usual"), true("enough"), kept, called("keep"), called("close")
 
 
 def _updating(
@@ -166,14 +136,15 @@ def _updating(
 ) -> Any:
     """The loop `update((new, old), first, count, (h, settled))`, which updates the elements of a
     block, stores the codes of the one before, and returns what it joined."""
-    store: Any = _no_store
-    join: Any = _no_join
-    start: tuple[Any, ...] = ()
-    for k, (place, each) in reversed([*enumerate(late)]):
+    names, stores, joins, start = dict[str, Any](), list[str](), list[str](), tuple[Any, ...]()
+    for k, (place, each) in enumerate(late):
         kind = each.kinds[signs[place]]
-        store = _and_store(k, kind.store, store)
-        join = _and_join(k, place, kind.join, join)
-        start = (kind.start, *start)
+        names |= {f"store_{k}": kind.store, f"join_{k}": kind.join}
+        stores.append(f"store_{k}(at, i, settled[{k}])")
+        joins.append(f"join_{k}(joined[{k}], values[{place}])")
+        start = (*start, kind.start)
+    store = composed("at, i, settled", [*stores, "return None"], **names)
+    join = tuple_of("joined, values", joins, **names)
 
     def step(blocks, i, more, joined):
         new, old = blocks
@@ -183,15 +154,3 @@ def _updating(
         return join(joined, values)
 
     return memory.folded(step, start)
-
-
-def _and_store(k: int, one: Any, rest: Any) -> Any:
-    def stored(at, i, settled):
-        one(at, i, settled[k])
-        rest(at, i, settled)
-
-    return stored
-
-
-def _and_join(k: int, place: int, one: Any, rest: Any) -> Any:
-    return lambda joined, values: (one(joined[k], values[place]),) + rest(joined, values)

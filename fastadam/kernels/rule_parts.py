@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules import MATRIX, ROW, SIZE, Rule
+from .composed import tuple_of
 from .row_pieces import COLUMN_SPAN, ROW_LENGTH
 
 
@@ -120,17 +121,8 @@ def check_row_state(rule: Rule) -> None:
 def _widening(count: int) -> Callable[..., Any]:
     """The function that converts a tuple of terms to float64, in which they are added."""
 
-    def none(terms):
-        return ()
-
-    if not count:
-        return none
-    rest, k = _widening(count - 1), count - 1
-
-    def widened(terms):
-        return rest(terms) + (np.float64(terms[k]),)
-
-    widened.__name__ = f"widened_{count}"  # compiled functions are found by their names
+    each = [f"float64(terms[{k}])" for k in range(count)]
+    widened: Callable[..., Any] = tuple_of("terms", each, float64=np.float64)
     return widened
 
 

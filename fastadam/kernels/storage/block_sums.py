@@ -99,13 +99,11 @@ class Sums:
 def _eight(get: Any) -> Any:
     """The function that adds eight numbers of scratch memory, halves first."""
 
-    def two(terms, i, apart):
-        return get(terms, i) + get(terms, i + apart)
-
-    def four(terms, i, apart):
-        return two(terms, i, 2 * apart) + two(terms, i + apart, 2 * apart)
-
     def eight(terms, i, apart):
-        return four(terms, i, 2 * apart) + four(terms, i + apart, 2 * apart)
+        first = get(terms, i) + get(terms, i + 4 * apart)
+        third = get(terms, i + 2 * apart) + get(terms, i + 6 * apart)
+        second = get(terms, i + apart) + get(terms, i + 5 * apart)
+        fourth = get(terms, i + 3 * apart) + get(terms, i + 7 * apart)
+        return (first + third) + (second + fourth)
 
     return eight
