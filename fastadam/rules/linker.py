@@ -24,11 +24,11 @@ class Shared:
     """Compiled callees that the functions linked with this object share.
 
     Args:
-        recipe: the settings of their compiler.
+        recipe: the settings of their compiler, which are part of their names.
     """
 
     def __init__(self, recipe: Any) -> None:
-        self.recipe = recipe
+        self.mark = digest(lambda value: value, recipe)
         self.compiled: dict[Any, Any] = {}  # by name, module and content
 
 
@@ -89,7 +89,7 @@ def linked(
         return jit(copied(value, value.__name__ + suffix, {}), value.__module__)
 
     def found(value: FunctionType, shared: Shared) -> Any:
-        content = _hash(shared.recipe, swap, digests) + _hash(value, swap, digests)
+        content = shared.mark + _hash(value, swap, digests)
         key = value.__name__, value.__module__, content
         if key not in shared.compiled:
             shared.compiled[key] = alone(value, f"_{_sixteen(content)}")

@@ -40,13 +40,14 @@ def swap(value: Any, compute: str = "float64") -> Any:
 def jit(function: Any, module: str) -> Any:
     """Compile one callee, defined in `module`.
 
-    The package's own short pieces are inlined before typing, which halves the compile time. Pieces
-    of blocks, and rules, may be long: they are compiled separately, and LLVM must inline them,
-    since calls do not vectorise. The update stays a separate function.
+    The package's own short pieces are inlined before typing, which halves the compile time. Loops
+    over blocks and their pieces, and rules, may be long: they are compiled separately, and LLVM
+    must inline them, since calls do not vectorise. The update stays a separate function.
     """
-    ours = module in PIECES
-    update = ours and function.__name__.startswith("update_")
-    options = {"inline": "always"} if ours and not update else {"forceinline": not update}
+    ours, name = module in PIECES, function.__name__
+    update = ours and name.startswith("update_")
+    short = ours and not update and not name.startswith("run_")
+    options = {"inline": "always"} if short else {"forceinline": not update}
     options |= callees.OF_CALLEES
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options, **OPTIONS)(function)
 
