@@ -15,6 +15,7 @@ from .elements import (
     elements_of,
     firsts_of,
     packing_of,
+    partial_of,
     phase_of,
     reading_of,
     single_of,
@@ -86,7 +87,7 @@ def update_of(
     elif block == WHOLE:
         run = at_once(elements_of(streams, parts, rule, memory), addresses)
     else:
-        partial = max(part.partial for part in parts) if memory.wide is None else 0
+        partial = partial_of(streams, parts, memory)
         elements = elements_of(streams, parts, rule, memory)
         late = lates(parts, memory)
         if late:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..rules import Rule
 from .adding import LEAST
-from .elements import element_of, elements_of, packing_of, reading_of
+from .elements import element_of, elements_of, packing_of, partial_of, reading_of
 from .loops import row_after_row, row_at_once, row_by_row, row_in_blocks, sums_of_row
 from .row_pieces import ROOM, closing, length_of, places_of, row_addresses, totals_of
 from .storage.base import WHOLE, Pieces
@@ -69,7 +69,7 @@ def _sums_by_row(
     memory: MemoryAccess,
 ) -> Any:
     """The function that writes the sums of a row."""
-    partial = max(part.partial for part in parts) if memory.wide is None else 0
+    partial = partial_of(terms, parts, memory)
     return sums_of_row(
         elements_of(terms, parts, rule, memory, wide=False),
         packing_of(parts, BLOCK, partial, LEAST if partial else 0),
