@@ -22,7 +22,15 @@ from .elements import (
     writing_of,
 )
 from .lanes import Waiting
-from .loops import at_once, block_by_block, fetching, line_of_rows, lines_of, update_with
+from .loops import (
+    at_once,
+    block_by_block,
+    fetching,
+    line_of_rows,
+    lines_of,
+    no_lines,
+    update_with,
+)
 from .overlap import Plain, expected, in_turns, lates
 from .row_pieces import ROW_LENGTH, length_of, places_of
 from .storage.base import ROW, WHOLE, Column, Pieces
@@ -79,7 +87,7 @@ def update_of(
     addresses = _addresses(stored, memory.integer)
     block = min(stream.storage.block for stream in streams)
     if terms:
-        run = run_by_rows(rule, streams, terms, memory)
+        run = run_by_rows(rule, streams, terms, memory, scattered)
     elif any(stream.name == ROW_LENGTH for stream in streams):
         run = run_row_after_row(rule, streams, memory)
     elif fits(parts, block, memory.warps):
@@ -118,10 +126,7 @@ def update_of(
 def _lines(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
     """The function that asks for the memory of a run of elements, if the target can."""
 
-    def nothing(row, start, stop):
-        return None
-
-    lines: Any = nothing
+    lines: Any = no_lines
     columns = [column for stream in streams for column in stream.storage.stored]
     for place, each in enumerate(columns if memory.prefetch else (), start=1):
         size = np.dtype(each.dtype).itemsize
