@@ -360,8 +360,8 @@ class TensorStep:
         if self._noisy and self._drawn is not self.state.grouping:
             plan.draw(self._draws, self._late())
             self._drawn = self.state.grouping
+        unpack = self._packed()  # before sums over parameters are taken
         if plan.conditional and plan.conditional.takes(found, grad_scale):
-            unpack = self._packed()
             info = plan.conditional.step(self._device, None, grad_scale, found)
             commit([*unpack, *self._finished(owner, info, grads, parts)])
             self._note_written()
@@ -378,7 +378,7 @@ class TensorStep:
         info = (late_info if callable(norm) else new_info)(fields)
         others += self._finished(owner, info, grads, parts)
         if updated:
-            self._run(others)
+            self._run([*unpack, *others])
         else:
             commit(others)
 
@@ -421,9 +421,8 @@ class TensorStep:
         for position, name in enumerate(self.core.carried):
             of = self.state.grouping.cohort_of
             carried[name] = [self.plan.numbers[cohort][position] for cohort in of]
-        unpack = self._packed()
         counted = self._kept.counters.advance(self.gradients.active, carried)
-        self.plan.run(*unpack, *counted, *others)
+        self.plan.run(*counted, *others)
         self._note_written()
 
     def _note_written(self) -> None:

@@ -1,11 +1,16 @@
 """Tensors in any layout: updated in place, or copied; never silently wrong."""
 
 import pytest
+from cases import BY_ROW, EVERY
 from torch_layouts import LAYOUTS, assert_same, each_grad_layout, each_layout, gradient, trained
 
 torch = pytest.importorskip("torch")
 
+import fastadam as fa  # noqa: E402
 import fastadam.torch as ft  # noqa: E402
+
+ROWS = (*(case.optimizer for case in BY_ROW), fa.SparseAdam)  # whose rows must be contiguous
+DENSE = [case for case in EVERY if case.optimizer not in ROWS]
 
 
 @each_layout
@@ -17,6 +22,24 @@ def test_every_layout_with_every_other(layout, grad_layout):
     assert_same(one, other)
     for name, value in twin.state[other[0]].items():
         torch.testing.assert_close(opt.state[one[0]][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("in_plain_python")
+@pytest.mark.parametrize("case", DENSE, ids=lambda c: c.id)
+def test_parameters_with_gaps_have_the_bits_of_contiguous_ones(case):
+    cls = getattr(ft, case.optimizer.__name__)
+    made = []
+    for width in (1, 2):
+        torch.manual_seed(0)
+        base = torch.randn(7).repeat_interleave(width)
+        base[1:][: width - 1] = float("nan")  # in a gap
+        param = torch.nn.Parameter(base[::width])
+        opt = cls([param])
+        for _ in range(3):
+            param.grad = torch.randn(7)
+            opt.step()
+        made.append(param.detach().clone())
+    assert torch.equal(*made)
 
 
 @each_layout
