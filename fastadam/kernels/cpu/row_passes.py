@@ -9,6 +9,11 @@ from ...rules.linker import digest, linked
 from .target import OPTIONS, RECIPE, cached, jit, with_file
 
 
+def begins(number, before, source, end, step):
+    """True if a row begins a run: it does not follow the row before, which ends at `end`."""
+    return number != before + 1 or source != end or step == 0
+
+
 def packed(indices, bits, keys):
     """Write each index, and in the lowest bits its place; returns the smallest and the largest
     index, and 1 if none is smaller than the one before."""
@@ -31,8 +36,7 @@ def unpacked(keys, bits, base, stride, width, step, room):
         bits: how many of a key are the place where the index was given.
         base: the address of the values.
         stride: the bytes of the values of a row.
-        width: the elements of a row.
-        step: the bytes from a row to the next of the same run; 0 if each row is a run by itself.
+        width, step: as in `joined`.
         room: what is written: indices, addresses, and starts, stops and gradients of runs.
 
     Returns:
@@ -46,33 +50,29 @@ def unpacked(keys, bits, base, stride, width, step, room):
         source = base + (key & mask) * stride
         numbers[k], sources[k] = number, source
         repeated += number == before
-        if number != before + 1 or source != end or step == 0:
+        if begins(number, before, source, end, step):
             last += 1
             starts[last], grads[last] = number * width, source
         stops[last] = (number + 1) * width
     return repeated, last + 1
 
 
-def joined(numbers, sources, width, stride, starts, stops, grads):
+def joined(numbers, sources, width, step, starts, stops, grads):
     """Write the elements of each run and the address of its first gradient; returns the number of
     runs. Rows that follow each other, in the parameter and in memory, are one run.
 
     Args:
         width: the elements of a row.
-        stride: the bytes of its gradient; 0 if each row is a run by itself.
+        step: the bytes from a row to the next of the same run; 0 if each row is a run by itself.
     """
-    last = -1
+    last, number, source = -1, -2, 0
     for k in range(len(numbers)):
-        follows = (
-            k > 0
-            and stride > 0
-            and numbers[k] == numbers[k - 1] + 1
-            and sources[k] == sources[k - 1] + stride
-        )
-        if not follows:
+        before, end = number, source + step
+        number, source = numbers[k], sources[k]
+        if begins(number, before, source, end, step):
             last += 1
-            starts[last], grads[last] = numbers[k] * width, sources[k]
-        stops[last] = (numbers[k] + 1) * width
+            starts[last], grads[last] = number * width, source
+        stops[last] = (number + 1) * width
     return last + 1
 
 
