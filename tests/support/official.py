@@ -174,7 +174,7 @@ def trained_table(case: Official) -> dict[str, Any]:
 
 
 def record(case: Official) -> dict[str, Any]:
-    """What another package computes, with its version and keywords."""
+    """The result of another package, with its version and keywords."""
     package = case.theirs.partition(".")[0]
     return {
         "package": f"{package} {version(DISTRIBUTIONS.get(package, package))}",
