@@ -14,6 +14,7 @@ from ..kernels.storage.block_sums import Sums
 from ..memory.aligned import aligned_zeros
 from ..memory.checks import address
 from ..memory.dtypes import name_of
+from ..memory.list_table import ListTable
 from ..memory.row_table import RowTable
 from ..memory.rows import Rows, flattened, refuse_index
 from .accumulation import add
@@ -54,6 +55,7 @@ class RowGradient:
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
         apart: whether each row is a run by itself, for constants of its own.
+        listed: whether the kernel finds rows by a list; it has then a run for each.
         measured: whether the norm of the gradient is needed.
         threads: how many threads may be used.
         numbers: the numbers of the rows, in order, each once.
@@ -68,6 +70,7 @@ class RowGradient:
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
         self.block, self.apart, self.measured = WHOLE, False, False
+        self.listed = False
         self.threads: Limit = None
         self.numbers, self.runs = NONE, Runs()
         self.root, self.squares = aligned_zeros(1, "float64"), np.empty(0)
@@ -173,6 +176,10 @@ class RowGradient:
         """A table of runs of elements, where the parameter lies."""
         return RowTable(kernel, records, unit)
 
+    def list(self, kernel: Kernel, records: int, unit: int) -> ListTable:
+        """A table of rows, for a kernel that finds them by a list."""
+        return ListTable(kernel, records, unit, self.width)
+
     def steps_in(self, array: Any) -> Any:
         """The counts of rows, which are read and written by the numbers of rows."""
         return array
@@ -183,6 +190,10 @@ class RowGradient:
 
     def _by_rows(self, found: Any) -> None:
         """Merge rows that are adjacent, in the parameter and here, into runs."""
+        if self.listed:
+            starts = self.numbers * self.width if self.width > 1 else self.numbers
+            self.runs = Runs(starts, NONE, found)
+            return
         starts, stops, grads = np.empty((3, len(found)), np.int64)
         stride = 0 if self.apart else self.width * self._itemsize
         join = whole("fastadam.kernels.cpu.row_passes").join

@@ -8,10 +8,12 @@ import numpy as np
 
 from ..kernels.commit import Operation
 from ..kernels.formats import Formats
-from ..kernels.transforms import STATE, TOUCHED, caught_up
+from ..kernels.row_list import RowList, can_list
+from ..kernels.transforms import STATE, TOUCHED, caught_up, streams
 from ..memory.row_table import RowTable
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
+from .backend import HOST, backend_of
 from .columns import ROW_STEP, columns_for, row_steps
 from .launch import Launch, kernel_for
 from .options import Options
@@ -76,12 +78,19 @@ class RowLaunch(Launch):
                     "or set a larger min_quantized_size"
                 )
         whole = caught_up(rule, idle) if idle else rule
-        kernel = kernel_for(whole, formats, names, params[member], scattered=gradient.width >= WIDE)
+        form = RowList(gradient.width, self.lazy)
+        gradient.listed = backend_of(params[member]) is HOST and can_list(
+            whole, streams(whole, names + formats.options, formats), gradient.width
+        )
+        listed = form if gradient.listed else None
+        scattered = gradient.width >= WIDE and not listed
+        kernel = kernel_for(whole, formats, names, params[member], scattered, listed)
         super().__init__(whole, kernel, params, [member], kept, [length])
         self.rule = rule  # that of the group; constants are those of both
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
-        return self._gradient.table(self.kernel, records, self.lengths[0])
+        made = self._gradient.list if self._gradient.listed else self._gradient.table
+        return made(self.kernel, records, self.lengths[0])
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         if stream == STATE + ROW_STEP:
