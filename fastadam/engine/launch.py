@@ -51,7 +51,9 @@ def kernel_for(
     names = options + formats.options
     target = backend_of(like).target
     terms = streams_of_terms(rule, names, formats) if rule.over == ROW else ()
-    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered, terms, listed)
+    return kernel(
+        staged(rule, names), streams(rule, names, formats), target, scattered, terms, listed
+    )
 
 
 NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)

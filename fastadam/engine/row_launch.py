@@ -18,6 +18,7 @@ from .columns import ROW_STEP, columns_for, row_steps
 from .launch import Launch, kernel_for
 from .options import Options
 from .row_gradient import RowGradient
+from .row_order import distinct
 
 if TYPE_CHECKING:
     from .state import Grouping
@@ -136,7 +137,7 @@ class RowLaunch(Launch):
             self._fresh = False
         last = self._steps[self._gradient.numbers]
         counts = step - 1 - last if self._idle else last + 1
-        known, records = np.unique(counts, return_inverse=True)
+        known, records = distinct(counts)
         self.table.records_for(len(known))
         for place, count in enumerate(known.tolist()):
             write = self.writer(place)

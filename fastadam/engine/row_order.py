@@ -59,6 +59,16 @@ def sorted_rows(
     return Order(room[0], room[1], repeated, room[2:5, :runs])
 
 
+def distinct(counts: Any) -> tuple[Any, Any]:
+    """The distinct integers among some, in rising order, and the place of each among them."""
+    if not len(counts) or (span := int(np.ptp(counts))) > 4 * len(counts):
+        return np.unique(counts, return_inverse=True)
+    offsets = counts - counts.min()
+    found = np.zeros(span + 1, bool)
+    found[offsets] = True
+    return np.flatnonzero(found) + counts.min(), (np.cumsum(found) - 1)[offsets]
+
+
 def settled(order: Any, counts: Any, values: Any) -> Any:
     """The places of rows, those of one number in an order that depends on their values alone.
 

@@ -141,9 +141,7 @@ def _make(
     listed: RowList | None = None,
 ) -> Kernel:
     compute = streams[0].storage.compute
-    name, function = assembled(
-        loops.kernel, rule, streams, target, scattered, terms, listed
-    )
+    name, function = assembled(loops.kernel, rule, streams, target, scattered, terms, listed)
     try:
         run = target.compiled(function)
     except target.REFUSALS as error:

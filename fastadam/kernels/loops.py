@@ -232,9 +232,7 @@ def listed_rows(step: Any, addresses: Any, width: int) -> Callable[..., None]:
     return run
 
 
-def with_own_records(
-    step: Any, addresses: Any, width: int, record: Any
-) -> Callable[..., None]:
+def with_own_records(step: Any, addresses: Any, width: int, record: Any) -> Callable[..., None]:
     """The same with constants for each row: those of `record(row, place, records)`."""
 
     def run(row, start, stop, records):

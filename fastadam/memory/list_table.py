@@ -1,4 +1,4 @@
-"""The table of a kernel over listed rows of one array: lists of them, written anew for each step."""
+"""The table of a kernel over listed rows of one array, written anew for each step."""
 
 from ctypes import addressof
 from functools import partial
@@ -14,6 +14,8 @@ from ..kernels.target import HostTarget
 from .arrays import address
 from .launch_table import SKIPPED
 from .row_table import RowTable
+
+LEAST = 16  # elements that take as long as a row of fewer, whose cache lines are far from others
 
 
 class ListTable(RowTable):
@@ -44,7 +46,7 @@ class ListTable(RowTable):
             lists.append(np.ascontiguousarray(records, np.int64))
             row[-1] = address(lists[2])
             row[0] = 0 if row[0] != SKIPPED else SKIPPED
-        many = threaded and count * self._width >= threads.SERIAL_BELOW
+        many = threaded and count * max(self._width, LEAST) >= threads.SERIAL_BELOW
         parts = max(1, min(threads.tasks_for(limit), count)) if many else 1
         cuts = np.arange(parts + 1) * count // parts
         chunks = np.zeros((parts, 3), np.int64)
