@@ -54,8 +54,7 @@ class RowGradient:
         name: what the gradient is called in messages.
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
-        apart: whether each row is a run by itself, for constants of its own.
-        listed: whether the kernel finds rows by a list; it has then a run for each.
+        apart: whether each row is a run by itself, for constants of its own or a list of rows.
         measured: whether the norm of the gradient is needed.
         threads: how many threads may be used.
         numbers: the numbers of the rows, in order, each once.
@@ -70,7 +69,6 @@ class RowGradient:
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
         self.block, self.apart, self.measured = WHOLE, False, False
-        self.listed = False
         self.threads: Limit = None
         self.numbers, self.runs = NONE, Runs()
         self.root, self.squares = aligned_zeros(1, "float64"), np.empty(0)
@@ -190,10 +188,6 @@ class RowGradient:
 
     def _by_rows(self, found: Any) -> None:
         """Merge rows that are adjacent, in the parameter and here, into runs."""
-        if self.listed:
-            starts = self.numbers * self.width if self.width > 1 else self.numbers
-            self.runs = Runs(starts, NONE, found)
-            return
         starts, stops, grads = np.empty((3, len(found)), np.int64)
         stride = 0 if self.apart else self.width * self._itemsize
         join = whole("fastadam.kernels.cpu.row_passes").join

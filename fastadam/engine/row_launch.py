@@ -69,7 +69,6 @@ class RowLaunch(Launch):
         gradient.threads, gradient.measured = options.team, options.measures
         if gradient.partial:
             names = (*names, TOUCHED)
-        gradient.apart = self.lazy
         if self.lazy:
             kept = (*kept, row_steps(gradient.width))
             if gradient.partial:
@@ -79,18 +78,18 @@ class RowLaunch(Launch):
                     "or set a larger min_quantized_size"
                 )
         whole = caught_up(rule, idle) if idle else rule
-        form = RowList(gradient.width, self.lazy)
-        gradient.listed = backend_of(params[member]) is HOST and can_list(
-            whole, streams(whole, names + formats.options, formats), gradient.width
-        )
-        listed = form if gradient.listed else None
-        scattered = gradient.width >= WIDE and not listed
-        kernel = kernel_for(whole, formats, names, params[member], scattered, listed)
+        used = streams(whole, names + formats.options, formats)
+        host = backend_of(params[member]) is HOST
+        self._listed = host and can_list(whole, used, gradient.width)
+        gradient.apart = self.lazy or self._listed
+        form = RowList(gradient.width, self.lazy) if self._listed else None
+        scattered = gradient.width >= WIDE and not form
+        kernel = kernel_for(whole, formats, names, params[member], scattered, form)
         super().__init__(whole, kernel, params, [member], kept, [length])
         self.rule = rule  # that of the group; constants are those of both
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
-        made = self._gradient.list if self._gradient.listed else self._gradient.table
+        made = self._gradient.list if self._listed else self._gradient.table
         return made(self.kernel, records, self.lengths[0])
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
