@@ -1,6 +1,6 @@
 """Steps of some parameters of an optimizer, which are planned once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 from weakref import WeakSet, ref
@@ -188,6 +188,24 @@ class Subset:
         Raises:
             TypeError, ValueError: before any element changes.
         """
+        return self.step_with((), grads, lr, mask, grad_scale, found_inf, grad_norm, step)
+
+    def step_with(
+        self,
+        others: Sequence[Operation],
+        grads: Any = None,
+        lr: float | None = None,
+        mask: Any = None,
+        grad_scale: float | None = None,
+        found_inf: Any = False,
+        grad_norm: float | None = None,
+        step: int | None = None,
+    ) -> StepInfo:
+        """Take a step as `step` does, and commit other operations with the update, if there is one.
+
+        Raises:
+            TypeError, ValueError: before any element changes.
+        """
         with self._parent.lock:
             engine = self._made
             try:
@@ -204,9 +222,10 @@ class Subset:
                 plan, plain = engine.plan, masks is None and grad_scale is None
                 if plan is None or not plain or not plan.same(arrays):
                     plan, arrays = bound(engine, arrays, masks, grad_scale)
-                others = [*self._rounds.recorded(engine.state.count + 1), *put(self, ahead=True)]
-                given = plan, arrays, values, lr, grad_scale, found_inf
-                info = engine.stepped(self._optimizer, *given, grad_norm, others)
+                recorded = self._rounds.recorded(engine.state.count + 1)
+                given = plan, arrays, values, lr, grad_scale, found_inf, grad_norm
+                with_it = [*recorded, *put(self, ahead=True), *others]
+                info = engine.stepped(self._optimizer, *given, with_it)
                 object.__setattr__(self, "info", info)
                 return info
             except BaseException:  # an interrupt among them

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import compress
 from typing import Any
 
 import torch
 
 from ...engine.step_info import StepInfo
+from ...kernels.commit import Operation, put
 from .parameters import HostParameter
 from .transfer import Transfer
 
@@ -19,10 +21,12 @@ class Bucket:
         members: the parameters.
         subset: the subset of the host's optimizer that updates them.
         stepped: True once it was stepped during a backward pass.
+        unsent: the members whose weights on the device are out of date.
     """
 
     subset: Any = None
     stepped = False
+    unsent: Sequence[HostParameter] = ()
     _sent: Any = None
 
     def __init__(self, members: Sequence[HostParameter]) -> None:
@@ -30,34 +34,43 @@ class Bucket:
         for host in members:
             host.bucket = self
 
-    def settle(self, transfer: Transfer) -> None:
+    def wait(self, transfer: Transfer) -> None:
         """Wait for the last copies to the device, whose memory is written next."""
         transfer.wait(self._sent)
         self._sent = None
 
     def step(self, transfer: Transfer, **settings: Any) -> StepInfo | None:
-        """Update the parameters whose gradients are there, and copy them to the device."""
+        """Update the parameters whose gradients have arrived, and copy them to the device.
+
+        Returns None if there are none.
+        """
+        self.send(transfer)
         there = [host.arrived for host in self.members]
         if not any(there):
             return None
-        pairs = [*zip(self.members, there, strict=True)]
-        for host, arrived in pairs:
-            if arrived:
-                host.wait(transfer)
-        self.settle(transfer)
+        for host in compress(self.members, there):
+            host.wait(transfer)
+        self.wait(transfer)
+        pairs = zip(self.members, there, strict=True)
         grads = [host.gradient if arrived else None for host, arrived in pairs]
-        info: StepInfo = self.subset.step(grads, **settings)
-        if info.updated:
-            self.send(transfer, there)
+        info: StepInfo = self.subset.step_with(self.updated(), grads, **settings)
+        self.send(transfer)
         return info
 
+    def updated(self) -> list[Operation]:
+        """The operations that record the update of the parameters whose gradients have arrived."""
+        taken = [host for host in self.members if host.arrived]
+        used = (operation for host in taken for operation in host.recorded(arrived=False))
+        return [*used, *put(self, unsent=taken)] if taken else []
+
     @torch.no_grad()
-    def send(self, transfer: Transfer, chosen: Sequence[bool]) -> None:
-        """Copy the weights of some parameters to the device."""
-        sent = [host for host, there in zip(self.members, chosen, strict=True) if there]
-        self._sent = transfer.send([(host.part, host.copy) for host in sent])
-        for host in sent:
-            host.note()
+    def send(self, transfer: Transfer) -> None:
+        """Copy the weights that the device lacks."""
+        if self.unsent:
+            self._sent = transfer.send([(host.part, host.copy) for host in self.unsent])
+            for host in self.unsent:
+                host.note()
+            self.unsent = ()
 
 
 def divided(hosts: Sequence[HostParameter], nbytes: int) -> list[Bucket]:
@@ -94,8 +107,10 @@ class Worker:
         Raises:
             Exception: the first that a task raised.
         """
-        tasks, self._tasks = self._tasks, []
         mine = self._process == os.getpid()
+        if mine:
+            wait(self._tasks)  # before they are dropped, in case of an interrupt
+        tasks, self._tasks = self._tasks, []
         errors = [task.exception() for task in tasks if mine]
         for error in errors:
             if error is not None:

@@ -1,13 +1,14 @@
 """The host's side: the optimizer of the core that updates the weights, bucket by bucket."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-import torch
-
+from ...engine.binding import bound
 from ...engine.options import OWN
+from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
+from ...kernels.commit import Operation, put
 from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
@@ -18,6 +19,24 @@ from .buckets import Bucket, divided
 from .memory import HostMemory
 from .parameters import HostParameter, allocate
 from .transfer import Transfer, transfer_for
+
+
+class UnfinishedStep:
+    """A step that has begun: what it does with gradients that it has not used yet.
+
+    An exception may interrupt it after it has updated some buckets. It is completed before anything
+    else is done, with the settings that it began with.
+
+    Attributes:
+        settings: arguments of the steps of its buckets.
+        whole: True if all parameters take it together.
+        info: its result, None as long as it is not known.
+    """
+
+    info: StepInfo | None = None
+
+    def __init__(self, settings: Values, whole: bool) -> None:
+        self.settings, self.whole = settings, whole
 
 
 class HostSide:
@@ -35,9 +54,11 @@ class HostSide:
         buckets: the same parameters in parts.
         transfer: copies between device and host.
         shards: the other processes, if parameters are DTensors.
+        unfinished: the step that has begun, None between steps.
     """
 
     core: Any = None
+    unfinished: UnfinishedStep | None = None
     shards: ShardSums | None = None
 
     def __init__(self, front: Optimizer, bucket_bytes: int, pin_memory: bool | None) -> None:
@@ -169,41 +190,100 @@ class HostSide:
         """The learning rate to report."""
         return self._groups[0].values.get("lr")
 
-    def gradients(self) -> Iterator[Any]:
+    def gradients(self) -> list[Any]:
         """The gradients that have arrived, as arrays; None for other parameters."""
         for host in self.hosts:
             if host.arrived:
                 host.wait(self.transfer)
-            yield host.gradient if host.arrived else None
+        return [host.gradient if host.arrived else None for host in self.hosts]
 
-    def step(self, grad_scale: Any, count: int) -> StepInfo | None:
-        """Update all parameters whose gradients are there; returns what was done, None if nothing.
+    def begin(self, grad_scale: Any, count: int) -> None:
+        """Begin the step of this count, with the gradients that have arrived.
 
-        It is the step of this count.
-
-        With `clip_norm`, first measure the norm of all of them.
+        With `clip_norm`, the norm of all of them is measured.
         """
-        self.transfer.begin()
-        if self.together:
-            return self._whole(grad_scale)
         settings: Values = {"grad_scale": grad_scale, "step": count}
-        if self._front._options.measures:
-            settings["grad_norm"] = self.core.grad_norm([*self.gradients()])
-        infos = [bucket.step(self.transfer, **settings) for bucket in self.buckets]
-        self.transfer.finish()
-        found = [info for info in infos if info is not None]
-        return found[0] if found else None
+        whole = self.together
+        if self._front._options.measures and not whole:
+            settings["grad_norm"] = self.core.grad_norm(self.gradients())
+        self.unfinished = UnfinishedStep(settings, whole)
 
-    def _whole(self, grad_scale: Any) -> StepInfo:
-        """Update all parameters in one step of the core."""
-        for bucket in self.buckets:
-            bucket.settle(self.transfer)
-        there = [host.arrived for host in self.hosts]
-        info: StepInfo = self.core.step([*self.gradients()], grad_scale=grad_scale)
-        if info.updated:
-            self.send(there)
+    def complete(self) -> StepInfo | None:
+        """Take what is left of the step that has begun.
+
+        Returns what was done, None if there were no gradients.
+        """
+        now = self.unfinished
+        assert now
+        self.transfer.begin()
+        parts = [self._whole] if now.whole else [b.step for b in self.buckets]
+        for step in parts:
+            info = step(self.transfer, **now.settings)
+            now.info = now.info or info
         self.transfer.finish()
+        if now.info is None and any(host.used for host in self.hosts):
+            now.info = self._info_of(now)
+        return now.info
+
+    def _whole(self, transfer: Transfer, grad_scale: Any, step: int) -> StepInfo | None:
+        """Update all parameters in one step of the core."""
+        self.send(transfer)
+        if any(host.used for host in self.hosts):
+            return None
+        for bucket in self.buckets:
+            bucket.wait(transfer)
+        grads = self.gradients()
+        others = [operation for bucket in self.buckets for operation in bucket.updated()]
+        engine = self.core._engine
+        with engine.lock:
+            try:
+                engine.refresh()
+                plan, arrays = bound(engine, grads, None, grad_scale)
+                given = plan, arrays, engine.values(None), None, grad_scale, False, None
+                info: StepInfo = engine.stepped(self.core, *given, others)
+            except BaseException:
+                engine.invalidate()
+                raise
+        self.send(transfer)
         return info
+
+    def _info_of(self, step: UnfinishedStep) -> StepInfo:
+        """The result of a step that was interrupted before it could return it."""
+        norm = step.settings.get("grad_norm")
+        if step.whole and self._front._options.measures and not self.shards:
+            grads = [host.gradient if host.used else None for host in self.hosts]
+            norm = self.core.grad_norm(grads)
+        if norm is not None:
+            factor, power = unscale_of(step.settings["grad_scale"])
+            norm *= factor * power
+        lr = self._checked[0].values.get("lr")
+        return StepInfo(step.settings["step"], lr, norm)
+
+    def check_unchanged(self) -> None:
+        """Refuse values that others wrote to parameters while a step was unfinished.
+
+        Raises:
+            RuntimeError: naming the parameter.
+        """
+        for host in self.hosts:
+            if host.differs:
+                raise RuntimeError(
+                    f"{host.name} was changed after a step that was interrupted; the next call "
+                    "completes that step, and would overwrite it: load a state_dict, which cancels "
+                    "the step"
+                )
+
+    def send(self, transfer: Transfer) -> None:
+        """Copy the weights that the device lacks."""
+        for bucket in self.buckets:
+            bucket.send(transfer)
+
+    def finished(self, drop: bool) -> list[Operation]:
+        """The operations that end a step; `drop` says that no later step may use its gradients."""
+        used = [host for host in self.hosts if host.used]
+        ends = [h.dropped() for h in self.hosts] if drop else [h.recorded(True) for h in used]
+        ends += [put(bucket, stepped=False) for bucket in self.buckets]
+        return [*chain.from_iterable(ends), *put(self, unfinished=None)]
 
     # State
 
@@ -212,13 +292,8 @@ class HostSide:
         saved: list[Values] = self.core.state_dict(copy=False)["param_groups"]
         return saved
 
-    def forget_settings(self) -> None:
-        """Let the next step take over all hyperparameters."""
-        self._checked = []
-
-    @torch.no_grad()
-    def send(self, chosen: Sequence[bool] | None = None) -> None:
-        """Copy the weights of some parameters, by default of all, to the device."""
-        there = dict(zip(map(id, self.hosts), chosen or [True] * len(self.hosts), strict=True))
-        for bucket in self.buckets:
-            bucket.send(self.transfer, [there[id(host)] for host in bucket.members])
+    def unsettled(self) -> list[Operation]:
+        """The operations after which the device lacks all weights, and the next step takes over all
+        hyperparameters."""
+        unsent = [put(bucket, unsent=bucket.members) for bucket in self.buckets]
+        return [*chain.from_iterable(unsent), *put(self, _checked=[])]
