@@ -401,7 +401,6 @@ def offload_scenarios() -> list[Scenario]:
             "offload: gradients added on the host",
             offloaded(micro_batches=2, offload_gradients=True, **narrow, **clipped),
         ),
-        Scenario("offload: step during backward", offloaded(overlap=True, **narrow)),
         Scenario("offload: all parameters together", offloaded(clip_norm_per="tensor", **clipped)),
         Scenario("offload: load", offloaded(operation=loaded, **narrow)),
         Scenario("offload: new group", offloaded(operation=extended, **narrow)),

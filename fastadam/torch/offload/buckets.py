@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
@@ -13,26 +14,32 @@ from ...kernels.commit import Operation, put
 from .parameters import HostParameter
 from .transfer import Transfer
 
+SubsetOf = Callable[[Sequence[HostParameter]], Any]
+
 
 class Bucket:
     """Some parameters, in the order of the optimizer.
 
+    Args:
+        members: the parameters.
+        subset_of: makes the subset of the host's optimizer that updates them.
+
     Attributes:
         members: the parameters.
-        subset: the subset of the host's optimizer that updates them.
         stepped: True once it was stepped during a backward pass.
         unsent: the members whose weights on the device are out of date.
     """
 
-    subset: Any = None
     stepped = False
     unsent: Sequence[HostParameter] = ()
     _sent: Any = None
 
-    def __init__(self, members: Sequence[HostParameter]) -> None:
-        self.members = members
-        for host in members:
-            host.bucket = self
+    def __init__(self, members: Sequence[HostParameter], subset_of: SubsetOf) -> None:
+        self.members, self._subset_of = members, subset_of
+
+    @cached_property
+    def _subset(self) -> Any:
+        return self._subset_of(self.members)
 
     def wait(self, transfer: Transfer) -> None:
         """Wait for the last copies to the device, whose memory is written next."""
@@ -53,7 +60,7 @@ class Bucket:
         self.wait(transfer)
         pairs = zip(self.members, there, strict=True)
         grads = [host.gradient if arrived else None for host, arrived in pairs]
-        info: StepInfo = self.subset.step_with(self.updated(), grads, **settings)
+        info: StepInfo = self._subset.step_with(self.updated(), grads, **settings)
         self.send(transfer)
         return info
 
@@ -73,16 +80,16 @@ class Bucket:
             self.unsent = ()
 
 
-def divided(hosts: Sequence[HostParameter], nbytes: int) -> list[Bucket]:
+def divided(hosts: Sequence[HostParameter], nbytes: int, subset_of: SubsetOf) -> list[Bucket]:
     """Buckets of at least so many bytes, in the order in which gradients arrive: the last first."""
     buckets, members, size = list[Bucket](), list[HostParameter](), 0
     for host in reversed(hosts):
         members.append(host)
         size += host.nbytes
         if size >= nbytes:
-            buckets.append(Bucket(members[::-1]))
+            buckets.append(Bucket(members[::-1], subset_of))
             members, size = [], 0
-    return [*buckets, Bucket(members[::-1])] if members else buckets
+    return [*buckets, Bucket(members[::-1], subset_of)] if members else buckets
 
 
 class Worker:

@@ -1,6 +1,7 @@
 """The host's side: the optimizer of the core that updates the weights, bucket by bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -8,7 +9,7 @@ from ...engine.binding import bound
 from ...engine.options import OWN
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
-from ...kernels.commit import Operation, put
+from ...kernels.commit import Operation, commit, put
 from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
@@ -72,8 +73,18 @@ class HostSide:
     def _groups(self) -> Sequence[CheckedGroup]:
         return self._front._hyperparameters.now(self._front.param_groups)
 
-    def add(self, first: int) -> None:
+    def add(
+        self,
+        first: int,
+        listen: Callable[[HostParameter], None],
+        others: Sequence[Operation] = (),
+    ) -> None:
         """Allocate memory for the groups from this number on, and update them from now on.
+
+        Args:
+            first: the number.
+            listen: registers the hooks of a parameter.
+            others: operations to be committed with it.
 
         Raises:
             TypeError, ValueError, RuntimeError: for tensors that are not supported.
@@ -93,32 +104,48 @@ class HostSide:
                 new.append(mine)
                 owners.append(k)
         fresh = [*chain.from_iterable(new)]
-        self._check([*self.hosts, *fresh])
+        hosts = [*self.hosts, *fresh]
+        self._check(hosts)
         if not self.hosts:
             self._place(fresh[0].part.device)
         allocate(fresh, self.memory)
+        for host in fresh:
+            listen(host)
+        self.send(self.transfer)
+        for bucket in self.buckets:
+            bucket.wait(self.transfer)
         parts = [
             self._part(groups[k], checked[k], mine) for k, mine in zip(owners, new, strict=True)
+        ]
+        buckets = divided(hosts, self._bucket_bytes, self._subset)
+        operations = [
+            *put(self, hosts=hosts, numbers=[*self.numbers, *numbers], buckets=buckets),
+            *put(self, _owners=[*self._owners, *owners], _checked=checked),
+            *(put(host, bucket=bucket)[0] for bucket in buckets for host in bucket.members),
+            *others,
         ]
         if self.core is None:
             self.core = self._front.core(parts, **self._front._options.chosen)
             self._share(fresh)
-        else:
-            self._share([*self.hosts, *fresh])
+            commit(operations)
+        elif parts:
+            self._share(hosts)
             try:
-                for part in parts:
-                    self.core.add_param_group(part)
+                with self.core._engine.lock:
+                    self.core._engine.refresh()
+                    self.core._engine.add(parts, others=operations)
             except BaseException:
                 self._share(self.hosts)
                 raise
-        dtypes = [in_numpy(host.slot.dtype) for host in fresh]
-        self.core._engine.grad_dtypes[-len(dtypes) :] = dtypes
-        self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
-        self._owners, self._checked = [*self._owners, *owners], checked
-        self.buckets = divided(self.hosts, self._bucket_bytes)
+        else:
+            commit(operations)
+        dtypes = [in_numpy(host.slot.dtype) for host in self.hosts]
+        self.core._engine.grad_dtypes[:] = dtypes
+
+    def _subset(self, hosts: Sequence[HostParameter]) -> Any:
+        """The subset of the core that updates some parameters."""
         places = {id(host): place for place, host in enumerate(self.hosts)}
-        for bucket in self.buckets if not self.together else ():
-            bucket.subset = self.core.subset([places[id(host)] for host in bucket.members])
+        return self.core.subset([places[id(host)] for host in hosts])
 
     @property
     def together(self) -> bool:
@@ -177,11 +204,11 @@ class HostSide:
         """
         checked = self._groups
         if checked is not self._checked:
-            self._checked = checked
             for group, number in zip(self.core.param_groups, self._owners, strict=True):
                 for name, value in checked[number].values.items():
                     if group[name] != value:
                         group[name] = value
+            self._checked = checked
         for host in self.hosts:
             host.follow()
 
@@ -292,8 +319,16 @@ class HostSide:
         saved: list[Values] = self.core.state_dict(copy=False)["param_groups"]
         return saved
 
-    def unsettled(self) -> list[Operation]:
-        """The operations after which the device lacks all weights, and the next step takes over all
-        hyperparameters."""
-        unsent = [put(bucket, unsent=bucket.members) for bucket in self.buckets]
-        return [*chain.from_iterable(unsent), *put(self, _checked=[])]
+    def all_sent(self) -> list[Operation]:
+        """The operations that copy all weights to the device, which it waits for."""
+        for bucket in self.buckets:
+            bucket.wait(self.transfer)
+        self.transfer.finish()  # copies in other streams come first
+        return [
+            *(partial(host.part.copy_, host.copy) for host in self.hosts),
+            *(put(bucket, unsent=())[0] for bucket in self.buckets),
+        ]
+
+    def forget_settings(self) -> list[Operation]:
+        """The operations after which the next step takes over all hyperparameters."""
+        return put(self, _checked=[])

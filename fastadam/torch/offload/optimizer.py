@@ -136,9 +136,8 @@ class CPUOffload(torch.optim.Optimizer):
         super().__init__(list(self._front.param_groups), self._front.defaults)
         self._front.param_groups = self.param_groups
         host = HostSide(self._front, bucket_bytes, pinned)
-        host.add(0)
+        host.add(0, self._listen)
         self._host = host
-        self._listen(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and vars(self).get("_host"):
@@ -157,22 +156,21 @@ class CPUOffload(torch.optim.Optimizer):
         self._complete()
         self._worker.join()  # its tasks take the lock
         with self._lock:
-            known = len(self._host.hosts)
-            self._front.add_param_group(param_group)
+            front, groups = self._front, self.param_groups
+            front.param_groups = [*groups]  # it has the group before everything else has it
             try:
-                self._host.add(len(self.param_groups) - 1)
-            except BaseException:
-                self.param_groups.pop()
-                raise
-            self._listen(known)
+                front.add_param_group(param_group)
+                others = [partial(groups.append, front.param_groups[-1])]
+                self._host.add(len(groups), self._listen, others)
+            finally:
+                front.param_groups = groups
 
-    def _listen(self, first: int) -> None:
-        """Register hooks for the gradients of the parameters from this number on."""
-        assert self._host
-        me = ref(self)
-        for host in self._host.hosts[first:]:
-            # the hook outlives the optimizer, and must not keep its memory
-            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, ref(host)))
+    def _listen(self, host: HostParameter) -> None:
+        """Register a hook for the gradients of a parameter.
+
+        The hook outlives the optimizer, and must not keep its memory.
+        """
+        host.param.register_post_accumulate_grad_hook(partial(_arrived, ref(self), ref(host)))
 
     # Gradients
 
@@ -228,6 +226,19 @@ class CPUOffload(torch.optim.Optimizer):
             self._worker.join()
         finally:
             commit([*self._host.finished(drop=True), self._early.clear])
+
+    def _check_not_early(self, what: str) -> None:
+        """Refuse what needs the state of one moment, if backward has taken a part of a step.
+
+        Raises:
+            RuntimeError: then.
+        """
+        assert self._host
+        if not self._host.unfinished and any(h.used for h in self._host.hosts):
+            raise RuntimeError(
+                "overlap=True: backward has updated some parameters of this step already; call "
+                f"step(), or zero_grad(), before {what}"
+            )
 
     # A step
 
@@ -385,10 +396,15 @@ class CPUOffload(torch.optim.Optimizer):
         pass  # PyTorch's constructor and load_state_dict, which has the state in its own place
 
     def state_dict(self) -> Values:
-        """The state to resume from; see `torch.optim.Optimizer.state_dict`."""
+        """The state to resume from; see `torch.optim.Optimizer.state_dict`.
+
+        Raises:
+            RuntimeError: with `overlap=True`, between backward and `step()`.
+        """
         assert self._host
         self._complete()
         self._worker.join()
+        self._check_not_early("state_dict()")
         with self._lock:
             found: Values = super().state_dict()
             return {**found, "state": for_any_number_of_shards(self._host, found["state"])}
@@ -408,11 +424,7 @@ class CPUOffload(torch.optim.Optimizer):
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
         self._worker.join()
-        if not host.unfinished and any(h.used for h in host.hosts):
-            raise RuntimeError(
-                "overlap=True: backward has updated some parameters of this step already; call "
-                "step(), or zero_grad(), before load_state_dict()"
-            )
+        self._check_not_early("load_state_dict()")
         with self._lock, torch.no_grad():
             self._check_alone()
             self._loading = [
@@ -425,8 +437,8 @@ class CPUOffload(torch.optim.Optimizer):
                 super().load_state_dict({**state_dict, "state": {}})
             finally:
                 self._loading = []
-            host.send(host.transfer)
-            host.transfer.finish()
+            for each in host.hosts:
+                each.note()
 
     def __setstate__(self, state: Values) -> None:
         groups = {"param_groups": state["param_groups"]}
@@ -467,5 +479,6 @@ class CPUOffload(torch.optim.Optimizer):
 def _arrived(owner: Any, of: Any, param: Any) -> None:
     """A hook: backward has computed a gradient."""
     optimizer, host = owner(), of()
-    if optimizer is not None and host is not None and param.grad is not None:
+    added = optimizer is not None and host is not None and host.bucket is not None
+    if added and param.grad is not None:
         optimizer._note_arrival(host, param.grad)

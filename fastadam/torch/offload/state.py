@@ -123,7 +123,7 @@ def loading(side: HostSide, front: Optimizer, state_dict: Mapping[str, Any]) -> 
         if master is not None:
             operations.append(partial(host.weights.copy_, master.reshape(host.weights.shape)))
             operations.append(partial(host.copy.copy_, host.weights))
-    return [*operations, *side.unsettled()]
+    return [*operations, *side.all_sent(), *side.forget_settings()]
 
 
 def _checked_master(host: HostParameter, entry: Mapping[str, Any]) -> Any:
