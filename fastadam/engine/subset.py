@@ -72,10 +72,10 @@ class SubsetSteps:
         """Transfer counts and state of the subsets to the optimizer."""
         with self._engine.lock:
             state = self._engine.state
-            if state.pending is None:
-                return
-            ahead = [subset for subset in self.members if subset.ahead]
             grouping, since = state.grouping, state.since
+            ahead = [subset for subset in self.members if subset.ahead]
+            if state.pending is None:  # a handler of a signal may have settled them meanwhile
+                return
             each = [cohort.steps(self._before) for cohort in grouping.cohorts]
             steps = [each[number] for number in grouping.cohort_of]
             carried = [grouping.carried[number] for number in grouping.cohort_of]
