@@ -42,6 +42,9 @@ class CPUOffload(torch.optim.Optimizer):
     parameters are these weights, rounded to nearest even. Results are those of `optimizer_class` on
     these weights, bit for bit.
 
+    If an exception interrupts a step between two buckets, the next call of the optimizer completes
+    it; `load_state_dict` cancels it.
+
     It is an optimizer of PyTorch, with parameter groups, hooks, closures, schedulers,
     `torch.amp.GradScaler`, and `state_dict`s that load into `optimizer_class` and into the class of
     that name in `torch.optim`. State of 16-bit parameters has one more entry, `master`: the float32
