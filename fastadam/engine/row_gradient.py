@@ -14,12 +14,13 @@ from ..kernels.storage.block_sums import Sums
 from ..memory.aligned import aligned_zeros
 from ..memory.checks import address
 from ..memory.dtypes import name_of
+from ..memory.list_table import ListTable
 from ..memory.row_table import RowTable
-from ..memory.rows import Rows, flat_indices
+from ..memory.rows import Rows, flattened, refuse_index
 from .accumulation import add
 from .grad_norm import norm_kernel
 from .launch import kernel_for
-from .row_order import settled, sorted_rows
+from .row_order import Order, settled, sorted_rows
 
 NONE = np.empty(0, np.int64)
 ONES: Any = slice(None)  # in place of the first of each number, where none is there twice
@@ -53,7 +54,7 @@ class RowGradient:
         name: what the gradient is called in messages.
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
-        apart: whether each row is a run by itself, for constants of its own.
+        apart: whether each row is a run by itself, for constants of its own or a list of rows.
         measured: whether the norm of the gradient is needed.
         threads: how many threads may be used.
         numbers: the numbers of the rows, in order, each once.
@@ -86,38 +87,56 @@ class RowGradient:
         Raises:
             TypeError, ValueError, IndexError: if it does not go with the parameter.
         """
-        values, width = rows.values, self.width
-        indices = flat_indices(rows, self.name, self.param, self._param_name)
-        stride, base = width * values.itemsize, address(values)
-        ordered, sources, order, repeated = sorted_rows(indices, base, stride)
-        firsts, counts = ONES, ONES
-        if repeated:
-            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
-            counts = np.diff(firsts, append=len(ordered))
-            if rows.unique:
-                refuse_repeated(self.name, ordered[firsts], counts)
+        values, width, compute = rows.values, self.width, self._compute
+        described = self.name, self.param, self._param_name
+        indices, limit = flattened(rows, *described), self.param.shape[0]
+        base, stride = address(values), width * values.itemsize
+        order = sorted_rows(indices, limit, base, stride, width, not self.apart)
+        if order is None:
+            refuse_index(rows, *described)
         self._kept = [values]
         if width == 0:
-            ordered, sources, firsts, counts = NONE, NONE, ONES, ONES
-        elif repeated and counts.max() > 2:
-            read = self.on_host(values).reshape(len(indices), width)
-            sources = base + stride * settled(order, counts, read)
-        self.numbers, found = ordered[firsts], sources[firsts]
+            self.numbers, found, self.runs = NONE, NONE, Runs()
+        elif order.repeated or self.partial or name_of(values.dtype) != compute:
+            found = self._packed(rows, order)
+        else:
+            self.numbers, found, self.runs = order.numbers, order.sources, Runs(*order.runs)
+        if self.measured:
+            self._measure(found)
+
+    def _packed(self, rows: Rows, order: Order) -> Any:
+        """Add up or convert rows, which one kernel cannot read where they are; returns the address
+        of the gradient of each.
+
+        Raises:
+            ValueError: for repeated rows that were promised to be unique.
+        """
+        values, width, numbers, sources = rows.values, self.width, order.numbers, order.sources
+        firsts, counts = ONES, ONES
+        if order.repeated:
+            firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+            counts = np.diff(firsts, append=len(numbers))
+            if rows.unique:
+                refuse_repeated(self.name, numbers[firsts], counts)
+            if counts.max() > 2:
+                base, stride = address(values), width * values.itemsize
+                read = self.on_host(values).reshape(len(numbers), width)
+                sources = base + stride * settled((sources - base) // stride, counts, read)
+        self.numbers, found = numbers[firsts], sources[firsts]
         if self.partial:
             found = self._by_blocks()
             self._add(values, sources, counts, found)
-        elif name_of(values.dtype) != self._compute:
+            return found
+        if name_of(values.dtype) != self._compute:
             found = np.arange(len(found)) * (width * self._itemsize) + self._room(len(found))
             self._add(values, sources, counts, found)
-        elif firsts is not ONES:
+        else:
             several, members = np.flatnonzero(counts > 1), np.repeat(counts > 1, counts)
             places = np.arange(len(several)) * (width * self._itemsize)
             found[several] = places + self._room(len(several))
             self._add(values, sources[members], counts[several], found[several])
-        if not self.partial:
-            self._by_rows(found)
-        if self.measured:
-            self._measure(found)
+        self._by_rows(found)
+        return found
 
     def _room(self, rows: int) -> int:
         """The address of sums for some rows, which start at zero, and add up signs of zeros."""
@@ -154,6 +173,10 @@ class RowGradient:
     def table(self, kernel: Kernel, records: int, unit: int = 1) -> RowTable:
         """A table of runs of elements, where the parameter lies."""
         return RowTable(kernel, records, unit)
+
+    def list(self, kernel: Kernel, records: int, unit: int) -> ListTable:
+        """A table of rows, for a kernel that finds them by a list."""
+        return ListTable(kernel, records, unit, self.width)
 
     def steps_in(self, array: Any) -> Any:
         """The counts of rows, which are read and written by the numbers of rows."""

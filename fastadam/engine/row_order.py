@@ -15,39 +15,58 @@ class Order(NamedTuple):
     Attributes:
         numbers: their numbers, with repetitions.
         sources: the addresses of their values.
-        places: where each was given; nothing if no row was given twice.
         repeated: how many have the number of the one before.
+        runs: if there are none, the first element of each run of rows, the one after its last, and
+            the address of its first value.
     """
 
     numbers: Any
     sources: Any
-    places: Any
     repeated: int
+    runs: Any
 
 
-def sorted_rows(indices: Any, base: int, stride: int) -> Order:
-    """The order of rows.
+def sorted_rows(
+    indices: Any, limit: int, base: int, stride: int, width: int, joined: bool
+) -> Order | None:
+    """The order of rows; None if a number is negative, or not below `limit`.
 
     Args:
         indices: their numbers.
+        limit: the number of rows of the parameter.
         base: the address of their values.
         stride: the bytes from one to the next.
+        width: the elements of a row.
+        joined: whether rows that are adjacent, in the parameter and in memory, are one run.
     """
-    passes = whole("fastadam.kernels.cpu.row_passes")
-    count = len(indices)
-    bits = max(0, count - 1).bit_length()
-    _, largest, rising = passes.bounds(indices) if count else (0, 0, 1)
+    passes, count = whole("fastadam.kernels.cpu.row_passes"), len(indices)
+    room, step = np.empty((6, count), np.int64), stride if joined else 0
+    if not count:
+        return Order(room[0], room[1], 0, room[2:5])
+    keys, bits = room[5], (count - 1).bit_length()
+    smallest, largest, rising = passes.pack(indices, bits, keys)
+    if smallest < 0 or largest >= limit:
+        return None
     if int(largest).bit_length() + bits > 63:
         places = np.argsort(indices, kind="stable")
-        numbers = indices[places]
-        repeated = int(np.count_nonzero(numbers[1:] == numbers[:-1]))
-        return Order(numbers, base + places * stride, places, repeated)
-    keys, numbers, sources = np.empty((3, count), np.int64)
-    passes.pack(indices, bits, keys)
-    if not rising:
-        keys.sort()  # of integers, five times as fast as argsort
-    repeated = passes.unpack(keys, bits, base, stride, numbers, sources)
-    return Order(numbers, sources, keys & ((1 << bits) - 1) if repeated else keys[:0], repeated)
+        room[0], room[1] = indices[places], base + places * stride
+        repeated = int(np.count_nonzero(room[0, 1:] == room[0, :-1]))
+        runs = passes.join(room[0], room[1], width, step, *room[2:5])
+    else:
+        if not rising:
+            keys.sort()  # of integers, five times as fast as argsort
+        repeated, runs = passes.unpack(keys, bits, base, stride, width, step, room)
+    return Order(room[0], room[1], repeated, room[2:5, :runs])
+
+
+def distinct(counts: Any) -> tuple[Any, Any]:
+    """The distinct integers among some, in rising order, and the place of each among them."""
+    if not len(counts) or (span := int(np.ptp(counts))) > 4 * len(counts):
+        return np.unique(counts, return_inverse=True)
+    offsets = counts - counts.min()
+    found = np.zeros(span + 1, bool)
+    found[offsets] = True
+    return np.flatnonzero(found) + counts.min(), (np.cumsum(found) - 1)[offsets]
 
 
 def settled(order: Any, counts: Any, values: Any) -> Any:

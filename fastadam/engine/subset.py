@@ -1,6 +1,6 @@
 """Steps of some parameters of an optimizer, which are planned once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 from weakref import WeakSet, ref
@@ -72,10 +72,10 @@ class SubsetSteps:
         """Transfer counts and state of the subsets to the optimizer."""
         with self._engine.lock:
             state = self._engine.state
-            if state.pending is None:
-                return
-            ahead = [subset for subset in self.members if subset.ahead]
             grouping, since = state.grouping, state.since
+            ahead = [subset for subset in self.members if subset.ahead]
+            if state.pending is None:  # a handler of a signal may have settled them meanwhile
+                return
             each = [cohort.steps(self._before) for cohort in grouping.cohorts]
             steps = [each[number] for number in grouping.cohort_of]
             carried = [grouping.carried[number] for number in grouping.cohort_of]
@@ -188,6 +188,24 @@ class Subset:
         Raises:
             TypeError, ValueError: before any element changes.
         """
+        return self.step_with((), grads, lr, mask, grad_scale, found_inf, grad_norm, step)
+
+    def step_with(
+        self,
+        others: Sequence[Operation],
+        grads: Any = None,
+        lr: float | None = None,
+        mask: Any = None,
+        grad_scale: float | None = None,
+        found_inf: Any = False,
+        grad_norm: float | None = None,
+        step: int | None = None,
+    ) -> StepInfo:
+        """Take a step as `step` does, and commit other operations with the update, if there is one.
+
+        Raises:
+            TypeError, ValueError: before any element changes.
+        """
         with self._parent.lock:
             engine = self._made
             try:
@@ -204,9 +222,10 @@ class Subset:
                 plan, plain = engine.plan, masks is None and grad_scale is None
                 if plan is None or not plain or not plan.same(arrays):
                     plan, arrays = bound(engine, arrays, masks, grad_scale)
-                others = [*self._rounds.recorded(engine.state.count + 1), *put(self, ahead=True)]
-                given = plan, arrays, values, lr, grad_scale, found_inf
-                info = engine.stepped(self._optimizer, *given, grad_norm, others)
+                recorded = self._rounds.recorded(engine.state.count + 1)
+                given = plan, arrays, values, lr, grad_scale, found_inf, grad_norm
+                with_it = [*recorded, *put(self, ahead=True), *others]
+                info = engine.stepped(self._optimizer, *given, with_it)
                 object.__setattr__(self, "info", info)
                 return info
             except BaseException:  # an interrupt among them

@@ -32,6 +32,7 @@ from .loops import (
     update_with,
 )
 from .overlap import Plain, expected, in_turns, lates
+from .row_list import RowList, run_by_list
 from .row_pieces import ROW_LENGTH, length_of, places_of
 from .storage.base import ROW, WHOLE, Column, Pieces
 from .stream import Stream, laid_out, record_of
@@ -74,19 +75,25 @@ def update_of(
     memory: MemoryAccess,
     scattered: bool = False,
     terms: Sequence[Stream] = (),
+    listed: RowList | None = None,
 ) -> Callable[..., None]:
     """The update function of a rule over its streams: param, grad, then the states in order.
 
     Args:
         scattered: whether chunks are far from each other, so that memory is asked for ahead.
         terms: the streams of the terms of its sums over rows, if it has any.
+        listed: the form of a kernel over listed rows.
     """
     parts, scratch = zip(*laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
     record = record_of(rule, streams[0].storage.compute)
     addresses = _addresses(stored, memory.integer)
     block = min(stream.storage.block for stream in streams)
-    if terms:
+    registers = memory.registers(record, namedtuple("Hyper", rule.hyper))
+    if listed:
+        inputs = rule, streams, terms, memory, listed, registers, record.itemsize
+        run, registers = run_by_list(*inputs)
+    elif terms:
         run = run_by_rows(rule, streams, terms, memory, scattered)
     elif any(stream.name == ROW_LENGTH for stream in streams):
         run = run_row_after_row(rule, streams, memory)
@@ -112,7 +119,7 @@ def update_of(
     update = update_with(
         run,
         memory.integer,
-        memory.registers(record, namedtuple("Hyper", rule.hyper)),
+        registers,
         row_size=size,
         record_size=record.itemsize,
     )

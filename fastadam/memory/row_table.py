@@ -18,7 +18,8 @@ from ..kernels.factory import Kernel
 from ..kernels.imports import whole as loaded
 from ..kernels.loops import AHEAD
 from ..kernels.target import HostTarget
-from .launch_table import SKIPPED, Table, balanced, chunk_table
+from .arrays import address
+from .launch_table import SKIPPED, Table, chunk_table
 
 CHUNK = 16384  # elements, in whole blocks of every storage
 
@@ -72,15 +73,18 @@ class RowTable(Table):
         rows, chunks, total, whole = self._laid_out()
         many = threaded and total >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
-        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
+        cuts = np.array([0, len(chunks)])
+        if count > 1:
+            cuts = np.empty(count + 1, np.int64)
+            loaded("fastadam.kernels.cpu.row_passes").divide(chunks, total, cuts)
         if whole is not None:
             ends = np.append(whole, len(chunks))
             cuts = ends[np.searchsorted(ends, cuts)]
         tasks = np.empty((count, 5), np.int64)
-        tasks[:, :3] = rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
+        tasks[:, :3] = address(rows), address(chunks), addressof(self.records)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         self._kept = [tasks, rows, chunks, self.records]
-        first, target = tasks.ctypes.data, cast(HostTarget, self.kernel.target)
+        first, target = address(tasks), cast(HostTarget, self.kernel.target)
         if count == 1:
             return partial(self.kernel.run, first)
         return target.parallel(self.kernel.run, first, tasks.strides[0], count)
@@ -95,11 +99,15 @@ class RowTable(Table):
         rows = self._filled(len(starts))
         if records is not None:
             rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
-        for stream, addresses in packed.items():
-            column = self._columns[stream, 0]
-            passes.shift(rows, column, addresses, starts, self._sizes[column - 1])
         padded = self._numbered[: len(rows) + AHEAD]
-        total, longest = passes.enlist(padded, starts, stops)
+        total = longest = 0
+        for k, (stream, addresses) in enumerate(packed.items()):
+            column = self._columns[stream, 0]
+            given = rows, column, addresses, starts, self._sizes[column - 1]
+            if k:
+                passes.shift(*given)
+            else:
+                total, longest = passes.enlist(*given, stops, padded)
         if whole is None and longest > CHUNK:
             cut = chunk_table(stops - starts, CHUNK, self.units)
             cut[:, 1:] += starts[cut[:, 0], None]

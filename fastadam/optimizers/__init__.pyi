@@ -1501,8 +1501,9 @@ class Prodigy(Optimizer):
         d_next = max(d, d_coef * r / sum(abs(s)))
 
     `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
-    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
-    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
+    prodigyopt, beta3 is sqrt(beta2), and a step with lr = 0 changes none of these; for beta1 = 0
+    prodigyopt scales g by d_next, here by d. State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`;
+    `d`, `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
     element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:

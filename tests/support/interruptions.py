@@ -7,6 +7,7 @@ parameters, state, averages and counts of one moment, and able to go on from the
     python tests/support/interruptions.py steady     # of those whose names hold these words
 """
 
+import copy
 import sys
 import tempfile
 import threading
@@ -91,9 +92,8 @@ def _plain(value: Any) -> Any:
 def moment(case: Any) -> Any:
     """Parameters, state and counts, as bytes."""
     own = case.opt.state if isinstance(case.opt, fa.Optimizer) else {}
-    return _plain(
-        {"params": case.params, "saved": case.opt.state_dict(), "state": dict(own), "ok": True}
-    )
+    saved = case.opt.state_dict()  # first, since it completes an interrupted step
+    return _plain({"params": case.params, "saved": saved, "state": dict(own), "ok": True})
 
 
 def failures(scenario: Scenario, samples: int | None = None) -> Iterator[str]:
@@ -139,6 +139,9 @@ def _raised(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
     return "" if moment(case) == then else "raised: the next step goes wrong"
 
 
+NOT_THERE = "swap_ema", "in the middle of a step"  # where nothing can be saved
+
+
 def _saved(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
     seen: list[Any] = []
 
@@ -146,7 +149,7 @@ def _saved(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
         try:
             seen.append(moment(case))
         except RuntimeError as error:
-            if "swap_ema" not in str(error):  # inside of which nothing can be saved
+            if not any(words in str(error) for words in NOT_THERE):
                 raise
 
     interrupted_at(point, case.act, react)
@@ -327,10 +330,87 @@ def torch_scenarios() -> list[Scenario]:
     ]
 
 
+def offload_scenarios() -> list[Scenario]:
+    """Scenarios of the optimizer on the host, whose step updates one bucket after the other."""
+    import torch
+
+    import fastadam.torch as ft
+    from fastadam.torch.offload import CPUOffload
+
+    def offloaded(
+        operation: Callable[[Any], None] | None = None,
+        dtype: Any = torch.float32,
+        micro_batches: int = 1,
+        scale: float | None = None,
+        **options: Any,
+    ) -> Callable[[], Any]:
+        def make() -> Any:
+            params = [torch.from_numpy(p).to(dtype).requires_grad_() for p in arrays(6)]
+            params += [p.detach().clone().requires_grad_() for p in params]
+            opt = CPUOffload(params, ft.AdamW, lr=0.1, bucket_bytes=1, **options)
+            case = SimpleNamespace(opt=opt, params=params)
+
+            def step(seed: int) -> None:
+                opt.zero_grad()
+                for k in range(micro_batches):
+                    grads = [*arrays(6, seed + k), *arrays(6, seed + k + 20)]
+                    pairs = zip(params, map(torch.from_numpy, grads), strict=False)
+                    total = sum((p * g.to(dtype)).sum() for p, g in pairs)
+                    for group in opt.param_groups[1:]:
+                        total = total + group["params"][0].sum()
+                    total.backward()
+                if scale:
+                    opt.grad_scale, opt.found_inf = torch.tensor(scale), torch.tensor(0.0)
+                opt.step()
+
+            for seed in range(2):
+                step(seed)
+            case.act = released(opt, (lambda: operation(case)) if operation else lambda: step(8))
+            case.step = lambda: step(9)
+            return case
+
+        return make
+
+    def released(opt: Any, act: Callable[[], None]) -> Callable[[], None]:
+        def acts() -> None:
+            try:
+                act()
+            finally:  # see `interrupted_at`
+                while opt._lock._is_owned():
+                    opt._lock.release()
+                if opt._stepping.locked():
+                    opt._stepping.release()
+
+        return acts
+
+    def loaded(case: Any) -> None:
+        case.opt.load_state_dict(SAVED["offload"])
+
+    def extended(case: Any) -> None:
+        case.opt.add_param_group({"params": [torch.ones(9, requires_grad=True)], "lr": 0.01})
+
+    narrow = {"dtype": torch.bfloat16}
+    other = offloaded(**narrow)()
+    other.step()
+    SAVED["offload"] = copy.deepcopy(other.opt.state_dict())
+    clipped = {"clip_norm": 0.1}
+    return [
+        Scenario("offload: step", offloaded(**clipped)),
+        Scenario("offload: step with a scale", offloaded(scale=4.0, fused=True, **clipped)),
+        Scenario(
+            "offload: gradients added on the host",
+            offloaded(micro_batches=2, offload_gradients=True, **narrow, **clipped),
+        ),
+        Scenario("offload: all parameters together", offloaded(clip_norm_per="tensor", **clipped)),
+        Scenario("offload: load", offloaded(operation=loaded, **narrow)),
+        Scenario("offload: new group", offloaded(operation=extended, **narrow)),
+    ]
+
+
 def main(words: list[str]) -> int:
     """Check every point of the scenarios whose names hold all words; how many failed."""
     total = wrong = 0
-    for scenario in [*CORE, *torch_scenarios()]:
+    for scenario in [*CORE, *torch_scenarios(), *offload_scenarios()]:
         if all(word in scenario.name for word in words):
             found = list(failures(scenario))
             count = points(scenario)
