@@ -161,9 +161,12 @@ def _saved(case: Any, point: int, before: Any, after: Any, then: Any) -> str:
 # Scenarios of the core
 
 
-def arrays(size: int = 60, seed: int = 0, dtypes: tuple[Any, ...] = (F, F)) -> list[Any]:
+def arrays(
+    size: int = 60, seed: int = 0, dtypes: tuple[Any, ...] = (F, F), columns: int = 0
+) -> list[Any]:
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(size + k).astype(dtype) for k, dtype in enumerate(dtypes)]
+    found = [rng.standard_normal(size + k).astype(dtype) for k, dtype in enumerate(dtypes)]
+    return [each[:size].reshape(-1, columns) for each in found] if columns else found
 
 
 def core(
@@ -173,18 +176,19 @@ def core(
     size: int = 60,
     dtypes: tuple[Any, ...] = (F, F),
     files: bool = False,
+    columns: int = 0,
     **options: Any,
 ) -> Callable[[], Any]:
     """A factory of cases: an optimizer after some steps, and an operation, or one more step."""
 
     def make() -> Any:
-        params = arrays(size, 0, dtypes)
+        params = arrays(size, 0, dtypes, columns)
         if files:  # new ones, while cases before this one may have theirs open
             folder = tempfile.mkdtemp(dir=FOLDER.name)
             params = fa.flatten(params, file=f"{folder}/weights.bin").leaves
             options["state_file"] = f"{folder}/state.bin"
         opt = optimizer(params, lr=0.1, **options)
-        grads = [arrays(size, 1 + k, dtypes) for k in range(steps + 2)]
+        grads = [arrays(size, 1 + k, dtypes, columns) for k in range(steps + 2)]
         for each in grads[:steps]:
             opt.step(each)
         case = SimpleNamespace(opt=opt, params=params)
@@ -240,6 +244,7 @@ CORE = [
     Scenario("core: first step", core(steps=0)),
     Scenario("core: steady step", core()),
     Scenario("core: step in threads", core(size=30_000)),
+    Scenario("core: sums in threads", core(fa.Adafactor, size=30_000, columns=100)),
     Scenario("core: step with options", core(**TAIL, **INT8)),
     Scenario("core: first step with options", core(steps=0, **TAIL, **INT8)),
     Scenario("core: micro-batch", core(**SUMS)),
