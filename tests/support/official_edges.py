@@ -220,15 +220,20 @@ PRODIGY = [
         **BOTH_RATES,
     ),
 ]
+MINI_CLASS = "adam_mini.Adam_mini"
 MINI = {"dim": 4, "n_heads": 2, "verbose": False}
 ROWS = [
     *cases(
         "AdamMini",
-        "adam_mini.Adam_mini",
+        MINI_CLASS,
         *named_otherwise(MINI, NO_BETA1, NO_BETA2, NO_LR, DECAY),
         shapes=TABLE,
         **WARMED,
     ),
+    *cases("AdamMini", MINI_CLASS, ({"blocks": 2}, MINI), shapes={"q_proj.weight": (4, 4)}),
+    *cases("AdamMini", MINI_CLASS, ({"blocks": 1}, MINI), shapes={"unknown.weight": (4, 4)}),
+    *cases("AdamMini", MINI_CLASS, ({}, MINI), shapes={"norm.weight": (4,)}),
+    *cases("AdamW", MINI_CLASS, (NO_DECAY, MINI), shapes={"mlp.bias": (4,)}),
     *cases(
         "RowwiseAdagrad",
         "fbgemm_gpu.EXACT_ROWWISE_ADAGRAD",
