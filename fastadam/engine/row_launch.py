@@ -10,7 +10,7 @@ from ..kernels.commit import Operation
 from ..kernels.formats import Formats
 from ..kernels.row_list import RowList, can_list
 from ..kernels.transforms import STATE, TOUCHED, caught_up, streams
-from ..memory.row_table import RowTable
+from ..memory.row_table import RowTable, SortedRows
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import HOST, backend_of
@@ -81,7 +81,7 @@ class RowLaunch(Launch):
         used = streams(whole, names + formats.options, formats)
         host = backend_of(params[member]) is HOST
         self._listed = host and can_list(whole, used, gradient.width)
-        gradient.apart = self.lazy or self._listed
+        gradient.lazy, gradient.apart = self.lazy, self.lazy or self._listed
         form = RowList(gradient.width, self.lazy) if self._listed else None
         scattered = gradient.width >= WIDE and not form
         kernel = kernel_for(whole, formats, names, params[member], scattered, form)
@@ -151,6 +151,9 @@ class RowLaunch(Launch):
     def spread(self, records: Any = None) -> None:
         """Point the table at the rows of the step; `records` are their records, if not one."""
         runs = self._gradient.runs
+        if isinstance(runs, SortedRows):
+            self.table.spread_rows("grad", runs)
+            return
         packed = {"grad": runs.grads}
         if runs.touched is not None:
             packed[TOUCHED] = runs.touched

@@ -34,11 +34,15 @@ class ListTable(RowTable):
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all rows, on at most so many threads."""
-        (starts, _), packed, records, _ = self._given
-        count = len(starts)
-        if self._first:
-            starts = starts + self._first
-        lists = [np.ascontiguousarray(each, np.int64) for each in (starts, packed[GRAD])]
+        records = None
+        if self._sorted:
+            lists = [*self._sorted[1].elements(self._first)]
+        else:
+            (starts, _), packed, records, _ = self._given
+            if self._first:
+                starts = starts + self._first
+            lists = [np.ascontiguousarray(each, np.int64) for each in (starts, packed[GRAD])]
+        count = len(lists[0])
         row = np.zeros(self.rows.shape[1] + 2, np.int64)
         row[:-2] = self.rows[0]
         row[self._columns[GRAD, 0]], row[-2] = address(lists[1]), address(lists[0])

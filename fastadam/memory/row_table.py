@@ -8,7 +8,7 @@ is where the array would begin, if the run of the array lay at the place of the 
 from collections.abc import Mapping, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -24,6 +24,35 @@ from .launch_table import SKIPPED, Table, chunk_table
 CHUNK = 16384  # elements, in whole blocks of every storage
 
 
+class SortedRows(NamedTuple):
+    """Rows in rising order, of which none is there twice if they are given to a table.
+
+    Attributes:
+        keys: their numbers; in the lowest bits the places where they were given.
+        bits: how many bits these are.
+        base: the address of the gradients.
+        stride: the bytes from one to the next.
+        width: the elements of a row.
+    """
+
+    keys: Any
+    bits: int
+    base: int
+    stride: int
+    width: int
+
+    def unpacked(self) -> tuple[Any, Any]:
+        """The numbers, and the addresses of the gradients."""
+        return self._replace(width=1).elements(0)
+
+    def elements(self, first: int) -> tuple[Any, Any]:
+        """The first element of each row, if the array begins at the element `first` of one of which
+        it is a part, and the addresses of the gradients."""
+        starts, sources = np.empty((2, len(self.keys)), np.int64)
+        loaded("fastadam.kernels.cpu.row_passes").unpack(*self, first, starts, sources)
+        return starts, sources
+
+
 class RowTable(Table):
     """The memory of one kernel over runs of elements of one array.
 
@@ -37,6 +66,7 @@ class RowTable(Table):
         self._sizes = [self._item(name, part) for name, part in self._columns]
         self._first = 0  # the place of the array in one of which it is a part
         self._given: tuple[Any, ...] = ()
+        self._sorted: tuple[str, SortedRows] | None = None
         self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
         self._numbered = np.empty((0, 3), np.int64)
         self._template = b""
@@ -66,7 +96,14 @@ class RowTable(Table):
             whole: for runs that may update the same numbers, the first run of each sequence that
                 one thread does in order; None where all are apart.
         """
-        self._given = runs, packed, records, whole
+        self._given, self._sorted = (runs, packed, records, whole), None
+
+    def spread_rows(self, stream: str, rows: SortedRows) -> None:
+        """Set the elements of the next launch: all rows, where a stream has its numbers elsewhere.
+
+        Rows that are adjacent, in the array and elsewhere, are one run.
+        """
+        self._sorted = stream, rows
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
@@ -92,8 +129,31 @@ class RowTable(Table):
     def _laid_out(self) -> tuple[Any, Any, int, Any]:
         """The table rows and the chunks of all runs, how many elements these have, and the first
         chunk of each sequence that is done in order; see `spread`."""
+        found = self._from_rows(*self._sorted) if self._sorted else self._from_runs()
+        rows, padded, total, longest = found
+        count, whole = len(rows), None if self._sorted else self._given[-1]
+        if whole is None and longest > CHUNK:
+            starts, stops = padded[:count, 1], padded[:count, 2]
+            cut = chunk_table(stops - starts, CHUNK, self.units)
+            cut[:, 1:] += starts[cut[:, 0], None]
+            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
+        else:
+            padded[count:, 1:] = 0
+        return rows, padded[:-AHEAD], total, whole
+
+    def _from_rows(self, stream: str, given: SortedRows) -> tuple[Any, Any, int, int]:
+        """The table rows and the chunks of sorted rows, the elements of all, and those of the
+        longest."""
+        rows, column = self._filled(len(given.keys)), self._columns[stream, 0]
+        enlist = loaded("fastadam.kernels.cpu.row_passes").enlist_sorted
+        where = rows, column, self._sizes[column - 1], self._numbered
+        count, total, longest = enlist(*where, *given, self._first)
+        return rows[:count], self._numbered[: count + AHEAD], total, longest
+
+    def _from_runs(self) -> tuple[Any, Any, int, int]:
+        """The same of the runs that `spread` was given."""
         passes = loaded("fastadam.kernels.cpu.row_passes")
-        (starts, stops), packed, records, whole = self._given
+        (starts, stops), packed, records, _ = self._given
         if self._first:
             starts, stops = starts + self._first, stops + self._first
         rows = self._filled(len(starts))
@@ -108,13 +168,7 @@ class RowTable(Table):
                 passes.shift(*given)
             else:
                 total, longest = passes.enlist(*given, stops, padded)
-        if whole is None and longest > CHUNK:
-            cut = chunk_table(stops - starts, CHUNK, self.units)
-            cut[:, 1:] += starts[cut[:, 0], None]
-            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
-        else:
-            padded[len(rows) :, 1:] = 0
-        return rows, padded[:-AHEAD], total, whole
+        return rows, padded, total, longest
 
     def _filled(self, count: int) -> Any:
         """So many table rows, equal to that of the whole array; memory is kept from step to

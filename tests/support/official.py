@@ -94,7 +94,8 @@ def trained_in_torch(case: Official) -> dict[str, Any]:
         for group in opt.param_groups:
             group["lr"] = rate
         for name, param in params.items():
-            param.grad = torch.from_numpy(grads[name])
+            grad = torch.from_numpy(grads[name])
+            param.grad = grad.to_sparse(1) if cls is torch.optim.SparseAdam else grad
         opt.step()
         if decay:
             average(averages, list(params.values()), 0)

@@ -44,6 +44,9 @@ TORCH = [
     *equal("Adagrad", "torch.optim.Adagrad", NO_EPS, {"lr_decay": 1.0}, NO_LR, MAX),
     *equal("Adadelta", "torch.optim.Adadelta", {"rho": 0.0}, NO_EPS, NO_LR),
     *equal("Rprop", "torch.optim.Rprop", {"lr": 0.0}, {"step_sizes": (0.0, 0.1), **MAX}),
+    *equal("SparseAdam", "torch.optim.SparseAdam", NO_BETA1, MAX, shapes=TABLE, **WARMED),
+    # torch adds g**2 - v to v, with the roundings of a v that is up to 1e6 times as large as g**2
+    *equal("SparseAdam", "torch.optim.SparseAdam", NO_BETA2, shapes=TABLE, apart=1e-9),
     *equal("Adafactor", "torch.optim.Adafactor", {"d": 1.0, **DECAY}, {**NO_LR}),
     *equal("Adafactor", "torch.optim.Adafactor", {"beta2_decay": 0.0, **MAX}, {"eps": (0.0, 0.0)}),
 ]
