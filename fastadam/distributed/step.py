@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from ..engine.options import Options
 from ..engine.scales import flag_of
 from ..engine.step_info import StepInfo, new_info
+from ..kernels.commit import commit
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from .arguments import step_settings
@@ -109,15 +110,12 @@ class ShardedStep:
         """Update all parameters with the mean of the gradients of all processes."""
         checked, anywhere = self._agreed(given)
         kinds, scale = self._collect(checked, anywhere, given.grad_scale)
-        info = self._optimizer.step(
-            self._exchange.of_pieces(kinds),
-            lr=given.lr,
-            mask=checked.masks,
-            grad_scale=scale,
-            found_inf=anywhere.found,
-        )
+        own, restarted = self._exchange.of_pieces(kinds), self._whole.restarted(checked.grads)
+        engine, masks = self._optimizer._engine, checked.masks
+        info = engine.step_with(restarted, own, given.lr, masks, scale, anywhere.found)
+        if not info.updated:
+            commit(restarted)
         self._distribute(info, kinds)
-        self._whole.restart(checked.grads)
         return info
 
     def _agreed(self, given: Given) -> tuple[Checked, Anywhere]:
@@ -159,6 +157,7 @@ class ShardedStep:
         whole, exchange = self._whole, self._exchange
         arrays, buffer, dtypes = checked.grads, checked.buffer, whole.dtypes
         if whole.batches and not anywhere.found:
+            whole.completed = True
             whole.add(grad_scale)
             arrays, buffer, dtypes = whole.sums, None, self._layout.computes
             steps = self._options.accumulate_steps

@@ -37,7 +37,7 @@ class SubsetSteps:
 
     def __init__(self, engine: Engine) -> None:
         self._whole, self._before = ref(engine), engine.state.count
-        self._known = self._now()
+        self._known, self._places = self._now()
         self.members: WeakSet[Subset] = WeakSet()
         self.epoch, self.base = 0, self._before
 
@@ -47,14 +47,14 @@ class SubsetSteps:
         assert found is not None
         return found
 
-    def _now(self) -> tuple[Any, ...]:
+    def _now(self) -> tuple[int, tuple[int, int]]:
         state = self._engine.state
-        return state.count, id(state.grouping), id(state.arrays)
+        return state.count, (id(state.grouping), id(state.arrays))
 
     def look(self) -> None:
         """Check whether the optimizer took steps of all parameters, or loaded a state."""
-        if self._known != (now := self._now()):
-            self._known, self.epoch, self.base = now, self.epoch + 1, now[0]
+        if (self._known, self._places) != (now := self._now()):
+            (self._known, self._places), self.epoch, self.base = now, self.epoch + 1, now[0]
 
     def recorded(self, count: int) -> list[Operation]:
         """The operations that record a step of a subset, and its count, in the optimizer."""
@@ -65,7 +65,7 @@ class SubsetSteps:
         return [
             *put(self._engine, plan=None),
             *put(state, count=now, pending=self),
-            *put(self, _known=(now, *self._known[1:])),
+            *put(self, _known=now),
         ]
 
     def settle(self) -> None:
@@ -94,7 +94,8 @@ class SubsetSteps:
             commit(
                 [
                     *put(state, arrays=arrays, grouping=merged, pending=None),
-                    *put(self, _known=(state.count, id(merged), id(arrays))),
+                    *put(self, _known=state.count, _places=(id(merged), id(arrays))),
+                    *put(self, _before=state.count),
                     *(operation for subset in ahead for operation in put(subset, ahead=False)),
                 ]
             )

@@ -5,7 +5,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from ...engine.binding import bound
 from ...engine.options import OWN
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
@@ -261,16 +260,8 @@ class HostSide:
             bucket.wait(transfer)
         grads = self.gradients()
         others = [operation for bucket in self.buckets for operation in bucket.updated()]
-        engine = self.core._engine
-        with engine.lock:
-            try:
-                engine.refresh()
-                plan, arrays = bound(engine, grads, None, grad_scale)
-                given = plan, arrays, engine.values(None), None, grad_scale, False, None
-                info: StepInfo = engine.stepped(self.core, *given, others)
-            except BaseException:
-                engine.invalidate()
-                raise
+        given = others, grads, None, None, grad_scale
+        info: StepInfo = self.core._engine.step_with(*given)
         self.send(transfer)
         return info
 
