@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from ..engine.committed_step import step_with
 from ..engine.options import Options
 from ..engine.scales import flag_of
 from ..engine.step_info import StepInfo, new_info
@@ -111,8 +112,8 @@ class ShardedStep:
         checked, anywhere = self._agreed(given)
         kinds, scale = self._collect(checked, anywhere, given.grad_scale)
         own, restarted = self._exchange.of_pieces(kinds), self._whole.restarted(checked.grads)
-        engine, masks = self._optimizer._engine, checked.masks
-        info = engine.step_with(restarted, own, given.lr, masks, scale, anywhere.found)
+        how = given.lr, checked.masks, scale, anywhere.found
+        info = step_with(restarted, self._optimizer._engine, own, *how)
         if not info.updated:
             commit(restarted)
         self._distribute(info, kinds)

@@ -16,7 +16,7 @@ from ..rules.algorithm import Algorithm, Values
 from .accumulation import Accumulator
 from .averages import ParameterCopies
 from .backend import HOST, Backend, backend_of
-from .binding import bound, plan_for
+from .binding import plan_for
 from .edits import Edits, ParamGroup, ParamGroups
 from .files import OptimizerFiles
 from .flat import Flat
@@ -334,33 +334,6 @@ class Engine:
             updated = plan.active or plan.counts
         made, rate = late_info if callable(norm) else new_info, values[0].get("lr")
         return made((self.state.count, rate, norm, verdict == "skip", updated))
-
-    def step_with(
-        self,
-        others: Sequence[Operation],
-        grads: Any,
-        lr: float | None = None,
-        mask: Any = None,
-        grad_scale: Any = None,
-        found_inf: Any = False,
-    ) -> StepInfo:
-        """Take a step as `fa.Optimizer.step`, and commit other operations with the update, if there
-        is one.
-
-        Raises:
-            TypeError, ValueError: before any element changes.
-        """
-        with self.lock:
-            try:
-                self.refresh()
-                values = self.values(lr)
-                plan, arrays = bound(self, self.gradients(grads), mask, grad_scale)
-                given = plan, arrays, values, lr, grad_scale, found_inf, None, others
-                self.info = self.stepped(self.algorithm, *given)
-                return self.info
-            except BaseException:  # an interrupt among them
-                self.invalidate()
-                raise
 
     def gradients(self, grads: Any) -> Any:
         """The gradients of a step, one per parameter; only their structure is checked."""

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from ...engine.committed_step import step_with
 from ...engine.options import OWN
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
@@ -260,8 +261,7 @@ class HostSide:
             bucket.wait(transfer)
         grads = self.gradients()
         others = [operation for bucket in self.buckets for operation in bucket.updated()]
-        given = others, grads, None, None, grad_scale
-        info: StepInfo = self.core._engine.step_with(*given)
+        info = step_with(others, self.core._engine, grads, grad_scale=grad_scale)
         self.send(transfer)
         return info
 
