@@ -254,6 +254,8 @@ class Sharded:
         Raises:
             TypeError, ValueError: before any element changes.
             OtherProcessError: if another process raised an error; nothing is changed then.
+            RuntimeError: after a step with micro-batches that an exception interrupted while
+                processes exchanged their sums; load a state_dict or a checkpoint first.
         """
         given = Given(grads, lr, mask, grad_scale, found_inf)
         with self._lock:

@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+from ..engine.committed_step import step_with
 from ..engine.options import Options
 from ..engine.scales import flag_of
 from ..engine.step_info import StepInfo, new_info
+from ..kernels.commit import commit
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
 from .arguments import step_settings
@@ -109,15 +111,12 @@ class ShardedStep:
         """Update all parameters with the mean of the gradients of all processes."""
         checked, anywhere = self._agreed(given)
         kinds, scale = self._collect(checked, anywhere, given.grad_scale)
-        info = self._optimizer.step(
-            self._exchange.of_pieces(kinds),
-            lr=given.lr,
-            mask=checked.masks,
-            grad_scale=scale,
-            found_inf=anywhere.found,
-        )
+        own, restarted = self._exchange.of_pieces(kinds), self._whole.restarted(checked.grads)
+        how = given.lr, checked.masks, scale, anywhere.found
+        info = step_with(restarted, self._optimizer._engine, own, *how)
+        if not info.updated:
+            commit(restarted)
         self._distribute(info, kinds)
-        self._whole.restart(checked.grads)
         return info
 
     def _agreed(self, given: Given) -> tuple[Checked, Anywhere]:
@@ -159,6 +158,7 @@ class ShardedStep:
         whole, exchange = self._whole, self._exchange
         arrays, buffer, dtypes = checked.grads, checked.buffer, whole.dtypes
         if whole.batches and not anywhere.found:
+            whole.completed = True
             whole.add(grad_scale)
             arrays, buffer, dtypes = whole.sums, None, self._layout.computes
             steps = self._options.accumulate_steps

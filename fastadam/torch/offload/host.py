@@ -5,7 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from ...engine.binding import bound
+from ...engine.committed_step import step_with
 from ...engine.options import OWN
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
@@ -261,16 +261,7 @@ class HostSide:
             bucket.wait(transfer)
         grads = self.gradients()
         others = [operation for bucket in self.buckets for operation in bucket.updated()]
-        engine = self.core._engine
-        with engine.lock:
-            try:
-                engine.refresh()
-                plan, arrays = bound(engine, grads, None, grad_scale)
-                given = plan, arrays, engine.values(None), None, grad_scale, False, None
-                info: StepInfo = engine.stepped(self.core, *given, others)
-            except BaseException:
-                engine.invalidate()
-                raise
+        info = step_with(others, self.core._engine, grads, grad_scale=grad_scale)
         self.send(transfer)
         return info
 
