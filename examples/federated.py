@@ -1,6 +1,6 @@
 """Federated learning with Flower: its FedAdam, whose server step is one pass over all models.
 
-python examples/federated.py --rounds 60
+pip install flwr && python examples/federated.py --rounds 60
 """
 
 import argparse

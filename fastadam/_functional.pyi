@@ -338,7 +338,7 @@ def mars(
         gamma: the strength of the correction, default 0.025.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        variance_reduction: False: AdamW, for groups of biases and normalizations, default True.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
@@ -665,8 +665,9 @@ def adafactor(
         step: the number of this step, counted from 1.
         lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
         beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
-        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
-            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        eps: the pair of eps1, default None, which is the relative rounding error of the arithmetic
+            (PyTorch: of the dtype of the parameter), and eps2, the least `rms` of a parameter,
+            default 1e-3.
         d: the largest `rms` of an update, at least 1, default 1.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
@@ -1533,8 +1534,8 @@ def schedulefreeadamw(
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay at p, in units of `lr`, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
@@ -1597,8 +1598,8 @@ def schedulefreesgd(
         momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
         weight_decay: coupled (L2) decay at p, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         maximize: maximize the objective, default False.
         grad_scale: what the loss was multiplied by; the gradient is divided by it in the kernel;
             default None.
@@ -1769,7 +1770,7 @@ def stableadamw(
         step: the number of this step, counted from 1.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
-        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi: 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.

@@ -324,6 +324,8 @@ class Optimizer(Algorithm):
         arrays can be written to, but not replaced.
         """
         engine = self._engine
+        if engine.rounds:
+            engine.rounds.settle()
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
         params, known = engine.parameters.arrays, engine.state.arrays
         unused = {name for group in engine.groups for name in group.unused_state}

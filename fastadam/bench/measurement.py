@@ -97,9 +97,9 @@ class Report:
         return row.p50_s / other.p50_s if other else None
 
     def share_of_limit(self, row: Measurement) -> float | None:
-        """The share of the speed that memory traffic alone allows."""
+        """The share of the speed, in bytes per second, that memory traffic alone allows."""
         limit = self.beside(row, LIMIT)
-        return limit.p50_s / row.p50_s if limit else None
+        return row.gb_per_s / limit.gb_per_s if limit else None
 
     def of(self, contender: str = OURS, config: str | None = None) -> Iterator[Measurement]:
         """The rows of a contender, of one configuration or of all."""

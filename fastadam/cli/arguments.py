@@ -45,11 +45,18 @@ def keyword(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def names_of_optimizers() -> str:
-    """All names, for help."""
+def names_of_optimizers(sums: bool = True, matrices: bool = True) -> str:
+    """The names of optimizers, for help.
+
+    Args:
+        sums: False leaves out those whose rules have sums.
+        matrices: False leaves out those whose rules have matrices.
+    """
     from .. import optimizers
 
-    return f"one of {', '.join(sorted(optimizers.__all__, key=str.lower))}, in any case; {SPELLING}"
+    rules = {name: getattr(optimizers, name).rule for name in optimizers.__all__}
+    names = [n for n, r in rules.items() if (sums or not r.sums) and (matrices or not r.matrix)]
+    return f"one of {', '.join(sorted(names, key=str.lower))}, in any case; {SPELLING}"
 
 
 def merged(*sources: dict[str, Any]) -> dict[str, Any]:

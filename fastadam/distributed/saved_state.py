@@ -99,7 +99,9 @@ class SavedState:
             return {}
         sums = self._whole.sums
         seen = (total is not None for total in sums)
-        *active, found = self._agreement.flags(*seen, self._whole.found)
+        flags = self._whole.found, self._whole.completed
+        *active, found, completed = self._agreement.flags(*seen, *flags)
+        self._whole.check_not_completed(completed)
         if found:
             raise RuntimeError(
                 f"one of {self._whole.batches} accumulated micro-batches had found_inf=True, which "
@@ -114,8 +116,7 @@ class SavedState:
         with self._agreement.together():
             operations, window = self._loading(state_dict, write)
         with np.errstate(all="ignore"):  # overflow becomes infinite
-            commit(operations)
-        self._whole.restored(*window)
+            commit([*operations, *self._whole.restored(*window)])
 
     def _loading(
         self, state_dict: Mapping[str, Any], write: Write
@@ -185,5 +186,4 @@ class SavedState:
             source.verify()
             settings["the checksum of source"] = source.checksum
         with self._agreement.together(), np.errstate(all="ignore"):
-            commit([*writes, *operations])
-            self._whole.restored(*window)
+            commit([*writes, *operations, *self._whole.restored(*window)])

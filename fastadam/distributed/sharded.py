@@ -11,9 +11,8 @@ from ..engine.assignment import PROPERTIES, check_assigned
 from ..engine.edits import ParamGroup
 from ..engine.flat import Flat
 from ..engine.options import NAMES, Options
-from ..engine.scales import flag_of
 from ..engine.state_view import StateView
-from ..engine.step_info import StepInfo, new_info
+from ..engine.step_info import StepInfo
 from ..memory.dtypes import named
 from ..memory.tree import Tree
 from ..optimizer import Optimizer
@@ -25,14 +24,13 @@ from .arguments import (
     described,
     gathered_parameters,
     needs_whole_rows,
-    step_settings,
 )
 from .budget import ShardedBudget, sharded_budget
 from .exchange import Exchange
 from .layout import ShardLayout
-from .row_exchange import GivenRows
 from .saved_state import LOCAL, SavedState
 from .shared_memory import SharedGradients, shared_by
+from .step import Given, ShardedStep
 from .whole import WholeParameters
 
 MIB = 1 << 20
@@ -129,6 +127,8 @@ class Sharded:
             self._saved = SavedState(
                 self._comm, self.optimizer, layout, self._exchange, self._whole, self._options
             )
+        over = layout, self._whole, self._exchange, self._gradients
+        self._step = ShardedStep(self._agreement, self.optimizer, *over, self._options)
 
     def _set_up(
         self,
@@ -254,70 +254,14 @@ class Sharded:
         Raises:
             TypeError, ValueError: before any element changes.
             OtherProcessError: if another process raised an error; nothing is changed then.
+            RuntimeError: after a step with micro-batches that an exception interrupted while
+                processes exchanged their sums; load a state_dict or a checkpoint first.
         """
+        given = Given(grads, lr, mask, grad_scale, found_inf)
         with self._lock:
             if self._local or self._whole.batches + 1 < self._options.accumulate_steps:
-                return self._add(grads, lr, mask, grad_scale, found_inf)
-            return self._step(grads, lr, mask, grad_scale, found_inf)
-
-    def _add(
-        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
-    ) -> StepInfo:
-        """Add the gradients to those of this process."""
-        engine, found = self.optimizer._engine, flag_of(found_inf)
-        given, _ = self._whole.checked(grads)
-        if any(isinstance(grad, GivenRows) for grad in given):
-            raise ValueError(
-                "no_sync() adds up arrays, but grads holds Rows; give the rows of all "
-                "micro-batches to one step"
-            )
-        if mask is not None:
-            self._whole.masks(mask)
-        engine.refresh()
-        rate = engine.values(lr)[0].get("lr")
-        self._whole.add(grad_scale)
-        self._whole.found |= found
-        return new_info((self.steps, rate, None, found, False))
-
-    def _step(
-        self, grads: Any, lr: float | None, mask: Any, grad_scale: Any, found_inf: Any
-    ) -> StepInfo:
-        error, settings, found, given = None, dict[str, Any](), False, list[Any]()
-        buffer, masks = None, None  # type: Any, Any
-        try:
-            given, buffer = self._whole.checked(grads)
-            masks = None if mask is None else self._layout.pieces_of(self._whole.masks(mask))
-            found = self._whole.found | flag_of(found_inf)
-            settings = step_settings(self.optimizer._engine, lr, mask, grad_scale)
-            settings |= self._whole.settings()
-        except Exception as raised:
-            error = raised
-        lacks, batches = any(grad is None for grad in given), self._whole.batches
-        sparse = any(isinstance(grad, GivenRows) for grad in given)
-        apart = self._gradients is None or bool(batches) or not self._gradients.holds(buffer)
-        flags = self._agreement.check(error, settings, found, lacks, apart, sparse)
-        found, lacks, apart, sparse = flags
-        scale, arrays = grad_scale, given
-        if self._whole.batches and not found:
-            self._whole.add(grad_scale)
-            steps = self._options.accumulate_steps
-            arrays, buffer, scale = self._whole.sums, None, float(steps) if steps > 1 else None
-        exchange, dtypes = self._exchange, self._whole.dtypes
-        kinds = exchange.kinds(arrays, lacks, sparse)
-        if not (found or apart):
-            exchange.collect_shared()
-        elif not found:
-            dtypes = dtypes if arrays is given else self._layout.computes
-            exchange.collect(arrays, dtypes, buffer, kinds)
-        own = exchange.of_pieces(kinds)
-        info = self.optimizer.step(own, lr=lr, mask=masks, grad_scale=scale, found_inf=found)
-        if info.updated:
-            plan = self.optimizer._engine.plan
-            exchange.gather_params(kinds, plan.gradients.rows if plan else ())
-        else:
-            exchange.wait()
-        self._whole.restart(given)
-        return info
+                return self._step.add(given)
+            return self._step.update(given)
 
     # Averages and copies
 

@@ -14,7 +14,7 @@ from ..engine.parameters import NO_GRADS, Parameters
 from ..engine.row_gradient import refuse_repeated
 from ..engine.row_inputs import check_rows
 from ..engine.scales import NEAR, reach_of, unscale_of
-from ..kernels.commit import commit
+from ..kernels.commit import Operation, commit, put, write
 from ..kernels.formats import Formats, compute_of
 from ..memory import checks
 from ..memory.dtypes import name_of
@@ -36,9 +36,10 @@ class WholeParameters:
         dtypes: the dtype of the gradient of each parameter.
         batches: the micro-batches added up since the last update.
         found: whether one of them is known not to be finite.
+        completed: whether the gradients of an update that has not ended were added to them.
     """
 
-    found = False
+    found = completed = False
 
     def __init__(
         self, parameters: Parameters, options: Options, divisions: Sequence[Division]
@@ -95,6 +96,18 @@ class WholeParameters:
         if self._grads is not None:
             self._grads.buffer.fill(0)
 
+    def check_not_completed(self, anywhere: bool) -> None:
+        """Refuse what needs the sums as they were before an update that was interrupted.
+
+        Raises:
+            RuntimeError: with a fix.
+        """
+        if anywhere:
+            raise RuntimeError(
+                "an exception interrupted a step after it had added its gradients to those of the "
+                "micro-batches before; load a state_dict or a checkpoint before the next step"
+            )
+
     def checked(self, grads: Any) -> tuple[list[Any], Any]:
         """The gradients of a step, one or None for each parameter; and the array that holds all.
 
@@ -102,6 +115,7 @@ class WholeParameters:
             TypeError, ValueError: for arrays that are no gradients of the parameters, and for
                 parameters that were exchanged.
         """
+        self.check_not_completed(self.completed)
         grads = listed(grads)
         if grads is None and self._grads is None:
             raise ValueError(NO_GRADS)
@@ -208,18 +222,18 @@ class WholeParameters:
         pairs = zip(self._sums.sums, self._sums.seen, strict=True)
         return [total if seen else None for total, seen in pairs]
 
-    def restart(self, used: Sequence[Any]) -> None:
-        """Restart after an update, or a skipped one, that used these gradients."""
-        self.found = False
+    def restarted(self, used: Sequence[Any]) -> list[Operation]:
+        """The operations that restart after an update, or a skipped one, that used these
+        gradients."""
+        begun = put(self, found=False, completed=False)
         if self._sums and self._sums.count:
-            commit(self._sums.restored(0, []))
-        elif self._options.zero_grads:
-            for array in used:
-                if array is not None:
-                    array[...] = 0
+            return [*self._sums.restored(0, []), *begun]
+        cleared = used if self._options.zero_grads else ()
+        return [*(write(array, 0) for array in cleared if array is not None), *begun]
 
-    def restored(self, count: int, sums: Sequence[Any]) -> None:
-        """Take over sums that were saved."""
-        self.found = False
+    def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
+        """The operations that take over sums that were saved."""
+        begun = put(self, found=False, completed=False)
         if count or self._sums:
-            commit(self._prepared(NEAR).restored(count, sums))
+            return [*self._prepared(NEAR).restored(count, sums), *begun]
+        return begun

@@ -137,8 +137,10 @@ class Engine:
                 self.files.resume(self.state, self.accumulator)
         watch(self, "lock")
 
-    def add(self, raws: Sequence[Any], alone: bool = False) -> None:
-        """Add groups: all, or none if one of them is invalid.
+    def add(
+        self, raws: Sequence[Any], alone: bool = False, others: Sequence[Operation] = ()
+    ) -> None:
+        """Add groups: all, or none if one of them is invalid; commit other operations with it.
 
         Raises:
             TypeError, ValueError: as `new_groups`.
@@ -162,6 +164,7 @@ class Engine:
                 ),
                 partial(list.extend, self.param_groups, [group.raw for group in new.groups]),
                 *self.adopted([*self.groups, *new.groups]),
+                *others,
             ]
         )
 

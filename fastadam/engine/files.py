@@ -17,7 +17,7 @@ from ..memory.files.mapping import FileMapping, mapping_of, opened
 from ..memory.files.windows import Residency, Windows
 from ..memory.launch_table import Table
 from .accumulation import Accumulator, Window
-from .columns import columns_for
+from .columns import columns_for, line_shape
 from .options import Options
 from .param_groups import Group
 from .state import State, start_of
@@ -311,6 +311,8 @@ def state_layout(
             column = kept.column
             whole = column.per == 1 and not kept.of_rows
             shape = param.shape if whole else (-(-param.size // column.per),)
+            if kept.line:
+                shape = line_shape(param.shape, kept.line)
             number_at = start_of(kept, start)
             found.setdefault(kept.name, []).append((number, column.outside, shape, number_at))
         if options.accumulates:

@@ -13,6 +13,7 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
+from ..kernels.row_list import RowList
 from ..kernels.row_pieces import COLUMN_SPAN, ROW_LENGTH
 from ..kernels.storage.base import COLUMN as BY_COLUMN
 from ..kernels.storage.base import ROW as BY_ROW
@@ -38,9 +39,11 @@ def kernel_for(
     options: tuple[str, ...] = (),
     like: Any = None,
     scattered: bool = False,
+    listed: RowList | None = None,
 ) -> Kernel:
     """The kernel of a rule with options, for arrays where `like` lies, which is the host if None;
-    `scattered` says that it is for runs of elements far from each other.
+    `scattered` says that it is for runs of elements far from each other,
+    `listed` that it is for listed rows.
 
     Raises:
         TypeError: for a rule that cannot be compiled.
@@ -48,7 +51,9 @@ def kernel_for(
     names = options + formats.options
     target = backend_of(like).target
     terms = streams_of_terms(rule, names, formats) if rule.over == ROW else ()
-    return kernel(staged(rule, names), streams(rule, names, formats), target, scattered, terms)
+    return kernel(
+        staged(rule, names), streams(rule, names, formats), target, scattered, terms, listed
+    )
 
 
 NOT_CONSTANTS = (KeyError, TypeError, struct.error, OverflowError)

@@ -14,15 +14,15 @@ from ..kernels.storage.block_sums import Sums
 from ..memory.aligned import aligned_zeros
 from ..memory.checks import address
 from ..memory.dtypes import name_of
-from ..memory.row_table import RowTable
-from ..memory.rows import Rows, flat_indices
+from ..memory.list_table import ListTable
+from ..memory.row_table import RowTable, SortedRows
+from ..memory.rows import Rows, flattened, refuse_index
 from .accumulation import add
 from .grad_norm import norm_kernel
 from .launch import kernel_for
-from .row_order import settled, sorted_rows
+from .row_order import Order, groups_of, reorder, sorted_rows
 
 NONE = np.empty(0, np.int64)
-ONES: Any = slice(None)  # in place of the first of each number, where none is there twice
 
 
 class Runs(NamedTuple):
@@ -53,11 +53,11 @@ class RowGradient:
         name: what the gradient is called in messages.
         width: the number of elements of a row.
         block: the number of elements that the state of the parameter packs at once.
-        apart: whether each row is a run by itself, for constants of its own.
+        apart: whether each row is a run by itself, for constants of its own or a list of rows.
+        lazy: whether rows have constants of their own.
         measured: whether the norm of the gradient is needed.
         threads: how many threads may be used.
-        numbers: the numbers of the rows, in order, each once.
-        runs: their elements, and their gradients.
+        runs: the elements of the rows, and their gradients.
         root: an array of one number, the norm of the gradient.
         squares: the sums of squares of blocks of its rows, if it is measured.
     """
@@ -67,9 +67,10 @@ class RowGradient:
         self._compute = compute_of(name_of(param.dtype))
         self._itemsize = np.dtype(self._compute).itemsize
         self.width = math.prod(param.shape[1:])
-        self.block, self.apart, self.measured = WHOLE, False, False
+        self.block, self.apart, self.lazy, self.measured = WHOLE, False, False, False
         self.threads: Limit = None
-        self.numbers, self.runs = NONE, Runs()
+        self._numbers: Any = NONE
+        self.runs: Runs | SortedRows = Runs()
         self.root, self.squares = aligned_zeros(1, "float64"), np.empty(0)
         self._adders: dict[str, RowTable] = {}
         self._norm: RowTable | None = None
@@ -86,65 +87,87 @@ class RowGradient:
         Raises:
             TypeError, ValueError, IndexError: if it does not go with the parameter.
         """
-        values, width = rows.values, self.width
-        indices = flat_indices(rows, self.name, self.param, self._param_name)
-        stride, base = width * values.itemsize, address(values)
-        ordered, sources, order, repeated = sorted_rows(indices, base, stride)
-        firsts, counts = ONES, ONES
-        if repeated:
-            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
-            counts = np.diff(firsts, append=len(ordered))
-            if rows.unique:
-                refuse_repeated(self.name, ordered[firsts], counts)
-        self._kept = [values]
+        values, width, compute = rows.values, self.width, self._compute
+        described = self.name, self.param, self._param_name
+        indices, limit = flattened(rows, *described), self.param.shape[0]
+        base, stride = address(values), width * values.itemsize
+        order = sorted_rows(indices, limit, base, stride, width)
+        if order is None:
+            refuse_index(rows, *described)
+        self._kept, self._numbers, found = [values], None, None
         if width == 0:
-            ordered, sources, firsts, counts = NONE, NONE, ONES, ONES
-        elif repeated and counts.max() > 2:
-            read = self.on_host(values).reshape(len(indices), width)
-            sources = base + stride * settled(order, counts, read)
-        self.numbers, found = ordered[firsts], sources[firsts]
+            self._numbers, self.runs, found = NONE, Runs(), NONE
+        elif order.repeated or self.partial or name_of(values.dtype) != compute:
+            found = self._packed(rows, order)
+        elif self.lazy or order.rows is None:
+            self._numbers, found = order.unpacked()
+            self._by_rows(found)
+        else:
+            self.runs = order.rows
+        if self.measured:
+            self._measure(order.unpacked()[1] if found is None else found)
+
+    @property
+    def numbers(self) -> Any:
+        """The numbers of the rows, in order, each once."""
+        if self._numbers is None and isinstance(self.runs, SortedRows):
+            self._numbers, _ = self.runs.unpacked()
+        return self._numbers
+
+    def _packed(self, rows: Rows, order: Order) -> Any:
+        """Add up or convert rows, which one kernel cannot read where they are; returns the address
+        of the gradient of each.
+
+        Raises:
+            ValueError: for repeated rows that were promised to be unique.
+        """
+        numbers, addresses = order.unpacked()
+        values, width, groups = rows.values, self.width, groups_of(numbers)
+        if order.repeated and rows.unique:
+            refuse_repeated(self.name, groups.numbers, groups.counts)
+        if groups.many:
+            given = self.on_host(values).reshape(len(numbers), width)
+            reorder(order, addresses, groups, given)
+        self._numbers = groups.numbers
         if self.partial:
             found = self._by_blocks()
-            self._add(values, sources, counts, found)
-        elif name_of(values.dtype) != self._compute:
-            found = np.arange(len(found)) * (width * self._itemsize) + self._room(len(found))
-            self._add(values, sources, counts, found)
-        elif firsts is not ONES:
-            several, members = np.flatnonzero(counts > 1), np.repeat(counts > 1, counts)
-            places = np.arange(len(several)) * (width * self._itemsize)
-            found[several] = places + self._room(len(several))
-            self._add(values, sources[members], counts[several], found[several])
-        if not self.partial:
-            self._by_rows(found)
-        if self.measured:
-            self._measure(found)
-
-    def _room(self, rows: int) -> int:
-        """The address of sums for some rows, which start at zero, and add up signs of zeros."""
-        return self._buffer(rows * self.width)
+            begins = np.cumsum(groups.counts) - groups.counts
+            self._add(values, addresses, np.repeat(found, groups.counts), begins)
+            return found
+        every = name_of(values.dtype) != self._compute
+        given = len(numbers) if every else groups.repeated
+        count, least = (len(groups.numbers), 1) if every else (groups.several, 2)
+        base, size = self._buffer(count * width), width * self._itemsize
+        found, begins = np.empty_like(groups.numbers), np.empty(count, np.int64)
+        sources, sums = np.empty((2, given), np.int64)
+        gather = whole("fastadam.kernels.cpu.row_passes").gather
+        sorts = groups.firsts, groups.counts, least, addresses
+        gather(*sorts, base, size, found, sources, sums, begins)
+        self._add(values, sources, sums, begins if order.repeated else None)
+        self._by_rows(found)
+        return found
 
     def _buffer(self, elements: int) -> int:
+        """The address of memory for sums, which start at a zero that keeps the signs of zeros."""
         packed = np.full(elements, -0.0, self._compute)
         self._kept.append(packed)
         return address(packed)
 
-    def _add(self, values: Any, sources: Any, counts: Any, places: Any) -> None:
-        """Add up the values of each row, in order.
+    def _add(self, values: Any, sources: Any, sums: Any, begins: Any) -> None:
+        """Add up values, in order.
 
         Args:
             values: the array in which they are.
-            sources: the address of each.
-            counts: how many belong to each row, or ONES.
-            places: the address of each sum.
+            sources: the address of those of each row.
+            sums: the address of the sum that each belongs to.
+            begins: the first row of each sum; None if each has a sum of its own.
         """
         dtype = name_of(values.dtype)
         if dtype not in self._adders:
             self._adders[dtype] = self._adder(dtype)
         table, starts = self._adders[dtype], np.zeros_like(sources)
-        whole = None
-        if counts is not ONES:
-            places, whole = np.repeat(places, counts), np.cumsum(counts) - counts
-        table.spread((starts, starts + self.width), {"param": places, "grad": sources}, whole=whole)
+        runs = starts, np.full_like(starts, self.width)
+        table.spread(runs, {"param": sums, "grad": sources}, whole=begins)
         table.run(self.threads)
 
     def _adder(self, dtype: str) -> RowTable:
@@ -154,6 +177,10 @@ class RowGradient:
     def table(self, kernel: Kernel, records: int, unit: int = 1) -> RowTable:
         """A table of runs of elements, where the parameter lies."""
         return RowTable(kernel, records, unit)
+
+    def list(self, kernel: Kernel, records: int, unit: int) -> ListTable:
+        """A table of rows, for a kernel that finds them by a list."""
+        return ListTable(kernel, records, unit, self.width)
 
     def steps_in(self, array: Any) -> Any:
         """The counts of rows, which are read and written by the numbers of rows."""

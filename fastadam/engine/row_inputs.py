@@ -65,7 +65,10 @@ class RowStepArrays(StepArrays):
                         for i, (array, dtype) in enumerate(zip(arrays, self._dtypes, strict=True))
                     ]
                 )
-        super().look([None if self.rows[k] else array for k, array in enumerate(arrays)])
+        if len(places) < len(arrays):
+            super().look([None if self.rows[k] else array for k, array in enumerate(arrays)])
+        else:
+            self.active, self.addresses = [False] * len(places), [0] * len(places)
         for k in places:
             given, gradient = arrays[k], self.rows[k]
             if given is not None and gradient:

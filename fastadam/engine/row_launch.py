@@ -8,14 +8,17 @@ import numpy as np
 
 from ..kernels.commit import Operation
 from ..kernels.formats import Formats
-from ..kernels.transforms import STATE, TOUCHED, caught_up
-from ..memory.row_table import RowTable
+from ..kernels.row_list import RowList, can_list
+from ..kernels.transforms import STATE, TOUCHED, caught_up, streams
+from ..memory.row_table import RowTable, SortedRows
 from ..rules import Rule
 from ..rules.algorithm import Algorithm, Values
+from .backend import HOST, backend_of
 from .columns import ROW_STEP, columns_for, row_steps
 from .launch import Launch, kernel_for
 from .options import Options
 from .row_gradient import RowGradient
+from .row_order import distinct
 
 if TYPE_CHECKING:
     from .state import Grouping
@@ -66,7 +69,6 @@ class RowLaunch(Launch):
         gradient.threads, gradient.measured = options.team, options.measures
         if gradient.partial:
             names = (*names, TOUCHED)
-        gradient.apart = self.lazy
         if self.lazy:
             kept = (*kept, row_steps(gradient.width))
             if gradient.partial:
@@ -76,12 +78,19 @@ class RowLaunch(Launch):
                     "or set a larger min_quantized_size"
                 )
         whole = caught_up(rule, idle) if idle else rule
-        kernel = kernel_for(whole, formats, names, params[member], scattered=gradient.width >= WIDE)
+        used = streams(whole, names + formats.options, formats)
+        host = backend_of(params[member]) is HOST
+        self._listed = host and can_list(whole, used, gradient.width)
+        gradient.lazy, gradient.apart = self.lazy, self.lazy or self._listed
+        form = RowList(gradient.width, self.lazy) if self._listed else None
+        scattered = gradient.width >= WIDE and not form
+        kernel = kernel_for(whole, formats, names, params[member], scattered, form)
         super().__init__(whole, kernel, params, [member], kept, [length])
         self.rule = rule  # that of the group; constants are those of both
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
-        return self._gradient.table(self.kernel, records, self.lengths[0])
+        made = self._gradient.list if self._listed else self._gradient.table
+        return made(self.kernel, records, self.lengths[0])
 
     def start(self, stream: str, lacks: Mapping[int, float]) -> None:
         if stream == STATE + ROW_STEP:
@@ -127,7 +136,7 @@ class RowLaunch(Launch):
             self._fresh = False
         last = self._steps[self._gradient.numbers]
         counts = step - 1 - last if self._idle else last + 1
-        known, records = np.unique(counts, return_inverse=True)
+        known, records = distinct(counts)
         self.table.records_for(len(known))
         for place, count in enumerate(known.tolist()):
             write = self.writer(place)
@@ -142,6 +151,9 @@ class RowLaunch(Launch):
     def spread(self, records: Any = None) -> None:
         """Point the table at the rows of the step; `records` are their records, if not one."""
         runs = self._gradient.runs
+        if isinstance(runs, SortedRows):
+            self.table.spread_rows("grad", runs)
+            return
         packed = {"grad": runs.grads}
         if runs.touched is not None:
             packed[TOUCHED] = runs.touched

@@ -1,10 +1,12 @@
 """The order of rows: by their numbers, and those of one number by their values."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.imports import whole
+from ..memory.row_table import SortedRows
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -13,79 +15,125 @@ class Order(NamedTuple):
     """Rows in rising order.
 
     Attributes:
-        numbers: their numbers, with repetitions.
-        sources: the addresses of their values.
-        places: where each was given; nothing if no row was given twice.
+        keys: in the bits of `mask` the places where they were given.
+        mask: see `keys`.
         repeated: how many have the number of the one before.
+        rows: the same rows as a table takes them; None if their numbers are too large.
+        unpacked: returns the numbers, with repetitions, and the addresses of the values.
+    """
+
+    keys: Any
+    mask: int
+    repeated: int
+    rows: SortedRows | None
+    unpacked: Callable[[], tuple[Any, Any]]
+
+
+class Groups(NamedTuple):
+    """Rows of the same numbers.
+
+    Attributes:
+        numbers: each number once.
+        firsts: the first place of each in the order of rows.
+        counts: how often it is there.
+        several: how many are there more than once.
+        repeated: how many rows have these numbers.
+        many: how many rows have a number that is there more than twice.
     """
 
     numbers: Any
-    sources: Any
-    places: Any
+    firsts: Any
+    counts: Any
+    several: int
     repeated: int
+    many: int
 
 
-def sorted_rows(indices: Any, base: int, stride: int) -> Order:
-    """The order of rows.
+def groups_of(numbers: Any) -> Groups:
+    """The groups of rows in rising order."""
+    room = np.empty((3, len(numbers)), np.int64)
+    group = whole("fastadam.kernels.cpu.row_passes").group
+    count, *totals = group(numbers, *room)
+    return Groups(*room[:, :count], *totals)
+
+
+def sorted_rows(indices: Any, limit: int, base: int, stride: int, width: int) -> Order | None:
+    """The order of rows; None if a number is negative, or not below `limit`.
 
     Args:
         indices: their numbers.
+        limit: the number of rows of the parameter.
         base: the address of their values.
         stride: the bytes from one to the next.
+        width: the elements of a row.
     """
-    passes = whole("fastadam.kernels.cpu.row_passes")
-    count = len(indices)
-    bits = max(0, count - 1).bit_length()
-    _, largest, rising = passes.bounds(indices) if count else (0, 0, 1)
+    passes, count = whole("fastadam.kernels.cpu.row_passes"), len(indices)
+    keys, bits = np.empty(count, np.int64), max(0, count - 1).bit_length()
+    mask = (1 << bits) - 1
+    smallest, largest, rising = passes.pack(indices, bits, keys) if count else (0, -1, 1)
+    if smallest < 0 or largest >= limit:
+        return None
     if int(largest).bit_length() + bits > 63:
         places = np.argsort(indices, kind="stable")
-        numbers = indices[places]
+        numbers, sources = indices[places], base + places * stride
         repeated = int(np.count_nonzero(numbers[1:] == numbers[:-1]))
-        return Order(numbers, base + places * stride, places, repeated)
-    keys, numbers, sources = np.empty((3, count), np.int64)
-    passes.pack(indices, bits, keys)
+        return Order(places, mask, repeated, None, lambda: (numbers, sources))
     if not rising:
         keys.sort()  # of integers, five times as fast as argsort
-    repeated = passes.unpack(keys, bits, base, stride, numbers, sources)
-    return Order(numbers, sources, keys & ((1 << bits) - 1) if repeated else keys[:0], repeated)
+    rows = SortedRows(keys, bits, base, stride, width)
+    return Order(keys, mask, passes.count_repeated(keys, bits), rows, rows.unpacked)
 
 
-def settled(order: Any, counts: Any, values: Any) -> Any:
-    """The places of rows, those of one number in an order that depends on their values alone.
+def distinct(counts: Any) -> tuple[Any, Any]:
+    """The distinct integers among some, in rising order, and the place of each among them."""
+    if not len(counts) or (span := int(np.ptp(counts))) > 4 * len(counts):
+        return np.unique(counts, return_inverse=True)
+    offsets = counts - counts.min()
+    found = np.zeros(span + 1, bool)
+    found[offsets] = True
+    return np.flatnonzero(found) + counts.min(), (np.cumsum(found) - 1)[offsets]
 
-    Three numbers or more have sums that depend on the order in which they are added.
+
+def reorder(order: Order, sources: Any, groups: Groups, values: Any) -> None:
+    """Put the rows of one number in an order that depends on their values alone, if there are more
+    than two: their sum depends on the order in which they are added.
 
     Args:
-        order: the places of all rows, by number.
-        counts: how many rows have the same number.
+        order: the order of rows.
+        sources: the addresses of their values, which are changed.
+        groups: the rows of the same numbers.
         values: the values of each row, in the order in which they were given.
     """
-    members = np.flatnonzero(np.repeat(counts > 2, counts))
-    number = np.repeat(np.arange(len(counts)), counts)[members]
-    places = order[members]
+    rank, shift, size = None, (groups.many - 1).bit_length(), values.itemsize
+    if size < 8 and (groups.several - 1).bit_length() + 32 + shift <= 63:
+        passes, flat = whole("fastadam.kernels.cpu.row_passes"), values.reshape(-1)
+        members, keys, spare = np.empty((3, groups.many), np.int64)
+        given = groups.firsts, groups.counts, order.keys, order.mask, flat.view(f"u{size}")
+        passes.rank(8 * size)(*given, values.shape[1], shift, members, keys)
+        keys.sort()
+        if not passes.reorder(keys, shift, members, sources, spare):
+            return
+        rank = keys & ((1 << shift) - 1)
+    _reorder_ties(order, sources, groups, values, rank)
+
+
+def _reorder_ties(order: Order, sources: Any, groups: Groups, values: Any, rank: Any) -> None:
+    """As `reorder`; `rank` is the order of the rows by what they begin with, None if not known."""
+    owners = np.repeat(np.arange(len(groups.counts)), groups.counts)
+    members = np.flatnonzero(groups.counts[owners] > 2)
+    owners, places = owners[members], order.keys[members] & order.mask
     bits = values.view(f"u{values.itemsize}")
-    lead = bits[places, 0]
-    rank = _ranks(number, lead) if values.itemsize < 8 else np.lexsort((lead, number))
-    same = (np.diff(number[rank]) == 0) & (np.diff(lead[rank]) == 0)
+    lead = bits[:, 0][places]
+    if rank is None:
+        rank = np.lexsort((lead, owners))
+    owner, first = owners[rank], lead[rank]
+    same = (owner[1:] == owner[:-1]) & (first[1:] == first[:-1])
     if same.any():  # the first elements do not decide
         tied = rank[np.append(same, False) | np.append(False, same)]
         marks = np.zeros(len(places), np.uint64)
         marks[tied] = _hashes(bits[places[tied]])
-        rank = np.lexsort((marks, lead, number))
-    order = order.copy()
-    order[members] = places[rank]
-    return order
-
-
-def _ranks(number: Any, lead: Any) -> Any:
-    """The order of rows by their numbers, then by what they begin with, of 32 bits at most."""
-    bits = max(0, len(number) - 1).bit_length()
-    keys = (number << 32) | lead.astype(np.int64)
-    if len(number) and int(number[-1]).bit_length() + 32 + bits > 63:
-        return np.argsort(keys)
-    keys = (keys << bits) | np.arange(len(keys))
-    keys.sort()  # in half the time of argsort
-    return keys & ((1 << bits) - 1)
+        rank = np.lexsort((marks, lead, owners))
+    sources[members] = sources[members[rank]]
 
 
 def _hashes(bits: Any) -> Any:

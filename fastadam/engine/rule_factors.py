@@ -1,6 +1,6 @@
 """The numbers of rows and columns of rules with factors: passes ahead of their sums."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from .convert import identity
 from .launch import Launch
 from .rule_sums import RuleSums
 from .step_context import StepContext
+from .tensor_groups import TensorGroups, by_some, by_tensor
 
 MOST_ROWS, LEAST_ROWS, GROUPS_OF_A_MATRIX = 64, 4, 16
 
@@ -69,7 +70,8 @@ class RuleFactors:
     Attributes:
         reading: the launches over gradients.
         launches: the others that take constants of the updates; they read state.
-        copies: those that write the new state, as part of the commitment.
+        copies: those that write the new state, as part of the commitment; without those that are
+            part of groups of tensors.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class RuleFactors:
         ]
         self.reading = [part.reading for part in self._parts]
         self.launches = [launch for part in self._parts for launch in (*part.lines, *part.copies)]
-        self.copies = [launch for part in self._parts for launch in part.copies]
+        alone = [part for part in self._parts if not part.join(sums.groups)]
+        self.copies = [launch for part in alone for launch in part.copies]
         team = context.options.team
-        self._runs = [run for part in self._parts for run in part.runs(team)]
+        self._runs = [(part, [*part.runs(team)]) for part in self._parts]
 
     def __bool__(self) -> bool:
         return bool(self._parts)
@@ -97,13 +100,22 @@ class RuleFactors:
         return [launch.kernel for part in self._parts for launch in part.sequence]
 
     def run(self) -> None:
-        """Compute rows and columns, from gradients and state as they are."""
-        for run in self._runs:
-            run()
+        """Compute rows and columns, from gradients and state as they are, but for those that are
+        part of the commitment of a step."""
+        for part, runs in self._runs:
+            if not (part.groups and part.groups.used):
+                for run in runs:
+                    run()
 
 
 class _Part:
-    """The passes of one update."""
+    """The passes of one update.
+
+    Attributes:
+        groups: the groups of tensors that they are part of, or None.
+    """
+
+    groups: TensorGroups | None = None
 
     def __init__(
         self, update: Launch, sums: RuleSums, context: StepContext, options: tuple[str, ...]
@@ -129,6 +141,15 @@ class _Part:
             self._copy(name, new) for name, new in zip(self._rule.state, self._new, strict=True)
         ]
         self.sequence = [self.reading, *self._adding, *self.lines, *self.copies]
+
+    def join(self, groups: Mapping[Launch, TensorGroups]) -> bool:
+        """Become part of the groups of tensors of the update; returns False if it has none."""
+        self.groups = groups.get(self._update)
+        if self.groups:
+            adding = [by_some(launch, launch.members) for launch in self._adding]
+            lines, copies = map(by_tensor, self.lines), map(by_tensor, self.copies)
+            self.groups.surround([by_tensor(self.reading), *adding, *lines], [*copies])
+        return bool(self.groups)
 
     def runs(self, team: Any) -> Iterator[Callable[[], Any]]:
         """The functions that compute everything, in order."""

@@ -19,7 +19,7 @@ from .convert import identity
 from .grad_norm import Folds, blocks_of, places_of
 from .launch import Launch
 from .partition import Partition
-from .tensor_groups import TensorGroups
+from .tensor_groups import TensorGroups, by_number, by_sum, by_tensor
 
 
 def first_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
@@ -198,12 +198,15 @@ class _Scope:
     def _group(self, folds: Sequence[Launch], conversions: Mapping[str, Launch]) -> None:
         """Make the groups of tensors, if an update has several that are not small."""
         several = (len(each.members) > 1 and not each.table.small for each in self.terms)
-        if not any(several) or any(each.rule.factors for each in self.terms):
+        if not any(several):
             return
         params = self.totals.size // len(self.names)
         for update, terms in self.terms.items():
             found = conversions[update.kernel.streams[0].storage.compute]
-            self.groups[update] = TensorGroups(update, terms, folds, found, params)
+            places = np.asarray(update.members), len(self.names), params
+            stages = [by_tensor(terms), *(by_sum(fold, *places) for fold in folds)]
+            stages += [by_number(found, *places), by_tensor(update)]
+            self.groups[update] = TensorGroups(update, stages)
 
     def _converted(self, totals: Any, dtype: str) -> Any:
         """An array that will have the totals in the dtype of an arithmetic."""

@@ -184,19 +184,22 @@ class State:
     def steps(self) -> list[int]:
         """The number of steps each parameter has taken."""
         self.settle()
-        each = [cohort.steps(self.count) for cohort in self.cohorts]
-        return [each[number] for number in self.grouping.cohort_of]
+        grouping = self.grouping
+        each = [cohort.steps(self.count) for cohort in grouping.cohorts]
+        return [each[number] for number in grouping.cohort_of]
 
     @property
     def carried(self) -> list[Carried]:
         """The host numbers of each parameter."""
         self.settle()
-        return [self.grouping.carried[number] for number in self.grouping.cohort_of]
+        grouping = self.grouping
+        return [grouping.carried[number] for number in grouping.cohort_of]
 
     @property
     def since(self) -> list[int]:
         """The steps of each parameter before its state began."""
-        return [self.cohorts[number].since for number in self.grouping.cohort_of]
+        grouping = self.grouping
+        return [grouping.cohorts[number].since for number in grouping.cohort_of]
 
     def begin(self, rules: Sequence[Rule]) -> None:
         """Let steps count from now on for parameters whose rules have state yet to be created, as
@@ -246,7 +249,8 @@ class State:
         count: int,
     ) -> Grouping:
         numbers: dict[tuple[int, int, Carried, bool, int], int] = {}
-        groups = [self.cohorts[number].group for number in self.grouping.cohort_of]
+        old = self.grouping
+        groups = [old.cohorts[number].group for number in old.cohort_of]
         keys = zip(groups, steps, carried, active, since, strict=True)
         cohort_of = [numbers.setdefault(key, len(numbers)) for key in keys]
         cohorts = [

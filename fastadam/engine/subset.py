@@ -1,11 +1,10 @@
 """Steps of some parameters of an optimizer, which are planned once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
-from weakref import WeakSet, ref
 
-from ..kernels.commit import Operation, commit, put
+from ..kernels.commit import Operation, commit
 from ..rules.algorithm import Algorithm
 from ..validation import Range, alternatives, count, number
 from .assignment import check_assigned
@@ -16,88 +15,9 @@ from .parameters import NO_GRADS, Gathered, Parameters
 from .state import State
 from .state_view import numbers_of
 from .step_info import StepInfo
+from .subset_steps import SubsetSteps
 
 NOT_NEGATIVE_OR_NAN = Range(">= 0", lambda number: not number < 0)
-
-
-class SubsetSteps:
-    """Steps of subsets that the optimizer has not counted yet.
-
-    The optimizer's count follows every step at once; the counts and the state of each parameter
-    follow when somebody asks for them.
-
-    Args:
-        engine: that of the optimizer, which has this object and is referred to weakly.
-
-    Attributes:
-        members: the subsets.
-        epoch: changes whenever the optimizer's state changes otherwise than by steps of subsets.
-        base: the optimizer's count when it did so last.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._whole, self._before = ref(engine), engine.state.count
-        self._known = self._now()
-        self.members: WeakSet[Subset] = WeakSet()
-        self.epoch, self.base = 0, self._before
-
-    @property
-    def _engine(self) -> Engine:
-        found = self._whole()
-        assert found is not None
-        return found
-
-    def _now(self) -> tuple[Any, ...]:
-        state = self._engine.state
-        return state.count, id(state.grouping), id(state.arrays)
-
-    def look(self) -> None:
-        """Check whether the optimizer took steps of all parameters, or loaded a state."""
-        if self._known != (now := self._now()):
-            self._known, self.epoch, self.base = now, self.epoch + 1, now[0]
-
-    def recorded(self, count: int) -> list[Operation]:
-        """The operations that record a step of a subset, and its count, in the optimizer."""
-        state = self._engine.state
-        if state.pending is None:
-            self._before = state.count
-        now = max(state.count, count)
-        return [
-            *put(self._engine, plan=None),
-            *put(state, count=now, pending=self),
-            *put(self, _known=(now, *self._known[1:])),
-        ]
-
-    def settle(self) -> None:
-        """Transfer counts and state of the subsets to the optimizer."""
-        with self._engine.lock:
-            state = self._engine.state
-            if state.pending is None:
-                return
-            ahead = [subset for subset in self.members if subset.ahead]
-            grouping, since = state.grouping, state.since
-            each = [cohort.steps(self._before) for cohort in grouping.cohorts]
-            steps = [each[number] for number in grouping.cohort_of]
-            carried = [grouping.carried[number] for number in grouping.cohort_of]
-            names = [name for subset in ahead for name in subset.state.arrays]
-            arrays = {name: [*column] for name, column in state.with_names(names).items()}
-            for subset in ahead:
-                own = subset.state
-                own_steps, own_since, own_carried = own.steps, own.since, own.carried
-                for k, place in enumerate(subset.numbers):
-                    steps[place], since[place] = own_steps[k], own_since[k]
-                    carried[place] = own_carried[k]
-                for name, column in own.arrays.items():
-                    for place, array in zip(subset.numbers, column, strict=True):
-                        arrays[name][place] = array
-            merged = state.grouped(steps, carried, [True] * len(steps), since)
-            commit(
-                [
-                    *put(state, arrays=arrays, grouping=merged, pending=None),
-                    *put(self, _known=(state.count, id(merged), id(arrays))),
-                    *(operation for subset in ahead for operation in put(subset, ahead=False)),
-                ]
-            )
 
 
 class Subset:
@@ -111,11 +31,9 @@ class Subset:
     Attributes:
         numbers: the numbers of its parameters in the optimizer, in ascending order.
         info: the result of the last step, None before the first.
-        ahead: True after steps of which the optimizer has yet to take note.
     """
 
     info: StepInfo | None = None
-    ahead = False
 
     def __init__(self, optimizer: Algorithm, engine: Engine, which: Any) -> None:
         self._optimizer, self._parent = optimizer, engine
@@ -137,7 +55,7 @@ class Subset:
                 made.whole_sizes = [engine.whole_sizes[number] for number in self.numbers]
             self._count, self._groups = len(engine.parameters.arrays), list[Group]()
             self._follow()
-        self._rounds.members.add(self)
+        self._rounds.enter(self.numbers)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -188,6 +106,24 @@ class Subset:
         Raises:
             TypeError, ValueError: before any element changes.
         """
+        return self.step_with((), grads, lr, mask, grad_scale, found_inf, grad_norm, step)
+
+    def step_with(
+        self,
+        others: Sequence[Operation],
+        grads: Any = None,
+        lr: float | None = None,
+        mask: Any = None,
+        grad_scale: float | None = None,
+        found_inf: Any = False,
+        grad_norm: float | None = None,
+        step: int | None = None,
+    ) -> StepInfo:
+        """Take a step as `step` does, and commit other operations with the update, if there is one.
+
+        Raises:
+            TypeError, ValueError: before any element changes.
+        """
         with self._parent.lock:
             engine = self._made
             try:
@@ -204,9 +140,10 @@ class Subset:
                 plan, plain = engine.plan, masks is None and grad_scale is None
                 if plan is None or not plain or not plan.same(arrays):
                     plan, arrays = bound(engine, arrays, masks, grad_scale)
-                others = [*self._rounds.recorded(engine.state.count + 1), *put(self, ahead=True)]
-                given = plan, arrays, values, lr, grad_scale, found_inf
-                info = engine.stepped(self._optimizer, *given, grad_norm, others)
+                recorded = self._rounds.recorded(self.numbers, engine.state)
+                given = plan, arrays, values, lr, grad_scale, found_inf, grad_norm
+                with_it = [*recorded, *others]
+                info = engine.stepped(self._optimizer, *given, with_it)
                 object.__setattr__(self, "info", info)
                 return info
             except BaseException:  # an interrupt among them
@@ -281,7 +218,8 @@ class Subset:
         if self._groups is not parent.groups:
             self._take_groups(parent.groups)
         self._rounds.look()
-        if self._epoch != self._rounds.epoch:
+        rounds = self._rounds
+        if self._epoch != rounds.epoch or rounds.stale(self.numbers, self.state):
             self._take_state()
 
     def _take_groups(self, groups: list[Group]) -> None:
@@ -305,7 +243,10 @@ class Subset:
         self._parent.state.settle()
         whole, state, engine = self._parent.state, State(), self._made
         commit(state.extended(engine.groups, tuple(self._optimizer.carried.values())))
-        state.count = whole.count if self._epoch < 0 else self._rounds.base
+        if self._epoch == self._rounds.epoch:  # another subset has common parameters
+            state.count = engine.state.count
+        else:
+            state.count = whole.count if self._epoch < 0 else self._rounds.base
         steps, carried, since = whole.steps, whole.carried, whole.since
         state.regroup(
             [steps[number] for number in self.numbers],

@@ -1,103 +1,177 @@
-"""Groups of tensors: the sums of a group, then its update, then the next group.
+"""Groups of tensors: all passes over a group, the update last, then the next group.
 
-The update then finds the arrays that the sums have read in the cache of a core. Everything is a
-sequence of C functions, and so part of the commitment of a step. Several threads, which would wait
-for each other twice in each group, take all tensors as one.
+A pass then finds the arrays that the one before has read in the cache of a core. Each thread has
+groups of its own, so that none waits for another. Everything is a sequence of C functions, and so
+part of the commitment of a step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..kernels.commit import Operation
 from ..kernels.cpu import openmp, threads
 from ..kernels.storage.base import ROW
+from ..kernels.target import HostTarget
+from ..memory.launch_table import Table, cut
 from .launch import Launch
 
 GROUP = 1 << 20  # bytes of a group: about half of a second-level cache
+LARGEST = 2 * GROUP  # of a tensor that may remain in that cache; larger ones are cut for threads
+SHARES = 4  # of the work of a thread, so many tensors at least, or they are cut
+
+
+class Stage(NamedTuple):
+    """A pass over tensors.
+
+    Attributes:
+        table: that of its launch.
+        chunks: `chunks(places)` returns the chunks of some members of the update, by place.
+    """
+
+    table: Table
+    chunks: Callable[[Any], Any]
+
+
+def by_tensor(launch: Launch) -> Stage:
+    """A pass of which each row is that of a member."""
+    return Stage(launch.table, launch.table.chunks_of)
+
+
+def by_some(launch: Launch, places: Sequence[int]) -> Stage:
+    """A pass of which each row is that of the member at one of these places."""
+
+    def chunks(chosen: Any) -> Any:
+        return launch.table.chunks_of(np.flatnonzero(np.isin(places, chosen)))
+
+    return Stage(launch.table, chunks)
+
+
+def by_sum(launch: Launch, members: Any, sums: int, params: int) -> Stage:
+    """A pass with a row for each sum of each parameter, those of one sum after those of another."""
+
+    def chunks(places: Any) -> Any:
+        rows = [members[places] + k * params for k in range(sums)]
+        return launch.table.chunks_of(np.concatenate(rows))
+
+    return Stage(launch.table, chunks)
+
+
+def by_number(launch: Launch, members: Any, sums: int, params: int) -> Stage:
+    """A pass over a row with a number for each sum of each parameter."""
+
+    def chunks(places: Any) -> Any:
+        numbers = np.concatenate([members[places] + k * params for k in range(sums)])
+        apart = np.diff(numbers, prepend=-2) != 1
+        first, last = numbers[apart], numbers[np.append(apart[1:], True)]
+        return np.stack([np.zeros_like(first), first, last + 1], axis=1)
+
+    return Stage(launch.table, chunks)
 
 
 class TensorGroups:
-    """The launches of an update and of its sums, group after group.
+    """The passes of an update, group after group.
 
     Results do not depend on the groups.
 
     Args:
         update: the launch of the update.
-        terms: the one that adds the terms of its sums, block by block.
-        folds: those that add these sums, with a row for each sum of each parameter.
-        conversion: the one that converts all totals.
-        params: the number of all parameters.
+        stages: all passes, in order, with that of the update.
     """
 
-    def __init__(
-        self,
-        update: Launch,
-        terms: Launch,
-        folds: Sequence[Launch],
-        conversion: Launch,
-        params: int,
-    ) -> None:
-        self._update, self._terms, self._folds = update, terms, folds
-        self._conversion, self._params = conversion, params
+    def __init__(self, update: Launch, stages: Sequence[Stage]) -> None:
+        self._update, self._stages = update, [*stages]
+        self._after: Sequence[Stage] = ()
         self._made: dict[Any, list[Operation]] = {}
+        self._kept: list[Any] = []  # what operations hold the addresses of
+
+    def surround(self, before: Sequence[Stage], after: Sequence[Stage]) -> None:
+        """Take more passes, before all others and after the update."""
+        self._stages = [*before, *self._stages, *after]
+        self._after = after
 
     @property
     def used(self) -> bool:
-        """True if the sums are part of the operations: nothing is streamed from files."""
+        """True if the passes are part of the operations: nothing is streamed from files."""
         return self._update.table.windows is None
 
     def operations(self, limit: threads.Limit, threaded: bool) -> list[Operation]:
-        """The C functions of the update, with those of its sums if they are part of it."""
+        """The C functions of the update, with those of its other passes if they are part of it."""
         if not self.used:
-            return self._update.table.operations(limit, threaded)
+            tables = [self._update.table, *(stage.table for stage in self._after)]
+            return [each for table in tables for each in table.operations(limit, threaded)]
         threaded = threaded and not self._update.table.small
         count = threads.tasks_for(limit) if threaded else 1
         key = count, openmp.team
         if key not in self._made:
-            self._made[key] = [*self._launched(count, limit, threaded)]
+            self._made[key] = [*self._launched(count)]
         return self._made[key]
 
-    def _launched(self, count: int, limit: threads.Limit, threaded: bool) -> Iterator[Operation]:
-        update, terms = self._update, self._terms
-        groups = self._cut(GROUP) if count == 1 else [(0, len(update.members))]
-        members = np.asarray(update.members)
-        several = range(len(terms.rule.sums))
-        rows = [
-            np.concatenate([members[first:last] + k * self._params for k in several])
-            for first, last in groups
-        ]
-        totals = [
-            [
-                (0, k * self._params + members[first], k * self._params + members[last - 1] + 1)
-                for k in several
-            ]
-            for first, last in groups
-        ]
-        small = [fold.table.by_groups(map(fold.table.chunks_of, rows)) for fold in self._folds]
-        small.append(self._conversion.table.by_groups(totals))
-        bounds = np.searchsorted(update.table.chunks[:, 0], groups).tolist()
-        for (first, last), *others in zip(bounds, *small, strict=True):
-            if first < last:
-                yield terms.table.over(first, last, limit, threaded)
-            yield from others
-            if first < last:
-                yield update.table.over(first, last, limit, threaded)
+    def _launched(self, count: int) -> Iterator[Operation]:
+        """Those for so many threads: the passes over large tensors, each in all threads, then those
+        over the others, of which each thread has some."""
+        large, shares = self._divided(count)
+        if large.size:
+            for stage in self._stages:
+                parts = cut(stage.chunks(large), count)
+                yield self._together([[(stage, part)] for part in parts])
+        if shares:
+            yield self._together([[*self._in_turns(share)] for share in shares])
 
-    def _cut(self, most: int) -> list[tuple[int, int]]:
-        """The first member of each group, and the one after its last."""
-        each = sum(
+    def _in_turns(self, share: Sequence[int]) -> Iterator[tuple[Stage, Any]]:
+        """All passes over a group, then those over the next."""
+        for group in self._groups(share):
+            for stage in self._stages:
+                yield stage, stage.chunks(group)
+
+    def _together(self, shares: Sequence[Sequence[tuple[Stage, Any]]]) -> Operation:
+        """The C function that launches passes over chunks, one after the other in each thread."""
+        target = cast(HostTarget, self._update.kernel.target)
+        tasks = [
+            [(stage.table.kernel.run, stage.table.task_over(chunks)) for stage, chunks in share]
+            for share in shares
+        ]
+        made, kept = target.sequences(tasks)
+        self._kept.append(kept)
+        return made
+
+    def _divided(self, count: int) -> tuple[Any, list[list[int]]]:
+        """The places of the tensors that are cut for threads, and for each thread those of the
+        tensors that it has alone."""
+        sizes, each = self._update.sizes, self._bytes
+        if count == 1:
+            return np.array([], np.int64), [[*range(len(sizes))]]
+        most = min(LARGEST / each, sum(sizes) / count / SHARES)
+        shares: list[list[int]] = [[] for _ in range(count)]
+        loads = [0] * count
+        for place in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
+            if sizes[place] <= most:
+                least = loads.index(min(loads))
+                shares[least].append(place)
+                loads[least] += sizes[place]
+        large = [place for place, size in enumerate(sizes) if size > most]
+        return np.array(large, np.int64), [sorted(share) for share in shares if share]
+
+    @property
+    def _bytes(self) -> float:
+        """The bytes of an element in all arrays of the update."""
+        return sum(
             np.dtype(column.dtype).itemsize / column.per
             for _, column, _ in self._update.table.columns()
             if column.per < ROW
         )
-        ends = accumulate(size * each for size in self._update.sizes)
-        cuts, begun, before = [0], 0.0, 0.0
-        for member, end in enumerate(ends):
-            if end - begun > most and member > cuts[-1]:
-                cuts.append(member)
+
+    def _groups(self, places: Sequence[int]) -> list[Any]:
+        """Tensors in groups."""
+        sizes, most = self._update.sizes, GROUP / self._bytes
+        ends = [*accumulate(sizes[place] for place in places)]
+        cuts, begun, before = [0], 0, 0
+        for k, end in enumerate(ends):
+            if end - begun > most and k > cuts[-1]:
+                cuts.append(k)
                 begun = before
             before = end
-        return [*pairwise([*cuts, len(self._update.sizes)])]
+        found = np.array(places, np.int64)
+        return [found[first:last] for first, last in pairwise([*cuts, len(places)])]

@@ -16,14 +16,23 @@ from .elements import (
     elements_of,
     firsts_of,
     packing_of,
+    partial_of,
     phase_of,
     reading_of,
     single_of,
     writing_of,
 )
 from .lanes import Waiting
-from .loops import at_once, block_by_block, fetching, line_of_rows, lines_of, update_with
+from .loops import (
+    at_once,
+    block_by_block,
+    fetching,
+    line_of_rows,
+    lines_of,
+    update_with,
+)
 from .overlap import Plain, expected, in_turns, lates
+from .row_list import RowList, run_by_list
 from .row_pieces import ROW_LENGTH, length_of, places_of
 from .storage.base import ROW, WHOLE, Column, Pieces
 from .stream import Stream, laid_out, record_of
@@ -72,20 +81,26 @@ def update_of(
     memory: MemoryAccess,
     scattered: bool = False,
     terms: Sequence[Stream] = (),
+    listed: RowList | None = None,
 ) -> Callable[..., None]:
     """The update function of a rule over its streams: param, grad, then the states in order.
 
     Args:
         scattered: whether chunks are far from each other, so that memory is asked for ahead.
         terms: the streams of the terms of its sums over rows, if it has any.
+        listed: the form of a kernel over listed rows.
     """
     parts, scratch = zip(*laid_out(streams, memory), strict=True)
     stored = [column for stream in streams for column in stream.storage.stored]
     record = record_of(rule, streams[0].storage.compute)
     addresses = _addresses(stored, memory.integer)
     block = min(stream.storage.block for stream in streams)
-    if terms:
-        run = run_by_rows(rule, streams, terms, memory)
+    registers = memory.registers(record, _constants(rule.hyper))
+    if listed:
+        inputs = rule, streams, terms, memory, listed, registers, record.itemsize
+        run, registers = run_by_list(*inputs)
+    elif terms:
+        run = run_by_rows(rule, streams, terms, memory, scattered)
     elif any(stream.name == ROW_LENGTH for stream in streams):
         run = run_row_after_row(rule, streams, memory)
     elif fits(parts, block, memory.warps):
@@ -93,7 +108,7 @@ def update_of(
     elif block == WHOLE:
         run = at_once(elements_of(streams, parts, rule, memory), addresses)
     else:
-        partial = max(part.partial for part in parts) if memory.wide is None else 0
+        partial = partial_of(streams, parts, memory)
         elements = elements_of(streams, parts, rule, memory)
         late = lates(parts, memory)
         if late:
@@ -110,7 +125,7 @@ def update_of(
     update = update_with(
         run,
         memory.integer,
-        memory.registers(record, _constants(rule.hyper)),
+        registers,
         row_size=size,
         record_size=record.itemsize,
     )

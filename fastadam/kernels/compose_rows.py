@@ -1,13 +1,27 @@
 """Composition of kernels over rows: their sums, then the updates of their elements."""
 
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..rules import Rule
 from .adding import LEAST
-from .elements import element_of, elements_of, packing_of, reading_of
-from .loops import row_after_row, row_at_once, row_by_row, row_in_blocks, sums_of_row
+from .composed import in_order
+from .elements import element_of, elements_of, packing_of, partial_of, reading_of
+from .loops import (
+    lines_of,
+    no_rows,
+    row_after_row,
+    row_at_once,
+    row_by_row,
+    row_in_blocks,
+    rows_ahead,
+    sums_of_row,
+)
 from .row_pieces import ROOM, closing, length_of, places_of, row_addresses, totals_of
+from .storage.base import ROW as PER_ROW
 from .storage.base import WHOLE, Pieces
 from .storage.block_sums import BLOCK
 from .stream import Stream, laid_out
@@ -15,10 +29,14 @@ from .target import MemoryAccess
 
 
 def run_by_rows(
-    rule: Rule, streams: Sequence[Stream], terms: Sequence[Stream], memory: MemoryAccess
+    rule: Rule,
+    streams: Sequence[Stream],
+    terms: Sequence[Stream],
+    memory: MemoryAccess,
+    scattered: bool = False,
 ) -> Any:
     """The function that updates a run of rows: the sums of a row, then its elements, then its
-    numbers."""
+    numbers; `scattered` is as for `update_of`."""
     assert rule.prepare
     adding, used = zip(*laid_out(terms, memory), strict=True)
     rooms, free = _rooms(terms, adding, used[-1])
@@ -32,7 +50,8 @@ def run_by_rows(
     update = _row_updated(rule, streams, parts, at_row, memory)
     close = closing(parts, reading_of(parts), element_of(rule.snapshot))
     length = length_of(places, memory.integer)
-    return row_by_row(added, update, close, at_row, length, memory, memory.reserve(used[-1]))
+    reserve, fetch = memory.reserve(used[-1]), _fetching(rule, streams, memory, scattered)
+    return row_by_row(added, update, close, at_row, length, memory, reserve, fetch)
 
 
 def run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Any:
@@ -40,13 +59,49 @@ def run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAcces
     parts, used = zip(*laid_out(streams, memory), strict=True)
     places = places_of(streams)
     rooms, free = _rooms(streams, parts, used[-1])
+    fetch: Any = no_rows
     if rooms:
+        fetch = _fetching(rule, streams, memory)
         totals = totals_of(streams, rooms, "float64", memory, places)
         update = _sums_by_row(rule, streams, parts, places, rooms, totals, memory)
     else:
         at_row = row_addresses(streams, places, {}, memory.integer)
         update = _row_updated(rule, streams, parts, at_row, memory)
-    return row_after_row(update, length_of(places, memory.integer), memory.reserve(free))
+    length = length_of(places, memory.integer)
+    return row_after_row(update, length, memory.reserve(free), fetch)
+
+
+def _fetching(
+    rule: Rule, streams: Sequence[Stream], memory: MemoryAccess, scattered: bool = False
+) -> Any:
+    """The function that asks for the memory of later rows: sums of short rows do not read in the
+    order of memory, which processors expect."""
+    if scattered or memory.prefetch is None:
+        return no_rows
+    lines = list[Any]()
+    place = 0
+    for number, stream in enumerate(streams):
+        for column in stream.storage.stored:
+            place += 1
+            if column.per < PER_ROW and (number or _reads_param(rule, streams)):
+                size = np.dtype(column.dtype).itemsize
+                access = memory.integer, memory.prefetch
+                lines.append(lines_of(place, size, column.per, *access, BLOCK * size))
+    return rows_ahead(in_order("row, start, stop", lines[::-1]), BLOCK)
+
+
+def _reads_param(rule: Rule, streams: Sequence[Stream]) -> bool:
+    """True if a kernel does more with parameters than to pass them on."""
+    if streams[0].mode != "r":
+        return True
+    numbers = [np.dtype(stream.storage.compute).type(1) for stream in streams]
+    h = namedtuple("h", rule.hyper)(*[numbers[0] / 2 for _ in rule.hyper])
+
+    def results(param: Any) -> str:
+        with np.errstate(all="ignore"):
+            return repr(rule.snapshot(param, numbers[1], tuple(numbers[2:]), h)[1])
+
+    return results(numbers[0]) != results(numbers[0] * np.float32("nan"))
 
 
 def _rooms(
@@ -69,7 +124,7 @@ def _sums_by_row(
     memory: MemoryAccess,
 ) -> Any:
     """The function that writes the sums of a row."""
-    partial = max(part.partial for part in parts) if memory.wide is None else 0
+    partial = partial_of(terms, parts, memory)
     return sums_of_row(
         elements_of(terms, parts, rule, memory, wide=False),
         packing_of(parts, BLOCK, partial, LEAST if partial else 0),

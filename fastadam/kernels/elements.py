@@ -14,6 +14,7 @@ from .composed import composed, in_order, tuple_of
 from .lanes import Access
 from .loops import four_by_four, one_by_one
 from .storage.base import COLUMNS, WHOLE, Pieces
+from .storage.block_sums import BLOCK
 from .stream import Stream, laid_out
 from .target import MemoryAccess
 
@@ -118,7 +119,7 @@ def elements_of(
         if not summed:
             return single
         block, addition = streams[summed[0]].storage.block, _added(streams, parts, summed)
-        whole = added_in_halves(single, read, element, addition, memory.loop, block)
+        whole = added_in_halves(single, read, element, addition, memory, block)
         if wide:
             return whole
         return added_in_eighths(single, whole, read, element, addition, memory.loop, block)
@@ -134,6 +135,15 @@ def in_pairs(streams: Sequence[Stream]) -> bool:
     return 2 * sum(np.dtype(storage.compute).itemsize for storage in each) <= PAIR_WORDS
 
 
+def partial_of(streams: Sequence[Stream], parts: Sequence[Pieces], memory: MemoryAccess) -> int:
+    """The number of sums that a complete block has become before it is packed; 0 if the target
+    leaves all additions to that."""
+    partial = max(part.partial for part in parts) if memory.wide is None else 0
+    if not partial or in_long_runs([stream.storage for stream in streams]):
+        return partial
+    return BLOCK // 2
+
+
 def _added(streams: Sequence[Stream], parts: Sequence[Pieces], places: Sequence[int]) -> Added:
     """The addition of the values of the streams at some places."""
     pick = tuple_of("values", [f"values[{place}]" for place in places])
@@ -142,7 +152,15 @@ def _added(streams: Sequence[Stream], parts: Sequence[Pieces], places: Sequence[
     summed = [parts[place] for place in places]
     nothing = tuple_of("values", ["zero"] * len(places), zero=np.float64(0))
     alone = in_long_runs([stream.storage for stream in streams])
-    return Added(pick, join, writing_of(summed), summed[0].partial, nothing, alone)
+    partial = summed[0].partial
+    return Added(pick, join, writing_of(summed), _kept_of(summed), partial, nothing, alone)
+
+
+def _kept_of(parts: Sequence[Pieces]) -> Any:
+    """Reads the sums of every stream that were written, as a tuple."""
+    reads = {f"kept_{k}": part.kept for k, part in enumerate(parts)}
+    calls = [f"{name}(at, i), " for name in reads]
+    return composed("at, i", [f"return ({''.join(calls)})"], **reads)
 
 
 def access_of(

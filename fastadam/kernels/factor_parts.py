@@ -1,7 +1,8 @@
 """The passes ahead of a rule with factors, each as a rule of its own with its streams.
 
 The first adds the terms of each row and, for groups of rows, of each column; the second adds the
-groups; the others compute the new numbers of rows and columns, and what the rule reads of them.
+groups; the others compute the new numbers of rows and columns, and what the rule reads of them. The
+sums of columns are zero before a step and after it.
 """
 
 from dataclasses import replace
@@ -86,7 +87,7 @@ GROUPS = Pass(
     groups_added,
     (
         Stream("param", FLOAT["float64"], "r"),
-        Stream("grad", FLOAT["float64"], "r"),
+        Stream("grad", FLOAT["float64"], "rz"),
         Stream(COLUMN_SUM, ColumnNumber("float64")),
         *LENGTHS,
     ),
@@ -138,7 +139,7 @@ def columns_updated(inner: Rule, compute: str) -> Pass:
     number = floats(compute, compute)
     streams = (
         Stream("param", number, "w"),
-        Stream("grad", floats("float64", compute), "r"),
+        Stream("grad", floats("float64", compute), "rz"),
         Stream(STATE + inner.column_state[0], number, "r"),
         Stream(NEW, number, "w"),
         Stream(COUNT, Single(compute), "r"),

@@ -22,6 +22,7 @@ from ..rules.linker import digest, linked
 from . import forks, loops, mistakes
 from .compose import update_of
 from .imports import whole
+from .row_list import RowList
 from .stream import Stream, record_of
 from .target import HostTarget, Target
 
@@ -92,6 +93,7 @@ def kernel(
     target: Target | None = None,
     scattered: bool = False,
     terms: tuple[Stream, ...] = (),
+    listed: RowList | None = None,
 ) -> Kernel:
     """The kernel of a rule over its streams (param, grad, then its states in order).
 
@@ -101,6 +103,7 @@ def kernel(
         target: where it runs; the host if None.
         scattered: whether it is for chunks that are far from each other.
         terms: the streams of the terms of its sums over rows, if it has any.
+        listed: its form, if it is for listed rows.
 
     Raises:
         TypeError: if the rule does not return what it declares, or cannot be compiled.
@@ -111,9 +114,9 @@ def kernel(
             mark = _mark(rule, streams)
             if terms and rule.prepare:
                 mark += _mark(rule.prepare, terms)
-            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered, terms
+            key = rule.name, rule.state, rule.hyper, mark, streams, target, scattered, terms, listed
             if key not in _made:
-                _made[key] = _make(rule, streams, target, scattered, terms)
+                _made[key] = _make(rule, streams, target, scattered, terms, listed)
         return _made[key]
 
 
@@ -138,9 +141,10 @@ def _make(
     target: Target,
     scattered: bool,
     terms: tuple[Stream, ...] = (),
+    listed: RowList | None = None,
 ) -> Kernel:
     compute = streams[0].storage.compute
-    name, function = assembled(loops.kernel, rule, streams, target, scattered, terms)
+    name, function = assembled(loops.kernel, rule, streams, target, scattered, terms, listed)
     try:
         with _few_collections():
             run = target.compiled(function)
@@ -172,13 +176,14 @@ def assembled(
     target: Target,
     scattered: bool = False,
     terms: tuple[Stream, ...] = (),
+    listed: RowList | None = None,
     **more: Any,
 ) -> tuple[str, Any]:
     """The name of a kernel, and a copy of `template` linked with the pieces of its loop.
 
     Args:
         template: a function that calls `update`.
-        scattered, terms: as for `kernel`.
+        scattered, terms, listed: as for `kernel`.
         more: values of further globals of the template.
 
     Raises:
@@ -192,7 +197,7 @@ def assembled(
 
     memory = target.Memory([stream.name for stream in streams])
     slots = {
-        "update": update_of(rule, streams, memory, scattered, terms),
+        "update": update_of(rule, streams, memory, scattered, terms, listed),
         "teams": memory.teams,
         "enter": memory.enter,
         "leave": memory.leave,

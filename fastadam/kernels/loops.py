@@ -193,14 +193,26 @@ def row_in_blocks(elements: Any, pack: Any, addresses: Any, block: int) -> Calla
 
 
 def row_by_row(
-    added: Any, update: Any, close: Any, addresses: Any, length_of: Any, memory: Any, reserve: Any
+    added: Any,
+    update: Any,
+    close: Any,
+    addresses: Any,
+    length_of: Any,
+    memory: Any,
+    reserve: Any,
+    fetch: Any,
 ) -> Callable[..., None]:
-    """The function that updates a run of rows: the sums of each, its elements, its numbers."""
+    """The function that updates a run of rows: the sums of each, its elements, its numbers.
+
+    Args:
+        fetch: `fetch(row, first, length, stop)` asks for the memory of rows after one.
+    """
     share, wait = memory.share, memory.wait
 
     def run(row, start, stop, h):
         scratch, length = reserve(), length_of(row)
         for first in range(start, stop, length):
+            fetch(row, first, length, stop)
             added(row, first, length, scratch, h)
             update(row, first, length, scratch, h)
             wait()
@@ -211,13 +223,56 @@ def row_by_row(
     return run
 
 
-def row_after_row(update: Any, length_of: Any, reserve: Any) -> Callable[..., None]:
-    """The function that updates a run of rows, of which no numbers are computed first."""
+def row_after_row(update: Any, length_of: Any, reserve: Any, fetch: Any) -> Callable[..., None]:
+    """The function that updates a run of rows, of which no numbers are computed first; `fetch` is
+    as for `row_by_row`."""
 
     def run(row, start, stop, h):
         scratch, length = reserve(), length_of(row)
         for first in range(start, stop, length):
+            fetch(row, first, length, stop)
             update(row, first, length, scratch, h)
+
+    return run
+
+
+def rows_ahead(lines: Any, ahead: int) -> Callable[..., None]:
+    """The function that asks for the memory of short rows, so many elements after one.
+
+    Args:
+        lines: `lines(row, start, stop)` asks for the memory of elements.
+    """
+
+    def fetch(row, first, length, stop):
+        start = first + ahead
+        if length <= ahead and start < stop:
+            end = start + length
+            lines(row, start, stop if end > stop else end)
+
+    return fetch
+
+
+def no_rows(row: int, first: int, length: int, stop: int) -> None:
+    """In place of `rows_ahead`: ask for nothing."""
+
+
+def listed_rows(step: Any, addresses: Any, width: int) -> Callable[..., None]:
+    """The function that updates the rows from one place of a list to another."""
+
+    def run(row, start, stop, h):
+        for place in range(start, stop):
+            step(addresses(row, place, width, 0), 0, width, h)
+
+    return run
+
+
+def with_own_records(step: Any, addresses: Any, width: int, record: Any) -> Callable[..., None]:
+    """The same with constants for each row: those of `record(row, place, records)`."""
+
+    def run(row, start, stop, records):
+        for place in range(start, stop):
+            h = record(row, place, records)
+            step(addresses(row, place, width, 0), 0, width, h)
 
     return run
 
@@ -226,7 +281,9 @@ AHEAD = 8  # chunks between the one that is updated and the one whose memory is 
 LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
 
 
-def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any) -> Any:
+def lines_of(
+    column: int, size: int, per: int, integer: Any, prefetch: Any, most: int = MOST
+) -> Any:
     """The function that asks for the memory of a chunk in an array.
 
     Args:
@@ -235,13 +292,14 @@ def lines_of(column: int, size: int, per: int, integer: Any, prefetch: Any) -> A
         per: the elements that share one.
         integer: loads a 64-bit integer.
         prefetch: asks for a cache line.
+        most: the bytes that are asked for, at most.
     """
 
     def lines(row, start, stop):
         first = integer(row, column) + start // per * size
         last = first + (stop - start) // per * size
-        if last - first > MOST:
-            last = first + MOST
+        if last - first > most:
+            last = first + most
         for line in range(first, last, LINE):
             prefetch(line)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
 from .loops import enter, folding, leave, loop_over, teams, wait
+from .target import Sequences
 
 RECIPE = SHARED = None
 REFUSALS = ()
@@ -94,6 +95,17 @@ def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], Non
             kernel(tasks + task * size)
 
     return run
+
+
+def sequences(shares: Sequences) -> tuple[Callable[[], None], Any]:
+    """A function that runs kernels on their tasks; see `HostTarget`."""
+
+    def run() -> None:
+        for share in shares:
+            for kernel, task in share:
+                kernel(task)
+
+    return run, None
 
 
 def warm(kernel: Any) -> None:

@@ -11,6 +11,7 @@ from .target import MemoryAccess
 
 ROOM = 32  # bytes of scratch memory for a sum: over a block, and over the row
 ROW_LENGTH = "row_length"  # the stream of the number of elements of a row
+GRAD = "grad"  # that of the gradient, which kernels over listed rows find by a list
 COLUMN_SPAN = "column_span"  # that of the number of elements whose columns have numbers in common
 
 
@@ -42,22 +43,31 @@ def row_addresses(
     places: Mapping[tuple[str, int], int],
     rooms: Mapping[str, int],
     integer: Any,
+    listed: bool = False,
 ) -> Any:
-    """The location of an element: as `_addresses`, with those of sums in scratch memory."""
-    found, lines = ["first", "scratch"], list[str]()
+    """The location of an element: as `_addresses`, with those of sums in scratch memory.
+
+    Args:
+        listed: True if `first` is a place in two lists, of first elements and of gradients.
+    """
+    found, lines, place = ["first", "scratch"], list[str](), 1 + len(places)
+    if listed:
+        lines = ["place = first", f"first = integer(integer(row, {place}), place)"]
     if (COLUMN_SPAN, 0) in places:
         span = f"integer(integer(row, {places[COLUMN_SPAN, 0]}), 0)"
-        lines = [f"column = first // {span} * length + first % length"]
+        lines.append(f"column = first // {span} * length + first % length")
     for stream in streams:
         for part, column in enumerate(stream.storage.stored):
             per = "length" if column.per == ROW else str(column.per)
             count = "column" if column.per == COLUMN else f"first // {per}"
             step = f"{count} * {np.dtype(column.dtype).itemsize}"
-            found.append(
-                f"scratch + {rooms[stream.name]}"
-                if stream.name in rooms
-                else f"integer(row, {places[stream.name, part]}) + {step}"
-            )
+            base = f"integer(row, {places.get((stream.name, part))})"
+            if stream.name in rooms:
+                found.append(f"scratch + {rooms[stream.name]}")
+            elif listed and stream.name == GRAD:
+                found.append(f"integer({base}, place)")
+            else:
+                found.append(f"{base} + {step}")
     lines.append(f"return ({', '.join(found)})")
     return composed("row, first, length, scratch", lines, integer=integer)
 

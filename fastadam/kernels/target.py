@@ -121,6 +121,9 @@ class Target(Protocol):
         """`warm(kernel)`: compile or load whatever running the kernel needs."""
 
 
+Sequences = Sequence[Sequence[tuple[Any, int]]]  # of kernels, each with the address of its task
+
+
 class HostTarget(Target, Protocol):
     """A target whose kernels the host runs, in threads."""
 
@@ -132,6 +135,11 @@ class HostTarget(Target, Protocol):
     def parallel(self) -> Callable[[Any, int, int, int], Callable[[], None]]:
         """`parallel(kernel, tasks, size, count)`: a function that runs a kernel on `count` tasks,
         of which the first is at the address `tasks`, `size` bytes apart."""
+
+    @property
+    def sequences(self) -> Callable[[Sequences], tuple[Callable[[], None], Any]]:
+        """`sequences(shares)`: a function that runs kernels on tasks, those of each share one after
+        the other in a thread of its own; and what is to be kept as long as that function."""
 
 
 class GridTarget(Target, Protocol):

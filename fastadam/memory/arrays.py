@@ -28,15 +28,18 @@ ARRAYS = (np.ndarray, DeviceMemory)
 
 def is_device(array: Any) -> bool:
     """True for an array on a GPU, of whatever library, or in the simulator of one."""
-    return isinstance(array, DeviceMemory) or (
-        not isinstance(array, np.ndarray)
-        and (hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"))
+    if isinstance(array, np.ndarray):  # first, since asking an abstract class takes longer
+        return False
+    return (
+        isinstance(array, DeviceMemory)
+        or hasattr(array, "__cuda_array_interface__")
+        or hasattr(array, "__cuda_ndarray__")
     )
 
 
 def address(array: Any) -> int:
     """The address of the first element of an array."""
-    if isinstance(array, DeviceMemory):
+    if not isinstance(array, np.ndarray) and isinstance(array, DeviceMemory):
         return array.address
     return int(array.__array_interface__["data"][0])
 

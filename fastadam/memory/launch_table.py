@@ -1,6 +1,6 @@
 """Arrays in place: a row of addresses per parameter, cut into chunks; one launch for all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
 from itertools import pairwise
@@ -50,6 +50,13 @@ def balanced(chunks: Any, tasks: int) -> Any:
     cuts = [total * task // tasks for task in range(tasks)]
     middles = ends - (chunks[:, 2] - chunks[:, 1]) // 2
     return np.append(np.searchsorted(middles, cuts), len(chunks)).astype(np.int64)
+
+
+def cut(chunks: Any, tasks: int) -> list[Any]:
+    """The chunks of each task, at most so many and none of few elements."""
+    elements = int(np.sum(chunks[:, 2] - chunks[:, 1]))
+    count = min(tasks, len(chunks)) if elements >= threads.SERIAL_BELOW else 1
+    return [chunks[first:last] for first, last in pairwise(balanced(chunks, count))]
 
 
 class Table:
@@ -102,7 +109,8 @@ class Table:
         """The chunks of some rows, of a table whose chunks are in the order of its rows."""
         numbers = self.chunks[:, 0]
         sides = (np.searchsorted(numbers, rows, side) for side in ("left", "right"))
-        return np.concatenate([self.chunks[first:last] for first, last in zip(*sides, strict=True)])
+        parts = [self.chunks[first:last] for first, last in zip(*sides, strict=True)]
+        return np.concatenate([self.chunks[:0], *parts])
 
     def begin_at(self, starts: Sequence[int]) -> None:
         """Take each row for the part of an array that begins at this element of it, so that the
@@ -163,18 +171,13 @@ class Table:
             self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
         return self._serial
 
-    def by_groups(self, groups: Iterable[Any]) -> list[Operation]:
-        """For each group of chunks, a function that launches the kernel over it in the calling
-        thread."""
-        parts = [np.asarray(group, np.int64).reshape(-1, 3) for group in groups]
-        chunks, stops = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
-        tasks = np.empty((len(parts), 5), np.int64)
-        tasks[:, :3] = self.rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
-        tasks[:, 3], tasks[:, 4] = stops[:-1], stops[1:]
-        self._kept += [chunks, tasks]
-        target, first = cast(HostTarget, self.kernel.target), tasks.ctypes.data
-        places = range(first, first + tasks.nbytes, tasks.strides[0])
-        return [target.serial(self.kernel.run, place) for place in places]
+    def task_over(self, chunks: Any) -> int:
+        """The address of the task of launching the kernel over some chunks."""
+        chunks = np.ascontiguousarray(chunks, np.int64)
+        words = self.rows.ctypes.data, chunks.ctypes.data, addressof(self.records), 0, len(chunks)
+        task = np.array(words, np.int64)
+        self._kept += [chunks, task]
+        return task.ctypes.data
 
     def parallel(self, count: int, first: int = 0, last: int | None = None) -> Callable[[], None]:
         """A function that launches the kernel over a range of chunks in so many tasks."""

@@ -8,7 +8,7 @@ is where the array would begin, if the run of the array lay at the place of the 
 from collections.abc import Mapping, Sequence
 from ctypes import addressof, create_string_buffer
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -18,9 +18,39 @@ from ..kernels.factory import Kernel
 from ..kernels.imports import whole as loaded
 from ..kernels.loops import AHEAD
 from ..kernels.target import HostTarget
-from .launch_table import SKIPPED, Table, balanced, chunk_table
+from .arrays import address
+from .launch_table import SKIPPED, Table, chunk_table
 
 CHUNK = 16384  # elements, in whole blocks of every storage
+
+
+class SortedRows(NamedTuple):
+    """Rows in rising order, of which none is there twice if they are given to a table.
+
+    Attributes:
+        keys: their numbers; in the lowest bits the places where they were given.
+        bits: how many bits these are.
+        base: the address of the gradients.
+        stride: the bytes from one to the next.
+        width: the elements of a row.
+    """
+
+    keys: Any
+    bits: int
+    base: int
+    stride: int
+    width: int
+
+    def unpacked(self) -> tuple[Any, Any]:
+        """The numbers, and the addresses of the gradients."""
+        return self._replace(width=1).elements(0)
+
+    def elements(self, first: int) -> tuple[Any, Any]:
+        """The first element of each row, if the array begins at the element `first` of one of which
+        it is a part, and the addresses of the gradients."""
+        starts, sources = np.empty((2, len(self.keys)), np.int64)
+        loaded("fastadam.kernels.cpu.row_passes").unpack(*self, first, starts, sources)
+        return starts, sources
 
 
 class RowTable(Table):
@@ -36,6 +66,7 @@ class RowTable(Table):
         self._sizes = [self._item(name, part) for name, part in self._columns]
         self._first = 0  # the place of the array in one of which it is a part
         self._given: tuple[Any, ...] = ()
+        self._sorted: tuple[str, SortedRows] | None = None
         self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
         self._numbered = np.empty((0, 3), np.int64)
         self._template = b""
@@ -65,22 +96,32 @@ class RowTable(Table):
             whole: for runs that may update the same numbers, the first run of each sequence that
                 one thread does in order; None where all are apart.
         """
-        self._given = runs, packed, records, whole
+        self._given, self._sorted = (runs, packed, records, whole), None
+
+    def spread_rows(self, stream: str, rows: SortedRows) -> None:
+        """Set the elements of the next launch: all rows, where a stream has its numbers elsewhere.
+
+        Rows that are adjacent, in the array and elsewhere, are one run.
+        """
+        self._sorted = stream, rows
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all runs, on at most so many threads."""
         rows, chunks, total, whole = self._laid_out()
         many = threaded and total >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
-        cuts = balanced(chunks, count) if count > 1 else np.array([0, len(chunks)])
+        cuts = np.array([0, len(chunks)])
+        if count > 1:
+            cuts = np.empty(count + 1, np.int64)
+            loaded("fastadam.kernels.cpu.row_passes").divide(chunks, total, cuts)
         if whole is not None:
             ends = np.append(whole, len(chunks))
             cuts = ends[np.searchsorted(ends, cuts)]
         tasks = np.empty((count, 5), np.int64)
-        tasks[:, :3] = rows.ctypes.data, chunks.ctypes.data, addressof(self.records)
+        tasks[:, :3] = address(rows), address(chunks), addressof(self.records)
         tasks[:, 3], tasks[:, 4] = cuts[:-1], cuts[1:]
         self._kept = [tasks, rows, chunks, self.records]
-        first, target = tasks.ctypes.data, cast(HostTarget, self.kernel.target)
+        first, target = address(tasks), cast(HostTarget, self.kernel.target)
         if count == 1:
             return partial(self.kernel.run, first)
         return target.parallel(self.kernel.run, first, tasks.strides[0], count)
@@ -88,25 +129,46 @@ class RowTable(Table):
     def _laid_out(self) -> tuple[Any, Any, int, Any]:
         """The table rows and the chunks of all runs, how many elements these have, and the first
         chunk of each sequence that is done in order; see `spread`."""
+        found = self._from_rows(*self._sorted) if self._sorted else self._from_runs()
+        rows, padded, total, longest = found
+        count, whole = len(rows), None if self._sorted else self._given[-1]
+        if whole is None and longest > CHUNK:
+            starts, stops = padded[:count, 1], padded[:count, 2]
+            cut = chunk_table(stops - starts, CHUNK, self.units)
+            cut[:, 1:] += starts[cut[:, 0], None]
+            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
+        else:
+            padded[count:, 1:] = 0
+        return rows, padded[:-AHEAD], total, whole
+
+    def _from_rows(self, stream: str, given: SortedRows) -> tuple[Any, Any, int, int]:
+        """The table rows and the chunks of sorted rows, the elements of all, and those of the
+        longest."""
+        rows, column = self._filled(len(given.keys)), self._columns[stream, 0]
+        enlist = loaded("fastadam.kernels.cpu.row_passes").enlist_sorted
+        where = rows, column, self._sizes[column - 1], self._numbered
+        count, total, longest = enlist(*where, *given, self._first)
+        return rows[:count], self._numbered[: count + AHEAD], total, longest
+
+    def _from_runs(self) -> tuple[Any, Any, int, int]:
+        """The same of the runs that `spread` was given."""
         passes = loaded("fastadam.kernels.cpu.row_passes")
-        (starts, stops), packed, records, whole = self._given
+        (starts, stops), packed, records, _ = self._given
         if self._first:
             starts, stops = starts + self._first, stops + self._first
         rows = self._filled(len(starts))
         if records is not None:
             rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
-        for stream, addresses in packed.items():
-            column = self._columns[stream, 0]
-            passes.shift(rows, column, addresses, starts, self._sizes[column - 1])
         padded = self._numbered[: len(rows) + AHEAD]
-        total, longest = passes.enlist(padded, starts, stops)
-        if whole is None and longest > CHUNK:
-            cut = chunk_table(stops - starts, CHUNK, self.units)
-            cut[:, 1:] += starts[cut[:, 0], None]
-            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
-        else:
-            padded[len(rows) :, 1:] = 0
-        return rows, padded[:-AHEAD], total, whole
+        total = longest = 0
+        for k, (stream, addresses) in enumerate(packed.items()):
+            column = self._columns[stream, 0]
+            given = rows, column, addresses, starts, self._sizes[column - 1]
+            if k:
+                passes.shift(*given)
+            else:
+                total, longest = passes.enlist(*given, stops, padded)
+        return rows, padded, total, longest
 
     def _filled(self, count: int) -> Any:
         """So many table rows, equal to that of the whole array; memory is kept from step to

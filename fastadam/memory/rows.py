@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..kernels.formats import compute_of
-from ..kernels.imports import whole
 from . import checks
 from .arrays import is_device
 
@@ -140,45 +139,59 @@ def check_place(rows: Rows, name: str, param: Any, param_name: str) -> None:
             )
 
 
-def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
-    """The indices in one dimension, of int64, if they and the values go with a parameter.
+def flattened(rows: Rows, name: str, param: Any, param_name: str) -> Any:
+    """The indices in one dimension, of int64, if they and the values have the shapes and dtypes
+    that a parameter asks for. An unsigned number too large for int64 becomes a negative one.
 
     Raises:
         TypeError: for rows on a device and a parameter on the host, and for float64 values where
             the arithmetic is single.
         ValueError: for another shape of rows, another size, or a parameter without dimensions.
-        IndexError: naming the first index that is out of range.
     """
     check_place(rows, name, param, param_name)
-    if not param.shape:
+    shape, indices, values = param.shape, rows.indices, rows.values
+    if not shape:
         raise ValueError(
             f"{name} is Rows, but {param_name} has no dimensions; give its gradient as an array"
         )
-    bounds = whole("fastadam.kernels.cpu.row_passes").bounds
-    count, row, shape = param.shape[0], param.shape[1:], rows.values.shape
-    if shape[rows.indices.ndim :] != row:
+    row, given = shape[1:], values.shape[indices.ndim :]
+    if given != row:
         raise ValueError(
-            f"{name}: a row of values has shape {shape[rows.indices.ndim :]}, but one of "
+            f"{name}: a row of values has shape {given}, but one of "
             f"{param_name} has {row}; they must be the same"
         )
-    if rows.size not in (None, count):
-        raise ValueError(f"{name}: size={rows.size}, but {param_name} has {count} rows")
-    if rows.values.dtype == np.float64 != param.dtype:
+    if rows.size not in (None, shape[0]):
+        raise ValueError(f"{name}: size={rows.size}, but {param_name} has {shape[0]} rows")
+    if values.dtype == np.float64 != param.dtype:
         raise TypeError(
             f"{name}: values have dtype float64, but {param_name} has {param.dtype}; convert them "
             "with values.astype(np.float32)"
         )
-    indices = rows.indices
-    # an unsigned number too large for int64 becomes a negative one
-    flat = np.require(indices.reshape(-1), np.int64, ("C", "A", "E"))
-    smallest, largest, _ = bounds(flat) if flat.size else (0, -1, 1)
-    if smallest < 0 or largest >= count:
-        first = int(np.flatnonzero((indices < 0) | (indices >= count))[0])
-        place = ", ".join(map(str, np.unravel_index(first, indices.shape))) or "()"
-        value = int(indices.reshape(-1)[first])
-        asked = "there are no negative indices here" if value < 0 else f"there are {count} rows"
-        raise IndexError(
-            f"{name}: indices[{place}] is {value}, outside {param_name}: {asked}; give indices "
-            f"from 0 to {count - 1}"
-        )
+    flat = np.ascontiguousarray(indices.reshape(-1), np.int64)
+    return flat if flat.flags.aligned else flat.copy()
+
+
+def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
+    """As `flattened`, of indices that are those of rows of a parameter.
+
+    Raises:
+        TypeError, ValueError: as `flattened`.
+        IndexError: naming the first index that is out of range.
+    """
+    flat = flattened(rows, name, param, param_name)
+    if flat.size and (flat.min() < 0 or flat.max() >= param.shape[0]):
+        refuse_index(rows, name, param, param_name)
     return flat
+
+
+def refuse_index(rows: Rows, name: str, param: Any, param_name: str) -> NoReturn:
+    """Raise the IndexError for the first index that is out of range."""
+    indices, count = rows.indices, param.shape[0]
+    first = int(np.flatnonzero((indices < 0) | (indices >= count))[0])
+    place = ", ".join(map(str, np.unravel_index(first, indices.shape))) or "()"
+    value = int(indices.reshape(-1)[first])
+    asked = "there are no negative indices here" if value < 0 else f"there are {count} rows"
+    raise IndexError(
+        f"{name}: indices[{place}] is {value}, outside {param_name}: {asked}; give indices "
+        f"from 0 to {count - 1}"
+    )

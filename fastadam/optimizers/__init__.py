@@ -82,7 +82,7 @@ def list() -> tuple[Listing, ...]:
         >>> lion.state_bytes, lion.traffic
         (4, 20)
     """
-    return tuple(listing(globals()[name]) for name in __all__)
+    return tuple(listing(globals()[name]) for name in sorted(__all__, key=str.lower))
 
 
 def by_name(name: str, *more: str) -> type[Optimizer]:

@@ -80,7 +80,7 @@ def adafactor(
 
 
 class Adafactor(Optimizer):
-    """Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
+    """Adafactor: a second moment with one number for each row and each column, as in PyTorch.
 
     For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
 
@@ -93,19 +93,20 @@ class Adafactor(Optimizer):
 
     `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
     is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
-    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
-    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
-    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
-    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element: 0
-    bytes of state, 24 bytes of traffic per step, of a matrix; 4 bytes of state for each row and
-    each column.
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` bounds the relative step (the
+    paper has a constant, 1e-2), and `eps1` is not added to squares but bounds the root. State:
+    `row_var` and `col_var`, of the shape of the parameter with one column or one row, or
+    `variance`; the first two in the dtype of the arithmetic. A step has three passes over memory.
+    Per float32 element: 0 bytes of state, 24 bytes of traffic per step, of a matrix; 4 bytes of
+    state for each row and each column.
 
     Args:
         params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: the largest relative step, default 1e-2; a number >= 0 or a function of the step.
         beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
-        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
-            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        eps: the pair of eps1, default None, which is the relative rounding error of the arithmetic
+            (PyTorch: of the dtype of the parameter), and eps2, the least `rms` of a parameter,
+            default 1e-3.
         d: the largest `rms` of an update, at least 1, default 1.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
@@ -119,7 +120,7 @@ class Adafactor(Optimizer):
         >>> w = np.ones((2, 3))
         >>> opt = fa.Adafactor(w, lr=0.1)
         >>> info = opt.step(np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
-        >>> w.round(3)  # squares that are products of rows and columns: all updates are as large
+        >>> w.round(3)  # g**2 is a product of a column and a row, so all updates are equal
         array([[0.9, 0.9, 0.9],
                [0.9, 0.9, 0.9]])
         >>> opt.state["row_var"][0].shape, opt.state["col_var"][0].shape

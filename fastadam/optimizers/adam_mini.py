@@ -66,12 +66,12 @@ class AdamMini(Optimizer):
 
     Blocks as in the paper's partition for transformers: rows, that is output neurons or tokens, of
     arrays of two dimensions or more, whose first dimension counts them; arrays of one dimension are
-    one block; query and key have a block for each head, which a group with `blocks=` says. (The
-    package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
-    embeddings and output: groups with `blocks=1`, and `fa.AdamW`.) State: `exp_avg`
-    (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
-    a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
-    step; 4 bytes of state for each block.
+    one block; query and key have a block for each head: give them a group with `blocks=`. (The
+    package adam-mini decides by the names of parameters: matrices with unknown names are one block
+    there, as with `blocks=1`, and biases are updated as by `fa.AdamW`.) State: `exp_avg` (m), and
+    `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads a block
+    twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 4
+    bytes of state for each block.
 
     Args:
         params: the arrays to update; see `fa.Optimizer`, which lists errors too.
@@ -79,8 +79,8 @@ class AdamMini(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
-            the array one block; default 0: see above.
+        blocks: the number of blocks of each array, which have the same length, such as attention
+            heads; 1: the array is one block; default 0: the blocks described above.
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 

@@ -61,10 +61,10 @@ class MARS(Optimizer):
         v = beta2 * v + (1 - beta2) * c**2
         p = p - lr * (weight_decay * p + (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps))
 
-    This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
-    last step is that of other data, and 0 before the first. The norm is over one array. State:
-    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory. Per float32
-    element: 12 bytes of state, 44 bytes of traffic per step.
+    This is MARS-AdamW with the approximate correction, as in the authors' code: `g_last` is the
+    gradient of another batch, and 0 before the first step (timm: c = g in the first step). The norm
+    is over one array. State: `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes
+    over memory. Per float32 element: 12 bytes of state, 44 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see `fa.Optimizer`, which lists errors too.
@@ -73,7 +73,7 @@ class MARS(Optimizer):
         gamma: the strength of the correction, default 0.025.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        variance_reduction: False: AdamW, for groups of biases and normalizations, default True.
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 

@@ -69,8 +69,9 @@ class Prodigy(Optimizer):
         d_next = max(d, d_coef * r / sum(abs(s)))
 
     `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
-    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
-    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
+    prodigyopt, beta3 is sqrt(beta2), and a step with lr = 0 changes none of these; for beta1 = 0
+    prodigyopt scales g by d_next, here by d. State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`;
+    `d`, `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
     element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
@@ -120,6 +121,9 @@ class Prodigy(Optimizer):
         if group["bias_correction"]:
             size *= math.sqrt(1 - beta2**step) / (1 - beta1**step)
         rate = size * group["lr"]
+        travel = d / d0 * (d if group["safeguard_warmup"] else rate)
+        if not group["lr"]:  # a step that moves nothing tells nothing about d
+            beta1, beta2, travel = 1.0, 1.0, 0.0
         return {
             "beta1": beta1,
             "first_size": d * (1 - beta1),
@@ -127,7 +131,7 @@ class Prodigy(Optimizer):
             "second_size": d * d * (1 - beta2),
             "beta3": math.sqrt(beta2),
             "distance_size": d / d0 * rate,
-            "travel_size": d / d0 * (d if group["safeguard_warmup"] else rate),
+            "travel_size": travel,
             "dlr": rate,
             "decay": size * decay_rate(group) if group["decoupled_weight_decay"] else decay,
             "eps": group["eps"],
@@ -145,7 +149,8 @@ class Prodigy(Optimizer):
     ) -> dict[str, float]:
         d0, d = group["d0"], group["d"] or group["d0"]
         numerator = math.sqrt(group["betas"][1]) * group["d_numerator"] + sums["numerator"]
-        if not sums["denominator"] > 0:
+        unmoved = not group["lr"] and not sums["numerator"]  # in all groups
+        if unmoved or not sums["denominator"] > 0:
             return {"d": d, "d_max": group["d_max"] or d0, "d_numerator": group["d_numerator"]}
         d_hat = group["d_coef"] * numerator / sums["denominator"]
         most = max(group["d_max"] or d0, d_hat)

@@ -54,8 +54,8 @@ class ScheduleFreeAdamW(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay at p, in units of `lr`, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.
 

@@ -44,8 +44,8 @@ class ScheduleFreeSGD(Optimizer):
         momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
         weight_decay: coupled (L2) decay at p, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         maximize: maximize the objective, default False.
 
     Examples:

@@ -48,15 +48,15 @@ class StableAdamW(Optimizer):
         lr_t = lr / max(1, sqrt(mean(g**2 / max(v, eps**2))))
         p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
 
-    The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
-    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
+    The mean is over one array. Moments are debiased by their decay rates, so they are not those of
+    AdamW. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
     Per float32 element: 8 bytes of state, 36 bytes of traffic per step.
 
     Args:
         params: the arrays to update; see `fa.Optimizer`, which lists errors too.
         lr: learning rate, default 1e-3; a number >= 0 or a function of the step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
-        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi: 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
         cautious_weight_decay, weight_decay_mode, peak_lr: as for `fa.AdamW`.
         maximize: maximize the objective, default False.

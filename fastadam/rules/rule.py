@@ -112,6 +112,11 @@ class Rule:
         return self.in_two_parts and self.over != ROW
 
     @property
+    def of_rows(self) -> bool:
+        """True if the elements of a row must follow each other in memory."""
+        return any(form.over == ROW or form.factors for form in self.forms)
+
+    @property
     def forms(self) -> "tuple[Rule, ...]":
         """This rule, and that of matrices, if there is one."""
         return (self, self.matrices) if self.matrices else (self,)

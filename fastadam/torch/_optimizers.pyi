@@ -442,10 +442,10 @@ class MARS(Optimizer):
         v = beta2 * v + (1 - beta2) * c**2
         p = p - lr * (weight_decay * p + (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps))
 
-    This is MARS-AdamW with the approximate correction, as in the authors' code: the gradient of the
-    last step is that of other data, and 0 before the first. The norm is over one array. State:
-    `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes over memory. Per float32
-    element: 12 bytes of state, 44 bytes of traffic per step.
+    This is MARS-AdamW with the approximate correction, as in the authors' code: `g_last` is the
+    gradient of another batch, and 0 before the first step (timm: c = g in the first step). The norm
+    is over one array. State: `exp_avg` (m), `exp_avg_sq` (v) and `last_grad`. A step has two passes
+    over memory. Per float32 element: 12 bytes of state, 44 bytes of traffic per step.
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
@@ -457,7 +457,7 @@ class MARS(Optimizer):
         gamma: the strength of the correction, default 0.025.
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        variance_reduction: False is AdamW, for groups of biases and normalizations, default True.
+        variance_reduction: False: AdamW, for groups of biases and normalizations, default True.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
@@ -959,7 +959,7 @@ class Adadelta(Optimizer):
 class Adafactor(Optimizer):
     """Adafactor for PyTorch, in place of the class of that name in `torch.optim`.
 
-    Adafactor: a second moment of one number for each row and each column, as PyTorch has it.
+    Adafactor: a second moment with one number for each row and each column, as in PyTorch.
 
     For a matrix of r rows and c columns, with the gradient g and b = t**beta2_decay:
 
@@ -972,12 +972,12 @@ class Adafactor(Optimizer):
 
     `rms` is the root of the mean of squares of a whole array. An array of more than two dimensions
     is matrices in its last two; one of fewer dimensions has a `variance` for each element instead,
-    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` is the bound of the relative
-    step, 1e-2 there, and `eps1` is not added to squares but bounds the root. State: `row_var` and
-    `col_var`, of the shape of the parameter with one column or one row, or `variance`; the first
-    two in the dtype of the arithmetic. A step has three passes over memory. Per float32 element: 0
-    bytes of state, 24 bytes of traffic per step, of a matrix; 4 bytes of state for each row and
-    each column.
+    v = (1 - b) * v + b * g**2. As in PyTorch, unlike the paper, `lr` bounds the relative step (the
+    paper has a constant, 1e-2), and `eps1` is not added to squares but bounds the root. State:
+    `row_var` and `col_var`, of the shape of the parameter with one column or one row, or
+    `variance`; the first two in the dtype of the arithmetic. A step has three passes over memory.
+    Per float32 element: 0 bytes of state, 24 bytes of traffic per step, of a matrix; 4 bytes of
+    state for each row and each column.
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
@@ -986,8 +986,9 @@ class Adafactor(Optimizer):
             shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         beta2_decay: the exponent of the weight of a new square, at most 0, default -0.8.
-        eps: eps1, default None: the relative rounding error of the arithmetic (PyTorch: of the
-            dtype of the parameter), and eps2, the least size of a parameter, default 1e-3.
+        eps: the pair of eps1, default None, which is the relative rounding error of the arithmetic
+            (PyTorch: of the dtype of the parameter), and eps2, the least `rms` of a parameter,
+            default 1e-3.
         d: the largest `rms` of an update, at least 1, default 1.
         weight_decay: decay of the parameter in units of `lr`, default 0.
         foreach: accepted or rejected as by PyTorch's fused optimizers.
@@ -1298,12 +1299,12 @@ class AdamMini(Optimizer):
 
     Blocks as in the paper's partition for transformers: rows, that is output neurons or tokens, of
     arrays of two dimensions or more, whose first dimension counts them; arrays of one dimension are
-    one block; query and key have a block for each head, which a group with `blocks=` says. (The
-    package adam-mini reads names of parameters, and has one block for other matrices, and AdamW for
-    embeddings and output: groups with `blocks=1`, and `fa.AdamW`.) State: `exp_avg`
-    (m), and `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads
-    a block twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per
-    step; 4 bytes of state for each block.
+    one block; query and key have a block for each head: give them a group with `blocks=`. (The
+    package adam-mini decides by the names of parameters: matrices with unknown names are one block
+    there, as with `blocks=1`, and biases are updated as by `fa.AdamW`.) State: `exp_avg` (m), and
+    `vmean` (v) of one number for each block, in the dtype of the arithmetic. A step reads a block
+    twice, in one thread. Per float32 element: 4 bytes of state, 20 bytes of traffic per step; 4
+    bytes of state for each block.
 
     Args:
         params: as for any optimizer of PyTorch: tensors, named tensors, or groups of them, float32,
@@ -1314,8 +1315,8 @@ class AdamMini(Optimizer):
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.999).
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay of the parameter in units of `lr`, default 0.
-        blocks: the number of blocks of each array, all as long, such as attention heads; 1 makes
-            the array one block; default 0: see above.
+        blocks: the number of blocks of each array, which have the same length, such as attention
+            heads; 1: the array is one block; default 0: the blocks described above.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
@@ -2247,8 +2248,9 @@ class Prodigy(Optimizer):
         d_next = max(d, d_coef * r / sum(abs(s)))
 
     `d` begins at d0 and grows; the sums are over all parameters, p0 is where they began. As in
-    prodigyopt, beta3 is sqrt(beta2). State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`; `d`,
-    `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
+    prodigyopt, beta3 is sqrt(beta2), and a step with lr = 0 changes none of these; for beta1 = 0
+    prodigyopt scales g by d_next, here by d. State: `exp_avg` (m), `exp_avg_sq` (v), `s` and `p0`;
+    `d`, `d_max` and `d_numerator` (r) are carried. A step has two passes over memory. Per float32
     element: 16 bytes of state, 60 bytes of traffic per step. On a GPU each step waits for the sums.
 
     Args:
@@ -2796,8 +2798,8 @@ class ScheduleFreeAdamW(Optimizer):
         eps: added to the root, after bias correction, default 1e-8.
         weight_decay: decay at p, in units of `lr`, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.
         weight_decay_mode: "AdamW", or "AdamC": the decay is `lr**2 / peak_lr * weight_decay * p`,
@@ -2902,8 +2904,8 @@ class ScheduleFreeSGD(Optimizer):
         momentum: momentum of the interpolation, above 0 and below 1, default 0.9.
         weight_decay: coupled (L2) decay at p, default 0.
         warmup_steps: steps of a linear warm-up of lr, default 0.
-        r: power of the step in the weight of a step, default 0.
-        weight_lr_power: power of the largest lr so far in it, default 2.
+        r: exponent of t in the weight of a step, default 0.
+        weight_lr_power: exponent of the largest lr so far in that weight, default 2.
         maximize: maximize the objective, default False.
         threads: the largest number of threads of a step; default None: that of `fa.set_threads`.
         cores: the numbers of the cores on which these threads run, and no others; see
@@ -3167,8 +3169,8 @@ class StableAdamW(Optimizer):
         lr_t = lr / max(1, sqrt(mean(g**2 / max(v, eps**2))))
         p = p - lr_t * weight_decay * p - lr_t * m / (sqrt(v) + eps)
 
-    The mean is over one array. Moments are debiased in their decay rates; those of AdamW are
-    therefore others. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
+    The mean is over one array. Moments are debiased by their decay rates, so they are not those of
+    AdamW. State: `exp_avg` (m) and `exp_avg_sq` (v). A step has two passes over memory.
     Per float32 element: 8 bytes of state, 36 bytes of traffic per step.
 
     Args:
@@ -3178,7 +3180,7 @@ class StableAdamW(Optimizer):
             shard.
         lr: the learning rate, a number or a tensor of one element, read at each step.
         betas: decay rates of the moments, each in [0, 1), default (0.9, 0.99).
-        eps: added to the root, and the least root in the mean, default 1e-8 (optimi 1e-6).
+        eps: added to the root, and the least root in the mean, default 1e-8 (optimi: 1e-6).
         weight_decay: decay of the parameter in units of `lr_t`, default 1e-2.
         cautious_weight_decay: decay only elements where decay and update have the same sign,
             `update * p >= 0`, default False.

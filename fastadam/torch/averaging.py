@@ -12,8 +12,6 @@ from .shards import local
 class TrainAndEval:
     """The methods `train` and `eval`, as those of the package schedulefree."""
 
-    _evaluating: Exchange | None = None
-
     def eval(self: Any) -> None:
         """Switch to evaluation: replace the parameters by their average.
 
@@ -21,23 +19,25 @@ class TrainAndEval:
         for bit; until then there is a copy of them.
         """
         with self._lock:
-            if self._evaluating is None:
+            if not isinstance(self._averages.swapped, Evaluation):
                 self._check_not_swapped()
                 with self._scope():
-                    exchange = _to_average(self)
-                    exchange.make()
-                self._evaluating = exchange
+                    _to_average(self).make()
                 self._written()
 
     def train(self: Any) -> None:
         """Switch to training: restore the parameters. A new optimizer is in this mode."""
         with self._lock:
-            exchange, self._evaluating = self._evaluating, None
-        self._put_back(exchange)
+            exchange = self._averages.swapped
+            self._put_back(exchange if isinstance(exchange, Evaluation) else None)
+
+
+class Evaluation(Exchange):
+    """The exchange that is in force between `eval()` and `train()`."""
 
 
 @torch.no_grad()
-def _to_average(optimizer: Any) -> Exchange:
+def _to_average(optimizer: Any) -> Evaluation:
     """Prepare the exchange of the parameters of training with their average."""
     there, back = list[Operation](), list[Operation]()
     for group in optimizer.param_groups:
@@ -49,4 +49,4 @@ def _to_average(optimizer: Any) -> Exchange:
                 wide = torch.promote_types(part.dtype, z.dtype)
                 there.append(write(part, part.to(wide).lerp(z.to(wide), weight)))
                 back.append(write(part, part.clone()))
-    return Exchange(optimizer._averages, there, back, "call opt.train()")
+    return Evaluation(optimizer._averages, there, back, "call opt.train()")

@@ -35,6 +35,7 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
     if _of_core(state_dict):
         state_dict = _from_core(optimizer, state_dict)
     state_dict = from_package(optimizer.core.__name__, optimizer.core.defaults, state_dict)
+    _check_buffers(optimizer.param_groups, state_dict)
     if not optimizer._core.uncounted:
         state_dict = _counted(state_dict, optimizer._core.count_optional)
     for number, entry in state_dict["state"].items():
@@ -86,6 +87,22 @@ def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequ
         | {name: mine[name] for name in OWN if name in mine}
         for theirs, mine in zip(saved, groups, strict=True)
     ]
+
+
+def _check_buffers(groups: Sequence[Values], state_dict: Mapping[str, Any]) -> None:
+    """Refuse buffers of momentum without the learning rate for groups whose buffers include it.
+
+    Raises:
+        ValueError: naming the group.
+    """
+    for place, (theirs, mine) in enumerate(zip(state_dict["param_groups"], groups, strict=False)):
+        entries = [state_dict["state"].get(number) or () for number in theirs["params"]]
+        included = theirs.get("lr_in_momentum", mine.get("lr_in_momentum"))
+        if included and any("momentum_buffer" in entry for entry in entries):
+            raise ValueError(
+                f"state_dict: the state of param_groups[{place}] has 'momentum_buffer', which does "
+                "not include lr; load it into an optimizer with lr_in_momentum=False"
+            )
 
 
 def _check(state_dict: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ STATE = {
 HYPER: dict[str, dict[str, tuple[str, ...]]] = {
     "AdEMAMix": {"t_alpha_beta3": ("alpha_warmup", "beta3_warmup")},
     "Adan": {"weight_decouple": ("no_prox",)},
+    "RMSprop": {"decoupled_decay": ("decoupled_weight_decay",)},
     "Prodigy": {
         "use_bias_correction": ("bias_correction",),
         "decouple": ("decoupled_weight_decay",),
@@ -32,6 +33,7 @@ USUAL = {
     "corrected_weight_decay": False,
     "caution": False,
 }  # what an optimizer does here that has none of these
+TENSORFLOW = "decoupled_decay"  # groups of timm's RMSpropTF, which has eps under the root, have it
 AVERAGED = ("ScheduleFreeAdamW", "ScheduleFreeSGD")
 SUMS = ("weight_sum", "lr_max")
 DISTANCES = ("d", "d_max", "d_numerator")
@@ -71,12 +73,16 @@ def from_package(
     Raises:
         ValueError: for state and weight decay that have no counterpart here.
     """
-    names, hyper, counted = STATE.get(name, {}), HYPER.get(name, {}), COUNTED.get(name)
+    hyper, counted = HYPER.get(name, {}), COUNTED.get(name)
     hyper = {theirs: (own,) for theirs, own in SHARED.items() if own in known} | hyper
     state, groups = dict(state_dict["state"]), list[Values]()
     for place, group in enumerate(state_dict["param_groups"]):
         where = f"state_dict: param_groups[{place}]"
-        numbers = list(group["params"])
+        numbers, names = list(group["params"]), STATE.get(name, {})
+        if group.get("lr_in_momentum"):
+            names = {"momentum_buffer": "velocity"}
+        if name == "RMSprop" and TENSORFLOW in group:
+            group = {"eps_in_sqrt": True, **group}
         for number in numbers:
             if isinstance(entry := state.get(number), Mapping):
                 state[number] = _renamed(entry, {key: (own,) for key, own in names.items()})

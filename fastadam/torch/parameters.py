@@ -29,6 +29,7 @@ class ActiveParameters:
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
         keeps: for each group, True if its parameters have state.
+        in_rows: for each group, True if the rows of its parameters must be in one piece each.
         last: the active parameters of the last step.
 
     Attributes:
@@ -38,7 +39,8 @@ class ActiveParameters:
         numbers: all of these indices, in one list.
         params, names, memories: the active parameters, their names and their memory.
         rest: the inactive parameters.
-        gapped: the memory of parameters with gaps, which are packed and unpacked.
+        gapped: the memory of parameters with gaps or in another order, which are packed and
+            unpacked.
         sharded: True if there are DTensors among them.
         wrapped: True if there are DTensors, or wrappers of other tensors.
     """
@@ -49,6 +51,7 @@ class ActiveParameters:
         params: Sequence[Any],
         grads: Sequence[Any],
         keeps: Sequence[bool],
+        in_rows: Sequence[bool],
         last: ActiveParameters | None,
     ) -> None:
         self.everyone = params
@@ -69,9 +72,9 @@ class ActiveParameters:
         self.rest = [params[i] for i in {*range(first)} - {*self.numbers}]
         names = owner._names()
         self.names = [names[i] for i in self.numbers]
-        self.memories = [
-            ParameterMemory(p, n) for p, n in zip(self.params, self.names, strict=True)
-        ]
+        pairs = zip(in_rows, self.by_group, strict=True)
+        each = (in_one for in_one, some in pairs for _ in some)
+        self.memories = [*map(ParameterMemory, self.params, self.names, each)]
         self.gapped = [memory for memory in self.memories if not memory.dense]
         self.sharded = any(map(is_sharded, self.params))
         self.wrapped = any(local(param) is not param for param in self.params)

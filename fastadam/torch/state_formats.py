@@ -88,8 +88,8 @@ def _keep_order(memory: ParameterMemory, entry: Entry) -> None:
     coded = [name for name in entry if name + SCALE in entry]
     for name in coded:
         check_codes(entry, name)
-    orders = [order_in(entry, name, memory.part) for name in coded]
-    if orders and not same_order(orders[0], order_of(memory.part), memory.part.shape):
+    orders = [order_in(entry, name, memory.dense_part) for name in coded]
+    if orders and not same_order(orders[0], order_of(memory.dense_part), memory.part.shape):
         for name in coded:
             entry[name] = dequantized(memory.param, entry, name)
             del entry[name + SCALE]
@@ -133,7 +133,7 @@ def order_in(entry: Mapping[str, Any], name: str, part: Any) -> list[int]:
 def note_order(memory: ParameterMemory, entry: Entry) -> None:
     """Record the memory order of the parameter, which its codes follow, in an entry with codes."""
     if ORDER not in entry:
-        entry[ORDER] = torch.tensor(order_of(memory.part), dtype=torch.int64, device="cpu")
+        entry[ORDER] = torch.tensor(order_of(memory.dense_part), dtype=torch.int64, device="cpu")
 
 
 def _in_kernel_layout(

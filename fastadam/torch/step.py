@@ -36,7 +36,7 @@ from .state import check_low_precision, dtypes
 from .state_formats import Entry
 from .step_needs import StepNeeds
 from .step_state import StepState
-from .tensors import ParameterMemory, check_rows_in_order
+from .tensors import ParameterMemory
 
 if TYPE_CHECKING:
     from ..rules import Rule
@@ -106,7 +106,9 @@ class TensorStep:
         keeps = [
             besides or bool(group.rule.all_state or group.options.compensation) for group in groups
         ]
-        self.active = ActiveParameters(owner, params, grads, keeps, last.active if last else None)
+        in_rows = [rule.of_rows for rule in self._rules]
+        before = last.active if last else None
+        self.active = ActiveParameters(owner, params, grads, keeps, in_rows, before)
         self._used = [number for number, some in enumerate(self.active.by_group) if some]
         checked = self._options, self._own, self._rules, owner.param_groups
         check_low_precision(*checked, self.active.memories)
@@ -194,7 +196,6 @@ class TensorStep:
         if key not in self._known:
             formats = options.formats(memory.array, name_of_dtype(grad), memory.param.numel())
             self._known[key] = formats.ruled(rule, part.shape)
-        check_rows_in_order(memory, self._known[key])
         return self._known[key]
 
     def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:
@@ -360,8 +361,8 @@ class TensorStep:
         if self._noisy and self._drawn is not self.state.grouping:
             plan.draw(self._draws, self._late())
             self._drawn = self.state.grouping
+        unpack = self._packed()  # before sums over parameters are taken
         if plan.conditional and plan.conditional.takes(found, grad_scale):
-            unpack = self._packed()
             info = plan.conditional.step(self._device, None, grad_scale, found)
             commit([*unpack, *self._finished(owner, info, grads, parts)])
             self._note_written()
@@ -378,7 +379,7 @@ class TensorStep:
         info = (late_info if callable(norm) else new_info)(fields)
         others += self._finished(owner, info, grads, parts)
         if updated:
-            self._run(others)
+            self._run([*unpack, *others])
         else:
             commit(others)
 
@@ -421,9 +422,8 @@ class TensorStep:
         for position, name in enumerate(self.core.carried):
             of = self.state.grouping.cohort_of
             carried[name] = [self.plan.numbers[cohort][position] for cohort in of]
-        unpack = self._packed()
         counted = self._kept.counters.advance(self.gradients.active, carried)
-        self.plan.run(*unpack, *counted, *others)
+        self.plan.run(*counted, *others)
         self._note_written()
 
     def _note_written(self) -> None:

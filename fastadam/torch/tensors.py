@@ -10,7 +10,7 @@ import torch
 from ..cuda.array import DeviceArray
 from ..engine.columns import line_shape
 from ..kernels.commit import Operation, write
-from ..kernels.formats import Formats, compute_of
+from ..kernels.formats import compute_of
 from ..kernels.storage.base import Column
 from ..memory.checks import SUPPORTED
 from ..memory.dtypes import named
@@ -190,19 +190,6 @@ def in_order(tensor: Any, strides: Sequence[int]) -> bool:
 _dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
-def check_rows_in_order(memory: "ParameterMemory", formats: Formats) -> None:
-    """Refuse a parameter whose rows are not in one piece each, for a rule with sums over rows.
-
-    Raises:
-        RuntimeError: naming the parameter.
-    """
-    if formats.row > 1 and not memory.part.is_contiguous():
-        raise RuntimeError(
-            f"{memory.name} with strides {memory.part.stride()} is not contiguous, but sums over "
-            "its rows are asked for; make it contiguous"
-        )
-
-
 def _part(param: Any, name: str) -> Any:
     """The numbers of a parameter in this process.
 
@@ -217,21 +204,30 @@ def _part(param: Any, name: str) -> Any:
 class ParameterMemory:
     """The dense memory of a parameter: its own, or that of a packed copy if it has gaps.
 
+    Args:
+        param: the parameter.
+        name: what it is called in messages.
+        in_rows: whether its rows must be in one piece each, so that a parameter in another memory
+            order is packed, too.
+
     Attributes:
         param: the parameter without wrappers.
         part: the part of it in this process; that of a complex parameter as pairs of reals.
-        dense: True if that part has no gaps.
+        dense: True if kernels update that part itself, and no packed copy.
         dense_part: the dense tensor that kernels update.
         array: the same as an array of the core.
         compute: the name of the dtype of the arithmetic.
     """
 
-    def __init__(self, param: Any, name: str) -> None:
+    def __init__(self, param: Any, name: str, in_rows: bool = False) -> None:
+        self._order = torch.contiguous_format if in_rows else torch.preserve_format
         self._outer, self.param, self.name = param, unwrapped(param), name
         self.part = _part(self.param, name)
         check_param(self.part, name)
-        self.dense = self.part.is_contiguous() or _dense(self.part)
-        self.dense_part = self.part if self.dense else torch.empty_like(self.part)
+        self.dense = self.part.is_contiguous() or (not in_rows and _dense(self.part))
+        self.dense_part = self.part
+        if not self.dense:
+            self.dense_part = torch.empty_like(self.part, memory_format=self._order)
         self.array = _flat(self.dense_part)
         self.compute = compute_of(name_of(self.part))
 
@@ -251,8 +247,12 @@ class ParameterMemory:
         if of_rows:
             return row_zeros(self.param, column.per, dtype)
         if column.per == 1:
-            return torch.zeros_like(self.param, dtype=self.dtype(column.outside))
+            return self._zeros(column.outside)
         return block_zeros(self.param, column.per, dtype)
+
+    def _zeros(self, dtype: str) -> Any:
+        """Zeros in the shape of the parameter and the memory order of its dense part."""
+        return torch.zeros_like(self.param, dtype=self.dtype(dtype), memory_format=self._order)
 
     def dtype(self, name: str) -> Any:
         """The dtype of a tensor like the parameter whose numbers have the named dtype."""
@@ -304,8 +304,7 @@ class ParameterMemory:
                 f"{self.name} has {tuple(self.param.shape)}"
             )
         if name_of(tensor) != dtype or tensor.is_conj() or not self.has_order_of(tensor):
-            wanted = self.dtype(dtype)
-            entry[name] = torch.zeros_like(self.param, dtype=wanted).copy_(tensor)
+            entry[name] = self._zeros(dtype).copy_(tensor)
 
     def seen(self, tensor: Any, per: int = 1) -> Any:
         """A state tensor as an array of the core; `per` elements share one of its numbers, or 0 for

@@ -132,6 +132,8 @@ def test_ratios_derive_from_the_median():
     assert report.share_of_limit(rows[0]) == 0.5
     assert report.ratio(rows[1], OURS) == 0.5
     assert report.ratio(rows[0], "numpy") is None
+    single = replace(rows[1], bytes=14.0)  # as of a rule that reads everything twice
+    assert Report({}, [rows[0], single]).share_of_limit(rows[0]) == 1.0
 
 
 def test_steps_in_detail(sample):

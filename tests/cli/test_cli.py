@@ -1,6 +1,7 @@
 """The command line: help, errors in one line, `info` anywhere, plans of memory."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -57,6 +58,16 @@ def test_help_shows_defaults_and_no_none(capsys):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"fastadam {fa.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "absent"), [("demo", {"Muon"}), ("export", {"LAMB", "AdamMini", "Muon"})]
+)
+def test_help_lists_the_optimizers_that_a_command_can_take(command, absent, capsys):
+    main([command, "--help"])
+    listed = set(re.split(r"[,\s]+", capsys.readouterr().out))
+    assert absent <= {*fa.optimizers.__all__} - listed
+    assert {"ADOPT", "Yogi"} <= listed
 
 
 def test_no_command_shows_help(capsys):

@@ -63,6 +63,32 @@ def test_numbers_of_rows_go_on_with_another_number_of_processes(name, after):
             np.testing.assert_array_equal(arrays[key], array)
 
 
+@pytest.mark.usefixtures("in_plain_python")
+def test_sums_are_not_used_after_an_interrupted_exchange():
+    def interrupted(comm):
+        opt = Sharded(fa.SGD, [np.ones(3, "f4")], comm, lr=0.5, accumulate_steps=2)
+        grads = [[np.full(3, k, "f4")] for k in range(3)]
+        opt.step(grads[1])
+        saved, collect = opt.state_dict(), opt._exchange.collect
+
+        def fails(*given):
+            raise ArithmeticError("on purpose")
+
+        opt._exchange.collect = fails
+        with pytest.raises(ArithmeticError, match="on purpose"):
+            opt.step(grads[2])
+        opt._exchange.collect = collect
+        for call in (lambda: opt.step(grads[2]), opt.state_dict):
+            with pytest.raises(RuntimeError, match="load a state_dict or a checkpoint"):
+                call()
+        opt.load_state_dict(saved)
+        opt.step(grads[2])
+        return opt.params[0]
+
+    for found in results(2, interrupted):
+        np.testing.assert_array_equal(found, np.full(3, 1 - 0.5 * 1.5, "f4"))
+
+
 WRONG_ROWS = {  # what process 1 gives for a table of 300 rows
     "range": (lambda: fa.Rows([300], np.ones((1, 24), "f4")), IndexError, r"indices\[0\] is 300"),
     "twice": (lambda: fa.Rows([3, 3], np.ones((2, 24), "f4"), unique=True), ValueError, "row 3 is"),

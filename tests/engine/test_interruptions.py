@@ -4,12 +4,12 @@ import sys
 import threading
 
 import pytest
-from interruptions import CORE, failures, torch_scenarios
+from interruptions import CORE, failures, offload_scenarios, torch_scenarios
 
 from fastadam.kernels.imports import whole
 
 try:
-    SCENARIOS = [*CORE, *torch_scenarios()]
+    SCENARIOS = [*CORE, *torch_scenarios(), *offload_scenarios()]
 except ImportError:  # PyTorch
     SCENARIOS = CORE
 

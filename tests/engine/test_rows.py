@@ -55,16 +55,19 @@ def test_fifty_steps_follow_torch(name, dtype, request):
     assert opt.steps == 50  # a step without rows counts, as in torch
 
 
-@pytest.mark.parametrize("values_dtype", ["float32", "bfloat16", "float16"])
-def test_order_and_threads_change_no_bit(values_dtype):
+@pytest.mark.parametrize(
+    ("values_dtype", "count", "width"),
+    [("float32", 500, 64), ("bfloat16", 500, 64), ("float16", 500, 64), ("float32", 1500, 8)],
+)
+def test_order_and_threads_change_no_bit(values_dtype, count, width):
     rng = np.random.default_rng(2)
     dtype = ml_dtypes.bfloat16 if values_dtype == "bfloat16" else values_dtype
-    indices, values = given(rng, 500, (64,), 900)
+    indices, values = given(rng, count, (width,), 2 * count)
     values[100:300, 0] = 0  # their first elements do not decide the order
-    values, start = values.astype(dtype), rng.normal(size=(900, 64)).astype("float32")
+    values, start = values.astype(dtype), rng.normal(size=(2 * count, width)).astype("float32")
     results = set()
     for threads in (1, 2, 3):
-        for order in (np.arange(500), rng.permutation(500), np.argsort(indices)):
+        for order in (np.arange(count), rng.permutation(count), np.argsort(indices)):
             table = start.copy()
             opt = fa.Adam(table, lr=0.1, clip_norm=1.0, threads=threads)
             info = opt.step(fa.Rows(indices[order], values[order]))
@@ -79,6 +82,8 @@ ALL = {
     "plain": (fa.AdamW, "float32", (4, 16), {}, {}),
     "narrow": (fa.AdamW, "float32", (600, 1), {}, {}),
     "elements": (fa.SGD, "float64", (300,), {"momentum": 0.9}, {}),
+    "elements apart": (fa.Adam, "float32", (300,), {"lazy": "rows", "state_dtype": "bfloat16"}, {}),
+    "sums": (fa.RowwiseAdagrad, "float32", (300,), {"weight_decay": 0.1}, {"grad_scale": 8.0}),
     "deep": (fa.AdamW, "float32", (5, 2, 3), {}, {}),
     "wide": (fa.AdamW, "float32", (2, 40000), {}, {}),
     "ema": (fa.AdamW, "float32", (9, 7), {"ema_decay": 0.9, "shadow_dtype": "bfloat16"}, {}),
@@ -95,7 +100,7 @@ ALL = {
 }
 
 
-COMPILED = {"plain", "narrow", "wide", "deep"}
+COMPILED = {"plain", "narrow", "wide", "deep", "sums"}
 
 
 @pytest.mark.parametrize("name", ALL)

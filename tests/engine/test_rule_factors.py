@@ -69,9 +69,13 @@ def test_compiled_bits_are_those_of_plain_python(request):
 
 def test_state_is_saved(in_plain_python, tmp_path):
     opt, params, grads = trained(np.float32, 2)
-    for name, load in (("dict", None), ("file", tmp_path / "a.safetensors")):
+    for name, load, kept in (
+        ("dict", None, None),
+        ("file", tmp_path / "a.safetensors", None),
+        ("state file", tmp_path / "b.safetensors", tmp_path / "state.bin"),
+    ):
         twins = [param.copy() for param in params]
-        other = fa.Adafactor(twins)
+        other = fa.Adafactor(twins, state_file=kept)
         if load:
             fa.save(load, opt)
             fa.load(load, other)
@@ -83,6 +87,8 @@ def test_state_is_saved(in_plain_python, tmp_path):
         for each in (other, third):
             each.step([grad[0] for grad in grads])
         assert all(map(np.array_equal, twins, mine)), name
+        fa.save(tmp_path / "again.safetensors", other)
+        fa.load(tmp_path / "again.safetensors", third)
     saved = opt.state_dict()
     assert saved["state"][0].keys() == {"step", "row_var", "col_var"}
     assert saved["state"][4].keys() == {"step", "variance"}

@@ -43,6 +43,32 @@ def test_hyperparameters_are_not_attributes_of_a_subset():
         opt.subset(["bb"])
 
 
+def test_the_state_is_there_after_the_first_step_of_a_subset():
+    opt, grads = fa.AdamW(tree(0)), tree(1)
+    opt.subset(["a", "b"]).step(parts(grads, ["a", "b"]))
+    there = [array is not None for array in opt.state["exp_avg"]]
+    assert there == [True, True, False, False]
+
+
+def test_subsets_with_common_parameters_share_their_state():
+    params, others = tree(0), tree(0)
+    opt, whole = fa.AdamW(params, lr=0.1), fa.AdamW(others, lr=0.1)
+    names = (["a", "b"], ["b", "c", "d"])
+    both = [opt.subset(each) for each in names]
+    for seed in range(3):
+        grads = tree(seed)
+        for subset, each in zip(both, names, strict=True):
+            subset.step(parts(grads, each))
+            whole.step({name: grads[name] if name in each else None for name in grads})
+    opt.subset(["a"]).step({"a": grads["a"]})  # a subset that is not kept
+    opt.subset(["a"]).step({"a": grads["a"]})
+    for _ in range(2):
+        whole.step({name: grads[name] if name == "a" else None for name in grads})
+    same(params, others)
+    steps = {k: entry["step"] for k, entry in opt.state_dict()["state"].items()}
+    assert steps == {0: 5, 1: 6, 2: 3, 3: 3}
+
+
 CASES = [
     (fa.NAdam, {}),
     (fa.AdamW, {"clip_norm": 0.5}),

@@ -17,6 +17,7 @@ VARIANTS = (
     {"maximize": True, "eps": 0.1, "ns_coefficients": (1.5, -0.5, 0.0)}
     | {"cautious_weight_decay": True, "weight_decay_mode": "AdamC", "peak_lr": 0.2},
 )
+ENDS = ({"momentum": 0.0, "weight_decay": 0.0}, {"ns_steps": 0, "momentum": 0.0})  # of their ranges
 # The iteration multiplies singular values by up to 3.4 in each of 5 steps, and rounding errors with
 # them, in at most 10 products of 12 terms: 3.4**5 * 10 * 12 * 2.2e-16 is 1.2e-11.
 TOLERANCE = {"rtol": 0, "atol": 1e-11}
@@ -252,7 +253,7 @@ class TestTorch:
             opt.step()
         return [param.detach() for each in zip(*params, strict=True) for param in each]
 
-    @pytest.mark.parametrize("hyper", VARIANTS[:2], ids=str)
+    @pytest.mark.parametrize("hyper", [*VARIANTS[:2], *ENDS], ids=str)
     def test_torch_computes_the_same_over_50_steps(self, hyper):
         ours, theirs = self.pair(self.torch.float64, **hyper)
         for _ in range(50):

@@ -28,6 +28,7 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     ("Adan", "pytorch_optimizer", "Adan", DECAY),
     ("Adan", "timm.optim.adan", "Adan", DECAY),
+    ("RMSprop", "timm.optim.rmsprop_tf", "RMSpropTF", {"momentum": 0.9}),
     ("ADOPT", "timm.optim.adopt", "Adopt", {"decoupled": True, **DECAY}),
     ("ScheduleFreeAdamW", "pytorch_optimizer", "ScheduleFreeAdamW", FREE),
     ("ScheduleFreeSGD", "pytorch_optimizer", "ScheduleFreeSGD", FREE),

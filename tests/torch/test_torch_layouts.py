@@ -1,11 +1,23 @@
 """Tensors in any layout: updated in place, or copied; never silently wrong."""
 
+from functools import partial
+
 import pytest
+from cases import EVERY, SUMMED
 from torch_layouts import LAYOUTS, assert_same, each_grad_layout, each_layout, gradient, trained
 
 torch = pytest.importorskip("torch")
 
+import fastadam as fa  # noqa: E402
 import fastadam.torch as ft  # noqa: E402
+
+DENSE = [case for case in EVERY if case.optimizer is not fa.SparseAdam]  # which takes rows only
+SMALL = {
+    "contiguous": torch.Tensor.clone,
+    "column": lambda x: torch.stack([x, x + torch.nan], -1)[..., 0],
+    "row": lambda x: torch.stack([x, x + torch.nan], 1)[:, 0],
+    "transposed": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+}
 
 
 @each_layout
@@ -17,6 +29,51 @@ def test_every_layout_with_every_other(layout, grad_layout):
     assert_same(one, other)
     for name, value in twin.state[other[0]].items():
         torch.testing.assert_close(opt.state[one[0]][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("in_plain_python")
+@pytest.mark.parametrize("case", DENSE, ids=lambda c: c.id)
+@pytest.mark.parametrize("layout", ["column", "row", "transposed"])
+def test_every_optimizer_in_a_layout(case, layout):
+    """With the bits of contiguous parameters, but for sums in another order of elements."""
+    cls, made = getattr(ft, case.optimizer.__name__), []
+    values = torch.linspace(-1, 1, 24).reshape(2, 3, 4)
+    for chosen in ("contiguous", layout):
+        torch.manual_seed(0)
+        param = torch.nn.Parameter(SMALL[chosen](values))
+        assert torch.equal(param, values)
+        opt = cls([param])
+        for _ in range(3):
+            param.grad = torch.randn(values.shape)
+            opt.step()
+        made.append([param.detach(), *opt.state_dict()["state"].get(0, {}).values()])
+    bits = layout != "transposed" or case not in SUMMED
+    tolerance = {"rtol": 0, "atol": 0} if bits else {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(*made, **tolerance)
+
+
+@pytest.mark.usefixtures("in_plain_python")
+def test_rules_over_rows_keep_state_in_the_order_of_rows():
+    """Codes, averages, low bits and loaded state of a parameter in another memory order."""
+    values = torch.linspace(-1, 1, 2 * 3 * 256).reshape(2, 3, 256).bfloat16()
+    options = {"state_dtype": "int8", "min_quantized_size": 0, "ema_decay": 0.5}
+    make = partial(ft.AdamMini, compensation="kahan", **options)
+    params = [torch.nn.Parameter(SMALL[layout](values)) for layout in ("contiguous", "transposed")]
+    one, other = (make([param]) for param in params)
+    for step in range(4):
+        grad = torch.randn(values.shape).bfloat16()
+        for param, opt in zip(params, (one, other), strict=True):
+            param.grad = grad.clone()
+            opt.step()
+        if step == 1:  # each goes on with the state of the other
+            saved = other.state_dict(), one.state_dict()
+            one, other = (make([param]) for param in params)
+            for opt, state_dict in zip((one, other), saved, strict=True):
+                opt.load_state_dict(state_dict)
+    assert torch.equal(*params)
+    assert torch.equal(one.ema[0], other.ema[0])
+    assert torch.equal(one.master()[0], other.master()[0])
+    assert torch.equal(*(o.dequantized_state()["state"][0]["exp_avg"] for o in (one, other)))
 
 
 @each_layout

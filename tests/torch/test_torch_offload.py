@@ -33,8 +33,8 @@ def plain_python(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
 
 
-def parameters(dtype=torch.float32, shapes=SHAPES):
-    generator = torch.Generator().manual_seed(1)
+def parameters(dtype=torch.float32, shapes=SHAPES, seed=1):
+    generator = torch.Generator().manual_seed(seed)
     return [torch.nn.Parameter(torch.randn(s, generator=generator).to(dtype)) for s in shapes]
 
 
@@ -162,6 +162,159 @@ def test_compiled_steps_have_the_same_bits_in_buckets_of_any_size():
             found.append(opt.master())
     for others in found[1:]:
         assert all(map(torch.equal, found[0], others))
+
+
+class Interrupt(BaseException):
+    """As the KeyboardInterrupt of a user."""
+
+
+class Interrupted:
+    """An offloaded optimizer whose copies to the device fail once, and one that is not disturbed.
+
+    Its four buckets are copied in turn, each after its update: the failure of a copy leaves a step
+    with the buckets before it updated, and the others not.
+    """
+
+    def __init__(self, monkeypatch, how):
+        kwargs, self.micro_batches = {"clip_norm": 0.5}, 1
+        if how == "accumulate":
+            kwargs["offload_gradients"], self.micro_batches = True, 2
+        if how == "scaler":
+            kwargs["fused"] = True
+        if how == "together":
+            kwargs["clip_norm_per"] = "tensor"
+        self.params, self.others = (parameters(torch.bfloat16) for _ in range(2))
+        self.opt, self.plain = (
+            CPUOffload(each, ft.AdamW, lr=0.1, bucket_bytes=1, **kwargs)
+            for each in (self.params, self.others)
+        )
+        self.scaled, self.left = how == "scaler", None
+        transfer = self.opt._host.transfer
+        send = transfer.send
+
+        def failing(pairs):
+            if self.left is not None:
+                self.left -= 1
+                if self.left < 0:
+                    self.left = None
+                    raise Interrupt
+            return send(pairs)
+
+        monkeypatch.setattr(transfer, "send", failing)
+
+    def backward(self, which, seed):
+        params = self.params if which is self.opt else self.others
+        for k in range(self.micro_batches):  # gradients that do not depend on the parameters
+            inputs = parameters(torch.bfloat16, seed=10 * seed + k)
+            pairs = zip(params, inputs, strict=True)
+            sum((p * x.detach()).sum() * (4 if self.scaled else 1) for p, x in pairs).backward()
+        if self.scaled:
+            which.grad_scale, which.found_inf = torch.tensor(4.0), torch.tensor(0.0)
+
+    def whole_step(self, which, seed):
+        self.backward(which, seed)
+        which.step()
+        which.zero_grad()
+
+    def interrupt(self, bucket):
+        """Two steps, the second of which fails between two buckets."""
+        for which in (self.opt, self.plain):
+            self.whole_step(which, 0)
+        self.whole_step(self.plain, 1)
+        self.backward(self.opt, 1)
+        self.left = bucket
+        with pytest.raises(Interrupt):
+            self.opt.step()
+
+    def check(self):
+        assert all(map(torch.equal, self.params, self.others))
+        assert all(map(torch.equal, self.opt.master(), self.plain.master()))
+        assert self.opt.info == self.plain.info
+
+
+@pytest.mark.parametrize("how", ["clip", "accumulate", "scaler", "together"])
+@pytest.mark.parametrize("then", ["step", "zero_grad", "backward", "save", "assign"])
+@pytest.mark.usefixtures("plain_python")
+def test_an_interrupted_step_is_completed(monkeypatch, how, then):
+    for bucket in range(len(SHAPES)):
+        case = Interrupted(monkeypatch, how)
+        case.interrupt(bucket)
+        case.opt.param_groups[0]["lr"] = 0.7  # it is completed with the one that it began with
+        if then == "step":
+            case.opt.step()
+        elif then == "save":
+            saved, theirs = case.opt.state_dict(), case.plain.state_dict()
+            assert all(e["step"] == 2 for e in saved["state"].values())
+            assert torch.equal(saved["state"][3]["master"], theirs["state"][3]["master"])
+        if then not in ("backward", "assign"):
+            case.opt.zero_grad()
+            case.check()
+            case.plain.param_groups[0]["lr"] = 0.7
+        for which, params in ((case.opt, case.params), (case.plain, case.others)):
+            if then in ("backward", "assign"):
+                for k, param in enumerate(params):  # not by zero_grad(), which would complete it
+                    param.grad = torch.full_like(param, k) if then == "assign" else None
+                which.param_groups[0]["lr"] = 0.7
+            if then == "assign":
+                which.step()
+            else:
+                case.whole_step(which, 2)
+        case.check()
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_values_written_after_an_interrupted_step_are_not_overwritten(monkeypatch):
+    case = Interrupted(monkeypatch, "clip")
+    case.interrupt(1)
+    with torch.no_grad():
+        case.params[0].fill_(5.0)
+    for call in (case.opt.step, case.opt.zero_grad, case.opt.state_dict):
+        with pytest.raises(RuntimeError, match=r"was changed after a step .* load a state_dict"):
+            call()
+    before = parameters(torch.bfloat16)
+    with torch.no_grad():
+        for param, value in zip(case.params, before, strict=True):
+            param.copy_(value)
+    fresh = CPUOffload(before, ft.AdamW, lr=0.1, clip_norm=0.5)
+    case.opt.load_state_dict(fresh.state_dict())
+    for param, other in zip(before, case.params, strict=True):
+        param.grad = other.grad.clone()
+    for opt in (fresh, case.opt):  # the gradients of the cancelled step are there
+        opt.step()
+    assert all(map(torch.equal, case.params, before))
+    assert case.opt.info == fresh.info
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_an_error_in_an_overlapped_step_is_raised_and_leaves_nothing_undone(monkeypatch):
+    found = []
+    for failing in (False, True):
+        params = parameters(torch.bfloat16)
+        opt = CPUOffload(params, ft.AdamW, lr=0.1, bucket_bytes=1, overlap=True)
+        send, left = opt._host.transfer.send, [2 if failing else -1]
+
+        def fails_once(pairs, send=send, left=left):
+            left[0] -= 1
+            if left[0] == 0:
+                raise ArithmeticError("on purpose")
+            return send(pairs)
+
+        for seed in range(3):
+            loss_of(params, seed).backward()
+            if seed == 0:
+                opt.step()
+                monkeypatch.setattr(opt._host.transfer, "send", fails_once)
+            elif seed == 1 and failing:
+                with pytest.raises(ArithmeticError, match="on purpose"):
+                    opt.step()
+                with pytest.raises(RuntimeError, match=r"before state_dict\(\)"):
+                    opt.state_dict()
+                opt.step()
+            else:
+                opt.step()
+            opt.zero_grad()
+        found.append([*params, *opt.master()])
+    assert all(map(torch.equal, *found))
 
 
 class Failing(torch.autograd.Function):

@@ -90,6 +90,15 @@ def test_what_has_no_counterpart_is_refused(number, change, message):
     assert not opt.state
 
 
+def test_a_buffer_without_lr_is_not_one_that_includes_it():
+    theirs = torch.optim.SGD(parameters(), momentum=0.9)
+    train(theirs, theirs.param_groups[0]["params"], 2, 1)
+    opt = ft.SGD(parameters(), momentum=0.9, lr_in_momentum=True)
+    with pytest.raises(ValueError, match=r"param_groups\[0\] has 'momentum_buffer'.*lr_in_mom"):
+        opt.load_state_dict(theirs.state_dict())
+    assert not opt.state
+
+
 def test_no_limit_of_growth_may_be_infinite():
     opt = ft.Prodigy(parameters(), growth_rate=float("inf"))
     train(opt, opt.param_groups[0]["params"], 2, 1)

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=optimizer,
         default="AdamW",
         metavar="NAME",
-        help=names_of_optimizers(),
+        help=names_of_optimizers(matrices=False),
     )
     option("--epochs", type=at_least(1), default=30, metavar="N", help="passes over the images")
     option("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")

@@ -83,11 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add = parser.add_argument
     kinds = parser.add_mutually_exclusive_group(required=True)
+    names = names_of_optimizers(sums=False, matrices=False)
     kinds.add_argument(
         "--c",
         type=c_library.optimizer_or_class,
         metavar="OPTIMIZER",
-        help=f"{names_of_optimizers()}; or a class of yours, as module.Class",
+        help=f"{names}; or a class of yours, as module.Class",
     )
     kinds.add_argument(
         "--ptx",

@@ -14,6 +14,7 @@ from ...rules.linker import Shared, digest, linked, recipe
 from .. import compose, composed, loops, overlap
 from ..loops import teams, wait
 from ..storage import elementwise
+from ..target import Sequences
 from . import callees, float_mode, llvm, openmp, threads, vector_loops
 from .llvm import call_int_function, call_kernel
 from .openmp import address_of
@@ -165,6 +166,31 @@ def parallel(kernel: Any, tasks: int, size: int, count: int) -> Callable[[], Non
     """
     words = address_of(kernel), tasks, size, count
     return openmp.team.runner(_member(), *words) if openmp.team else partial(_runner(), *words)
+
+
+def follow(words):
+    """Run kernels one after the other; there is a list of their addresses and those of tasks."""
+    pairs, count = word(words, 0), word(words, 1)
+    for k in range(count):
+        call_kernel(word(pairs, 2 * k), word(pairs, 2 * k + 1))
+
+
+@cache
+def _follower() -> Any:
+    return compiled(_linked(follow))
+
+
+def sequences(shares: Sequences) -> tuple[Callable[[], None], Any]:
+    """A function that runs kernels on tasks, those of a share one after the other in a thread."""
+    pairs = [
+        np.array([(address_of(kernel), task) for kernel, task in share], np.int64)
+        for share in shares
+    ]
+    words = np.array([(each.ctypes.data, len(each)) for each in pairs], np.int64)
+    first, size, count = words.ctypes.data, words.strides[0], len(words)
+    if count == 1:
+        return serial(_follower(), first), (pairs, words)
+    return parallel(_follower(), first, size, count), (pairs, words)
 
 
 def warm(kernel: Any) -> None:

@@ -123,6 +123,7 @@ class Pieces(NamedTuple):
         coding: the same encoding as `packs`, for a target that packs in registers.
         partial: the number of sums to which the elements of a complete block may be added before
             they are written, in halves as in `Coding.ordered`; 0 if nothing is added.
+        kept: `kept(at, i)` returns a sum that was written; None if nothing is added.
         close: `close(at, value)` writes the number of a row, from its first element; None if
             numbers are not those of rows.
         late: the functions of the same packing while the next block is updated, if it can be.
@@ -134,6 +135,7 @@ class Pieces(NamedTuple):
     scratch: int = 0
     coding: Coding | None = None
     partial: int = 0
+    kept: Callable[..., Any] | None = None
     close: Callable[..., None] | None = None
     late: Late | None = None
 

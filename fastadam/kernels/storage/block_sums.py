@@ -39,8 +39,8 @@ class Sums:
         )
         _, store = memory.access(np.dtype("float64"), name + self.place)
         share, wait, slot, offset = memory.share, memory.wait, COLUMNS + column, 4 * scratch
-        (_, put), (get_folded, put_folded), zero = terms, folded, np.float64(0)
-        eight, eight_folded = _eight(terms[0]), _eight(get_folded)
+        (get, put), (get_folded, put_folded), zero = terms, folded, np.float64(0)
+        eight, eight_folded = _eight(get), _eight(get_folded)
 
         def fold(at, i, apart):
             put_folded(at[1], i, eight(at[0], i, apart))
@@ -93,6 +93,7 @@ class Sums:
             scratch=2 * (BLOCK + BLOCK // 8),
             coding=coding,
             partial=PARTIAL,
+            kept=lambda at, i: get(at[SCRATCH] + offset, i),
         )
 
 

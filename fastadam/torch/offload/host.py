@@ -1,13 +1,15 @@
 """The host's side: the optimizer of the core that updates the weights, bucket by bucket."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
-
+from ...engine.committed_step import step_with
 from ...engine.options import OWN
+from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
+from ...kernels.commit import Operation, commit, put
 from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
@@ -18,6 +20,24 @@ from .buckets import Bucket, divided
 from .memory import HostMemory
 from .parameters import HostParameter, allocate
 from .transfer import Transfer, transfer_for
+
+
+class UnfinishedStep:
+    """A step that has begun: what it does with gradients that it has not used yet.
+
+    An exception may interrupt it after it has updated some buckets. It is completed before anything
+    else is done, with the settings that it began with.
+
+    Attributes:
+        settings: arguments of the steps of its buckets.
+        whole: True if all parameters take it together.
+        info: its result, None as long as it is not known.
+    """
+
+    info: StepInfo | None = None
+
+    def __init__(self, settings: Values, whole: bool) -> None:
+        self.settings, self.whole = settings, whole
 
 
 class HostSide:
@@ -35,9 +55,11 @@ class HostSide:
         buckets: the same parameters in parts.
         transfer: copies between device and host.
         shards: the other processes, if parameters are DTensors.
+        unfinished: the step that has begun, None between steps.
     """
 
     core: Any = None
+    unfinished: UnfinishedStep | None = None
     shards: ShardSums | None = None
 
     def __init__(self, front: Optimizer, bucket_bytes: int, pin_memory: bool | None) -> None:
@@ -51,8 +73,18 @@ class HostSide:
     def _groups(self) -> Sequence[CheckedGroup]:
         return self._front._hyperparameters.now(self._front.param_groups)
 
-    def add(self, first: int) -> None:
+    def add(
+        self,
+        first: int,
+        listen: Callable[[HostParameter], None],
+        others: Sequence[Operation] = (),
+    ) -> None:
         """Allocate memory for the groups from this number on, and update them from now on.
+
+        Args:
+            first: the number.
+            listen: registers the hooks of a parameter.
+            others: operations to be committed with it.
 
         Raises:
             TypeError, ValueError, RuntimeError: for tensors that are not supported.
@@ -72,32 +104,48 @@ class HostSide:
                 new.append(mine)
                 owners.append(k)
         fresh = [*chain.from_iterable(new)]
-        self._check([*self.hosts, *fresh])
+        hosts = [*self.hosts, *fresh]
+        self._check(hosts)
         if not self.hosts:
             self._place(fresh[0].part.device)
         allocate(fresh, self.memory)
+        for host in fresh:
+            listen(host)
+        self.send(self.transfer)
+        for bucket in self.buckets:
+            bucket.wait(self.transfer)
         parts = [
             self._part(groups[k], checked[k], mine) for k, mine in zip(owners, new, strict=True)
+        ]
+        buckets = divided(hosts, self._bucket_bytes, self._subset)
+        operations = [
+            *put(self, hosts=hosts, numbers=[*self.numbers, *numbers], buckets=buckets),
+            *put(self, _owners=[*self._owners, *owners], _checked=checked),
+            *(put(host, bucket=bucket)[0] for bucket in buckets for host in bucket.members),
+            *others,
         ]
         if self.core is None:
             self.core = self._front.core(parts, **self._front._options.chosen)
             self._share(fresh)
-        else:
-            self._share([*self.hosts, *fresh])
+            commit(operations)
+        elif parts:
+            self._share(hosts)
             try:
-                for part in parts:
-                    self.core.add_param_group(part)
+                with self.core._engine.lock:
+                    self.core._engine.refresh()
+                    self.core._engine.add(parts, others=operations)
             except BaseException:
                 self._share(self.hosts)
                 raise
-        dtypes = [in_numpy(host.slot.dtype) for host in fresh]
-        self.core._engine.grad_dtypes[-len(dtypes) :] = dtypes
-        self.hosts, self.numbers = [*self.hosts, *fresh], [*self.numbers, *numbers]
-        self._owners, self._checked = [*self._owners, *owners], checked
-        self.buckets = divided(self.hosts, self._bucket_bytes)
+        else:
+            commit(operations)
+        dtypes = [in_numpy(host.slot.dtype) for host in self.hosts]
+        self.core._engine.grad_dtypes[:] = dtypes
+
+    def _subset(self, hosts: Sequence[HostParameter]) -> Any:
+        """The subset of the core that updates some parameters."""
         places = {id(host): place for place, host in enumerate(self.hosts)}
-        for bucket in self.buckets if not self.together else ():
-            bucket.subset = self.core.subset([places[id(host)] for host in bucket.members])
+        return self.core.subset([places[id(host)] for host in hosts])
 
     @property
     def together(self) -> bool:
@@ -156,11 +204,11 @@ class HostSide:
         """
         checked = self._groups
         if checked is not self._checked:
-            self._checked = checked
             for group, number in zip(self.core.param_groups, self._owners, strict=True):
                 for name, value in checked[number].values.items():
                     if group[name] != value:
                         group[name] = value
+            self._checked = checked
         for host in self.hosts:
             host.follow()
 
@@ -169,41 +217,91 @@ class HostSide:
         """The learning rate to report."""
         return self._groups[0].values.get("lr")
 
-    def gradients(self) -> Iterator[Any]:
+    def gradients(self) -> list[Any]:
         """The gradients that have arrived, as arrays; None for other parameters."""
         for host in self.hosts:
             if host.arrived:
                 host.wait(self.transfer)
-            yield host.gradient if host.arrived else None
+        return [host.gradient if host.arrived else None for host in self.hosts]
 
-    def step(self, grad_scale: Any, count: int) -> StepInfo | None:
-        """Update all parameters whose gradients are there; returns what was done, None if nothing.
+    def begin(self, grad_scale: Any, count: int) -> None:
+        """Begin the step of this count, with the gradients that have arrived.
 
-        It is the step of this count.
-
-        With `clip_norm`, first measure the norm of all of them.
+        With `clip_norm`, the norm of all of them is measured.
         """
-        self.transfer.begin()
-        if self.together:
-            return self._whole(grad_scale)
         settings: Values = {"grad_scale": grad_scale, "step": count}
-        if self._front._options.measures:
-            settings["grad_norm"] = self.core.grad_norm([*self.gradients()])
-        infos = [bucket.step(self.transfer, **settings) for bucket in self.buckets]
-        self.transfer.finish()
-        found = [info for info in infos if info is not None]
-        return found[0] if found else None
+        whole = self.together
+        if self._front._options.measures and not whole:
+            settings["grad_norm"] = self.core.grad_norm(self.gradients())
+        self.unfinished = UnfinishedStep(settings, whole)
 
-    def _whole(self, grad_scale: Any) -> StepInfo:
-        """Update all parameters in one step of the core."""
-        for bucket in self.buckets:
-            bucket.settle(self.transfer)
-        there = [host.arrived for host in self.hosts]
-        info: StepInfo = self.core.step([*self.gradients()], grad_scale=grad_scale)
-        if info.updated:
-            self.send(there)
+    def complete(self) -> StepInfo | None:
+        """Take what is left of the step that has begun.
+
+        Returns what was done, None if there were no gradients.
+        """
+        now = self.unfinished
+        assert now
+        self.transfer.begin()
+        parts = [self._whole] if now.whole else [b.step for b in self.buckets]
+        for step in parts:
+            info = step(self.transfer, **now.settings)
+            now.info = now.info or info
         self.transfer.finish()
+        if now.info is None and any(host.used for host in self.hosts):
+            now.info = self._info_of(now)
+        return now.info
+
+    def _whole(self, transfer: Transfer, grad_scale: Any, step: int) -> StepInfo | None:
+        """Update all parameters in one step of the core."""
+        self.send(transfer)
+        if any(host.used for host in self.hosts):
+            return None
+        for bucket in self.buckets:
+            bucket.wait(transfer)
+        grads = self.gradients()
+        others = [operation for bucket in self.buckets for operation in bucket.updated()]
+        info = step_with(others, self.core._engine, grads, grad_scale=grad_scale)
+        self.send(transfer)
         return info
+
+    def _info_of(self, step: UnfinishedStep) -> StepInfo:
+        """The result of a step that was interrupted before it could return it."""
+        norm = step.settings.get("grad_norm")
+        if step.whole and self._front._options.measures and not self.shards:
+            grads = [host.gradient if host.used else None for host in self.hosts]
+            norm = self.core.grad_norm(grads)
+        if norm is not None:
+            factor, power = unscale_of(step.settings["grad_scale"])
+            norm *= factor * power
+        lr = self._checked[0].values.get("lr")
+        return StepInfo(step.settings["step"], lr, norm)
+
+    def check_unchanged(self) -> None:
+        """Refuse values that others wrote to parameters while a step was unfinished.
+
+        Raises:
+            RuntimeError: naming the parameter.
+        """
+        for host in self.hosts:
+            if host.differs:
+                raise RuntimeError(
+                    f"{host.name} was changed after a step that was interrupted; the next call "
+                    "completes that step, and would overwrite it: load a state_dict, which cancels "
+                    "the step"
+                )
+
+    def send(self, transfer: Transfer) -> None:
+        """Copy the weights that the device lacks."""
+        for bucket in self.buckets:
+            bucket.send(transfer)
+
+    def finished(self, drop: bool) -> list[Operation]:
+        """The operations that end a step; `drop` says that no later step may use its gradients."""
+        used = [host for host in self.hosts if host.used]
+        ends = [h.dropped() for h in self.hosts] if drop else [h.recorded(True) for h in used]
+        ends += [put(bucket, stepped=False) for bucket in self.buckets]
+        return [*chain.from_iterable(ends), *put(self, unfinished=None)]
 
     # State
 
@@ -212,13 +310,16 @@ class HostSide:
         saved: list[Values] = self.core.state_dict(copy=False)["param_groups"]
         return saved
 
-    def forget_settings(self) -> None:
-        """Let the next step take over all hyperparameters."""
-        self._checked = []
-
-    @torch.no_grad()
-    def send(self, chosen: Sequence[bool] | None = None) -> None:
-        """Copy the weights of some parameters, by default of all, to the device."""
-        there = dict(zip(map(id, self.hosts), chosen or [True] * len(self.hosts), strict=True))
+    def all_sent(self) -> list[Operation]:
+        """The operations that copy all weights to the device, which it waits for."""
         for bucket in self.buckets:
-            bucket.send(self.transfer, [there[id(host)] for host in bucket.members])
+            bucket.wait(self.transfer)
+        self.transfer.finish()  # copies in other streams come first
+        return [
+            *(partial(host.part.copy_, host.copy) for host in self.hosts),
+            *(put(bucket, unsent=())[0] for bucket in self.buckets),
+        ]
+
+    def forget_settings(self) -> list[Operation]:
+        """The operations after which the next step takes over all hyperparameters."""
+        return put(self, _checked=[])

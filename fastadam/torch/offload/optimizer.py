@@ -1,9 +1,9 @@
 """Training on a device with the optimizer, its state and the weights it updates on the host."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, NoReturn
 from weakref import ref
 
@@ -13,6 +13,7 @@ from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
+from ...kernels.commit import Operation, commit, put, updated
 from ...rules.algorithm import Values
 from ...validation import count, flag
 from ..optimizer import Optimizer
@@ -21,7 +22,7 @@ from ..step_hooks import evaluated, with_hooks
 from .buckets import Worker
 from .host import HostSide
 from .parameters import HostParameter
-from .state import for_any_number_of_shards, load, saved
+from .state import for_any_number_of_shards, loading, saved
 
 MIB = 1 << 20
 ELSEWHERE = {
@@ -40,6 +41,9 @@ class CPUOffload(torch.optim.Optimizer):
     updates the next one. Weights are float32 for parameters of float32, bfloat16 and float16: the
     parameters are these weights, rounded to nearest even. Results are those of `optimizer_class` on
     these weights, bit for bit.
+
+    If an exception interrupts a step between two buckets, the next call of the optimizer completes
+    it; `load_state_dict` cancels it.
 
     It is an optimizer of PyTorch, with parameter groups, hooks, closures, schedulers,
     `torch.amp.GradScaler`, and `state_dict`s that load into `optimizer_class` and into the class of
@@ -89,6 +93,7 @@ class CPUOffload(torch.optim.Optimizer):
 
     info: StepInfo | None
     _host: HostSide | None
+    _loading: Sequence[Operation] = ()  # what `load_state_dict` changes besides the groups
 
     def __init__(
         self,
@@ -125,17 +130,17 @@ class CPUOffload(torch.optim.Optimizer):
         # no attributes of the class: wrappers of a subclass, as Fabric's, then ask their optimizer
         self._host, self.info = None, None
         self._lock, self._worker = RLock(), Worker()
+        self._stepping = Lock()  # during a step; the other lock lets a thread in twice
         self._expected = set[int]()  # the parameters that the last step updated
         self._early = list[StepInfo]()  # of buckets that were stepped during backward
         self._front = optimizer_class(params, **kwargs)
         self._step_supports_amp_scaling = True  # a scaler would change copied gradients unseen
-        self._count = 0
+        self._counted: int | None = 0  # the steps that were counted; None after loading some
         super().__init__(list(self._front.param_groups), self._front.defaults)
         self._front.param_groups = self.param_groups
         host = HostSide(self._front, bucket_bytes, pinned)
-        host.add(0)
+        host.add(0, self._listen)
         self._host = host
-        self._listen(0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and vars(self).get("_host"):
@@ -151,24 +156,24 @@ class CPUOffload(torch.optim.Optimizer):
         if self._host is None:  # in the constructor
             super().add_param_group(param_group)
             return
+        self._complete()
         self._worker.join()  # its tasks take the lock
         with self._lock:
-            known = len(self._host.hosts)
-            self._front.add_param_group(param_group)
+            front, groups = self._front, self.param_groups
+            front.param_groups = [*groups]  # it has the group before everything else has it
             try:
-                self._host.add(len(self.param_groups) - 1)
-            except BaseException:
-                self.param_groups.pop()
-                raise
-            self._listen(known)
+                front.add_param_group(param_group)
+                others = [partial(groups.append, front.param_groups[-1])]
+                self._host.add(len(groups), self._listen, others)
+            finally:
+                front.param_groups = groups
 
-    def _listen(self, first: int) -> None:
-        """Register hooks for the gradients of the parameters from this number on."""
-        assert self._host
-        me = ref(self)
-        for host in self._host.hosts[first:]:
-            # the hook outlives the optimizer, and must not keep its memory
-            host.param.register_post_accumulate_grad_hook(partial(_arrived, me, ref(host)))
+    def _listen(self, host: HostParameter) -> None:
+        """Register a hook for the gradients of a parameter.
+
+        The hook outlives the optimizer, and must not keep its memory.
+        """
+        host.param.register_post_accumulate_grad_hook(partial(_arrived, ref(self), ref(host)))
 
     # Gradients
 
@@ -183,6 +188,8 @@ class CPUOffload(torch.optim.Optimizer):
     def _note_arrival(self, host: HostParameter, grad: Any) -> None:
         """Copy a gradient that backward has computed, and update its bucket if it is complete."""
         assert self._host
+        if self._host.unfinished:
+            self._complete()
         if not self._overlap:
             self._take(host, grad)
             return
@@ -209,28 +216,32 @@ class CPUOffload(torch.optim.Optimizer):
         with self._lock:
             if not self._early:
                 host.follow()
-            there = [each for each in bucket.members if each.arrived]
             info = bucket.step(host.transfer, step=self._count + 1)
             if info is not None:
                 self._early.append(info)
-            for each in there:
-                each.arrived, each.used = False, True
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear all gradients, those that are on the host too."""
+        assert self._host
+        self._complete()
         super().zero_grad(set_to_none)
         try:
             self._worker.join()
         finally:
-            self._forget()
+            commit([*self._host.finished(drop=True), self._early.clear])
 
-    def _forget(self) -> None:
+    def _check_not_early(self, what: str) -> None:
+        """Refuse what needs the state of one moment, if backward has taken a part of a step.
+
+        Raises:
+            RuntimeError: then.
+        """
         assert self._host
-        for host in self._host.hosts:
-            host.forget()
-        for bucket in self._host.buckets:
-            bucket.stepped = False
-        self._early.clear()
+        if not self._host.unfinished and any(h.used for h in self._host.hosts):
+            raise RuntimeError(
+                "overlap=True: backward has updated some parameters of this step already; call "
+                f"step(), or zero_grad(), before {what}"
+            )
 
     # A step
 
@@ -268,22 +279,77 @@ class CPUOffload(torch.optim.Optimizer):
         """Take a step; `anew` says that a scaler may have changed the gradients."""
         host = self._host
         assert host
-        early, lr = self._early, host.lr
-        if host.any(found_inf):
-            self.info = StepInfo(self._count, lr, None, True, False)
-            return
-        with torch.no_grad():
-            self._collect(host, anew)
-        host.follow()
-        updated = {id(h) for h in host.hosts if h.arrived}
-        info = host.step(grad_scale, self._count + 1)
-        infos = [*early, *([info] if info else [])]
-        self.info = infos[-1] if infos else StepInfo(self._count, lr, updated=False)
-        self._count = self.info.step
-        if updated or early:
-            self._expected = updated | {id(h) for h in host.hosts if h.used}
-        if self._frees or self._overlap:
-            self._forget()
+        if host.unfinished:
+            others = any(h.param.grad is not None and not h.same(h.param.grad) for h in host.hosts)
+            self._resume(host)
+            if not others:  # it was the step of these gradients
+                return
+        self._check_alone()
+        with self._stepping:
+            if host.any(found_inf):
+                self.info = StepInfo(self._count, host.lr, None, True, False)
+                return
+            with torch.no_grad():
+                self._collect(host, anew)
+            host.send(host.transfer)
+            host.follow()
+            host.begin(grad_scale, self._count + 1)
+            self._finish(host)
+
+    @property
+    def _count(self) -> int:
+        """The number of steps that were counted."""
+        assert self._host
+        if self._counted is None:
+            self._counted = self._host.core.steps
+        return self._counted
+
+    def _complete(self) -> None:
+        """Complete a step that an exception interrupted, if there is one.
+
+        Raises:
+            RuntimeError: if that would overwrite parameters, and inside a step.
+        """
+        assert self._host
+        if self._host.unfinished:
+            self._worker.join()  # its tasks take the lock
+            with self._lock:
+                self._resume(self._host)
+
+    def _resume(self, host: HostSide) -> None:
+        self._check_alone()
+        with self._stepping:
+            if host.unfinished:
+                host.check_unchanged()
+                self._finish(host)
+
+    def _check_alone(self) -> None:
+        """Refuse to begin a step inside another one.
+
+        Raises:
+            RuntimeError: then.
+        """
+        if self._stepping.locked():  # by this thread, which has the other lock
+            raise RuntimeError(
+                "this optimizer is in the middle of a step; call it between steps, not in a "
+                "handler of a signal that arrives during one"
+            )
+
+    def _finish(self, host: HostSide) -> None:
+        """Take what is left of the step that has begun, and count it."""
+        last = host.complete()
+        info = last or (self._early[-1] if self._early else None)
+        if info is None:
+            updated = any(h.used for h in host.hosts)
+            info = StepInfo(self._count + updated, host.lr, updated=updated)
+        used = {id(h) for h in host.hosts if h.used}
+        commit(
+            [
+                *put(self, info=info, _counted=info.step, _expected=used or self._expected),
+                *host.finished(drop=self._frees or self._overlap),
+                self._early.clear,
+            ]
+        )
 
     def _collect(self, host: HostSide, anew: bool) -> None:
         """Copy the gradients whose present values are not on the host."""
@@ -298,8 +364,10 @@ class CPUOffload(torch.optim.Optimizer):
                 continue
             if grad is not None and (anew or not (each.arrived and each.same(grad))):
                 self._take(each, grad)
+            elif grad is not None and self._frees:  # an exception kept it from being freed
+                each.param.grad = None
             elif grad is None and not self._frees:
-                each.forget()
+                commit(each.dropped())
         self._check_frozen(host)
 
     def _check_frozen(self, host: HostSide) -> None:
@@ -331,9 +399,15 @@ class CPUOffload(torch.optim.Optimizer):
         pass  # PyTorch's constructor and load_state_dict, which has the state in its own place
 
     def state_dict(self) -> Values:
-        """The state to resume from; see `torch.optim.Optimizer.state_dict`."""
+        """The state to resume from; see `torch.optim.Optimizer.state_dict`.
+
+        Raises:
+            RuntimeError: with `overlap=True`, between backward and `step()`.
+        """
         assert self._host
+        self._complete()
         self._worker.join()
+        self._check_not_early("state_dict()")
         with self._lock:
             found: Values = super().state_dict()
             return {**found, "state": for_any_number_of_shards(self._host, found["state"])}
@@ -353,15 +427,27 @@ class CPUOffload(torch.optim.Optimizer):
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
         self._worker.join()
-        if self._early:
-            raise RuntimeError(
-                "overlap=True: backward has updated some parameters of this step already; call "
-                "step(), or zero_grad(), before load_state_dict()"
-            )
+        self._check_not_early("load_state_dict()")
         with self._lock, torch.no_grad():
-            load(host, self._front, state_dict, super().load_state_dict)
-            self._front.param_groups = self.param_groups
-            self.info, self._count = None, host.core.steps
+            self._check_alone()
+            self._loading = [
+                *loading(host, self._front, state_dict),
+                *host.finished(drop=False),
+                *put(self, info=None, _counted=None),
+                self._early.clear,
+            ]
+            try:
+                super().load_state_dict({**state_dict, "state": {}})
+            finally:
+                self._loading = []
+            for each in host.hosts:
+                each.note()
+
+    def __setstate__(self, state: Values) -> None:
+        groups = {"param_groups": state["param_groups"]}
+        replaced = [updated(self.__dict__, groups), *put(self._front, **groups)]
+        commit([*self._loading, *replaced])
+        super().__setstate__({})
 
     def master(self) -> list[Any]:
         """The weights in float32 (float64 unchanged): a new tensor for each parameter, in order.
@@ -369,6 +455,7 @@ class CPUOffload(torch.optim.Optimizer):
         Parameters that need no gradient are returned as they are.
         """
         assert self._host
+        self._complete()
         with self._lock:
             weights = self._host.core.master()
             found = {
@@ -395,5 +482,6 @@ class CPUOffload(torch.optim.Optimizer):
 def _arrived(owner: Any, of: Any, param: Any) -> None:
     """A hook: backward has computed a gradient."""
     optimizer, host = owner(), of()
-    if optimizer is not None and host is not None and param.grad is not None:
+    added = optimizer is not None and host is not None and host.bucket is not None
+    if added and param.grad is not None:
         optimizer._note_arrival(host, param.grad)

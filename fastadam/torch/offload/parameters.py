@@ -1,6 +1,7 @@
 """Parameters on a device, with what the host keeps of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -8,6 +9,7 @@ import torch
 
 from ...engine.columns import alike
 from ...engine.options import Options
+from ...kernels.commit import Operation, commit, put
 from ...kernels.formats import NARROW
 from ...memory.placement import AVERAGE, GRADIENT
 from ..shards import gradient_part, local
@@ -27,7 +29,7 @@ class HostParameter:
         copy: the tensor that is copied to the device, which may be `weights`.
         slot: the tensor that receives its gradient.
         arrived: True once a gradient is in the slot, or on its way, that no step has used.
-        used: True once a gradient was used during the backward pass that computed it.
+        used: True once the step that is under way has used the gradient.
         bucket: its bucket.
     """
 
@@ -80,16 +82,16 @@ class HostParameter:
             if part.dtype not in self._slots:
                 self._slots[part.dtype] = slots_for([self], part.dtype, memory)[0]
             self.slot, self._slot_array = self._slots[part.dtype], None
+        source = put(self, _source=ref(grad), _version=grad._version)
         if add and self.arrived:
             staged = torch.empty_like(self.slot, pin_memory=self.slot.is_pinned())
             transfer.wait(self._event)
             transfer.wait(transfer.fetch(part, staged))
-            self.slot.add_(staged)
             self._event = None
+            commit([partial(self.slot.add_, staged), *source])
         else:
             self._event = transfer.fetch(part, self.slot)
-        self.arrived = True
-        self._source, self._version = ref(grad), grad._version
+            commit([*put(self, arrived=True), *source])
 
     def _part_of(self, grad: Any) -> Any:
         if is_sparse(grad):
@@ -122,10 +124,13 @@ class HostParameter:
         transfer.wait(self._event)
         self._event = None
 
-    def forget(self) -> None:
-        """Drop the gradient."""
-        self.arrived = self.used = False
-        self._source = None
+    def recorded(self, arrived: bool) -> list[Operation]:
+        """The operations that record that the gradient is to be used, or was used by a step."""
+        return put(self, arrived=arrived, used=not arrived)
+
+    def dropped(self) -> list[Operation]:
+        """The operations that drop the gradient."""
+        return put(self, arrived=False, used=False, _source=None)
 
     # Values
 
@@ -137,6 +142,17 @@ class HostParameter:
     def _now(self, part: Any) -> Any:
         """Changes with the values, or the memory, of the parameter."""
         return self.param._version, part._version, part.data_ptr()  # a DTensor counts for itself
+
+    @property
+    def differs(self) -> bool:
+        """True if others wrote values to the parameter that the host has not seen."""
+        part = local(self.param).detach()
+        if self._seen == self._now(part):
+            return False
+        copy = self.copy.view(part.shape)
+        return part.dtype != copy.dtype or not torch.allclose(
+            part.to("cpu"), copy, rtol=0.0, atol=0.0, equal_nan=True
+        )
 
     def follow(self, unseen: bool = False) -> bool:
         """Take over values that others wrote to the parameter; returns True if there are any.

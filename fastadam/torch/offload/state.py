@@ -1,13 +1,16 @@
 """State on the host in PyTorch's layout, and back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...checkpoint.load import loading as loading_of_core
 from ...checkpoint.validate import numbers_of
 from ...engine.convert import ORDER, SCALE
+from ...kernels.commit import Operation
 from ...kernels.storage.int8 import Int8
 from ...rules.algorithm import Values
 from ..contents import as_array
@@ -81,17 +84,13 @@ def _in_blocks(host: HostParameter, tensor: Any) -> Any:
     return blocks
 
 
-def load(
-    side: HostSide,
-    front: Optimizer,
-    state_dict: Mapping[str, Any],
-    load_groups: Callable[[Any], None],
-) -> None:
-    """Load a saved state into the host's optimizer.
+def loading(side: HostSide, front: Optimizer, state_dict: Mapping[str, Any]) -> list[Operation]:
+    """The operations that load a saved state into the host's optimizer.
+
+    Weights that the state does not have become those of the parameters before.
 
     Args:
         front: the optimizer with the groups of PyTorch.
-        load_groups: loads a state_dict without state: hyperparameters and their checks.
 
     Raises:
         TypeError, ValueError: if it does not match; nothing is changed then.
@@ -114,16 +113,17 @@ def load(
     entries = [state_dict["state"].get(number) or {} for number in chosen]
     masters = [_checked_master(host, e) for host, e in zip(side.hosts, entries, strict=True)]
     of_core = _for_core(side, entries)
-    side.core.load_state_dict(of_core)
-    load_groups({**state_dict, "state": {}})
-    for host, master in zip(side.hosts, masters, strict=True):
+    for host in side.hosts:
         host.follow(unseen=True)
+    engine = side.core._engine
+    with engine.lock, np.errstate(all="ignore"):  # overflow becomes infinite
+        engine.refresh()
+        operations = loading_of_core(engine, of_core)
+    for host, master in zip(side.hosts, masters, strict=True):
         if master is not None:
-            host.weights.copy_(master.reshape(host.weights.shape))
-            host.copy.copy_(host.weights)
-    side.send()
-    side.transfer.finish()
-    side.forget_settings()
+            operations.append(partial(host.weights.copy_, master.reshape(host.weights.shape)))
+            operations.append(partial(host.copy.copy_, host.weights))
+    return [*operations, *side.all_sent(), *side.forget_settings()]
 
 
 def _checked_master(host: HostParameter, entry: Mapping[str, Any]) -> Any:
