@@ -3,20 +3,27 @@
 Numba optimizes each function that it compiles, and makes machine code of it. A callee is never
 called by itself: LLVM optimizes it with its kernel, and its own machine code would be thrown away,
 at the cost of a third of the time that a kernel takes. These classes leave it out. They rely on
-names of Numba that are not public: where one is missing, it compiles as always.
+names of Numba that are not public: versions after `KNOWN`, or without one of them, compile callees
+as always.
 """
 
 from typing import Any
 
+from numba import version_info
+
 from .vector_loops import WIDE
 
+KNOWN = 0, 68  # the last version of Numba with which this is tested
+
 try:
+    if version_info[:2] > KNOWN:
+        raise ImportError("an untested version of Numba")
     from numba._dynfunc import make_function
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
     from numba.core.compiler_machinery import LoweringPass, register_pass
     from numba.core.typed_passes import NativeLowering, NopythonRewrites
-except ImportError:  # another version of Numba
+except ImportError:
     JITCodeLibrary = None
 
 
