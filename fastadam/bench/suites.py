@@ -119,8 +119,12 @@ def others_table(cases: str, timed: str = "a step") -> Callable[[Report], Table]
     def table(report: Report) -> Table:
         names = [name for name in report.contenders if name != OURS]
         columns = [tables.median(report, name) for name in (OURS, *names)]
+        columns = [Column(cases, CASE.text), *columns]
+        if len(report.configs) > 1:
+            columns.insert(0, tables.CONFIG)
         caption = f"Median time of {timed}, and its ratio to that of {OURS}."
-        return build(report.of(), [Column(cases, CASE.text), *columns], 1, caption, grouped=False)
+        left = len(columns) - 1 - len(names)
+        return build(report.of(), columns, left, caption, grouped=False)
 
     return table
 
