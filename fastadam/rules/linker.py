@@ -25,10 +25,12 @@ class Shared:
 
     Args:
         recipe: the settings of their compiler, which are part of their names.
+        disabled: returns True while the compiler leaves functions as they are; none are shared.
     """
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: Any, disabled: Callable[[], bool]) -> None:
         self.mark = digest(lambda value: value, recipe)
+        self.disabled = disabled
         self.compiled: dict[Any, Any] = {}  # by name, module and content
 
 
@@ -73,6 +75,7 @@ def linked(
     """
     done: dict[FunctionType, Any] = {function: None}  # None while its own callees are collected
     suffix, digests = f"_{mark}" if mark else "", dict[FunctionType, str]()
+    sharing = shared and not shared.disabled()
 
     def ready(value: Any) -> Any:
         value = _unwrapped(swap(value))
@@ -80,7 +83,7 @@ def linked(
             return value
         if value not in done:
             done[value] = None
-            done[value] = alone(value, suffix) if shared is None else found(value, shared)
+            done[value] = found(value, shared) if sharing else alone(value, suffix)
         if done[value] is None:
             raise TypeError(f"{value.__name__} calls itself, which a rule cannot")
         return done[value]
@@ -88,7 +91,7 @@ def linked(
     def alone(value: FunctionType, suffix: str) -> Any:
         return jit(copied(value, value.__name__ + suffix, {}), value.__module__)
 
-    def found(value: FunctionType, shared: Shared) -> Any:
+    def found(value: FunctionType, shared: Any) -> Any:
         content = shared.mark + _hash(value, swap, digests)
         key = value.__name__, value.__module__, content
         if key not in shared.compiled:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, prange, types
+from numba import cfunc, config, njit, prange, types
 from numba.core.errors import NumbaError
 
 from ...rules.functions import added, in_dtype, squared
@@ -20,7 +20,7 @@ from .llvm import call_int_function, call_kernel
 from .openmp import address_of
 
 RECIPE = recipe(__spec__), recipe(callees.__spec__)  # settings are part of the digest of a kernel
-SHARED = Shared(RECIPE) if callees.OF_CALLEES else None
+SHARED = Shared(RECIPE, lambda: bool(config.DISABLE_JIT)) if callees.OF_CALLEES else None
 REFUSALS = (NumbaError,)
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = (
