@@ -1,4 +1,4 @@
-"""Train the digits network of `fastadam demo` with every optimizer, and draw their progress.
+"""Train the digits network of `fastadam demo` with ten optimizers, and draw their progress.
 
 All optimizers, with their other defaults, try the same learning rates on the same seeds; a seed
 decides the first weights, the order of the images and dropout. The chart shows the learning rate

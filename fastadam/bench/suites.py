@@ -113,14 +113,16 @@ def others_summary(report: Report) -> str:
     return "\n".join(tables.compared(report, name) for name in report.contenders if name != OURS)
 
 
-def others_table(cases: str, timed: str = "a step") -> Callable[[Report], Table]:
-    """A function that makes a table with a row for each case."""
+def others_table(cases: str, timed: str = "a step", *first: Column) -> Callable[[Report], Table]:
+    """A function that makes a table with a row for each case; `first` are columns before its
+    label."""
 
     def table(report: Report) -> Table:
         names = [name for name in report.contenders if name != OURS]
         columns = [tables.median(report, name) for name in (OURS, *names)]
+        named = [*first, Column(cases, CASE.text)]
         caption = f"Median time of {timed}, and its ratio to that of {OURS}."
-        return build(report.of(), [Column(cases, CASE.text), *columns], 1, caption, grouped=False)
+        return build(report.of(), [*named, *columns], len(named), caption, grouped=False)
 
     return table
 
@@ -164,7 +166,7 @@ ADAPTER = Suite(
 # Some rows of a table: bench/rows.py
 ROWS = Suite(
     "rows",
-    others_table("parameters"),
+    others_table("parameters", "a step", tables.CONFIG),
     others_summary,
     speed_up("row-sparse steps", "torch SparseAdam", "`torch.optim.SparseAdam`"),
     charts.draw_rows,

@@ -16,6 +16,7 @@ PACKAGES = (
     "bitsandbytes",
     "torchao",
     "deepspeed",
+    "fbgemm-gpu-cpu",
     "jax",
     "optax",
     "fastadam",

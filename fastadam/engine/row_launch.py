@@ -11,7 +11,7 @@ from ..kernels.formats import Formats
 from ..kernels.row_list import RowList, can_list
 from ..kernels.transforms import STATE, TOUCHED, caught_up, streams
 from ..memory.row_table import RowTable, SortedRows
-from ..rules import Rule
+from ..rules import ROW, Rule
 from ..rules.algorithm import Algorithm, Values
 from .backend import HOST, backend_of
 from .columns import ROW_STEP, columns_for, row_steps
@@ -79,8 +79,9 @@ class RowLaunch(Launch):
                 )
         whole = caught_up(rule, idle) if idle else rule
         used = streams(whole, names + formats.options, formats)
+        alike = rule.over != ROW or length == gradient.width
         host = backend_of(params[member]) is HOST
-        self._listed = host and can_list(whole, used, gradient.width)
+        self._listed = host and alike and can_list(used, gradient.width)
         gradient.lazy, gradient.apart = self.lazy, self.lazy or self._listed
         form = RowList(gradient.width, self.lazy) if self._listed else None
         scattered = gradient.width >= WIDE and not form

@@ -9,6 +9,7 @@ import numpy as np
 from ..rules import Rule
 from .adding import LEAST
 from .elements import element_of, elements_of, packing_of, partial_of, reading_of
+from .list_loops import sums_of_block, with_sums
 from .loops import (
     lines_of,
     no_lines,
@@ -37,21 +38,42 @@ def run_by_rows(
 ) -> Any:
     """The function that updates a run of rows: the sums of a row, then its elements, then its
     numbers; `scattered` is as for `update_of`."""
+    parts, words = _with_sums(rule, streams, terms, memory)
+    length = length_of(places_of(streams), memory.integer)
+    reserve, fetch = memory.reserve(words), _fetching(rule, streams, memory, scattered)
+    return row_by_row(*parts, length, memory, reserve, fetch)
+
+
+def row_with_sums(
+    rule: Rule, streams: Sequence[Stream], terms: Sequence[Stream], memory: MemoryAccess
+) -> tuple[Any, int]:
+    """The function that updates a listed row, of one block, and the words of scratch memory that it
+    needs."""
+    parts, words = _with_sums(rule, streams, terms, memory, listed=True)
+    return with_sums(*parts), words
+
+
+def _with_sums(
+    rule: Rule,
+    streams: Sequence[Stream],
+    terms: Sequence[Stream],
+    memory: MemoryAccess,
+    listed: bool = False,
+) -> tuple[tuple[Any, Any, Any, Any], int]:
+    """The functions that write the sums of a row, update its elements, write its numbers, and
+    locate it; and the words of scratch memory that they need."""
     assert rule.prepare
     adding, used = zip(*laid_out(terms, memory), strict=True)
     rooms, free = _rooms(terms, adding, used[-1])
     parts, used = zip(*laid_out(streams, memory, free), strict=True)
     places = places_of(streams)
-    at_row = row_addresses(
-        streams, places, {name: room + ROOM // 2 for name, room in rooms.items()}, memory.integer
-    )
+    sums = {name: room + ROOM // 2 for name, room in rooms.items()}
+    at_row = row_addresses(streams, places, sums, memory.integer, listed)
     totals = totals_of(terms, rooms, streams[0].storage.compute, memory)
-    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory)
+    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory, listed)
     update = _row_updated(rule, streams, parts, at_row, memory)
     close = closing(parts, reading_of(parts), element_of(rule.snapshot))
-    length = length_of(places, memory.integer)
-    reserve, fetch = memory.reserve(used[-1]), _fetching(rule, streams, memory, scattered)
-    return row_by_row(added, update, close, at_row, length, memory, reserve, fetch)
+    return (added, update, close, at_row), used[-1]
 
 
 def run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Any:
@@ -122,17 +144,16 @@ def _sums_by_row(
     rooms: Mapping[str, int],
     totals: tuple[Any, Any, Any],
     memory: MemoryAccess,
+    listed: bool = False,
 ) -> Any:
     """The function that writes the sums of a row."""
     partial = partial_of(terms, parts, memory)
-    return sums_of_row(
-        elements_of(terms, parts, rule, memory, wide=False),
-        packing_of(parts, BLOCK, partial, LEAST if partial else 0),
-        row_addresses(terms, places, rooms, memory.integer),
-        *totals,
-        memory,
-        BLOCK,
-    )
+    elements = elements_of(terms, parts, rule, memory, wide=False)
+    pack = packing_of(parts, BLOCK, partial, LEAST if partial else 0)
+    at_row = row_addresses(terms, places, rooms, memory.integer, listed)
+    if listed:
+        return sums_of_block(elements, pack, at_row, *totals)
+    return sums_of_row(elements, pack, at_row, *totals, memory, BLOCK)
 
 
 def _row_updated(

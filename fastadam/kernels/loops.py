@@ -260,27 +260,6 @@ def no_lines(row: int, start: int, stop: int) -> None:
     """In place of `lines_of`: ask for nothing."""
 
 
-def listed_rows(step: Any, addresses: Any, width: int) -> Callable[..., None]:
-    """The function that updates the rows from one place of a list to another."""
-
-    def run(row, start, stop, h):
-        for place in range(start, stop):
-            step(addresses(row, place, width, 0), 0, width, h)
-
-    return run
-
-
-def with_own_records(step: Any, addresses: Any, width: int, record: Any) -> Callable[..., None]:
-    """The same with constants for each row: those of `record(row, place, records)`."""
-
-    def run(row, start, stop, records):
-        for place in range(start, stop):
-            h = record(row, place, records)
-            step(addresses(row, place, width, 0), 0, width, h)
-
-    return run
-
-
 AHEAD = 8  # chunks between the one that is updated and the one whose memory is asked for
 LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
 

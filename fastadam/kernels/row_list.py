@@ -1,4 +1,6 @@
-"""Composition of kernels over listed rows: short ones, each anywhere in its array.
+"""Composition of kernels over listed rows, each anywhere in its array.
+
+Rows have the same number of elements, which a kernel knows when it is compiled.
 
 A chunk is (0, first place, last place) in two lists: of the first element of each row, and of the
 address of its gradient. The row of the table has the address of the second list in place of that of
@@ -13,15 +15,18 @@ import numpy as np
 
 from ..rules import Rule
 from .combined import same
+from .compose_rows import row_with_sums
 from .composed import composed
 from .elements import element_of, reading_of, writing_of
-from .loops import listed_rows, one_by_one, with_own_records
+from .list_loops import listed_rows, with_own_records
+from .loops import LINE, one_by_one, row_at_once
 from .row_pieces import places_of, row_addresses
-from .storage.base import WHOLE, Pieces
+from .storage.base import COLUMNS, WHOLE, Pieces
 from .stream import Stream, laid_out
 from .target import MemoryAccess
 
-WIDEST = 16  # elements of a listed row
+WIDEST = 128  # elements of a listed row
+FETCHED = 16  # elements from which asking for the memory of a row ahead pays
 
 
 class RowList(NamedTuple):
@@ -36,10 +41,10 @@ class RowList(NamedTuple):
     own: bool
 
 
-def can_list(rule: Rule, streams: Sequence[Stream], width: int) -> bool:
+def can_list(streams: Sequence[Stream], width: int) -> bool:
     """True if a kernel may be one over listed rows of so many elements."""
     flat = all(stream.storage.block == WHOLE for stream in streams)
-    return flat and 0 < width <= (1 if rule.prepare else WIDEST)
+    return flat and 0 < width <= WIDEST
 
 
 def run_by_list(
@@ -62,23 +67,36 @@ def run_by_list(
         registers: loads a record into a named tuple.
         size: the bytes of a record.
     """
-    parts = [part for part, _ in laid_out(streams, memory)]
-    places, element = places_of(streams), element_of(rule.snapshot)
-    sums = {stream.name: 0 for stream in terms if stream.mode == "w"}
-    if rule.prepare:
-        element = _with_terms(element, streams, element_of(rule.prepare.snapshot), terms)
-        pairs = zip(parts, streams, strict=True)
-        parts = [_of_one(part, stream.name in sums) for part, stream in pairs]
-    at_row = row_addresses(streams, places, sums, memory.integer, listed=True)
-    step = one_by_one(reading_of(parts), writing_of(parts), element, memory.loop)
+    places, words = places_of(streams), 0
+    if terms and form.width > 1:
+        update, words = row_with_sums(rule, streams, terms, memory)
+    else:
+        update = _row_updated(rule, streams, terms, memory)
+    reserve, fetch = memory.reserve(words), _fetching(streams, form.width, memory)
     if not form.own:
-        return listed_rows(step, at_row, form.width), registers
+        return listed_rows(update, fetch, form.width, reserve), registers
     numbers, integer = 2 + len(places), memory.integer
 
     def record(row, place, records):
         return registers(records + integer(integer(row, numbers), place) * size)
 
-    return with_own_records(step, at_row, form.width, record), same
+    return with_own_records(update, fetch, form.width, reserve, record), same
+
+
+def _row_updated(
+    rule: Rule, streams: Sequence[Stream], terms: Sequence[Stream], memory: MemoryAccess
+) -> Any:
+    """The function that updates a row without sums, or one of one element."""
+    parts = [part for part, _ in laid_out(streams, memory)]
+    sums = [stream.name for stream in terms if stream.mode == "w"]
+    element = element_of(rule.snapshot)
+    if rule.prepare:
+        element = _with_terms(element, streams, element_of(rule.prepare.snapshot), terms)
+        pairs = zip(parts, streams, strict=True)
+        parts = [_of_one(part, stream.name in sums) for part, stream in pairs]
+    at_row = row_addresses(streams, places_of(streams), {}, memory.integer, listed=True)
+    step = one_by_one(reading_of(parts), writing_of(parts), element, memory.loop)
+    return row_at_once(step, at_row)
 
 
 def _of_one(part: Pieces, summed: bool) -> Pieces:
@@ -106,3 +124,20 @@ def _with_terms(
     ]
     names = {"number": compute, "zero": np.float64(0), "first": first, "element": element}
     return composed("values, h", lines, **names)
+
+
+def _fetching(streams: Sequence[Stream], width: int, memory: MemoryAccess) -> Any:
+    """The function that asks for the memory of a listed row, if the target can, and it pays."""
+    if memory.prefetch is None or width < FETCHED:
+        return lambda row, place: None
+    stored = [column for stream in streams for column in stream.storage.stored]
+    calls = list[str]()
+    for slot, column in enumerate(stored, start=COLUMNS):
+        if column.per < WHOLE:
+            size = np.dtype(column.dtype).itemsize * (width if column.per == 1 else 1)
+            calls += [
+                f"prefetch(at[{slot}] + {byte})" for byte in (*range(0, size, LINE), size - 1)
+            ]
+    at_row = row_addresses(streams, places_of(streams), {}, memory.integer, listed=True)
+    lines = [f"at = addresses(row, place, {width}, 0)", *calls, "return None"]
+    return composed("row, place", lines, addresses=at_row, prefetch=memory.prefetch)

@@ -71,7 +71,7 @@ def taken(
     if not same and (counters.moved or not detector.params_unchanged()):
         return False
     step.detector = None  # if the step is interrupted, the plan is not used again
-    if not same and not _looked(step, grads, tensors):
+    if not same and not _bound(step, grads, tensors):
         step.detector = detector
         return False
     values = step.values
@@ -84,7 +84,7 @@ def taken(
     return True
 
 
-def _looked(step: TensorStep, grads: Sequence[Any], tensors: Sequence[Any]) -> bool:
+def _bound(step: TensorStep, grads: Sequence[Any], tensors: Sequence[Any]) -> bool:
     """Check and note gradients; returns False if their step is not a direct one."""
     gradients = step.gradients
     before = gradients.addresses

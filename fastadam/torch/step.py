@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import compress, starmap
+from itertools import compress
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,11 @@ import numpy as np
 import torch
 
 from ..engine.launch_plan import StepPlan
-from ..engine.options import Options
 from ..engine.parameters import Gathered, Parameters
 from ..engine.row_inputs import check_rows
 from ..engine.step_context import StepContext, StepKind
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
-from ..kernels.formats import Formats
-from ..memory.dtypes import name_of as name_of_dtype
 from .change_detection import ChangeDetector, Snapshot, addresses
 from .device_steps import DeviceEngine, decided_there
 from .devices import DeviceScope, scope_of
@@ -34,12 +31,11 @@ from .shards import check_whole
 from .sparse import check_hyper
 from .state import check_low_precision, dtypes
 from .state_formats import Entry
+from .step_formats import formats_of
 from .step_needs import StepNeeds
 from .step_state import StepState
-from .tensors import ParameterMemory
 
 if TYPE_CHECKING:
-    from ..rules import Rule
     from .owner import Owner
 
 
@@ -94,7 +90,6 @@ class TensorStep:
         self.core, self._options = owner._core, replace(owner._options, threads=threads)
         reach = max(scaled, last.needs.scaled if last else 0)
         self.needs = needs._replace(scaled=reach)
-        self._known: dict[tuple[Any, ...], Formats] = {}
         self._all_state = owner._entries
         self._noisy = any(group.options.noisy for group in groups)
         counts = self._options.ema_warmup or self._noisy
@@ -119,10 +114,9 @@ class TensorStep:
         owned = called, self._parts, self._options.zero_grads
         self.gradients = Gradients(self.active.memories, *owned)
         check_rows(self.gradients.dtypes, self._options, self.active.arrays[0])
-        owners = zip(self._own, self._rules, self.active.by_group, strict=True)
-        each = ((own, rule) for own, rule, some in owners for _ in some)
-        parts = zip(each, self.active.memories, self.gradients.dtypes, strict=True)
-        self._formats = list(starmap(self._formats_of, parts))
+        groups_of = zip(self._own, self._rules, self.active.by_group, strict=True)
+        owners = [(own, rule) for own, rule, some in groups_of for _ in some]
+        self._formats = formats_of(owners, self.active.memories, self.gradients.dtypes)
         if not self.core.starts_at_zero:
             self._formats = [each.starting() for each in self._formats]
         same_place = last is not None and last.active.device == self.active.device
@@ -187,16 +181,6 @@ class TensorStep:
         """The count of steps of the optimizer, those under way among them."""
         self.state.settle()
         return self.state.count
-
-    def _formats_of(
-        self, owner: tuple[Options, Rule], memory: ParameterMemory, grad: Any
-    ) -> Formats:
-        (options, rule), part = owner, memory.part
-        key = *owner, memory.array.dtype, grad, memory.param.numel(), part.shape
-        if key not in self._known:
-            formats = options.formats(memory.array, name_of_dtype(grad), memory.param.numel())
-            self._known[key] = formats.ruled(rule, part.shape)
-        return self._known[key]
 
     def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:
         arrays = self.active.arrays

@@ -446,10 +446,10 @@ def offload_scenarios() -> list[Scenario]:
             try:
                 act()
             finally:  # see `interrupted_at`
-                while opt._lock._is_owned():
-                    opt._lock.release()
-                if opt._stepping.locked():
-                    opt._stepping.release()
+                while opt._steps.lock._is_owned():
+                    opt._steps.lock.release()
+                if opt._steps.stepping.locked():
+                    opt._steps.stepping.release()
 
         return acts
 

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Lock, RLock
 from typing import Any, NoReturn
 from weakref import ref
 
@@ -11,7 +10,6 @@ import torch
 
 from ...engine.assignment import check_assigned
 from ...engine.budget import Budget
-from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
 from ...kernels.commit import Operation, commit, put, updated
 from ...rules.algorithm import Values
@@ -19,10 +17,10 @@ from ...validation import count, flag
 from ..optimizer import Optimizer
 from ..sparse import ONLY
 from ..step_hooks import evaluated, with_hooks
-from .buckets import Worker
 from .host import HostSide
 from .parameters import HostParameter
 from .state import for_any_number_of_shards, loading, saved
+from .steps import OffloadedSteps
 
 MIB = 1 << 20
 ELSEWHERE = {
@@ -123,22 +121,18 @@ class CPUOffload(torch.optim.Optimizer):
             )
         for name in ELSEWHERE.keys() & kwargs.keys():
             raise ValueError(f"{name}={kwargs[name]!r}: {ELSEWHERE[name]}")
-        self._overlap = flag("overlap", overlap)
-        self._frees = flag("offload_gradients", offload_gradients)
+        overlap = flag("overlap", overlap)
+        frees = flag("offload_gradients", offload_gradients)
         bucket_bytes = count("bucket_bytes", bucket_bytes, 1, "64 << 20 is the default")
         pinned = None if pin_memory is None else flag("pin_memory", pin_memory)
         # no attributes of the class: wrappers of a subclass, as Fabric's, then ask their optimizer
         self._host, self.info = None, None
-        self._lock, self._worker = RLock(), Worker()
-        self._stepping = Lock()  # during a step; the other lock lets a thread in twice
-        self._expected = set[int]()  # the parameters that the last step updated
-        self._early = list[StepInfo]()  # of buckets that were stepped during backward
         self._front = optimizer_class(params, **kwargs)
         self._step_supports_amp_scaling = True  # a scaler would change copied gradients unseen
-        self._counted: int | None = 0  # the steps that were counted; None after loading some
         super().__init__(list(self._front.param_groups), self._front.defaults)
         self._front.param_groups = self.param_groups
         host = HostSide(self._front, bucket_bytes, pinned)
+        self._steps = OffloadedSteps(ref(self), self._front, host, overlap, frees)
         host.add(0, self._listen)
         self._host = host
 
@@ -156,9 +150,9 @@ class CPUOffload(torch.optim.Optimizer):
         if self._host is None:  # in the constructor
             super().add_param_group(param_group)
             return
-        self._complete()
-        self._worker.join()  # its tasks take the lock
-        with self._lock:
+        self._steps.complete()
+        self._steps.worker.join()  # its tasks take the lock
+        with self._steps.lock:
             front, groups = self._front, self.param_groups
             front.param_groups = [*groups]  # it has the group before everything else has it
             try:
@@ -175,75 +169,13 @@ class CPUOffload(torch.optim.Optimizer):
         """
         host.param.register_post_accumulate_grad_hook(partial(_arrived, ref(self), ref(host)))
 
-    # Gradients
-
-    @torch.no_grad()
-    def _take(self, host: HostParameter, grad: Any) -> None:
-        """Copy a gradient to the host."""
-        assert self._host
-        host.take(self._host.transfer, grad, self._host.memory, add=self._frees)
-        if self._frees:
-            host.param.grad = None
-
-    def _note_arrival(self, host: HostParameter, grad: Any) -> None:
-        """Copy a gradient that backward has computed, and update its bucket if it is complete."""
-        assert self._host
-        if self._host.unfinished:
-            self._complete()
-        if not self._overlap:
-            self._take(host, grad)
-            return
-        if host.arrived or host.used:
-            raise RuntimeError(
-                f"overlap=True: a second gradient of {host.name} arrived before step(); use "
-                "overlap=False to add up gradients, and call zero_grad() if backward raised an "
-                "exception before"
-            )
-        self._take(host, grad)
-        if self._expected and not (self._front._options.measures or self._host.together):
-            self._update_early(host)
-
-    def _update_early(self, host: HostParameter) -> None:
-        bucket = host.bucket
-        wanted = [h for h in bucket.members if id(h) in self._expected]
-        if not bucket.stepped and all(h.arrived for h in wanted):
-            bucket.stepped = True
-            self._worker.submit(partial(self._step_early, bucket))
-
-    def _step_early(self, bucket: Any) -> None:
-        host = self._host
-        assert host
-        with self._lock:
-            if not self._early:
-                host.follow()
-            info = bucket.step(host.transfer, step=self._count + 1)
-            if info is not None:
-                self._early.append(info)
+    # Gradients and steps
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear all gradients, those that are on the host too."""
-        assert self._host
-        self._complete()
+        self._steps.complete()
         super().zero_grad(set_to_none)
-        try:
-            self._worker.join()
-        finally:
-            commit([*self._host.finished(drop=True), self._early.clear])
-
-    def _check_not_early(self, what: str) -> None:
-        """Refuse what needs the state of one moment, if backward has taken a part of a step.
-
-        Raises:
-            RuntimeError: then.
-        """
-        assert self._host
-        if not self._host.unfinished and any(h.used for h in self._host.hosts):
-            raise RuntimeError(
-                "overlap=True: backward has updated some parameters of this step already; call "
-                f"step(), or zero_grad(), before {what}"
-            )
-
-    # A step
+        self._steps.forget()
 
     @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -258,131 +190,8 @@ class CPUOffload(torch.optim.Optimizer):
         """
         loss = evaluated(closure)
         scale, found = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        self._check_scaled(scale, found)
-        self._worker.join()
-        with self._lock:
-            self._stepped(scale, bool(found), anew=found is not None and scale is None)
+        self._steps.step(scale, found)
         return loss
-
-    def _check_scaled(self, grad_scale: Any, found_inf: Any) -> None:
-        if grad_scale is None and found_inf is None:
-            return
-        for name, chosen in (("overlap", self._overlap), ("offload_gradients", self._frees)):
-            if chosen:
-                raise RuntimeError(
-                    f"{name}=True does not go with a GradScaler, which looks at the gradients "
-                    f"between backward and step(); use {name}=False, or bfloat16 without a scaler"
-                )
-        unscale_of(grad_scale)
-
-    def _stepped(self, grad_scale: Any, found_inf: bool, anew: bool) -> None:
-        """Take a step; `anew` says that a scaler may have changed the gradients."""
-        host = self._host
-        assert host
-        if host.unfinished:
-            others = any(h.param.grad is not None and not h.same(h.param.grad) for h in host.hosts)
-            self._resume(host)
-            if not others:  # it was the step of these gradients
-                return
-        self._check_alone()
-        with self._stepping:
-            if host.any(found_inf):
-                self.info = StepInfo(self._count, host.lr, None, True, False)
-                return
-            with torch.no_grad():
-                self._collect(host, anew)
-            host.send(host.transfer)
-            host.follow()
-            host.begin(grad_scale, self._count + 1)
-            self._finish(host)
-
-    @property
-    def _count(self) -> int:
-        """The number of steps that were counted."""
-        assert self._host
-        if self._counted is None:
-            self._counted = self._host.core.steps
-        return self._counted
-
-    def _complete(self) -> None:
-        """Complete a step that an exception interrupted, if there is one.
-
-        Raises:
-            RuntimeError: if that would overwrite parameters, and inside a step.
-        """
-        assert self._host
-        if self._host.unfinished:
-            self._worker.join()  # its tasks take the lock
-            with self._lock:
-                self._resume(self._host)
-
-    def _resume(self, host: HostSide) -> None:
-        self._check_alone()
-        with self._stepping:
-            if host.unfinished:
-                host.check_unchanged()
-                self._finish(host)
-
-    def _check_alone(self) -> None:
-        """Refuse to begin a step inside another one.
-
-        Raises:
-            RuntimeError: then.
-        """
-        if self._stepping.locked():  # by this thread, which has the other lock
-            raise RuntimeError(
-                "this optimizer is in the middle of a step; call it between steps, not in a "
-                "handler of a signal that arrives during one"
-            )
-
-    def _finish(self, host: HostSide) -> None:
-        """Take what is left of the step that has begun, and count it."""
-        last = host.complete()
-        info = last or (self._early[-1] if self._early else None)
-        if info is None:
-            updated = any(h.used for h in host.hosts)
-            info = StepInfo(self._count + updated, host.lr, updated=updated)
-        used = {id(h) for h in host.hosts if h.used}
-        commit(
-            [
-                *put(self, info=info, _counted=info.step, _expected=used or self._expected),
-                *host.finished(drop=self._frees or self._overlap),
-                self._early.clear,
-            ]
-        )
-
-    def _collect(self, host: HostSide, anew: bool) -> None:
-        """Copy the gradients whose present values are not on the host."""
-        for each in host.hosts:
-            grad = each.param.grad
-            if each.used and grad is not None and not each.same(grad):
-                raise RuntimeError(
-                    f"overlap=True: the gradient of {each.name} was changed after backward, which "
-                    "has used it already; use overlap=False"
-                )
-            if each.used:
-                continue
-            if grad is not None and (anew or not (each.arrived and each.same(grad))):
-                self._take(each, grad)
-            elif grad is not None and self._frees:  # an exception kept it from being freed
-                each.param.grad = None
-            elif grad is None and not self._frees:
-                commit(each.dropped())
-        self._check_frozen(host)
-
-    def _check_frozen(self, host: HostSide) -> None:
-        if len(host.hosts) == len(host.numbers) == self._front_size():
-            return
-        known = {id(each.param) for each in host.hosts}
-        for param, name in zip(self._front._params(), self._front._names(), strict=True):
-            if param.grad is not None and id(param) not in known:
-                raise RuntimeError(
-                    f"{name} has a gradient, but needed none when the optimizer was made; make it "
-                    "anew after requires_grad_(True)"
-                )
-
-    def _front_size(self) -> int:
-        return sum(len(group["params"]) for group in self.param_groups)
 
     # State
 
@@ -405,10 +214,10 @@ class CPUOffload(torch.optim.Optimizer):
             RuntimeError: with `overlap=True`, between backward and `step()`.
         """
         assert self._host
-        self._complete()
-        self._worker.join()
-        self._check_not_early("state_dict()")
-        with self._lock:
+        self._steps.complete()
+        self._steps.worker.join()
+        self._steps.check_not_early("state_dict()")
+        with self._steps.lock:
             found: Values = super().state_dict()
             return {**found, "state": for_any_number_of_shards(self._host, found["state"])}
 
@@ -426,16 +235,12 @@ class CPUOffload(torch.optim.Optimizer):
         assert host
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict={state_dict!r} must be a dict, as from state_dict()")
-        self._worker.join()
-        self._check_not_early("load_state_dict()")
-        with self._lock, torch.no_grad():
-            self._check_alone()
-            self._loading = [
-                *loading(host, self._front, state_dict),
-                *host.finished(drop=False),
-                *put(self, info=None, _counted=None),
-                self._early.clear,
-            ]
+        self._steps.worker.join()
+        self._steps.check_not_early("load_state_dict()")
+        with self._steps.lock, torch.no_grad():
+            self._steps.check_alone()
+            operations = loading(host, self._front, state_dict)
+            self._loading = [*operations, *self._steps.cancelled()]
             try:
                 super().load_state_dict({**state_dict, "state": {}})
             finally:
@@ -455,8 +260,8 @@ class CPUOffload(torch.optim.Optimizer):
         Parameters that need no gradient are returned as they are.
         """
         assert self._host
-        self._complete()
-        with self._lock:
+        self._steps.complete()
+        with self._steps.lock:
             weights = self._host.core.master()
             found = {
                 n: torch.from_numpy(w) for n, w in zip(self._host.numbers, weights, strict=True)
@@ -484,4 +289,4 @@ def _arrived(owner: Any, of: Any, param: Any) -> None:
     optimizer, host = owner(), of()
     added = optimizer is not None and host is not None and host.bucket is not None
     if added and param.grad is not None:
-        optimizer._note_arrival(host, param.grad)
+        optimizer._steps.note_arrival(host, param.grad)
