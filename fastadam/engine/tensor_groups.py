@@ -1,4 +1,4 @@
-"""Groups of tensors: all passes over a group, the update last, then the next group.
+"""Groups of tensors: all passes over a group, then all over the next.
 
 A pass then finds the arrays that the one before has read in the cache of a core. Each thread has
 groups of its own, so that none waits for another. Everything is a sequence of C functions, and so
@@ -19,8 +19,8 @@ from ..memory.launch_table import Table, cut
 from .launch import Launch
 
 GROUP = 1 << 20  # bytes of a group: about half of a second-level cache
-LARGEST = 2 * GROUP  # of a tensor that may remain in that cache; larger ones are cut for threads
-SHARES = 4  # of the work of a thread, so many tensors at least, or they are cut
+LARGEST = 2 * GROUP  # bytes of a tensor that may remain in that cache; threads share larger ones
+PARTS = 4  # threads share a tensor, too, of more than such a part of the work of one of them
 
 
 class Stage(NamedTuple):
@@ -110,8 +110,8 @@ class TensorGroups:
         return self._made[key]
 
     def _launched(self, count: int) -> Iterator[Operation]:
-        """Those for so many threads: the passes over large tensors, each in all threads, then those
-        over the others, of which each thread has some."""
+        """Those for so many threads: the passes over tensors that they share, then those over the
+        others, of which each thread has some."""
         large, shares = self._divided(count)
         if large.size:
             for stage in self._stages:
@@ -138,12 +138,12 @@ class TensorGroups:
         return made
 
     def _divided(self, count: int) -> tuple[Any, list[list[int]]]:
-        """The places of the tensors that are cut for threads, and for each thread those of the
-        tensors that it has alone."""
+        """The places of the tensors that threads share, and for each thread those of the tensors
+        that it has alone."""
         sizes, each = self._update.sizes, self._bytes
         if count == 1:
             return np.array([], np.int64), [[*range(len(sizes))]]
-        most = min(LARGEST / each, sum(sizes) / count / SHARES)
+        most = min(LARGEST / each, sum(sizes) / count / PARTS)
         shares: list[list[int]] = [[] for _ in range(count)]
         loads = [0] * count
         for place in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):

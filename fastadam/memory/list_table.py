@@ -15,6 +15,7 @@ from .arrays import address
 from .launch_table import SKIPPED
 from .row_table import RowTable
 
+CHUNK, TASK = 3, 5  # words
 LEAST = 16  # elements that take as long as a row of fewer, whose cache lines are far from others
 
 
@@ -42,24 +43,28 @@ class ListTable(RowTable):
             if self._first:
                 starts = starts + self._first
             lists = [np.ascontiguousarray(each, np.int64) for each in (starts, packed[GRAD])]
-        count = len(lists[0])
-        row = np.zeros(self.rows.shape[1] + 2, np.int64)
-        row[:-2] = self.rows[0]
-        row[self._columns[GRAD, 0]], row[-2] = address(lists[1]), address(lists[0])
+        count, row = len(lists[0]), [*self.rows[0].tolist(), address(lists[0]), 0]
+        row[self._columns[GRAD, 0]] = address(lists[1])
         if records is not None:
             lists.append(np.ascontiguousarray(records, np.int64))
             row[-1] = address(lists[2])
             row[0] = 0 if row[0] != SKIPPED else SKIPPED
         many = threaded and count * max(self._width, LEAST) >= threads.SERIAL_BELOW
         parts = max(1, min(threads.tasks_for(limit), count)) if many else 1
-        cuts = np.arange(parts + 1) * count // parts
-        chunks = np.zeros((parts, 3), np.int64)
-        chunks[:, 1], chunks[:, 2] = cuts[:-1], cuts[1:]
-        tasks = np.empty((parts, 5), np.int64)
-        tasks[:, :3] = address(row), address(chunks), addressof(self.records)
-        tasks[:, 3], tasks[:, 4] = range(parts), range(1, parts + 1)
-        self._kept = [tasks, row, chunks, self.records, *lists]
-        first, target = address(tasks), cast(HostTarget, self.kernel.target)
+        words = np.empty(len(row) + (CHUNK + TASK) * parts, np.int64)
+        at, step = address(words), words.itemsize
+        first = at + step * (len(row) + CHUNK * parts)
+        words[: len(row)] = row
+        chunks = words[len(row) : -TASK * parts].reshape(parts, CHUNK)
+        tasks = words[-TASK * parts :].reshape(parts, TASK)
+        chunks[:, 0], tasks[:, :3] = 0, (at, at + step * len(row), addressof(self.records))
+        ends = np.arange(parts + 1)
+        tasks[:, 3], tasks[:, 4] = ends[:-1], ends[1:]
+        ends *= count
+        ends //= parts
+        chunks[:, 1], chunks[:, 2] = ends[:-1], ends[1:]
+        self._kept = [words, self.records, *lists]
         if parts == 1:
             return partial(self.kernel.run, first)
-        return target.parallel(self.kernel.run, first, tasks.strides[0], parts)
+        target = cast(HostTarget, self.kernel.target)
+        return target.parallel(self.kernel.run, first, step * TASK, parts)

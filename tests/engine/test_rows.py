@@ -84,6 +84,7 @@ ALL = {
     "elements": (fa.SGD, "float64", (300,), {"momentum": 0.9}, {}),
     "elements apart": (fa.Adam, "float32", (300,), {"lazy": "rows", "state_dtype": "bfloat16"}, {}),
     "sums of rows": (fa.RowwiseAdagrad, "float32", (30, 20), {"lazy": "rows"}, {}),
+    "sums of half rows": (fa.AdamMini, "float32", (6, 20), {"blocks": 12}, {}),
     "sums": (fa.RowwiseAdagrad, "float32", (300,), {"weight_decay": 0.1}, {"grad_scale": 8.0}),
     "deep": (fa.AdamW, "float32", (5, 2, 3), {}, {}),
     "wide": (fa.AdamW, "float32", (2, 40000), {}, {}),
