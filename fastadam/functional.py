@@ -128,7 +128,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
     check_elementwise("bare(): ", author)
     defaults, name, memory = optimizer.defaults, optimizer.__name__.lower(), _Memory()
 
-    def settled(given: Values, step: int) -> _Settings:
+    def settings_of(given: Values, step: int) -> _Settings:
         """The settings for hyperparameters other than those of the last step."""
         names = (*given,)
         settings = memory.named.get(names)
@@ -186,7 +186,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         check_known(hyper, [*defaults, *EXTRAS], f"{name}()")
         settings = memory.settings
         if settings is None or not _same(settings.given, hyper):
-            settings = settled(hyper, step)
+            settings = settings_of(hyper, step)
         rule, group = settings.rule, settings.group
 
         def constants() -> Values:
@@ -209,7 +209,7 @@ def bare(optimizer: type[Optimizer]) -> Callable[..., float | None]:
         if settings is None or not _same(settings.given, hyper):
             if not EXTRAS.keys().isdisjoint(hyper):
                 return with_options((param, grad, *state), step, threads, stream, hyper)
-            settings = settled(hyper, step)
+            settings = settings_of(hyper, step)
         arrays, launch = (param, grad, *state), settings.launches.get(id(param))
         if launch is None or not launch.same(arrays):
             if in_low_precision(arrays):

@@ -325,7 +325,7 @@ class Optimizer(Algorithm):
         """
         engine = self._engine
         if engine.rounds:
-            engine.rounds.settle()
+            engine.rounds.resolve()
         structure, numbers = engine.parameters.structure, numbers_of(engine.param_groups)
         params, known = engine.parameters.arrays, engine.state.arrays
         unused = {name for group in engine.groups for name in group.unused_state}
@@ -339,7 +339,7 @@ class Optimizer(Algorithm):
     @property
     def steps(self) -> int:
         """The number of steps so far; on a GPU, reading it waits for the steps in progress."""
-        self._engine.state.settle()
+        self._engine.state.resolve()
         return self._engine.state.count
 
     @property

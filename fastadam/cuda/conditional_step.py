@@ -94,7 +94,7 @@ class ConditionalStep:
 
         params, formats, options = context.arrays, context.formats, context.options
         self._plan, self._launches, self._state = plan, launches, context.state
-        self._ahead, self._options = plan.preprocessor, options
+        self._preprocessor, self._options = plan.preprocessor, options
         self._driver, self._work = driver, work
         self._dtypes = {each.compute for each in formats}
         self._clearing = [
@@ -128,7 +128,7 @@ class ConditionalStep:
             )
         return served
 
-    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+    def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients; None where there is no gradient."""
         self._active = active
         for launch in self._clearing:
@@ -155,17 +155,17 @@ class ConditionalStep:
         """
         flag = flag_for(found_inf)
         unscale, power = self._undone(grad_scale)
-        pending, norm = self._pending(), self._ahead.norm
+        pending, norm = self._pending(), self._preprocessor.norm
         with pending.lock:
-            pending.look()
+            pending.poll()
             pending.make_room()
             if not flag.forced:
-                self._ahead.measure(norm, unscale, unscale * power)
-                self._ahead.tell("grad_power", power)
+                self._preprocessor.measure(norm, unscale, unscale * power)
+                self._preprocessor.set_number("grad_power", power)
             prepared = self._prepare(engine, lr)
             known = self._program is None or prepared.constants is self._made_for
             if not (known and pending.agrees(self._state.count, prepared.carried)):
-                pending.settle()
+                pending.resolve()
                 prepared = self._prepare(engine, lr)
             base, count = self._state.count, len(pending) + 1
             program = self._program_for(prepared)
@@ -186,7 +186,7 @@ class ConditionalStep:
                 self._scale.release()
             self._unscale = 0
             return unscale_of(grad_scale, self._dtypes)
-        self._scale = self._scale or DeviceScale(self._launches, self._ahead.clip)
+        self._scale = self._scale or DeviceScale(self._launches, self._preprocessor.clip)
         self._scale.follow(grad_scale)
         self._unscale = self._scale.address
         return 1.0, 1.0
@@ -206,7 +206,7 @@ class ConditionalStep:
     def _program_for(self, prepared: Prepared) -> CommandBuffer:
         """The room on the device for the pages of steps like this one."""
         if self._program is None or prepared.constants is not self._made_for:
-            self._ahead.needed = True
+            self._preprocessor.needed = True
             self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
             self._program = self._set_up(MAX_IN_FLIGHT, zeros(1, "int64"), prepared)
             self._made_for = prepared.constants
@@ -219,7 +219,7 @@ class ConditionalStep:
         return CommandBuffer(
             self._launches,
             self._clearing,
-            self._ahead.norm,
+            self._preprocessor.norm,
             self._options.skip_nonfinite,
             pages,
             count,
@@ -253,7 +253,7 @@ class ConditionalStep:
         self._work.turn.join(orders_of([rate.rate for rate in rates]))
         author: Any = Tracing(algorithm) if rates else algorithm
         numbers = plan.write_records(author, values, step, numbers)
-        self._ahead.tell_step(step)
+        self._preprocessor.set_step(step)
         page = page_of(self._launches)
         if not rates:
             return page, numbers, None

@@ -29,9 +29,9 @@ class DeviceStepArrays(StepArrays):
     def comparison(self, changes: ParameterChanges) -> Callable[[Sequence[Any]], bool]:
         return lambda arrays: changes.unchanged() and self.same(arrays)
 
-    def look(self, arrays: Sequence[Any]) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         work.turn.join(orders_of(arrays))
-        super().look(arrays)
+        super().bind(arrays)
 
     def _fast(self, arrays: Sequence[Any]) -> None:
         """No fast way: memory of a device has no buffer protocol."""
@@ -40,6 +40,6 @@ class DeviceStepArrays(StepArrays):
 class DeviceGradients(DeviceStepArrays):
     """Gradients on a device, which are of the same parameters as those of captured steps."""
 
-    def look(self, arrays: Sequence[Any]) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         work.turn.captured.check_active([array is not None for array in arrays])
-        super().look(arrays)
+        super().bind(arrays)

@@ -58,7 +58,7 @@ class CapturedSteps:
                 self._plans.append(made)
                 self.active = made.captured
         else:
-            owner.state.settle()
+            owner.state.resolve()
             self._count[...] = np.int64(owner.state.count)
 
     def count(self) -> Any:

@@ -32,7 +32,7 @@ class GraphStep(ConditionalStep):
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Put a step into the graph that is being captured."""
         flag = flag_for(found_inf)
-        if self._ahead.noise:
+        if self._preprocessor.noise:
             raise RuntimeError("random rounding takes new keys at each step; it is not captured")
         if (grad_scale is not None and not is_device(grad_scale)) or flag.forced:
             raise RuntimeError(
@@ -41,15 +41,15 @@ class GraphStep(ConditionalStep):
             )
         self._place_state()
         self._undone(grad_scale)
-        prepared = self._settled(engine, lr)
-        self._ahead.measure(self._ahead.norm, 1.0, 1.0)
+        prepared = self._prepared(engine, lr)
+        self._preprocessor.measure(self._preprocessor.norm, 1.0, 1.0)
         pages = len(prepared.pages)
         program = self._set_up(pages, self._work.turn.captured.count(), prepared)
         program.pages[:], program.outcomes[:] = prepared.pages, -1
         self._program = program
         place = self._run(program, self._state.count, pages, False, flag)
         self._plan.captured = list(self._state.active)
-        scale, words = 1.0 if self._ahead.norm else None, program.outcomes[place]
+        scale, words = 1.0 if self._preprocessor.norm else None, program.outcomes[place]
         rate = prepared.rates[0]
         return info_of(ReplayedStep(self._driver, words, self._state.count, rate, scale))
 
@@ -64,7 +64,7 @@ class GraphStep(ConditionalStep):
             raise RuntimeError("take a step with these gradients before you capture one")
         self._plan.write_rows([{}] * len(state.cohorts))
 
-    def _settled(self, engine: Any, lr: float | None) -> Prepared:
+    def _prepared(self, engine: Any, lr: float | None) -> Prepared:
         """A page for each count to come, up to where they stay the same."""
         first = self._state.count + 1
         values = engine.values(lr, first)
@@ -79,10 +79,10 @@ class GraphStep(ConditionalStep):
             while len(pages) < PAGES:
                 pages.append(page(len(pages))[0])
                 same = same + 1 if pages[-1].tobytes() == last else 0
-                settled = len(pages) - same  # pages before the first of those that are the same
-                if same > settled + SURE:
+                known = len(pages) - same  # pages before the first of those that are the same
+                if same > known + SURE:
                     rates = [values[0].get("lr")]
-                    return Prepared(pages[: settled + 1], [], rates, constants)
+                    return Prepared(pages[: known + 1], [], rates, constants)
         finally:
             page(0)
         raise RuntimeError(

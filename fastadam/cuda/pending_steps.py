@@ -49,7 +49,7 @@ class PendingStep:
 
     def field(self, number: int) -> Any:
         """A field of its StepInfo, waited for."""
-        self._pending.settle(self)
+        self._pending.resolve(self)
         assert self.known
         return self.known[number]
 
@@ -121,13 +121,13 @@ class PendingSteps:
     def add(self, outcome: PendingStep) -> None:
         self._outcomes.append(outcome)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Resolve the steps that the device has completed."""
         with self.lock:
             while self._outcomes and self._driver.reached(self._outcomes[0].event):
                 self._outcomes.pop(0).conclude(self._state)
 
-    def settle(self, last: PendingStep | None = None) -> None:
+    def resolve(self, last: PendingStep | None = None) -> None:
         """Wait for a step and those before it; for all of them without one."""
         with self.lock:
             self._driver.bind()
@@ -138,7 +138,7 @@ class PendingSteps:
     def make_room(self) -> None:
         """Wait until another step may be in flight."""
         while len(self._outcomes) >= MAX_IN_FLIGHT:
-            self.settle(self._outcomes[0])
+            self.resolve(self._outcomes[0])
 
     def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
         """True if the steps under way leave behind what is assumed now, for each count."""

@@ -23,7 +23,7 @@ class DeviceRowArrays(RowStepArrays):
 
     kind = DeviceRowGradient
 
-    def look(self, arrays: Sequence[Any]) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         """As on the host.
 
         Raises:
@@ -38,7 +38,7 @@ class DeviceRowArrays(RowStepArrays):
             )
         work.turn.join(orders_of(given))
         pairs = zip(arrays, self._names, strict=True)
-        super().look([_brought(a, name) if isinstance(a, Rows) else a for a, name in pairs])
+        super().bind([_brought(a, name) if isinstance(a, Rows) else a for a, name in pairs])
 
 
 def _parts(array: Any) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ def _allocated(nbytes: int) -> tuple[int, Any]:
     array = cuda.device_array(nbytes, np.uint8)
     address = int(array.device_ctypes_pointer.value)
     driver.clear(address, nbytes, _setting_up())
-    _settle()
+    _finish_aside()
     return address, array
 
 
@@ -87,7 +87,7 @@ def write(target: Any, values: Any) -> None:
 def clear(target: Any) -> None:
     """Zeros everywhere."""
     driver.clear(target.address, target.nbytes, _setting_up())
-    _settle()
+    _finish_aside()
 
 
 def read(source: Any) -> Any:
@@ -104,7 +104,7 @@ def read(source: Any) -> Any:
 def copy(target: Any, source: Any) -> None:
     """The bytes of one device array to another of the same size."""
     driver.copy(target.address, source.address, source.nbytes, _setting_up())
-    _settle()
+    _finish_aside()
 
 
 class StagingRing:
@@ -212,7 +212,7 @@ def _setting_up() -> int:
     return work.stream if work.aside is None else work.aside
 
 
-def _settle() -> None:
+def _finish_aside() -> None:
     """Wait for work queued aside, which must be done before a graph is replayed."""
     if work.aside is not None:
         driver.finish(work.aside)

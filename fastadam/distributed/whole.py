@@ -127,11 +127,11 @@ class WholeParameters:
             changes.check_arrays([True] * len(arrays))
         dense = [None if isinstance(array, Rows) else array for array in arrays]
         try:
-            self._inputs.look(dense)
+            self._inputs.bind(dense)
         except OtherDtypesError as other:
             self.dtypes = list(other.dtypes)
             self._inputs = self._inputs_of(self.dtypes)
-            self._inputs.look(dense)
+            self._inputs.bind(dense)
             self._expect_other()
         arrays = [
             self._rows(number, array) if isinstance(array, Rows) else array
@@ -182,7 +182,7 @@ class WholeParameters:
             TypeError, ValueError: for arrays that are no masks of the parameters.
         """
         arrays = list(self._parameters.matched(mask, "mask"))
-        self._masks.look(arrays)
+        self._masks.bind(arrays)
         return arrays
 
     # Micro-batches
@@ -195,7 +195,7 @@ class WholeParameters:
         """
         unscale, power = unscale_of(grad_scale, {*map(name_of, self.dtypes)})
         sums = self._prepared(max(NEAR, reach_of(grad_scale)))
-        sums.look(self._inputs.addresses, self._inputs.active)
+        sums.place(self._inputs.addresses, self._inputs.active)
         sums.add(unscale, power)
 
     def _prepared(self, reach: int) -> Accumulator:

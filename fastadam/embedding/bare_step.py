@@ -123,11 +123,11 @@ def step_with_options(
         launch.writer(0)(values)
         for name, number in _numbers(extras, unscale, power).items():
             if name in launch.numbers:
-                launch.tell(name, number)
+                launch.set_number(name, number)
     plan.keys.advance(step)
     norm = None
     if plan.norm:
-        plan.norm.look([checks.address(grad)], [True])
+        plan.norm.place([checks.address(grad)], [True])
         plan.norm.run()
         norm = float(plan.norm.norm(unscale * power, wait=True))
     plan.sums.run()

@@ -99,7 +99,7 @@ class Accumulator:
         ]
         self.kernels = [launch.kernel for launch in self.launches]
 
-    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+    def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients of a micro-batch; None where there is no gradient."""
         self._active = active
         for launch in self.launches:
@@ -109,9 +109,9 @@ class Accumulator:
     def add(self, unscale: float, power: float) -> None:
         """Add the gradients, times `power`, times `unscale`, and count them: one commitment."""
         for launch in self.launches:
-            launch.tell("grad_scale", unscale)
+            launch.set_number("grad_scale", unscale)
             if "grad_power" in launch.numbers:
-                launch.tell("grad_power", power)
+                launch.set_number("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         window, threads_used = Window(self.count + 1, seen), self._options.team
         counted, store = put(self, window=window), self.store

@@ -61,7 +61,7 @@ class SkippableSteps(Protocol):
     def kernels(self) -> list[Kernel]:
         """The kernels launched besides those of the update."""
 
-    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+    def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients, and which parameters have one."""
 
     def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:

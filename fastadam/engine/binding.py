@@ -37,7 +37,7 @@ def bound(
     if accumulator and accumulator.last:
         arrays = accumulator.completed(arrays, engine.grad_dtypes)
     if not plan.gradients.same(arrays):
-        plan = _looked(engine, plan, arrays, inputs)
+        plan = _pointed_at(engine, plan, arrays, inputs)
     if inputs:
         plan.bind_inputs(inputs)
         arrays = inputs.seen(parameters.arrays)
@@ -83,7 +83,7 @@ def _check_parameters(engine: EngineParts, arrays: Sequence[Any]) -> None:
     changes.check_arrays([True] * len(written) if engine.accumulator else written)
 
 
-def _looked(
+def _pointed_at(
     engine: EngineParts, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None
 ) -> StepPlan:
     """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
@@ -98,9 +98,9 @@ def _looked(
         except BaseException:
             engine.grad_dtypes = before
             raise
-        return _looked(engine, plan, arrays, inputs)  # first rows are found, then other dtypes
+        return _pointed_at(engine, plan, arrays, inputs)  # first rows are found, then other dtypes
     if engine.files:
-        engine.files.residency.look(arrays)
+        engine.files.residency.register(arrays)
     return plan
 
 

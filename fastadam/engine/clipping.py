@@ -78,13 +78,13 @@ class ClipFactor:
         made = kernel(factor, factor_streams(dtype), backend.target)
         launch = Launch(factor, made, [factors], [0])
         launch.place("grad", [address(squares)])
-        launch.tell("unscale", 1.0)
+        launch.set_number("unscale", 1.0)
         self.launches.append(launch)
         self._kept.append(factors)
         first, step = address(factors), factors.itemsize
         return [first + k * step for k in range(factors.size)]
 
-    def tell(self, scale: float, whole: float) -> None:
+    def set_scale(self, scale: float, whole: float) -> None:
         """Set a further factor of the next gradients; their norms are those of
         the arrays times `whole`."""
         for launch in self.launches:

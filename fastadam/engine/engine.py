@@ -8,7 +8,7 @@ from weakref import ref
 
 from ..kernels.commit import Operation, commit, put
 from ..kernels.factory import Kernel
-from ..kernels.forks import watch
+from ..kernels.forks import guard
 from ..kernels.formats import Formats
 from ..memory.dtypes import name_of
 from ..memory.files.mapping import mapping_of
@@ -135,7 +135,7 @@ class Engine:
                 self.add([{"params": params, SHADOW: shadow}], alone=True)
             if self.files:
                 self.files.resume(self.state, self.accumulator)
-        watch(self, "lock")
+        guard(self, "lock")
 
     def add(
         self, raws: Sequence[Any], alone: bool = False, others: Sequence[Operation] = ()
@@ -179,17 +179,17 @@ class Engine:
         files = self.files
         commit([*(files.begun(doing) if files else ()), *operations])
         if files:
-            files.settle()
+            files.note_done()
 
     def mark(self, doing: str) -> None:
         """Note in files, if there are any, what is in progress."""
         if self.files:
             commit(self.files.begun(doing))
 
-    def settle(self) -> None:
+    def note_done(self) -> None:
         """Note in files, if there are any, that nothing is in progress."""
         if self.files:
-            self.files.settle()
+            self.files.note_done()
 
     def adopted(self, groups: list[Group]) -> list[Operation]:
         """The operations that go on with these groups, and void the plan if other rules or arrays
@@ -214,7 +214,7 @@ class Engine:
             RuntimeError: inside `swap_ema()`.
         """
         if self.rounds:
-            self.rounds.settle()
+            self.rounds.resolve()
         if not self.edits.pending:
             return
         if self.copies.swapped:
@@ -361,7 +361,7 @@ class Engine:
                 lr = self.backend.rate(lr)
         state = self.state
         if state.pending and any(group.switched for group in self.groups):
-            state.settle()  # what there is to compute depends on the count
+            state.resolve()  # what there is to compute depends on the count
         step = state.count + 1 if step is None else step
         values = [group.at(step, lr) for group in self.groups]
         if self.steady is None:
@@ -372,7 +372,7 @@ class Engine:
         """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
         algorithm, groups = self.algorithm, self.groups
         for group, value in zip(groups, values, strict=True):
-            if group.settled:
+            if group.rule_fixed:
                 continue
             rule = rule_for(algorithm, value, group.options)
             if rule is not group.rule:
@@ -387,7 +387,7 @@ class Engine:
         known = all(type(each.get("lr", 0.0)) is float for each in values)
         if self.state.pending is None and known:
             return values
-        self.state.settle()
+        self.state.resolve()
         return self.values(lr)
 
     # Gradients of the optimizer's own

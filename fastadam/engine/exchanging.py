@@ -37,4 +37,4 @@ def _put_back(engine: Engine, exchange: Exchange | None) -> None:
     with engine.lock:
         if exchange:
             exchange.undo()
-            engine.settle()
+            engine.note_done()

@@ -74,7 +74,7 @@ class OptimizerFiles:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def watch(self, tables: Iterable[Table]) -> None:
+    def stream(self, tables: Iterable[Table]) -> None:
         """Make the launches of these tables stream."""
         for table in tables:
             if type(table) is not Table:  # rows far from each other, of which few are touched
@@ -173,7 +173,7 @@ class OptimizerFiles:
         if mapping is None:
             return
         if mapping.created:
-            self.settle()
+            self.note_done()
             return
         record = mapping.journal.read()
         self._present = record["present"]
@@ -236,7 +236,7 @@ class OptimizerFiles:
             operations += [*mapping.journal.written(content, later), *mapping.synced()]
         return operations
 
-    def settle(self) -> None:
+    def note_done(self) -> None:
         """Wait for the disk, and note in all files what they hold."""
         state = self._state()
         assert state is not None

@@ -174,18 +174,18 @@ class GradNorm:
         self.then([gathered, *whole.launches])
         return whole.sums
 
-    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+    def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients; None where there is no gradient."""
         self._sums.fill(0)
         for launch in self.launches:
             launch.place("grad", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
-    def tell(self, option: str, number: float) -> None:
+    def set_number(self, option: str, number: float) -> None:
         """Set the number of an option, in the kernels that have it."""
         for launch in self.launches:
             if option in launch.numbers:
-                launch.tell(option, number)
+                launch.set_number(option, number)
 
     def run(self) -> None:
         """Take the norms: `squares` are those of each gradient, `total` that of all together."""

@@ -160,7 +160,7 @@ class StepArrays:
         """The arrays for those who read them besides the launches."""
         return arrays
 
-    def look(self, arrays: Sequence[Any]) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         """Check arrays, one or None per parameter, then note their addresses.
 
         Raises:

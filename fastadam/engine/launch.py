@@ -110,11 +110,11 @@ class Launch:
                     self.numbers[name], places = rooms[name]
                     self.table.place(stream.name, places, part)
         if ROW_LENGTH in self.numbers:
-            self.tell(ROW_LENGTH, self.lengths)
+            self.set_number(ROW_LENGTH, self.lengths)
             if SUM + SIZE in self.numbers:  # of rows, until sums over parameters say otherwise
-                self.tell(SUM + SIZE, self.lengths)
+                self.set_number(SUM + SIZE, self.lengths)
         if COLUMN_SPAN in self.numbers:
-            self.tell(COLUMN_SPAN, self.spans)
+            self.set_number(COLUMN_SPAN, self.spans)
 
     @property
     def wanted(self) -> list[tuple[StateColumn, Sequence[int]]]:
@@ -191,7 +191,7 @@ class Launch:
         """Point the table at arrays of a step, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members], part)
 
-    def tell(self, option: str, number: Any) -> None:
+    def set_number(self, option: str, number: Any) -> None:
         """Set the number of an option, or one number per parameter."""
         self.numbers[option][...] = number
 
@@ -204,7 +204,7 @@ class Launch:
             bounds = [getattr(options[i], name) for i in self.members]
             pairs = zip(bounds, self._dtypes, strict=True)
             with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
-                self.tell(
+                self.set_number(
                     name,
                     [free if bound is None else dtype.type(bound) for bound, dtype in pairs],
                 )

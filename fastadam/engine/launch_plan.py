@@ -70,7 +70,7 @@ class StepPlan:
         self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None
     ) -> None:
         context = context.with_inputs(kind.sources.inputs)
-        context.state.settle()
+        context.state.resolve()
         self.kind, self._options = kind, context.options
         self._parameters, self._state, self.stale = context.parameters, context.state, True
         self.steady = self.direct = False
@@ -99,8 +99,8 @@ class StepPlan:
         self._commitment = StepCommitment(
             context.state, updates, team, restart, carries, self._sums.groups
         )
-        ahead = self._sums or self._matrices or self._factors
-        self._repeats = not (restart or carries or ahead)
+        firsts = self._sums or self._matrices or self._factors
+        self._repeats = not (restart or carries or firsts)
         self._kept = context.streams
         self.preprocessor = GradientPreprocessor(self._all, context, kind)
         self.norm = self.preprocessor.norm
@@ -175,7 +175,7 @@ class StepPlan:
     def stream(self, files: OptimizerFiles) -> None:
         """Let launches stream through the files of parameters and state."""
         self._commitment.files, self._repeats = files, False
-        files.watch(launch.table for launch in (*self._all, *self.preprocessor.launches))
+        files.stream(launch.table for launch in (*self._all, *self.preprocessor.launches))
 
     # The order of a step
 
@@ -188,17 +188,17 @@ class StepPlan:
         """
         state, gradients = self._state, self.gradients
         self.same = never
-        gradients.look(arrays)
+        gradients.bind(arrays)
         others = gradients.active != state.grouping.active
         if others:
             state.regroup(state.steps, state.carried, gradients.active)
-            self._sums.look()
+            self._sums.clear()
             self.recount()
         if gradients.addresses != self._placed or others:
             self._placed = []  # in case of an interrupt
             for launch in self._all:
                 launch.place("grad", gradients.addresses)
-            self.preprocessor.look(gradients.addresses, gradients.active)
+            self.preprocessor.place(gradients.addresses, gradients.active)
             self._placed = gradients.addresses
 
     def prepare(
@@ -296,7 +296,7 @@ class StepPlan:
         if self._options.zero_grads:  # what clears gradients may not clear masks
             self._masks.protect(sorted([*self._written, *self.gradients.spans()]))
         if self._options.zero_grads or not self._masks.same(arrays):
-            self._masks.look(arrays)
+            self._masks.bind(arrays)
             for launch in self._launches:
                 launch.place("mask", self._masks.addresses)
 

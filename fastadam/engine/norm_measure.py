@@ -50,8 +50,8 @@ class NormMeasure:
             TypeError, ValueError: for arrays that are no gradients.
             OtherDtypesError: for gradients of other dtypes.
         """
-        self._gradients.look(arrays)
-        self._norm.look(self._gradients.addresses, self._gradients.active)
+        self._gradients.bind(arrays)
+        self._norm.place(self._gradients.addresses, self._gradients.active)
         self._norm.run()
         norm: float = self._norm.norm(1.0, wait=True)
         return norm

@@ -36,7 +36,7 @@ class Group:
         options: those in force for its parameters.
         idle: the rule of steps without a gradient, for `lazy="exact"`.
         scheduled: whether a hyperparameter is a function of the step.
-        settled: whether none of these affects the choice of the rule.
+        rule_fixed: whether none of these affects the choice of the rule.
         switched: whether one besides `lr` is, which may switch state on and off.
 
     Raises:
@@ -45,7 +45,7 @@ class Group:
 
     rule: Rule
     read_by_rule: frozenset[str]
-    settled: bool
+    rule_fixed: bool
     idle: Rule | None = None
     kind: type[Values] = ReadOnly
 
@@ -107,7 +107,7 @@ class Group:
         """
         values = self.at(step)
         self.rule, self.read_by_rule = rule_and_names(algorithm, values, self.options)
-        self.settled = self.read_by_rule.isdisjoint(self._schedules)
+        self.rule_fixed = self.read_by_rule.isdisjoint(self._schedules)
         self.kind = kind_of(algorithm)
         self._values = self.kind(self._values)
 

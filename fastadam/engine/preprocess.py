@@ -80,9 +80,9 @@ class GradientPreprocessor:
         late = self.norm is not None and self.norm.late
         self.direct = not (kind.scaled or always or options.skip_nonfinite or late)
         with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
-            self.tell("clip_value", options.clip_value)
+            self.set_number("clip_value", options.clip_value)
         if options.ema_decay is not None:
-            self.tell("ema_comp", options.ema_comp(0))
+            self.set_number("ema_comp", options.ema_comp(0))
 
     def _norms(self, context: StepContext, kind: StepKind) -> tuple[GradNorm, GradNorm | None]:
         """The norm of the gradients of an update, and that of the gradients of one micro-batch."""
@@ -107,10 +107,10 @@ class GradientPreprocessor:
         """Pass the addresses of gradients on to another part as well."""
         self._parts.append(part)
 
-    def look(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
+    def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
         """Set the addresses of the gradients; None where there is no gradient."""
         for part in self._parts:
-            part.look(addresses, active)
+            part.place(addresses, active)
 
     def prepare(
         self,
@@ -152,8 +152,8 @@ class GradientPreprocessor:
         if accumulator and not last:
             accumulator.add(unscale, power)
             return None, "wait"
-        self.tell("unscale", unscale)
-        self.tell_step(step)
+        self.set_number("unscale", unscale)
+        self.set_step(step)
         self.repeats = self._repeatable
         return norm, "update"
 
@@ -169,17 +169,17 @@ class GradientPreprocessor:
             if self._options.skip_nonfinite and not math.isfinite(norm):
                 return norm, "wait"
         if self._asks:
-            self.tell_step(step)
+            self.set_step(step)
         return norm, "update"
 
-    def tell_step(self, step: int) -> None:
+    def set_step(self, step: int) -> None:
         """Give options the numbers that depend on the count of steps."""
         if self.noise:
             self.noise.advance(step)
         for launch, name in self._started:
-            launch.tell(name, -0.0)
+            launch.set_number(name, -0.0)
         if self._options.ema_warmup:
-            self.tell("ema_comp", self._options.ema_comp(step))
+            self.set_number("ema_comp", self._options.ema_comp(step))
 
     def _measured(
         self, unscale: float, power: float, last: bool, grad_norm: float | None = None
@@ -189,12 +189,12 @@ class GradientPreprocessor:
         if self._accumulator and last:
             scale = whole = 1 / self._options.accumulate_steps
             if taken:
-                taken.tell("unscale", unscale)
-                taken.tell("grad_power", power)
+                taken.set_number("unscale", unscale)
+                taken.set_number("grad_power", power)
         if taken and grad_norm is not None:
             taken.known = grad_norm
         self.measure(taken, scale, whole, last)
-        self.tell("grad_power", power)
+        self.set_number("grad_power", power)
         return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
 
     def measure(
@@ -203,9 +203,9 @@ class GradientPreprocessor:
         """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
         power of two by which they are multiplied before."""
         if taken and self.clip and last:
-            self.clip.tell(scale, whole)
+            self.clip.set_scale(scale, whole)
         else:
-            self.tell("grad_scale", scale)
+            self.set_number("grad_scale", scale)
         if taken:
             taken.run()
 
@@ -237,11 +237,11 @@ class GradientPreprocessor:
                 return False
         return True
 
-    def tell(self, option: str, number: Any) -> None:
+    def set_number(self, option: str, number: Any) -> None:
         """Set the number of an option, in the kernels that have it."""
         for launch in self._launches:
             if option in launch.numbers:
-                launch.tell(option, number)
+                launch.set_number(option, number)
 
     def _clipping(self, context: StepContext) -> ClipFactor:
         """The computation of clip factors, which the launches then read."""

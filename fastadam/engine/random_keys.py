@@ -43,9 +43,9 @@ class RoundingKeys:
             count = step - launch.late
             key = _hashes(count, self._seeds[0], self._seeds[1] ^ (count >> 32))
             if "dither" in launch.numbers:
-                launch.tell("dither", key)
+                launch.set_number("dither", key)
             if "noise" in launch.numbers:
-                launch.tell("noise", _hashes(launch.draws, key, self._seeds[0]))
+                launch.set_number("noise", _hashes(launch.draws, key, self._seeds[0]))
 
 
 def _hashes(counters: Any, key: Any, second_key: Any) -> Any:

@@ -48,7 +48,7 @@ class RowStepArrays(StepArrays):
     def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
         return [array.values if isinstance(array, Rows) else array for array in arrays]
 
-    def look(self, arrays: Sequence[Any]) -> None:
+    def bind(self, arrays: Sequence[Any]) -> None:
         """Check gradients, note the addresses of dense ones, and take the rows of the others.
 
         Raises:
@@ -66,7 +66,7 @@ class RowStepArrays(StepArrays):
                     ]
                 )
         if len(places) < len(arrays):
-            super().look([None if self.rows[k] else array for k, array in enumerate(arrays)])
+            super().bind([None if self.rows[k] else array for k, array in enumerate(arrays)])
         else:
             self.active, self.addresses = [False] * len(places), [0] * len(places)
         for k in places:

@@ -227,7 +227,7 @@ class _Part:
     def _of_columns(self) -> Launch:
         made = columns_updated(self._rule, self._formats.compute)
         launch = self._line(made, 1, self._totals)
-        launch.tell(COUNT, [layout.rows for layout in self._layouts])
+        launch.set_number(COUNT, [layout.rows for layout in self._layouts])
         return launch
 
     def _line(self, made: Pass, axis: int, means: "_Rooms", lengths: Any = 1) -> Launch:

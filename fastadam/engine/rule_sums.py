@@ -95,8 +95,8 @@ class RuleSums:
             for name, total in zip(scope.names, np.asarray(scope.totals), strict=True)
         }
 
-    def look(self) -> None:
-        """Note that other parameters may have a gradient than before."""
+    def clear(self) -> None:
+        """Set the sums to zero, since other parameters than before may have a gradient."""
         for scope in self._scopes:
             scope.sums.fill(0)
 
@@ -163,7 +163,7 @@ class _Scope:
                 step = found.itemsize
                 update.place(SUM + name, [address(found) + step * each for each in of_param])
             if SUM + SIZE in update.numbers:
-                update.tell(SUM + SIZE, [sizes[places[i]] for i in update.members])
+                update.set_number(SUM + SIZE, [sizes[places[i]] for i in update.members])
         self._folds = [launch for each in folds for launch in each.launches] + self._conversions
         self.sequence = [*self.terms.values(), *self._folds]
         self.groups = dict[Launch, TensorGroups]()

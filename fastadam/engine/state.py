@@ -163,10 +163,10 @@ class State:
         arrays = {name: [*each, *[None] * sum(sizes)] for name, each in known.items()}
         return put(self, grouping=grouping, arrays=arrays)
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Count all steps that were taken; waits for the device."""
         if self.pending:
-            self.pending.settle()
+            self.pending.resolve()
 
     def know(self, names: Iterable[str]) -> list[Operation]:
         """The operations that make room for state of these names."""
@@ -183,7 +183,7 @@ class State:
     @property
     def steps(self) -> list[int]:
         """The number of steps each parameter has taken."""
-        self.settle()
+        self.resolve()
         grouping = self.grouping
         each = [cohort.steps(self.count) for cohort in grouping.cohorts]
         return [each[number] for number in grouping.cohort_of]
@@ -191,7 +191,7 @@ class State:
     @property
     def carried(self) -> list[Carried]:
         """The host numbers of each parameter."""
-        self.settle()
+        self.resolve()
         grouping = self.grouping
         return [grouping.carried[number] for number in grouping.cohort_of]
 
@@ -330,7 +330,7 @@ class State:
         """The operations that take over saved state, in the formats of what is kept for each
         parameter, and make room for state of these names; the memory is allocated already, and
         filled by `write`."""
-        self.settle()
+        self.resolve()
         arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
         operations = []
         for name, column in arrays.items():

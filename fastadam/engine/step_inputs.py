@@ -109,14 +109,14 @@ class OtherInputs:
             TypeError, ValueError: for arrays unlike those of the first input.
         """
         for k, part in enumerate(self._parts, 1):
-            _look(part, inputs.arrays[k], self._labels[k], self._labels[0])
+            _bind(part, inputs.arrays[k], self._labels[k], self._labels[0])
             if part.active != first.active:
                 _refuse_missing(part.active, first.active, self._labels[k], self._labels[0])
             for launch in launches:
                 launch.place("grad", part.addresses, k)
         for launch in launches:
             for k, weight in enumerate(inputs.weights):
-                launch.tell(weight_name(k), weight)
+                launch.set_number(weight_name(k), weight)
 
 
 class LongSum:
@@ -151,12 +151,12 @@ class LongSum:
             named = self._parameters.called(label)
             part = _arrays_for(self._parameters, dtypes, named, protected)
             try:
-                part.look(given)
+                part.bind(given)
             except OtherDtypesError as other:
                 if first is None:
                     dtypes = list(other.dtypes)
                     part = _arrays_for(self._parameters, dtypes, named, protected)
-                _look(part, given, label, labels[0])
+                _bind(part, given, label, labels[0])
             first = first or part
             if part.active != first.active:
                 _refuse_missing(part.active, first.active, label, labels[0])
@@ -185,7 +185,7 @@ class LongSum:
                 launch = Launch(rule, kernel, self.sums, members)
                 for k, place in enumerate(some):
                     launch.place("grad", places[place], k)
-                    launch.tell(weight_name(k), weights[place])
+                    launch.set_number(weight_name(k), weights[place])
                 launch.table.runner(self._threads)()
 
 
@@ -290,14 +290,14 @@ def _arrays_for(
     return made
 
 
-def _look(part: StepArrays, arrays: Sequence[Any], label: str, first: str) -> None:
+def _bind(part: StepArrays, arrays: Sequence[Any], label: str, first: str) -> None:
     """Check arrays whose dtypes have to be those of the first input.
 
     Raises:
         TypeError: naming the input.
     """
     try:
-        part.look(arrays)
+        part.bind(arrays)
     except OtherDtypesError as other:
         raise TypeError(
             f"{label} has dtypes {sorted({dtype.name for dtype in other.dtypes})}, other than "

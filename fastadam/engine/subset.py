@@ -217,7 +217,7 @@ class Subset:
             )
         if self._groups is not parent.groups:
             self._take_groups(parent.groups)
-        self._rounds.look()
+        self._rounds.refresh()
         rounds = self._rounds
         if self._epoch != rounds.epoch or rounds.stale(self.numbers, self.state):
             self._take_state()
@@ -240,7 +240,7 @@ class Subset:
 
     def _take_state(self) -> None:
         """Take over the state, and the counts of steps."""
-        self._parent.state.settle()
+        self._parent.state.resolve()
         whole, state, engine = self._parent.state, State(), self._made
         commit(state.extended(engine.groups, tuple(self._optimizer.carried.values())))
         if self._epoch == self._rounds.epoch:  # another subset has common parameters

@@ -27,7 +27,7 @@ class SubsetSteps:
         self._whole, self._before = ref(engine), engine.state.count
         self._known, self._places = self._now()
         self.epoch, self.base = 0, self._before
-        self._ahead = dict[int, tuple[Sequence[int], State]]()  # not transferred yet
+        self._untransferred = dict[int, tuple[Sequence[int], State]]()  # not transferred yet
         self._numbers = set[int]()  # of parameters in any subset
         self._shared = False  # True if some are in several subsets
         self._last = dict[int, State]()  # of the subset that updated a parameter last
@@ -42,8 +42,8 @@ class SubsetSteps:
         state = self._engine.state
         return state.count, (id(state.grouping), id(state.arrays))
 
-    def look(self) -> None:
-        """Check whether the optimizer took steps of all parameters, or loaded a state."""
+    def refresh(self) -> None:
+        """Note whether the optimizer took steps of all parameters, or loaded a state."""
         if (self._known, self._places) != (now := self._now()):
             (self._known, self._places), self.epoch, self.base = now, self.epoch + 1, now[0]
 
@@ -71,24 +71,24 @@ class SubsetSteps:
             *put(self._engine, plan=None),
             *put(state, count=now, pending=self),
             *put(self, _known=now),
-            partial(self._ahead.__setitem__, id(own), (numbers, own)),
+            partial(self._untransferred.__setitem__, id(own), (numbers, own)),
             *([partial(self._last.update, dict.fromkeys(numbers, own))] if self._shared else []),
         ]
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Transfer counts and state of the subsets to the optimizer."""
         with self._engine.lock:
             state = self._engine.state
             grouping, since = state.grouping, state.since
-            ahead = [*self._ahead.values()]
-            if state.pending is None:  # a handler of a signal may have settled them meanwhile
+            pending = [*self._untransferred.values()]
+            if state.pending is None:  # a handler of a signal may have transferred them meanwhile
                 return
             each = [cohort.steps(self._before) for cohort in grouping.cohorts]
             steps = [each[number] for number in grouping.cohort_of]
             carried = [grouping.carried[number] for number in grouping.cohort_of]
-            names = [name for _, own in ahead for name in own.arrays]
+            names = [name for _, own in pending for name in own.arrays]
             arrays = {name: [*column] for name, column in state.with_names(names).items()}
-            for numbers, own in ahead:
+            for numbers, own in pending:
                 own_steps, own_since, own_carried = own.steps, own.since, own.carried
                 for k, place in enumerate(numbers):
                     steps[place], since[place] = own_steps[k], own_since[k]
@@ -102,6 +102,6 @@ class SubsetSteps:
                     *put(state, arrays=arrays, grouping=merged, pending=None),
                     *put(self, _known=state.count, _places=(id(merged), id(arrays))),
                     *put(self, _before=state.count),
-                    self._ahead.clear,
+                    self._untransferred.clear,
                 ]
             )

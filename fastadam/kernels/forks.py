@@ -22,7 +22,7 @@ def register(**hooks: Callable[[], Any]) -> None:
         os.register_at_fork(**hooks)
 
 
-def watch(owner: Any, attribute: str = "_lock") -> None:
+def guard(owner: Any, attribute: str = "_lock") -> None:
     """Replace a lock of an object in a forked child by an `Abandoned` one, if another thread held
     it.
 

@@ -99,7 +99,7 @@ class DeviceEngine:
 
     def known_values(self) -> list[Values]:
         """The hyperparameters, with numbers for those that the GPU has."""
-        self._step.state.settle()
+        self._step.state.resolve()
         return [with_known_rate(values) for values in self._step.values]
 
     def refresh(self) -> None:

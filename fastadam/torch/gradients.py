@@ -85,7 +85,7 @@ class Gradients(StepArrays):
         """The NumPy dtypes that gradients are expected to have."""
         return self._dtypes
 
-    def look(self, tensors: Sequence[Any]) -> None:
+    def bind(self, tensors: Sequence[Any]) -> None:
         """Check the gradients, one or None per parameter, then note their addresses.
 
         Raises:

@@ -136,7 +136,7 @@ class Optimizer(torch.optim.Optimizer):
         """Create the fastadam optimizer without arrays, for its rule and constants."""
         if "_lock" not in vars(self):
             self._lock = RLock()
-            forks.watch(self)
+            forks.guard(self)
         self._core = self.core.without_arrays()
         self._hyperparameters = Hyperparameters(self._core, self._options)
 
@@ -401,7 +401,7 @@ class Optimizer(torch.optim.Optimizer):
         self._check_not_swapped()
         state, params = self.state, self._params()
         groups = zip(self._checked_groups(), self._sizes(), strict=True)
-        each = [settled.options for settled, size in groups for _ in range(size)]
+        each = [group.options for group, size in groups for _ in range(size)]
         with self._lock, self._scope():
             return [
                 master(param, name, state.get(param, {}), options)

@@ -179,7 +179,7 @@ class TensorStep:
     @property
     def count(self) -> int:
         """The count of steps of the optimizer, those under way among them."""
-        self.state.settle()
+        self.state.resolve()
         return self.state.count
 
     def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:

@@ -96,7 +96,7 @@ class StepState:
     def count(self) -> None:
         """Read the step counts and other host numbers from the entries."""
         state, carried, entries = self.state, self._core.carried, self.drafts.drafts
-        state.settle()
+        state.resolve()
         known: Any = entries
         if self._on_device:
             from .device_counters import DeviceCounters, known_steps

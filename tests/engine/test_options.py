@@ -52,7 +52,7 @@ def test_blocks_are_summed_alike_in_chunks_of_any_length():
     for parts in ([grad], [grad, np.ones(5_000_000, np.float32)]):  # longer chunks
         formats = [Formats.alike("float32")] * len(parts)
         norm = GradNorm([np.empty_like(part) for part in parts], formats, None)
-        norm.look([part.ctypes.data for part in parts], [True] * len(parts))
+        norm.place([part.ctypes.data for part in parts], [True] * len(parts))
         norm.run()
         sums.append(norm.squares[0])
     assert sums[0] == sums[1]

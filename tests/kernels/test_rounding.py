@@ -106,7 +106,7 @@ def rounded(values, storage, option, key):
     streams = (Stream("param", storage, "w"), Stream("grad", F32, "r"), noise)
     launch = Launch(identity, kernel(staged(identity, (option,)), streams), [result], [0])
     launch.table.place("grad", [values.ctypes.data])
-    launch.tell("noise", key)
+    launch.set_number("noise", key)
     launch.table.serial()
     return result
 

@@ -21,10 +21,10 @@ def copied(target: Any, source: Any) -> None:
     with np.errstate(all="ignore"):  # overflow becomes infinite
         for piece, values in _pieces(target, np.broadcast_to(source, target.shape)):
             piece[...] = values
-            _settle(before, begin=False)
-            _settle(piece, begin=True)
+            _write_back(before, begin=False)
+            _write_back(piece, begin=True)
             before = piece
-    _settle(before, begin=False)
+    _write_back(before, begin=False)
 
 
 def _pieces(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
@@ -41,7 +41,7 @@ def _pieces(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
         yield target[start : start + length], source[start : start + length]
 
 
-def _settle(piece: Any, begin: bool) -> None:
+def _write_back(piece: Any, begin: bool) -> None:
     """Begin to write a piece to the disk, or wait for it and drop its pages."""
     region: Region | None = None if piece is None else region_of(piece)
     if not advice.LINUX or region is None or region.fd is None or region.nbytes <= LARGEST:

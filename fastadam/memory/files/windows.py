@@ -55,7 +55,7 @@ class Residency:
         self._own = {_region(mapping) for mapping in mappings}
         self.regions = sorted(self._own)
 
-    def look(self, arrays: Iterable[Any]) -> None:
+    def register(self, arrays: Iterable[Any]) -> None:
         """Register gradients that are in files."""
         found = map(region_of, arrays)
         self.regions = sorted(self._own | {region for region in found if region is not None})
