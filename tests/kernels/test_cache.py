@@ -112,6 +112,23 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert counts[1] == 0
 
 
+def test_callees_are_compiled_with_an_unknown_version_of_numba(tmp_path):
+    """As Numba compiles functions by itself, which changes no bit."""
+    found = (
+        "from fastadam.kernels.cpu import callees\n"
+        "print(bool(callees.OF_CALLEES))\n"
+        "import hashlib, numpy as np, fastadam as fa\n"
+        "w, g = np.linspace(-1, 1, 2002, dtype=np.float32).reshape(2, -1)\n"
+        "fa.AdamW(w, ema_decay=0.9, clip_norm=1.0).step(g)\n"
+        "print(hashlib.sha256(w.tobytes()).hexdigest())"
+    )
+    other = "import numba; numba.version_info = (0, 999, 0)\n"
+    known, bits = output(found).split()
+    unknown, others = output(other + found, NUMBA_CACHE_DIR=str(tmp_path)).split()
+    assert (known, unknown) == ("True", "False")
+    assert others == bits
+
+
 def test_a_read_only_install_works(tmp_path):
     """If no cache folder can be written, kernels are compiled in memory."""
     code = (
