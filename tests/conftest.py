@@ -11,6 +11,7 @@ gpu`. Those marked `simulated` are run by a process in which Numba simulates one
 
 import gc
 import os
+from importlib.metadata import PackageNotFoundError, version
 
 import gpus
 import pytest
@@ -79,6 +80,11 @@ def _no_gpu() -> str:
 def _no_compiler() -> str:
     from fastadam.cuda import target as cuda
 
+    for package in ("numba-cuda", "nvidia-nvvm"):  # an old toolkit on the machine does not count
+        try:
+            version(package)
+        except PackageNotFoundError:
+            return f"{package} is not installed"
     return cuda.missing()
 
 

@@ -10,7 +10,7 @@ from fastadam import optimizers, schedules
 from fastadam.bench import digits
 from fastadam.cli import main
 from fastadam.cli.demo import command as demo
-from fastadam.cli.demo import comparison, learning_curve
+from fastadam.cli.demo import comparison
 from fastadam.memory.dtypes import named
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -276,7 +276,7 @@ def test_schedules_of_the_demo_fit_any_number_of_steps(name):
 def quick(packages, monkeypatch):
     """A demo that draws nothing and times little."""
     monkeypatch.setattr(comparison, "TIMED", 3)
-    monkeypatch.setattr(learning_curve, "draw", lambda *_: None)
+    monkeypatch.setattr("fastadam.cli.demo.learning_curve.draw", lambda *_: None)
 
 
 # of each kind one; that every one fits any number of steps is above

@@ -6,15 +6,14 @@ import tracemalloc
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
 import fastadam as fa
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-5}  # of the contract; sums of duplicates differ
 TWINS = {
-    "sgd": (fa.SGD, torch.optim.SGD, {"lr": 0.1}),
-    "adagrad": (fa.Adagrad, torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.01}),
-    "adam": (fa.SparseAdam, torch.optim.SparseAdam, {"lr": 0.1, "betas": (0.8, 0.95)}),
+    "sgd": (fa.SGD, {"lr": 0.1}),
+    "adagrad": (fa.Adagrad, {"lr": 0.1, "lr_decay": 0.01}),
+    "adam": (fa.SparseAdam, {"lr": 0.1, "betas": (0.8, 0.95)}),
 }
 
 
@@ -37,7 +36,9 @@ def dense(shape, indices, values):
 def test_fifty_steps_follow_torch(name, dtype, request):
     if dtype == "float64":
         request.getfixturevalue("in_plain_python")
-    ours, theirs, hyper = TWINS[name]
+    torch = pytest.importorskip("torch")
+    ours, hyper = TWINS[name]
+    theirs = getattr(torch.optim, ours.__name__)
     rng = np.random.default_rng(1)
     table = rng.normal(size=(40, 3)).astype(dtype)
     twin = torch.nn.Parameter(torch.tensor(table))

@@ -3,9 +3,10 @@
 import copy
 
 import pytest
-import torch
 
-import fastadam.torch as ft
+torch = pytest.importorskip("torch")
+
+import fastadam.torch as ft  # noqa: E402
 
 ROUNDINGS = {"rtol": 1e-6, "atol": 1e-6}  # of a few float32 steps
 
