@@ -2,7 +2,7 @@
 
 from ctypes import addressof
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,6 +35,22 @@ class ListTable(RowTable):
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
         """The C function that launches the kernel over all rows, on at most so many threads."""
+        lists, row = self._lists()
+        count = len(lists[0])
+        many = threaded and count * max(self._width, LEAST) >= threads.SERIAL_BELOW
+        parts = max(1, min(threads.tasks_for(limit), count)) if many else 1
+        words = np.empty(len(row) + (CHUNK + TASK) * parts, np.int64)
+        words[: len(row)] = row
+        self._divide(words[len(row) :], address(words), len(row), count, parts)
+        self._kept = [words, self.records, *lists]
+        first = address(words) + words.itemsize * (len(row) + CHUNK * parts)
+        if parts == 1:
+            return partial(self.kernel.run, first)
+        target = cast(HostTarget, self.kernel.target)
+        return target.parallel(self.kernel.run, first, words.itemsize * TASK, parts)
+
+    def _lists(self) -> tuple[list[Any], list[int]]:
+        """The lists of elements, of gradients and, if there are any, of records; and the row."""
         records = None
         if self._sorted:
             lists = [*self._sorted[1].elements(self._first)]
@@ -43,28 +59,29 @@ class ListTable(RowTable):
             if self._first:
                 starts = starts + self._first
             lists = [np.ascontiguousarray(each, np.int64) for each in (starts, packed[GRAD])]
-        count, row = len(lists[0]), [*self.rows[0].tolist(), address(lists[0]), 0]
+        row = [*self.rows[0].tolist(), address(lists[0]), 0]
         row[self._columns[GRAD, 0]] = address(lists[1])
         if records is not None:
             lists.append(np.ascontiguousarray(records, np.int64))
             row[-1] = address(lists[2])
             row[0] = 0 if row[0] != SKIPPED else SKIPPED
-        many = threaded and count * max(self._width, LEAST) >= threads.SERIAL_BELOW
-        parts = max(1, min(threads.tasks_for(limit), count)) if many else 1
-        words = np.empty(len(row) + (CHUNK + TASK) * parts, np.int64)
-        at, step = address(words), words.itemsize
-        first = at + step * (len(row) + CHUNK * parts)
-        words[: len(row)] = row
-        chunks = words[len(row) : -TASK * parts].reshape(parts, CHUNK)
-        tasks = words[-TASK * parts :].reshape(parts, TASK)
-        chunks[:, 0], tasks[:, :3] = 0, (at, at + step * len(row), addressof(self.records))
+        return lists, row
+
+    def _divide(self, words: Any, at: int, length: int, count: int, parts: int) -> None:
+        """Write a chunk for each of some equal parts of the lists, then a task for each chunk.
+
+        Args:
+            words: where they are written, behind the row.
+            at: the address of the row.
+            length: the number of its words.
+            count: the number of places in the lists.
+            parts: the number of chunks.
+        """
+        chunks = words[: CHUNK * parts].reshape(parts, CHUNK)
+        tasks = words[CHUNK * parts :].reshape(parts, TASK)
         ends = np.arange(parts + 1)
+        tasks[:, :3] = at, at + words.itemsize * length, addressof(self.records)
         tasks[:, 3], tasks[:, 4] = ends[:-1], ends[1:]
         ends *= count
         ends //= parts
-        chunks[:, 1], chunks[:, 2] = ends[:-1], ends[1:]
-        self._kept = [words, self.records, *lists]
-        if parts == 1:
-            return partial(self.kernel.run, first)
-        target = cast(HostTarget, self.kernel.target)
-        return target.parallel(self.kernel.run, first, step * TASK, parts)
+        chunks[:, 0], chunks[:, 1], chunks[:, 2] = 0, ends[:-1], ends[1:]
