@@ -48,7 +48,7 @@ from .state import without_leftovers
 from .state_formats import by_param, floats_of, for_any_shards, master
 from .step import TensorStep
 from .step_hooks import evaluated, with_hooks
-from .step_needs import StepNeeds
+from .step_needs import StepArguments, StepNeeds
 
 GRAD, PARAMS, NONE = attrgetter("grad"), itemgetter("params"), repeat(None)
 
@@ -229,16 +229,16 @@ class Optimizer(torch.optim.Optimizer):
             scaled = reach_of(grad_scale)
             if found_inf is not None and not is_device(found_inf):
                 found_inf = bool(found_inf)
-        given = self, grads, lr_of(groups), grad_scale, found_inf, masks
+        given = StepArguments(grads, lr_of(groups), grad_scale, found_inf, masks)
         needs = StepNeeds(scaled, threads, conditional, masks is not None)
         if last is not None and last.is_valid(self, groups, params, needs):
             try:
-                return last.step(*given)
+                return last.step(self, given)
             except OtherDtypesError:
                 pass
         with without_leftovers(self._entries), torch.no_grad():
             step = TensorStep(self, groups, params, grads, last, needs)
-            step.step(*given)
+            step.step(self, given)
 
     def _checked_groups(self) -> list[CheckedGroup]:
         """The current groups, checked."""

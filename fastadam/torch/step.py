@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from itertools import compress
 from operator import is_
@@ -13,30 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..engine.launch_plan import StepPlan
-from ..engine.parameters import Gathered, Parameters
-from ..engine.row_inputs import check_rows
-from ..engine.step_context import StepContext, StepKind
 from ..engine.step_info import late_info, new_info
 from ..kernels.commit import Operation, commit, put
 from .change_detection import ChangeDetector, Snapshot, addresses
-from .device_steps import DeviceEngine, decided_there
-from .devices import DeviceScope, scope_of
-from .gradients import Gradients
-from .hyperparameters import CheckedGroup
-from .matrices import TensorWorkspace
-from .parameters import ActiveParameters
-from .shard_sums import ShardSums
-from .shards import check_whole
-from .sparse import check_hyper
-from .state import check_low_precision, dtypes
-from .state_formats import Entry
-from .step_formats import formats_of
-from .step_needs import StepNeeds
-from .step_state import StepState
+from .device_steps import DeviceEngine
+from .step_setup import StepSetup
 
 if TYPE_CHECKING:
+    from ..engine.launch_plan import StepPlan
+    from .hyperparameters import CheckedGroup
     from .owner import Owner
+    from .parameters import ActiveParameters
+    from .step_needs import StepArguments, StepNeeds
 
 
 class TensorStep:
@@ -64,6 +51,7 @@ class TensorStep:
 
     needs: StepNeeds
     active: ActiveParameters
+    _setup: StepSetup
     plan: Any  # None while a step is captured for the first time
     _scope: Any  # a context of work on the tensors, for each call
     detector: ChangeDetector | None = None  # None during a step
@@ -84,92 +72,24 @@ class TensorStep:
         last: TensorStep | None,
         needs: StepNeeds,
     ) -> None:
-        scaled, threads, conditional, masked = needs
         if last:
             last.check_replaceable("step() with other parameters, hyperparameters or state")
-        self.core, self._options = owner._core, replace(owner._options, threads=threads)
-        reach = max(scaled, last.needs.scaled if last else 0)
-        self.needs = needs._replace(scaled=reach)
-        self._all_state = owner._entries
-        self._noisy = any(group.options.noisy for group in groups)
-        counts = self._options.ema_warmup or self._noisy
-        self._counted = not self.core.uncounted or counts
-        self._rules = [group.rule for group in groups]
-        self._transform = type(owner)._transform
-        self._own = [group.options for group in groups]
-        besides = self._counted or bool(dtypes(self._options))
-        keeps = [
-            besides or bool(group.rule.all_state or group.options.compensation) for group in groups
-        ]
-        in_rows = [rule.of_rows for rule in self._rules]
-        before = last.active if last else None
-        self.active = ActiveParameters(owner, params, grads, keeps, in_rows, before)
-        self._used = [number for number, some in enumerate(self.active.by_group) if some]
-        checked = self._options, self._own, self._rules, owner.param_groups
-        check_low_precision(*checked, self.active.memories)
-        self._shards = ShardSums(self.active.params) if self.active.sharded else None
-        self._parts: Sequence[Any] | None = self.active.parts(self.active.of(grads))
-        self._owner = type(owner).__name__
-        called = self._owner, type(owner).core.__name__
-        owned = called, self._parts, self._options.zero_grads
-        self.gradients = Gradients(self.active.memories, *owned)
-        check_rows(self.gradients.dtypes, self._options, self.active.arrays[0])
-        groups_of = zip(self._own, self._rules, self.active.by_group, strict=True)
-        owners = [(own, rule) for own, rule, some in groups_of for _ in some]
-        self._formats = formats_of(owners, self.active.memories, self.gradients.dtypes)
-        if not self.core.starts_at_zero:
-            self._formats = [each.starting() for each in self._formats]
-        same_place = last is not None and last.active.device == self.active.device
-        self._scope = last._scope if last and same_place else scope_of(self.active.memories[0].part)
-        self._device = DeviceEngine(self)
-        capturable = any(group.get("capturable") for group in owner.param_groups)
-        if masked and capturable:
-            raise RuntimeError("mask is not supported with capturable=True; leave one of them out")
+            needs = needs._replace(scaled=max(needs.scaled, last.needs.scaled))
+        before = last._setup if last else None
+        setup = self._setup = StepSetup(owner, groups, params, grads, before, needs)
+        self.needs, self._all_state = needs, owner._entries
+        self.core, self.active, self.gradients = setup.core, setup.active, setup.gradients
+        self._scope, self._device = setup.scope, DeviceEngine(self)
+        self._parts: Sequence[Any] | None = setup.parts
         with self._scope():
-            self._conditional = decided_there(
-                self._scope,
-                self.active,
-                self._owner,
-                [*self.core.carried, *(("matrices",) if self.core.rule.matrix else ())],
-                capturable,
-                conditional,
-                self._formats,
-                self._options,
-            )
-            for group, numbers in zip(groups, self.active.by_group, strict=True):
-                group.params = numbers
-            self._kept = self._state_of(groups, keeps, last)
+            self._kept = setup.state_of(groups, last.count if last else 0)
             self.state = self._kept.state
-            self.plan, self._draws = self._planned(groups), self.active.draws
+            self.plan = self._planned(groups)
+            self._draws = self.active.draws
         self.follow(groups)
-        active = self.active
-        self.plain = self._scope is nullcontext and not (
-            any((masked, self._shards, self._options.zero_grads, self.core.carried))
-            or any((self.gradients.by_row, active.rest, active.gapped, active.wrapped))
-        )
-        if capturable and self._conditional:
+        self.plain = setup.plain and not needs.masked
+        if setup.capturable and setup.conditional:
             self._scope.turn.captured = self._device.captured_steps()
-
-    def _state_of(
-        self, groups: Sequence[CheckedGroup], keeps: Sequence[bool], last: TensorStep | None
-    ) -> StepState:
-        """The state of the active parameters in the optimizer's `state`."""
-        members, live = self.active, list[Entry]()
-        for kept, numbers in zip(keeps, members.by_group, strict=True):
-            live += [self._all_state[members.everyone[i]] if kept else {} for i in numbers]
-        return StepState(
-            self.core,
-            self._options,
-            members,
-            self._rules,
-            [groups[number] for number in self._used],
-            live,
-            self._formats,
-            self._counted,
-            self._conditional,
-            isinstance(self._scope, DeviceScope),
-            last.count if last else 0,
-        )
 
     @property
     def counters(self) -> Any:
@@ -183,47 +103,18 @@ class TensorStep:
         return self.state.count
 
     def _planned(self, groups: Sequence[CheckedGroup]) -> StepPlan:
-        arrays = self.active.arrays
-        gathered = Gathered(arrays, None, arrays, self.active.names, [])
-        parameters = Parameters().with_groups([gathered], alone=False)
-        check_whole(self.active.params, (groups[number].rule for number in self._used))
-        if self.core.uncounted:
-            rules = (group.rule for group in groups for _ in group.params)
-            pairs = zip(self._formats, rules, strict=True)
-            self.state.begin([formats.form_of(rule) for formats, rule in pairs])
-        context = StepContext(
-            groups=[groups[number] for number in self._used],
-            parameters=parameters,
-            gradients=self.gradients,
-            formats=self._formats,
-            state=self.state,
-            carried=tuple(self.core.carried),
-            options=self._options,
-            copies=self._kept.copies.streams,
-            shards=self._shards,
-            workspace=TensorWorkspace(self.active.memories, self._transform),
-        )
-        plan = StepPlan(
-            context, StepKind(self.needs.masked, self.needs.scaled, may_skip=self._conditional)
-        )
-        if self._conditional:
+        """The launches of the step."""
+        plan = self._setup.plan_of(groups, self._kept)
+        if self._setup.conditional:
             conditional: Any = plan.conditional
             conditional.runs_of = self._device.runs
         return plan
 
     def follow(self, groups: Sequence[CheckedGroup]) -> bool:
         """Set the hyperparameters of the next steps; returns False if they need another plan."""
-        if groups != self.groups and (
-            [group.rule for group in groups] != self._rules
-            or [group.options for group in groups] != self._own
-        ):
+        if groups != self.groups and not self._setup.serves(groups):
             return False
-        if self.gradients.by_row:
-            rows = dict(zip(self.active.numbers, self.gradients.rows, strict=True))
-            for group, numbers in zip(groups, self.active.by_group, strict=True):
-                if any(rows[number] for number in numbers):
-                    check_hyper(self._owner, group.values)
-        self.values = [groups[number].values for number in self._used]
+        self.values = self._setup.values_of(groups)
         self.groups = groups
         return True
 
@@ -296,66 +187,41 @@ class TensorStep:
 
     # The step
 
-    def step(
-        self,
-        owner: Owner,
-        grads: Sequence[Any],
-        lr: float | None,
-        grad_scale: Any,
-        found_inf: Any,
-        masks: Sequence[Any] | None,
-    ) -> None:
-        """Update the parameters that have a gradient; `lr` is reported in the StepInfo."""
+    def step(self, owner: Owner, given: StepArguments) -> None:
+        """Update the parameters that have a gradient."""
         # If the step is interrupted, the detector stays None, and the plan is not used again.
         detector, self.detector = self.detector, None
         if self._scope is nullcontext:
-            self._step(owner, grads, lr, grad_scale, found_inf, masks)
+            self._step(owner, given)
         else:
             with self._scope():
-                self._step(owner, grads, lr, grad_scale, found_inf, masks)
+                self._step(owner, given)
         self.detector = detector
         if self._drafted or detector is None:
             self.detector = self._kept.detector(self._all_state)
         self._drafted = False
 
-    def _step(
-        self,
-        owner: Owner,
-        grads: Sequence[Any],
-        lr: float | None,
-        grad_scale: Any,
-        found_inf: Any,
-        masks: Sequence[Any] | None,
-    ) -> None:
-        grads = self.active.of(grads)
+    def _step(self, owner: Owner, given: StepArguments) -> None:
+        grads, grad_scale, found = self.active.of(given.grads), given.grad_scale, given.found_inf
         parts, self._parts = self._parts or self.active.parts(grads), None
-        if self._graphs:
-            self._scope.turn.captured.check_active([part is not None for part in parts])
-        if self.plan is None:  # a step is captured
-            self.plan = self._planned(self.groups)
-            self._graphs = True
-        plan = self.plan
-        plan.look(parts)
+        masks = given.masks
         marked = None if masks is None else self.active.marked(masks)  # kept until the launch
-        if marked is not None:
-            plan.bind_masks(marked)
-        found = False if found_inf is None else found_inf
-        if self._shards and found_inf is not None:
-            found = not self._shards.all_true(not found)
-        if self._noisy and self._drawn is not self.state.grouping:
-            plan.draw(self._draws, self._late())
-            self._drawn = self.state.grouping
+        plan = self._bound(parts, marked)
+        if self._setup.shards and found is not None:
+            found = not self._setup.shards.all_true(not found)
+        found = False if found is None else found
         unpack = self._packed()  # before sums over parameters are taken
         if plan.conditional and plan.conditional.takes(found, grad_scale):
             info = plan.conditional.step(self._device, None, grad_scale, found)
             commit([*unpack, *self._finished(owner, info, grads, parts)])
             self._note_written()
             return
-        stale, values, count = plan.stale, self.values, self.state.count
-        if self._conditional:
+        lr, stale, values, count = given.lr, plan.stale, self.values, self.state.count
+        if self._setup.conditional:
             values, count = self._device.known_values(), self.state.count
             lr = values[0].get("lr") if values else lr
-        norm, verdict = plan.prepare(self.core, values, parts, grad_scale, found, self._counted)
+        scaled = grad_scale, found, self._setup.counted
+        norm, verdict = plan.prepare(self.core, values, parts, *scaled)
         self._drafted |= stale and not plan.stale
         others = self._kept.drafts.publish() if self._drafted else []
         updated = verdict == "update"
@@ -366,6 +232,22 @@ class TensorStep:
             self._run([*unpack, *others])
         else:
             commit(others)
+
+    def _bound(self, parts: Sequence[Any], masks: Sequence[Any] | None) -> Any:
+        """The plan, once it has the addresses of gradients and masks."""
+        if self._graphs:
+            self._scope.turn.captured.check_active([part is not None for part in parts])
+        if self.plan is None:  # a step is captured
+            self.plan = self._planned(self.groups)
+            self._graphs = True
+        plan = self.plan
+        plan.look(parts)
+        if masks is not None:
+            plan.bind_masks(masks)
+        if self._setup.noisy and self._drawn is not self.state.grouping:
+            plan.draw(self._draws, self._late())
+            self._drawn = self.state.grouping
+        return plan
 
     def _packed(self) -> list[Operation]:
         """Pack parameters with gaps; returns the operations that unpack them after a step."""
@@ -380,7 +262,7 @@ class TensorStep:
     ) -> list[Operation]:
         """The operations at the end of a step, besides its launches."""
         others: list[Operation] = [partial(object.__setattr__, owner, "info", info)]
-        if self._options.zero_grads:
+        if self._setup.options.zero_grads:
             others += [*self.gradients.cleared(), *self.active.cleared(grads, parts)]
         if owner._tensor_step is not self:
             others += put(owner, _tensor_step=self)

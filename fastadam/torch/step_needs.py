@@ -1,6 +1,25 @@
-"""Needs of a step over tensors, besides parameters, hyperparameters and state."""
+"""Arguments of a step over tensors, and its needs: the properties for which a plan is made."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class StepArguments(NamedTuple):
+    """Arguments of one step.
+
+    Attributes:
+        grads: the gradients of all parameters of the optimizer, None for those without.
+        lr: the learning rate that the StepInfo reports.
+        grad_scale: the factor of the loss, or None.
+        found_inf: True if a gradient is not finite; None if that is not known.
+        masks: the masks of all parameters, or None.
+    """
+
+    grads: Sequence[Any]
+    lr: float | None
+    grad_scale: Any
+    found_inf: Any
+    masks: Sequence[Any] | None
 
 
 class StepNeeds(NamedTuple):
