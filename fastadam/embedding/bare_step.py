@@ -105,10 +105,10 @@ def step_with_options(
     checks.check_array(param, f"{where}param", written=True, updated=True)
     checks.check_gradient(grad, f"{where}grad", param, "param")
     extras = _checked(where, param, {**EXTRAS, **given})
-    formats = Formats(name_of(param.dtype), name_of(grad.dtype), _state_dtype(param, arrays))
+    formats = Formats(name_of(param.dtype), name_of(grad.dtype), state_dtype(arrays))
     extras.options.check_rule(rule)
     Options(state_dtype=formats.state).check_rule(rule)
-    state = _checked_state(where, rule, formats, param, arrays[2:])
+    state = checked_state(where, rule, formats, param, arrays[2:])
     written = [("param", param), *state.items(), *extras.arrays.items()]
     for name, array in (("grad", grad), *written):
         if array.ndim != 1:
@@ -173,14 +173,19 @@ def _shadow(where: str, shadow: Any, param: Any) -> str:
     return name
 
 
-def _state_dtype(param: Any, arrays: Sequence[Any]) -> str | None:
+def state_dtype(arrays: Sequence[Any]) -> str | None:
+    """The dtype of state that is not in that of the arithmetic, else None."""
     return name_of(np.dtype(arrays[2].dtype)) if in_low_precision(arrays) else None
 
 
-def _checked_state(
+def checked_state(
     where: str, rule: Rule, formats: Formats, param: Any, arrays: Sequence[Any]
 ) -> dict[str, Any]:
-    """The arrays of state by name."""
+    """The arrays of state by name.
+
+    Raises:
+        TypeError, ValueError: if they do not go with the parameter.
+    """
     columns = columns_for(rule.state, formats)
     if len(arrays) != len(columns):
         names = ", ".join(["param", "grad", *columns])

@@ -137,12 +137,8 @@ class Gradients(StepArrays):
                 found[number] = checks.address(rows.root)
                 continue
             seen = reals(tensor.resolve_conj())
-            if (
-                tensor.is_neg()
-                or tensor.is_conj()
-                or not (in_order(seen, memory.dense_part.stride()) and self._free(seen, number))
-            ):
-                copy = torch.empty_like(memory.dense_part, dtype=seen.dtype).copy_(seen)
+            if not (in_memory_order(tensor, memory) and self._free(seen, number)):
+                copy = copied(tensor, memory)
                 self.copies.append((tensor, copy))
                 tensor = copy
             found[number] = tensor.data_ptr()
@@ -167,6 +163,18 @@ def _dtypes(tensors: Sequence[Any], missing: Sequence[Any], params: Sequence[Any
         else in_numpy(tensor.dtype)
         for tensor, dtype, param in zip(tensors, missing, params, strict=True)
     ]
+
+
+def in_memory_order(tensor: Any, memory: ParameterMemory) -> bool:
+    """True if kernels can read a gradient as it is, with the elements of its parameter."""
+    as_it_is = not (tensor.is_neg() or tensor.is_conj())
+    return as_it_is and in_order(reals(tensor), memory.dense_part.stride())
+
+
+def copied(tensor: Any, memory: ParameterMemory) -> Any:
+    """A copy of a gradient in the memory order of its parameter."""
+    seen = reals(tensor.resolve_conj())
+    return torch.empty_like(memory.dense_part, dtype=seen.dtype).copy_(seen)
 
 
 def check_tensor(tensor: Any, memory: ParameterMemory, owner: str, core: str) -> None:

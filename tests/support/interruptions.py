@@ -405,7 +405,28 @@ def offload_scenarios() -> list[Scenario]:
     import torch
 
     import fastadam.torch as ft
-    from fastadam.torch.offload import CPUOffload
+    from fastadam.torch.offload import CPUAdam, CPUOffload
+
+    def subgroups(steps: int, operation: str = "step") -> Callable[[], Any]:
+        def make() -> Any:
+            params = [torch.from_numpy(p).requires_grad_() for p in arrays(6)]
+            params.append(torch.ones(6, dtype=torch.bfloat16, requires_grad=True))
+            opt = CPUAdam(params if operation == "step" else params[:1], lr=0.1)
+            case = SimpleNamespace(opt=opt, params=params)
+
+            def step(seed: int, name: str = operation) -> None:
+                for param, grad in zip(params, [*arrays(6, seed), np.ones(6, F)], strict=True):
+                    param.grad = torch.from_numpy(grad).to(param.dtype).reshape(param.shape)
+                getattr(opt, name)(*(() if name == "step" else (7,)))
+
+            forward = operation.replace("rollback", "step")
+            for seed in range(steps):
+                step(seed, forward)
+            case.act = lambda: step(steps - 1 if operation != forward else 8)
+            case.step = lambda: step(9, forward)
+            return case
+
+        return make
 
     def offloaded(
         operation: Callable[[Any], None] | None = None,
@@ -474,6 +495,9 @@ def offload_scenarios() -> list[Scenario]:
         Scenario("offload: all parameters together", offloaded(clip_norm_per="tensor", **clipped)),
         Scenario("offload: load", offloaded(operation=loaded, **narrow)),
         Scenario("offload: new group", offloaded(operation=extended, **narrow)),
+        Scenario("CPUAdam: first step", subgroups(0)),
+        Scenario("CPUAdam: step", subgroups(2)),
+        Scenario("CPUAdam: step of a subgroup reversed", subgroups(2, "rollback_subgroup")),
     ]
 
 

@@ -693,8 +693,56 @@ def test_steps_of_subgroups_are_those_of_torch_and_can_be_reversed(decoupled, de
         opt.rollback_subgroup(5)
 
 
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.usefixtures("plain_python")
+def test_a_step_of_all_parameters_has_the_bits_of_adamw(full):
+    def made():
+        gaps = torch.arange(24.0).reshape(4, 6)[:, :3].requires_grad_()
+        turned = torch.ones(3, 2).t().requires_grad_()
+        narrow = torch.linspace(-2, 2, 9).to(torch.bfloat16).requires_grad_()
+        return [*parameters(), torch.ones(0, requires_grad=True), gaps, turned, narrow]
+
+    def groups(params, **formats):
+        first, last = {"params": params[:-1], "lr": 0.02, "betas": (0.8, 0.9)}, params[-1:]
+        return [first, {"params": last, **formats}]
+
+    params, others = made(), made()
+    opt = CPUAdam(groups(params), lr=0.01, weight_decay=0.1, fp32_optimizer_states=full)
+    formats = {} if full else {"state_dtype": "bfloat16"}
+    other = ft.AdamW(groups(others, **formats), lr=0.01, weight_decay=0.1)
+    for step in range(4):
+        for number, (param, beside) in enumerate(zip(params, others, strict=True)):
+            grad = torch.randn(
+                param.shape, generator=torch.Generator().manual_seed(9 * step + number)
+            )
+            both = None if (step, number) == (1, 0) else grad.to(param.dtype)
+            param.grad, beside.grad = both, both
+        opt.step()
+        other.step()
+        assert all(map(torch.equal, params, others))
+        if step == 1:  # of which the state keeps its dtype, too
+            opt = copy.deepcopy(opt)
+            params = [p for group in opt.param_groups for p in group["params"]]
+        if step == 2:
+            opt.load_state_dict(copy.deepcopy(opt.state_dict()))
+    assert [opt.state[p]["step"] for p in params] == [3, *[4] * (len(params) - 1)]
+
+
+@pytest.mark.usefixtures("plain_python")
 def test_subgroups_refuse_what_they_cannot_reverse():
-    opt = CPUAdam(parameters())
+    opt = CPUAdam(params := parameters())
+    for param in params:
+        param.grad = torch.ones_like(param)
+    before = [p.detach().clone() for p in params]
+    with pytest.raises(ValueError, match="a subgroup is one parameter"):
+        opt.step_subgroup(0)
+    params[-1].grad = params[-1].detach().to_sparse()
+    with pytest.raises(RuntimeError, match="sparse"):
+        opt.step()
+    params[-1].grad = params[-1].data
+    with pytest.raises(ValueError, match="the same memory"):
+        opt.step()
+    assert all(map(torch.equal, params, before))
     for wrong, message in (({"amsgrad": True}, "cannot be reversed"), ({"lr": -1.0}, "lr")):
         with pytest.raises(ValueError, match=message):
             CPUAdam(parameters(), **wrong)

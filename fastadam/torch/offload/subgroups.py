@@ -1,20 +1,25 @@
 """Adam with DeepSpeed's interface: steps of subgroups, which can be reversed."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any, NamedTuple
 
 import torch
 
-from ... import functional
+from ...embedding.joint_steps import JointStep, rule_and_constants, take_together
+from ...kernels.commit import Operation, updated
 from ...optimizer import Optimizer as CoreOptimizer
 from ...optimizers import Adam
 from ...rules import rule
 from ...rules.algorithm import Values
-from ..tensors import flat
+from ..gradients import check_tensor, copied, in_memory_order
+from ..step_hooks import evaluated
+from ..tensors import OpaqueTensor, ParameterMemory, flat, name_of
 
 STATE = ("exp_avg", "exp_avg_sq")
 HYPER = ("lr", "betas", "eps", "weight_decay")
+SETTINGS = ("adam_w_mode", "fp32_optimizer_states")
 CONSTANTS = "step_size root_scale eps keep l2 beta1 beta1_comp beta2 beta2_comp"
 
 
@@ -57,7 +62,15 @@ class ReversedAdam(CoreOptimizer):
         }
 
 
-_forward, _backward = functional.bare(Adam), functional.bare(ReversedAdam)
+FORWARD, BACKWARD = Adam.without_arrays(), ReversedAdam.without_arrays()
+
+
+class Found(NamedTuple):
+    """A parameter that has a gradient, what it is called in messages, and its group."""
+
+    name: str
+    param: Any
+    group: Values
 
 
 class CPUAdam(torch.optim.Optimizer):
@@ -122,14 +135,42 @@ class CPUAdam(torch.optim.Optimizer):
         Adam.constants(step=1, **{name: full[name] for name in HYPER})  # raises for what is wrong
         super().add_param_group(param_group)
 
+    def load_state_dict(self, state_dict: Values) -> None:
+        """Resume from a saved state of this class; its tensors keep their dtypes."""
+        state = {
+            key: {n: OpaqueTensor(v) if n in STATE else v for n, v in entry.items()}
+            for key, entry in state_dict["state"].items()
+        }
+        super().load_state_dict({**state_dict, "state": state})
+
+    def __getstate__(self) -> Values:
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in SETTINGS}}
+
+    def __setstate__(self, state: Values) -> None:
+        for entry in state["state"].values():
+            for name in STATE:
+                if isinstance(value := entry.get(name), OpaqueTensor):
+                    entry[name] = value.copy_to("cpu")
+        super().__setstate__(state)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient."""
-        return self._each(closure, lambda param: param, 1)
+        """Update every parameter that has a gradient; all of them, or none after an exception.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: before any element changes.
+        """
+        loss = evaluated(closure)
+        self._take(FORWARD, [(one.param, one) for one in self._found()])
+        return loss
 
     def step_subgroup(self, subgroup_id: int, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameter that is there with the state of this number."""
-        return self._each(closure, lambda param: subgroup_id, 1)
+        """Update the parameter that is there with the state of this number.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `step`; also for several parameters.
+        """
+        return self._step_one(FORWARD, subgroup_id, closure)
 
     def rollback_subgroup(self, sub_group_id: int, closure: Callable[[], Any] | None = None) -> Any:
         """Reverse the last step of the state of this number, with the gradient of that step.
@@ -147,30 +188,59 @@ class CPUAdam(torch.optim.Optimizer):
                 f"Cannot rollback sub_group_id {sub_group_id}: step count is 0, all its steps have "
                 "been reversed"
             )
-        return self._each(closure, lambda param: sub_group_id, -1)
+        return self._step_one(BACKWARD, sub_group_id, closure)
 
     @torch.no_grad()
-    def _each(self, closure: Callable[[], Any] | None, key: Callable[[Any], Any], sign: int) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._update(param, self.state[key(param)], group, sign)
+    def _step_one(
+        self, author: CoreOptimizer, number: int, closure: Callable[[], Any] | None
+    ) -> Any:
+        """Take a step with the state of a number."""
+        loss, found = evaluated(closure), [*self._found()]
+        if len(found) > 1:
+            raise ValueError(
+                f"subgroup {number}: {len(found)} parameters have gradients, but a subgroup is one "
+                "parameter; set the gradients of the others to None"
+            )
+        self._take(author, [(number, one) for one in found])
         return loss
 
-    def _update(self, param: Any, state: Values, group: Values, sign: int) -> None:
-        """Take a step forward or backward."""
-        if not state:
-            dtype = torch.float32 if self.fp32_optimizer_states else param.dtype
-            state |= {"step": 0, **{name: torch.zeros_like(param, dtype=dtype) for name in STATE}}
-        hyper = {name: group[name] for name in HYPER}
-        hyper |= {"bias_correction": group["bias_correction"]}
-        hyper |= {"decoupled_weight_decay": self.adam_w_mode}
-        arrays = [flat(each) for each in (param, param.grad, *(state[name] for name in STATE))]
-        take, step = (_forward, state["step"] + 1) if sign > 0 else (_backward, state["step"])
-        take(*arrays, step=step, **hyper)
-        state["step"] += sign
-        torch.autograd.graph.increment_version([param])
+    def _found(self) -> Iterator[Found]:
+        """The parameters that have a gradient."""
+        numbers = count()
+        for group in self.param_groups:
+            for number, param in zip(numbers, group["params"], strict=False):
+                if param.grad is not None:
+                    yield Found(f"parameter {number}", param, group)
+
+    def _take(self, author: CoreOptimizer, found: Sequence[tuple[Any, Found]]) -> None:
+        """Take the steps of parameters with the state of their keys: all or none."""
+        steps, others = list[JointStep](), list[Operation]()
+        for key, one in found:
+            step, after = self._prepared(author, key, *one)
+            steps.append(step)
+            others += after
+        take_together(steps, others)
+        torch.autograd.graph.increment_version([one.param for _, one in found])
+
+    def _prepared(
+        self, author: CoreOptimizer, key: Any, name: str, param: Any, group: Values
+    ) -> tuple[JointStep, list[Operation]]:
+        """The step of a parameter, and the operations to be committed with it."""
+        memory = ParameterMemory(param, name)
+        if memory.part.device.type != "cpu":
+            raise RuntimeError(f"{name} is on {memory.part.device}; bring it to the host")
+        check_tensor(param.grad, memory, type(self).__name__, "Adam")
+        grad = param.grad if in_memory_order(param.grad, memory) else copied(param.grad, memory)
+        memory.pack()
+        known = self.state[key]  # empty before the first step, filled by the commitment
+        entry, steps = dict(known), int(known.get("step", 0))
+        dtype = memory.compute if self.fp32_optimizer_states else name_of(memory.part)
+        for each in STATE:
+            entry.setdefault(each, torch.zeros_like(param))
+            memory.convert(entry, each, dtype)
+        hyper = {each: group[each] for each in (*HYPER, "bias_correction")}
+        hyper["decoupled_weight_decay"] = self.adam_w_mode
+        number, entry["step"] = (steps + 1, steps + 1) if author is FORWARD else (steps, steps - 1)
+        rule, constants = rule_and_constants("CPUAdam: ", author, hyper, number)
+        arrays = [memory.array, flat(grad), *(memory.seen(entry[each]) for each in STATE)]
+        return JointStep(name, rule, arrays, constants), [updated(known, entry), *memory.unpack()]
