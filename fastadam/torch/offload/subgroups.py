@@ -11,7 +11,7 @@ from ...embedding.joint_steps import JointStep, rule_and_constants, take_togethe
 from ...kernels.commit import Operation, updated
 from ...optimizer import Optimizer as CoreOptimizer
 from ...optimizers import Adam
-from ...rules import rule
+from ...rules import Rule, rule
 from ...rules.algorithm import Values
 from ..gradients import check_tensor, copied, in_memory_order
 from ..step_hooks import evaluated
@@ -62,6 +62,7 @@ class ReversedAdam(CoreOptimizer):
         }
 
 
+Constants = dict[tuple[int, int], tuple[Rule, Values]]  # by the `id` of a group, and the step
 FORWARD, BACKWARD = Adam.without_arrays(), ReversedAdam.without_arrays()
 
 
@@ -214,16 +215,22 @@ class CPUAdam(torch.optim.Optimizer):
 
     def _take(self, author: CoreOptimizer, found: Sequence[tuple[Any, Found]]) -> None:
         """Take the steps of parameters with the state of their keys: all or none."""
-        steps, others = list[JointStep](), list[Operation]()
+        steps, others, known = list[JointStep](), list[Operation](), Constants()
         for key, one in found:
-            step, after = self._prepared(author, key, *one)
+            step, after = self._prepared(author, known, key, *one)
             steps.append(step)
             others += after
         take_together(steps, others)
         torch.autograd.graph.increment_version([one.param for _, one in found])
 
     def _prepared(
-        self, author: CoreOptimizer, key: Any, name: str, param: Any, group: Values
+        self,
+        author: CoreOptimizer,
+        constants: Constants,
+        key: Any,
+        name: str,
+        param: Any,
+        group: Values,
     ) -> tuple[JointStep, list[Operation]]:
         """The step of a parameter, and the operations to be committed with it."""
         memory = ParameterMemory(param, name)
@@ -238,9 +245,12 @@ class CPUAdam(torch.optim.Optimizer):
         for each in STATE:
             entry.setdefault(each, torch.zeros_like(param))
             memory.convert(entry, each, dtype)
-        hyper = {each: group[each] for each in (*HYPER, "bias_correction")}
-        hyper["decoupled_weight_decay"] = self.adam_w_mode
         number, entry["step"] = (steps + 1, steps + 1) if author is FORWARD else (steps, steps - 1)
-        rule, constants = rule_and_constants("CPUAdam: ", author, hyper, number)
+        if (id(group), number) not in constants:
+            hyper = {each: group[each] for each in (*HYPER, "bias_correction")}
+            hyper["decoupled_weight_decay"] = self.adam_w_mode
+            found = rule_and_constants("CPUAdam: ", author, hyper, number)
+            constants[id(group), number] = found
+        rule, numbers = constants[id(group), number]
         arrays = [memory.array, flat(grad), *(memory.seen(entry[each]) for each in STATE)]
-        return JointStep(name, rule, arrays, constants), [updated(known, entry), *memory.unpack()]
+        return JointStep(name, rule, arrays, numbers), [updated(known, entry), *memory.unpack()]
