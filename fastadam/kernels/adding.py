@@ -7,6 +7,7 @@ of sixteen elements in one.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from .loops import DISTANCE, in_strides
 from .storage.base import Storage
 from .target import MemoryAccess
 
@@ -91,13 +92,20 @@ def added_in_eighths(
 
 
 def added_in_halves(
-    single: Any, read: Any, element: Any, added: Added, memory: MemoryAccess, block: int
+    single: Any,
+    read: Any,
+    element: Any,
+    added: Added,
+    memory: MemoryAccess,
+    block: int,
+    fetch: Any,
 ) -> Callable[..., None]:
     """The function that adds the terms of the elements of a complete block to `partial` sums, those
     half a block apart, then a quarter, and so on; other blocks are left to `single`.
 
     The terms of a sum stay in registers. Those of several arrays are added to half as many sums as
-    there are elements, in the order of memory, which a processor fetches sooner than any other.
+    there are elements, in the order of memory, which a processor fetches sooner than any other;
+    `fetch` is as for `in_strides`, or None.
     """
     pick, join, write, kept, partial, _, alone = added
 
@@ -105,7 +113,7 @@ def added_in_halves(
         return pick(element(read(at, i), h))
 
     if not alone:
-        return _in_order(single, one, join, write, kept, memory, block)
+        return _in_order(single, one, join, write, kept, memory, block, fetch)
 
     def both(add, apart):
         def added(at, i, h):
@@ -134,7 +142,14 @@ def added_in_halves(
 
 
 def _in_order(
-    single: Any, one: Any, join: Any, write: Any, kept: Any, memory: MemoryAccess, block: int
+    single: Any,
+    one: Any,
+    join: Any,
+    write: Any,
+    kept: Any,
+    memory: MemoryAccess,
+    block: int,
+    fetch: Any,
 ) -> Callable[..., None]:
     """The function that adds the terms of a complete block, one half to the other."""
     half = block // 2
@@ -147,6 +162,8 @@ def _in_order(
         return nothing
 
     begin, end = memory.loop(first_half), memory.folded(second_half, ())
+    if fetch:
+        begin, end = in_strides(begin, fetch), in_strides(end, fetch, half + DISTANCE)
 
     def elements(at, first, count, h):
         if count < block:

@@ -12,7 +12,7 @@ from ..rules.functions import added
 from .adding import Added, added_in_eighths, added_in_halves, in_long_runs
 from .composed import composed, in_order, tuple_of
 from .lanes import Access
-from .loops import four_by_four, one_by_one
+from .loops import LINE, STRIDE, four_by_four, long_in_strides, one_by_one
 from .storage.base import COLUMNS, WHOLE, Pieces
 from .storage.block_sums import BLOCK
 from .stream import Stream, laid_out
@@ -115,11 +115,12 @@ def elements_of(
     read, write = reading_of(parts), writing_of(parts)
     single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
+        fetch = _fetching(streams, memory)
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
-            return single
+            return long_in_strides(single, fetch) if fetch else single
         block, addition = streams[summed[0]].storage.block, _added(streams, parts, summed)
-        whole = added_in_halves(single, read, element, addition, memory, block)
+        whole = added_in_halves(single, read, element, addition, memory, block, fetch)
         if wide:
             return whole
         return added_in_eighths(single, whole, read, element, addition, memory.loop, block)
@@ -127,6 +128,22 @@ def elements_of(
         return single
     access = access_of(streams, parts, read, write, element, memory)
     return four_by_four(single, access, share, in_pairs(streams))
+
+
+def _fetching(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
+    """Asks for the memory of a stride of every stream, from an element on; None if the target
+    cannot."""
+    if memory.prefetch is None:
+        return None
+    columns = [(each, stream.mode) for stream in streams for each in stream.storage.stored]
+    calls = [
+        f"prefetch(at[{slot}] + i * {size} + {byte})"
+        for slot, (column, mode) in enumerate(columns, start=COLUMNS)
+        if column.per == 1 and mode != "w"
+        for size in [np.dtype(column.dtype).itemsize]
+        for byte in range(0, STRIDE * size, LINE)
+    ]
+    return composed("at, i", [*calls, "return None"], prefetch=memory.prefetch)
 
 
 def in_pairs(streams: Sequence[Stream]) -> bool:

@@ -79,6 +79,46 @@ def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., 
     return loop(step)  # type: ignore[no-any-return]
 
 
+STRIDE, DISTANCE = 128, 512  # elements: of a stride, and from one to that whose memory is fetched
+LONG = 2048  # elements of a block that gains by it
+
+
+def in_strides(elements: Any, fetch: Any, distance: int = DISTANCE) -> Callable[..., None]:
+    """The function that updates the elements of a block of whole strides while the memory of later
+    ones is on its way, also of those after the block.
+
+    A processor fetches memory by itself, but not far enough for arithmetic in between: it waits for
+    roots and divisions with fewer loads under way than in a loop without any.
+
+    Args:
+        fetch: `fetch(at, i)` asks for the memory of a stride from `i` on.
+    """
+
+    def strides(at, first, count, h):
+        for begin in range(first, count, STRIDE):
+            fetch(at, begin + distance)
+            elements(at, begin, begin + STRIDE, h)
+
+    strides.__name__ = f"strides_{distance}"  # compiled functions are found by their names
+    return strides
+
+
+def long_in_strides(elements: Any, fetch: Any) -> Callable[..., None]:
+    """The function that updates the elements of any block, in strides if it is long, and asks for
+    the memory of its own elements only; `fetch` is as for `in_strides`."""
+
+    def strides(at, first, count, h):
+        stride = STRIDE if count - first >= LONG else count - first
+        while first < count:
+            if stride == STRIDE and first + DISTANCE < count:
+                fetch(at, first + DISTANCE)
+            end = min(first + stride, count)
+            elements(at, first, end, h)
+            first = end
+
+    return strides
+
+
 def four_by_four(single: Any, access: Any, share: Any, two: bool) -> Callable[..., None]:
     """The function that updates a block in groups of four, for a device with 16-byte accesses.
 
