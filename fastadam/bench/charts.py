@@ -156,10 +156,11 @@ def draw_ratios(axes: Any, report: Report) -> None:
 
 
 def draw_shares(axes: Any, report: Report) -> None:
-    """A bar for each optimizer: the share of the limit's speed on the largest array; a dot for each
-    rival."""
-    case = report.largest().case
-    ours = [row for row in report.of() if row.case == case][::-1]
+    """A bar for each optimizer: the share of the limit's speed on the largest array, or on a matrix
+    of as many elements; a dot for each rival."""
+    largest = report.largest()
+    ours = [row for row in report.of() if row.elements == largest.elements][::-1]
+    case, _, _ = largest.case.partition(" (")
     shares = [report.share_of_limit(row) or 0.0 for row in ours]
     axes.barh(range(len(ours)), shares, color=COLOURS[OURS])
     for y, share in enumerate(shares):
@@ -177,7 +178,7 @@ def draw_shares(axes: Any, report: Report) -> None:
                 label=name,
             )
     axes.axvline(1, color=FAINT, linestyle=DASHED, linewidth=1.6)
-    axes.set_yticks(range(len(ours)), [f"{row.config}, {row.bytes:g} bytes" for row in ours])
+    axes.set_yticks(range(len(ours)), [_optimizer(row) for row in ours])
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.set_xlabel("share of the limit's speed")
     axes.tick_params(axis="y", length=0)
@@ -185,6 +186,12 @@ def draw_shares(axes: Any, report: Report) -> None:
     titled(axes, f"Speed of {OURS} as a share of the memory's limit, {case} elements")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")
+
+
+def _optimizer(row: Measurement) -> str:
+    """The optimizer, its traffic, and the shape of a matrix."""
+    _, bracket, shape = row.case.partition(" (")
+    return f"{row.config}{bracket}{shape}, {row.bytes:g} bytes"
 
 
 # Options
@@ -336,13 +343,15 @@ def draw_machine_bars(axes: Any, reports: Mapping[str, Report], colours: Mapping
     if not common:
         raise ValueError("these reports have no case in common that one chart could compare")
     first = next(iter(reports.values()))
-    case = max((r for r in first.of() if r.case in common), key=lambda row: row.elements).case
+    ours = [row for row in first.of() if row.case in common]
+    elements = max(row.elements for row in ours)
+    cases = list(dict.fromkeys(row.case for row in ours if row.elements == elements))
     configs = list(dict.fromkeys(c for report in reports.values() for c in report.configs))
-    configs = [c for c in configs if any(report.find(case, c) for report in reports.values())]
+    configs = [c for c in configs if any(_among(each, cases, c) for each in reports.values())]
     thickness = 0.8 / len(reports)
     for number, (name, report) in enumerate(reports.items()):
         shift = thickness * (number - (len(reports) - 1) / 2)
-        found = {k + shift: report.find(case, config) for k, config in enumerate(configs)}
+        found = {k + shift: _among(report, cases, config) for k, config in enumerate(configs)}
         rows = {place: row for place, row in found.items() if row}
         axes.barh(
             [*rows],
@@ -355,4 +364,10 @@ def draw_machine_bars(axes: Any, reports: Mapping[str, Report], colours: Mapping
             axes.text(row.p50_s, place, f" {duration(row.p50_s)}", va="center", fontsize=8)
     axes.set_yticks(range(len(configs)), configs, fontsize=9)
     bare(axes)
-    titled(axes, f"Time per step of {OURS} over {case} elements")
+    titled(axes, f"Time per step of {OURS} over {cases[0].partition(' (')[0]} elements")
+
+
+def _among(report: Report, cases: Sequence[str], config: str) -> Measurement | None:
+    """The measurement of a configuration in the first of these cases that has it."""
+    found = (report.find(case, config) for case in cases)
+    return next((row for row in found if row), None)

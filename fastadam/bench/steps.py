@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from ..kernels.transforms import STATE
 from . import charts, numba_unfused, numpy_adam, peers, tables, torch_contenders, validation
 from .limit import limit
 from .measurement import LIMIT, OURS, Report
@@ -47,14 +48,15 @@ def _limit(name: str, memory: Memory) -> Contender:
 
     The states must not be zero: some processors write zeros over zeros faster than numbers.
     """
+    variant = memory.variant
     if len(memory.sizes) > 1:
-        memory = Memory(one_array(sum(memory.sizes), memory.variant))
-    (param,), (grad,), states = memory.params, memory.grads, [state for (state,) in memory.states]
-    for state in states:
-        np.square(grad, out=state)
-    step = limit(param, grad, states)
-    once = 4.0 * (3 + 2 * len(states))  # one pass, whatever the optimizer reads twice
-    return Contender(name, step, memory.params, memory.grads, bytes=lambda: once, moves=False)
+        memory = Memory(Case(name, (sum(memory.sizes),), variant))
+    (param,), (grad,) = memory.params, memory.grads
+    arrays = {"param": param, "grad": grad}
+    for state, (array,) in zip(variant.states, memory.states, strict=True):
+        arrays[STATE + state] = np.square(grad, out=array)
+    step = limit({name: array.reshape(-1) for name, array in arrays.items()}, variant.passes)
+    return Contender(name, step, memory.params, memory.grads, moves=False)
 
 
 _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
@@ -68,6 +70,10 @@ _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
 }
 TORCH = tuple(name for name in _MAKERS if name.startswith("torch"))
 MANY = 100  # arrays
+MATRICES = (
+    " Optimizers with state or sums of rows or columns update a matrix of the shape in parentheses, "
+    "others an array of one dimension."
+)
 OVERVIEW = ("torch foreach", "torch fused", OURS, LIMIT)  # contenders for several optimizers
 
 
@@ -90,13 +96,12 @@ def contenders(case: Case, names: Sequence[str]) -> list[Contender]:
     memory, moved = Memory(case), float(case.variant.bytes)
     makers = _MAKERS | {name: peer.make for name, peer in peers.PEERS.items()}
     made = [makers[name](name, memory) for name in names]
-    made = [each if each.name == LIMIT else replace(each, bytes=lambda: moved) for each in made]
-    return [replace(each, config=case.variant.label) for each in made]
+    return [replace(each, config=case.variant.label, bytes=lambda: moved) for each in made]
 
 
 def needed(case: Case, names: Sequence[str]) -> int:
     """Bytes of memory that the contenders take together."""
-    state, in_torch = 4 * len(case.variant.rule.state), len({*names} & {*TORCH})
+    state, in_torch = 4 * len(case.variant.states), len({*names} & {*TORCH})
     numpy_side = PAIR + 2 * state + SCRATCH + TEMPORARIES
     torch_side = PAIR + in_torch * state if in_torch else 0
     others = peers.BYTES * len({*names} & {*peers.PEERS})
@@ -170,9 +175,6 @@ def table(report: Report) -> Table:
         f"{report.rows[0].bytes:g} bytes per element for all, its share of the limit's speed, "
         f"and the ratio of its time to that of {OURS}."
     )
-    once = {row.bytes for row in report.of(LIMIT)} - {report.rows[0].bytes}
-    if once:
-        caption += f" The limit is a single pass, of {once.pop():g} bytes per element."
     return build(report.rows, [*columns, tables.relative(report)], 2, caption)
 
 
@@ -189,8 +191,10 @@ def _overview(report: Report) -> Table:
     caption = (
         f"Bytes that a step reads and writes per element; median time of a step of {OURS}, its "
         f"memory traffic, its share of the limit's speed; the time of others relative to {OURS}. "
-        "The limit has one pass over all arrays; what a step reads twice counts twice."
+        "The limit reads and writes the same arrays, as often."
     )
+    if any("(" in case for case in report.cases):
+        caption += MATRICES
     rows = [row for case in report.cases for row in report.of() if row.case == case]
     return build(rows, columns, 2, caption)
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from .. import optimizers
-from ..engine.budget import traffic_of
+from ..engine.budget import Streams, plain_passes, traffic_of
 from ..optimizer import Optimizer
 from ..rules import Rule
 from ..validation import check_known
 
 ALL = "all"
+LARGE = 1 << 40  # elements of an array whose rows and columns are few
 ALL_TEXTS = {  # among all, with random gradients, which let its learning rate grow without end
     "Prodigy": "Prodigy:growth_rate=1.0"
 }
@@ -58,10 +60,29 @@ class Variant:
     def rule(self) -> Rule:
         return self.over_one.rule
 
+    def shape_of(self, size: int) -> tuple[int, ...]:
+        """The shape of an array of so many elements: one dimension, or, for a rule with state or
+        sums of rows or columns, the matrix nearest to a square."""
+        if not self.rule.of_rows:
+            return (size,)
+        rows = next((n for n in range(math.isqrt(size), 0, -1) if size % n == 0), 0)
+        return (rows, size // max(1, rows))
+
+    @property
+    def passes(self) -> list[Streams]:
+        """The streams of each pass over float32 arrays of a step."""
+        return plain_passes(self.rule, self.shape_of(LARGE))
+
     @property
     def bytes(self) -> int:
         """Traffic of a step per float32 element."""
-        return traffic_of(self.rule, (1 << 20,))  # arrays have one dimension
+        return traffic_of(self.rule, self.shape_of(LARGE))
+
+    @property
+    def states(self) -> list[str]:
+        """The names of the states with a number for each element."""
+        form = self.rule.of(self.shape_of(LARGE))
+        return [n for n in form.state if n not in (*form.row_state, *form.column_state)]
 
     @property
     def in_torch(self) -> Any:

@@ -9,6 +9,7 @@ gradients at every step.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import isqrt, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 
 LR, BETAS, EPS, WEIGHT_DECAY = 1e-3, (0.9, 0.999), 1e-8, 1e-2  # the defaults of AdamW
 HYPER: dict[str, Any] = {"lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": WEIGHT_DECAY}
+MOST_COLUMNS = 64  # for each row of a matrix
 ROUNDING = 2.0**-24  # of a float32, relative to it
 
 
@@ -37,18 +39,41 @@ class Case(NamedTuple):
     def elements(self) -> int:
         return sum(self.sizes)
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each array."""
+        return [self.variant.shape_of(size) for size in self.sizes]
+
 
 def one_array(size: int, variant: Variant = ADAMW) -> Case:
-    """One array; the label is short where the size is a round number."""
+    """One array; the label is short where the size is a round number, and has the shape of a
+    matrix.
+
+    Raises:
+        ValueError: if the array must be a matrix, and none of this size is nearly a square.
+    """
     digits = str(size).rstrip("0")
     power = len(str(size)) - 1
     label = f"{digits}e{power}" if len(digits) == 1 and power >= 3 else str(size)
-    return Case(label, (size,), variant)
+    shape = variant.shape_of(size)
+    if shape[-1] > MOST_COLUMNS * shape[0]:
+        side = isqrt(size)
+        raise ValueError(
+            f"--sizes: {label} elements are at best a matrix of {in_words(shape)}, which is no "
+            f"typical shape for {variant.label}; choose a size such as {side * side}"
+        )
+    return Case(label if len(shape) == 1 else f"{label} ({in_words(shape)})", (size,), variant)
 
 
 def many_arrays(number: int = 1000, size: int = 1000, variant: Variant = ADAMW) -> Case:
     """Many small arrays, each updated in place."""
-    return Case(f"{number} arrays of {size}", (size,) * number, variant)
+    label = f"{number} arrays of {in_words(variant.shape_of(size))}"
+    return Case(label, (size,) * number, variant)
+
+
+def in_words(shape: Sequence[int]) -> str:
+    """A shape, such as 25 x 40."""
+    return " x ".join(map(str, shape))
 
 
 def assign(array: Any, values: Any) -> None:
@@ -114,19 +139,19 @@ class Memory:
     """Arrays that the contenders of one case share, each part allocated when first used."""
 
     def __init__(self, case: Case) -> None:
-        self.sizes, self.variant = case.sizes, case.variant
+        self.sizes, self.shapes, self.variant = case.sizes, case.shapes, case.variant
         normal = np.random.default_rng(0).standard_normal
         self.params, self.grads = self._zeros(), self._zeros()
         for array in (*self.params, *self.grads):
             normal(dtype=np.float32, out=array)
 
     def _zeros(self) -> list[Array]:
-        return [aligned_zeros(size, np.float32) for size in self.sizes]
+        return [aligned_zeros(prod(shape), np.float32).reshape(shape) for shape in self.shapes]
 
     @cached_property
     def states(self) -> list[list[Array]]:
-        """The arrays of each state of the rule."""
-        return [self._zeros() for _ in self.variant.rule.state]
+        """The arrays of each state of the rule that has a number for each element."""
+        return [self._zeros() for _ in self.variant.states]
 
     @cached_property
     def tensors(self) -> list[Any]:

@@ -38,10 +38,15 @@ If several optimizers are named, each is timed against its own limit and against
 table has a row for each. The more state an optimizer keeps per element, the more bytes a step reads
 and writes: 12 with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW. An optimizer with
 sums over a parameter reads arrays once more, ahead of the update: 44 with LAMB, 24 with Adafactor
-over matrices, which reads gradients three times. The limit is a single pass; speeds are compared in
-bytes per second. Arrays that stay in the cache of a core between two passes are read from there,
-so that many small arrays may take less time than one large array. "all" leaves out Muon, whose time
-is that of matrix products.
+over matrices, which reads gradients three times. So does its limit. Arrays that stay in the cache
+of a core between two passes are read from there, so that a step of many small arrays may take less
+time than the limit, which has one large array.
+
+Optimizers with state or sums of rows or columns (AdamMini, RowwiseAdagrad, Adafactor) update a
+matrix of N elements instead of an array of one dimension, as nearly a square as N allows: 3125 x
+3200 for 1e7. So are the weights of large models, and numbers of rows and columns are then few
+beside those of elements, which the bytes count. "all" leaves out Muon, whose time is that of matrix
+products.
 
 With --tail, AdamW is timed with options of a training step: gradients are unscaled, clipped by
 their norm, checked for infinity and cleared; parameters are averaged and copied in bfloat16.

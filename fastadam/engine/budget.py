@@ -219,6 +219,12 @@ def moved_by(streams: Streams) -> float:
 def traffic_of(rule: Rule, shape: Sequence[int] = LARGE) -> int:
     """Bytes per element that a step in float32 without options reads and writes, for an array of
     this shape."""
+    return int(sum(map(moved_by, plain_passes(rule, shape))))
+
+
+def plain_passes(rule: Rule, shape: Sequence[int]) -> list[Streams]:
+    """The streams of each pass over memory of a step in float32 without options, for an array of
+    this shape; the update first."""
     formats = _FLOAT32.ruled(rule, shape)
-    form = formats.form_of(rule)
-    return int(sum(n * moved_by(each) for n, each in passes(form, formats, Options())))
+    found = passes(formats.form_of(rule), formats, Options())
+    return [each for number, each in found for _ in range(number)]

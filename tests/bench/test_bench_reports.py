@@ -153,14 +153,16 @@ def test_overview():
     (header, groups, *_), summary = told(report)
     assert header[:6] == ["optimizer", "elements", "bytes", OURS, "GB/s", "% of limit"]
     assert header[6:] == ["torch fused", "torch foreach"]
-    assert [[row[0] for row in group] for group in groups] == [report.configs] * 2
+    *vectors, matrices = report.configs
+    assert [[row[0] for row in g] for g in groups] == [vectors, vectors, [matrices], [matrices]]
+    assert groups[3][0][1] == "1e7 (3125 x 3200)"
     lion, sgd, _ = groups[1]  # fastadam takes 9 ms and the limit 8 ms, then 7 ms and 6 ms
     assert lion[1:] == ["1e7", "20", "90.0 ms", "2.22", "89%", "", ""]
     assert sgd[1:] == ["1e7", "20", "70.0 ms", "2.86", "86%", "1.14x", "1.29x"]
     markdown = suites.document(report)
     assert markdown.startswith("| optimizer | elements | bytes |")
-    assert markdown.count("\n| ") == 6
-    low, high = "86% (SGD:momentum=0.9,nesterov=True at 1e6)", "89% (Lion at 1e7)"
+    assert markdown.count("\n| ") == 8
+    low, high = "86% (SGD:momentum=0.9,nesterov=True at 1e6)", "89% (AdamMini at 1e7 (3125 x 3200))"
     assert summary == f"{OURS} reaches {low} to {high} of the limit's speed."
 
 

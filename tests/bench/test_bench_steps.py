@@ -7,14 +7,14 @@ import oracles
 import pytest
 
 from fastadam import optimizers
-from fastadam.bench import machine, peers, steps, validation
-from fastadam.bench.limit import limit
+from fastadam.bench import limit, machine, peers, steps, validation
 from fastadam.bench.measurement import OURS
 from fastadam.bench.numpy_adam import numpy_adam
 from fastadam.bench.torch_contenders import load_torch
 from fastadam.bench.variants import ALL_TEXTS, parsed, variants
-from fastadam.bench.workload import HYPER, Case, Contender, Memory, Request, one_array
+from fastadam.bench.workload import HYPER, Case, Contender, Memory, Request, many_arrays, one_array
 from fastadam.kernels.cpu.threads import SERIAL_BELOW
+from fastadam.kernels.transforms import STATE
 
 HAS_TORCH = load_torch()
 NAMES = steps.names_for(one_array(1), HAS_TORCH)
@@ -41,7 +41,7 @@ VARIANTS = variants(
 each_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.label)
 some_variants = pytest.mark.parametrize(  # what is timed is the same code for all
     "variant",
-    [each for each in VARIANTS if each.label in ("AdamW", "AdEMAMix", "Adagrad", "SGD")],
+    [each for each in VARIANTS if each.label in ("AdamW", "Adafactor", "AdEMAMix", "SGD")],
     ids=lambda variant: variant.label,
 )
 
@@ -150,7 +150,8 @@ def test_the_reference_agrees_with_the_oracle():
 @each_variant
 def test_references_agree_with_the_papers(variant):
     rng = np.random.default_rng(0)
-    param, grads = rng.normal(size=100), list(rng.normal(size=(validation.STEPS, 100)))
+    shape = variant.shape_of(96)  # of matrices 8 x 12
+    param, grads = rng.normal(size=shape), list(rng.normal(size=(validation.STEPS, *shape)))
     paper = getattr(oracles, variant.optimizer.__name__.lower())
     expected, _ = paper(param, grads, **variant.hyper)
     paths = {1e-13: validation.from_rule(variant, param, grads)}  # some dozens of roundings
@@ -254,23 +255,54 @@ def test_timing_memory_stays_normal(variant):
 
 
 @pytest.mark.parametrize("size", [1, 257, SERIAL_BELOW + 3])
-@pytest.mark.parametrize("states", [0, 1, 4])
-def test_the_limit_changes_nothing(size, states):
-    arrays = [np.random.default_rng(k).normal(size=size).astype(np.float32) for k in range(6)]
-    before = [array.copy() for array in arrays]
-    limit(arrays[0], arrays[1], arrays[2 : 2 + states])()
-    np.testing.assert_array_equal(arrays, before)
+@pytest.mark.parametrize("text", ["sgd", "lamb", "adafactor"])
+def test_the_limit_changes_nothing(size, text):
+    (variant,) = variants([text])
+    names = ["param", "grad", *(STATE + name for name in variant.states)]
+    arrays = {
+        n: np.random.default_rng(k).normal(size=size).astype(np.float32)
+        for k, n in enumerate(names)
+    }
+    before = {name: array.copy() for name, array in arrays.items()}
+    limit.limit(arrays, variant.passes)()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, before[name])
 
 
-@some_variants
-def test_the_limit_has_the_streams_of_the_optimizer(variant):
+@each_variant
+def test_the_limit_reads_and_writes_what_the_optimizer_does(variant, monkeypatch):
+    """Four bytes for each number that a pass reads, and for each that it writes."""
+    launched = []
+    monkeypatch.setattr(limit, "_pass", lambda *arrays: launched.append(arrays))
     memory = Memory(one_array(8, variant))
-    arrays = [*memory.params, *memory.grads, *(state for (state,) in memory.states)]
-    opt = variant.optimizer(memory.params[0], **variant.hyper)
-    opt.step(memory.grads[0])
-    assert len(arrays) == 2 + len(opt.state)
-    written_twice = 2 * (len(arrays) - 1) + 1  # all but the gradient are read and written
-    assert variant.bytes == 4 * written_twice
+    assert [array.size for (array,) in memory.states] == [8] * len(variant.states)
+    arrays = ["param", "grad", *(STATE + name for name in variant.states)]
+    limit.limit({name: name for name in arrays}, variant.passes)
+    assert {*launched[-1][0], *launched[-1][1]} == {*arrays}
+    assert variant.bytes == 4 * sum(2 * len(written) + len(read) for written, read in launched)
+    assert all(read for _, read in launched)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "label", "shape"),
+    [
+        ("adafactor", 10**7, "1e7 (3125 x 3200)", (3125, 3200)),
+        ("adammini", 1000, "1e3 (25 x 40)", (25, 40)),
+        ("rowwiseadagrad", 17, "17 (1 x 17)", (1, 17)),
+        ("lamb", 1000, "1e3", (1000,)),
+        ("rowwiseadagrad", 0, "0 (0 x 0)", (0, 0)),
+    ],
+)
+def test_shapes_of_arrays(text, size, label, shape):
+    case = one_array(size, *variants([text]))
+    assert (case.label, case.shapes) == (label, [shape])
+    assert many_arrays(3, size, case.variant).shapes == [shape] * 3
+
+
+def test_a_size_without_a_matrix_is_refused():
+    message = "1000003 elements are at best a matrix of 1 x 1000003, .* such as 1000000"
+    with pytest.raises(ValueError, match=message):
+        steps.plan(Request([1000003], variants(["adamw", "adammini"])))
 
 
 @pytest.mark.parametrize(

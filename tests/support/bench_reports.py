@@ -53,9 +53,10 @@ def steps():
 
 
 def overview():
-    """Three optimizers at two sizes; PyTorch has one of them, and another as foreach only."""
-    chosen = variants(["lion", "sgd:momentum=0.9,nesterov=True", "nadam"])
-    rivals = {"Lion": (), "NAdam": ("torch foreach",)}
+    """Four optimizers at two sizes; PyTorch has one of them, and another as foreach only. The last
+    has matrices."""
+    chosen = variants(["lion", "sgd:momentum=0.9,nesterov=True", "nadam", "adammini"])
+    rivals = {"Lion": (), "AdamMini": (), "NAdam": ("torch foreach",)}
     return of_steps(
         [one_array(size, variant) for variant in chosen for size in (10**6, 10**7)],
         lambda case: (
