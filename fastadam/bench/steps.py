@@ -71,8 +71,8 @@ _MAKERS: dict[str, Callable[[str, Memory], Contender]] = {
 TORCH = tuple(name for name in _MAKERS if name.startswith("torch"))
 MANY = 100  # arrays
 MATRICES = (
-    " Optimizers with state or sums of rows or columns update a matrix of the shape in parentheses, "
-    "others an array of one dimension."
+    " Optimizers with state or sums of rows or columns update a matrix of the shape given, others "
+    "an array of one dimension."
 )
 OVERVIEW = ("torch foreach", "torch fused", OURS, LIMIT)  # contenders for several optimizers
 
