@@ -33,8 +33,8 @@ class Window(NamedTuple):
     """The micro-batches since the last update.
 
     Attributes:
-        batches: how many there are.
-        seen: which parameters had a gradient in any of these.
+        batches: the number of them.
+        seen: for each parameter, True if it had a gradient in any of them.
     """
 
     batches: int
@@ -50,7 +50,7 @@ class SumStore(Protocol):
     def surrounded(
         self, operations: Sequence[Operation], doing: str, **changes: Any
     ) -> list[Operation]:
-        """The operations, with those that keep the store whole around them."""
+        """The operations, between those that mark the store as being written and as written."""
 
 
 class Accumulator:
@@ -58,8 +58,8 @@ class Accumulator:
 
     Attributes:
         sums: an array per parameter; zero after an update, which clears them.
-        window: the micro-batches in them; replaced by the commitment that adds one.
-        store: where sums are made, None for memory.
+        window: the micro-batches added up so far; replaced when one is added.
+        store: allocates the sums; None: they are in memory.
     """
 
     store: SumStore | None = None
@@ -82,7 +82,7 @@ class Accumulator:
         return self.window.seen
 
     def extended(self, params: Sequence[Any]) -> list[Operation]:
-        """The operations that make room for more parameters."""
+        """The operations that allocate sums for more parameters."""
         if self.store:
             sums = [self.store.array("grad_sum", k) for k, _ in enumerate(params)]
         else:
@@ -107,7 +107,7 @@ class Accumulator:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def add(self, unscale: float, power: float) -> None:
-        """Add the gradients, times `power`, times `unscale`, and count them: one commitment."""
+        """Add the gradients, times `power`, times `unscale`, and count them, all or nothing."""
         for launch in self.launches:
             launch.set_number("grad_scale", unscale)
             if "grad_power" in launch.numbers:
@@ -128,7 +128,8 @@ class Accumulator:
             threads.run(operations, threads_used)
 
     def completed(self, grads: Sequence[Any], dtypes: Sequence[Any]) -> Sequence[Any]:
-        """The last gradients, with zeros of some dtypes for parameters that had theirs earlier."""
+        """The gradients of the last micro-batch, with zeros for parameters that had a gradient in
+        an earlier one only."""
         if not any(seen and grad is None for seen, grad in zip(self.seen, grads, strict=True)):
             return grads
         return [
@@ -139,8 +140,8 @@ class Accumulator:
         ]
 
     def restored(self, count: int, sums: Sequence[Any], write: Write = write) -> list[Operation]:
-        """The operations that take over saved sums, None where there was no gradient; none at all
-        start anew."""
+        """The operations that restore saved sums, None where there was no gradient; without any
+        sums, a new window begins."""
         saved = sums or [None] * len(self.sums)
         pairs = zip(self.sums, saved, strict=True)
         writes = [write(total, 0 if array is None else array) for total, array in pairs]

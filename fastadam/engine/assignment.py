@@ -23,7 +23,7 @@ PROPERTIES = {
 def check_assigned(
     owner: Any, name: str, defaults: Container[str], others: Mapping[str, str]
 ) -> None:
-    """Refuse the assignment of a name that means something, but not as an attribute.
+    """Refuse the assignment of an attribute that would have no effect.
 
     Args:
         owner: the optimizer.
@@ -32,7 +32,7 @@ def check_assigned(
         others: further names, with a fix for each.
 
     Raises:
-        AttributeError: with what has an effect.
+        AttributeError: names what has an effect instead.
     """
     kind = type(owner).__name__
     known = ALIASES.get(name, name)

@@ -26,7 +26,7 @@ class CopyStore(Protocol):
         """The array of a name."""
 
     def start(self, leaves: Sequence[Any], values: Sequence[Any]) -> None:
-        """Write first values to the parts of an array, unless it has values already."""
+        """Write initial values to the parts of an array, unless it has values already."""
 
 
 class ParameterCopies:
@@ -36,10 +36,10 @@ class ParameterCopies:
     Attributes:
         ema: the average, of the dtype of the arithmetic, or None.
         shadow: the copy, or None.
-        given: the arrays of the caller's that hold a copy of each parameter, None for parameters
+        given: the caller's arrays that receive a copy of each parameter, None for parameters
             without one.
-        swapped: the exchange in force, while the average is in the place of the parameters.
-        store: where copies are made, None for memory.
+        swapped: the exchange in effect, while the averages are in place of the parameters.
+        store: allocates the copies; None: they are in memory.
     """
 
     def __init__(self, options: Options) -> None:
@@ -53,10 +53,10 @@ class ParameterCopies:
         self._names: Sequence[str] = ()
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse parameters of these dtypes, if there can be no copy of them in one buffer.
+        """Refuse parameters of these dtypes, if their copies cannot share one buffer.
 
         Raises:
-            TypeError: if dtypes are mixed, or not float32 where a copy in low precision is wanted.
+            TypeError: for mixed dtypes, and with `shadow_dtype` for others than float32.
         """
         dtypes = sorted({*names})
         if self._options.ema_decay is not None and len({*map(compute_of, dtypes)}) > 1:
@@ -71,14 +71,14 @@ class ParameterCopies:
             )
 
     def part(self, numbers: Sequence[int]) -> "ParameterCopies":
-        """The copies of some parameters only, to be written, not to be changed otherwise."""
+        """The copies of some of the parameters, to which the steps of a subset write."""
         return PartOfCopies(self, numbers)
 
     def check_given(self, given: Sequence[Any], parameters: Parameters) -> None:
-        """Check the arrays in which copies of parameters are wanted, those of the last parameters.
+        """Check the caller's arrays for copies of the last parameters.
 
         Raises:
-            TypeError, ValueError: for arrays that are no copies, and for memory that is in use.
+            TypeError, ValueError: for other shapes and dtypes, and for memory that is in use.
         """
         last = slice(len(parameters.arrays) - len(given), None)
         params, names = parameters.arrays[last], parameters.names[last]
@@ -100,8 +100,8 @@ class ParameterCopies:
             )
 
     def followed(self, parameters: Parameters, given: Sequence[Any] = ()) -> list[Operation]:
-        """The operations that keep copies of these parameters, the last of them in the arrays
-        `given`; averages that there are go on."""
+        """The operations that allocate copies of these parameters, the last of them in the arrays
+        `given`; existing averages are kept."""
         params, ema, shadow = parameters.arrays, None, None
         backend = backend_of(params[0])
         if self._options.ema_decay is not None:
@@ -132,8 +132,8 @@ class ParameterCopies:
             commit(_writes(flat.leaves, values))
 
     def restored(self, averages: Sequence[Any], write: Write = write) -> list[Operation]:
-        """The operations that take over saved averages, or start from the parameters, and round
-        these into their copy."""
+        """The operations that restore saved averages, or start from the parameters, and round
+        the parameters into their copy."""
         taken = _writes(self.ema.leaves, averages or self._params, write) if self.ema else []
         return taken + self.refreshed()
 
@@ -142,7 +142,7 @@ class ParameterCopies:
         return _writes(self.shadow.leaves if self.shadow else self.given, self._params)
 
     def exchange(self) -> "Exchange":
-        """An exchange of parameters and average, ready to be made.
+        """A prepared exchange of parameters and average.
 
         Raises:
             ValueError: if a parameter is read-only.
@@ -163,7 +163,7 @@ class ParameterCopies:
         return Exchange(self, [*there, *refreshed], [*back, *refreshed])
 
     def check_writeable(self, name: str) -> None:
-        """Refuse parameters that an operation of this name could not write to.
+        """Refuse read-only parameters, for an operation of this name.
 
         Raises:
             ValueError: if one is read-only.
@@ -189,11 +189,11 @@ class ParameterCopies:
 
     @property
     def copied(self) -> bool:
-        """True if a parameter has a copy in an array of the caller's."""
+        """True if a parameter has a copy in one of the caller's arrays."""
         return any(array is not None for array in self.given)
 
     def formats(self, formats: Sequence[Formats]) -> Sequence[Formats]:
-        """The formats of the parameters, with those of copies in arrays of the caller's."""
+        """The formats of the parameters, with those of copies in the caller's arrays."""
         if not self.copied:
             return formats
         return [
@@ -220,22 +220,22 @@ class PartOfCopies(ParameterCopies):
 
 
 class Averages(Protocol):
-    """The owner of averages, which may have exchanged them with the parameters.
+    """An object with averages, which may be exchanged with the parameters.
 
     Attributes:
-        swapped: the exchange in force.
+        swapped: the exchange in effect, or None.
     """
 
     swapped: "Exchange | None"
 
 
 class Exchange:
-    """One exchange of parameters and average, and its reversal, for both of which all is ready.
+    """A prepared exchange of parameters and averages, with its reversal.
 
     Args:
-        holder: whose `swapped` is this exchange while it is in force.
-        there, back: the operations.
-        way_out: how to end it, for messages.
+        holder: the averages, whose `swapped` is this exchange while it is in effect.
+        there, back: the operations of the exchange and of its reversal.
+        way_out: an instruction for ending it, for messages.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class Exchange:
             commit(self._there)
 
     def undo(self) -> None:
-        """Put everything back, if it was exchanged."""
+        """Exchange everything back, if it was exchanged."""
         if self._holder.swapped is self:
             with np.errstate(all="ignore"):
                 commit(self._back)
@@ -263,13 +263,14 @@ class Exchange:
 
 
 def _writes(copies: Sequence[Any], values: Sequence[Any], write: Write = write) -> list[Operation]:
-    """The operations that write arrays to others, rounded to their dtype; None is left out."""
+    """The operations that copy values into arrays, rounded to the dtypes of these; None is
+    skipped."""
     pairs = zip(copies, values, strict=True)
     return [_rounded(copy, array, write) for copy, array in pairs if copy is not None]
 
 
 def _rounded(leaf: Any, values: Any, write: Write = write) -> Operation:
-    """The operation that writes an array to another, of another dtype perhaps."""
+    """The operation that copies values into an array, which may have another dtype."""
     if isinstance(values, np.ndarray) or values.dtype == leaf.dtype:
         return write(leaf, values)
     return lambda: leaf.__setitem__(..., values.astype(leaf.dtype))  # a device has no conversion

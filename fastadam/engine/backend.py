@@ -1,7 +1,7 @@
 """Backends: everything that depends on where the arrays of an optimizer lie, host or device.
 
-`backend_of` is the only place that asks. The backend of a device is imported when the first array
-on one is met.
+Only `backend_of` distinguishes them. The backend of a device is imported with the first array on
+one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DeferredScalar(Protocol):
     """Numbers that are computed on a device and fetched when they are read."""
 
     def put(self, number: Any, meaning: Callable[[float], float]) -> Callable[[], float]:
-        """Keep a number; the function returned fetches it and applies `meaning`."""
+        """Store a number; returns a function that fetches it and applies `meaning`."""
 
 
 class SkippableSteps(Protocol):
@@ -65,7 +65,7 @@ class SkippableSteps(Protocol):
         """Set the addresses of the gradients, and which parameters have one."""
 
     def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
-        """True if the next step is to be taken here."""
+        """True if `step` is to take the next step."""
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
         """Take a step without waiting for its result."""
@@ -95,7 +95,7 @@ class Backend(Protocol):
         """A NumPy copy of an array of a device; anything of the host as it is."""
 
     def rate(self, lr: Any) -> Any:
-        """A learning rate of a step: a checked number, or one that a device has.
+        """A learning rate of a step: a checked number, or one in the memory of a device.
 
         Raises:
             TypeError, ValueError: if it is wrong.
@@ -116,8 +116,8 @@ class Backend(Protocol):
     def chained(
         self, launches: Sequence[ChainedLaunch], threads: Limit
     ) -> tuple[list[Callable[[], None]], list[Kernel]]:
-        """Functions that run launches in order, of which those after the first are over few
-        elements, and the kernels that they launch. A device makes one launch of all of them."""
+        """Functions that run launches in order, and their kernels. A device combines them into one
+        launch, which is efficient if those after the first have few elements."""
 
     def gradients(
         self,
@@ -132,13 +132,13 @@ class Backend(Protocol):
     def masks(
         self, params: Sequence[Any], param_names: Sequence[str], names: Sequence[str]
     ) -> StepArrays:
-        """Masks that say which elements of some parameters are updated."""
+        """Masks of some parameters, True for elements to update."""
 
     def lock(self, params: Callable[[], Sequence[Any]] = list, owner: Any = None) -> Lock:
-        """A new lock for work on arrays that lie here.
+        """A new lock for work on arrays of this backend.
 
         Args:
-            params: returns the arrays that say in which stream.
+            params: returns arrays whose library determines the stream.
             owner: the optimizer whose lock it is, None without one.
         """
 
@@ -150,7 +150,7 @@ class Backend(Protocol):
         """
 
     def deferred_scalar(self) -> DeferredScalar | None:
-        """Room for numbers fetched later; None where reading a number costs nothing."""
+        """Storage for numbers fetched later; None where reading a number costs nothing."""
 
     def conditional_step(self, *arguments: Any, **keywords: Any) -> SkippableSteps | None:
         """The part of a plan that takes steps which the device may skip; None without any.
@@ -234,7 +234,7 @@ HOST = HostBackend()
 
 
 def backend_of(array: Any) -> Backend:
-    """The backend of the place where an array lies; of anything else that of the host."""
+    """The backend of the device of an array; the host's for anything else."""
     return _cuda() if is_device(array) else HOST
 
 
@@ -257,7 +257,7 @@ def as_array(array: Any) -> Any:
 
 
 def is_array(array: Any) -> bool:
-    """True for NumPy arrays and for arrays of a device, of whatever library."""
+    """True for NumPy arrays and for arrays on a device, of any library."""
     return isinstance(array, np.ndarray) or is_device(array)
 
 

@@ -1,7 +1,6 @@
-"""Binding of a step: the gradients or inputs given for it are checked, and a plan pointed at them.
+"""Binding of a step: its gradients or inputs are checked, and their addresses set in a plan.
 
-The functions take the engine of which they use the plan, and make a new plan where it does not
-serve.
+The functions use the plan of an engine, and make a new one where that is not valid for the step.
 """
 
 from collections.abc import Sequence
@@ -23,10 +22,10 @@ from .step_inputs import MOST_INPUTS, PLAIN, TARGET, Kind, LongSum, StepInputs, 
 def bound(
     engine: EngineParts, arrays: Any, mask: Any, grad_scale: Any, inputs: StepInputs | None = None
 ) -> tuple[StepPlan, Sequence[Any]]:
-    """A plan whose launches are pointed at the gradients of a step, and the gradients.
+    """A plan with the addresses of the gradients of a step, and the gradients.
 
     Raises:
-        TypeError, ValueError: for arrays that are wrong, parameters among them.
+        TypeError, ValueError: for invalid gradients, and for parameters that were changed.
     """
     parameters, accumulator = engine.parameters, engine.accumulator
     if not parameters.changes.unchanged():
@@ -51,10 +50,10 @@ def bound(
 def bound_inputs(
     engine: EngineParts, grads: Any, target: Any, inputs: Any, mask: Any, grad_scale: Any
 ) -> tuple[StepPlan, Sequence[Any]]:
-    """As `bound`, for a step with a target or with inputs in the place of gradients.
+    """As `bound`, for a step with a target or with inputs in place of gradients.
 
     Raises:
-        TypeError, ValueError: as `bound`, and for arguments that do not go together.
+        TypeError, ValueError: as `bound`, and for arguments that exclude each other.
     """
     parameters = engine.parameters
     found = inputs_of(parameters, engine.options, grads, target, inputs, grad_scale)
@@ -72,7 +71,7 @@ def bound_inputs(
 
 
 def _check_parameters(engine: EngineParts, arrays: Sequence[Any]) -> None:
-    """Check that parameters are still what they were.
+    """Check that the parameters are unchanged.
 
     Raises:
         ValueError: naming the array or the container that was changed.
@@ -86,7 +85,7 @@ def _check_parameters(engine: EngineParts, arrays: Sequence[Any]) -> None:
 def _pointed_at(
     engine: EngineParts, plan: StepPlan, arrays: Sequence[Any], inputs: StepInputs | None
 ) -> StepPlan:
-    """The plan, or one for gradients of other dtypes, pointed at the gradients of a step."""
+    """The plan, or one for gradients of other dtypes, with the addresses of the gradients."""
     try:
         plan.look(arrays)
     except OtherDtypesError as other:
@@ -98,7 +97,9 @@ def _pointed_at(
         except BaseException:
             engine.grad_dtypes = before
             raise
-        return _pointed_at(engine, plan, arrays, inputs)  # first rows are found, then other dtypes
+        return _pointed_at(
+            engine, plan, arrays, inputs
+        )  # rows are detected first, other dtypes next
     if engine.files:
         engine.files.residency.register(arrays)
     return plan
@@ -110,10 +111,10 @@ def plan_for(
     """The plan of the engine, or a new one if it is not for such steps.
 
     Args:
-        engine: the engine, which then has the plan.
+        engine: the engine; a new plan becomes its plan.
         masked: True for steps with masks.
         scaled: the range of a scale of the gradients: 0 without one, NEAR or FAR.
-        inputs: what takes the place of gradients.
+        inputs: the inputs in place of gradients, or None.
     """
     plan, sources = engine.plan, inputs.kind if inputs else PLAIN
     if plan:
@@ -159,7 +160,7 @@ def norm_of(engine: EngineParts, arrays: Sequence[Any]) -> float:
     """The norm of gradients, one or None per parameter, as clipping measures it.
 
     Raises:
-        TypeError, ValueError: for arrays that are no gradients.
+        TypeError, ValueError: for invalid gradients.
     """
     if engine.measure is None or engine.measure.parameters is not engine.parameters:
         engine.measure = _measure(engine, engine.grad_dtypes)

@@ -19,13 +19,13 @@ def between(param, grad, state, h):  # type: ignore[no-untyped-def]
 
 
 class Blend(Exchange):
-    """An exchange of each parameter p with `p + weight * (other - p)`, ready to be made.
+    """A prepared exchange of each parameter p with `p + weight * (other - p)`.
 
     Args:
-        copies: those of the parameters.
-        others: an array for each parameter; None leaves it as it is.
-        weights: a number for each.
-        name: of the block inside of which it is in force.
+        copies: the copies of the parameters.
+        others: an array for each parameter; None leaves it unchanged.
+        weights: a number for each parameter.
+        name: the name of the `with` block, for messages.
 
     Raises:
         ValueError: if a parameter is read-only.
@@ -40,7 +40,7 @@ class Blend(Exchange):
     ) -> None:
         copies.check_writeable(name)
         there, back = list[Operation](), list[Operation]()
-        self._launches = list[Launch]()  # operations know addresses only
+        self._launches = list[Launch]()  # kept alive; operations have addresses only
         for param, other, weight in zip(copies.params, others, weights, strict=True):
             if other is not None and param.size:
                 writable = param.reshape(param.shape)

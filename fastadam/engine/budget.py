@@ -28,8 +28,8 @@ PARTS = {
     "shadow": "shadow",
     "grad_sum": "sums",
     SUM + MATRIX: "matrices",
-}  # of a budget, by the streams of a kernel
-LARGE = (1 << 20, 1 << 20)  # a shape whose rows and columns are few
+}  # the parts of a budget, by the streams of a kernel
+LARGE = (1 << 20, 1 << 20)  # a shape with few rows and columns per element
 _FLOAT32 = Formats.alike("float32")
 EXTRAS = (COMPENSATION, "ema", "shadow", "sums", "matrices")
 
@@ -51,7 +51,7 @@ class Budget:
         shadow: bytes of their copy in low precision.
         sums: bytes of accumulated gradients, if an update takes several micro-batches.
         matrices: bytes of the matrices that an optimizer such as Muon computes in each step.
-        in_files: how many of all these bytes are in files, not in memory.
+        in_files: the share of these bytes that is in files, not in memory.
         moved: bytes that an update reads and writes, including those of the gradient norm and of
             gradient accumulation.
         dtypes: the dtypes of the arrays of each part.
@@ -128,8 +128,13 @@ def shown(nbytes: float) -> str:
 def budget_of(
     members: Iterable[tuple[Rule, Formats, int]], options: Options, params_in_files: int = 0
 ) -> Budget:
-    """The budget of parameters given as (rule, formats, number of elements), with its baseline;
-    so many bytes of the parameters are in files."""
+    """The budget of parameters, with its baseline.
+
+    Args:
+        members: (rule, formats, number of elements) of each parameter.
+        options: the options of the optimizer.
+        params_in_files: the bytes of the parameters that are in files.
+    """
     members = list(members)
     plain = [(rule, _plain(formats), size) for rule, formats, size in members]
     found = _summed(members, options, plain=_summed(plain, Options()))
@@ -170,7 +175,7 @@ def _columns(update: Streams) -> Iterator[tuple[str, Column]]:
         for column in stream.storage.stored:
             if column.part == COMPENSATION:
                 yield COMPENSATION, column
-            elif column.per < ROW:  # numbers of rows are few where it is not known how many
+            elif column.per < ROW:  # one number per row, of unknown length: negligible
                 kept = stream.name.startswith((STATE, FACTOR))
                 yield "state" if kept else PARTS[stream.name], column
 
@@ -192,13 +197,13 @@ def _names(options: Options, formats: Formats) -> tuple[str, ...]:
 def passes(rule: Rule, formats: Formats, options: Options) -> Iterator[tuple[int, Streams]]:
     """The streams of each pass over memory, with the number of such passes per update."""
     inputs = Formats(formats.compute, formats.grad)
-    micro_batches = options.accumulate_steps - 1  # before the last
+    micro_batches = options.accumulate_steps - 1  # those before the last
     yield 1, updated(rule, formats, options)
     if rule.in_two_passes:  # rows are in the cache
         read = streams_of_terms(rule, _names(options, formats), formats)
-        needed = (*inputs_of_first(rule), SUM + MATRIX, "grad_sum")  # sums of blocks are few
+        needed = (*inputs_of_first(rule), SUM + MATRIX, "grad_sum")  # block sums are negligible
         yield 1, tuple(each for each in read if each.name in needed)
-        if rule.factors:  # the rows and columns themselves are few
+        if rule.factors:  # the row and column numbers are negligible
             yield 1, tuple(each for each in read if each.name in ("grad", "grad_sum"))
     yield micro_batches, streams(add, options_of_sums(options), inputs)
     if options.measures:
@@ -217,14 +222,13 @@ def moved_by(streams: Streams) -> float:
 
 
 def traffic_of(rule: Rule, shape: Sequence[int] = LARGE) -> int:
-    """Bytes per element that a step in float32 without options reads and writes, for an array of
-    this shape."""
+    """Bytes per element that a float32 step without options reads and writes, for this shape."""
     return int(sum(map(moved_by, plain_passes(rule, shape))))
 
 
 def plain_passes(rule: Rule, shape: Sequence[int]) -> list[Streams]:
-    """The streams of each pass over memory of a step in float32 without options, for an array of
-    this shape; the update first."""
+    """The streams of each pass of a float32 step without options, for this shape; the update
+    first."""
     formats = _FLOAT32.ruled(rule, shape)
     found = passes(formats.form_of(rule), formats, Options())
     return [each for number, each in found for _ in range(number)]

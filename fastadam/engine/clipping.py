@@ -38,16 +38,19 @@ def factor_streams(dtype: str) -> tuple[Stream, ...]:
 class ClipFactor:
     """The factor for the gradients of some parameters, one for all or one for each.
 
-    It is computed whenever the norm is.
+    It is computed with every norm.
 
     Args:
-        alone: whether the gradient of each whole parameter has a factor of its own, by its own
-            norm; the others have one together, by the norm of all of these.
-        numbers: the number of its parameter for each array.
+        norm: the norm of the gradients.
+        options: the options of the optimizer.
+        dtypes: the dtypes of the arithmetic.
+        alone: for each whole parameter, True if its gradient is clipped by its own norm; the
+            others are clipped by their common norm.
+        numbers: the number of the parameter of each array.
 
     Attributes:
-        places: where the factor of each array is, for each dtype of arithmetic.
-        launches: those that compute factors.
+        places: the address of the factor of each array, for each dtype of arithmetic.
+        launches: the launches that compute factors.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class ClipFactor:
         together = [k for k, each in enumerate(alone) if not each]
         total = norm.total_of(together) if together and any(alone) else norm.total
         self.places = {dtype: list[int]() for dtype in dtypes}
-        self._kept, self.launches = list[Any](), list[Launch]()  # launches know addresses only
+        # kept alive, since launches have addresses only
+        self._kept, self.launches = list[Any](), list[Launch]()
         for dtype, places in self.places.items():
             found = self._factors(total, dtype) * len(alone) if together else [0] * len(alone)
             if any(alone):
@@ -72,7 +76,7 @@ class ClipFactor:
         norm.then(self.launches)
 
     def _factors(self, squares: Any, dtype: str) -> list[int]:
-        """The addresses of factors that follow from squares of norms."""
+        """The addresses of the factors of gradients whose squared norms these are."""
         backend = backend_of(squares)
         factors = backend.zeros(squares.size, dtype)
         made = kernel(factor, factor_streams(dtype), backend.target)
@@ -85,7 +89,7 @@ class ClipFactor:
         return [first + k * step for k in range(factors.size)]
 
     def set_scale(self, scale: float, whole: float) -> None:
-        """Set a further factor of the next gradients; their norms are those of
-        the arrays times `whole`."""
+        """Set a further factor of the next gradients; their norms are those of the arrays times
+        `whole`."""
         for launch in self.launches:
             launch.table.pack(0, self._max_norm, scale, whole)

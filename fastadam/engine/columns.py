@@ -12,17 +12,18 @@ from ..kernels.storage.rows import ColumnNumber, RowNumber
 from ..kernels.stream import Stream
 from ..kernels.transforms import STATE
 
-ROW_STEP = "row_step"  # the name of the numbers of rows, for `lazy="rows"` and `"exact"`
+ROW_STEP = "row_step"  # the name of the step counts of rows, for `lazy="rows"` and `"exact"`
 
 
 class StateColumn(NamedTuple):
-    """An array that is kept for each parameter: a column of a stream of a kernel.
+    """An array of state for each parameter: a column of a stream of a kernel.
 
     Attributes:
-        name: in `state` and in checkpoints.
+        name: its name in `state` and in checkpoints.
+        stream: the stream.
         part: the number of the column in the stream.
-        line: the dimension that has one element, -1 or -2, in numbers of rows or columns of
-            matrices; 0 if they have another shape.
+        line: for numbers of the rows or columns of matrices, the dimension of length one, -1 or
+            -2; else 0.
     """
 
     name: str
@@ -42,7 +43,7 @@ class StateColumn(NamedTuple):
 
 @cache
 def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColumn]:
-    """The arrays kept for a parameter besides itself, if it has state of these names."""
+    """The arrays of state for a parameter of these formats, with state of these names."""
     param = Stream("param", formats.param_storage)
     arrays = [StateColumn(c.part, param, k) for k, c in enumerate(param.storage.stored) if k]
     for name in names:
@@ -58,14 +59,14 @@ def columns_for(names: tuple[str, ...], formats: Formats) -> dict[str, StateColu
 
 
 def line_shape(shape: Sequence[int], line: int) -> tuple[int, ...]:
-    """A shape with one element in a dimension."""
+    """The shape with length one in dimension `line`."""
     lengths = [*shape]
     lengths[line] = 1
     return tuple(lengths)
 
 
 def with_rows(kept: StateColumn, length: int) -> StateColumn:
-    """An array of numbers of rows, of which each has so many elements."""
+    """A column with a number for each row of `length` elements."""
     storage = RowNumber(kept.stream.storage.compute, length)
     return kept._replace(stream=kept.stream._replace(storage=storage))
 
@@ -87,16 +88,16 @@ class _RowSteps:
         return (Column("int64", max(1, self.width)),)
 
     def pieces(self, memory: Any, name: str, column: int, scratch: int) -> Any:
-        raise NotImplementedError("no kernel reads the steps of rows")
+        raise NotImplementedError("no kernel reads the step counts of rows")
 
 
 def row_steps(width: int) -> StateColumn:
-    """The steps of the rows of a parameter, each of so many elements."""
+    """The step counts of the rows of a parameter, each of `width` elements."""
     return StateColumn(ROW_STEP, Stream(STATE + ROW_STEP, _RowSteps(width)), 0)
 
 
 def rows_of(entry: Iterable[str], param: Any) -> dict[str, StateColumn]:
-    """The steps of the rows of a parameter, if a saved entry has them."""
+    """The step counts of the rows of a parameter, if a saved entry has them."""
     return {ROW_STEP: row_steps(math.prod(param.shape[1:]))} if ROW_STEP in entry else {}
 
 

@@ -18,12 +18,13 @@ def step_with(
     grad_scale: Any = None,
     found_inf: Any = False,
 ) -> StepInfo:
-    """Take a step as `fa.Optimizer.step`, and commit other operations with the update, if there is
-    one.
+    """Take a step like `fa.Optimizer.step`, and commit other operations together with its update.
+
+    They are not run if the step does not update.
 
     Args:
         others: the operations.
-        engine: that of the optimizer.
+        engine: the engine of the optimizer.
         grads, lr, mask, grad_scale, found_inf: as for `fa.Optimizer.step`.
 
     Raises:

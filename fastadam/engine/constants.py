@@ -31,7 +31,7 @@ def constants_of(author: Algorithm, step: Any, given: Values) -> tuple[float, ..
 
 
 def _carried(author: Algorithm, group: Group, step: int) -> Values:
-    """The hyperparameters of a step, with the numbers carried through all steps up to it."""
+    """The hyperparameters of a step, with the numbers carried from the first step up to it."""
     carried = {name: checked(name, n, 0.0, "carried: ") for name, n in author.carried.items()}
     for t in range(1, step + 1) if carried else ():
         carried = author.carry(ReadOnly({**group.at(t), **carried}), t)

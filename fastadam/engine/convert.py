@@ -1,4 +1,4 @@
-"""Numbers from one storage to another, by the loop that updates: a rule that changes nothing."""
+"""Conversion from one storage to another, by an update kernel whose rule is the identity."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ from .backend import backend_of
 from .columns import ROW_STEP
 from .launch import Launch
 
-SCALE = "_scale"  # behind the name of state that is kept as codes
-ORDER = "codes_order"  # the dims of codes, outermost in memory first; blocks follow the memory
+SCALE = "_scale"  # suffix of the names of the scales of codes
+ORDER = "codes_order"  # the dimensions of codes, outermost in memory first, as blocks are cut
 
 
 @rule()
@@ -27,7 +27,13 @@ def identity(param, grad, state, h):  # type: ignore[no-untyped-def]
 
 
 def converted(arrays: Sequence[Any], source: Storage, target: Storage, size: int) -> list[Any]:
-    """One-dimensional arrays that hold in one storage what `arrays` hold in another."""
+    """One-dimensional arrays with the numbers of `arrays`, converted from one storage to another.
+
+    Args:
+        arrays: the columns of the source.
+        source, target: the storages.
+        size: the number of elements.
+    """
     columns = [column for column in target.stored if column.per < WHOLE]
     backend = backend_of(arrays[0])
     results = [backend.zeros(-(-size // c.per), named(c.outside)) for c in columns]
@@ -48,13 +54,13 @@ def dequantized(codes: Any, scales: Any, compute: str = "float32") -> Any:
 
 
 def code_names(entry: Mapping[str, Any]) -> set[str]:
-    """The names of the state in an entry that is kept as codes."""
+    """The names of the state in an entry that is stored as codes."""
     codes = {name for name, array in entry.items() if array.dtype == np.int8}
     return codes - {COMPENSATION, ORDER, ROW_STEP}
 
 
 def is_order(dims: Sequence[int], shape: Sequence[int]) -> bool:
-    """True if these are the dims of a shape, each once."""
+    """True for a permutation of the dimensions of a shape."""
     return sorted(dims) == [*range(len(shape))]
 
 
@@ -65,16 +71,16 @@ def same_order(one: Sequence[int], other: Sequence[int], shape: Sequence[int]) -
 
 
 def state_names(entry: Mapping[str, Any]) -> set[str]:
-    """The names of the state in an entry, without those of scales, of compensation, of order and
-    of the steps of rows."""
+    """The names of the state in an entry, without scales, compensation, the order of codes and the
+    step counts of rows."""
     scales = {name + SCALE for name in code_names(entry)}
     return entry.keys() - scales - {COMPENSATION, ORDER, ROW_STEP}
 
 
 def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
-    """Saved state of a parameter, codes where the formats want codes and floats where they do not.
+    """Saved state of a parameter, converted to these formats: to codes, or to floats.
 
-    It is rounded to codes by chance, as in a step.
+    Codes are rounded stochastically, as in a step.
     """
     entry = _in_rows(entry, formats)
     fit, coded = dict(entry), code_names(entry)
@@ -91,7 +97,7 @@ def fitted(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
 
 
 def _in_rows(entry: Mapping[str, Any], formats: Formats) -> dict[str, Any]:
-    """An entry without codes whose blocks follow another order than that of rows."""
+    """The entry with codes whose blocks are in row-major order, or floats in place of others."""
     rows = dict(entry)
     order = rows.pop(ORDER, np.empty(0)).astype(int)
     for name in code_names(rows):
@@ -108,7 +114,7 @@ def _plain(array: Any, dtype: str) -> Any:
 
 
 def master(param: Any, rest: Any, formats: Formats) -> Any:
-    """A parameter in the dtype of the arithmetic, with what was kept of it besides."""
+    """A parameter in the dtype of the arithmetic, with its compensation `rest`, if any."""
     if rest is None:
         return param.astype(formats.compute)
     arrays, compute = (param, rest), formats.compute

@@ -1,4 +1,4 @@
-"""The groups that users edit, and the notes of what they edited."""
+"""Parameter groups as users edit them, and the detection of edits."""
 
 from collections.abc import Callable
 from functools import partial, wraps
@@ -15,7 +15,7 @@ class Edits:
     Attributes:
         pending: True if there was any edit.
         items: True if every edit was `group[name] = value`.
-        names: the names in these.
+        names: the names assigned in this way.
     """
 
     pending = True
@@ -25,12 +25,12 @@ class Edits:
         self.names: set[str] = set()
 
     def read(self) -> list[Operation]:
-        """The operations that note that the groups have been read."""
+        """The operations that record that the groups have been read."""
         return [partial(set.clear, self.names), *put(self, items=True, pending=False)]
 
 
 def _noting(*names: str) -> Callable[[type[Noted]], type[Noted]]:
-    """Make the methods of these names note that something was edited."""
+    """Make the methods of these names record an edit."""
 
     def noting(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -69,6 +69,6 @@ class ParamGroup(dict[str, Any]):
 @_noting("__setitem__", "__delitem__", "__iadd__", "__imul__", "append", "extend", "insert")
 @_noting("pop", "remove", "clear", "reverse", "sort")
 class ParamGroups(list[ParamGroup]):
-    """The list of groups that users see."""
+    """The list of groups that users see and edit."""
 
     edits = Edits()

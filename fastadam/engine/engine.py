@@ -41,37 +41,37 @@ class Engine:
     """The arrays, groups, state and plan of an `fa.Optimizer`.
 
     The optimizer has an engine; the engine refers to the optimizer weakly, so that the memory of
-    both is freed as soon as the optimizer is not used any more.
+    both is freed as soon as the optimizer is no longer used.
 
     Args:
-        algorithm: the optimizer, whose `hyper`, `variant` and so on are called.
-        defaults: the hyperparameters of groups that do not have them themselves.
-        options: the options of all groups.
-        partition: whose pieces the parameters are, if they are pieces of longer arrays.
+        algorithm: the optimizer, whose `hyper`, `variant` and other methods are called.
+        defaults: the default hyperparameters of the groups.
+        options: the options of the optimizer.
+        partition: the partition, if the parameters are pieces of longer arrays.
 
     Attributes:
         defaults, options, partition: the arguments.
         param_groups: the dicts that the user sees and edits.
-        groups: the same as they were read last, checked.
+        groups: the checked groups, as last read from `param_groups`.
         parameters: the arrays, their names and their structure.
         state: the state of each array, and the counts of steps.
         copies: the average and the shadow of the parameters.
         accumulator: the sums of micro-batches, or None.
-        files: the files of parameters and state, or None if there are none.
-        grads: the gradients of the optimizer's own, or None as long as nobody asked for them.
-        grad_dtypes: the dtype of the gradient of each parameter, as last given.
-        measure: what takes the norm of gradients without a step, or None before the first.
-        long_sum: what adds more inputs of a step than a kernel does, or None before that.
+        files: the files of parameters and state, or None.
+        grads: the gradients owned by the optimizer; None until `own_grads` is called.
+        grad_dtypes: the dtype of the gradient of each parameter in the last step.
+        measure: computes the norm of gradients without a step; None before its first use.
+        long_sum: adds up more inputs of a step than a kernel takes; None before its first use.
         info: the result of the last step, or None.
-        plan: the launches of a step, or None if they have to be made anew.
-        rounds: the steps of subsets of the parameters, or None without any.
-        subset: the numbers of its parameters in the optimizer, if they are a subset of these.
-        shards: what completes the norm of gradients, if other processes have other elements.
-        whole_sizes: the numbers of elements of the whole parameters then.
-        edits: whether the user edited `param_groups` since they were read.
+        plan: the launches of a step; None if they must be created anew.
+        rounds: the steps of subsets of the parameters; None without subsets.
+        subset: for a subset, the numbers of its parameters in the optimizer; else None.
+        shards: completes norms, if other processes have other elements of the parameters.
+        whole_sizes: with `shards`, the numbers of elements of the whole parameters.
+        edits: the user's edits of `param_groups` since they were last read.
         steady: the hyperparameters of each group if none is a schedule, else None.
         single: True if the parameters are one array.
-        lock: one thread at a time; on a GPU also the stream of the work.
+        lock: admits one thread at a time; on a GPU it also selects the stream.
     """
 
     backend: Backend
@@ -116,13 +116,13 @@ class Engine:
     # Parameter groups
 
     def begin(self, params: Any, shadow: Any = None) -> None:
-        """Take the first parameters, and the arrays for a copy of them.
+        """Add the first parameters, and the arrays that receive copies of them.
 
         Raises:
-            TypeError, ValueError: if anything about them or the hyperparameters is wrong.
+            TypeError, ValueError: for invalid parameters or hyperparameters.
         """
         raw = ParamGroup(self.defaults, params=())
-        checked_group(self.algorithm, self.options, raw, (), "")  # ahead of any look at parameters
+        checked_group(self.algorithm, self.options, raw, (), "")  # before parameters are read
         params = once(params)
         self.backend = backend_of(first_array(params))
         self.lock = self.backend.lock(lambda: self.parameters.arrays, self)
@@ -182,18 +182,17 @@ class Engine:
             files.note_done()
 
     def mark(self, doing: str) -> None:
-        """Note in files, if there are any, what is in progress."""
+        """Record in the files, if any, that an operation is in progress."""
         if self.files:
             commit(self.files.begun(doing))
 
     def note_done(self) -> None:
-        """Note in files, if there are any, that nothing is in progress."""
+        """Record in the files, if any, that no operation is in progress."""
         if self.files:
             self.files.note_done()
 
     def adopted(self, groups: list[Group]) -> list[Operation]:
-        """The operations that go on with these groups, and void the plan if other rules or arrays
-        follow from them."""
+        """The operations that replace the groups, and invalidate the plan if the rules differ."""
         scheduled = any(group.scheduled for group in groups)
         algorithm = self.algorithm
         steady = None if scheduled else [group.at(1) for group in groups]
@@ -203,14 +202,14 @@ class Engine:
         return operations + self.edits.read()
 
     def note_edits(self) -> None:
-        """Make the next operation read `param_groups`, as after an edit."""
+        """Record an edit, so that the next operation reads `param_groups`."""
         self.edits.items, self.edits.pending = False, True
 
     def refresh(self) -> None:
         """Read `param_groups` if the user edited it.
 
         Raises:
-            TypeError, ValueError: for edits that are wrong.
+            TypeError, ValueError: for invalid edits.
             RuntimeError: inside `swap_ema()`.
         """
         if self.rounds:
@@ -236,8 +235,8 @@ class Engine:
         commit([*self.adopted(groups), *self.state.know(names)])
 
     def _take_numbers(self) -> bool:
-        """Take over edits of numbers from which the same rules follow; returns False, and changes
-        nothing, if there are others."""
+        """Apply edits of numbers that do not change the rules; returns False, and changes nothing,
+        if there are other edits."""
         edits, edited = self.edits, []
         names = [*edits.names]
         for group in self.groups:
@@ -264,7 +263,7 @@ class Engine:
         self.plan = None
 
     def invalidated(self) -> list[Operation]:
-        """The operations that do the same as part of a commitment."""
+        """The operations that invalidate the plan as part of a commitment."""
         return put(self, plan=None)
 
     def exchange_plan(self, plan: StepPlan | None) -> StepPlan | None:
@@ -274,7 +273,7 @@ class Engine:
 
     @property
     def sizes(self) -> list[int]:
-        """The number of elements of each parameter, of the whole one for a piece of it."""
+        """The number of elements of each parameter; for a piece, that of the whole parameter."""
         if self.partition:
             return [self.partition.sizes[piece.number] for piece in self.partition.pieces]
         arrays = self.parameters.arrays
@@ -303,7 +302,7 @@ class Engine:
     # A step
 
     def on(self, stream: Any) -> Any:
-        """The lock, with a stream of a device to which work goes meanwhile."""
+        """The lock, as a context in which work goes to a stream of a device."""
         return self.backend.on(self.lock, stream)
 
     def stepped(
@@ -318,10 +317,16 @@ class Engine:
         grad_norm: float | None = None,
         others: Sequence[Operation] = (),
     ) -> StepInfo:
-        """Take a step whose gradients are bound, with all of its options.
+        """Take a step whose gradients are bound.
 
-        `grad_norm` is their norm, if it is not to be measured; `others` are committed with the
-        update.
+        Args:
+            algorithm: the optimizer.
+            plan, arrays: the plan and the gradients, as `bound` returned them.
+            values: the hyperparameters of each group.
+            lr: the learning rate of this step only, or None.
+            grad_scale, found_inf: as for `fa.Optimizer.step`.
+            grad_norm: the norm of the gradients; None to compute it if an option needs it.
+            others: operations to commit with the update.
         """
         if plan.conditional and plan.conditional.takes(found_inf, grad_scale, lr):
             return plan.conditional.step(self, lr, grad_scale, found_inf)
@@ -341,17 +346,17 @@ class Engine:
             try:
                 return self.parameters.matched(grads)
             except ValueError:
-                self.parameters.changes.check_containers()  # which may explain it
+                self.parameters.changes.check_containers()  # may raise a better explanation
                 raise
         if self.grads is None:
             raise ValueError(NO_GRADS)
         return self.grads.views("opt.grads.tree")
 
     def values(self, lr: Any, step: int | None = None) -> list[Values]:
-        """The hyperparameters of a step, by default the next one, schedules evaluated.
+        """The hyperparameters of a step, by default the next one, with schedules evaluated.
 
         Raises:
-            TypeError, ValueError: for an `lr`, or a value of a schedule, that is wrong.
+            TypeError, ValueError: for an invalid `lr`, or an invalid value of a schedule.
         """
         if lr is not None:
             if "lr" not in self.defaults:
@@ -361,7 +366,7 @@ class Engine:
                 lr = self.backend.rate(lr)
         state = self.state
         if state.pending and any(group.switched for group in self.groups):
-            state.resolve()  # what there is to compute depends on the count
+            state.resolve()  # the rule depends on the count
         step = state.count + 1 if step is None else step
         values = [group.at(step, lr) for group in self.groups]
         if self.steady is None:
@@ -369,7 +374,7 @@ class Engine:
         return values
 
     def _adopt_rules(self, values: list[Values]) -> None:
-        """Check hyperparameters that a schedule gave, and take the rules that follow from them."""
+        """Check hyperparameters that schedules returned, and adopt the rules that they imply."""
         algorithm, groups = self.algorithm, self.groups
         for group, value in zip(groups, values, strict=True):
             if group.rule_fixed:
@@ -382,18 +387,16 @@ class Engine:
                     object.__setattr__(algorithm, "rule", groups[0].rule)
 
     def current_values(self, values: list[Values], lr: float | None) -> list[Values]:
-        """The hyperparameters of the next step, once a device has said which steps count, and what
-        its learning rate is."""
+        """The hyperparameters of the next step, after waiting for the step count and the learning
+        rate of a device."""
         known = all(type(each.get("lr", 0.0)) is float for each in values)
         if self.state.pending is None and known:
             return values
         self.state.resolve()
         return self.values(lr)
 
-    # Gradients of the optimizer's own
-
     def own_grads(self) -> Flat:
-        """The gradients that `step()` without arguments uses, made at the first call.
+        """The gradients that `step()` without arguments uses; the first call allocates them.
 
         Raises:
             TypeError: if the parameters have several dtypes.

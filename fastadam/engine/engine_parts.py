@@ -1,4 +1,4 @@
-"""Interface of an engine for the functions that add groups to it and bind gradients to its plan."""
+"""Interface of an engine for the functions that add groups to it and bind gradients."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -24,9 +24,7 @@ class EngineParts(Protocol):
 
     Attributes:
         defaults, options, partition, shards, edits, groups, parameters, state, copies, accumulator,
-            files, subset, plan, long_sum: those of the engine.
-        grad_dtypes: the dtype of the gradient of each parameter, as last given.
-        measure: what takes the norm of gradients without a step, or None before the first.
+            files, subset, plan, long_sum, grad_dtypes, measure: those of the engine.
     """
 
     defaults: Values
@@ -54,4 +52,4 @@ class EngineParts(Protocol):
         """The storage of each parameter, its gradient and its state."""
 
     def invalidate(self) -> None:
-        """Void the plan."""
+        """Invalidate the plan."""

@@ -1,4 +1,4 @@
-"""A block inside of which the parameters of an engine are exchanged, for evaluation."""
+"""A `with` block in which the parameters of an engine are exchanged, for evaluation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from .engine import Engine
 
 @contextmanager
 def exchanging(engine: Engine, name: str, prepared: Callable[[], Exchange]) -> Iterator[None]:
-    """A block in which an exchange is in effect.
+    """A `with` block in which an exchange is in effect.
 
     Args:
-        engine: whose parameters are exchanged.
-        name: of the exchange, for messages about a step or file that was interrupted.
+        engine: the engine of the parameters.
+        name: the name of the block, for messages about an interrupted step or file.
         prepared: returns the exchange.
     """
     exchange: Exchange | None = None
@@ -22,7 +22,7 @@ def exchanging(engine: Engine, name: str, prepared: Callable[[], Exchange]) -> I
             with engine.lock:
                 engine.refresh()
                 made = prepared()
-                engine.note_edits()  # so that whatever comes next is refused
+                engine.note_edits()  # so that steps inside the block are refused
                 exchange = made
                 engine.mark(name)
                 exchange.make()

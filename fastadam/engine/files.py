@@ -1,7 +1,7 @@
-"""Files of an optimizer: that of its state, and those that its parameters lie in.
+"""Files of an optimizer: its state file, and the files of its parameters.
 
-Before a step changes anything, the journal of each file says that it is in progress; after it, once
-all is on the disk, how many steps there were. Everything is part of the commitment of the step.
+Before a step changes anything, the journal of each file records that it is in progress; after it,
+once everything is on the disk, the count of steps. Both are part of the commitment of the step.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ SUMS = "grad_sum"
 
 
 class Kept(NamedTuple):
-    """An array of a state file: what it is called in `state`, of which parameter, and its place."""
+    """An array of a state file: its name in `state`, the number of its parameter, its place."""
 
     name: str
     number: int
@@ -34,16 +34,16 @@ class Kept(NamedTuple):
 
 
 class OptimizerFiles:
-    """The files, and where the arrays of the state are in them.
+    """The files of an optimizer, and the places of the state arrays in them.
 
     Args:
-        options: those of the optimizer.
+        options: the options of the optimizer.
         params: its parameters.
-        state: where counts and arrays are; referred to weakly.
-        accumulator: likewise, or None.
+        state: its state, with the step counts; referred to weakly.
+        accumulator: its sums of gradients, or None; referred to weakly.
 
     Attributes:
-        residency: which memory is that of files.
+        residency: limits the memory that the files occupy.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class OptimizerFiles:
     def stream(self, tables: Iterable[Table]) -> None:
         """Make the launches of these tables stream."""
         for table in tables:
-            if type(table) is not Table:  # rows far from each other, of which few are touched
+            if type(table) is not Table:  # tables of rows, which touch few pages
                 continue
             table.windows = Windows(table, self.residency)
 
@@ -92,12 +92,12 @@ class OptimizerFiles:
         """Open the state file, or create it.
 
         Args:
-            layout: of the file.
-            kept: what its arrays are.
-            size: how many numbers a record of its journal has.
+            layout: the layout of the file.
+            kept: the arrays in it.
+            size: the number of numbers in a record of its journal.
 
         Raises:
-            ValueError: if it does not fit, or belongs to other parameters.
+            ValueError: if its layout differs, or it belongs to other parameters.
             OSError: if it cannot be opened or created.
         """
         assert self._path is not None
@@ -114,7 +114,7 @@ class OptimizerFiles:
                     copied(mapping.array(entry), entry.start)
 
     def _check_weights(self, mapping: FileMapping) -> None:
-        """Refuse state of another step than that of the parameters."""
+        """Refuse state whose step count differs from that of the parameters' file."""
         count = mapping.journal.read()["count"]
         for weights in self._weights if count else ():
             record = weights.journal.read()
@@ -129,11 +129,10 @@ class OptimizerFiles:
                 )
 
     def array(self, name: str, number: int) -> Any:
-        """An array of the state of a parameter; it holds what state starts at, unless there is
-        state.
+        """An array of the state of a parameter, with saved or with initial values.
 
         Raises:
-            ValueError: if the file has no room for it.
+            ValueError: if the file has no place for it.
         """
         if (entry := self._entries.get((name, number))) is None:
             raise ValueError(
@@ -145,7 +144,7 @@ class OptimizerFiles:
         return self._mapping.array(entry)
 
     def check_start(self, name: str, number: int, start: float) -> None:
-        """Refuse state that would start at another number than the file was made with.
+        """Refuse another initial value of state than that of the file.
 
         Raises:
             ValueError: naming both.
@@ -157,7 +156,7 @@ class OptimizerFiles:
             )
 
     def start(self, leaves: Sequence[Any], values: Sequence[Any]) -> None:
-        """Write the first values of copies of the parameters, unless the file has them."""
+        """Write the initial values of copies of the parameters, unless the file has values."""
         assert self._mapping is not None
         if self._mapping.created:
             for leaf, array in zip(leaves, values, strict=True):
@@ -195,13 +194,13 @@ class OptimizerFiles:
         if accumulator:
             accumulator.window = Window(batches, [mark == "1" for mark in seen])
 
-    # What a step, or anything else that writes, does before and after
+    # The journal, before and after every operation that writes
 
     def begun(self, doing: str) -> list[Operation]:
-        """The operations that note in all files what is in progress.
+        """The operations that record in all files that an operation is in progress.
 
         Raises:
-            ValueError: if one was closed.
+            ValueError: if a file was closed.
         """
         operations, state = list[Operation](), self._state()
         assert state is not None
@@ -214,19 +213,18 @@ class OptimizerFiles:
     def surrounded(
         self, operations: Sequence[Operation], doing: str, **changes: Any
     ) -> list[Operation]:
-        """Operations, with those that note what is in progress before them and what was done
-        behind them.
+        """Operations between those that record them as in progress and as done.
 
         Args:
-            operations: those that write.
-            doing: what they do.
-            changes: attributes of the state, and the `window` of the accumulator, that will be
-                others afterwards.
+            operations: the operations that write.
+            doing: their description, for messages after an interruption.
+            changes: the new values of attributes of the state, and of the `window` of the
+                accumulator.
         """
         return [*self.begun(doing), *operations, *self._done(2, **changes)]
 
     def _done(self, later: int, **changes: Any) -> list[Operation]:
-        """The operations that wait for the disk, and note that nothing is in progress."""
+        """The operations that wait for the disk, and record that no operation is in progress."""
         own, record = self._mapping, self._record(**changes)
         weights = {"owner": own.identity if own is not None else None, "count": record["count"]}
         ordered = [*([own] if own is not None else []), *self._weights]  # state first
@@ -237,7 +235,7 @@ class OptimizerFiles:
         return operations
 
     def note_done(self) -> None:
-        """Wait for the disk, and note in all files what they hold."""
+        """Wait for the disk, and record in all files what they contain."""
         state = self._state()
         assert state is not None
         for (name, number), entry in self._entries.items():
@@ -291,14 +289,14 @@ def state_layout(
     names: Sequence[str],
     options: Options,
 ) -> tuple[Layout, list[Kept]]:
-    """The layout of a state file, and what its arrays are.
+    """The layout of a state file, and the arrays in it.
 
     Args:
         owner: the name of the optimizer.
         groups: its groups.
-        initial: the numbers at which state starts, for each group.
-        names: of the parameters.
-        options: those of the optimizer.
+        initial: the initial values of state, for each group.
+        names: the names of the parameters.
+        options: the options of the optimizer.
     """
     found: dict[str, list[tuple[int, str, tuple[int, ...], float]]] = {}
     params = [

@@ -33,7 +33,7 @@ class Flat:
         tree: the tree, its arrays views into `buffer`.
         leaves: the same views as a list, in the order of the buffer.
         file: the path of the file that `buffer` lies in, or None.
-        created: whether that file is new, so that the tree was copied into it.
+        created: True if that file is new, so that the tree was copied into it.
 
     `flat["w"]` is the entry of a tree that is a dict, `flat[0]` the first array. Iteration gives
     the arrays in order, `len(flat)` their number, `np.asarray(flat)` the buffer.
@@ -76,10 +76,10 @@ class Flat:
         self._snapshot = Snapshot(self.tree)
 
     def views(self, name: str) -> list[Any]:
-        """The views into the buffer; `name` is what the tree is called in messages.
+        """The views into the buffer; `name` is the name of the tree in messages.
 
         Raises:
-            ValueError: if another array was put in the place of one.
+            ValueError: if a view was replaced by another array.
         """
         if not self._snapshot.fits(self.tree):
             change = self._snapshot.change(self.tree)
@@ -135,7 +135,7 @@ class Flat:
 
         Raises:
             TypeError: if it is not an array.
-            ValueError: if it is not contiguous, or has not as many elements.
+            ValueError: if it is not contiguous, or has another number of elements.
         """
         array = as_array(buffer)
         if not isinstance(array, ARRAYS):
@@ -175,7 +175,7 @@ class Flat:
     def close(self) -> None:
         """Write everything to the file, and release it; do nothing without a file.
 
-        The arrays can still be read. No optimizer steps over them any more.
+        The arrays can still be read. Further steps over them are refused.
         """
         if (mapping := mapping_of(self.buffer)) is not None:
             mapping.release()
@@ -261,7 +261,7 @@ def flatten(
 
 
 def _filled(tree: Tree, named: Sequence[tuple[str, Any]], buffer: Any, on_host: bool) -> Flat:
-    """The tree in a buffer, with its numbers."""
+    """A Flat of the tree over a buffer, into which its numbers are copied."""
     pairs = [isinstance(leaf, Pairs) for _, leaf in named]
     flat = Flat(structure_of(tree), [leaf.shape for _, leaf in named], buffer, pairs)
     for view, (_, leaf) in zip(flat.leaves, named, strict=True):
@@ -270,12 +270,12 @@ def _filled(tree: Tree, named: Sequence[tuple[str, Any]], buffer: Any, on_host: 
 
 
 def _checked(tree: Tree) -> list[tuple[str, Any]]:
-    """The arrays of a tree that can be flattened, with what they are called."""
+    """The arrays of a tree that can be flattened, with their names."""
     named = [(indexed("tree", path), as_pairs(as_array(leaf))) for path, leaf in leaves_of(tree)]
     if not named:
         raise ValueError(f"tree={tree!r} contains no arrays; give at least one")
     for name, leaf in named:
-        if isinstance(leaf, np.ndarray):  # it is copied, so any layout will do
+        if isinstance(leaf, np.ndarray):  # copied, so that any layout is supported
             checks.check_kind(leaf, name)
             checks.check_dtype(leaf, name)
         else:
@@ -334,7 +334,7 @@ def _in_file(tree: Tree, arrays: Sequence[Any], path: str, on_host: bool) -> Fla
             for view, array in zip(flat.leaves, arrays, strict=True):
                 copied(view, array)
             mapping.record({})
-        except BaseException:  # what is there is no one's
+        except BaseException:  # the new file is incomplete
             mapping.discard()
             raise
     return flat

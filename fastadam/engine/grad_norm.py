@@ -42,18 +42,21 @@ def norm_streams(
 def norm_kernel(
     formats: Formats, options: tuple[str, ...] = (), term: Rule = square, like: Any = None
 ) -> Kernel:
-    """The kernel that adds the terms of gradients, block by block, and changes nothing else; for
-    gradients that lie where `like` does."""
+    """The kernel that adds the terms of gradients, block by block, on the device of `like`."""
     target = backend_of(like).target
     return kernel(staged(term, options), norm_streams(formats, options, term), target)
 
 
 class Folds:
-    """The launches that add runs of sums, so many in each, block by block, to one for each run.
+    """The launches that add up runs of numbers, block by block, until each run has one sum.
+
+    Args:
+        sums: the numbers, one run after another.
+        counts: the length of each run.
 
     Attributes:
-        launches: in order.
-        sums: the array of the results; that of the sums themselves if there is nothing to add.
+        launches: the launches, in order.
+        sums: the array of the results; the argument itself if all runs have length one.
     """
 
     def __init__(self, sums: Any, counts: Sequence[int]) -> None:
@@ -74,17 +77,27 @@ class Folds:
 class GradNorm:
     """The norms of the gradients of some parameters, in float64.
 
-    A tree: blocks of squares are added, then blocks of these sums, until there is one for each
-    parameter; then these are added in the same way. The bits depend on nothing but the gradients.
+    Pairwise summation: blocks of squares are added, then blocks of these sums, until there is one
+    sum for each parameter; these are then added in the same way. The bits depend on the gradients
+    alone.
 
-    With a partition the norms are those of the whole parameters: the processes exchange the sums of
-    their blocks, and those of `rows`, row-sparse gradients. With shards, too: they exchange a
-    number for each parameter.
+    Args:
+        params: the parameters.
+        formats: the formats of each of them.
+        threads: the threads of a launch.
+        options: the options of the kernels.
+        partition: the partition of the parameters, if they are pieces. The norms are then those of
+            the whole parameters: the processes exchange the sums of their blocks.
+        shards: the shards of the parameters, if any. The norms are then those of the whole
+            parameters: the processes exchange a number for each parameter.
+        rows: the row-sparse gradients; with a partition, the processes exchange their sums too.
 
     Attributes:
-        launches: those that read the gradients; the others read their sums.
-        known: a norm that the next `run` takes for that of all gradients together, instead of
-            measuring any.
+        launches: the launches that read the gradients; the others read their sums.
+        known: the norm of all gradients, given by the caller; the next `run` uses it and computes
+            none.
+        squares: the squared norm of each gradient.
+        total: the squared norm of all gradients together.
     """
 
     known: float | None = None
@@ -103,23 +116,8 @@ class GradNorm:
         counts = blocks_of(sizes)
         backend = self._backend = backend_of(params[0])
         self._sums = backend.zeros(sum(counts), "float64")
-        self.launches = [
-            _launch(
-                square,
-                norm_kernel(inputs, options, like=params[0]),
-                params,
-                members,
-                places_of(counts, partition),
-                self._sums,
-            )
-            for inputs, members in alike(_read(options, each) for each in formats).items()
-        ]
-        for launch in self.launches:
-            # A step ends with the last chunks, and begins with the first: so much of the gradients
-            # as fits is then in the cache.
-            launch.table.backward = True
-            if "origin" in launch.table.streams:
-                launch.place("origin", [address(param) for param in params])
+        places = places_of(counts, partition)
+        self.launches = _reading(params, formats, options, places, self._sums)
         self._threads, self._later = threads, list[Launch]()
         each = Folds(self._sums, counts)
         self.squares, self._folds = each.sums, each.launches
@@ -140,19 +138,19 @@ class GradNorm:
         self._kernels: list[Kernel] = []
 
     def then(self, launches: Iterable[Launch]) -> None:
-        """Launch more, after the sums are there."""
+        """Add launches that run after the sums have been computed."""
         self._later += launches
         self._runs = []
 
     @property
     def kernels(self) -> list[Kernel]:
-        """The kernels that are launched by themselves."""
+        """The kernels of all launches."""
         if not self._runs:
             self._prepare()
         return self._kernels
 
     def _prepare(self) -> None:
-        """Make the functions that launch everything."""
+        """Create the functions that launch everything."""
         last = [*self._last_folds, *self._later]
         stages = [self._folds, last] if self._exchange else [[*self._folds, *last]]
         chains = [self._backend.chained(stage, self._threads) for stage in stages]
@@ -164,7 +162,7 @@ class GradNorm:
             self._kernels += kernels
 
     def total_of(self, numbers: Sequence[int]) -> Any:
-        """A new place for the total of the squares of some gradients, apart from the others."""
+        """An array for the squared norm of some of the gradients together."""
         parts, counts = [self.squares[i : i + 1] for i in numbers], [1] * len(numbers)
         chosen = self._backend.zeros(len(numbers), "float64")
         kernel = norm_kernel(Formats.alike("float64"), (), identity, self.squares)
@@ -182,13 +180,13 @@ class GradNorm:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def set_number(self, option: str, number: float) -> None:
-        """Set the number of an option, in the kernels that have it."""
+        """Set the number of an option, in the launches whose kernels have it."""
         for launch in self.launches:
             if option in launch.numbers:
                 launch.set_number(option, number)
 
     def run(self) -> None:
-        """Take the norms: `squares` are those of each gradient, `total` that of all together."""
+        """Compute `squares` and `total`."""
         if self.known is not None:
             self.total[...], self.known = self.known**2, None
             for launch in self._later:
@@ -200,7 +198,7 @@ class GradNorm:
             run()
 
     def measured(self) -> float:
-        """Take the norms on the host, and return that of all gradients together."""
+        """Compute the norms on the host; returns that of all gradients together."""
         if not self._runs:
             self._prepare()
         for run in self._runs:
@@ -213,26 +211,47 @@ class GradNorm:
         return self._deferred is not None
 
     def norm(self, scale: float, wait: bool) -> Any:
-        """The norm of all gradients together, times `scale`; from a device, unless it is to be
-        waited for, a function that fetches it."""
+        """The norm of all gradients together, times `scale`; without `wait`, a function that
+        fetches it from a device."""
         if wait or self._deferred is None:
             return math.sqrt(np.asarray(self.total)[0]) * scale
         return self._deferred.put(self.total, lambda total: math.sqrt(total) * scale)
 
 
+def _reading(
+    params: Sequence[Any],
+    formats: Sequence[Formats],
+    options: tuple[str, ...],
+    places: Sequence[int],
+    sums: Any,
+) -> list[Launch]:
+    """The launches that add the squares of gradients into `sums`, block by block."""
+    launches = [
+        _launch(square, norm_kernel(inputs, options, like=params[0]), params, members, places, sums)
+        for inputs, members in alike(_read(options, each) for each in formats).items()
+    ]
+    for launch in launches:
+        # From the last chunk to the first: the last step ended with the last chunk, and the update
+        # begins with the first, so that some of the gradients are still in the cache.
+        launch.table.backward = True
+        if "origin" in launch.table.streams:
+            launch.place("origin", [address(param) for param in params])
+    return launches
+
+
 def _read(options: tuple[str, ...], formats: Formats) -> Formats:
-    """The formats that matter to a norm; those of parameters do if it is that of a distance."""
+    """The formats on which a norm depends; those of parameters if it is the norm of a distance."""
     param = formats.param if "origin" in options else formats.compute
     return Formats(param, formats.grad, inputs=formats.inputs)
 
 
 def blocks_of(sizes: Sequence[int]) -> list[int]:
-    """The numbers of sums for arrays of these sizes: one for each block, at least one."""
+    """The number of block sums for each of these sizes, at least one."""
     return [max(1, -(-size // Sums.block)) for size in sizes]
 
 
 def places_of(counts: Sequence[int], partition: Partition | None = None) -> Any:
-    """The number of the first sum of each array, or of each piece of a partition."""
+    """The index of the first sum of each array, or of each piece of a partition."""
     first = np.cumsum([0, *counts[:-1]])
     if partition is None:
         return first
@@ -247,7 +266,7 @@ def _launch(
     places: Any,
     sums: Any,
 ) -> Launch:
-    """The launch that adds blocks of some of the arrays into `sums`, those of each from a place."""
+    """The launch that adds blocks of the member arrays into `sums`, from the index in `places`."""
     launch = Launch(rule, kernel, arrays, members)
     launch.place("grad", [address(array) for array in arrays])
     launch.place("param", (address(sums) + sums.itemsize * places).tolist())

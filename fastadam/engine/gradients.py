@@ -19,8 +19,8 @@ from ..memory.rows import Rows, RowsDtype
 _address, _view = ctypes.addressof, ctypes.c_char.from_buffer
 _dtype, _shape = attrgetter("dtype"), attrgetter("shape")
 _as_integers = methodcaller("view", np.dtype(np.uint16))
-PLAIN = {np.ndarray}  # the types of arrays that need no look at what their class does
-MANY = 16  # arrays from which NumPy's fixed cost pays
+PLAIN = {np.ndarray}  # array types without subclass behaviour that has to be checked
+MANY = 16  # from this number of arrays, a comparison in NumPy is faster
 
 
 def fast_addresses(
@@ -30,9 +30,9 @@ def fast_addresses(
     itemsize: int,
     foreign: bool = False,
 ) -> list[int] | None:
-    """The addresses of contiguous, writable, aligned arrays; None if anything is not as expected.
+    """The addresses of contiguous, writable, aligned arrays; None if one has another layout.
 
-    The buffer protocol tells this five times as fast as NumPy's own attributes. It knows nothing of
+    The buffer protocol is five times as fast as NumPy's own attributes. It does not support
     `foreign` dtypes such as bfloat16.
     """
     try:
@@ -51,7 +51,7 @@ class OtherDtypesError(Exception):
     """Arrays are valid, but their dtypes differ from the expected ones.
 
     Attributes:
-        dtypes: theirs; those expected where there is no array.
+        dtypes: their dtypes; the expected ones where there is no array.
     """
 
     def __init__(self, dtypes: Sequence[Any]) -> None:
@@ -59,7 +59,7 @@ class OtherDtypesError(Exception):
 
 
 def with_rows(arrays: Sequence[Any], params: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-    """The dtypes of gradients of which some are row-sparse; those expected for the others.
+    """The dtypes of gradients if some are row-sparse; the expected ones for the others.
 
     Raises:
         TypeError: for rows of parameters of complex numbers.
@@ -95,18 +95,18 @@ def _paired(array: Any, name: str, param: Any) -> Any:
 
 
 class StepArrays:
-    """Arrays of a step that belong to some parameters: checks them, and finds their addresses.
+    """Arrays of a step, one for each parameter: their checks and their addresses.
 
-    They are remembered by weak reference, so that no step keeps the gradients of another alive.
+    They are referred to weakly, so that the gradients of a step are not kept alive.
 
     Args:
         params: the parameters, in order.
-        param_names, names: what they and the arrays are called in messages.
-        dtypes: of the arrays.
-        check: `check(array, name, param, param_name)` raises if an array is not what it should be.
-        convert: returns an array of whatever library as fastadam sees it.
-        optional: whether None may stand for an array.
-        cleared: whether the step writes zeros to them, so that none may share memory.
+        param_names, names: the names of the parameters and of the arrays in messages.
+        dtypes: the dtypes of the arrays.
+        check: `check(array, name, param, param_name)` raises for an invalid array.
+        convert: converts an array of any library to one that fastadam supports.
+        optional: True if an array may be None.
+        cleared: True if the step writes zeros to the arrays, so that they may not share memory.
     """
 
     addresses: list[int]
@@ -132,7 +132,7 @@ class StepArrays:
         self._sizes = [p.size * t.itemsize for p, t in zip(params, self._dtypes, strict=True)]
         self._known = KnownArrays()
         self.active, self.addresses = [], []
-        self.rows: Sequence[Any] = [None] * len(params)  # of row-sparse ones what is known
+        self.rows: Sequence[Any] = [None] * len(params)  # a RowGradient for each row-sparse one
 
     @property
     def dtypes(self) -> Sequence[Any]:
@@ -140,33 +140,33 @@ class StepArrays:
         return self._dtypes
 
     def protect(self, spans: Sequence[checks.Span]) -> None:
-        """Refuse, from now on, arrays that lie in memory that a step writes."""
+        """Set the memory that a step writes, in which no array may lie."""
         self._starts = [-1, *(s.start for s in spans)]
         self._stops = [-1, *(s.stop for s in spans)]
         self._owners = ["", *(s.name for s in spans)]
         self._vectors = tuple(map(np.array, (self._starts, self._stops, self._sizes)))
 
     def same(self, arrays: Sequence[Any]) -> bool:
-        """True if these are the very arrays of the last call of `look`, all of them there, and none
-        changed in place."""
+        """True if these are the array objects of the last call of `bind`, all of them not None,
+        and none changed in place."""
         return self._known.same(arrays)
 
     def comparison(self, changes: ParameterChanges) -> Callable[[Sequence[Any]], bool]:
-        """A function that compares arrays with those of the last call of `look`, as `same` does,
-        and the parameters with what they were, at once."""
+        """A function that compares arrays with those of the last call of `bind`, as `same` does,
+        and also detects changes of the parameters."""
         return changes.comparison(self._known)
 
     def seen(self, arrays: Sequence[Any]) -> Sequence[Any]:
-        """The arrays for those who read them besides the launches."""
+        """The arrays for readers other than the launches."""
         return arrays
 
     def bind(self, arrays: Sequence[Any]) -> None:
-        """Check arrays, one or None per parameter, then note their addresses.
+        """Check arrays, one or None per parameter, and store their addresses.
 
         Raises:
             TypeError: if one is not an array of the dtype.
             ValueError: if one has another shape, or lies in memory that the step writes.
-            OtherDtypesError: if all is well but dtypes that gradients may have.
+            OtherDtypesError: if only the dtypes differ, and gradients may have these.
         """
         again = self._known.forget(arrays)
         self.active = [array is not None for array in arrays]
@@ -179,7 +179,7 @@ class StepArrays:
             self._known.note(arrays, again)
 
     def _fast(self, arrays: Sequence[Any]) -> list[int] | None:
-        """The addresses if all is well."""
+        """The addresses by the fast check; None if it fails."""
         addresses = fast_addresses(
             arrays, self._dtypes, self._shapes, self._itemsize, self._foreign
         )
@@ -196,7 +196,7 @@ class StepArrays:
         return bool((stops[np.searchsorted(starts, at + sizes) - 1] <= at).all())
 
     def spans(self) -> Iterator[checks.Span]:
-        """The memory of the arrays that there are."""
+        """The memory of the arrays."""
         for start, size, name in zip(self.addresses, self._sizes, self._names, strict=True):
             if start:
                 yield checks.Span(start, start + size, name)

@@ -15,7 +15,7 @@ MISSPELT = ("param", "parameters")  # for `params`
 
 
 def once(params: Any) -> Any:
-    """Lists in place of iterators, which can be gone through only once."""
+    """The parameters with iterators, which can be read only once, replaced by lists."""
     params = list(params) if isinstance(params, Iterator) else params
     if not are_groups(params):
         return params
@@ -27,7 +27,7 @@ def once(params: Any) -> Any:
 
 
 def first_array(params: Any) -> Any:
-    """An array of the parameters, if they are what they should be."""
+    """The first array of the parameters, None if there is none."""
     if are_groups(params):
         params = listed(params[0]["params"])
     tree = params.tree if isinstance(params, Flat) else params
@@ -44,7 +44,7 @@ def are_groups(params: Any) -> bool:
 
 
 def check_one_shadow(shadow: Any) -> None:
-    """Refuse arrays for copies that are given beside groups.
+    """Refuse `shadow=` beside groups.
 
     Raises:
         ValueError: with a fix.
@@ -57,10 +57,10 @@ def check_one_shadow(shadow: Any) -> None:
 
 
 def copies_in(group: Mapping[str, Any], gathered: Gathered) -> list[Any]:
-    """The arrays of a group that receive copies of its parameters, None for those without.
+    """The arrays that receive copies of the parameters of a group, None for those without.
 
     Raises:
-        ValueError: if they are not structured as the parameters.
+        ValueError: if their structure is not that of the parameters.
     """
     shadow = group.get(SHADOW)
     if shadow is None:
@@ -73,10 +73,10 @@ def copies_in(group: Mapping[str, Any], gathered: Gathered) -> list[Any]:
 
 
 def check_group(group: Any, where: str) -> None:
-    """Refuse what is not a group.
+    """Refuse an object that is not a group.
 
     Raises:
-        TypeError: saying what it lacks.
+        TypeError: names what is missing.
     """
     if not isinstance(group, dict):
         raise TypeError(f"a parameter group is a dict with 'params', not {short(group)}")
@@ -85,10 +85,10 @@ def check_group(group: Any, where: str) -> None:
 
 
 def check_tree(params: Any, hyperparameters: Iterable[str]) -> None:
-    """Refuse a tree that was meant to be groups.
+    """Refuse a tree that was probably meant to be groups.
 
     Raises:
-        TypeError: saying what it lacks.
+        TypeError: names what is missing.
     """
     known = {*hyperparameters, *CARRIED} - {"params"}
     if isinstance(params, Mapping):

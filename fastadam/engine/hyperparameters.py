@@ -22,14 +22,13 @@ CHOICES = {
 METHODS = (
     *("variant", "check", "hyper", "carry", "carry_sums"),
     *("transform", "initial", "idle", "idle_hyper"),
-)  # those of an optimizer that get hyperparameters
-OPTIONAL = ("clip_exp",)  # names that may be None though their defaults are not
-UNLIMITED = ("growth_rate",)  # names that may be infinite, which is None: no limit
+)  # the methods of an optimizer that get hyperparameters
+OPTIONAL = ("clip_exp",)  # names that may be None although their defaults are numbers
+UNLIMITED = ("growth_rate",)  # names that may be infinite: no limit
 
 
 class ReadOnly(Values):
-    """Hyperparameters as passed to the methods of an optimizer, read-only and kept from step to
-    step."""
+    """Read-only hyperparameters, as passed to the methods of an optimizer in every step."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
@@ -47,8 +46,8 @@ class ReadOnly(Values):
 def kind_of(algorithm: Algorithm) -> type[Values]:
     """The type of the hyperparameters that the methods of an optimizer get.
 
-    It is a plain dict, which is read in a fifth less time than a ReadOnly, if these methods are the
-    package's own, which write nothing to it.
+    A plain dict, which is read in a fifth less time than a ReadOnly, if all of these methods are
+    the package's own, which do not write to it.
     """
     methods = (getattr(type(algorithm), name, None) for name in METHODS)
     packages = {each.__module__.partition(".")[0] for each in methods if each}
@@ -56,10 +55,10 @@ def kind_of(algorithm: Algorithm) -> type[Values]:
 
 
 def range_of(name: str, default: Any) -> Range:
-    """The range of a hyperparameter, or of an element of one."""
+    """The range of a hyperparameter, or of each of its elements."""
     within = RANGES.get(name, ANY)
     if isinstance(default, float) and not within.holds(default):
-        return ANY  # a hyperparameter of another kind, with a name in use
+        return ANY  # a hyperparameter of another kind with a known name
     return within
 
 
@@ -69,7 +68,7 @@ def _holds(name: str, default: Any) -> Callable[[float], bool]:
 
 
 def is_plain(name: str, value: Any, default: Any) -> bool:
-    """True if `checked` returns a hyperparameter as it is: a float or a tuple of floats."""
+    """True if `checked` returns a hyperparameter unchanged: a float or a tuple of floats."""
     kind = type(value)
     if kind is not type(default):
         return False
@@ -84,11 +83,11 @@ def is_plain(name: str, value: Any, default: Any) -> bool:
 
 
 def checked(name: str, value: Any, default: Any, where: str, hint: str = "give a number") -> Any:
-    """A hyperparameter as a plain Python value of the default's kind.
+    """A hyperparameter as a plain Python value of the type of its default.
 
     Raises:
-        TypeError: if it is of another kind.
-        ValueError: if it is NaN, infinite, or outside what the name allows.
+        TypeError: if it has another type.
+        ValueError: if it is NaN, infinite, or outside the range of the name.
     """
     if is_plain(name, value, default):
         return value

@@ -41,9 +41,15 @@ def kernel_for(
     scattered: bool = False,
     listed: RowList | None = None,
 ) -> Kernel:
-    """The kernel of a rule with options, for arrays where `like` lies, which is the host if None;
-    `scattered` says that it is for runs of elements far from each other,
-    `listed` that it is for listed rows.
+    """The kernel of a rule with options.
+
+    Args:
+        rule: the rule.
+        formats: the formats of parameter, gradient and state.
+        options: the names of the options.
+        like: an array on the device of the kernel; None: the host.
+        scattered: True for runs of elements that are far apart in memory.
+        listed: True for rows that are given by a list.
 
     Raises:
         TypeError: for a rule that cannot be compiled.
@@ -63,17 +69,20 @@ class Launch:
     """A kernel and the table of some parameters.
 
     Attributes:
+        rule: the rule.
+        kernel: the kernel.
+        table: the table of addresses and constants.
         members: the numbers of the parameters in the optimizer.
-        sizes: the elements of each of them.
-        kept: what is kept for each of them.
-        lengths: the elements of a row of each of them, for kernels over rows; else 1.
-        spans: the elements whose columns have numbers in common, for kernels with such numbers.
-        units: the elements that are in one chunk.
-        numbers: what options read once per parameter, by name; written by the host.
-        draws: the number from which the noise of each parameter follows; one, or an array.
-        late: how many steps each has taken less than the optimizer, likewise.
-        by_row: whether it is for some rows of a parameter.
-        lazy: whether these rows have constants of their own.
+        sizes: the number of elements of each of them.
+        kept: the state columns.
+        lengths: the number of elements of a row of each, for kernels over rows; else 1.
+        spans: the number of elements of a matrix of each, for kernels with numbers of columns.
+        units: the number of elements that may not be divided among chunks.
+        numbers: the numbers that options read for each parameter, by name; the host writes them.
+        draws: the random stream of each parameter: one number, or an array.
+        late: for each parameter, the optimizer's step count less its own; likewise.
+        by_row: True for a launch over some rows of a parameter.
+        lazy: True if these rows have constants of their own.
     """
 
     by_row = lazy = False
@@ -111,14 +120,14 @@ class Launch:
                     self.table.place(stream.name, places, part)
         if ROW_LENGTH in self.numbers:
             self.set_number(ROW_LENGTH, self.lengths)
-            if SUM + SIZE in self.numbers:  # of rows, until sums over parameters say otherwise
+            if SUM + SIZE in self.numbers:  # the size of rows; sums over parameters set another
                 self.set_number(SUM + SIZE, self.lengths)
         if COLUMN_SPAN in self.numbers:
             self.set_number(COLUMN_SPAN, self.spans)
 
     @property
     def wanted(self) -> list[tuple[StateColumn, Sequence[int]]]:
-        """The arrays that are kept, each with the parameters that it is kept for."""
+        """The state columns, each with the parameters that have it."""
         found = list[tuple[StateColumn, Sequence[int]]]()
         for kept in self.kept:
             if kept.column.per not in (BY_ROW, BY_COLUMN):
@@ -138,8 +147,8 @@ class Launch:
     def writer(self, number: int) -> Callable[[Mapping[str, float]], None]:
         """A function that stores the constants that `hyper` returned as record `number`.
 
-        It raises ValueError if a name is missing, there are others, or a number is too large, and
-        TypeError if something is not a number.
+        It raises ValueError for missing and unknown names and for numbers that are too large, and
+        TypeError for anything that is not a number.
         """
         pick, size, refuse = _picker(self._hyper), len(self._hyper), self._refuse
         pack = partial(self.table.pack, number * self.kernel.record.size)
@@ -155,11 +164,11 @@ class Launch:
         return write
 
     def _refuse(self, constants: Any) -> NoReturn:
-        """Raise the error for what `hyper` returned.
+        """Raise the error for an invalid result of `hyper`.
 
         Raises:
-            TypeError: if something is not a number.
-            ValueError: if a name is missing, there are others, or a number is too large.
+            TypeError: for anything that is not a number.
+            ValueError: for missing and unknown names, and for numbers that are too large.
         """
         if not isinstance(constants, Mapping):
             raise TypeError(f"hyper() returned {constants!r}; give a dict with {self._hyper}")
@@ -181,14 +190,14 @@ class Launch:
         raise TypeError(f"hyper() returned {constants}; give numbers")
 
     def take_pieces(self, pieces: Sequence[Piece]) -> None:
-        """Take the parameters for pieces of longer ones; `pieces` has one for each parameter."""
+        """Declare the parameters pieces of longer ones; `pieces` has one for each parameter."""
         mine = [pieces[i] for i in self.members]
         numbers = [piece.number for piece in mine]
         self.draws = np.array(numbers, np.uint32) if len(mine) > 1 else numbers[0]
         self.table.begin_at([piece.start for piece in mine])
 
     def place(self, stream: str, addresses: Sequence[int], part: int = 0) -> None:
-        """Point the table at arrays of a step, given for all parameters of the optimizer."""
+        """Set the addresses of arrays in the table, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members], part)
 
     def set_number(self, option: str, number: Any) -> None:
@@ -196,14 +205,17 @@ class Launch:
         self.numbers[option][...] = number
 
     def bound(self, options: Sequence[Options]) -> None:
-        """Set the bounds of the parameters, rounded to their dtypes; `options` has those of
-        each."""
+        """Set the bounds of the parameters, rounded to their dtypes.
+
+        Args:
+            options: the options of each parameter of the optimizer.
+        """
         for name, free in (("lower", -math.inf), ("upper", math.inf)):
             if name not in self.numbers:
                 continue
             bounds = [getattr(options[i], name) for i in self.members]
             pairs = zip(bounds, self._dtypes, strict=True)
-            with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+            with np.errstate(over="ignore"):  # overflow gives infinity, which is no bound
                 self.set_number(
                     name,
                     [free if bound is None else dtype.type(bound) for bound, dtype in pairs],
@@ -224,7 +236,7 @@ class Launch:
     def check_dense(
         self, active: Sequence[bool], state: Mapping[str, Sequence[Any]], names: Sequence[str]
     ) -> None:
-        """Refuse gradients of all elements for parameters of which steps are counted by row.
+        """Refuse dense gradients for parameters whose steps are counted for each row.
 
         Raises:
             ValueError: naming the parameter.
@@ -238,11 +250,11 @@ class Launch:
                 )
 
     def ready(self, author: Algorithm, values: Values, step: int, since: int) -> list[Operation]:
-        """The operations of a step besides the launch, which is prepared if it is `by_row`."""
+        """The operations of a step besides the launch; a launch by rows is prepared for it."""
         return []
 
     def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
-        """Point the table at arrays of state, and at the record of each parameter."""
+        """Set the addresses of state and the record of each parameter in the table."""
         cohorts = grouping.cohorts
         self.choose([k if cohorts[k].active else SKIPPED for k in grouping.cohort_of])
         for name, stream, part, _ in self.kept:
@@ -255,7 +267,7 @@ class Launch:
             self.table.place(stream.name, places, part)
 
     def _check_rows(self, name: str, arrays: Sequence[Any]) -> None:
-        """Refuse state with other rows than there are.
+        """Refuse state whose number of rows is not that of its parameter.
 
         Raises:
             ValueError: naming the state.

@@ -1,4 +1,4 @@
-"""Plan of a step: the launches, and the order of everything that a step does."""
+"""Plan of a step: its launches, and the order of everything else that it does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -30,32 +30,31 @@ UPDATE: Verdict = "update"
 
 
 class StepPlan:
-    """The launches of a step, one per rule variant and formats; made anew when either changes.
+    """The launches of a step, one per rule variant and formats; replaced when either changes.
 
-    A step is `look`, `prepare` and `run`, in this order. Whoever uses a plan drops it if one of
-    them raises, since its tables may then hold only a part of what it takes them to hold.
+    A step calls `look`, `prepare` and `run`, in this order. If one of them raises, the plan must
+    not be used again, since its tables may be only partly updated.
 
     Args:
-        context: what the steps work on.
+        context: the arrays and settings of the steps.
         kind: the kind of the steps.
-        inputs: what takes the place of gradients, in steps like one that has these.
-        workspace: where the matrices of rules are, if not in memory of the host.
+        inputs: the inputs of the first step, if the steps have inputs in place of gradients.
 
     Attributes:
-        kind: the kind of steps that the plan is for.
-        gradients: finds and checks the gradients of the parameters.
-        preprocessor: what is done before an update.
-        active: whether any parameter has a gradient.
-        conditional: what takes steps whose verdict is that of a device, or None.
-        captured: which parameters a step moves that was captured for a graph; empty without one.
+        kind: the kind of the steps.
+        gradients: checks the gradients, and finds their addresses.
+        preprocessor: the work before an update.
+        active: True if any parameter has a gradient.
+        conditional: takes steps that a device may skip by itself; None if there are none.
+        captured: the `active` flags of a step captured in a CUDA graph; empty without one.
         stale: True until the addresses of the state have been written to the tables.
-        steady: True if a step of plain gradients is prepared and run like the one before, once
-            these have been found.
-        direct: True if `write_constants`, measuring the `norm`, if there is one, and `launch` are
-            all of such a step.
-        norm: what takes the norm of all gradients, or None.
-        launch: launches everything, and counts; `again` takes more operations.
-        numbers: for each cohort the host numbers it carries after the step that was prepared.
+        steady: True if a step of plain gradients differs from the last one in its gradients and
+            constants only.
+        direct: True if such a step consists of `write_constants`, `norm.measured`, if there is a
+            norm, and `launch`.
+        norm: computes the norm of all gradients; None if no option needs it.
+        launch: runs all launches, and counts the step; `again` commits more operations with it.
+        numbers: for each cohort, the host numbers that it carries after the prepared step.
         records: the launches and the numbers of the records that `write_constants` writes.
         same: `same(arrays)` is True if these are the gradients of the last step, and neither they
             nor the parameters were changed.
@@ -74,7 +73,7 @@ class StepPlan:
         self.kind, self._options = kind, context.options
         self._parameters, self._state, self.stale = context.parameters, context.state, True
         self.steady = self.direct = False
-        self._with: list[Operation] = []  # what is committed with the step
+        self._with: list[Operation] = []  # committed with the step
         self._partition = context.partition
         self._make_launches(context)
         launches_of = [
@@ -87,7 +86,7 @@ class StepPlan:
         self._rules = [group.rule for group in context.groups]
         self.gradients = context.gradients
         self.same: Callable[[Sequence[Any]], bool] = never
-        self._placed: Sequence[int] = []  # where the launches know the gradients to be
+        self._placed: Sequence[int] = []  # the addresses of gradients in the tables
         parameters, accumulator = context.parameters, context.accumulator
         backend, self._masks = backend_of(context.arrays[0]), None
         if kind.masked:
@@ -111,12 +110,12 @@ class StepPlan:
         self.conditional = self._skippable(context) if kind.may_skip else None
         if self.conditional:
             self.preprocessor.follow(self.conditional)
-        self._created: Mapping[str, Sequence[Any]] | None = None  # the state with what was created
+        self._created: Mapping[str, Sequence[Any]] | None = None  # the state with new arrays
         self._protect(context.state.arrays)
         self._pair()
 
     def _make_launches(self, context: StepContext) -> None:
-        """Make the launches of the update, and those of the sums that rules ask for."""
+        """Create the launches of the update, and those of the sums that rules need."""
         options, rules, partition = context.options, context.rules, context.partition
         every = [
             group.options.in_kernel(self.kind.masked, self.kind.scaled) for group in context.groups
@@ -155,7 +154,7 @@ class StepPlan:
             launch.bound(own)
 
     def _skippable(self, context: StepContext) -> SkippableSteps | None:
-        """The part that takes steps which a device may skip by itself, or None."""
+        """The part that takes steps that a device may skip by itself, or None."""
         asks_host = context.partition or any(
             rule.over == "all" and context.carried for rule in context.rules
         )
@@ -173,17 +172,17 @@ class StepPlan:
         return updates + firsts + self.preprocessor.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
-        """Let launches stream through the files of parameters and state."""
+        """Make the launches stream through the files of parameters and state."""
         self._commitment.files, self._repeats = files, False
         files.stream(launch.table for launch in (*self._all, *self.preprocessor.launches))
 
     # The order of a step
 
     def look(self, arrays: Sequence[Any]) -> None:
-        """Check the gradients of a step, and point the launches at them.
+        """Check the gradients of a step, and set their addresses in the launches.
 
         Raises:
-            TypeError, ValueError: for arrays that are not gradients of the parameters.
+            TypeError, ValueError: for invalid gradients.
             OtherDtypesError: for gradients that need another plan.
         """
         state, gradients = self._state, self.gradients
@@ -211,19 +210,19 @@ class StepPlan:
         always: bool = False,
         grad_norm: float | None = None,
     ) -> tuple[Any, Verdict]:
-        """Do everything that a step does between its gradients and its commitment.
+        """Prepare a step whose gradients are bound, up to its commitment.
 
-        First the constants, then what goes ahead of the update and decides whether there is one,
-        then the state that is missing.
+        Constants are written, norms computed, which decides whether the step updates, missing
+        state is created, and the sums of rules are computed.
 
         Args:
-            author: whose `hyper`, `carry` and `initial` are called.
+            author: the optimizer, whose `hyper`, `carry` and `initial` are called.
             values: the hyperparameters of each group.
             arrays: the gradients.
-            grad_scale: what the loss was multiplied by, or None.
-            found_inf: whether the gradients are known not to be finite.
-            always: whether state is created for a step that is skipped, too.
-            grad_norm: the norm of the gradients, or of more, if it is not to be measured.
+            grad_scale: the factor of the loss, or None.
+            found_inf: True if the gradients are known not to be finite.
+            always: True to create state even for a step that is skipped.
+            grad_norm: the norm of the gradients; None to compute it if an option needs it.
 
         Returns:
             The norm of the gradients, or None if it was not measured; and the verdict.
@@ -259,13 +258,13 @@ class StepPlan:
                 self._with += launch.ready(author, values_of, step - cohort.base, cohort.since)
         return norm, verdict
 
-    # Everything else
+    # Changes between steps
 
     def repoint(self, arrays: Sequence[Any], places: Sequence[int]) -> None:
-        """Point the launches at parameters like those before, which are at these addresses now.
+        """Replace the parameters by others of the same shapes and dtypes, at these addresses.
 
         Raises:
-            ValueError: for memory that is there twice, before any launch is pointed there.
+            ValueError: for overlapping memory, before any address is set.
         """
         self._parameters.replace(arrays)
         sizes, names = self._parameters.nbytes, self._parameters.names
@@ -274,7 +273,8 @@ class StepPlan:
             launch.place("param", places)
 
     def repoint_kept(self) -> None:
-        """Point the launches at the current addresses of the state of the parameters.
+        """Set the current addresses of the copies of the parameters, and mark those of the state
+        as stale.
 
         Raises:
             ValueError: as `repoint`.
@@ -286,14 +286,14 @@ class StepPlan:
         self.stale, self.steady, self.direct = True, False, False
 
     def recount(self) -> None:
-        """Read the step counts of the parameters again, after they were set elsewhere."""
+        """Read the step counts of the parameters again, after they were changed elsewhere."""
         self.stale, self.steady, self.direct = True, False, False
         self._pair()
 
     def bind_masks(self, arrays: Sequence[Any]) -> None:
-        """Check the masks of a step, and point the launches at them."""
+        """Check the masks of a step, and set their addresses in the launches."""
         assert self._masks
-        if self._options.zero_grads:  # what clears gradients may not clear masks
+        if self._options.zero_grads:  # a mask in the memory of a gradient would be cleared
             self._masks.protect(sorted([*self._written, *self.gradients.spans()]))
         if self._options.zero_grads or not self._masks.same(arrays):
             self._masks.bind(arrays)
@@ -301,12 +301,12 @@ class StepPlan:
                 launch.place("mask", self._masks.addresses)
 
     def bind_inputs(self, inputs: StepInputs) -> None:
-        """Check the inputs of a step after the first, and point the launches at them."""
+        """Check the inputs of a step besides the first, and set their addresses."""
         if self._others:
             self._others.bind(inputs, self.gradients, self.preprocessor.reading)
 
     def _pair(self) -> None:
-        """Find the cohorts that take the step, and count from the present count on."""
+        """Pair the cohorts that take the step with their launches; count from the current count."""
         self._constants.pair()
         grouping = self._state.grouping
         self._by_row = [
@@ -324,7 +324,7 @@ class StepPlan:
 
     @property
     def numbers(self) -> Sequence[Carried]:
-        """For each cohort the host numbers it carries after the step that was prepared."""
+        """For each cohort, the host numbers that it carries after the prepared step."""
         return self._constants.numbers
 
     @property
@@ -344,16 +344,16 @@ class StepPlan:
         return self.active or bool(self._partition and self._partition.active)
 
     def run(self, *others: Operation) -> None:
-        """Launch, count, and commit the other changes of the step: all or nothing.
+        """Launch the update, count the step, and commit its other changes: all or nothing.
 
         Args:
-            others: more operations that belong to it.
+            others: further operations of the commitment.
         """
         commitment = self._commitment
         if self.steady:
             commitment.again(others)
             return
-        if self.conditional:  # which may have counted meanwhile
+        if self.conditional:  # it may have counted steps
             commitment.count()
         commitment.run([*self._with, *others], self.counts, self.numbers, self._created)
         self._with.clear()
@@ -363,9 +363,9 @@ class StepPlan:
         self.direct = self.steady and self.preprocessor.direct
 
     def write_rows(self, initial: Sequence[Mapping[str, float]]) -> None:
-        """Create the state that is missing, and point the launches at it.
+        """Create missing state, and set the addresses of all state in the launches.
 
-        It becomes part of the optimizer's state when the step is committed.
+        New state becomes part of the optimizer's state when the step is committed.
         """
         state = self._state
         wanted = [(launch, pair) for launch in self._launches for pair in launch.wanted]

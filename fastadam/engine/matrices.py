@@ -17,17 +17,17 @@ from .workspace import HostWorkspace, Workspace
 
 
 class RuleMatrices:
-    """The matrices that the launches of a step read.
+    """The matrices that the launches of a step read, such as the orthogonalized ones of Muon.
 
-    Nothing but the matrices is written before the step is committed.
+    Only the matrices are written before the step is committed.
 
     Args:
-        updates: the launches.
-        context: what the steps work on.
-        options: those of the kernels.
+        updates: the launches of the update.
+        context: the arrays and settings of the steps.
+        options: the options of the kernels.
 
     Attributes:
-        launches: those that compute the entries, which take the constants of the updates.
+        launches: the launches that compute the entries, with the constants of the updates.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RuleMatrices:
         rooms = [self._workspace.room(number, kept.compute) for number in update.members]
         for each in (launch, update):
             each.table.place(SUM + MATRIX, [address(room) for room in rooms])
-        self._kept += rooms  # launches know addresses only
+        self._kept += rooms  # launches have addresses only
         return launch
 
     def __bool__(self) -> bool:
@@ -68,12 +68,12 @@ class RuleMatrices:
             yield self._firsts[update]
 
     def run(self, author: Algorithm, values: Sequence[Values], active: Sequence[bool]) -> None:
-        """Compute and transform the matrices, from gradients and state as they are.
+        """Compute and transform the matrices, from the current gradients and state.
 
         Args:
-            author: whose `transform` is called.
+            author: the optimizer, whose `transform` is called.
             values: the hyperparameters of each group.
-            active: whether each parameter has a gradient.
+            active: for each parameter, True if it has a gradient.
         """
         for run in self._runs:
             run()
@@ -83,7 +83,7 @@ class RuleMatrices:
 
 
 def check_factors(rule: Rule, arrays: Sequence[Any], names: Sequence[str]) -> None:
-    """Refuse parameters that are no matrices, for a rule with factors.
+    """Refuse parameters that are not matrices, for a rule with factors.
 
     Raises:
         ValueError: naming the first such parameter.
@@ -105,8 +105,8 @@ def check_matrices(
         author: the optimizer.
         rule: the rule.
         arrays: the parameters.
-        names: what they are called.
-        pieces: whether they are pieces of longer arrays.
+        names: their names in messages.
+        pieces: True if they are pieces of longer arrays.
 
     Raises:
         ValueError: naming the first such parameter.

@@ -26,13 +26,13 @@ def by_name(
 ) -> list[dict[str, Any]]:
     """Parameter groups with hyperparameters that follow from the names of the parameters.
 
-    Parameters with equal settings share a group; the others are in a group that takes everything
-    from the constructor. Groups are in the order of their first parameters, and parameters keep
-    their order within a group. Each group has the names in `param_names`. The result is a list of
-    dicts for any optimizer of fastadam, fastadam.torch or `torch.optim`.
+    Parameters with equal settings share a group; the others are in a group with the settings of
+    the constructor. Groups are in the order of their first parameters, and parameters keep their
+    order within a group. Each group has the names in `param_names`. The result is a list of dicts
+    for any optimizer of fastadam, fastadam.torch or `torch.optim`.
 
-    With NumPy arrays, `step` takes gradients, targets, inputs and masks in the form of `params`, or
-    as a dict from names, or as one list over all groups, in the order of the groups.
+    With NumPy arrays, `step` takes gradients, targets, inputs and masks in the structure of
+    `params`, as a dict from names, or as one list over all groups, in the order of the groups.
 
     Args:
         params: a dict of arrays, which may hold dicts, lists and tuples (names are dotted, as
@@ -144,7 +144,7 @@ def _checked(settings: Any, where: str) -> Settings:
 
 
 def _unmatched(pattern: str, names: Sequence[str]) -> str:
-    """The message about a pattern that matches nothing, with one that does."""
+    """The message for a pattern that matches nothing, with the closest name."""
     text = pattern.strip("*?.")
     parts = [part for name in names for part in name.split(".")]
     meant = meant_by(text, [*dict.fromkeys([*parts, *names])]) if text else None
@@ -158,7 +158,7 @@ def _unmatched(pattern: str, names: Sequence[str]) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """True if settings are equal beyond doubt: objects of other kinds are equal to themselves."""
+    """True if settings are certainly equal; objects of other types are equal to themselves only."""
     if one is other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):

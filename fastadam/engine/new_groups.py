@@ -1,4 +1,4 @@
-"""New parameter groups: the checks of everything about them, before any is added."""
+"""New parameter groups, completely checked before any is added."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -20,7 +20,7 @@ from .state import spans
 
 
 class NewGroups(NamedTuple):
-    """Groups that may be added.
+    """Checked groups, ready to be added.
 
     Attributes:
         groups: the groups, checked.
@@ -39,15 +39,15 @@ class NewGroups(NamedTuple):
 
 
 def new_groups(engine: EngineParts, raws: Sequence[Any], alone: bool) -> NewGroups:
-    """Check groups that are to be added; nothing is changed.
+    """Check groups that are to be added, without changing anything.
 
     Args:
         engine: the engine to which they are to be added.
-        raws: the dicts that were given.
-        alone: True for the one group of parameters that were given without groups.
+        raws: the user's dicts.
+        alone: True for parameters that were given without groups.
 
     Raises:
-        TypeError, ValueError: if anything about them is wrong.
+        TypeError, ValueError: for invalid groups.
     """
     _check_room(engine)
     first = len(engine.groups)
@@ -77,7 +77,7 @@ def new_groups(engine: EngineParts, raws: Sequence[Any], alone: bool) -> NewGrou
 
 
 def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> Group:
-    """A group, checked, whose dict has the defaults of the optimizer."""
+    """A checked group, whose dict includes the defaults of the optimizer."""
     unique = len({*gathered.paths}) == len(gathered.arrays)
     names = {"param_names": gathered.paths} if unique else {}
     own = ParamGroup(names | engine.defaults | raw | {"params": tuple(gathered.arrays)})
@@ -96,7 +96,7 @@ def _group(engine: EngineParts, raw: Values, gathered: Gathered, where: str) -> 
 
 
 def _check_room(engine: EngineParts) -> None:
-    """Refuse new parameters where a state file was made without them.
+    """Refuse new parameters if there is a state file, which was created without them.
 
     Raises:
         ValueError: naming the file.
@@ -109,7 +109,7 @@ def _check_room(engine: EngineParts) -> None:
 
 
 def _check_unshared(gathered: Sequence[Gathered]) -> None:
-    """Refuse memory that other processes would update as well.
+    """Refuse memory that is shared with other processes.
 
     Raises:
         ValueError: naming the first such array.
@@ -125,7 +125,7 @@ def _check_unshared(gathered: Sequence[Gathered]) -> None:
 
 
 def _check_complex(group: Group) -> None:
-    """Refuse what has no meaning for complex numbers.
+    """Refuse options and rules that are not defined for complex numbers.
 
     Raises:
         ValueError: naming the option, or the rule.

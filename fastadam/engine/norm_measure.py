@@ -1,4 +1,4 @@
-"""The norm of gradients by itself, without a step."""
+"""The norm of gradients without a step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,16 @@ from .row_inputs import gradients_for
 
 
 class NormMeasure:
-    """Takes the norm of gradients of some dtypes.
+    """Computes the norm of gradients of given dtypes.
 
     Args:
-        shards: whose elements here are those of the parameters, if other processes have others.
+        parameters: the parameters.
+        dtypes: the dtypes of their gradients.
+        threads: the threads of a launch.
+        shards: completes the norm, if other processes have other elements of the parameters.
 
     Attributes:
-        parameters: those that the gradients are of.
+        parameters: the parameters.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class NormMeasure:
         """The norm of these gradients, one or None per parameter.
 
         Raises:
-            TypeError, ValueError: for arrays that are no gradients.
+            TypeError, ValueError: for invalid gradients.
             OtherDtypesError: for gradients of other dtypes.
         """
         self._gradients.bind(arrays)

@@ -12,7 +12,7 @@ from .partition import Partition
 
 
 def files_for(engine: EngineParts, new: NewGroups) -> OptimizerFiles | None:
-    """The files of an engine to which groups are added; None if there are none.
+    """The files of an engine after groups are added; None if there are none.
 
     The state file is opened, or created.
 
@@ -34,7 +34,7 @@ def files_for(engine: EngineParts, new: NewGroups) -> OptimizerFiles | None:
 
 
 def _open(engine: EngineParts, files: OptimizerFiles, new: NewGroups) -> None:
-    """Open the state file, which has room for the state of the new groups."""
+    """Open the state file, with places for the state of the new groups."""
     algorithm, groups, count = engine.algorithm, new.groups, len(new.parameters.arrays)
     starts = [initial_state(algorithm, group.rule, group.at(1)) for group in groups]
     names = [name for group in groups for name in group.raw.get("param_names") or ()]
@@ -45,10 +45,10 @@ def _open(engine: EngineParts, files: OptimizerFiles, new: NewGroups) -> None:
 
 
 def _check_state_file(options: Options, first: Any, partition: Partition | None) -> None:
-    """Refuse a state file where there can be none.
+    """Refuse a state file for arrays and options that do not support it.
 
     Raises:
-        ValueError: naming what it does not go together with.
+        ValueError: naming them.
     """
     where = f"state_file={options.state_file!r}"
     if is_device(first):

@@ -1,4 +1,4 @@
-"""Options of a step besides its rule: one set for all parameters of an optimizer."""
+"""Options of an optimizer besides its rule and hyperparameters."""
 
 import math
 import os
@@ -33,7 +33,7 @@ LAZY = ("torch", "rows", "exact")
 
 
 def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
-    """A number, or None; infinite where a number is too large for a float."""
+    """A checked number, or None; infinite if it is too large for a float."""
     hint = f"None {hint}"
     try:
         return None if value is None else number(name, value, within, finite=False, hint=hint)
@@ -42,7 +42,7 @@ def _bound(name: str, value: Any, within: Any, hint: str) -> float | None:
 
 
 def _limit(name: str, value: Any, free: float) -> float | None:
-    """A bound of parameters; None for the infinity that is no bound."""
+    """A bound of parameters; None for `free`, the infinity that bounds nothing."""
     bound = _bound(name, value, ANY, "means no bound")
     if bound is not None and not math.isfinite(bound) and bound != free:
         raise ValueError(f"{name}={value!r} allows no number; None means no bound")
@@ -64,15 +64,15 @@ def _path(name: str, value: Any) -> str | None:
 
 
 class OptionSpec(NamedTuple):
-    """Everything about an option but its default.
+    """Properties of an option, besides its default.
 
     Attributes:
-        check: `check(name, value, *limits)` returns the value as it is stored, or raises.
-        limits: see `check`.
-        own: whether a parameter group may have a value of its own.
-        dtypes: of the parameters that it is for; empty for all.
-        transforms: returns the names of the transforms that a value asks for, whose streams and
-            stages `kernels/transforms.py` has.
+        check: `check(name, value, *limits)` returns the value to store, or raises.
+        limits: further arguments of `check`.
+        own: True if a parameter group may have a value of its own.
+        dtypes: the dtypes of parameters that the option supports; empty for all.
+        transforms: returns the names of the transforms that a value selects, which
+            `kernels/transforms.py` defines.
     """
 
     check: Callable[..., Any]
@@ -96,7 +96,7 @@ def option(
 
 
 def _where_given(name: str) -> Callable[[Any], tuple[str, ...]]:
-    """The transform of an option that None turns off."""
+    """The transform of an option that is off if it is None."""
     return lambda value: () if value is None else (name,)
 
 
@@ -105,7 +105,7 @@ def _clipped(bound: float | None) -> tuple[str, ...]:
 
 
 def _clips(bound: float | None) -> bool:
-    """True for a bound of a norm that some gradient exceeds."""
+    """True for a bound of a norm that a gradient can exceed."""
     return bound is not None and bound < math.inf
 
 
@@ -113,7 +113,7 @@ def _clips(bound: float | None) -> bool:
 class Options:
     """Keyword arguments of every optimizer; see `fa.Optimizer`.
 
-    A new option is a new entry here, and a transform if a kernel does something for it.
+    A new option is a new entry here, and a transform if kernels implement it.
 
     Raises:
         TypeError, ValueError: for one of the wrong kind or out of range.
@@ -177,11 +177,11 @@ class Options:
             )
 
     def within(self, group: Mapping[str, Any], where: str) -> "Options":
-        """These options with those that a parameter group has for itself.
+        """The options of a parameter group: these, with the group's own in their place.
 
         Raises:
-            TypeError, ValueError: for one of the wrong kind or out of range, and for one that a
-                group cannot have.
+            TypeError, ValueError: for one of the wrong kind or out of range, and for one that
+                groups do not support.
         """
         if NAMES_SET.isdisjoint(group):
             return self
@@ -198,7 +198,7 @@ class Options:
             raise type(error)(f"{where}{error}") from None
 
     def check_kept(self, now: "Options", where: str) -> None:
-        """Refuse options that a group was made without: what it keeps has their formats.
+        """Refuse options that differ from those with which a group was created.
 
         Raises:
             ValueError: naming the option.
@@ -213,7 +213,7 @@ class Options:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The options that are not at their defaults."""
+        """The options that differ from their defaults."""
         return {
             each.name: value
             for each in fields(self)
@@ -232,7 +232,7 @@ class Options:
 
     @property
     def clips(self) -> bool:
-        """True if gradients may be clipped by their norm; an infinite bound only measures."""
+        """True if gradients may be clipped by their norm; an infinite bound does not clip."""
         return _clips(self.clip_norm)
 
     @property
@@ -251,8 +251,12 @@ class Options:
         return 1 - (min(decay, (1 + step) / (10 + step)) if self.ema_warmup else decay)
 
     def in_kernel(self, masked: bool, scaled: int) -> tuple[str, ...]:
-        """The options that the kernels have, for a step with masks or with a scale of its own,
-        which may be FAR from one."""
+        """The options of the kernels of a step.
+
+        Args:
+            masked: True for a step with masks.
+            scaled: the range of the gradient scale: 0 without one, NEAR or FAR.
+        """
         mask = "mask_state" if self.mask_state else "mask"
         of_step = {"grad_scale": scaled, "grad_power": scaled == FAR, mask: masked}
         names = [name for name, there in of_step.items() if there]
@@ -261,12 +265,17 @@ class Options:
         return tuple(dict.fromkeys(names))
 
     def formats(self, param: Any, grad: str | None = None, size: int | None = None) -> Formats:
-        """Formats of a parameter, its gradient (of a dtype of its own, or the same) and its state;
-        `size` is that of the whole parameter, where `param` is a part of it."""
+        """Formats of a parameter, its gradient and its state.
+
+        Args:
+            param: the array.
+            grad: the name of the dtype of its gradient; None: that of the parameter.
+            size: the number of elements, of the whole parameter if `param` is a piece of it.
+        """
         return self.formats_of(name_of(param.dtype), grad, param.size if size is None else size)
 
     def formats_of(self, dtype: str, grad: str | None, size: int) -> Formats:
-        """The formats of a parameter of a dtype and so many elements."""
+        """The formats of a parameter of a dtype with `size` elements."""
         small = self.state_dtype == "int8" and size < self.min_quantized_size
         return Formats(
             dtype,
@@ -277,7 +286,7 @@ class Options:
         )
 
     def check_rule(self, rule: Rule) -> None:
-        """Refuse a rule whose state may not be rounded, or kept in part, where it would be.
+        """Refuse a rule with state that must be exact, if the options would round or mask it.
 
         Raises:
             ValueError: naming the option.
@@ -295,7 +304,7 @@ class Options:
             )
 
     def check_complex(self, where: str) -> None:
-        """Refuse options that have no meaning for complex numbers.
+        """Refuse options that are not defined for complex numbers.
 
         Raises:
             ValueError: naming the option.
@@ -310,12 +319,12 @@ class Options:
     def check_params(
         self, dtypes: Iterable[str], names: Iterable[str] | None = None, where: str = ""
     ) -> None:
-        """Refuse options of low precision that none of the parameters could follow.
+        """Refuse options of low precision that no parameter supports.
 
         Args:
-            dtypes: those of the parameters.
-            names: which options to look at.
-            where: how messages begin.
+            dtypes: the dtypes of the parameters.
+            names: the options to check.
+            where: the beginning of messages.
 
         Raises:
             ValueError: naming the option.

@@ -14,33 +14,39 @@ from .options import NAMES, OWN, Options
 from .rule_choice import rule_and_names
 
 PLAIN = Options()
-CARRIED = ("params", "initial_lr", "name", "param_names")  # keys of a group that no rule reads
+CARRIED = (
+    "params",
+    "initial_lr",
+    "name",
+    "param_names",
+)  # keys of a group that are not hyperparameters
 HINT = "give a number, or a function of the step"
 
 
 class Group:
-    """A parameter group, as it was last read.
+    """A parameter group, as last read from the user's dict.
 
     Args:
         raw: the user's dict, which may change between steps. Its hyperparameters are replaced by
-            plain Python values, so that it always says what is used.
+            plain Python values, so that it shows the values in use.
         params: its arrays.
-        defaults: the hyperparameters there are.
-        where: how messages begin, if there are several groups.
-        options: those of the optimizer; the group may have some of its own.
+        defaults: the hyperparameters of the optimizer, with their defaults.
+        where: the beginning of messages, if there are several groups.
+        options: the options of the optimizer; the group may have some of its own.
 
     Attributes:
-        rule: what moves its parameters.
+        rule: the rule that updates its parameters.
         read_by_rule: the names of the hyperparameters on which the choice of the rule depends.
         kind: the type of the hyperparameters of a step.
-        options: those in force for its parameters.
+        options: the options of the group.
         idle: the rule of steps without a gradient, for `lazy="exact"`.
-        scheduled: whether a hyperparameter is a function of the step.
-        rule_fixed: whether none of these affects the choice of the rule.
-        switched: whether one besides `lr` is, which may switch state on and off.
+        scheduled: True if a hyperparameter is a function of the step.
+        rule_fixed: True if the choice of the rule does not depend on scheduled hyperparameters.
+        switched: True if a hyperparameter other than `lr` is scheduled, which may switch state on
+            and off.
 
     Raises:
-        TypeError, ValueError: for an unknown name, a missing one, a wrong value, or other arrays.
+        TypeError, ValueError: for unknown and missing names, invalid values, and other arrays.
     """
 
     rule: Rule
@@ -100,10 +106,10 @@ class Group:
         self._names = None if (names := raw.get("param_names")) is None else [*names]  # a copy
 
     def follow(self, algorithm: Algorithm, step: int) -> None:
-        """Take the rule that follows from the hyperparameters of a step.
+        """Choose the rule by the hyperparameters of a step.
 
         Raises:
-            TypeError, ValueError: if they do not go together.
+            TypeError, ValueError: for a combination that is not supported.
         """
         values = self.at(step)
         self.rule, self.read_by_rule = rule_and_names(algorithm, values, self.options)
@@ -113,7 +119,7 @@ class Group:
 
     @property
     def unused_state(self) -> set[str]:
-        """The names of state that the rule has for parameters of other shapes than there are."""
+        """The names of state that the rule has for other shapes than those of the parameters."""
         used = {name for param in self.params for name in self.rule.of(param.shape).state}
         return {*self.rule.all_state} - used if self.rule.matrices else set()
 
@@ -125,8 +131,10 @@ class Group:
     def edited(
         self, algorithm: Callable[[], Algorithm | None], names: Iterable[str]
     ) -> Values | None:
-        """The hyperparameters after edits of these, if they are numbers and the same rule follows,
-        the same object if none was changed; else None."""
+        """The hyperparameters after edits of these names; the same object if none was changed.
+
+        None if they are not all numbers, or if the choice of the rule depends on them.
+        """
         raw, known = self.raw, self._values
         changed: Values = {}
         if self.scheduled or self.options.lazy != "torch":
@@ -154,7 +162,7 @@ class Group:
         return values
 
     def take(self, values: Values) -> None:
-        """Go on with the hyperparameters that `edited` returned."""
+        """Adopt the hyperparameters that `edited` returned."""
         self._values = values
 
     def at(self, step: int, lr: float | None = None) -> Values:
@@ -207,7 +215,7 @@ def _called(schedule: Callable[[int], Any], step: int, where: str, name: str) ->
     try:
         return schedule(step)
     except TypeError as error:
-        if error.__traceback__ is None or error.__traceback__.tb_next:  # raised inside of it
+        if error.__traceback__ is None or error.__traceback__.tb_next:  # raised by the schedule
             raise
         raise TypeError(
             f"{where}{name}={schedule!r} must be a function of one argument, the step: {error}"
@@ -215,10 +223,10 @@ def _called(schedule: Callable[[int], Any], step: int, where: str, name: str) ->
 
 
 def edited_group(algorithm: Algorithm, options: Options, group: Group, step: int) -> Group:
-    """The group as it is now, after edits.
+    """The group after edits of its dict.
 
     Raises:
-        TypeError, ValueError: as `checked_group`, and for options that a group cannot change.
+        TypeError, ValueError: as `checked_group`, and for options that cannot be changed.
     """
     new = checked_group(algorithm, options, group.raw, group.params, group.where, step)
     group.options.check_kept(new.options, new.where)
@@ -228,7 +236,7 @@ def edited_group(algorithm: Algorithm, options: Options, group: Group, step: int
 def checked_group(
     algorithm: Algorithm, options: Options, raw: ParamGroup, params: Any, where: str, step: int = 1
 ) -> Group:
-    """A group whose hyperparameters at a step go together, with the rule that follows from them.
+    """A group with checked hyperparameters, and with its rule at a step.
 
     Raises:
         TypeError, ValueError: as `Group`, and as `check`.
@@ -242,10 +250,10 @@ def checked_group(
 
 
 def idle_for(algorithm: Algorithm, group: Group, step: int) -> Rule | None:
-    """The rule of steps without a gradient, None where `lazy` asks for no such thing.
+    """The rule of steps without a gradient; None if `lazy` does not need one.
 
     Raises:
-        ValueError: for an optimizer, or hyperparameters, for which `lazy` cannot be had.
+        ValueError: for an optimizer, or hyperparameters, that do not support this `lazy`.
     """
     name, lazy = type(algorithm).__name__, group.options.lazy
     if algorithm.carried:
@@ -264,20 +272,20 @@ def idle_for(algorithm: Algorithm, group: Group, step: int) -> Rule | None:
 
 
 def note_peak(group: Values) -> None:
-    """Write the largest learning rate to a group whose weight decay needs it and has none."""
+    """Set `peak_lr`, the largest learning rate, in a group whose weight decay needs it."""
     relative = group.get("weight_decay_mode", "AdamW") != "AdamW"
     if relative and group.get("peak_lr") is None:
         lr = group.get("initial_lr", group.get("lr"))
         peak = getattr(lr, "peak", None) if callable(lr) else lr
         if isinstance(peak, SupportsFloat):
-            dict.__setitem__(group, "peak_lr", float(peak))  # not an edit of the user
+            dict.__setitem__(group, "peak_lr", float(peak))  # not recorded as an edit
 
 
 def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str, float]:
-    """The numbers at which the state of a group starts.
+    """The initial values of the state of a group, by name.
 
     Raises:
-        TypeError, ValueError: if `initial` does not return a number for names of the rule.
+        TypeError, ValueError: if `initial` returns an unknown name, or anything but numbers.
     """
     start = algorithm.initial(values)
     if not isinstance(start, dict) or start.keys() - {*rule.all_state}:
@@ -288,11 +296,10 @@ def initial_state(algorithm: Algorithm, rule: Rule, values: Values) -> dict[str,
 
 
 def values_of(algorithm: Algorithm, given: Values, where: str = "") -> Values:
-    """Hyperparameters of an algorithm: those given, checked, and its defaults.
+    """Checked hyperparameters of an algorithm: the given ones, and defaults for the others.
 
     Raises:
-        TypeError, ValueError: for hyperparameters that it does not take; messages begin with
-            `where`.
+        TypeError, ValueError: for unknown names and invalid values; messages begin with `where`.
     """
     check_known(given, algorithm.defaults, f"{where}{type(algorithm).__name__}")
     raw: Any = ParamGroup(algorithm.defaults | given, params=())

@@ -23,14 +23,14 @@ NO_GRADS = (
 
 
 class Gathered(NamedTuple):
-    """A tree of arrays, checked: its arrays in order, and what they are called."""
+    """A checked tree of arrays: its arrays in order, and their names."""
 
     tree: Tree  # with containers of its own
     flat: Flat | None
     arrays: list[Any]
     names: list[str]
     paths: list[str]  # dotted, for checkpoints; none if the tree is not a dict
-    container: Container | None = None  # the caller's
+    container: Container | None = None  # the caller's tree
     facts: Sequence[Facts] = ()
 
 
@@ -42,12 +42,12 @@ class Parameters:
         self.names: list[str] = []  # for messages: params['w'], param_groups[1]['params'][0]
         self.flat: Flat | None = None
         self.alone = False
-        self._public: Tree = None  # the tree as it was handed out
-        self._others: list[Container] = []  # what else was
+        self._public: Tree = None  # the tree as returned to the user
+        self._others: list[Container] = []  # other trees returned to the user
         self._containers: list[Container] = []
         self._facts: list[Facts] = []
         self._spans: list[checks.Span] = []
-        self._held: list[ref[Any]] = []  # NumPy does not resize what is referred to weakly
+        self._held: list[ref[Any]] = []  # NumPy refuses to resize an array with weak references
         self._shown: MutableMapping[Flat, Flat] = WeakKeyDictionary()
         self._given: list[str | None] = []  # the name of each parameter in its group
         self._changes: ParameterChanges | None = None
@@ -56,11 +56,10 @@ class Parameters:
     def checked(
         self, trees: Iterable[tuple[Tree, str]], taken: Sequence[checks.Span]
     ) -> list[Gathered]:
-        """The arrays of labelled trees, if all can be updated in place beside those already here
-        and `taken`.
+        """The arrays of labelled trees, which do not overlap the current parameters and `taken`.
 
         Raises:
-            TypeError, ValueError: if one cannot.
+            TypeError, ValueError: for an array that cannot be updated in place.
         """
         checked = list[Gathered]()
         first, first_name = (self.arrays or [None])[0], (self.names or [""])[0]
@@ -82,8 +81,12 @@ class Parameters:
         alone: bool,
         given: Sequence[Sequence[str] | None] = (),
     ) -> "Parameters":
-        """These and what was checked, as the only tree or as several; `given` has the names of the
-        parameters of each group that has any."""
+        """The parameters with those of more trees.
+
+        Args:
+            gathered: the checked trees.
+            alone: True for one tree without groups.
+            given: for each group, the names that it gives its parameters, or None."""
         more = Parameters()
         more.arrays = self.arrays + [array for each in gathered for array in each.arrays]
         more.names = self.names + [name for each in gathered for name in each.names]
@@ -104,14 +107,14 @@ class Parameters:
         return more
 
     def _find_by_name(self) -> None:
-        """Take gradients of groups by name, too, if all parameters have names of their own."""
+        """Accept gradients of groups by name, too, if all parameters have unique names."""
         names: dict[str, Any] = {name: None for name in self._given if name is not None}
         if len(names) == len(self.arrays):
             self._named = names
             self._pick = itemgetter(*names) if len(names) > 1 else None
 
     def replace(self, arrays: Sequence[Any]) -> None:
-        """Take arrays like those before in their places, of a list of them."""
+        """Replace the arrays of a list by others of the same shapes and dtypes."""
         self.arrays[:] = arrays
         self.tree = list(arrays)
 
@@ -127,7 +130,7 @@ class Parameters:
 
     @property
     def changes(self) -> ParameterChanges:
-        """A detector of arrays that were changed or exchanged."""
+        """A detector of arrays that were changed or replaced."""
         if self._changes is None:
             self._changes = self._new_changes()
         return self._changes
@@ -140,7 +143,7 @@ class Parameters:
         return ParameterChanges([*self._containers, *self._others], checked)
 
     def public(self) -> Tree:
-        """The tree in containers that the caller may edit, which is noticed from now on."""
+        """The tree, in containers whose changes by the user are detected from now on."""
         if self.flat or self.single:
             return self.tree
         if self._public is None:
@@ -150,7 +153,7 @@ class Parameters:
 
     @property
     def containers(self) -> list[Container]:
-        """The containers of the caller's in which the arrays were given."""
+        """The caller's containers of the arrays."""
         return self._containers
 
     @property
@@ -189,8 +192,8 @@ class Parameters:
         return any(isinstance(array, Pairs) for array in self.arrays)
 
     def shown(self, flat: Flat) -> Flat:
-        """A Flat like the parameters as users see it: over the same buffer, with arrays of complex
-        numbers where parameters have these."""
+        """A Flat like the parameters for the user: over the same buffer, with complex arrays for
+        complex parameters."""
         pairs = [isinstance(array, Pairs) for array in self.arrays]
         if not any(pairs) or flat.buffer.dtype not in REAL.values():
             return flat
@@ -216,18 +219,18 @@ class Parameters:
 
     def called(self, name: str) -> list[str]:
         """The names of the arrays of a tree of this structure: grads['w'], mask[0]."""
-        if not (self.alone or self._containers):  # tensors, whose mask may be in several forms
+        if not (self.alone or self._containers):  # tensors, which support several forms of masks
             return [f"the {name} of {each}" for each in self.names]
         return [indexed(name, path) for path in self._paths]
 
     def matched(self, grads: Any, name: str = "grads") -> Any:
-        """The gradients in the order of the arrays; only the structure is looked at."""
+        """The gradients in the order of the arrays; only the structure is checked."""
         if self.single and not (self.flat is not None and _one_dimensional(grads)):
             return (grads.tree,) if isinstance(grads, Flat) else (grads,)
         if self._plain and isinstance(grads, list | tuple) and len(grads) == len(self.arrays):
             return grads
         if self._pick and type(grads) is dict and len(grads) == len(self.arrays):
-            with suppress(KeyError):  # of which `matched` says more
+            with suppress(KeyError):  # `matched` has a better message
                 return self._pick(grads)
         if isinstance(grads, Flat):
             grads = grads.tree
@@ -249,7 +252,7 @@ class Parameters:
         """The arrays of a tree with the names of the parameters of groups, in their order.
 
         Raises:
-            ValueError: for names that are missing, or not those of parameters.
+            ValueError: for missing and unknown names.
         """
         found = [(dotted(path), leaf) for path, leaf in leaves(grads)]
         arrays = dict(found)
@@ -305,7 +308,7 @@ def _spans(gathered: Gathered) -> Iterator[checks.Span]:
 
 
 def _references(array: Any) -> Iterator[Any]:
-    """Weak references to an array and those of whose memory it is a part."""
+    """Weak references to an array and the arrays of which it is a view."""
     while isinstance(array, np.ndarray):
         yield ref(array)
         array = array.base

@@ -1,4 +1,4 @@
-"""Partition of parameters over processes: which pieces are here, and where they belong."""
+"""Partition of parameters over processes: the pieces in this process, and their places."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ class Piece(NamedTuple):
     Attributes:
         number: the number of the parameter.
         start: the first element, a multiple of `BLOCK`.
-        stop: the end.
+        stop: the element after the last.
     """
 
     number: int
@@ -23,17 +23,17 @@ class Piece(NamedTuple):
 
 
 class Partition(Protocol):
-    """The pieces in this process, and the numbers that all processes must agree on.
+    """The pieces in this process, and the sums and decisions of all processes together.
 
-    An optimizer with a partition has pieces for parameters. Its results are those of an optimizer
-    of the whole parameters: blocks of state and of norms begin where those of the whole begin, and
-    random rounding follows the parameter and the element.
+    The parameters of an optimizer with a partition are pieces. Its results are those of an
+    optimizer of the whole parameters: blocks of state and of norms begin at the same elements, and
+    random rounding depends on the parameter and the element.
 
     Attributes:
-        pieces: those of this process, one for each array of the optimizer.
+        pieces: the pieces in this process, one for each array of the optimizer.
         sizes: the number of elements of each whole parameter.
         group_of: the group of each whole parameter.
-        active: whether any parameter has a gradient in this step, be it of another process.
+        active: True if a parameter has a gradient in this step, in any process.
     """
 
     active: bool
@@ -48,19 +48,19 @@ class Partition(Protocol):
     def group_of(self) -> Sequence[int]: ...
 
     def complete(self, sums: Any) -> None:
-        """Fill in the sums of blocks that other processes have computed.
+        """Fill in the sums of the blocks of other processes.
 
         Args:
-            sums: those of all blocks of `BLOCK` elements, one parameter after another; those of
-                the pieces of this process are there.
+            sums: the sums of all blocks of `BLOCK` elements, one parameter after another; those of
+                the pieces of this process have been computed.
         """
 
     def complete_rows(self, gradients: Sequence[Any]) -> None:
-        """Let the norms of row-sparse gradients be those of the whole parameters.
+        """Replace the norms of row-sparse gradients by those for the whole parameters.
 
         Args:
-            gradients: for each piece its row-sparse gradient, or None; the norm of the whole one
-                becomes that of the first piece, and 0 that of the others.
+            gradients: the row-sparse gradient of each piece, or None. The norm for the whole
+                parameter is written to that of its first piece, 0 to the others.
         """
 
     def all_true(self, value: bool) -> bool:
@@ -68,15 +68,15 @@ class Partition(Protocol):
 
 
 class Shards(Protocol):
-    """Parameters of which other processes have other elements, divided by another library.
+    """Sums over parameters that another library has sharded over processes.
 
-    An optimizer with shards updates the elements that are here; only its norms are those of the
-    whole parameters.
+    An optimizer with shards updates the elements of this process; its norms are those of the whole
+    parameters.
     """
 
     def add_up(self, own: Any, squares: Any) -> None:
-        """Write to `squares` the sum over all processes for each parameter, `own` being that of the
-        elements here."""
+        """Write to `squares` the sum over all processes for each parameter; `own` has the sums over
+        the elements of this process."""
 
     def all_true(self, value: bool) -> bool:
         """True if the value is true in all processes."""

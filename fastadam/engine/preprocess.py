@@ -1,4 +1,4 @@
-"""Work before an update: norms, the finite check, micro-batches, the numbers of options."""
+"""Work before an update: norms, finite check, micro-batches, and the numbers of options."""
 
 import math
 from collections.abc import Sequence
@@ -26,23 +26,23 @@ Verdict = Literal["update", "skip", "wait"]
 
 
 class GradientPreprocessor:
-    """Decides whether launches run, and sets the numbers of their options.
+    """Decides whether a step updates, and sets the numbers of options in the launches.
 
     Args:
-        launches: those of the update.
-        context: what the steps work on.
+        launches: the launches of the update.
+        context: the arrays and settings of the steps.
         kind: the kind of the steps.
 
     Attributes:
         reading: all launches that read gradients.
-        needed: whether there is anything to do at every step.
-        direct: whether it is no more than to take the norm.
-        repeats: whether `again` does for a step of plain gradients what `prepare` does.
-        norm: what takes the norm of all gradients, if anything asks for it.
-        clip: what computes the factors of gradients that are clipped by it, if they are.
-        noise: what gives kernels the keys of random rounding at each step.
-        kernels: what is launched.
-        launches: those of norms and micro-batches.
+        needed: True if every step needs `prepare`.
+        direct: True if a step needs nothing but the norm.
+        repeats: True if `again` replaces `prepare` for a step of plain gradients.
+        norm: computes the norm of all gradients; None if no option needs it.
+        clip: computes the clip factors; None without clipping.
+        noise: sets the keys of random rounding at each step.
+        kernels: the kernels of norms and micro-batches.
+        launches: the launches of norms and micro-batches.
     """
 
     def __init__(self, launches: Sequence[Launch], context: StepContext, kind: StepKind) -> None:
@@ -79,7 +79,7 @@ class GradientPreprocessor:
         self.repeats = self._repeatable and not self.needed
         late = self.norm is not None and self.norm.late
         self.direct = not (kind.scaled or always or options.skip_nonfinite or late)
-        with np.errstate(over="ignore"):  # a bound beyond all numbers of the dtype is none
+        with np.errstate(over="ignore"):  # overflow gives infinity, which is no bound
             self.set_number("clip_value", options.clip_value)
         if options.ema_decay is not None:
             self.set_number("ema_comp", options.ema_comp(0))
@@ -104,7 +104,7 @@ class GradientPreprocessor:
         return norm(options=sums), first if options.skip_nonfinite else None
 
     def follow(self, part: Any) -> None:
-        """Pass the addresses of gradients on to another part as well."""
+        """Pass the addresses of gradients to a further part as well."""
         self._parts.append(part)
 
     def place(self, addresses: Sequence[int], active: Sequence[bool]) -> None:
@@ -124,13 +124,13 @@ class GradientPreprocessor:
 
         Args:
             arrays: the gradients.
-            grad_scale: what the loss was multiplied by, or None.
+            grad_scale: the factor of the loss, or None.
             found_inf: True if they are known not to be finite.
-            step: the count of this update, if it is one.
-            grad_norm: the norm before any scale, if it is not to be measured.
+            step: the step count after this update.
+            grad_norm: the norm before division by the scale; None to compute it if needed.
 
         Raises:
-            TypeError, ValueError: for a bad scale or flag.
+            TypeError, ValueError: for an invalid scale or flag.
         """
         grad_scale = backend_of(grad_scale).to_host(grad_scale)
         unscale, power = unscale_of(grad_scale, self._dtypes)
@@ -158,14 +158,14 @@ class GradientPreprocessor:
         return norm, "update"
 
     def again(self, step: int) -> tuple[float | None, Verdict]:
-        """As `prepare` for gradients without scale, if the last step was one, whose numbers kernels
-        have; the verdict is "wait" if `prepare` has to look at them."""
-        taken = self.norm
-        if taken is None:
+        """As `prepare`, for a step without scale after another such step, whose numbers the kernels
+        have. The verdict is "wait" if the norm is not finite and `prepare` has to be called."""
+        gradient_norm = self.norm
+        if gradient_norm is None:
             norm = None
         else:
-            taken.run()
-            norm = taken.norm(1.0, wait=self._options.skip_nonfinite)
+            gradient_norm.run()
+            norm = gradient_norm.norm(1.0, wait=self._options.skip_nonfinite)
             if self._options.skip_nonfinite and not math.isfinite(norm):
                 return norm, "wait"
         if self._asks:
@@ -173,7 +173,7 @@ class GradientPreprocessor:
         return norm, "update"
 
     def set_step(self, step: int) -> None:
-        """Give options the numbers that depend on the count of steps."""
+        """Set the numbers of options that depend on the step count."""
         if self.noise:
             self.noise.advance(step)
         for launch, name in self._started:
@@ -184,39 +184,47 @@ class GradientPreprocessor:
     def _measured(
         self, unscale: float, power: float, last: bool, grad_norm: float | None = None
     ) -> Any:
-        """The norm of all gradients, if it is taken; tells kernels what to multiply them by."""
-        taken, scale, whole = self.norm if last else self._finite, unscale, unscale * power
+        """The norm of all gradients, if it is needed; also sets their factor in the kernels."""
+        gradient_norm, scale, whole = self.norm if last else self._finite, unscale, unscale * power
         if self._accumulator and last:
             scale = whole = 1 / self._options.accumulate_steps
-            if taken:
-                taken.set_number("unscale", unscale)
-                taken.set_number("grad_power", power)
-        if taken and grad_norm is not None:
-            taken.known = grad_norm
-        self.measure(taken, scale, whole, last)
+            if gradient_norm:
+                gradient_norm.set_number("unscale", unscale)
+                gradient_norm.set_number("grad_power", power)
+        if gradient_norm and grad_norm is not None:
+            gradient_norm.known = grad_norm
+        self.measure(gradient_norm, scale, whole, last)
         self.set_number("grad_power", power)
-        return taken.norm(whole, wait=self._options.skip_nonfinite) if taken else None
+        return (
+            gradient_norm.norm(whole, wait=self._options.skip_nonfinite) if gradient_norm else None
+        )
 
     def measure(
-        self, taken: GradNorm | None, scale: float, whole: float, last: bool = True
+        self, gradient_norm: GradNorm | None, scale: float, whole: float, last: bool = True
     ) -> None:
-        """Take a norm, and tell kernels what to multiply gradients by; `whole` is that with the
-        power of two by which they are multiplied before."""
-        if taken and self.clip and last:
+        """Compute a norm, and set the factor of the gradients in the kernels.
+
+        Args:
+            gradient_norm: computes the norm.
+            scale: the factor.
+            whole: the factor times the power of two by which gradients are multiplied before.
+            last: True for the last micro-batch.
+        """
+        if gradient_norm and self.clip and last:
             self.clip.set_scale(scale, whole)
         else:
             self.set_number("grad_scale", scale)
-        if taken:
-            taken.run()
+        if gradient_norm:
+            gradient_norm.run()
 
     def _all_finite(self, norm: Any, arrays: Sequence[Any], unscale: float, last: bool) -> bool:
-        """True if all gradients are finite: if their norm is, or else by a second look at those of
-        float64, whose squares may overflow."""
+        """True if all gradients are finite: if their norm is, or else by a check of the elements of
+        float64 gradients, whose squares may overflow."""
         if math.isfinite(norm):
             return True
-        taken = self.norm if last else self._finite
-        assert taken
-        numbers = np.flatnonzero(~np.isfinite(np.asarray(taken.squares))).tolist()
+        gradient_norm = self.norm if last else self._finite
+        assert gradient_norm
+        numbers = np.flatnonzero(~np.isfinite(np.asarray(gradient_norm.squares))).tolist()
         if self._partition:
             pieces = enumerate(self._partition.pieces)
             numbers = [place for place, piece in pieces if piece.number in numbers]
@@ -226,7 +234,7 @@ class GradientPreprocessor:
     def _finite_at(
         self, numbers: Sequence[int], arrays: Sequence[Any], unscale: float, last: bool
     ) -> bool:
-        """True if the gradients of these numbers are finite, of which only float64 may be."""
+        """True if the gradients of these numbers are finite, which only float64 ones can be."""
         accumulator = self._accumulator
         for number in numbers:
             grad = np.asarray(as_reals(as_array(arrays[number])))
@@ -238,13 +246,13 @@ class GradientPreprocessor:
         return True
 
     def set_number(self, option: str, number: Any) -> None:
-        """Set the number of an option, in the kernels that have it."""
+        """Set the number of an option, in the launches whose kernels have it."""
         for launch in self._launches:
             if option in launch.numbers:
                 launch.set_number(option, number)
 
     def _clipping(self, context: StepContext) -> ClipFactor:
-        """The computation of clip factors, which the launches then read."""
+        """The computation of clip factors."""
         assert self.norm
         alone = [each.clip_norm_per == "tensor" for each in context.own_options]
         pieces = self._partition.pieces if self._partition else []

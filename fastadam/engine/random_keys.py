@@ -24,10 +24,10 @@ _hash_of_one = linked(hashed, "hash_of_one", "", lambda callee, _: callee, _in_i
 
 
 class RoundingKeys:
-    """Gives new keys at each step to the launches that round randomly; true if there are any.
+    """Sets new keys at each step in the launches that round stochastically; true if there are any.
 
-    `noise` differs from parameter to parameter. `dither`, for the codes of state, does not, and is
-    mixed with what is in a block: the codes of a parameter do not change with its place.
+    `noise` differs between parameters. `dither`, for the codes of state, does not, and is mixed
+    with the contents of a block: the codes of a parameter do not depend on its position.
     """
 
     def __init__(self, launches: Sequence[Launch], seed: int) -> None:
@@ -38,7 +38,7 @@ class RoundingKeys:
         return bool(self._launches)
 
     def advance(self, step: int) -> None:
-        """Give the keys of a step of the optimizer; those of a parameter follow its own count."""
+        """Set the keys of a step of the optimizer; those of a parameter depend on its own count."""
         for launch in self._launches:
             count = step - launch.late
             key = _hashes(count, self._seeds[0], self._seeds[1] ^ (count >> 32))
@@ -49,7 +49,7 @@ class RoundingKeys:
 
 
 def _hashes(counters: Any, key: Any, second_key: Any) -> Any:
-    """The hashes of some counters; that of a single one in a tenth of the time of NumPy."""
+    """The hashes of counters; a single one is computed in a tenth of NumPy's time."""
     if isinstance(counters, np.ndarray):
         return hashed(np.uint32(counters & LOW), np.uint32(key), np.uint32(second_key))
     return _hash_of_one(int(counters), key, int(second_key))

@@ -1,4 +1,4 @@
-"""The row-sparse gradient of one parameter: its rows in order, each once, its values in place."""
+"""The row-sparse gradient of one parameter: its rows, sorted and merged, and their values."""
 
 import math
 from typing import Any, NamedTuple, NoReturn
@@ -26,13 +26,14 @@ NONE = np.empty(0, np.int64)
 
 
 class Runs(NamedTuple):
-    """The elements that a step updates, and where their gradients are.
+    """The elements that a step updates, and the addresses of their gradients.
 
     Attributes:
         starts: the first element of each run.
-        stops: the one after its last.
-        grads: the address of its first gradient.
-        touched: where blocks hold elements of other rows, too, the address of its first mark.
+        stops: the element after the last of each run.
+        grads: the address of the first gradient of each run.
+        touched: the address of the first mark of each run, which tells the elements of the rows
+            from others in the same block; only for runs of whole blocks.
     """
 
     starts: Any = NONE
@@ -46,20 +47,20 @@ class RowGradient:
 
     Args:
         param: the parameter.
-        name, param_name: what gradient and parameter are called in messages.
+        name, param_name: the names of gradient and parameter in messages.
 
     Attributes:
         param: the parameter.
-        name: what the gradient is called in messages.
+        name: the name of the gradient in messages.
         width: the number of elements of a row.
-        block: the number of elements that the state of the parameter packs at once.
-        apart: whether each row is a run by itself, for constants of its own or a list of rows.
-        lazy: whether rows have constants of their own.
-        measured: whether the norm of the gradient is needed.
-        threads: how many threads may be used.
+        block: the number of elements in a block of the state.
+        apart: True if each row is a run by itself, for constants of its own or for a list of rows.
+        lazy: True if rows have constants of their own.
+        measured: True if the norm of the gradient is needed.
+        threads: the threads of a launch.
         runs: the elements of the rows, and their gradients.
         root: an array of one number, the norm of the gradient.
-        squares: the sums of squares of blocks of its rows, if it is measured.
+        squares: the sums of squares of blocks of its rows, if the norm is needed.
     """
 
     def __init__(self, param: Any, name: str, param_name: str) -> None:
@@ -74,18 +75,18 @@ class RowGradient:
         self.root, self.squares = aligned_zeros(1, "float64"), np.empty(0)
         self._adders: dict[str, RowTable] = {}
         self._norm: RowTable | None = None
-        self._kept: list[Any] = []  # what tables hold the addresses of
+        self._kept: list[Any] = []  # arrays whose addresses are in tables
 
     @property
     def partial(self) -> bool:
-        """True if a block of the state may hold parts of other rows."""
+        """True if a block of the state may contain parts of other rows."""
         return self.block < WHOLE and self.width % self.block != 0
 
     def take(self, rows: Rows) -> None:
-        """Check the gradient of a step, sort its rows, and add up those that are given twice.
+        """Check the gradient of a step, sort its rows, and add up repeated ones.
 
         Raises:
-            TypeError, ValueError, IndexError: if it does not go with the parameter.
+            TypeError, ValueError, IndexError: if it does not match the parameter.
         """
         values, width, compute = rows.values, self.width, self._compute
         described = self.name, self.param, self._param_name
@@ -109,17 +110,17 @@ class RowGradient:
 
     @property
     def numbers(self) -> Any:
-        """The numbers of the rows, in order, each once."""
+        """The indices of the rows, in ascending order, each once."""
         if self._numbers is None and isinstance(self.runs, SortedRows):
             self._numbers, _ = self.runs.unpacked()
         return self._numbers
 
     def _packed(self, rows: Rows, order: Order) -> Any:
-        """Add up or convert rows, which one kernel cannot read where they are; returns the address
-        of the gradient of each.
+        """Add up repeated rows, and convert values that the kernel cannot read in place; returns the
+        address of the gradient of each row.
 
         Raises:
-            ValueError: for repeated rows that were promised to be unique.
+            ValueError: for repeated rows of a gradient that is declared unique.
         """
         numbers, addresses = order.unpacked()
         values, width, groups = rows.values, self.width, groups_of(numbers)
@@ -148,7 +149,7 @@ class RowGradient:
         return found
 
     def _buffer(self, elements: int) -> int:
-        """The address of memory for sums, which start at a zero that keeps the signs of zeros."""
+        """The address of memory for sums, which start at -0.0, so that zeros keep their signs."""
         packed = np.full(elements, -0.0, self._compute)
         self._kept.append(packed)
         return address(packed)
@@ -157,10 +158,10 @@ class RowGradient:
         """Add up values, in order.
 
         Args:
-            values: the array in which they are.
-            sources: the address of those of each row.
-            sums: the address of the sum that each belongs to.
-            begins: the first row of each sum; None if each has a sum of its own.
+            values: the array of the values.
+            sources: the address of the values of each row.
+            sums: the address of the sum of each row.
+            begins: the first row of each sum; None if each row has a sum of its own.
         """
         dtype = name_of(values.dtype)
         if dtype not in self._adders:
@@ -175,23 +176,23 @@ class RowGradient:
         return self.table(kernel_for(add, Formats(self._compute, dtype)), 1)
 
     def table(self, kernel: Kernel, records: int, unit: int = 1) -> RowTable:
-        """A table of runs of elements, where the parameter lies."""
+        """A table of runs of elements, in the memory of the parameter."""
         return RowTable(kernel, records, unit)
 
     def list(self, kernel: Kernel, records: int, unit: int) -> ListTable:
-        """A table of rows, for a kernel that finds them by a list."""
+        """A table of listed rows."""
         return ListTable(kernel, records, unit, self.width)
 
     def steps_in(self, array: Any) -> Any:
-        """The counts of rows, which are read and written by the numbers of rows."""
+        """The step counts of rows, to be read and written by row index."""
         return array
 
     def on_host(self, values: Any) -> Any:
-        """The values of rows where NumPy can read them."""
+        """The values of rows in the memory of the host."""
         return values
 
     def _by_rows(self, found: Any) -> None:
-        """Merge rows that are adjacent, in the parameter and here, into runs."""
+        """Merge rows that are adjacent, in the parameter and in the gradient, into runs."""
         starts, stops, grads = np.empty((3, len(found)), np.int64)
         stride = 0 if self.apart else self.width * self._itemsize
         join = whole("fastadam.kernels.cpu.row_passes").join
@@ -199,8 +200,8 @@ class RowGradient:
         self.runs = Runs(starts[:count], stops[:count], grads[:count])
 
     def _by_blocks(self) -> Any:
-        """Let runs be of whole blocks, with marks of the elements of the rows; returns where the
-        gradient of each row has its place among theirs."""
+        """Form runs of whole blocks, with marks for the elements of the rows; returns the position
+        of each row among the gradients of the runs."""
         size, width, first = self.block, self.width, self.numbers * self.width
         low, high = first // size, (first + width - 1) // size
         counts = high - low + 1
@@ -225,7 +226,7 @@ class RowGradient:
         return packed + places * self._itemsize
 
     def _measure(self, found: Any) -> None:
-        """Take the norm of the gradient, row by row, so that it does not depend on their places."""
+        """Compute the norm of the gradient, row by row, so that it does not depend on addresses."""
         if self._norm is None:
             self._norm = RowTable(norm_kernel(Formats.alike(self._compute)), 1)
         blocks = -(-self.width // Sums.block)
@@ -238,7 +239,7 @@ class RowGradient:
 
 
 def refuse_repeated(name: str, numbers: Any, counts: Any) -> NoReturn:
-    """Refuse rows of which one is given several times, although they were promised not to be."""
+    """Refuse repeated rows in a gradient that is declared unique."""
     place = int(np.argmax(counts > 1))
     raise ValueError(
         f"{name}: unique=True, but row {numbers[place]} is given {counts[place]} times; "
@@ -247,6 +248,6 @@ def refuse_repeated(name: str, numbers: Any, counts: Any) -> NoReturn:
 
 
 def _ends(new: Any) -> tuple[Any, Any]:
-    """The first and the last place of each run, from marks of those where a run begins."""
+    """The first and the last position of each run, from marks of the first ones."""
     first = np.flatnonzero(new)
     return first, np.append(first, len(new))[1:] - 1

@@ -1,4 +1,4 @@
-"""Gradients of a step of which some are row-sparse."""
+"""Gradients of a step, some of them row-sparse."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from .row_gradient import RowGradient
 
 
 class RowStepArrays(StepArrays):
-    """Gradients of which some are row-sparse; all are checked at every step.
+    """Gradients, some of them row-sparse; all are checked at every step.
 
-    The address of a row-sparse one is that of its norm, which is what the norm of all gradients
-    reads. The launches of its parameter find its rows in `rows`.
+    The address of a row-sparse one is that of its norm, which the norm of all gradients reads. The
+    launches of its parameter read its rows from `rows`.
     """
 
     kind = RowGradient
@@ -49,11 +49,11 @@ class RowStepArrays(StepArrays):
         return [array.values if isinstance(array, Rows) else array for array in arrays]
 
     def bind(self, arrays: Sequence[Any]) -> None:
-        """Check gradients, note the addresses of dense ones, and take the rows of the others.
+        """Check gradients, store the addresses of dense ones, and sort the rows of the others.
 
         Raises:
-            TypeError, ValueError, IndexError: if one does not go with its parameter.
-            OtherDtypesError: if all is well but dtypes, or other gradients are row-sparse.
+            TypeError, ValueError, IndexError: if one does not match its parameter.
+            OtherDtypesError: if only dtypes differ, or other gradients are row-sparse.
         """
         places = [k for k, rows in enumerate(self.rows) if rows]
         for k in places:
@@ -88,7 +88,7 @@ def gradients_for(
     dtypes: Sequence[Any],
     cleared: bool,
 ) -> StepArrays:
-    """The gradients of parameters, of these dtypes."""
+    """The gradients of parameters, dense or row-sparse according to their dtypes."""
     backend = backend_of(params[0])
     if backend is HOST and any(isinstance(dtype, RowsDtype) for dtype in dtypes):
         return RowStepArrays(params, param_names, names, dtypes, cleared)
@@ -96,12 +96,12 @@ def gradients_for(
 
 
 def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
-    """Refuse row-sparse gradients with options that need a gradient of every element, and on a
-    device with those that need a pass of their own there.
+    """Refuse row-sparse gradients with options that need dense ones, and on a device with options
+    that need a separate pass.
 
     Args:
-        dtypes: of the gradients.
-        options: of the optimizer.
+        dtypes: the dtypes of the gradients.
+        options: the options of the optimizer.
         param: one of the parameters.
 
     Raises:
@@ -124,7 +124,7 @@ def check_rows(dtypes: Iterable[Any], options: Options, param: Any) -> None:
 
 
 def _check_on_device(options: Options) -> None:
-    """Refuse options that row-sparse steps have on the host only.
+    """Refuse options that row-sparse steps support on the host only.
 
     Raises:
         ValueError: naming the option.

@@ -24,25 +24,26 @@ if TYPE_CHECKING:
     from .state import Grouping
 
 
-WIDE = 16  # elements of a row from which asking for memory ahead pays
+WIDE = 16  # elements of a row from which prefetching pays
 
 
 class RowLaunch(Launch):
     """A kernel over the rows of one parameter that have a gradient.
 
-    With `lazy="rows"` and `"exact"` the optimizer keeps a number for each row: how many steps it
-    has taken, or the last step that it took. Constants then follow from it, one record for each
-    number that is met.
+    With `lazy="rows"` and `"exact"` the state has a number for each row: its count of steps, or
+    the last step that it took. The constants depend on it; there is one record for each distinct
+    number.
 
     Args:
-        rule: of the parameter.
-        formats: how the parameter and its state are kept.
+        rule: the rule of the parameter.
+        formats: the formats of the parameter, its gradient and its state.
         names: the options of the kernel.
         params: all parameters.
-        member: the number of this one.
-        gradient: its rows.
-        options: of the optimizer.
+        member: the number of this parameter.
+        gradient: its row-sparse gradient.
+        options: the options of the optimizer.
         idle: the rule of steps without a gradient, for `lazy="exact"`.
+        length: the number of elements of a row.
     """
 
     table: RowTable
@@ -87,7 +88,7 @@ class RowLaunch(Launch):
         scattered = gradient.width >= WIDE and not form
         kernel = kernel_for(whole, formats, names, params[member], scattered, form)
         super().__init__(whole, kernel, params, [member], kept, [length])
-        self.rule = rule  # that of the group; constants are those of both
+        self.rule = rule  # the rule of the group; the kernel may have that of idle steps besides
 
     def _table(self, params: Sequence[Any], records: int) -> RowTable:
         made = self._gradient.list if self._listed else self._gradient.table
@@ -98,16 +99,15 @@ class RowLaunch(Launch):
             self._fresh = self._fresh or bool(lacks)
         elif any(lacks.values()):
             raise ValueError(
-                f"Rows: state {stream.removeprefix(STATE)!r} starts at a number that its dtype "
-                "does not hold, which is put right in the first step of all elements; leave "
-                "state_dtype out"
+                f"Rows: the dtype of state {stream.removeprefix(STATE)!r} cannot represent its "
+                "initial value, which only a dense first step corrects; leave state_dtype out"
             )
         super().start(stream, lacks)
 
     def check_dense(
         self, active: Sequence[bool], state: Mapping[str, Sequence[Any]], names: Sequence[str]
     ) -> None:
-        """Accept: the gradient is not of all elements."""
+        """Do nothing: the gradient is not dense."""
 
     def write_rows(self, grouping: "Grouping", state: Mapping[str, Sequence[Any]]) -> None:
         super().write_rows(grouping, state)
@@ -115,13 +115,13 @@ class RowLaunch(Launch):
         self._steps = None if array is None else self._gradient.steps_in(array.reshape(-1))
 
     def ready(self, author: Algorithm, values: Values, step: int, since: int) -> list[Operation]:
-        """Point the table at the rows of the step, and write constants of their own.
+        """Set the rows of the step in the table, and write their constants.
 
         Args:
-            author: whose `hyper` gives them.
+            author: the optimizer, whose `hyper` returns the constants.
             values: the hyperparameters of the parameter.
-            step: what the count of the parameter will be.
-            since: how many of its steps `hyper` does not count.
+            step: the step count of the parameter after this step.
+            since: the number of its first steps that `hyper` does not count.
 
         Returns:
             The operation that counts the step for each row, if rows are counted.
@@ -132,7 +132,7 @@ class RowLaunch(Launch):
         if not self.lazy:
             self.spread()
             return []
-        if self._fresh:  # rows have taken the steps that the parameter has
+        if self._fresh:  # rows start at the step count of the parameter
             self._steps.fill(step - 1)
             self._fresh = False
         last = self._steps[self._gradient.numbers]
@@ -150,7 +150,7 @@ class RowLaunch(Launch):
         return [partial(self._steps.__setitem__, self._gradient.numbers, after)]
 
     def spread(self, records: Any = None) -> None:
-        """Point the table at the rows of the step; `records` are their records, if not one."""
+        """Set the rows of the step in the table; `records` has a record for each, if they differ."""
         runs = self._gradient.runs
         if isinstance(runs, SortedRows):
             self.table.spread_rows("grad", runs)
@@ -162,8 +162,8 @@ class RowLaunch(Launch):
 
 
 def check_rows_go_with(rule: Rule, rows: RowGradient, length: int = 1) -> None:
-    """Refuse a row-sparse gradient for a rule that adds up numbers of all elements, or of other
-    rows, which have `length` elements.
+    """Refuse a row-sparse gradient for a rule with sums over all elements, or over rows of another
+    length than `length`.
 
     Raises:
         ValueError: naming the gradient.
@@ -193,11 +193,11 @@ def launch_of(
     """The launch of parameters that have the same rule and formats, or of one with its rows.
 
     Args:
-        key: the rule, the formats, and what is known of a row-sparse gradient.
+        key: the rule, the formats, and the row-sparse gradient or None.
         members: the numbers of the parameters.
         names: the options of the kernel.
         params: all parameters.
-        options: of the optimizer.
+        options: the options of the optimizer.
         idle: see `RowLaunch`.
         lengths: the number of elements of a row of each member, 1 for rules without rows.
         spans: the number of elements of a matrix, for rules with factors.

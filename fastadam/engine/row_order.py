@@ -1,4 +1,4 @@
-"""The order of rows: by their numbers, and those of one number by their values."""
+"""The order of rows: by index, and those of the same index by their values."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,14 +12,14 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Order(NamedTuple):
-    """Rows in rising order.
+    """Rows in ascending order of their indices.
 
     Attributes:
-        keys: in the bits of `mask` the places where they were given.
-        mask: see `keys`.
-        repeated: how many have the number of the one before.
-        rows: the same rows as a table takes them; None if their numbers are too large.
-        unpacked: returns the numbers, with repetitions, and the addresses of the values.
+        keys: integers with the original positions of the rows in the bits of `mask`.
+        mask: the bits of the positions in `keys`.
+        repeated: the number of rows with the index of the preceding one.
+        rows: the rows in the form that tables take; None if their indices are too large.
+        unpacked: returns the indices, with repetitions, and the addresses of the values.
     """
 
     keys: Any
@@ -30,15 +30,15 @@ class Order(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Rows of the same numbers.
+    """Groups of rows with the same index.
 
     Attributes:
-        numbers: each number once.
-        firsts: the first place of each in the order of rows.
-        counts: how often it is there.
-        several: how many are there more than once.
-        repeated: how many rows have these numbers.
-        many: how many rows have a number that is there more than twice.
+        numbers: the distinct indices.
+        firsts: the first position of each in the order of rows.
+        counts: the number of rows with each index.
+        several: the number of indices that occur more than once.
+        repeated: the number of rows with one of these indices.
+        many: the number of rows whose index occurs more than twice.
     """
 
     numbers: Any
@@ -50,7 +50,7 @@ class Groups(NamedTuple):
 
 
 def groups_of(numbers: Any) -> Groups:
-    """The groups of rows in rising order."""
+    """The groups of rows with these indices, which are in ascending order."""
     room = np.empty((3, len(numbers)), np.int64)
     group = whole("fastadam.kernels.cpu.row_passes").group
     count, *totals = group(numbers, *room)
@@ -58,14 +58,14 @@ def groups_of(numbers: Any) -> Groups:
 
 
 def sorted_rows(indices: Any, limit: int, base: int, stride: int, width: int) -> Order | None:
-    """The order of rows; None if a number is negative, or not below `limit`.
+    """The order of rows; None if an index is negative, or not below `limit`.
 
     Args:
-        indices: their numbers.
+        indices: the indices.
         limit: the number of rows of the parameter.
-        base: the address of their values.
-        stride: the bytes from one to the next.
-        width: the elements of a row.
+        base: the address of the values.
+        stride: the distance between the values of two rows, in bytes.
+        width: the number of elements of a row.
     """
     passes, count = whole("fastadam.kernels.cpu.row_passes"), len(indices)
     keys, bits = np.empty(count, np.int64), max(0, count - 1).bit_length()
@@ -79,13 +79,14 @@ def sorted_rows(indices: Any, limit: int, base: int, stride: int, width: int) ->
         repeated = int(np.count_nonzero(numbers[1:] == numbers[:-1]))
         return Order(places, mask, repeated, None, lambda: (numbers, sources))
     if not rising:
-        keys.sort()  # of integers, five times as fast as argsort
+        keys.sort()  # sorting integers is five times as fast as argsort
     rows = SortedRows(keys, bits, base, stride, width)
     return Order(keys, mask, passes.count_repeated(keys, bits), rows, rows.unpacked)
 
 
 def distinct(counts: Any) -> tuple[Any, Any]:
-    """The distinct integers among some, in rising order, and the place of each among them."""
+    """The distinct values of an integer array, in ascending order, and the index of each element
+    among them, as `np.unique` with `return_inverse`."""
     if not len(counts) or (span := int(np.ptp(counts))) > 4 * len(counts):
         return np.unique(counts, return_inverse=True)
     offsets = counts - counts.min()
@@ -95,14 +96,16 @@ def distinct(counts: Any) -> tuple[Any, Any]:
 
 
 def reorder(order: Order, sources: Any, groups: Groups, values: Any) -> None:
-    """Put the rows of one number in an order that depends on their values alone, if there are more
-    than two: their sum depends on the order in which they are added.
+    """Sort rows of the same index by their values, if there are more than two.
+
+    The sum of three rows depends on the order of addition; it is thus independent of the order in
+    which the rows were given.
 
     Args:
         order: the order of rows.
-        sources: the addresses of their values, which are changed.
-        groups: the rows of the same numbers.
-        values: the values of each row, in the order in which they were given.
+        sources: the addresses of their values, which are permuted.
+        groups: the groups of rows with the same index.
+        values: the values of each row, in the original order.
     """
     rank, shift, size = None, (groups.many - 1).bit_length(), values.itemsize
     if size < 8 and (groups.several - 1).bit_length() + 32 + shift <= 63:
@@ -118,7 +121,7 @@ def reorder(order: Order, sources: Any, groups: Groups, values: Any) -> None:
 
 
 def _reorder_ties(order: Order, sources: Any, groups: Groups, values: Any, rank: Any) -> None:
-    """As `reorder`; `rank` is the order of the rows by what they begin with, None if not known."""
+    """As `reorder`; `rank` is the order of the rows by their first elements, or None."""
     owners = np.repeat(np.arange(len(groups.counts)), groups.counts)
     members = np.flatnonzero(groups.counts[owners] > 2)
     owners, places = owners[members], order.keys[members] & order.mask
@@ -128,7 +131,7 @@ def _reorder_ties(order: Order, sources: Any, groups: Groups, values: Any, rank:
         rank = np.lexsort((lead, owners))
     owner, first = owners[rank], lead[rank]
     same = (owner[1:] == owner[:-1]) & (first[1:] == first[:-1])
-    if same.any():  # the first elements do not decide
+    if same.any():  # rows whose first elements are equal
         tied = rank[np.append(same, False) | np.append(False, same)]
         marks = np.zeros(len(places), np.uint64)
         marks[tied] = _hashes(bits[places[tied]])
@@ -137,7 +140,7 @@ def _reorder_ties(order: Order, sources: Any, groups: Groups, values: Any, rank:
 
 
 def _hashes(bits: Any) -> Any:
-    """A hash of each row; rows of the same bits have the same, and need no order."""
+    """A hash of each row; rows of the same bits have the same hash, and need no order."""
     factors = np.arange(1, bits.shape[1] + 1, dtype=np.uint64) * GOLDEN
     factors = (factors ^ (factors >> np.uint64(29))) * GOLDEN | np.uint64(1)
     return (bits.astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)

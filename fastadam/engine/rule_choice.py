@@ -10,10 +10,11 @@ from .options import Options
 
 
 def rule_for(algorithm: Algorithm, values: Values, options: Options) -> Rule:
-    """The rule for hyperparameters that go together, and with the options.
+    """The rule for hyperparameters, after checking that they are compatible with each other and
+    with the options.
 
     Raises:
-        TypeError, ValueError: if they do not, or if `variant` returns no rule.
+        TypeError, ValueError: if they are not, or if `variant` does not return a rule.
     """
     algorithm.check(values)
     rule = algorithm.variant(values)
@@ -28,7 +29,7 @@ def rule_and_names(
 ) -> tuple[Rule, frozenset[str]]:
     """The rule, and the names of the hyperparameters that `check` and `variant` read.
 
-    As long as these have the same values, both would do the same again.
+    While these are unchanged, so is the rule.
 
     Raises:
         TypeError, ValueError: as `rule_for`.
@@ -49,7 +50,7 @@ def _of_all(name: str) -> Callable[..., Any]:
 
 
 class _Noted(ReadOnly):
-    """Hyperparameters that note the names of those that are read."""
+    """Hyperparameters that record the names that are read."""
 
     def __init__(self, values: Values) -> None:
         super().__init__(values)
@@ -63,7 +64,7 @@ class _Noted(ReadOnly):
         self.names.add(name)
         return dict.get(self, name, default)
 
-    __iter__ = _of_all("__iter__")  # which `**group` and `dict(group)` call as well
+    __iter__ = _of_all("__iter__")  # called by `**group` and `dict(group)` as well
     __reversed__ = _of_all("__reversed__")
     __repr__ = _of_all("__repr__")
     __eq__ = _of_all("__eq__")

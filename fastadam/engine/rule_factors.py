@@ -1,4 +1,4 @@
-"""The numbers of rows and columns of rules with factors: passes ahead of their sums."""
+"""The row and column numbers of factored rules: passes before those of their sums."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -38,9 +38,10 @@ class Layout:
         rows: the number of rows of a matrix.
         columns: the number of its columns, the elements of a row.
         all_rows, all_columns: those of all matrices together.
-        span: the elements of a matrix.
-        group: the elements of the rows whose columns one thread adds up: a few of one matrix, or
-            all of each of several. It depends on the shape alone, so that results do.
+        span: the number of elements of a matrix.
+        group: the number of elements in a group of rows, whose columns one thread adds up: a few
+            rows of one matrix, or all rows of several. It depends on the shape alone, so that the
+            results do not depend on the number of threads.
     """
 
     def __init__(self, formats: Formats, size: int) -> None:
@@ -57,21 +58,21 @@ class Layout:
 
 
 class RuleFactors:
-    """The rows and columns that the launches of a step read.
+    """The row and column numbers that the launches of a step read, such as those of Adafactor.
 
-    Nothing but memory of its own is written before the step is committed.
+    Before the step is committed, only memory of this object is written.
 
     Args:
-        updates: the launches.
-        sums: the sums that they read, whose terms depend on rows and columns.
-        context: what the steps work on.
-        options: those of the kernels.
+        updates: the launches of the update.
+        sums: the sums that they read, whose terms depend on row and column numbers.
+        context: the arrays and settings of the steps.
+        options: the options of the kernels.
 
     Attributes:
-        reading: the launches over gradients.
-        launches: the others that take constants of the updates; they read state.
-        copies: those that write the new state, as part of the commitment; without those that are
-            part of groups of tensors.
+        reading: the launches that read gradients.
+        launches: the other launches with the constants of the updates; they read state.
+        copies: the launches that write the new state, as part of the commitment; without those
+            that are part of groups of tensors.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class RuleFactors:
         return [launch.kernel for part in self._parts for launch in part.sequence]
 
     def run(self) -> None:
-        """Compute rows and columns, from gradients and state as they are, but for those that are
-        part of the commitment of a step."""
+        """Compute row and column numbers from the current gradients and state, except those that
+        are part of the commitment of a step."""
         for part, runs in self._runs:
             if not (part.groups and part.groups.used):
                 for run in runs:
@@ -112,7 +113,7 @@ class _Part:
     """The passes of one update.
 
     Attributes:
-        groups: the groups of tensors that they are part of, or None.
+        groups: the groups of tensors to which they belong, or None.
     """
 
     groups: TensorGroups | None = None
@@ -143,7 +144,7 @@ class _Part:
         self.sequence = [self.reading, *self._adding, *self.lines, *self.copies]
 
     def join(self, groups: Mapping[Launch, TensorGroups]) -> bool:
-        """Become part of the groups of tensors of the update; returns False if it has none."""
+        """Add the passes to the groups of tensors of the update; returns False if it has none."""
         self.groups = groups.get(self._update)
         if self.groups:
             adding = [by_some(launch, launch.members) for launch in self._adding]
@@ -162,7 +163,7 @@ class _Part:
         return _Rooms(self._backend.zeros(sum(counts), dtype), counts)
 
     def _all(self, rooms: "_Rooms") -> list[Any]:
-        """The arrays of rooms in the places of the parameters."""
+        """The arrays of `rooms`, each at the number of its parameter."""
         found: list[Any] = [None] * len(self._params)
         for number, array in zip(self._update.members, rooms.arrays, strict=True):
             found[number] = array
@@ -195,7 +196,7 @@ class _Part:
         return launch
 
     def _adding_groups(self) -> list[Launch]:
-        """The pass over the groups of rows, of parameters that have several in a matrix."""
+        """The pass that adds up groups of rows, for matrices with several."""
         members = [
             k
             for k, layout in enumerate(self._layouts)
@@ -231,7 +232,7 @@ class _Part:
         return launch
 
     def _line(self, made: Pass, axis: int, means: "_Rooms", lengths: Any = 1) -> Launch:
-        """The pass that computes new numbers of rows or of columns."""
+        """The pass that computes the new row numbers, or the new column numbers."""
         launch = Launch(
             self._rule,
             self._kernel(made),

@@ -1,4 +1,4 @@
-"""Scales of losses and flags of a step, as users give them: numbers, or arrays of one number."""
+"""Loss scales and skip flags of a step, as given by users: numbers, or arrays of one number."""
 
 import math
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ import numpy as np
 from ..memory.arrays import is_device
 from ..validation import POSITIVE, number
 
-NEAR, FAR = 1, 2  # how a scale is undone: by one factor, or by a power of two and a factor
-LIMIT = 126  # exponents of float32 that keep all bits of a factor
+NEAR, FAR = 1, 2  # a scale is undone by one factor, or by a power of two and a factor
+LIMIT = 126  # exponents up to which float32 keeps all bits of a factor
 
 
 def reach_of(grad_scale: Any) -> int:
@@ -57,7 +57,7 @@ def unscale_of(grad_scale: Any, dtypes: Iterable[str] = ()) -> tuple[float, floa
 
 
 def flag_of(found_inf: Any) -> bool:
-    """The bool that `found_inf` stands for: True, False, or a number as PyTorch keeps it.
+    """The value of `found_inf` as a bool, from a bool or from a number, as in PyTorch.
 
     Raises:
         TypeError, ValueError: if it is none of these.

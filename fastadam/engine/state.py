@@ -1,4 +1,4 @@
-"""State of the parameters: their arrays, and the number of steps each has taken."""
+"""State of the parameters: its arrays, and the number of steps that each parameter has taken."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ Carried = tuple[float, ...]
 
 
 def start_of(kept: StateColumn, initial: Mapping[str, float]) -> float:
-    """The number that all elements of an array of state start at."""
+    """The initial value of all elements of an array of state."""
     value = initial.get(kept.stream.name.removeprefix(STATE), 0)
     start = kept.column.start
     return value if start is None or not value else start
@@ -39,8 +39,11 @@ class Cohort:
     """Parameters of one group with the same step count, and therefore the same constants.
 
     Attributes:
-        base: the optimizer's count of steps less the cohort's, constant while the cohort is active.
-        since: how many of its steps `hyper` does not count: those before its state began.
+        group: the number of the group.
+        step: the number of steps taken.
+        active: True if the parameters take part in steps.
+        since: the number of steps before the state was created, which `hyper` does not count.
+        base: the optimizer's step count less the cohort's, constant while the cohort is active.
     """
 
     __slots__ = ("active", "base", "group", "since", "step")
@@ -50,18 +53,19 @@ class Cohort:
         self.base = count - step
 
     def steps(self, count: int) -> int:
-        """The steps it has taken when the optimizer has counted so many."""
+        """The number of its steps when the optimizer's step count is `count`."""
         return count - self.base if self.active else self.step
 
 
 class Grouping(NamedTuple):
-    """The cohorts of all parameters; immutable, so that it is replaced as a whole.
+    """The cohorts of all parameters; immutable, and replaced as a whole.
 
     Attributes:
         cohorts: the cohorts.
-        cohort_of: the number of its cohort for each parameter.
-        active: whether each parameter takes part in steps.
-        carried: for each cohort the host numbers that go from step to step: NAdam's product.
+        cohort_of: for each parameter, the number of its cohort.
+        active: for each parameter, True if it takes part in steps.
+        carried: for each cohort, the host numbers carried from step to step, such as NAdam's
+            product of momentum factors.
     """
 
     cohorts: Sequence[Cohort] = ()
@@ -71,10 +75,10 @@ class Grouping(NamedTuple):
 
 
 def _lost(kept: StateColumn, values: Sequence[float]) -> list[float]:
-    """Rounding errors of the numbers that state starts at.
+    """Rounding errors of initial values of state.
 
     Raises:
-        ValueError: if one is too large for the arithmetic.
+        ValueError: if a value is too large for the arithmetic.
     """
     lost, storage = list[float](), cast(Any, kept.stream.storage)
     with np.errstate(all="ignore"):
@@ -101,15 +105,14 @@ class Store(Protocol):
     """A place for state other than memory."""
 
     def array(self, name: str, number: int) -> Any:
-        """The array of this name of a parameter; it holds what state starts at, unless there is
-        state.
+        """An array of the state of a parameter, with saved or with initial values.
 
         Raises:
-            ValueError: if there is no room for it.
+            ValueError: if the store has no place for it.
         """
 
     def check_start(self, name: str, number: int, start: float) -> None:
-        """Refuse another start than the arrays have.
+        """Refuse another initial value than that of the arrays.
 
         Raises:
             ValueError: naming both.
@@ -119,15 +122,15 @@ class Store(Protocol):
 class State:
     """State arrays by name, one per parameter or None, and step counters, one per cohort.
 
-    What a step changes here is `count`, and `grouping` if numbers are carried; both are set by the
-    commitment that launches the step, so that neither can change without the other.
+    A step changes `count`, and `grouping` if numbers are carried; the commitment of the step sets
+    both, or neither.
 
     Attributes:
-        arrays: for each name of state an array, or None, per parameter.
+        arrays: for each name of state, an array or None for each parameter.
         grouping: the cohorts.
-        count: the steps of the optimizer in which any parameter was updated.
-        pending: steps of which only a device knows whether they count, if there are any.
-        store: where arrays are made, None for memory.
+        count: the number of steps of the optimizer that updated any parameter.
+        pending: steps in progress on a device, which decides whether they count; or None.
+        store: allocates the arrays; None: they are in memory.
     """
 
     store: Store | None = None
@@ -148,8 +151,7 @@ class State:
         return self.grouping.active
 
     def extended(self, groups: Sequence[Ruled], carried: Carried) -> list[Operation]:
-        """The operations that add parameters of new groups, which have taken no step, and make
-        room for their state."""
+        """The operations that add parameters of new groups, which have taken no step."""
         old, sizes = self.grouping, [len(group.params) for group in groups]
         first, group = len(old.cohorts), 1 + max((c.group for c in old.cohorts), default=-1)
         fresh = [Cohort(group + k, 0, True, 0, self.count) for k, _ in enumerate(groups)]
@@ -169,11 +171,11 @@ class State:
             self.pending.resolve()
 
     def know(self, names: Iterable[str]) -> list[Operation]:
-        """The operations that make room for state of these names."""
+        """The operations that add state of these names, without arrays yet."""
         return put(self, arrays=self.with_names(names))
 
     def with_names(self, names: Iterable[str]) -> dict[str, list[Any]]:
-        """The arrays, with a place for state of these names."""
+        """The arrays, with None for each parameter under new names."""
         arrays = dict(self.arrays)
         for name in names:
             if name not in arrays:
@@ -197,13 +199,19 @@ class State:
 
     @property
     def since(self) -> list[int]:
-        """The steps of each parameter before its state began."""
+        """For each parameter, the number of its steps before its state was created."""
         grouping = self.grouping
         return [grouping.cohorts[number].since for number in grouping.cohort_of]
 
     def begin(self, rules: Sequence[Rule]) -> None:
-        """Let steps count from now on for parameters whose rules have state yet to be created, as
-        for an optimizer of which PyTorch saves no step: whether there is state is all it knows."""
+        """Count steps from now on for parameters whose state is yet to be created.
+
+        For optimizers without a saved step count in PyTorch, the existence of state is all that a
+        checkpoint tells about earlier steps.
+
+        Args:
+            rules: the rule of each parameter.
+        """
         arrays = self.with_names(name for rule in rules for name in rule.state)
         fresh = [
             any(arrays[name][number] is None for name in rule.state)
@@ -221,8 +229,7 @@ class State:
         active: Sequence[bool],
         since: Sequence[int] | None = None,
     ) -> None:
-        """Set how many steps each parameter has taken, what it carries, whether it takes part, and
-        how many of the steps `hyper` does not count, if that changes."""
+        """Replace the cohorts; the arguments are those of `grouped`, `since` by default unchanged."""
         self.grouping = self.grouped(steps, carried, active, since or self.since)
 
     def grouped(
@@ -232,11 +239,18 @@ class State:
         active: Sequence[bool],
         since: Sequence[int],
     ) -> Grouping:
-        """The cohorts of parameters that have taken so many steps, at the present count."""
+        """The cohorts of the parameters, at the current step count.
+
+        Args:
+            steps: the number of steps that each parameter has taken.
+            carried: the numbers that each carries.
+            active: for each, True if it takes part in steps.
+            since: for each, the number of steps that `hyper` does not count.
+        """
         return self._grouping(steps, carried, active, since, self.count)
 
     def recounted(self, count: int) -> list[Operation]:
-        """The operations that set the optimizer's count, and no parameter's."""
+        """The operations that set the optimizer's step count, but not those of the parameters."""
         grouping = self._grouping(self.steps, self.carried, self.active, self.since, count)
         return put(self, count=count, grouping=grouping)
 
@@ -264,17 +278,19 @@ class State:
         params: Sequence[Any],
         initial: Sequence[Mapping[str, float]],
     ) -> tuple[dict[str, list[Any]], list[dict[int, float]]]:
-        """The arrays of state with those that active parameters lack; and for each array that is
-        wanted what each new one lacks, where numbers are rounded, of the number it starts at, which
-        is `initial[group][name]`, or 0.
+        """The arrays of state, including new ones for active parameters without state.
 
         Args:
-            wanted: pairs of an array that is kept and the parameters that it is kept for.
+            wanted: pairs of a state column and the parameters that have it.
             params: all parameters.
-            initial: for each group.
+            initial: the initial values of each group, by name; default 0.
+
+        Returns:
+            The arrays, and for each column a dict from the parameters with new arrays to the
+            rounding errors of their initial values.
 
         Raises:
-            ValueError: if a start is too large for the arithmetic.
+            ValueError: if an initial value is too large for the arithmetic.
         """
         wanted = list(wanted)
         arrays = self.with_names(kept.name for kept, _ in wanted)
@@ -300,8 +316,8 @@ class State:
     def allocated(
         self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
     ) -> list[Any]:
-        """Zeros for some parameters, each on a cache line of its own; in a store, arrays that hold
-        what state starts at."""
+        """New arrays of a column for some parameters: zeros, each on a cache line of its own; from a
+        store, arrays with saved or with initial values."""
         if self.store:
             return [self.store.array(kept.name, i) for i in numbers]
         dtype, per = named(kept.column.outside), kept.column.per
@@ -327,9 +343,18 @@ class State:
         names: Iterable[str],
         write: Write = write,
     ) -> list[Operation]:
-        """The operations that take over saved state, in the formats of what is kept for each
-        parameter, and make room for state of these names; the memory is allocated already, and
-        filled by `write`."""
+        """The operations that restore saved state; its memory is allocated by this call.
+
+        Args:
+            params: all parameters.
+            entries: for each parameter, its saved arrays by name.
+            kept: for each parameter, its state columns by name.
+            steps: for each parameter, its number of steps.
+            carried: for each parameter, the numbers that it carries.
+            count: the optimizer's step count.
+            names: the names of all state.
+            write: returns the operation that fills an array.
+        """
         self.resolve()
         arrays = self.with_names([*names, *(name for entry in entries for name in entry)])
         operations = []

@@ -1,4 +1,4 @@
-"""The state as users see it: writable arrays in read-only containers."""
+"""The public view of the state: writable arrays in read-only containers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,8 +48,8 @@ class ArraysView(list[Any]):
 
     Args:
         arrays: one per parameter, or None.
-        structure: that of the parameters.
-        numbers: of parameters that have names.
+        structure: the structure of the parameters.
+        numbers: the numbers of parameters by name.
     """
 
     def __init__(self, arrays: Sequence[Any], structure: Tree, numbers: Mapping[str, int]) -> None:
@@ -69,7 +69,7 @@ class ArraysView(list[Any]):
 
 
 def numbers_of(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The numbers of parameters by the names that their groups give them, if no two are alike."""
+    """The numbers of parameters by the names that their groups give them, if these are unique."""
     names = [
         name
         for group in groups

@@ -1,4 +1,4 @@
-"""Commitment of a step: its launches, and everything that changes with them, all or nothing."""
+"""Commitment of a step: its launches and all other changes, all or nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,20 +13,20 @@ from .tensor_groups import TensorGroups
 
 
 class StepCommitment:
-    """The launches of an update, and what is counted, carried and written to files with them.
+    """The launches of an update, together with step counts, carried numbers and file journals.
 
     Args:
-        state: the count of steps, and the numbers carried from step to step.
+        state: the step count, and the numbers carried from step to step.
         launches: the launches of an update.
-        limit: the number of their threads.
+        limit: the threads of a launch.
         restart: the operations that begin a new accumulation window.
-        carries: whether numbers are carried from step to step.
-        groups: for launches whose sums are computed with them, the groups of tensors.
+        carries: True if numbers are carried from step to step.
+        groups: for launches whose sums are computed in the same commitment, the groups of tensors.
 
     Attributes:
-        small: whether threads would cost more than they gain.
-        repeated: each `next` launches everything, and counts.
-        files: those that launches stream through, or None.
+        small: True if one thread is faster than several.
+        repeated: an iterator, each `next` of which runs all launches and counts the step.
+        files: the files through which launches stream, or None.
     """
 
     files: OptimizerFiles | None = None
@@ -47,13 +47,13 @@ class StepCommitment:
         self.count()
 
     def count(self) -> None:
-        """Count each commitment, starting from the present count."""
+        """Count each commitment as a step, starting from the current count."""
         self._counter: Iterator[Any] = counter(self._state, "count")
         self._here: Any = None  # the threads of `repeated`
         self.repeated = repeated(self._serial, self._counter)
 
     def again(self, others: Sequence[Operation] = ()) -> None:
-        """Commit a step of which nothing but `others` differs from the one before."""
+        """Commit a step that differs from the last one in `others` only."""
         if not self.small and not self._repeats_here():
             self.run(others, True, (), None)
         elif others:
@@ -62,7 +62,7 @@ class StepCommitment:
             next(self.repeated)
 
     def _repeats_here(self) -> bool:
-        """True if `repeated` has the launches of large arrays, on the present threads."""
+        """True if `repeated` runs the launches of large arrays on the current threads."""
         here = threads.tasks_here(self._limit), openmp.team
         if here != self._here and here[0]:
             chosen = [launch.table.chosen(self._limit) for launch in self._launches]
@@ -79,10 +79,10 @@ class StepCommitment:
         """Commit a step.
 
         Args:
-            others: more operations that belong to it.
-            active: whether any parameter takes part, so that the step counts.
-            numbers: for each cohort the numbers it carries after the step.
-            created: the state, if some of it is new.
+            others: further operations of the commitment.
+            active: True if any parameter takes part, so that the step counts.
+            numbers: for each cohort, the numbers that it carries after the step.
+            created: the arrays of state, if some of them are new.
         """
 
         def operations(threaded: bool) -> list[Operation]:

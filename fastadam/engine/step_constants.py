@@ -1,4 +1,4 @@
-"""Constants of a step: what `hyper` and `carry` return, written to the records of launches."""
+"""Constants of a step: the results of `hyper` and `carry`, written to the records of launches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +11,17 @@ from .state import Carried, State
 
 
 class StepConstants:
-    """The constants of each cohort that takes a step, and the numbers it carries to the next.
+    """The constants of each cohort that takes a step, and the numbers that it carries to the next.
 
     Args:
-        state: the cohorts, with what they carry.
-        launches_of: for each group the launches that take its constants.
-        names: the names of the numbers that parameters carry from step to step.
-        sums: the sums of rules, from which carried numbers may follow.
+        state: the cohorts, with the numbers that they carry.
+        launches_of: for each group, the launches with its constants.
+        names: the names of the carried numbers.
+        sums: the sums of rules, on which carried numbers may depend.
 
     Attributes:
-        active: whether any cohort takes part in steps.
-        numbers: for each cohort the numbers it carries after the step that was prepared.
+        active: True if any cohort takes part in steps.
+        numbers: for each cohort, the numbers that it carries after the prepared step.
         records: the launches and the numbers of the records that `write` writes.
     """
 
@@ -37,7 +37,7 @@ class StepConstants:
         self.pair()
 
     def pair(self) -> None:
-        """Find the cohorts that take the step, and the launches that take their constants."""
+        """Pair the cohorts that take the step with the launches that need their constants."""
         grouping, self.numbers = self._state.grouping, self._state.grouping.carried
         self.active = any(cohort.active for cohort in grouping.cohorts)
         each = [
@@ -57,9 +57,9 @@ class StepConstants:
         ]
 
     def write(self, author: Algorithm, values: Sequence[Values], step: int) -> None:
-        """Write the constants that `hyper` returns for these hyperparameters, for each cohort.
+        """Write the constants of each cohort, as `hyper` returns them.
 
-        With numbers that are carried, `values` has those of each cohort, else of each group.
+        With carried numbers, `values` has the hyperparameters of each cohort, else of each group.
 
         Raises:
             TypeError, ValueError: if `hyper` does not return a number for each name.
@@ -78,13 +78,14 @@ class StepConstants:
         """Write the constants of each cohort, after updating its carried numbers, if any.
 
         Args:
-            author: whose `hyper` and `carry` give them.
+            author: the optimizer, whose `hyper` and `carry` are called.
             values: the hyperparameters of each group.
-            step: what the optimizer's count will be.
-            numbers: what each cohort carries before the step, if not what it carries now.
+            step: the optimizer's step count after this step.
+            numbers: the numbers that each cohort carries before the step; default: the current
+                ones.
 
         Returns:
-            What each cohort carries after it.
+            The numbers that each cohort carries after the step.
 
         Raises:
             TypeError, ValueError: if `hyper` or `carry` does not return a number for each name.
@@ -109,8 +110,8 @@ class StepConstants:
     def _carry(
         self, author: Algorithm, values: Sequence[Values], step: int, numbers: Sequence[Carried]
     ) -> tuple[list[Values], list[Carried]]:
-        """The hyperparameters of each cohort, with what it carries after the step among them; and
-        these numbers by themselves."""
+        """The hyperparameters of each cohort, including the numbers that it carries after the step;
+        and these numbers by themselves."""
         groups: list[Values] = []
         carried: list[Carried] = []
         for cohort, before in zip(self._state.cohorts, numbers, strict=True):
@@ -128,7 +129,7 @@ class StepConstants:
         return dict(zip(self.names, numbers, strict=True))
 
     def _longest(self) -> int:
-        """The number of the cohort that has taken the most steps, which knows what all carry."""
+        """The number of the cohort with the most steps, whose carried numbers are those of all."""
         steps = [cohort.steps(self._state.count) for cohort in self._state.cohorts]
         return steps.index(max(steps))
 

@@ -1,4 +1,4 @@
-"""The arguments of a plan: the arrays and settings that its steps work on, and their kind."""
+"""The arguments of a plan: the arrays and settings of its steps, and their kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class StepKind:
     Attributes:
         masked: True for steps with masks.
         scaled: the range of a scale of the gradients: 0 without one, NEAR or FAR (`reach_of`).
-        sources: the transforms and the number of inputs in the place of gradients.
+        sources: the transforms and the number of inputs in place of gradients.
         may_skip: True if a device may decide by itself that a step does not count.
     """
 
@@ -34,21 +34,21 @@ class StepKind:
 
 @dataclass(frozen=True)
 class StepContext:
-    """Everything that the steps of a plan work on.
+    """The arrays and settings of the steps of a plan.
 
     Attributes:
         groups: the rule and the options of each group.
         parameters: the arrays, in the order of the groups.
-        gradients: finds and checks the gradients of the parameters.
+        gradients: checks the gradients, and finds their addresses.
         formats: the storage of each parameter, its gradient and its state.
         state: the state of each parameter, and the counts of steps.
         carried: the names of host numbers that parameters carry from step to step.
         options: those of the optimizer.
         copies: arrays written besides parameters and state, by the names of kernel streams.
         accumulator: the sums of micro-batches, or None.
-        partition: the pieces that the parameters are, if they are pieces of longer arrays.
-        shards: what completes norms, if other processes have other elements of the parameters.
-        workspace: the memory of the matrices of rules, if not that of the host.
+        partition: the partition, if the parameters are pieces of longer arrays.
+        shards: completes norms, if other processes have other elements of the parameters.
+        workspace: the memory of the matrices of rules; None: that of the host.
     """
 
     groups: Sequence[Ruled]
@@ -65,7 +65,7 @@ class StepContext:
     workspace: Workspace | None = None
 
     def with_inputs(self, count: int) -> "StepContext":
-        """The same for steps that add so many inputs in the place of gradients; 0: for none."""
+        """The context of steps with `count` inputs in place of gradients; 0: with gradients."""
         if not count:
             return self
         return replace(self, formats=[replace(each, inputs=count) for each in self.formats])
@@ -88,7 +88,8 @@ class StepContext:
 
     @property
     def streams(self) -> dict[str, list[Any]]:
-        """The arrays that steps write besides parameters and state, by the names of streams."""
+        """The arrays that steps write besides parameters and state, by the names of kernel
+        streams."""
         sums = {"grad_sum": self.accumulator.sums} if self.accumulator else {}
         return dict(self.copies) | sums
 

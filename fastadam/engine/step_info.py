@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 class StepInfo(NamedTuple):
     """The result of one step.
 
-    On a device some fields are fetched when they are first looked at; the step does not wait.
+    On a device, some fields are fetched when they are first read; the step does not wait for them.
 
     Attributes:
-        step: how many steps the optimizer has counted, this one included.
+        step: the number of steps that the optimizer has counted, including this one.
         lr: the learning rate of this step, that of the first group; None if there is no `lr`.
         grad_norm: the norm of all gradients before clipping; None when nothing asked for it, when
             gradients were only added up, and when a step was skipped for `found_inf`.
-        skipped: whether the step was left out, for gradients that are not finite.
-        updated: whether any parameter was updated; False while gradients accumulate.
+        skipped: True if the step was skipped because of gradients that are not finite.
+        updated: True if any parameter was updated; False while gradients accumulate.
     """
 
     step: int
@@ -26,7 +26,7 @@ class StepInfo(NamedTuple):
 
 
 def _late(position: int) -> Any:
-    """A field of which there may be a function instead."""
+    """A field whose value may be a function that fetches it."""
     return property(lambda info: _value(tuple.__getitem__(info, position)))
 
 
@@ -41,7 +41,7 @@ class LateStepInfo(StepInfo):
 
     @property
     def known(self) -> StepInfo:
-        """The same with all its fields."""
+        """The StepInfo with all fields fetched."""
         return StepInfo(*map(_value, tuple.__iter__(self)))
 
     def __getitem__(self, part: Any) -> Any:

@@ -28,11 +28,12 @@ MOST_INPUTS = 16  # of one pass
 
 
 class Kind(NamedTuple):
-    """A kind of steps, for which kernels are the same.
+    """A kind of steps that share their kernels.
 
     Attributes:
-        transforms: the transforms of what is in the place of gradients.
-        inputs: the number of arrays that a kernel adds for each parameter; 0: one, as it is.
+        transforms: the transforms of the inputs in place of gradients.
+        inputs: the number of arrays that a kernel adds for each parameter; 0: one array, without
+            a weight.
     """
 
     transforms: tuple[str, ...] = ()
@@ -47,10 +48,10 @@ class StepInputs:
     """Arrays of a step from which the kernel computes the gradients.
 
     Attributes:
-        kind: how it does so.
-        weights: of the inputs; none for a target that is one tree.
-        arrays: for each input the arrays of the parameters, in order.
-        labels: what each input is called in messages.
+        kind: the kind of the step.
+        weights: the weights of the inputs; empty for a target that is one tree.
+        arrays: for each input, its arrays, in the order of the parameters.
+        labels: the name of each input in messages.
     """
 
     kind: Kind
@@ -59,12 +60,12 @@ class StepInputs:
     labels: tuple[str, ...]
 
     def seen(self, params: Sequence[Any]) -> "Sums":
-        """The gradients, for those who read them besides the kernels."""
+        """The gradients, for readers other than the kernels."""
         return Sums(self, params)
 
 
 class Sums(Sequence[Any]):
-    """The gradients that inputs stand for, each computed when it is asked for."""
+    """The gradients that the inputs represent, each computed on access."""
 
     def __init__(self, inputs: StepInputs, params: Sequence[Any]) -> None:
         self._inputs, self._params = inputs, params
@@ -86,9 +87,9 @@ class OtherInputs:
     """The inputs of a step after the first, whose arrays a kernel reads like gradients.
 
     Args:
-        parameters: of the optimizer.
-        dtypes: of the arrays of the first.
-        inputs: of a step; those of later ones are as many, and called the same.
+        parameters: the parameters of the optimizer.
+        dtypes: the dtypes of the arrays of the first input.
+        inputs: the inputs of a step; later steps have as many, of the same names.
     """
 
     def __init__(self, parameters: Parameters, dtypes: Sequence[Any], inputs: StepInputs) -> None:
@@ -98,7 +99,7 @@ class OtherInputs:
         ]
 
     def protect(self, spans: Sequence[Any]) -> None:
-        """Refuse, from now on, arrays that lie in memory that a step writes."""
+        """Set the memory that a step writes, in which no array may lie."""
         for part in self._parts:
             part.protect(spans)
 
@@ -120,7 +121,7 @@ class OtherInputs:
 
 
 class LongSum:
-    """The sum of more inputs than a kernel takes: passes over so many each, into arrays of its own.
+    """The sum of more inputs than a kernel takes, computed in several passes.
 
     Attributes:
         sums: the arrays.
@@ -139,10 +140,10 @@ class LongSum:
         self._compute = compute
 
     def take(self, inputs: StepInputs, protected: Sequence[Any]) -> list[Any]:
-        """The sums of some inputs, None for parameters of which none has an array.
+        """The sums of inputs, None for parameters without an array in any of them.
 
         Raises:
-            TypeError, ValueError: for arrays that do not go together, before any is read.
+            TypeError, ValueError: for arrays of different dtypes, before any is read.
         """
         arrays, labels = self._parameters.arrays, inputs.labels
         dtypes = [array.dtype for array in arrays]
@@ -192,10 +193,10 @@ class LongSum:
 def inputs_of(
     parameters: Parameters, options: Options, grads: Any, target: Any, inputs: Any, scale: Any
 ) -> StepInputs:
-    """The arguments `target` and `inputs` of a step, of which one is given; structure only.
+    """The inputs of a step from its argument `target` or `inputs`; only the structure is checked.
 
     Raises:
-        TypeError, ValueError: for what does not go together.
+        TypeError, ValueError: for arguments that exclude each other, and other structures.
     """
     if grads is not None or (target is not None and inputs is not None):
         given = [("grads", grads), ("target", target), ("inputs", inputs)]
@@ -291,7 +292,7 @@ def _arrays_for(
 
 
 def _bind(part: StepArrays, arrays: Sequence[Any], label: str, first: str) -> None:
-    """Check arrays whose dtypes have to be those of the first input.
+    """Check arrays whose dtypes must be those of the first input.
 
     Raises:
         TypeError: naming the input.

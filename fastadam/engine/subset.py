@@ -1,4 +1,4 @@
-"""Steps of some parameters of an optimizer, which are planned once."""
+"""Subsets of the parameters of an optimizer, whose steps are planned once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -68,7 +68,7 @@ class Subset:
 
     @property
     def state(self) -> State:
-        """The state of its parameters."""
+        """The state of the parameters of the subset."""
         return self._made.state
 
     def step(
@@ -84,21 +84,21 @@ class Subset:
     ) -> StepInfo:
         """Update the parameters of the subset that have a gradient, in place.
 
-        It may be called in any thread; steps of one optimizer follow each other.
+        It may be called in any thread; steps of one optimizer run one after the other.
 
         Args:
-            grads: a dict by the names that `subset` was given, or a list in the order of its
-                numbers; None in place of an array leaves a parameter out. Default: the optimizer's
-                own `grads`.
+            grads: a dict by the names given to `subset`, or a list in the order of the numbers
+                given to it; None in place of an array leaves a parameter unchanged. Default: the
+                optimizer's own `grads`.
             lr: a learning rate for this step only.
             mask: arrays of bool, structured as `grads`.
-            grad_scale: what the loss was multiplied by.
+            grad_scale: the factor of the loss.
             found_inf: True skips the step.
-            grad_norm: the norm by which `clip_norm` clips, and `skip_nonfinite` decides, such as
-                that of all gradients, which `fa.Optimizer.grad_norm` returns;
-                before a division by `grad_scale`. Default: the norm of the gradients given.
-            step: the count of the optimizer's step of which this is a part. Default: the next one
-                of the subset; it counts from the optimizer's count when it was made.
+            grad_norm: the norm that `clip_norm` and `skip_nonfinite` use, such as that of all
+                gradients, which `fa.Optimizer.grad_norm` returns, before division by
+                `grad_scale`. Default: the norm of the given gradients.
+            step: the step count of the optimizer's step of which this is a part. Default: the next
+                one of the subset, which starts at the optimizer's step count when it was created.
 
         Returns:
             As the optimizer's `step`; `step` is the count of the subset.
@@ -119,7 +119,7 @@ class Subset:
         grad_norm: float | None = None,
         step: int | None = None,
     ) -> StepInfo:
-        """Take a step as `step` does, and commit other operations with the update, if there is one.
+        """Take a step like `step`, and commit other operations together with its update.
 
         Raises:
             TypeError, ValueError: before any element changes.
@@ -151,16 +151,16 @@ class Subset:
                 raise
 
     def _recount(self, count: int) -> None:
-        """Continue from another step count of the optimizer."""
+        """Set the step count of the optimizer from which the subset continues."""
         commit(self.state.recounted(count))
         if self._made.plan:
             self._made.plan.recount()
 
     def _check_norm(self, grad_norm: Any) -> None:
-        """Refuse a norm that no option would use.
+        """Refuse an invalid norm, and one that no option uses.
 
         Raises:
-            TypeError, ValueError: for what is not a norm, or without an option that uses it.
+            TypeError, ValueError: for these.
         """
         number("step(): grad_norm", grad_norm, NOT_NEGATIVE_OR_NAN, finite=False)
         options = [group.options for group in self._made.groups]
@@ -176,7 +176,7 @@ class Subset:
             )
 
     def _ordered(self, given: Any) -> Any:
-        """Arrays in the order of the parameters, if they were given in that of `subset`."""
+        """Arrays in the order of the parameters, from the order of the argument of `subset`."""
         if self._names or not isinstance(given, list | tuple) or len(given) != len(self._order):
             return given
         return [given[place] for place in self._order]
@@ -190,7 +190,7 @@ class Subset:
         views = self._parent.grads.views("opt.grads.tree")
         return [views[number] for number in self.numbers]
 
-    # What follows the optimizer
+    # Updates from the optimizer
 
     def _parameters(self) -> Parameters:
         """The parameters, in the structure of `grads`."""
@@ -206,7 +206,7 @@ class Subset:
         return parameters
 
     def _follow(self) -> None:
-        """Adopt changes in the optimizer since the last step."""
+        """Adopt changes of the optimizer since the last step."""
         parent = self._parent
         if parent.edits.pending:
             parent.refresh()
@@ -223,7 +223,7 @@ class Subset:
             self._take_state()
 
     def _take_groups(self, groups: list[Group]) -> None:
-        """Take over hyperparameters and rules."""
+        """Adopt hyperparameters and rules."""
         engine, first, own = self._made, 0, list[Group]()
         for group in groups:
             mine = [k for k in self.numbers if first <= k < first + len(group.params)]
@@ -239,7 +239,7 @@ class Subset:
         engine.steady = None if scheduled else [group.at(1) for group in own]
 
     def _take_state(self) -> None:
-        """Take over the state, and the counts of steps."""
+        """Adopt the state and the step counts."""
         self._parent.state.resolve()
         whole, state, engine = self._parent.state, State(), self._made
         commit(state.extended(engine.groups, tuple(self._optimizer.carried.values())))
@@ -265,10 +265,11 @@ class Subset:
 
 
 def _chosen(engine: Engine, which: Any) -> tuple[list[int], list[str]]:
-    """The numbers of some parameters, and their names if they were given by name.
+    """The numbers of the chosen parameters, and their names if they were given by name.
 
     Raises:
-        TypeError, ValueError: for what is not a name or number of a parameter, and for none at all.
+        TypeError, ValueError: for anything that is not a name or number of a parameter, and for an
+            empty choice.
     """
     given: Any = [which] if isinstance(which, str | int) else which
     if not isinstance(given, Iterable) or isinstance(given, Mapping):
@@ -304,7 +305,7 @@ def _names(engine: Engine) -> dict[str, int]:
 
 
 def _refuse(engine: Engine) -> None:
-    """Refuse subsets of optimizers that have something for all parameters together.
+    """Refuse optimizers with options that apply to all parameters together.
 
     Raises:
         ValueError: naming it.

@@ -1,4 +1,4 @@
-"""Steps of subsets of the parameters, until the optimizer takes note of them."""
+"""Steps of subsets of the parameters, until they are transferred to the optimizer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,17 +10,17 @@ from .state import State
 
 
 class SubsetSteps:
-    """Steps of subsets that the optimizer has not counted yet.
+    """Steps of subsets that have not been transferred to the optimizer yet.
 
-    The optimizer's count follows every step at once; the counts and the state of each parameter
-    follow when somebody asks for them.
+    The optimizer's step count is updated at once; the counts and the state of each parameter are
+    transferred when they are read.
 
     Args:
-        engine: that of the optimizer, which has this object and is referred to weakly.
+        engine: the engine of the optimizer, which owns this object; referred to weakly.
 
     Attributes:
-        epoch: changes whenever the optimizer's state changes otherwise than by steps of subsets.
-        base: the optimizer's count when it did so last.
+        epoch: increases whenever the optimizer's state changes other than by steps of subsets.
+        base: the optimizer's step count at the last such change.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -43,25 +43,25 @@ class SubsetSteps:
         return state.count, (id(state.grouping), id(state.arrays))
 
     def refresh(self) -> None:
-        """Note whether the optimizer took steps of all parameters, or loaded a state."""
+        """Detect steps of all parameters, and loaded state."""
         if (self._known, self._places) != (now := self._now()):
             (self._known, self._places), self.epoch, self.base = now, self.epoch + 1, now[0]
 
     def enter(self, numbers: Sequence[int]) -> None:
-        """Take note of the parameters of a new subset."""
+        """Register the parameters of a new subset."""
         self._shared |= not self._numbers.isdisjoint(numbers)
         self._numbers.update(numbers)
 
     def stale(self, numbers: Sequence[int], own: State) -> bool:
-        """True if another subset has updated a parameter since this state was its state."""
+        """True if another subset has updated one of the parameters since `own` was updated."""
         return self._shared and any(self._last.get(n, own) is not own for n in numbers)
 
     def recorded(self, numbers: Sequence[int], own: State) -> list[Operation]:
-        """The operations that record a step of the subset of these parameters, and its count.
+        """The operations that record and count a step of a subset.
 
         Args:
-            numbers: of the parameters.
-            own: the state of the subset.
+            numbers: the numbers of its parameters.
+            own: its state.
         """
         state, count = self._engine.state, own.count + 1
         if state.pending is None:
@@ -76,12 +76,12 @@ class SubsetSteps:
         ]
 
     def resolve(self) -> None:
-        """Transfer counts and state of the subsets to the optimizer."""
+        """Transfer step counts and state of the subsets to the optimizer."""
         with self._engine.lock:
             state = self._engine.state
             grouping, since = state.grouping, state.since
             pending = [*self._untransferred.values()]
-            if state.pending is None:  # a handler of a signal may have transferred them meanwhile
+            if state.pending is None:  # a signal handler may have transferred them meanwhile
                 return
             each = [cohort.steps(self._before) for cohort in grouping.cohorts]
             steps = [each[number] for number in grouping.cohort_of]

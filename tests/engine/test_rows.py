@@ -392,7 +392,7 @@ REFUSED = {
     "start": (
         {"state_dtype": "bfloat16", "initial_accumulator_value": 0.1},
         ValueError,
-        "'sum' starts at a number that its dtype does not hold",
+        "the dtype of state 'sum' cannot represent its initial value",
     ),
     "int8": (
         {"state_dtype": "int8", "min_quantized_size": 0, "lazy": "rows"},
