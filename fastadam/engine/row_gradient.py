@@ -116,8 +116,9 @@ class RowGradient:
         return self._numbers
 
     def _packed(self, rows: Rows, order: Order) -> Any:
-        """Add up repeated rows, and convert values that the kernel cannot read in place; returns the
-        address of the gradient of each row.
+        """Add up repeated rows, and convert values that the kernel cannot read in place.
+
+        Returns the address of the gradient of each row.
 
         Raises:
             ValueError: for repeated rows of a gradient that is declared unique.

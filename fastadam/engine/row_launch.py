@@ -150,7 +150,7 @@ class RowLaunch(Launch):
         return [partial(self._steps.__setitem__, self._gradient.numbers, after)]
 
     def spread(self, records: Any = None) -> None:
-        """Set the rows of the step in the table; `records` has a record for each, if they differ."""
+        """Set the rows of the step in the table; `records` has one for each row, or is None."""
         runs = self._gradient.runs
         if isinstance(runs, SortedRows):
             self.table.spread_rows("grad", runs)

@@ -229,7 +229,7 @@ class State:
         active: Sequence[bool],
         since: Sequence[int] | None = None,
     ) -> None:
-        """Replace the cohorts; the arguments are those of `grouped`, `since` by default unchanged."""
+        """Replace the cohorts; arguments as for `grouped`, `since` unchanged by default."""
         self.grouping = self.grouped(steps, carried, active, since or self.since)
 
     def grouped(
@@ -316,8 +316,10 @@ class State:
     def allocated(
         self, kept: StateColumn, params: Sequence[Any], numbers: Sequence[int]
     ) -> list[Any]:
-        """New arrays of a column for some parameters: zeros, each on a cache line of its own; from a
-        store, arrays with saved or with initial values."""
+        """New arrays of a column for some parameters: zeros, each on a cache line of its own.
+
+        From a store, they have saved or initial values.
+        """
         if self.store:
             return [self.store.array(kept.name, i) for i in numbers]
         dtype, per = named(kept.column.outside), kept.column.per

@@ -1,4 +1,4 @@
-"""Memory of the matrices of rules."""
+"""Memory for the matrices of rules, such as the update of Muon before it is orthogonalized."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

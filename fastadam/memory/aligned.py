@@ -1,4 +1,4 @@
-"""Allocation of arrays on the host, each on a cache line of its own, where `placement` says."""
+"""Allocation of arrays on the host, each on a cache line of its own; see `placement`."""
 
 from collections.abc import Sequence
 from typing import Any

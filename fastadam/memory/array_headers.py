@@ -1,4 +1,4 @@
-"""Comparison of NumPy arrays with what they were, by the bytes of the objects in memory."""
+"""Detection of changed NumPy arrays, by comparing the bytes of their headers in memory."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ _Header = c_char * (_Object.flags.offset + sizeof(c_int) - _START)
 
 @cache
 def _readable() -> bool:
-    """True if the arrays of this Python are in memory as they are declared."""
+    """True if array objects have the declared layout in this version of NumPy."""
     array = np.zeros((2, 3), np.float32)
     if sys.implementation.name != "cpython":
         return False
@@ -77,7 +77,7 @@ def _items(objects: list[Any]) -> bytes:
 
 @cache
 def _lists_readable() -> bool:
-    """True if the lists of this Python are in memory as they are declared."""
+    """True if list objects have the declared layout in this version of Python."""
     objects = [object() for _ in range(MANY)]
     if sys.implementation.name != "cpython":
         return False
@@ -90,8 +90,10 @@ def _packed(numbers: Sequence[int]) -> bytes:
 
 
 def _identity(numbers: list[int]) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells whether arrays are the objects of these `id`s; that of many in a list
-    takes a twentieth of the time of asking for them one by one."""
+    """A function that returns True for the objects with these `id`s.
+
+    For many objects in a list, it takes a twentieth of the time of calling `id` for each.
+    """
     if len(numbers) < MANY or not _lists_readable():
         return lambda arrays: list(map(id, arrays)) == numbers
     count, known = len(numbers), _packed(numbers)
@@ -107,13 +109,13 @@ def _identity(numbers: list[int]) -> Callable[[Sequence[Any]], bool]:
 class ArrayHeaders:
     """The headers of arrays: address, shape, strides, dtype and flags.
 
-    The bytes of all of them are compared in one call, which takes a tenth of the time of asking for
-    the attributes. The arrays must be alive then. Those of a device are left out.
+    The bytes of all headers are compared in one call, which takes a tenth of the time of reading
+    the attributes. The arrays must be alive then. Arrays of a device are left out.
 
     Attributes:
-        views, shapes: the memory of the objects, and that of their shapes.
-        header, shape: the bytes that were there; `header` is None, which equals nothing, if they
-            cannot be read.
+        views, shapes: the memory of the headers, and that of the shapes.
+        header, shape: their bytes at the time of the call; `header` is None, which equals nothing,
+            if they cannot be read.
     """
 
     header: bytes | None = None
@@ -129,13 +131,13 @@ class ArrayHeaders:
                 header = _Object.from_address(id(array))
                 start = addressof(header) + _START
                 self.views.append(memoryview(_Header.from_address(start)))
-                if header.nd > 1:  # of one dimension, the shape follows from the rest
+                if header.nd > 1:  # in one dimension, the other fields determine the shape
                     shape = (c_void_p * header.nd).from_address(header.dimensions)
                     self.shapes.append(memoryview(shape))
         self.header, self.shape = joined(self.views), joined(self.shapes)
 
     def comparison(self) -> Callable[[], bool]:
-        """A function that does the same as `unchanged`, in less time for many arrays."""
+        """A function equivalent to `unchanged`, and faster for many arrays."""
         if self.header is None or len(self.views) < HUGE or whole("numba").config.DISABLE_JIT:
             return self.unchanged
         same, count = whole("fastadam.kernels.cpu.headers").same, len(self.views)
@@ -155,8 +157,8 @@ class ArrayHeaders:
         return both
 
     def unchanged(self) -> bool:
-        """True if all headers are as they were; shapes come last, since they are only where they
-        were if the other bytes are equal."""
+        """True if all headers are unchanged; shapes are compared last, since the header has their
+        address."""
         return joined(self.views) == self.header and (
             not self.shapes or joined(self.shapes) == self.shape
         )
@@ -172,27 +174,27 @@ NOT_READ.header = None
 
 
 def same_arrays(arrays: Sequence[Any], seen: Sequence["ref[Any]"]) -> bool:
-    """True if these are the very arrays that were seen, all of them alive.
+    """True if these are the array objects to which `seen` has weak references, all of them alive.
 
-    An array has one weak reference without a callback for as long as it lives, so references can
-    be compared; a dead one is equal to none of a living array.
+    While an array is alive, all weak references to it without a callback are one object, so that
+    references can be compared; a dead one equals none of a living array.
     """
     try:
         return len(arrays) == len(seen) and all(map(is_, map(ref, arrays), seen))
-    except TypeError:  # None, or something else that cannot be an array
+    except TypeError:  # None, or another object without weak references
         return False
 
 
 def never(arrays: Sequence[Any]) -> bool:
-    """False: no arrays are known."""
+    """Return False, as a comparison with no known arrays."""
     return False
 
 
 def comparison(
     known: "KnownArrays", headers: ArrayHeaders, now: Sequence[Any] = (), then: Sequence[Any] = ()
 ) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells whether arrays are the known ones, all of them alive, no header
-    changed, and the containers in `now` equal to those in `then`."""
+    """A function that returns True for the known arrays, if all of them are alive, no header has
+    changed, and the containers in `now` equal those in `then`."""
     if len(headers.views) >= HUGE:
         return _comparison_of_many(known, headers.comparison(), now, then)
     views, shapes, header, shape = headers.views, headers.shapes, headers.header, headers.shape
@@ -234,13 +236,13 @@ def _comparison_of_many(
 class KnownArrays:
     """Arrays of the last step, referred to weakly, so that they are not kept alive.
 
-    The headers of those that come a second time are read: most gradients never do.
+    Their headers are read only when they are given a second time, which most gradients never are.
 
     Attributes:
-        seen: weak references to them.
-        headers: their headers, if they came a second time; None before.
-        ids: then also the `id` of each.
-        dead: the references to those that are not alive any more.
+        seen: weak references to the arrays.
+        headers: their headers, if they were given twice, else None.
+        ids: their `id`s, if they were given twice.
+        dead: the references to arrays that are no longer alive.
         same: `same(arrays)` is True if these are the known arrays, unchanged since the second time.
     """
 
@@ -258,7 +260,7 @@ class KnownArrays:
         return again
 
     def note(self, arrays: Sequence[Any], again: bool) -> None:
-        """Know these arrays, which were checked; `again` is what `forget` returned."""
+        """Remember these checked arrays; `again` is the result of `forget`."""
         self.seen = list(map(ref, arrays))
         if again:
             self.headers, self.ids, self.dead = ArrayHeaders(arrays), list(map(id, arrays)), []

@@ -1,4 +1,4 @@
-"""Arrays that fastadam supports: NumPy's, and those in the memory of a device."""
+"""Supported arrays: NumPy arrays, and arrays in the memory of a device."""
 
 from abc import ABC
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ class DeviceMemory(ABC):
     """Base class of arrays in the memory of a device; the backend of the device defines them.
 
     Attributes:
-        address: of the first element.
+        address: the address of the first element.
         shape, dtype, itemsize, nbytes, flags: as of a NumPy array.
     """
 
@@ -27,8 +27,8 @@ ARRAYS = (np.ndarray, DeviceMemory)
 
 
 def is_device(array: Any) -> bool:
-    """True for an array on a GPU, of whatever library, or in the simulator of one."""
-    if isinstance(array, np.ndarray):  # first, since asking an abstract class takes longer
+    """True for an array of any library on a GPU, or in the simulator of one."""
+    if isinstance(array, np.ndarray):  # first, since `isinstance` of an abstract class is slower
         return False
     return (
         isinstance(array, DeviceMemory)

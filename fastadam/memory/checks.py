@@ -25,12 +25,14 @@ BEHAVIOR = {f"__{name}__" for name in OPERATORS.split()} | {
 
 
 def check_array(array: Any, name: str, written: bool, updated: bool = False) -> None:
-    """Refuse what a kernel cannot access.
+    """Refuse an array that a kernel cannot access.
 
     Args:
-        written: whether a step writes to it.
-        updated: whether it is an array of the caller's that a step updates; a way out that makes
-            another array then says to keep that one.
+        array: the array.
+        name: its name in messages.
+        written: True if a step writes to it.
+        updated: True if a step updates it in place; messages that suggest a new array then say
+            that the new array is the one to keep.
 
     Raises:
         TypeError: if it is not an array of floats in native byte order, or of a subclass.
@@ -57,10 +59,10 @@ def check_array(array: Any, name: str, written: bool, updated: bool = False) -> 
 
 
 def check_kind(array: Any, name: str, updated: bool = False) -> None:
-    """Refuse subclasses of NumPy's array that compute or are indexed in another way.
+    """Refuse subclasses of NumPy's array that redefine arithmetic or indexing.
 
     Raises:
-        TypeError: for masked arrays, matrices and the like; memory-mapped arrays are none of these.
+        TypeError: for masked arrays and matrices, for example; not for memory-mapped arrays.
     """
     kind: Any = type(array)
     if isinstance(array, np.ndarray) and _differs(kind):
@@ -72,13 +74,13 @@ def check_kind(array: Any, name: str, updated: bool = False) -> None:
 
 @cache
 def _differs(kind: type) -> bool:
-    """True if a subclass of NumPy's array replaces anything that its values depend on."""
+    """True if a subclass of NumPy's array redefines a method on which its values depend."""
     classes = kind.__mro__[: kind.__mro__.index(np.ndarray)]
     return any(vars(each).keys() & BEHAVIOR for each in classes if each is not np.memmap)
 
 
 def check_dtype(array: Any, name: str, updated: bool = False) -> None:
-    """Refuse what is not an array of floats in native byte order.
+    """Refuse anything but an array of floats in native byte order.
 
     Raises:
         TypeError: with the supported dtypes.
@@ -98,7 +100,7 @@ def check_dtype(array: Any, name: str, updated: bool = False) -> None:
 
 
 def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
-    """Refuse gaps, and another order than that of rows."""
+    """Refuse arrays that are not C-contiguous."""
     if not array.flags.c_contiguous:
         raise ValueError(
             f"{name} with shape {(shape := shape_of(array))} and strides "
@@ -109,14 +111,14 @@ def check_contiguous(array: Any, name: str, updated: bool = False) -> None:
 
 
 def _made(verb: str, expression: str, updated: bool) -> str:
-    """The way to an array that would do; one that a step updates has to be kept."""
+    """A suggestion for making a supported array, which has to be kept if a step updates it."""
     if updated:
         return f"w = {expression.format('w')}, and keep w: it is updated in place"
     return f"{verb} {expression.format('a')}"
 
 
 def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
-    """Refuse arrays of which one lies on a device and the other does not.
+    """Refuse two arrays of which only one is on a device.
 
     Raises:
         TypeError: naming both.
@@ -131,8 +133,8 @@ def _place(array: Any) -> str:
 
 
 def check_state(array: Any, name: str, param: Any, param_name: str) -> None:
-    """Refuse another place or shape than that of the parameter, another dtype than that of its
-    arithmetic."""
+    """Refuse state on another device or of another shape than its parameter, or of another dtype
+    than its arithmetic."""
     check_together(array, name, param, param_name)
     wanted = compute_of(param.dtype.name)
     if array.dtype != wanted:
@@ -144,7 +146,7 @@ def check_state(array: Any, name: str, param: Any, param_name: str) -> None:
 
 
 def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
-    """Refuse another shape than that of the array it belongs to."""
+    """Refuse another shape than that of the array to which it belongs."""
     if array.shape != other.shape:
         raise ValueError(
             f"{name} has shape {shape_of(array)}, but {other_name} has {shape_of(other)}; "
@@ -155,9 +157,9 @@ def check_shape(array: Any, name: str, other: Any, other_name: str) -> None:
 def check_gradient(
     grad: Any, name: str, param: Any, param_name: str, written: bool = False
 ) -> None:
-    """Refuse a gradient that does not go with its parameter.
+    """Refuse a gradient that does not match its parameter.
 
-    It may be of another dtype, but not double where the arithmetic is single.
+    It may have another dtype, but not float64 if the arithmetic is in float32.
     """
     check_array(grad, name, written)
     check_together(grad, name, param, param_name)
@@ -170,7 +172,7 @@ def check_gradient(
 
 
 def check_cleared(grad: Any, name: str, param: Any, param_name: str) -> None:
-    """Refuse a gradient that does not go with its parameter, or cannot be set to zero."""
+    """Refuse a gradient that does not match its parameter, or cannot be set to zero."""
     check_gradient(grad, name, param, param_name, written=True)
 
 
@@ -198,7 +200,7 @@ def check_copy(array: Any, name: str, param: Any, param_name: str) -> None:
 
 
 def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
-    """Refuse a mask that does not go with its parameter.
+    """Refuse a mask that does not match its parameter.
 
     Raises:
         TypeError: if it is not an array of bool.
@@ -216,7 +218,7 @@ def check_mask(mask: Any, name: str, param: Any, param_name: str) -> None:
 
 
 class Span(NamedTuple):
-    """The memory of an array: first byte, byte after the last, and what it is called."""
+    """The memory of an array: first byte, byte after the last, and the name of the array."""
 
     start: int
     stop: int
@@ -230,7 +232,7 @@ def span(array: Any, name: str) -> Span:
 
 
 def check_apart(spans: Iterable[Span]) -> list[Span]:
-    """Refuse memory that is there twice; the spans in order otherwise, empty ones left out.
+    """Refuse overlapping memory; returns the spans that are not empty, in order.
 
     Raises:
         ValueError: if two spans overlap.
@@ -251,7 +253,7 @@ def _full_name(kind: type) -> str:
 
 
 def _array_from(value: Any, updated: bool) -> str:
-    """A suggestion of how to make an array of a value."""
+    """A suggestion for making an array of a value."""
     if _full_name(type(value)).startswith("torch."):
         return (
             "use the optimizers of fastadam.torch, or give t.detach().numpy(), which shares the "
@@ -278,6 +280,6 @@ def _array_from(value: Any, updated: bool) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as it is shown in a message."""
+    """A value as shown in a message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

@@ -17,7 +17,7 @@ def is_complex(array: Any) -> bool:
 
 
 def as_reals(array: Any) -> Any:
-    """A view of an array of complex numbers as pairs of reals; anything else as it is."""
+    """A view of an array of complex numbers as pairs of reals; anything else unchanged."""
     if not is_complex(array) or array.dtype.name not in REAL:
         return array
     real = REAL[array.dtype.name].newbyteorder(array.dtype.byteorder)
@@ -25,14 +25,14 @@ def as_reals(array: Any) -> Any:
 
 
 def as_pairs(array: Any) -> Any:
-    """The same, marked as such a view."""
+    """As `as_reals`, with the view marked by its class `Pairs`."""
     reals = as_reals(array)
     return reals if reals is array or type(reals) is not np.ndarray else reals.view(Pairs)
 
 
 def shown(array: Any, param: Any) -> Any:
-    """An array like a parameter as users see it: of complex numbers if the parameter is, unless it
-    is kept in low precision."""
+    """An array like a parameter for the user: of complex numbers if the parameter is, unless the
+    array is in low precision."""
     if not isinstance(param, Pairs) or array is None or array.shape != param.shape:
         return array
     kind = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
@@ -42,5 +42,5 @@ def shown(array: Any, param: Any) -> Any:
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """The shape of an array as users see it."""
+    """The shape of an array for the user."""
     return tuple(array.shape[:-1] if isinstance(array, Pairs) else array.shape)

@@ -1,4 +1,4 @@
-"""Containers of the user: detects arrays that were replaced, added or removed."""
+"""Detection of arrays that were replaced, added or removed in the user's containers."""
 
 from collections.abc import Mapping, MappingView, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,7 +9,7 @@ from .tree import Tree, indexed, leaves, mapped
 
 
 class _Only:
-    """Equal to one object alone: arrays of one element are equal to others by their value."""
+    """An object equal to one object only, for arrays of one element, which compare by value."""
 
     __array_ufunc__ = None  # arrays leave the comparison to it
 
@@ -23,23 +23,25 @@ class _Only:
 
 
 def _marker(leaf: Any) -> Any:
-    """A stand-in for a leaf: itself if Python's comparison of containers, which begins with
-    identity, can mistake no other array for it."""
+    """A stand-in for a leaf in comparisons of containers.
+
+    The leaf itself, if no other array can be equal to it in Python's comparison, which begins with
+    identity."""
     return leaf if isinstance(leaf, np.ndarray) and leaf.size > 1 else _Only(leaf)
 
 
 class Change(NamedTuple):
-    """The place where a tree differs from what it was: an array exchanged, put in, or taken out."""
+    """The first difference between a tree and a snapshot: an array replaced, added or removed."""
 
     where: str  # such as ['w'][0]
     kind: Literal["exchanged", "put in", "taken out"]
 
 
 class Snapshot:
-    """A tree as it was.
+    """A snapshot of a tree.
 
     Attributes:
-        containers: the tree with containers of its own, equal to one with the same leaves alone.
+        containers: the tree in new containers, which equal only containers with the same leaves.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -48,11 +50,11 @@ class Snapshot:
     def fits(self, tree: Tree) -> bool:
         """True if a tree has the same leaves in the same places."""
         try:
-            if [self.containers] == [tree]:  # in a list, where identity comes first
+            if [self.containers] == [tree]:  # in a list, which compares by identity first
                 return True
         except Exception:  # arrays that differ have no truth value
             return False
-        return self.change(tree) is None  # of containers with an equality of their own
+        return self.change(tree) is None  # for containers that redefine equality
 
     def change(self, tree: Tree) -> Change | None:
         """The first difference, or None."""
@@ -68,16 +70,16 @@ class Snapshot:
 
 
 class Container(NamedTuple):
-    """A container of arrays that the user may change, with its earlier content and its name."""
+    """A container of arrays that the user may change, with a snapshot and its name."""
 
     given: Any
     label: str
     then: Snapshot
-    home: str = "opt.param_groups"  # where the arrays are that belong there
+    home: str = "opt.param_groups"  # where the user finds the arrays in use
 
     @property
     def live(self) -> bool:
-        """True if it is not a tree, but shows what is in one, or may be changed like one."""
+        """True if it is not a tree itself, but a view of one, or changeable like one."""
         return isinstance(self.given, MappingView | Sequence) and not self.plain
 
     @property
@@ -85,5 +87,5 @@ class Container(NamedTuple):
         return isinstance(self.given, Mapping | list | tuple)
 
     def now(self) -> Tree:
-        """The tree that is in it."""
+        """The current tree in it."""
         return list(self.given) if self.live else self.given

@@ -1,4 +1,4 @@
-"""Dtypes by name, with the sixteen-bit floats that NumPy does not have."""
+"""Dtypes by name, including bfloat16, which NumPy does not have."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 @cache
 def name_of(dtype: Any) -> str:
-    """The name of a dtype, which NumPy puts together anew each time."""
+    """The name of a dtype, cached, since NumPy computes it on each access."""
     return str(dtype.name)
 
 

@@ -1,4 +1,4 @@
-"""Arrays in place: a row of addresses per parameter, cut into chunks; one launch for all."""
+"""Table of a launch: a row of addresses for each parameter, divided into chunks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import addressof, create_string_buffer
@@ -18,11 +18,12 @@ from .aligned import aligned_zeros
 from .arrays import address
 from .files.windows import Windows
 
-SKIPPED = -1  # instead of the number of a record: this parameter has no gradient
+SKIPPED = -1  # in place of the number of a record, for a parameter without a gradient
 
 
 def chunk_length(elements: int) -> int:
-    """Enough chunks for many threads, each long enough to be worth its start, in whole blocks."""
+    """The length of a chunk: whole blocks, short enough for many threads, long enough to be worth
+    starting."""
     return min(max(elements // 64 // 1024 * 1024, 4096), 65536)
 
 
@@ -30,9 +31,9 @@ def chunk_table(sizes: Sequence[int], length: int, units: Any = 1) -> Any:
     """Rows (parameter, start, stop) in order, as 64-bit integers; no chunk spans two parameters.
 
     Args:
-        sizes: the elements of each parameter.
-        length: those of a chunk.
-        units: the elements of each parameter that are not cut apart, such as rows.
+        sizes: the number of elements of each parameter.
+        length: the number of elements of a chunk.
+        units: for each parameter, the number of elements that may not be divided, such as rows.
     """
     size = np.asarray(sizes, np.int64)
     lengths = np.broadcast_to(np.maximum(length // units, 1) * units, size.shape)
@@ -44,7 +45,7 @@ def chunk_table(sizes: Sequence[int], length: int, units: Any = 1) -> Any:
 
 
 def balanced(chunks: Any, tasks: int) -> Any:
-    """The first chunk of each task, so that all have about as many elements."""
+    """The first chunk of each task, such that all tasks have about as many elements."""
     ends = np.cumsum(chunks[:, 2] - chunks[:, 1])
     total = int(ends[-1]) if len(ends) else 0
     cuts = [total * task // tasks for task in range(tasks)]
@@ -53,24 +54,24 @@ def balanced(chunks: Any, tasks: int) -> Any:
 
 
 def cut(chunks: Any, tasks: int) -> list[Any]:
-    """The chunks of each task, at most so many and none of few elements."""
+    """The chunks of each task, of at most `tasks`, none of which has few elements."""
     elements = int(np.sum(chunks[:, 2] - chunks[:, 1]))
     count = min(tasks, len(chunks)) if elements >= threads.SERIAL_BELOW else 1
     return [chunks[first:last] for first, last in pairwise(balanced(chunks, count))]
 
 
 class Table:
-    """The memory of one kernel: rows of addresses, chunks of rows, records of constants.
+    """The arguments of one kernel: rows of addresses, chunks of rows, records of constants.
 
-    Small arrays; what they point to stays where it is, and is kept alive by who placed it.
+    The arrays at these addresses are kept alive by the caller of `place`.
 
     Attributes:
         rows: for each parameter the number of its record or SKIPPED, then addresses.
         pack: `pack(offset, *constants)` writes a record.
-        small: whether threads would cost more than they gain.
-        windows: of launches over files larger than memory, or None.
-        units: the elements of each parameter, or of all, that are in one chunk: those of rows.
-        backward: whether each task takes its last chunk first; on the host, set before launches.
+        small: True if one thread is faster than several.
+        windows: the windows of launches over files larger than memory, or None.
+        units: the number of elements, for each parameter or for all, that may not be divided.
+        backward: True if each task starts with its last chunk; on the host, set before launches.
     """
 
     windows: Windows | None = None
@@ -101,7 +102,7 @@ class Table:
         self.records, self.pack = room, partial(self.kernel.record.pack_into, room)
 
     def room(self, dtype: str, count: int) -> tuple[Any, Any]:
-        """A number for each parameter, which the host writes, and where kernels find them."""
+        """An array of a number for each parameter, which the host writes, and their addresses."""
         numbers = aligned_zeros(count, dtype)
         return numbers, address(numbers) + numbers.itemsize * np.arange(count)
 
@@ -113,8 +114,8 @@ class Table:
         return np.concatenate([self.chunks[:0], *parts])
 
     def begin_at(self, starts: Sequence[int]) -> None:
-        """Take each row for the part of an array that begins at this element of it, so that the
-        kernel counts elements as for the whole."""
+        """Declare each row a part of an array, beginning at this element, so that the kernel
+        numbers the elements as in the whole array."""
         first = np.asarray(starts, np.int64)
         self.chunks[:, 1:] += first[self.chunks[:, 0]][:, None]
         self._before = np.empty((len(first), len(self._stored)), np.int64)
@@ -137,7 +138,7 @@ class Table:
                 yield stream, column, self._columns[stream.name, part]
 
     def operations(self, limit: threads.Limit, threaded: bool = True) -> list[Operation]:
-        """The C functions that launch the kernel over all chunks, on at most so many threads."""
+        """The C functions that launch the kernel over all chunks, on at most `limit` threads."""
         if self.windows and not self.small:
             return self.windows.operations(limit, threaded)
         return [self.chosen(limit, threaded)]
@@ -147,7 +148,7 @@ class Table:
         return self.rows[:, self._columns[stream, part]].copy()
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
-        """The C function that launches the kernel over all chunks, on at most so many threads."""
+        """The C function that launches the kernel over all chunks, on at most `limit` threads."""
         count = min(threads.tasks_for(limit), len(self.chunks)) if threaded else 1
         return self.serial if self.small or count == 1 else self.parallel(count)
 
@@ -157,7 +158,7 @@ class Table:
         return self.parallel(count, first, last)
 
     def runner(self, limit: threads.Limit) -> Callable[[], None]:
-        """A function that launches the kernel over all chunks, on at most so many threads."""
+        """A function that launches the kernel over all chunks, on at most `limit` threads."""
         if self.small:
             return self.serial
         operations = partial(self.operations, limit)
@@ -166,13 +167,13 @@ class Table:
     @property
     def serial(self) -> Operation:
         """A function that launches the kernel in the calling thread."""
-        if self._serial is None:  # no `cached_property`, whose lock a forked child would inherit
+        if self._serial is None:  # a forked child would inherit the lock of a `cached_property`
             target = cast(HostTarget, self.kernel.target)
             self._serial = target.serial(self.kernel.run, self._tasks(1).ctypes.data)
         return self._serial
 
     def task_over(self, chunks: Any) -> int:
-        """The address of the task of launching the kernel over some chunks."""
+        """The address of a task that launches the kernel over some chunks."""
         chunks = np.ascontiguousarray(chunks, np.int64)
         words = self.rows.ctypes.data, chunks.ctypes.data, addressof(self.records), 0, len(chunks)
         task = np.array(words, np.int64)
@@ -180,7 +181,7 @@ class Table:
         return task.ctypes.data
 
     def parallel(self, count: int, first: int = 0, last: int | None = None) -> Callable[[], None]:
-        """A function that launches the kernel over a range of chunks in so many tasks."""
+        """A function that launches the kernel over a range of chunks in `count` tasks."""
         key = count, first, last, openmp.team
         if key not in self._ranges:
             tasks, run = self._tasks(count, first, last), self.kernel.run
@@ -193,7 +194,7 @@ class Table:
         return self._ranges[key]
 
     def _tasks(self, count: int, first: int = 0, last: int | None = None) -> Any:
-        """A row per task: where the tables are, first chunk, last chunk."""
+        """A row for each task: the addresses of the tables, first chunk, last chunk."""
         tasks = np.empty((count, 5), np.int64)
         cuts = first + balanced(self.chunks[first:last], count)
         chunks = self.chunks

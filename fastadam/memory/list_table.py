@@ -1,4 +1,4 @@
-"""The table of a kernel over listed rows of one array, written anew for each step."""
+"""Table of a kernel over listed rows of one array, rewritten in each step."""
 
 from ctypes import addressof
 from functools import partial
@@ -16,17 +16,17 @@ from .launch_table import SKIPPED
 from .row_table import RowTable
 
 CHUNK, TASK = 3, 5  # words
-LEAST = 16  # elements that take as long as a row of fewer, whose cache lines are far from others
+LEAST = 16  # a shorter row takes as long as one of so many elements, because of cache misses
 
 
 class ListTable(RowTable):
-    """The memory of one kernel over listed rows of one array; see `kernels/row_list.py`.
+    """The arguments of one kernel over listed rows of one array; see `kernels/row_list.py`.
 
-    The rows of the next launch are given as in `RowTable.spread`, each as a run by itself.
+    The rows of the next launch are set by `RowTable.spread`, each as a run by itself.
 
     Args:
         kernel, records, unit: as for `RowTable`.
-        width: the elements of a row.
+        width: the number of elements of a row.
     """
 
     def __init__(self, kernel: Kernel, records: int, unit: int, width: int) -> None:
@@ -34,7 +34,7 @@ class ListTable(RowTable):
         self._width = width
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
-        """The C function that launches the kernel over all rows, on at most so many threads."""
+        """The C function that launches the kernel over all rows, on at most `limit` threads."""
         lists, row = self._lists()
         count = len(lists[0])
         many = threaded and count * max(self._width, LEAST) >= threads.SERIAL_BELOW
@@ -50,7 +50,7 @@ class ListTable(RowTable):
         return target.parallel(self.kernel.run, first, words.itemsize * TASK, parts)
 
     def _lists(self) -> tuple[list[Any], list[int]]:
-        """The lists of elements, of gradients and, if there are any, of records; and the row."""
+        """The lists of elements, of gradients and, if any, of records; and the table row."""
         records = None
         if self._sorted:
             lists = [*self._sorted[1].elements(self._first)]
@@ -68,13 +68,13 @@ class ListTable(RowTable):
         return lists, row
 
     def _divide(self, words: Any, at: int, length: int, count: int, parts: int) -> None:
-        """Write a chunk for each of some equal parts of the lists, then a task for each chunk.
+        """Write chunks that divide the lists into equal parts, then a task for each chunk.
 
         Args:
-            words: where they are written, behind the row.
-            at: the address of the row.
+            words: the memory to write to, after the table row.
+            at: the address of the table row.
             length: the number of its words.
-            count: the number of places in the lists.
+            count: the length of the lists.
             parts: the number of chunks.
         """
         chunks = words[: CHUNK * parts].reshape(parts, CHUNK)

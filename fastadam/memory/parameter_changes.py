@@ -1,4 +1,4 @@
-"""Detection of what a caller changes about parameters after the optimizer was made."""
+"""Detection of changes that the user makes to parameters after creating the optimizer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -31,10 +31,10 @@ class Checked(NamedTuple):
 
 
 class ParameterChanges:
-    """A comparison of parameters with what they were, in the containers in which they were given.
+    """Detects changes of parameters, and of the containers in which they were given.
 
     Args:
-        containers: they hold the arrays.
+        containers: the containers of the arrays.
         arrays: the arrays.
     """
 
@@ -47,14 +47,14 @@ class ParameterChanges:
             self.include(each)
 
     def include(self, container: Container) -> None:
-        """Compare what is in one more container as well."""
+        """Detect changes of one more container."""
         if container.plain or container.live:
             self._containers.append(container)
             self._then.append(container.then.containers)
             self._trees.append(container.now())
 
     def unchanged(self) -> bool:
-        """True if nothing has changed, as far as one comparison tells."""
+        """True if one fast comparison finds no change; False does not prove a change."""
         for k, each in enumerate(self._containers):
             if each.live:
                 self._trees[k] = each.now()
@@ -64,14 +64,15 @@ class ParameterChanges:
             return False
 
     def comparison(self, others: KnownArrays) -> Callable[[Sequence[Any]], bool]:
-        """A function that compares other arrays with known ones, and the parameters, at once."""
+        """A function that compares other arrays with known ones, and detects changes of the
+        parameters, in one comparison."""
         if others.headers is None or any(each.live for each in self._containers):
             return never
         headers = self._headers + others.headers
         return comparison(others, headers, self._trees, self._then)
 
     def check_containers(self) -> None:
-        """Refuse containers in which an array was exchanged, put in or taken out.
+        """Refuse containers in which an array was replaced, added or removed.
 
         Raises:
             ValueError: with the place and a fix.
@@ -93,10 +94,10 @@ class ParameterChanges:
             )
 
     def check_arrays(self, written: Sequence[bool]) -> None:
-        """Refuse arrays that are no longer what they were.
+        """Refuse arrays whose properties have changed.
 
         Args:
-            written: whether a step writes to each parameter.
+            written: for each parameter, True if a step writes to it.
 
         Raises:
             ValueError: naming the array.

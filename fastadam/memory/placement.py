@@ -1,20 +1,20 @@
 """Placement: the offset within a page of memory of every array that fastadam allocates.
 
-A step reads and writes several arrays at once, element by element. A processor compares a load with
-the stores before it that are still under way by the low twelve bits of their addresses only; a load
-that agrees with one of them waits, although the address is another. As a loop stores element i and
-loads elements i + 16, i + 32, ... next, an array that begins a little below a written one, modulo
-4096, is slow: 64 to 512 bytes cost a step whose arrays are in the cache much of its speed. Equal
-offsets are harmless, and so is a distance of a quarter of a page or more.
+It avoids 4K aliasing. A step reads and writes several arrays at once, element by element. A
+processor compares a load with earlier stores in flight by the low twelve bits of their addresses
+only; a load that matches one of them waits, although its address differs. Since a loop stores
+element i and then loads elements i + 16, i + 32, ..., an array that begins a little below a written
+one, modulo 4096, is slow: with a distance of 64 to 512 bytes, a step on arrays in the cache loses
+much of its speed. Equal offsets are harmless, and so is a distance of a quarter of a page or more.
 
-A page is therefore divided into quarters, counted from the line where the parameter begins: its own
-gradient, which is only read, has one, state half a page, averages, copies and sums three. Arrays of
-the same kind begin at the same offset. Each array begins on a cache line.
+Offsets from the beginning of the parameter are therefore quarters of a page: one for its gradient,
+which is only read, two for its state, three for averages, copies and sums. Arrays of the same kind
+begin at the same offset, each on a cache line.
 
-Many arrays share one buffer. The first begins where it should, and so does each that is so large
-that padding adds at most an eighth, one page at most. Smaller ones follow each other line by line
-as long as they do not come near the offset of their parameter; where they would, a later place is
-taken out of an eighth of what the arrays before them occupy.
+Many arrays share one buffer. The first begins at its offset, and so does every array so large that
+the padding, at most one page, adds at most an eighth. Smaller ones follow each other on the next
+cache line, unless that is close to the offset of their parameter; they are then moved, using at
+most an eighth of the memory of the preceding arrays as padding.
 """
 
 from collections.abc import Sequence
@@ -45,8 +45,9 @@ def layout(addresses: Sequence[int], sizes: Sequence[int], distance: int) -> Lay
     """The places of arrays in one buffer, each beside another one.
 
     Args:
-        addresses: of the arrays beside which they are placed, 0 for a page's beginning.
-        sizes: in bytes.
+        addresses: the addresses of the arrays beside which they are placed, 0 for the beginning of
+            a page.
+        sizes: the sizes in bytes.
         distance: the offset, within a page, from the array beside: GRADIENT, STATE or AVERAGE.
     """
     wanted = [(address - address % LINE + distance) % PAGE for address in addresses]
@@ -64,7 +65,7 @@ def layout(addresses: Sequence[int], sizes: Sequence[int], distance: int) -> Lay
 
 
 def in_lines(sizes: Sequence[int]) -> Layout:
-    """The places of arrays that follow each other, each on a cache line of its own."""
+    """The places of consecutive arrays, each on a cache line of its own."""
     starts = list(accumulate(map(lines, sizes), initial=0))
     return Layout(0, starts[:-1], starts[-1])
 

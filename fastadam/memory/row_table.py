@@ -1,8 +1,8 @@
-"""The table of a kernel over some rows of one array: written anew for each step.
+"""Table of a kernel over some rows of one array, rewritten in each step.
 
-The kernel is that of whole arrays. A run of elements has a table row of its own, whose addresses
-are those of the array, except where a stream has its numbers elsewhere, packed: there the address
-is where the array would begin, if the run of the array lay at the place of the packed one.
+The kernel is that of whole arrays. Each run of elements has a table row, with the addresses of the
+array. For a packed stream, such as the gradient, the address is that of a virtual array of which
+the packed numbers are the run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ CHUNK = 16384  # elements, in whole blocks of every storage
 
 
 class SortedRows(NamedTuple):
-    """Rows in rising order, of which none is there twice if they are given to a table.
+    """Rows in ascending order of their indices; without repetitions if given to a table.
 
     Attributes:
-        keys: their numbers; in the lowest bits the places where they were given.
-        bits: how many bits these are.
+        keys: their indices, with the original positions in the lowest bits.
+        bits: the number of these bits.
         base: the address of the gradients.
-        stride: the bytes from one to the next.
-        width: the elements of a row.
+        stride: the distance between the gradients of two rows, in bytes.
+        width: the number of elements of a row.
     """
 
     keys: Any
@@ -42,29 +42,31 @@ class SortedRows(NamedTuple):
     width: int
 
     def unpacked(self) -> tuple[Any, Any]:
-        """The numbers, and the addresses of the gradients."""
+        """The indices, and the addresses of the gradients."""
         return self._replace(width=1).elements(0)
 
     def elements(self, first: int) -> tuple[Any, Any]:
-        """The first element of each row, if the array begins at the element `first` of one of which
-        it is a part, and the addresses of the gradients."""
+        """The first element of each row, and the addresses of the gradients.
+
+        Elements are counted as in an array of which this one is a part that begins at `first`.
+        """
         starts, sources = np.empty((2, len(self.keys)), np.int64)
         loaded("fastadam.kernels.cpu.row_passes").unpack(*self, first, starts, sources)
         return starts, sources
 
 
 class RowTable(Table):
-    """The memory of one kernel over runs of elements of one array.
+    """The arguments of one kernel over runs of elements of one array.
 
     Attributes:
-        rows: one table row, of the whole array, from which those of the runs are made.
+        rows: one table row, that of the whole array, from which those of the runs are derived.
     """
 
     def __init__(self, kernel: Kernel, records: int, unit: int = 1) -> None:
         super().__init__(kernel, [0], records, unit)
-        self.small = False  # there may be many rows at the next step
+        self.small = False  # the next step may have many rows
         self._sizes = [self._item(name, part) for name, part in self._columns]
-        self._first = 0  # the place of the array in one of which it is a part
+        self._first = 0  # the first element, if the array is a part of another
         self._given: tuple[Any, ...] = ()
         self._sorted: tuple[str, SortedRows] | None = None
         self._rooms = np.empty((0, self.rows.shape[1]), np.int64)
@@ -87,26 +89,26 @@ class RowTable(Table):
         records: Any = None,
         whole: Any = None,
     ) -> None:
-        """Set the elements of the next launch.
+        """Set the runs of the next launch.
 
         Args:
-            runs: the first element of each run, and the one after its last.
-            packed: for streams that are elsewhere, the address of the first element of each run.
+            runs: the first element of each run, and the element after its last.
+            packed: for packed streams, the address of the first element of each run.
             records: the number of the record of each run; None for that of the whole array.
             whole: for runs that may update the same numbers, the first run of each sequence that
-                one thread does in order; None where all are apart.
+                one thread updates in order; None if no two runs do.
         """
         self._given, self._sorted = (runs, packed, records, whole), None
 
     def spread_rows(self, stream: str, rows: SortedRows) -> None:
-        """Set the elements of the next launch: all rows, where a stream has its numbers elsewhere.
+        """Set the rows of the next launch, for which `stream` is packed.
 
-        Rows that are adjacent, in the array and elsewhere, are one run.
+        Rows that are adjacent, in the array and in the packed stream, are one run.
         """
         self._sorted = stream, rows
 
     def chosen(self, limit: threads.Limit, threaded: bool = True) -> Operation:
-        """The C function that launches the kernel over all runs, on at most so many threads."""
+        """The C function that launches the kernel over all runs, on at most `limit` threads."""
         rows, chunks, total, whole = self._laid_out()
         many = threaded and total >= threads.SERIAL_BELOW
         count = max(1, min(threads.tasks_for(limit), len(chunks))) if many else 1
@@ -127,8 +129,8 @@ class RowTable(Table):
         return target.parallel(self.kernel.run, first, tasks.strides[0], count)
 
     def _laid_out(self) -> tuple[Any, Any, int, Any]:
-        """The table rows and the chunks of all runs, how many elements these have, and the first
-        chunk of each sequence that is done in order; see `spread`."""
+        """The table rows and the chunks of all runs, the number of their elements, and the first
+        chunk of each sequence that one thread updates in order; see `spread`."""
         found = self._from_rows(*self._sorted) if self._sorted else self._from_runs()
         rows, padded, total, longest = found
         count, whole = len(rows), None if self._sorted else self._given[-1]
@@ -142,8 +144,8 @@ class RowTable(Table):
         return rows, padded[:-AHEAD], total, whole
 
     def _from_rows(self, stream: str, given: SortedRows) -> tuple[Any, Any, int, int]:
-        """The table rows and the chunks of sorted rows, the elements of all, and those of the
-        longest."""
+        """The table rows and the chunks of sorted rows, and the number of elements of all of them
+        and of the longest."""
         rows, column = self._filled(len(given.keys)), self._columns[stream, 0]
         enlist = loaded("fastadam.kernels.cpu.row_passes").enlist_sorted
         where = rows, column, self._sizes[column - 1], self._numbered
@@ -151,7 +153,7 @@ class RowTable(Table):
         return rows[:count], self._numbered[: count + AHEAD], total, longest
 
     def _from_runs(self) -> tuple[Any, Any, int, int]:
-        """The same of the runs that `spread` was given."""
+        """As `_from_rows`, for the runs that were set by `spread`."""
         passes = loaded("fastadam.kernels.cpu.row_passes")
         (starts, stops), packed, records, _ = self._given
         if self._first:
@@ -171,8 +173,8 @@ class RowTable(Table):
         return rows, padded, total, longest
 
     def _filled(self, count: int) -> Any:
-        """So many table rows, equal to that of the whole array; memory is kept from step to
-        step."""
+        """An array of `count` table rows, equal to that of the whole array; its memory is reused in
+        the next steps."""
         if count + AHEAD > len(self._rooms):
             self._rooms = np.empty((count + count // 8 + AHEAD, self.rows.shape[1]), np.int64)
             self._numbered = np.empty((len(self._rooms), 3), np.int64)
@@ -183,9 +185,9 @@ class RowTable(Table):
         return self._rooms[:count]
 
     def records_for(self, count: int) -> None:
-        """Make room for so many records."""
+        """Allocate `count` records."""
         self._write_records_into(create_string_buffer(max(1, count * self.kernel.record.size)))
 
     def run(self, limit: threads.Limit) -> None:
-        """Launch the kernel, on at most so many threads."""
+        """Launch the kernel, on at most `limit` threads."""
         threads.run(lambda threaded: [self.chosen(limit, threaded)], limit)

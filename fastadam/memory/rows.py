@@ -14,7 +14,7 @@ LONGEST = np.iinfo(np.int64).max
 
 
 class Rows:
-    """A gradient of some rows of an array; all other rows have none.
+    """A gradient of some rows of an array; the other rows have no gradient.
 
         grad[indices[k]] += values[k]  for all k
 
@@ -24,19 +24,20 @@ class Rows:
     of the arithmetic, in an order that depends on the values alone: neither the order of the rows
     nor the number of threads changes a bit of the result. The arrays are not copied.
 
-    For a parameter on a GPU either may be an array of the device, of whatever library, or of the
+    For a parameter on a GPU, both may be arrays of any library on the device, or arrays of the
     host. Indices are copied to the host, where they are sorted, and values to the device.
 
     Args:
-        indices: the numbers of the rows, an array of integers of any shape.
-        values: the gradient of each row, of the shape of `indices` and then that of one row;
-            float32, float64 (for float64 parameters only), bfloat16 or float16, C-contiguous.
+        indices: the row indices, an array of integers of any shape.
+        values: the gradient of each row: an array whose shape is that of `indices` followed by that
+            of one row; float32, float64 (for float64 parameters only), bfloat16 or float16,
+            C-contiguous.
         size: the number of rows of the parameter, which is then checked; default None: any.
-        unique: True states that no row is repeated, which is checked; default False.
+        unique: True declares that no row is repeated, which is checked; default False.
 
     Raises:
-        TypeError: if `indices` are not integers, or `values` not an array of floats; for arrays of
-            a device at the step, before anything changes.
+        TypeError: if `indices` are not integers, or `values` not an array of floats; for arrays on
+            a device, this is raised by the step, before anything changes.
         ValueError: for shapes that do not match. At the step also for values whose shape is not
             that of a row of the parameter, and for repeated rows with `unique=True`.
         IndexError: at the step, before anything changes, for an index outside the parameter; the
@@ -84,7 +85,7 @@ class Rows:
 
 
 def _shape(array: Any) -> tuple[int, ...]:
-    """The shape of an array, which may be one of a device that has no more than its interface."""
+    """The shape of an array, which may be an object with a device array interface only."""
     if hasattr(array, "shape"):
         return tuple(array.shape)
     return tuple(array.__cuda_array_interface__["shape"])
@@ -92,7 +93,7 @@ def _shape(array: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class RowsDtype:
-    """The dtype of a row-sparse gradient as a kernel sees it: that of the arithmetic."""
+    """The dtype of a row-sparse gradient in kernels: that of the arithmetic."""
 
     name: str
     kind = "f"
@@ -110,7 +111,7 @@ def checked_indices(given: Any) -> Any:
     """Indices as an array of integers.
 
     Raises:
-        TypeError: if they are something else, or masked.
+        TypeError: for other types, and for masked arrays.
     """
     indices = np.asarray(given)
     checks.check_kind(given, "Rows: indices")
@@ -140,8 +141,9 @@ def check_place(rows: Rows, name: str, param: Any, param_name: str) -> None:
 
 
 def flattened(rows: Rows, name: str, param: Any, param_name: str) -> Any:
-    """The indices in one dimension, of int64, if they and the values have the shapes and dtypes
-    that a parameter asks for. An unsigned number too large for int64 becomes a negative one.
+    """The indices as a one-dimensional array of int64, after checks of shapes and dtypes.
+
+    An unsigned index that is too large for int64 becomes a negative one.
 
     Raises:
         TypeError: for rows on a device and a parameter on the host, and for float64 values where
@@ -172,7 +174,7 @@ def flattened(rows: Rows, name: str, param: Any, param_name: str) -> Any:
 
 
 def flat_indices(rows: Rows, name: str, param: Any, param_name: str) -> Any:
-    """As `flattened`, of indices that are those of rows of a parameter.
+    """As `flattened`, with a check of the range of the indices.
 
     Raises:
         TypeError, ValueError: as `flattened`.

@@ -1,4 +1,4 @@
-"""Memory that several processes of a host have in common."""
+"""Memory shared by several processes of a host."""
 
 import mmap
 import os
@@ -12,10 +12,10 @@ MEMORY = "/dev/shm"  # files in memory, on Linux
 
 
 class SharedMapping(mmap.mmap):
-    """Memory of a file that has no name any more; it is gone with the last process that has it.
+    """Memory of an unlinked file, which is freed when the last process releases it.
 
     Attributes:
-        processes: the numbers of the processes that have it.
+        processes: the numbers of the processes that share it.
     """
 
     processes: Sequence[int]
@@ -29,10 +29,10 @@ def shared_mapping_of(array: Any) -> SharedMapping | None:
 
 
 def reserved(nbytes: int) -> tuple[int, str]:
-    """A new file with so much memory: its descriptor and its path.
+    """A new file of `nbytes` bytes: its descriptor and its path.
 
     Raises:
-        OSError: if there is not as much.
+        OSError: if there is not enough memory.
     """
     folder = folder_of_files()
     fd, path = tempfile.mkstemp(prefix="fastadam-", dir=folder)
@@ -49,5 +49,5 @@ def reserved(nbytes: int) -> tuple[int, str]:
 
 
 def folder_of_files() -> str:
-    """The folder in which files for shared memory are made."""
+    """The folder of files for shared memory."""
     return MEMORY if os.path.isdir(MEMORY) else tempfile.gettempdir()

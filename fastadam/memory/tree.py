@@ -1,4 +1,4 @@
-"""Trees: one array, or dicts, lists and tuples of trees, in the order in which they are written.
+"""Trees: one array, or dicts, lists and tuples of trees, in the order of their items.
 
 The structure of a tree is the same tree with the number of each leaf in its place.
 """
@@ -23,7 +23,7 @@ def leaves(
     """The leaves with their paths.
 
     Raises:
-        ValueError: if a container holds itself.
+        ValueError: if a container contains itself.
     """
     branches = branches_of(tree)
     if branches is None:
@@ -49,8 +49,8 @@ def branches_of(tree: Tree) -> Iterable[tuple[Any, Tree]] | None:
 
 
 def listed(tree: Tree) -> Tree:
-    """The list of what an iterable gives, such as the values of a dict; a tree or what may be an
-    array as it is."""
+    """A list of the items of an iterable, such as the values of a dict; a tree, and anything that
+    may be an array, unchanged."""
     if isinstance(tree, Mapping | list | tuple | str | bytes | np.ndarray):
         return tree
     if not isinstance(tree, Iterable) or any(hasattr(tree, name) for name in ARRAYS):
@@ -76,16 +76,16 @@ def structure_of(tree: Tree) -> Tree:
 
 
 def filled(structure: Tree, values: Sequence[Any]) -> Tree:
-    """The tree of that structure with these leaves."""
+    """The tree with this structure and these leaves."""
     return mapped(lambda number: values[number], structure)
 
 
 def entry_of(tree: Tree, leaves: Sequence[Any], key: Any, name: str) -> Any:
-    """The entry of a tree that is a dict, or the leaf of a number, or those of a slice.
+    """The entry of a tree that is a dict, or the leaf with an index, or the leaves of a slice.
 
     Raises:
-        KeyError: with the key that was probably meant; `name` is what the tree is called.
-        IndexError: for a number that is too large.
+        KeyError: with the key that was probably meant; `name` is the name of the tree.
+        IndexError: for an index that is out of range.
     """
     if isinstance(key, slice):
         return leaves[key]

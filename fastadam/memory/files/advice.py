@@ -1,7 +1,6 @@
 """Hints about the pages of mapped files, as C functions that can be part of a commitment.
 
-They exist on Linux. Elsewhere nothing is asked for and nothing is dropped; results never depend on
-hints.
+They exist on Linux only. Results never depend on hints.
 """
 
 import ctypes
@@ -47,7 +46,7 @@ def bring_in(start: int, stop: int, written: bool) -> None:
     """Read the pages of a range of addresses, and map them if the kernel can.
 
     Args:
-        written: whether they are about to be written to.
+        written: True if they are about to be written to.
     """
     first, size = _pages(start, stop)
     populate = POPULATE_WRITE if written else POPULATE_READ
@@ -60,14 +59,14 @@ def write_back(fd: int, offset: int, nbytes: int) -> list[Operation]:
 
 
 def drop(fd: int | None, offset: int, start: int, stop: int, behind: int = 0) -> list[Operation]:
-    """The operations that take pages of a file out of memory, once they are on the disk.
+    """The operations that drop pages of a file from memory, once they are on the disk.
 
     Args:
-        fd: the file; None leaves the pages to the page cache.
-        offset: of the first byte in the file.
+        fd: the file; None leaves the pages in the page cache.
+        offset: the offset of the first byte in the file.
         start, stop: the addresses.
-        behind: so many bytes before these are taken out of the page cache as well, since pages
-            that lie in both ranges are in neither.
+        behind: the number of bytes before these that are dropped from the page cache as well,
+            since a page that belongs to two ranges is not dropped with either.
     """
     first, size = _pages(start, stop)
     unmapped: list[Operation] = [partial(_madvise(), first, size, DONTNEED)]

@@ -1,7 +1,7 @@
-"""Journal of a file: what its arrays are, such as whole at step 7, in two slots in turns.
+"""Journal of a file: a record of its contents, such as "complete at step 7", in two slots in turn.
 
-A record is valid if its checksum holds; the valid one of the higher number counts. A record that
-was written in part, as when the power fails, leaves the one before it in force.
+A record is valid if its checksum matches; the valid one with the higher number is the current one.
+After an incomplete write, as in a power failure, the previous record remains the current one.
 """
 
 import json
@@ -29,7 +29,7 @@ class Journal:
         self._slots = room[:half], room[half:]
 
     def read(self) -> dict[str, Any]:
-        """The content of the record in force.
+        """The content of the current record.
 
         Raises:
             ValueError: if there is none.
@@ -41,10 +41,10 @@ class Journal:
         return found
 
     def written(self, content: dict[str, Any], later: int = 1) -> list[Operation]:
-        """The operations that write the next record, or one so many later.
+        """The operations that write the next record, or the one `later` records after it.
 
         Raises:
-            ValueError: if it does not fit into a slot.
+            ValueError: if it is too long for a slot.
         """
         number = self._latest()[0] + later
         slot, text = self._slots[number % 2], json.dumps(content).encode()
@@ -64,5 +64,5 @@ class Journal:
 
 
 def room_for(counts: int) -> int:
-    """The bytes of a slot whose records hold so many numbers."""
+    """The size in bytes of a slot for records of `counts` numbers."""
     return -(-(2048 + 32 * counts) // 4096) * 4096

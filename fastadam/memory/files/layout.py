@@ -1,4 +1,4 @@
-"""Layout of a file: which arrays lie where, and what another layout differs in."""
+"""Layout of a file: the places of its arrays, and the comparison of layouts."""
 
 from collections.abc import Iterable
 from math import prod
@@ -14,11 +14,11 @@ class Entry(NamedTuple):
     """An array of a file.
 
     Attributes:
-        name: such as `w`, or `exp_avg/w`.
-        dtype: its name.
-        shape: the lengths of its dimensions.
-        offset: of its first byte in the data of the file.
-        start: the number that all elements start at, if it is not zero.
+        name: its name, such as `w` or `exp_avg/w`.
+        dtype: the name of its dtype.
+        shape: its shape.
+        offset: the offset of its first byte in the data of the file.
+        start: the initial value of all elements.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(cls, saved: Iterable[Any]) -> "Entry":
-        """The entry of which a file holds the fields."""
+        """The entry with the fields that a file contains."""
         name, dtype, shape, offset, start = saved
         return cls(name, dtype, tuple(shape), offset, start)
 
 
 class Layout(NamedTuple):
-    """The arrays of a file, and what they belong to.
+    """The arrays of a file, and the optimizer to which they belong.
 
     Attributes:
         kind: "parameters" or "state".
-        owner: the name of the optimizer of a state.
+        owner: the name of the optimizer, for a state file.
         entries: the arrays.
     """
 
@@ -57,11 +57,11 @@ class Layout(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all arrays, with what lies between them."""
+        """The bytes of all arrays, including the padding between them."""
         return max((each.offset + each.nbytes for each in self.entries), default=0)
 
     def difference(self, other: "Layout") -> str | None:
-        """The first thing in which another layout, that of a file, differs; None if they agree."""
+        """A description of the first difference of another layout, that of a file, or None."""
         if other.kind != self.kind:
             return f"it holds {other.kind}, not {self.kind}"
         if other.owner != self.owner:
@@ -85,8 +85,7 @@ class Layout(NamedTuple):
 def placed(
     arrays: Iterable[tuple[str, str, tuple[int, ...]]], offset: int = 0, line: int = 1
 ) -> list[Entry]:
-    """Entries for arrays (name, dtype, shape), one behind the other, each on a multiple of
-    `line` bytes."""
+    """Entries for consecutive arrays (name, dtype, shape), each at a multiple of `line` bytes."""
     entries = list[Entry]()
     for name, dtype, shape in arrays:
         entries.append(Entry(name, dtype, shape, -(-offset // line) * line))

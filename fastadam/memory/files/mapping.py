@@ -1,4 +1,4 @@
-"""Files that are mapped into memory: created or opened, locked, and known by their addresses."""
+"""Memory-mapped files: created or opened, locked, and found by the addresses of their arrays."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ from .layout import SECTION, Entry, Layout
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing keeps two processes apart
+except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 MAGIC, VERSION = b"fastadam", 1
@@ -31,14 +31,14 @@ _TEXT = 4096  # the offset of the header
 
 
 class FileMapping(mmap.mmap):
-    """A file in memory. Its arrays keep it alive, and with it the lock on the file.
+    """A memory-mapped file. Its arrays keep the mapping alive, and with it the lock on the file.
 
     Attributes:
-        path: of the file.
-        identity: a name that no other file has.
+        path: the path of the file.
+        identity: the unique name of the file.
         layout: the arrays.
-        created: whether the file is new.
-        closed_by_user: whether it was given up, so that nothing may be written any more.
+        created: True if the file is new.
+        closed_by_user: True after it was closed; writing is then refused.
     """
 
     path: str
@@ -51,7 +51,7 @@ class FileMapping(mmap.mmap):
     _data: int
 
     def set_up(self, path: str, fd: int, header: dict[str, Any], data: int, created: bool) -> None:
-        """Take over what the file says."""
+        """Initialize the attributes from the header of the file."""
         self.path, self._fd, self._data, self.created = path, fd, data, created
         self._process = os.getpid()
         self.identity, self.closed_by_user = header["identity"], False
@@ -67,7 +67,7 @@ class FileMapping(mmap.mmap):
 
     @property
     def journal(self) -> Journal:
-        """The journal, whose record says whether the arrays are complete, and of which step."""
+        """The journal, whose record tells whether the arrays are complete, and their step."""
         room = np.frombuffer(self, np.uint8, 2 * self._slot, self._data - 2 * self._slot)
         return Journal(room)
 
@@ -83,7 +83,7 @@ class FileMapping(mmap.mmap):
         return raw.view(named(entry.dtype)).reshape(entry.shape)
 
     def flat(self, entries: list[Entry]) -> Any:
-        """Arrays of one dtype, without anything between them, as one of one dimension."""
+        """Contiguous arrays of one dtype as one one-dimensional array."""
         size = sum(int(np.prod(entry.shape)) for entry in entries)
         return self.array(entries[0]._replace(shape=(size,)))
 
@@ -92,7 +92,7 @@ class FileMapping(mmap.mmap):
         return advice.synced(self._fd, self)
 
     def record(self, content: dict[str, Any]) -> None:
-        """Write a record to the journal, behind everything written to the arrays."""
+        """Write a record to the journal, after everything written to the arrays."""
         commit([*self.synced(), *self.journal.written(content), *self.synced()])
 
     def check_open(self) -> None:
@@ -133,17 +133,17 @@ def mapping_of(array: Any) -> FileMapping | None:
 def opened(path: str, layout: Layout, slot: int) -> FileMapping:
     """The mapping of a file of this layout, which is created if there is none.
 
-    A new file says that it is in progress until its first record is written.
+    A new file is marked as in progress until its first record is written.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         layout: the arrays that it must have.
         slot: the bytes of a record of its journal.
 
     Raises:
         ValueError: for a file of another kind or layout, a damaged one, one that is in use, and
-            one with a step in progress. The file is left as it is.
-        OSError: if it cannot be opened or created; nothing is left behind then.
+            one with a step in progress. The file is not changed.
+        OSError: if it cannot be opened or created; no partial file remains.
     """
     flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
     try:
@@ -203,7 +203,7 @@ def _created(fd: int, path: str, layout: Layout, slot: int) -> FileMapping:
 
 
 def _allocate(fd: int, path: str, size: int) -> None:
-    """Allocate the space on the disk, so that no later write can find it full."""
+    """Allocate the space on the disk, so that later writes cannot fail for lack of it."""
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)
@@ -217,7 +217,7 @@ def _allocate(fd: int, path: str, size: int) -> None:
 
 
 def _sync_folder(path: str) -> None:
-    """Let the name of a new file be on the disk, where folders can be synced."""
+    """Sync the folder of a new file, on systems that support it."""
     with contextlib.suppress(OSError):
         folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
         try:
@@ -260,7 +260,7 @@ def _header(fd: int, path: str) -> tuple[dict[str, Any], int, int]:
     """The header of a file of this format, the offset of its data, and its size.
 
     Raises:
-        ValueError: if it is no such file, or a damaged one.
+        ValueError: if it is another kind of file, or damaged.
     """
     first = os.read(fd, _FIRST.size)
     if not first.strip(b"\0"):

@@ -9,12 +9,12 @@ from . import advice
 
 
 class Request(NamedTuple):
-    """Ranges of addresses that a window of a launch is about to use.
+    """Ranges of addresses that a window of a launch will use.
 
     Attributes:
-        progress: the window that the launch is at, a list of one number.
+        progress: the current window of the launch, in a list of one number.
         number: the window of the request.
-        ranges: first address, address behind the last, whether they are written to.
+        ranges: first address, address after the last, True if they are written to.
     """
 
     progress: list[int]
@@ -46,5 +46,5 @@ def _serve(requests: Any) -> None:
     while True:
         progress, number, ranges = requests.get()
         for each in ranges:
-            if progress[0] <= number:  # else the launch is past it, and its pages are dropped
+            if progress[0] <= number:  # otherwise the window is done, and its pages are dropped
                 advice.bring_in(*each)

@@ -1,7 +1,7 @@
 """Launches that stream: window after window of the chunks of a table.
 
-Pages of the windows ahead are read meanwhile, those of the windows behind are written to the disk
-and dropped. Everything is a sequence of C functions, and so part of the commitment of a step.
+Meanwhile, pages of the next windows are read, and those of previous windows written to the disk and
+dropped. Everything is a sequence of C functions, and thus part of the commitment of a step.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,17 +19,17 @@ from .mapping import FileMapping, mapping_of
 from .prefetch import Request, queue
 
 AHEAD, BEHIND = 2, 2  # windows that are read, and written, while one is updated
-LARGEST = 1 << 26  # bytes of a window: more gain nothing
-LEAST = 1 << 25  # bytes of `resident_bytes`: six windows of the largest chunk there is
+LARGEST = 1 << 26  # bytes of a window; larger ones are not faster
+LEAST = 1 << 25  # minimum of `resident_bytes`: six windows of the largest possible chunk
 
 
 class Region(NamedTuple):
-    """Mapped memory whose pages can be dropped, since they are those of a file.
+    """Memory mapped to a file, whose pages can be dropped.
 
     Attributes:
         start, stop: the addresses.
         fd: the file, or None if only its mapping is known.
-        nbytes: those of its arrays.
+        nbytes: the bytes of its arrays.
     """
 
     start: int
@@ -39,10 +39,10 @@ class Region(NamedTuple):
 
 
 class Residency:
-    """The files that the steps of an optimizer read and write, and how much memory they may take.
+    """The files that the steps of an optimizer read and write, and the limit of their memory.
 
     Args:
-        limit: the bytes.
+        limit: the largest number of bytes in memory.
     """
 
     def __init__(self, limit: int) -> None:
@@ -62,7 +62,7 @@ class Residency:
 
     @property
     def exceeded(self) -> bool:
-        """True if the files do not fit into the memory they may take."""
+        """True if the files are larger than the limit."""
         return advice.LINUX and sum(region.nbytes for region in self.regions) > self.limit
 
     @property
@@ -79,7 +79,7 @@ def _region(mapping: FileMapping) -> Region:
 def region_of(array: Any) -> Region | None:
     """The mapped memory of an array, if its pages may be dropped.
 
-    Those of `np.memmap` in the mode "c", which copies what is written, may not.
+    Those of `np.memmap` with mode "c", copy on write, may not.
     """
     if (mapping := mapping_of(array)) is not None:
         return _region(mapping)
@@ -122,7 +122,7 @@ class Part(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A range of chunks, and what it uses of files."""
+    """A range of chunks, and the parts of files that it uses."""
 
     first: int
     last: int
@@ -134,7 +134,7 @@ class Windows:
 
     Args:
         table: the table.
-        residency: which memory is that of files, and how much of it there may be.
+        residency: the files, and the limit of their memory.
     """
 
     def __init__(self, table: Chunked, residency: Residency) -> None:
@@ -143,7 +143,7 @@ class Windows:
         self._windows: list[Window] = []
 
     def operations(self, limit: Limit, threaded: bool) -> list[Operation]:
-        """The launches over all chunks, with what is read before and written behind them."""
+        """The launches over all chunks, with the operations that read and write pages."""
         table, residency = self._table, self._residency
         if not residency.exceeded:
             return [table.chosen(limit, threaded)]
@@ -182,7 +182,7 @@ def _dropped(window: Window) -> Iterator[Operation]:
 
 
 def _cut(table: Chunked, residency: Residency) -> Iterator[Window]:
-    """Cut the chunks of a table into windows that use about as many bytes of files each."""
+    """Divide the chunks of a table into windows that use about equal numbers of bytes of files."""
     uses = [*_uses(table, residency.regions)]
     sizes = np.zeros(len(table.chunks), np.int64)
     for _, starts, stops, _ in uses:
@@ -201,8 +201,7 @@ def _uses(
     table: Chunked, regions: Sequence[Region]
 ) -> Iterator[tuple[list[Region | None], Any, Any, bool]]:
     """For each column of addresses in a table: the region of each chunk, the first address of the
-    chunk, the address behind its last, both 0 where it is not in a file, and whether they are
-    written."""
+    chunk, the address after its last, both 0 outside of files, and True if they are written."""
     rows, (row, start, stop) = table.rows, table.chunks.T
     starts = np.array([region.start for region in regions])
     for stream, column, place in table.columns():
@@ -224,7 +223,7 @@ def _uses(
 def _parts(
     uses: Sequence[tuple[list[Region | None], Any, Any, bool]], first: int, last: int
 ) -> Iterator[Part]:
-    """The parts of files that some chunks use; adjacent parts are merged."""
+    """The parts of files that a range of chunks uses; adjacent parts are merged."""
     for regions, starts, stops, written in uses:
         part: Part | None = None
         for k in range(first, last):
