@@ -12,7 +12,7 @@ from ..rules.functions import added
 from .adding import Added, added_in_eighths, added_in_halves, in_long_runs
 from .composed import composed, in_order, tuple_of
 from .lanes import Access
-from .loops import LINE, STRIDE, four_by_four, long_in_strides, one_by_one
+from .loops import STRIDE, four_by_four, long_in_strides, one_by_one
 from .storage.base import COLUMNS, WHOLE, Pieces
 from .storage.block_sums import BLOCK
 from .stream import Stream, laid_out
@@ -133,17 +133,15 @@ def elements_of(
 def _fetching(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
     """Asks for the memory of a stride of every stream, from an element on; None if the target
     cannot."""
-    if memory.prefetch is None:
+    if memory.prefetching is None:
         return None
     columns = [(each, stream.mode) for stream in streams for each in stream.storage.stored]
-    calls = [
-        f"prefetch(at[{slot}] + i * {size} + {byte})"
-        for slot, (column, mode) in enumerate(columns, start=COLUMNS)
+    sizes = {
+        place: np.dtype(column.dtype).itemsize
+        for place, (column, mode) in enumerate(columns, start=COLUMNS)
         if column.per == 1 and mode != "w"
-        for size in [np.dtype(column.dtype).itemsize]
-        for byte in range(0, STRIDE * size, LINE)
-    ]
-    return composed("at, i", [*calls, "return None"], prefetch=memory.prefetch)
+    }
+    return memory.prefetching(sizes, STRIDE)
 
 
 def in_pairs(streams: Sequence[Stream]) -> bool:

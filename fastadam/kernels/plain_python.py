@@ -38,6 +38,7 @@ class Memory:
     wide: Any = None
     warps: Any = None
     prefetch: Any = None
+    prefetching: Any = None
     folded = staticmethod(folding)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:

@@ -22,6 +22,9 @@ class MemoryAccess(Protocol):
         wide: access to groups of neighbours at once, None where a target gains nothing by it.
         warps: the threads that exchange numbers in registers (`warps.Lanes`), or None.
         prefetch: `prefetch(address)` asks for a cache line, or None.
+        prefetching: `prefetching(sizes, count)`: the function `fetch(at, i)` that asks for the
+            memory of `count` elements from `i` on, of arrays whose addresses are in `at` at the
+            places that are the keys of `sizes`, the bytes of an element; None as `prefetch` is.
         folded: `folded(step, start)`: the function `each(at, first, count, more)` that begins with
             `joined = start`, calls `joined = step(at, i, more, joined)` for each i from `first` to
             `count`, none of which reads what another writes, and returns it; None for a target that
@@ -32,6 +35,7 @@ class MemoryAccess(Protocol):
     wide: Any
     warps: Any
     prefetch: Any
+    prefetching: Any
     folded: Any
 
     @property

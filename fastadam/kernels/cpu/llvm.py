@@ -4,7 +4,7 @@ Every stream is an alias scope of its own. The host has checked that no streams 
 stores declare it, so that loops vectorise without checks at run time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba
@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from ..loops import enter, leave
+from ..loops import LINE, enter, leave
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FUSED = ("contract",)  # one instruction for an addition and a product: only if that is exact
@@ -54,14 +54,41 @@ def prefetch(typing, address):
     """Ask for the cache line of an address; changes nothing, whatever is there."""
 
     def generate(context, builder, signature, arguments):
-        line = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [line, I32, I32, I32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", (line,), kind)
-        read, keep, data = (ir.Constant(I32, number) for number in (0, 3, 1))
-        builder.call(function, [builder.inttoptr(arguments[0], line), read, keep, data])
+        _prefetch(builder, arguments[0])
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+def _prefetch(builder: Any, address: Any) -> None:
+    line = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [line, I32, I32, I32])
+    function = builder.module.declare_intrinsic("llvm.prefetch", (line,), kind)
+    read, keep, data = (ir.Constant(I32, number) for number in (0, 3, 1))
+    builder.call(function, [builder.inttoptr(address, line), read, keep, data])
+
+
+def prefetching(sizes: Mapping[int, int], count: int) -> Any:
+    """`fetch(at, i)`: ask for the memory of `count` elements from `i` on.
+
+    Args:
+        sizes: the bytes of an element of each array, by the place of its address in `at`.
+    """
+
+    @intrinsic
+    def fetch(typing, at, i):
+        def generate(context, builder, signature, arguments):
+            at, i = arguments
+            for place, size in sizes.items():
+                offset = builder.mul(i, ir.Constant(I64, size))
+                first = builder.add(builder.extract_value(at, place), offset)
+                for byte in range(0, size * count, LINE):
+                    _prefetch(builder, builder.add(first, ir.Constant(I64, byte)))
+            return context.get_dummy_value()
+
+        return types.void(at, types.int64), generate
+
+    return fetch
 
 
 class Memory:
@@ -76,6 +103,7 @@ class Memory:
 
     space = 0
     prefetch: Any = None
+    prefetching: Any = None
     folded: Any = None
     enter, leave = staticmethod(enter), staticmethod(leave)
 

@@ -62,7 +62,7 @@ class Memory(llvm.Memory):
     teams, share, wait = staticmethod(teams), staticmethod(range), staticmethod(wait)
     enter, leave = staticmethod(float_mode.enter), staticmethod(float_mode.leave)
     wide = warps = None
-    prefetch = staticmethod(llvm.prefetch)
+    prefetch, prefetching = staticmethod(llvm.prefetch), staticmethod(llvm.prefetching)
     folded = staticmethod(vector_loops.folded)
 
     def tabulated(self, formula: Any, count: int) -> Any:
