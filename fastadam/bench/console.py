@@ -25,7 +25,9 @@ def progress() -> Iterator[Show]:
         yield plain_progress()
         return
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    console = Console(stderr=True)
+    hidden = not console.is_terminal  # where it would leave an empty line
+    bar = Progress(*columns, console=console, auto_refresh=False, transient=True, disable=hidden)
     task = bar.add_task("", total=1.0)
 
     def show(label: str, fraction: float) -> None:
@@ -61,5 +63,8 @@ def parsed_size(text: str) -> int:
     except (ValueError, OverflowError):
         number, size = 0.5, 0
     if size != number or not 1 <= size < 1 << 63:
-        raise ValueError(f"--sizes: {text!r} is not a count of elements; write 1000000 or 1e6")
+        raise ValueError(
+            f"--sizes: {text!r} is not a number of elements, from 1 to 2**63 - 1; write 1000000 or "
+            "1e6"
+        )
     return size

@@ -21,10 +21,10 @@ from .tracing import Constants
 
 UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **target.OPTIONS}
 ROOTS = (("@sqrtf(", "@llvm.sqrt.f32("), ("@sqrt(", "@llvm.sqrt.f64("))
-# What every target computes alike; anything else is a function of a library.
+# Intrinsics with the same results on every target; any other function is one of a library.
 EXACT = re.compile(
     r"llvm\.(sqrt|fabs|copysign|[su](min|max)|abs|ct\w+|fsh\w|lifetime|assume|mem(set|cpy)|"
-    r"experimental\.noalias|floor|ceil|trunc)\b"
+    r"experimental\.noalias|floor|ceil|trunc|prefetch)\b"
 )
 
 
