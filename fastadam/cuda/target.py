@@ -84,7 +84,6 @@ class Memory(Addressed):
     space = 1
     folded: Any = None  # a team shares the elements of a block
     prefetch: Any = None
-    prefetching: Any = None
     warps = Lanes(WARP, lane, exchange, fetch, meet, blocks)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:

@@ -7,7 +7,7 @@ of sixteen elements in one.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .loops import DISTANCE, in_strides
+from .loops import DISTANCE, STRIDE, in_strides
 from .storage.base import Storage
 from .target import MemoryAccess
 
@@ -105,7 +105,7 @@ def added_in_halves(
 
     The terms of a sum stay in registers. Those of several arrays are added to half as many sums as
     there are elements, in the order of memory, which a processor fetches sooner than any other;
-    `fetch` is as for `in_strides`, or None.
+    `fetch` is as for `in_strides`.
     """
     pick, join, write, kept, partial, _, alone = added
 
@@ -136,6 +136,8 @@ def added_in_halves(
         if count < block:
             single(at, first, count, h)
         else:
+            for begin in range(block, 2 * block, STRIDE):
+                fetch(at, begin)
             sums(at, 0, partial, h)
 
     return elements
@@ -161,9 +163,8 @@ def _in_order(
         write(at, i, join(kept(at, i), one(at, i + half, h)))
         return nothing
 
-    begin, end = memory.loop(first_half), memory.folded(second_half, ())
-    if fetch:
-        begin, end = in_strides(begin, fetch), in_strides(end, fetch, half + DISTANCE)
+    begin = in_strides(memory.loop(first_half), fetch)
+    end = in_strides(memory.folded(second_half, ()), fetch, half + DISTANCE)
 
     def elements(at, first, count, h):
         if count < block:

@@ -118,7 +118,7 @@ def elements_of(
         fetch = _fetching(streams, memory)
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
-            return long_in_strides(single, fetch) if fetch else single
+            return long_in_strides(single, fetch)
         block, addition = streams[summed[0]].storage.block, _added(streams, parts, summed)
         whole = added_in_halves(single, read, element, addition, memory, block, fetch)
         if wide:
@@ -131,10 +131,7 @@ def elements_of(
 
 
 def _fetching(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
-    """Asks for the memory of a stride of every stream, from an element on; None if the target
-    cannot."""
-    if memory.prefetching is None:
-        return None
+    """Asks for the memory of a stride of every stream that is read, from an element on."""
     columns = [(each, stream.mode) for stream in streams for each in stream.storage.stored]
     sizes = {
         place: np.dtype(column.dtype).itemsize

@@ -79,6 +79,11 @@ def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., 
     return loop(step)  # type: ignore[no-any-return]
 
 
+def no_prefetching(sizes: Any, count: int) -> Callable[..., None]:
+    """The `prefetching` of a target without prefetch instructions."""
+    return lambda at, i: None
+
+
 STRIDE, DISTANCE = 128, 512  # elements: of a stride, and from one to that whose memory is fetched
 LONG = 2048  # elements of a block that gains by it
 

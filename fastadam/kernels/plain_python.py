@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
-from .loops import enter, folding, leave, loop_over, teams, wait
+from .loops import enter, folding, leave, loop_over, no_prefetching, teams, wait
 from .target import Sequences
 
 RECIPE = SHARED = None
@@ -38,7 +38,7 @@ class Memory:
     wide: Any = None
     warps: Any = None
     prefetch: Any = None
-    prefetching: Any = None
+    prefetching = staticmethod(no_prefetching)
     folded = staticmethod(folding)
 
     def __init__(self, names: Sequence[str], group: int = 1) -> None:

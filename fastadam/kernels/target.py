@@ -23,8 +23,8 @@ class MemoryAccess(Protocol):
         warps: the threads that exchange numbers in registers (`warps.Lanes`), or None.
         prefetch: `prefetch(address)` asks for a cache line, or None.
         prefetching: `prefetching(sizes, count)`: the function `fetch(at, i)` that asks for the
-            memory of `count` elements from `i` on, of arrays whose addresses are in `at` at the
-            places that are the keys of `sizes`, the bytes of an element; None as `prefetch` is.
+            memory of `count` elements from `i` on, if the target can. The keys of `sizes` are the
+            places of the addresses of arrays in `at`, the values the bytes of an element.
         folded: `folded(step, start)`: the function `each(at, first, count, more)` that begins with
             `joined = start`, calls `joined = step(at, i, more, joined)` for each i from `first` to
             `count`, none of which reads what another writes, and returns it; None for a target that

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from ..loops import LINE, enter, leave
+from ..loops import LINE, enter, leave, no_prefetching
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FUSED = ("contract",)  # one instruction for an addition and a product: only if that is exact
@@ -103,7 +103,7 @@ class Memory:
 
     space = 0
     prefetch: Any = None
-    prefetching: Any = None
+    prefetching = staticmethod(no_prefetching)
     folded: Any = None
     enter, leave = staticmethod(enter), staticmethod(leave)
 
