@@ -196,7 +196,8 @@ class StepPlan:
         if gradients.addresses != self._placed or others:
             self._placed = []  # in case of an interrupt
             for launch in self._all:
-                launch.place("grad", gradients.addresses)
+                if "grad" in launch.table.streams:
+                    launch.place("grad", gradients.addresses)
             self.preprocessor.place(gradients.addresses, gradients.active)
             self._placed = gradients.addresses
 

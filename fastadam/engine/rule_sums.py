@@ -16,10 +16,11 @@ from ..rules import ROW, SIZE, Rule
 from .backend import HOST, backend_of
 from .columns import alike
 from .convert import identity
+from .directions import Directions, directions_for
 from .grad_norm import Folds, blocks_of, places_of
 from .launch import Launch
 from .partition import Partition
-from .tensor_groups import TensorGroups, by_number, by_sum, by_tensor
+from .tensor_groups import TensorGroups, by_number, by_sum, by_tensor, in_cache
 
 
 def first_kernel(rule: Rule, formats: Formats, options: tuple[str, ...], like: Any) -> Kernel:
@@ -66,7 +67,7 @@ class RuleSums:
             for (names, over), places in kinds.items()
             if names and over != ROW
         ]
-        self.launches = [launch for scope in self._scopes for launch in scope.terms.values()]
+        self.launches = [launch for scope in self._scopes for launch in scope.launches]
         self.sequence = [launch for scope in self._scopes for launch in scope.sequence]
         self._runs = [(scope, scope.runs(threads, partition)) for scope in self._scopes]
         self.groups = {
@@ -83,7 +84,7 @@ class RuleSums:
 
     def with_terms(self, update: Launch) -> list[Launch]:
         """A launch, and the one that adds the terms of its sums, if it has any."""
-        found = [scope.terms[update] for scope in self._scopes if update in scope.terms]
+        found = [each for scope in self._scopes for each in scope.reading(update)]
         return [update, *found]
 
     def totals(self) -> dict[str, float]:
@@ -118,6 +119,7 @@ class _Scope:
         totals: for each sum that of each parameter, or the one over all.
         sums: those of all blocks; for each sum those of one parameter after another.
         terms: for each update the launch that adds its terms.
+        directions: for each update in groups its two parts, if one is a direction.
         sequence: all launches, in order.
         groups: for each update its groups of tensors, if there are any.
     """
@@ -155,7 +157,8 @@ class _Scope:
         self.totals = totals
         dtypes = alike(formats[update.members[0]].compute for update in updates)
         numbers = {dtype: self._converted(totals, dtype) for dtype in dtypes}
-        for update in updates:
+
+        def place_results(update: Launch) -> None:
             found = numbers[formats[update.members[0]].compute]
             for k, name in enumerate(self.names):
                 first = k if whole else k * len(sizes)
@@ -164,11 +167,32 @@ class _Scope:
                 update.place(SUM + name, [address(found) + step * each for each in of_param])
             if SUM + SIZE in update.numbers:
                 update.set_number(SUM + SIZE, [sizes[places[i]] for i in update.members])
+
+        for update in updates:
+            place_results(update)
         self._folds = [launch for each in folds for launch in each.launches] + self._conversions
         self.sequence = [*self.terms.values(), *self._folds]
-        self.groups = dict[Launch, TensorGroups]()
+        self.groups, self.directions = dict[Launch, TensorGroups](), dict[Launch, Directions]()
         if not whole and partition is None and backend_of(params[0]) is HOST:
+            for update in updates if self._several else ():
+                kept = formats[update.members[0]].of_any_row
+                found = directions_for(update, params, kept, options) if in_cache(update) else None
+                if found:
+                    self.directions[update] = found
+                    self._place_terms(found.first, firsts)
+                    place_results(found.finish)
             self._group(folds[0].launches, dict(zip(dtypes, self._conversions, strict=True)))
+
+    @property
+    def launches(self) -> list[Launch]:
+        """The launches over parameters besides the updates."""
+        return [each for update in self.terms for each in self.reading(update)]
+
+    def reading(self, update: Launch) -> list[Launch]:
+        """Those of them that are parts of an update."""
+        found = self.directions.get(update)
+        more = [found.first, found.finish] if found else []
+        return [self.terms[update], *more] if update in self.terms else []
 
     def _launch(
         self,
@@ -190,23 +214,30 @@ class _Scope:
             update.lengths if update.rule.factors else 1,
             update.spans,
         )
+        self._place_terms(launch, firsts)
+        return launch
+
+    def _place_terms(self, launch: Launch, firsts: Any) -> None:
         for k, name in enumerate(self.names):
             first = address(self.sums) + k * self._count * self.sums.itemsize
             launch.place(SUM + name, (first + firsts).tolist())
-        return launch
+
+    @property
+    def _several(self) -> bool:
+        """True if an update has several tensors that are not small together."""
+        return any(len(each.members) > 1 and not each.table.small for each in self.terms)
 
     def _group(self, folds: Sequence[Launch], conversions: Mapping[str, Launch]) -> None:
         """Make the groups of tensors, if an update has several that are not small."""
-        several = (len(each.members) > 1 and not each.table.small for each in self.terms)
-        if not any(several):
+        if not self._several:
             return
         params = self.totals.size // len(self.names)
         for update, terms in self.terms.items():
             found = conversions[update.kernel.streams[0].storage.compute]
             places = np.asarray(update.members), len(self.names), params
-            stages = [by_tensor(terms), *(by_sum(fold, *places) for fold in folds)]
-            stages += [by_number(found, *places), by_tensor(update)]
-            self.groups[update] = TensorGroups(update, stages)
+            folded = [by_sum(fold, *places) for fold in folds] + [by_number(found, *places)]
+            stages = [by_tensor(terms), *folded, by_tensor(update)]
+            self.groups[update] = TensorGroups(update, stages, self.directions.get(update), folded)
 
     def _converted(self, totals: Any, dtype: str) -> Any:
         """An array that will have the totals in the dtype of an arithmetic."""

@@ -16,6 +16,7 @@ from ..kernels.cpu import openmp, threads
 from ..kernels.storage.base import ROW
 from ..kernels.target import HostTarget
 from ..memory.launch_table import Table, cut
+from .directions import Directions
 from .launch import Launch
 
 GROUP = 1 << 20  # bytes of a group: about half of a second-level cache
@@ -71,6 +72,20 @@ def by_number(launch: Launch, members: Any, sums: int, params: int) -> Stage:
     return Stage(launch.table, chunks)
 
 
+def bytes_of_element(update: Launch) -> float:
+    """The bytes of an element in all arrays of an update."""
+    return sum(
+        np.dtype(column.dtype).itemsize / column.per
+        for _, column, _ in update.table.columns()
+        if column.per < ROW
+    )
+
+
+def in_cache(update: Launch) -> bool:
+    """True if a tensor of an update may remain in a second-level cache."""
+    return min(update.sizes) * bytes_of_element(update) <= LARGEST
+
+
 class TensorGroups:
     """The passes of an update, group after group.
 
@@ -79,12 +94,26 @@ class TensorGroups:
     Args:
         update: the launch of the update.
         stages: all passes, in order, with that of the update.
+        directions: the two parts of the update for groups that remain in the cache, or None.
+        between: the passes between these.
     """
 
-    def __init__(self, update: Launch, stages: Sequence[Stage]) -> None:
-        self._update, self._stages = update, [*stages]
+    def __init__(
+        self,
+        update: Launch,
+        stages: Sequence[Stage],
+        directions: Directions | None = None,
+        between: Sequence[Stage] = (),
+    ) -> None:
+        self._update, self._stages, self._directions = update, [*stages], directions
+        self._in_two = list[Stage]()
+        if directions:
+            ends = by_tensor(directions.first), by_tensor(directions.finish)
+            self._in_two = [ends[0], *between, ends[1]]
         self._after: Sequence[Stage] = ()
-        self._made: dict[Any, list[Operation]] = {}
+        self._bytes = bytes_of_element(update)
+        self._made: dict[Any, tuple[list[Operation], Any]] = {}
+        self._placed: Any = None  # the key of the operations whose directions launches know
         self._kept: list[Any] = []  # what operations hold the addresses of
 
     def surround(self, before: Sequence[Stage], after: Sequence[Stage]) -> None:
@@ -106,13 +135,33 @@ class TensorGroups:
         count = threads.tasks_for(limit) if threaded else 1
         key = count, openmp.team
         if key not in self._made:
-            self._made[key] = [*self._launched(count)]
-        return self._made[key]
+            large, shares = self._divided(count)
+            groups = [self._groups(share) for share in shares]
+            operations = [*self._launched(count, large, groups)]
+            self._made[key] = operations, self._rooms(groups)
+        made, rooms = self._made[key]
+        if self._directions and key != self._placed:
+            self._placed = None  # in case of an interrupt
+            self._directions.place(rooms)
+            self._placed = key
+        return made
 
-    def _launched(self, count: int) -> Iterator[Operation]:
+    def _rooms(self, shares: Sequence[Sequence[Any]]) -> Any:
+        """The addresses of directions, for threads with these groups."""
+        if not self._directions:
+            return None
+        some = [[group for group in groups if self._remains(group)] for groups in shares]
+        found, kept = self._directions.rooms(some)
+        self._kept.append(kept)
+        return found
+
+    def _remains(self, group: Any) -> bool:
+        """True if the tensors of a group remain in the cache from pass to pass."""
+        return bool(sum(self._update.sizes[place] for place in group) * self._bytes <= LARGEST)
+
+    def _launched(self, count: int, large: Any, shares: Sequence[Any]) -> Iterator[Operation]:
         """Those for so many threads: the passes over tensors that they share, then those over the
-        others, of which each thread has some."""
-        large, shares = self._divided(count)
+        others, of which each thread has some groups."""
         if large.size:
             for stage in self._stages:
                 parts = cut(stage.chunks(large), count)
@@ -120,10 +169,10 @@ class TensorGroups:
         if shares:
             yield self._together([[*self._in_turns(share)] for share in shares])
 
-    def _in_turns(self, share: Sequence[int]) -> Iterator[tuple[Stage, Any]]:
+    def _in_turns(self, groups: Sequence[Any]) -> Iterator[tuple[Stage, Any]]:
         """All passes over a group, then those over the next."""
-        for group in self._groups(share):
-            for stage in self._stages:
+        for group in groups:
+            for stage in self._in_two if self._in_two and self._remains(group) else self._stages:
                 yield stage, stage.chunks(group)
 
     def _together(self, shares: Sequence[Sequence[tuple[Stage, Any]]]) -> Operation:
@@ -153,15 +202,6 @@ class TensorGroups:
                 loads[least] += sizes[place]
         large = [place for place, size in enumerate(sizes) if size > most]
         return np.array(large, np.int64), [sorted(share) for share in shares if share]
-
-    @property
-    def _bytes(self) -> float:
-        """The bytes of an element in all arrays of the update."""
-        return sum(
-            np.dtype(column.dtype).itemsize / column.per
-            for _, column, _ in self._update.table.columns()
-            if column.per < ROW
-        )
 
     def _groups(self, places: Sequence[int]) -> list[Any]:
         """Tensors in groups."""

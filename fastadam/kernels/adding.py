@@ -17,6 +17,7 @@ class Added(NamedTuple):
 
     Attributes:
         pick: `pick(values)` returns the terms among the new values of an element, as a tuple.
+        put: `put(at, i, values)` writes the others, if any is written; else None.
         join: `join(one, other)` adds two such tuples.
         write: `write(at, i, sums)` writes the sums.
         kept: `kept(at, i)` returns sums that were written.
@@ -26,6 +27,7 @@ class Added(NamedTuple):
     """
 
     pick: Callable[..., Any]
+    put: Callable[..., Any] | None
     join: Callable[..., Any]
     write: Callable[..., Any]
     kept: Callable[..., Any]
@@ -54,7 +56,7 @@ def added_in_eighths(
     complete; `whole` is for complete blocks, `single` for those of few elements, whose terms it
     leaves apart. The sums are in the order of `Sums`, whose first level they are.
     """
-    pick, join, write, _, _, nothing, _ = added
+    pick, _, join, write, _, _, nothing, _ = added
 
     def one(at, i, h):
         return pick(element(read(at, i), h))
@@ -107,11 +109,18 @@ def added_in_halves(
     there are elements, in the order of memory, which a processor fetches sooner than any other;
     `fetch` is as for `in_strides`.
     """
-    pick, join, write, kept, partial, _, alone = added
+    pick, put, join, write, kept, partial, _, alone = added
 
     def one(at, i, h):
         return pick(element(read(at, i), h))
 
+    def one_written(at, i, h):
+        values = element(read(at, i), h)
+        put(at, i, values)
+        return pick(values)
+
+    if put:
+        one = one_written
     if not alone:
         return _in_order(single, one, join, write, kept, memory, block, fetch)
 

@@ -165,7 +165,9 @@ def _added(streams: Sequence[Stream], parts: Sequence[Pieces], places: Sequence[
     nothing = tuple_of("values", ["zero"] * len(places), zero=np.float64(0))
     alone = in_long_runs([stream.storage for stream in streams])
     partial = summed[0].partial
-    return Added(pick, join, writing_of(summed), _kept_of(summed), partial, nothing, alone)
+    others = [part._replace(writes=()) if part.partial else part for part in parts]
+    put = writing_of(others) if any(part.writes for part in others) else None
+    return Added(pick, put, join, writing_of(summed), _kept_of(summed), partial, nothing, alone)
 
 
 def _kept_of(parts: Sequence[Pieces]) -> Any:

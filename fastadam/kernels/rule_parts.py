@@ -60,6 +60,38 @@ def terms_of(inner: Rule) -> Rule:
     return Rule(staged, inner.state + inner.sums + lengths, inner.hyper, inner.exact)
 
 
+DIRECTION = "direction"  # the stream of the numbers that the two parts of a rule share
+
+
+def directions_of(inner: Rule) -> Rule:
+    """The first part of a rule with a direction: its terms and its number of an element are further
+    state of it."""
+    assert inner.prepare and inner.direction
+    first, direction = inner.prepare.snapshot, inner.direction.snapshot
+    split, each = len(inner.state), _widening(len(inner.sums))
+
+    def staged(param, grad, state, h):
+        own = state[:split]
+        number, new = direction(param, grad, own, h)
+        return param, new + each(first(param, grad, own, h)) + (number,)
+
+    staged.__name__ = f"{inner.name}_directions"
+    return Rule(staged, (*inner.state, *inner.sums, DIRECTION), inner.hyper, inner.exact)
+
+
+def finish_of(inner: Rule) -> Rule:
+    """The second part of a rule with a direction, which takes its number as a gradient."""
+    assert inner.finish
+    function, names = inner.finish.snapshot, results_of(inner)
+    together = _record(names)
+
+    def staged(param, grad, state, h):
+        return function(param, grad, h, together(*state)), state
+
+    staged.__name__ = f"{inner.name}_finish"
+    return Rule(staged, names, inner.hyper, inner.exact)
+
+
 def entries_of(inner: Rule) -> Rule:
     """The first part of a rule with a matrix: its element is further state of it."""
     assert inner.matrix

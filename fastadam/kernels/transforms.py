@@ -11,8 +11,11 @@ from typing import Any, Literal, NamedTuple
 from ..rules import MATRIX, ROW, SIZE, Rule
 from .formats import BOOL, ROUND, Formats, floats
 from .rule_parts import (
+    DIRECTION,
     check_row_state,
+    directions_of,
     entries_of,
+    finish_of,
     lengths_of,
     results_of,
     terms_for,
@@ -21,7 +24,7 @@ from .rule_parts import (
 )
 from .scalar import stochastic
 from .storage.base import ROW as PER_ROW
-from .storage.base import Storage
+from .storage.base import WHOLE, Storage
 from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
 from .storage.rows import RowSum
@@ -289,6 +292,12 @@ def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
     return _wrapped(rule, of_gradients(options), terms_of if rule.sums else entries_of)
 
 
+def staged_directions(rule: Rule, options: tuple[str, ...]) -> tuple[Rule, Rule]:
+    """The two parts of a rule with a direction, the first with options that change gradients."""
+    names = of_gradients(options)
+    return _wrapped(rule, names, directions_of), _wrapped(rule, (), finish_of)
+
+
 def of_gradients(options: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the options that change gradients."""
     return tuple(n for n, each in STAGES.items() if n in options and each.stage in CHANGES)
@@ -341,6 +350,27 @@ def streams_of_terms(rule: Rule, options: tuple[str, ...], formats: Formats) -> 
         *sums,
         *(stream._replace(mode="r") for stream in extras),
     )
+
+
+def in_directions(rule: Rule, options: tuple[str, ...], formats: Formats) -> bool:
+    """True if a step can keep the direction of a rule between its two parts: options change
+    gradients only, and no state is packed in blocks."""
+    plain = {*options} <= {*of_gradients(options), ZERO_GRADS} and not formats.options
+    return rule.direction is not None and plain and formats.state_storage.block == WHOLE
+
+
+def streams_of_directions(
+    rule: Rule, options: tuple[str, ...], formats: Formats
+) -> tuple[tuple[Stream, ...], tuple[Stream, ...]]:
+    """The streams of both parts of a rule with a direction, for `in_directions`."""
+    param, grad, *states = streams(replace(rule, sums=()), (), formats)
+    number = Stream(DIRECTION, _arithmetic(formats), "w")
+    sums = [Stream(SUM + name, Sums(), "w") for name in rule.sums]
+    grad = grad._replace(mode="rz" if ZERO_GRADS in options else "r")
+    extras = extras_of(of_gradients(options), formats)
+    results = [Stream(SUM + name, Single(formats.compute), "r") for name in results_of(rule)]
+    first = param._replace(mode="r"), grad, *states, *sums, number, *extras
+    return first, (param, number._replace(mode="r"), *results)
 
 
 def _states(rule: Rule, formats: Formats, only_read: bool = False) -> list[Stream]:

@@ -41,10 +41,11 @@ def lamb(adapt=False, trust_clip=False, maximize=False):
         update, state = direction(param, grad, state, h)
         return param - h.lr * update, state
 
-    @rule(**names, sums=("param_squares", "update_squares"), over="tensor", prepare=squares)
-    def lamb(param, grad, state, h, s):
-        update, state = direction(param, grad, state, h)
-        return param - h.lr * trust(s) * update, state
+    sums = ("param_squares", "update_squares")
+
+    @rule(**names, sums=sums, over="tensor", prepare=squares, direction=direction)
+    def lamb(param, update, h, s):
+        return param - h.lr * trust(s) * update
 
     return lamb if adapt else plain
 

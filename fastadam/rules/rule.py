@@ -65,6 +65,8 @@ class Rule:
     A rule with factors finds in `state` what it reads of a row and of a column.
 
     Attributes:
+        direction: the part of the rule without sums, if it is one of its own.
+        finish: the other part, `finish(param, number, h, s)`.
         row_state: the names of state with one number for each row.
         row_length: the number of elements of a row of a parameter, from its shape.
         column_state: the names of state with one number for each column of a matrix.
@@ -85,6 +87,8 @@ class Rule:
     column_state: tuple[str, ...] = ()
     factors: Factors | None = None
     matrices: "Rule | None" = None
+    direction: "Rule | None" = None
+    finish: "Rule | None" = None
     staged: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Function] = field(default_factory=dict, init=False, repr=False)
 
@@ -174,6 +178,7 @@ def rule(
     matrix: Callable[..., Any] | None = None,
     factors: Factors | None = None,
     matrices: Rule | None = None,
+    direction: Function | None = None,
 ) -> Callable[[Function], Rule]:
     """Mark a scalar function as the rule of an optimizer.
 
@@ -192,6 +197,11 @@ def rule(
     float64, in a fixed tree of blocks of 1024 elements, so that results do not depend on the number
     of threads or processes; `s` has the dtype of the parameter. A step then has two passes over
     memory; with `over="row"` one, which reads a row twice while it is in the cache.
+
+    If only a number of an element and its new state are laborious, and neither depends on a sum,
+    they can be a part of their own: `direction(param, grad, state, h) -> (number, state)`. The
+    decorated function is then `rule(param, number, h, s) -> param`. A step over several arrays on
+    the CPU keeps the number in the cache until the sums are known, instead of computing it twice.
 
     A rule for matrices may need an operation on a matrix as a whole, such as a product. It has two
     parts as well: `matrix(param, grad, state, h) -> number` returns an element of a matrix with the
@@ -225,15 +235,17 @@ def rule(
             rules with sums over each parameter.
         matrices: the rule, with the same `hyper`, of parameters of two dimensions or more; this one
             is then for the others.
+        direction: the function that returns the number and the new state of an element, for rules
+            with sums over each parameter, without `factors`.
 
     Raises:
         TypeError: if a name is not a string, or `state`, `hyper` or `sums` is one string, or there
             are no parentheses, or only one of `sums` and `prepare` is given, or `row_length` is not
-            a function, or `factors` or `matrices` is not one.
+            a function, or `factors`, `matrices` or `direction` is not one.
         ValueError: if a name is not an identifier, is reserved, or occurs twice, for an unknown
             `over`, for `row_state` that is not a state, or without `over="row"`, for `factors`
-            without sums over each parameter or without two names of state, and for `matrices` with
-            other names of constants.
+            without sums over each parameter or without two names of state, for `direction` without
+            sums over each parameter, and for `matrices` with other names of constants.
 
     Examples:
         >>> import fastadam as fa
@@ -271,6 +283,7 @@ def rule(
     _check_rows(sums, over, state, row_state, row_length)
     _check_factors(factors, sums, over, state)
     _check_matrices(matrices, hyper)
+    _check_direction(direction, sums, over, factors)
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -287,7 +300,12 @@ def rule(
         if prepare is None:
             return Rule(function, *names, matrices=matrices)
         terms = Rule(prepare, *names)
-        summed = Rule(function, *names, tuple(sums), over, terms, tuple(row_state), row_length)
+        parts: dict[str, Any] = {}
+        if direction:
+            parts = {"direction": Rule(direction, *names), "finish": Rule(function, *names)}
+            function = _joined(direction, function)
+        rows = tuple(row_state), row_length
+        summed = Rule(function, *names, tuple(sums), over, terms, *rows, **parts)
         if factors is None:
             return replace(summed, matrices=matrices)
         rows, columns = names[0][:1], names[0][1:]
@@ -295,6 +313,17 @@ def rule(
         return replace(lines, row_length=last_dimension, factors=factors)
 
     return mark
+
+
+def _joined(direction: Any, finish: Any) -> Function:
+    """A rule with sums from its two parts."""
+
+    def joined(param, grad, state, h, s):  # type: ignore[no-untyped-def]
+        number, state = direction(param, grad, state, h)
+        return finish(param, number, h, s), state
+
+    joined.__name__ = finish.__name__
+    return joined
 
 
 def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
@@ -360,6 +389,21 @@ def _check_matrices(matrices: Rule | None, hyper: Sequence[str]) -> None:
         raise ValueError(
             f"rule: hyper={tuple(hyper)!r}, but that of matrices= is {matrices.hyper!r}; declare "
             "the same names in both"
+        )
+
+
+def _check_direction(
+    direction: Any, sums: Sequence[str], over: str, factors: Factors | None
+) -> None:
+    """Refuse a direction of a rule that cannot have one."""
+    if direction is None:
+        return
+    if not hasattr(direction, "__code__"):
+        raise TypeError(f"rule: direction={direction!r} is not a plain Python function")
+    if not sums or over != "tensor" or factors:
+        raise ValueError(
+            "rule: direction= is for rules with sums over each parameter, without factors=; leave "
+            "it out"
         )
 
 
