@@ -50,10 +50,10 @@ class Directions:
             shares: for each thread its groups, the places of members; all groups of a thread are in
                 the same memory.
         """
-        sizes = np.asarray(self.first.sizes) * self._dtype.itemsize
+        sizes = -(-np.asarray(self.first.sizes) * self._dtype.itemsize // LINE) * LINE
         found, kept = np.zeros(len(sizes), np.int64), []
         for groups in shares:
-            starts = [[0, *accumulate(-sizes[group] // -LINE * LINE)] for group in groups]
+            starts = [[0, *accumulate(sizes[group])] for group in groups]
             kept.append(aligned_zeros(max((ends[-1] for ends in starts), default=0), np.uint8))
             for group, begun in zip(groups, starts, strict=True):
                 found[group] = address(kept[-1]) + np.array(begun[:-1], np.int64)
