@@ -80,7 +80,7 @@ class RuleSums:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that are launched."""
-        return [launch.kernel for launch in self.sequence]
+        return [launch.kernel for launch in dict.fromkeys([*self.sequence, *self.launches])]
 
     def with_terms(self, update: Launch) -> list[Launch]:
         """A launch, and the one that adds the terms of its sums, if it has any."""

@@ -66,7 +66,8 @@ DIRECTION = "direction"  # the stream of the numbers that the two parts of a rul
 def directions_of(inner: Rule) -> Rule:
     """The first part of a rule with a direction: its terms and its number of an element are further
     state of it."""
-    assert inner.prepare and inner.direction
+    assert inner.prepare
+    assert inner.direction
     first, direction = inner.prepare.snapshot, inner.direction.snapshot
     split, each = len(inner.state), _widening(len(inner.sums))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, decayed, lerp, rule, sign, variants
-from .cautious import AGREEING, agreement, cautiously
+from .cautious import AGREEING, agreed, agreement, cautiously
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 CONSTANTS = ("step_size", "beta1_comp", "beta2", "beta2_comp", "root_scale", "eps", "decay", "l1")
@@ -56,10 +56,15 @@ def adam(
         _, grad, new = moments(param, grad, state, h)
         return agreement(new[0], grad)
 
-    @rule(state=states, hyper=CONSTANTS, sums=AGREEING, prepare=agreeing)
-    def cautious_adam(param, grad, state, h, s):
+    def agreed_update(param, grad, state, h):
         update, grad, new = moments(param, grad, state, h)
-        return moved(param, cautiously(update, new[0], grad, s), h), new
+        return agreed(update, new[0], grad), new
+
+    names = {"state": states, "hyper": CONSTANTS, "sums": AGREEING}
+
+    @rule(**names, prepare=agreeing, direction=agreed_update)
+    def cautious_adam(param, update, h, s):
+        return moved(param, cautiously(update, s), h)
 
     return cautious_adam if cautious else adam
 

@@ -22,6 +22,11 @@ def agreement(direction: Any, grad: Any) -> Any:
     return (1.0 if direction * grad > 0.0 else 0.0,)
 
 
-def cautiously(update: Any, direction: Any, grad: Any, s: Any) -> Any:
+def agreed(update: Any, direction: Any, grad: Any) -> Any:
+    """The update where they agree."""
+    return update if direction * grad > 0.0 else 0.0
+
+
+def cautiously(update: Any, s: Any) -> Any:
     """The update of a cautious rule."""
-    return update / max(s.agreeing / s.size, LEAST) if direction * grad > 0.0 else 0.0
+    return update / max(s.agreeing / s.size, LEAST)

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..optimizer import Optimizer
 from ..rules import Rule, lerp, rule, sign, variants
-from .cautious import AGREEING, agreement, cautiously
+from .cautious import AGREEING, agreed, agreement, cautiously
 from .decoupled import DECAY_OPTIONS, check_decay, decay_function, decay_rate
 
 
@@ -28,11 +28,13 @@ def lion(maximize=False, cautious_weight_decay=False, cautious=False):
         ahead, grad, _ = direction(grad, state, h)
         return agreement(ahead, grad)
 
-    @rule(**names, sums=AGREEING, prepare=agreeing)
-    def cautious_lion(param, grad, state, h, s):
+    def agreed_update(param, grad, state, h):
         ahead, grad, new = direction(grad, state, h)
-        update = cautiously(h.lr * sign(ahead), ahead, grad, s)
-        return param - decay(update, param, h.decay), new
+        return agreed(h.lr * sign(ahead), ahead, grad), new
+
+    @rule(**names, sums=AGREEING, prepare=agreeing, direction=agreed_update)
+    def cautious_lion(param, update, h, s):
+        return param - decay(cautiously(update, s), param, h.decay)
 
     return cautious_lion if cautious else lion
 

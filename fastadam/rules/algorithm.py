@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, TypeVar
 
-from .rule import ROW, Rule
+from .declarations import ROW
+from .rule import Rule
 
 Values = dict[str, Any]
 Kind = TypeVar("Kind", bound="Algorithm")

@@ -4,16 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, wraps
 from inspect import signature
-from keyword import iskeyword
 from math import prod
 from typing import Any, cast
 
-RESERVED = ("param", "grad", "step", "compensation", "codes_order", "row_step", "row_length") + (
-    "column_span",
+from .declarations import (
+    RESERVED,
+    ROW,
+    SCOPES,
+    SIZE,
+    Factors,
+    check_direction,
+    check_factors,
+    check_names,
+    check_rows,
 )
-ROW = "row"
-SCOPES = ("tensor", "all", ROW)
-SIZE = "size"  # the attribute of `s` with the number of elements that a sum is over
+
 MATRIX = "matrix"  # the attribute of `s` with an element of a transformed matrix
 Function = Callable[..., tuple[Any, tuple[Any, ...]]]
 
@@ -26,29 +31,6 @@ def row_length(shape: Sequence[int]) -> int:
 def last_dimension(shape: Sequence[int]) -> int:
     """The number of elements of a row, if the last two dimensions are those of a matrix."""
     return shape[-1]
-
-
-@dataclass(frozen=True)
-class Factors:
-    """Formulas of state with a number for each row and each column of a matrix, for `factors=` of
-    `fa.rule`.
-
-    All are functions of the kind of a rule, of scalars. The elements of an array of more than two
-    dimensions are matrices in its last two.
-
-    Attributes:
-        term: `term(grad, h)` returns a number of an element, of which means over each row and each
-            column are taken, with sums in float64.
-        average: `average(number, mean, h)` returns the new number of a row or a column.
-        row: `row(number, mean, h)` returns what a rule reads of a row; `mean` is the mean of the
-            new numbers of all rows of the matrix.
-        column: `column(number, h)` returns what a rule reads of a column.
-    """
-
-    term: Callable[..., Any]
-    average: Callable[..., Any]
-    row: Callable[..., Any]
-    column: Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,9 +251,9 @@ def rule(
             f"rule: {name} is decorated with @fastadam.rule alone; declare its names: "
             "@fastadam.rule(state=('exp_avg',), hyper=('lr',)), or @fastadam.rule() if it has none"
         )
-    _check_names("state", state, reserved=RESERVED)
-    _check_names("hyper", hyper, reserved=())
-    _check_names("sums", sums, reserved=(SIZE,))
+    check_names("state", state, reserved=RESERVED)
+    check_names("hyper", hyper, reserved=())
+    check_names("sums", sums, reserved=(SIZE,))
     if bool(sums) != bool(prepare):
         raise TypeError(f"rule: sums={tuple(sums)!r} and prepare={prepare!r} need each other")
     if sums and matrix:
@@ -280,10 +262,10 @@ def rule(
         raise TypeError("rule: matrices= cannot be given together with matrix= or factors=")
     if over not in SCOPES:
         raise ValueError(f"rule: over={over!r} is unknown; choose from {', '.join(SCOPES)}")
-    _check_rows(sums, over, state, row_state, row_length)
-    _check_factors(factors, sums, over, state)
+    check_rows(sums, over, state, row_state, row_length)
+    check_factors(factors, sums, over, state)
     _check_matrices(matrices, hyper)
-    _check_direction(direction, sums, over, factors)
+    check_direction(direction, sums, over, factors)
     if scales := [name for name in state if name.removesuffix("_scale") in {*state} - {name}]:
         raise ValueError(
             f"rule: state name {scales[0]!r} is reserved for the scales of another in eight bits; "
@@ -304,13 +286,13 @@ def rule(
         if direction:
             parts = {"direction": Rule(direction, *names), "finish": Rule(function, *names)}
             function = _joined(direction, function)
-        rows = tuple(row_state), row_length
-        summed = Rule(function, *names, tuple(sums), over, terms, *rows, **parts)
+        lines = tuple(row_state), row_length
+        summed = Rule(function, *names, tuple(sums), over, terms, *lines, **parts)
         if factors is None:
             return replace(summed, matrices=matrices)
         rows, columns = names[0][:1], names[0][1:]
-        lines = replace(summed, row_state=rows, column_state=columns)
-        return replace(lines, row_length=last_dimension, factors=factors)
+        factored = replace(summed, row_state=rows, column_state=columns)
+        return replace(factored, row_length=last_dimension, factors=factors)
 
     return mark
 
@@ -341,42 +323,6 @@ def variants(make: Callable[..., Rule]) -> Callable[..., Rule]:
     return variant
 
 
-def _check_rows(
-    sums: Sequence[str],
-    over: str,
-    state: Sequence[str],
-    row_state: Sequence[str],
-    row_length: Callable[[Sequence[int]], int],
-) -> None:
-    """Refuse state of rows that is none, or that no sums over rows go with."""
-    _check_names("row_state", row_state, reserved=())
-    if row_state and not (sums and over == ROW):
-        raise ValueError(
-            f"rule: row_state={tuple(row_state)!r} is for rules with sums over rows; give sums, "
-            "prepare and over='row'"
-        )
-    if unknown := [name for name in row_state if name not in state]:
-        raise ValueError(f"rule: row_state name {unknown[0]!r} is not in state={tuple(state)!r}")
-    if not callable(row_length):
-        raise TypeError(f"rule: row_length={row_length!r} is not a function of a shape")
-
-
-def _check_factors(
-    factors: Factors | None, sums: Sequence[str], over: str, state: Sequence[str]
-) -> None:
-    """Refuse factors of a rule that cannot have them."""
-    if factors is None:
-        return
-    if not isinstance(factors, Factors):
-        raise TypeError(f"rule: factors={factors!r} must be fastadam.Factors")
-    if not (sums and over == "tensor"):
-        raise ValueError("rule: factors= is for rules with sums over each parameter; give sums")
-    if len(state) != 2:
-        raise ValueError(
-            f"rule: factors= takes two names of state, of rows and of columns, not {tuple(state)!r}"
-        )
-
-
 def _check_matrices(matrices: Rule | None, hyper: Sequence[str]) -> None:
     """Refuse what is not the rule of matrices with these constants."""
     if matrices is None:
@@ -390,32 +336,3 @@ def _check_matrices(matrices: Rule | None, hyper: Sequence[str]) -> None:
             f"rule: hyper={tuple(hyper)!r}, but that of matrices= is {matrices.hyper!r}; declare "
             "the same names in both"
         )
-
-
-def _check_direction(
-    direction: Any, sums: Sequence[str], over: str, factors: Factors | None
-) -> None:
-    """Refuse a direction of a rule that cannot have one."""
-    if direction is None:
-        return
-    if not hasattr(direction, "__code__"):
-        raise TypeError(f"rule: direction={direction!r} is not a plain Python function")
-    if not sums or over != "tensor" or factors:
-        raise ValueError(
-            "rule: direction= is for rules with sums over each parameter, without factors=; leave "
-            "it out"
-        )
-
-
-def _check_names(argument: str, names: Sequence[str], reserved: tuple[str, ...]) -> None:
-    if isinstance(names, str):
-        raise TypeError(f"rule: {argument}={names!r} is one string; write {argument}=({names!r},)")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"rule: {argument} holds {name!r}, which is not a string")
-        if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
-            raise ValueError(f"rule: {argument} name {name!r} is not a public identifier")
-        if name in reserved:
-            raise ValueError(f"rule: {argument} name {name!r} is reserved; choose another")
-    if len(set(names)) != len(names):
-        raise ValueError(f"rule: {argument}={tuple(names)!r} names something twice")
