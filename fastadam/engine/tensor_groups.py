@@ -83,7 +83,7 @@ def bytes_of_element(update: Launch) -> float:
 
 def in_cache(update: Launch) -> bool:
     """True if a tensor of an update may remain in a second-level cache."""
-    return min(update.sizes) * bytes_of_element(update) <= LARGEST
+    return bool(min(update.sizes) * bytes_of_element(update) <= LARGEST)
 
 
 class TensorGroups:

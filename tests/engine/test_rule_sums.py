@@ -9,6 +9,7 @@ from cases import FORMATS, gradients, parameters
 import fastadam as fa
 from fastadam.engine import tensor_groups
 from fastadam.kernels import plain_python
+from fastadam.kernels.cpu import threads
 from fastadam.kernels.factory import kernel
 from fastadam.kernels.transforms import SUM, staged_terms, streams_of_terms
 from fastadam.memory.launch_table import Table
@@ -105,6 +106,67 @@ def test_bits_do_not_depend_on_the_groups_of_tensors(monkeypatch, threads):
     for one, two, three in zip(*found, strict=True):
         np.testing.assert_array_equal(one, three)
         np.testing.assert_array_equal(two, three)
+
+
+def twins(in_two):
+    """A rule whose new state takes a division, with a direction or in one part."""
+
+    def direction(param, grad, state, h):
+        average = state[0] + 0.5 * grad
+        return average / (abs(average) + 1.0) + param, (average,)
+
+    def total(param, grad, state, h):
+        return (abs(direction(param, grad, state, h)[0]),)
+
+    def finish(param, number, h, s):
+        return param - h.lr * number / (s.total / s.size)
+
+    def whole(param, grad, state, h, s):
+        number, state = direction(param, grad, state, h)
+        return finish(param, number, h, s), state
+
+    parts = {"direction": direction} if in_two else {}
+    names = {"state": ("average",), "hyper": ("lr",), "sums": ("total",), "prepare": total}
+
+    class Twin(fa.Optimizer):
+        rule = fa.rule(**names, **parts)(finish if in_two else whole)
+        defaults = {"lr": 0.5}
+
+        def hyper(self, group, step):
+            return {"lr": group["lr"]}
+
+    return Twin
+
+
+@pytest.mark.usefixtures("in_plain_python")
+@pytest.mark.parametrize(
+    ("options", "split"),
+    [
+        ({}, True),
+        ({"clip_value": 0.5, "accumulate_steps": 2, "zero_grads": True}, True),
+        ({"state_dtype": "bfloat16"}, True),
+        ({"state_dtype": "int8", "min_quantized_size": 0}, False),
+        ({"ema_decay": 0.9}, False),
+    ],
+    ids=str,
+)
+def test_a_direction_gives_the_bits_of_one_part(monkeypatch, options, split):
+    """Small arrays in groups of their own; one is too large for the cache."""
+    monkeypatch.setattr(tensor_groups, "GROUP", 1 << 10)
+    monkeypatch.setattr(tensor_groups, "LARGEST", 1 << 14)
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    shapes, found = [(3, 50), (), (0, 4), (1025,), (1500,)], []
+    for in_two in (True, False):
+        params = arrays(0, shapes=shapes)
+        opt = twins(in_two)(params, **options)
+        for step in range(4):
+            grads = [np.array(gradients(p.shape, 4, p.dtype, 5)[step], p.dtype) for p in params]
+            opt.step([None if step == 1 and k in (0, 3) else g for k, g in enumerate(grads)])
+        used = {kernel.rule.name for kernel in opt._engine.plan.kernels}
+        assert ("finish_finish" in used) == (in_two and split)
+        found.append([*params, *grads, *opt.state["average"]])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("in_plain_python")

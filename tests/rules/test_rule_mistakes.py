@@ -108,6 +108,12 @@ def test_recursion_is_refused():
         ({"state": ("x_scale", "x")}, ValueError, "'x_scale' is reserved for the scales"),
         ({"hyper": ("lambda",)}, ValueError, "identifier"),
         ({"hyper": ("lr", "lr")}, ValueError, "twice"),
+        (
+            {"direction": abs, "prepare": max, "sums": ("a",)},
+            TypeError,
+            "direction=.* plain Python",
+        ),
+        ({"direction": two_states}, ValueError, "direction= is for rules with sums"),
     ],
 )
 def test_bad_names_are_refused(keywords, error, message):
