@@ -18,7 +18,7 @@ from ..kernels.row_pieces import COLUMN_SPAN, ROW_LENGTH
 from ..kernels.storage.base import COLUMN as BY_COLUMN
 from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
-from ..kernels.transforms import SUM, staged, streams, streams_of_terms
+from ..kernels.transforms import SUM, of_elements, staged, streams, streams_of_terms
 from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table
@@ -56,6 +56,8 @@ def kernel_for(
     """
     names = options + formats.options
     target = backend_of(like).target
+    if rule.over == ROW and formats.of_single_elements:
+        return kernel(*of_elements(rule, names, formats), target, scattered)
     terms = streams_of_terms(rule, names, formats) if rule.over == ROW else ()
     return kernel(
         staged(rule, names), streams(rule, names, formats), target, scattered, terms, listed

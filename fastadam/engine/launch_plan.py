@@ -122,7 +122,7 @@ class StepPlan:
         ]
         names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
         idle = {form: group.idle for group in context.groups for form in group.rule.forms}
-        kinds = [each.of_any_row for each in context.formats]
+        kinds = [each.sharing_kernel for each in context.formats]
         keys = zip(rules, kinds, context.gradients.rows, strict=True)
         lengths = [max(1, each.row) for each in context.formats]
         columns = [max(1, each.column) for each in context.formats]

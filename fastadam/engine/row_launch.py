@@ -202,11 +202,12 @@ def launch_of(
         lengths: the number of elements of a row of each member, 1 for rules without rows.
         spans: the number of elements of a matrix, for rules with factors.
     """
-    rule, formats, rows = key
+    rule, shared, rows = key
+    formats = shared.of_any_row
     if rows:
         length = lengths[0]
         check_rows_go_with(rule, rows, length)
         return RowLaunch(rule, formats, names, params, members[0], rows, options, idle, length)
     kept = tuple(columns_for(rule.state, formats).values())
-    kernel = kernel_for(rule, formats, names, params[0])
+    kernel = kernel_for(rule, shared, names, params[0])
     return Launch(rule, kernel, params, members, kept, lengths, spans)

@@ -204,6 +204,17 @@ class Formats:
         """The formats of parameters with rows of any length, which share a kernel."""
         return replace(self, row=0, column=0) if self.row else self
 
+    @property
+    def sharing_kernel(self) -> "Formats":
+        """The formats of parameters that share a kernel: there is one for rows of one element, and
+        one for rows of any other length."""
+        return self if self.of_single_elements else self.of_any_row
+
+    @property
+    def of_single_elements(self) -> bool:
+        """True if every element is a row."""
+        return self.row == 1 and not self.column_state
+
     def shape_of(self, name: str, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of the array of state of a name, of a parameter of this shape."""
         if name in self.column_state:

@@ -40,6 +40,29 @@ def _record(names: tuple[str, ...]) -> Any:
     return namedtuple("Record", names)
 
 
+def by_element(inner: Rule, compute: str) -> Rule:
+    """A rule with sums over rows for rows of one element, whose terms are the sums, in the dtype of
+    the arithmetic."""
+    assert inner.prepare
+    check_row_state(inner)
+    _check_terms(inner)
+    function, first = inner.snapshot, inner.prepare.snapshot
+    together, sums = _record(results_of(inner)), _sums_of_one(len(inner.sums), compute)
+
+    def staged(param, grad, state, h):
+        return function(param, grad, state, h, together(*sums(first(param, grad, state, h))))
+
+    staged.__name__ = f"{inner.name}_by_element"
+    return Rule(staged, inner.state, inner.hyper, inner.exact)
+
+
+def _sums_of_one(count: int, compute: str) -> Callable[..., Any]:
+    """The function from the terms of one element to its sums, which are never -0, and its size."""
+    each = [f"number(terms[{k}]) + 0.0" for k in range(count)]
+    sums: Callable[..., Any] = tuple_of("terms", [*each, "1.0"], number=np.dtype(compute).type)
+    return sums
+
+
 def terms_of(inner: Rule) -> Rule:
     """The first part of a rule with sums: the terms of an element are further state of it.
 

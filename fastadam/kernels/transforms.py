@@ -12,6 +12,7 @@ from ..rules import MATRIX, ROW, SIZE, Rule
 from .formats import BOOL, ROUND, Formats, floats
 from .rule_parts import (
     DIRECTION,
+    by_element,
     check_row_state,
     directions_of,
     entries_of,
@@ -27,7 +28,7 @@ from .storage.base import ROW as PER_ROW
 from .storage.base import WHOLE, Storage
 from .storage.block_sums import Sums
 from .storage.elementwise import Noise, Single
-from .storage.rows import RowSum
+from .storage.rows import RowNumber, RowSum
 from .stream import Stream
 
 
@@ -285,6 +286,22 @@ def staged(rule: Rule, options: tuple[str, ...]) -> Rule:
         )
     found: Rule = rule.staged[ROW, names]
     return found
+
+
+def of_elements(
+    rule: Rule, options: tuple[str, ...], formats: Formats
+) -> tuple[Rule, tuple[Stream, ...]]:
+    """A rule with sums over rows, wrapped by options, and its streams, for rows of one element:
+    numbers of rows are numbers of elements."""
+    known, key = rule.staged, (by_element, formats.compute)
+    if key not in known:
+        known[key] = by_element(rule, formats.compute)
+    single, number = known[key], _arithmetic(formats)
+    found = (
+        stream._replace(storage=number) if isinstance(stream.storage, RowNumber) else stream
+        for stream in streams(single, options, formats)
+    )
+    return staged(single, options), tuple(found)
 
 
 def staged_terms(rule: Rule, options: tuple[str, ...]) -> Rule:
