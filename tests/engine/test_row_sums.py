@@ -8,6 +8,8 @@ from cases import BY_ROW, gradients, parameters
 
 import fastadam as fa
 from fastadam.distributed import Sharded
+from fastadam.engine import launch
+from fastadam.kernels.factory import kernel
 
 SHAPES = ((3, 50), (), (0, 4), (5, 0), (40, 64), (2, 1030), (1, 2, 70), (259,))
 each_by_row = pytest.mark.parametrize("case", BY_ROW, ids=lambda case: case.id)
@@ -124,6 +126,27 @@ def scattered(rows, values):
     return grad
 
 
+def test_rows_of_one_element_are_updated_like_elements(monkeypatch):
+    made = []
+
+    def noted(rule, streams, *rest):
+        made.append((rule.over, [stream.name for stream in streams]))
+        return kernel(rule, streams, *rest)
+
+    monkeypatch.setattr(launch, "kernel", noted)
+    single = ("", ["param", "grad", "state:sum"])
+    rows = ("row", [*single[1], "sum:squares", "sum:size", "row_length"])
+    column, vector, matrix = (np.ones(shape, np.float32) for shape in ((5, 1), (3,), (3, 2)))
+    for arrays, kinds in (([column, vector], [single]), ([vector, matrix, column], [single, rows])):
+        opt = fa.RowwiseAdagrad(arrays, state_dtype="bfloat16")
+        opt.step([np.ones_like(array) for array in arrays])
+        assert made == kinds
+        assert {state.dtype for state in opt.state["sum"]} == {np.dtype(np.float32)}
+        made.clear()
+    opt.step([fa.Rows([1], np.ones(1, np.float32)), None, None])
+    assert made[0] == rows
+
+
 def test_numbers_of_rows_stay_exact_in_low_precision(tmp_path):
     options = {"state_dtype": "int8", "min_quantized_size": 0}
     grads = [gradients((6, 512), 1, np.float32, seed)[0] for seed in range(6)]
@@ -184,9 +207,12 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"Rows of 100 elements, but adam_mini .* rows of 200"):
         opt.step(fa.Rows([1], np.ones((1, 100), np.float32)))
     opt.step(np.ones_like(table))
-    opt.param_groups[0]["blocks"] = 4
-    with pytest.raises(ValueError, match=r"'vmean' has numbers of 2 rows, but .* ask for 4"):
-        opt.step(np.ones_like(table))
+    for blocks in (4, 400):
+        opt.param_groups[0]["blocks"] = blocks
+        with pytest.raises(
+            ValueError, match=rf"'vmean' has numbers of 2 rows, .* ask for {blocks}"
+        ):
+            opt.step(np.ones_like(table))
     for array, blocks in ((table, 7), (table[0], 80), (table[0, :5], 3), (table[0, :5], 9)):
         with pytest.raises(ValueError, match=rf"blocks={blocks} do not divide .* divisor of its"):
             fa.AdamMini(array, blocks=blocks).step(np.ones_like(array))
