@@ -37,7 +37,7 @@ share of the limit's speed, and the time relative to fastadam.
 If several optimizers are named, each is timed against its own limit and against torch, and the
 table has a row for each. The more state an optimizer keeps per element, the more bytes a step reads
 and writes: 12 with SGD, 20 with Lion, or with SGD and momentum, 28 with AdamW. An optimizer with
-sums over a parameter reads arrays once more, ahead of the update: 44 with LAMB, 24 with Adafactor
+sums over a parameter reads arrays once more, before the update: 44 with LAMB, 24 with Adafactor
 over matrices, which reads gradients three times. So does its limit. Arrays that stay in the cache
 of a core between two passes are read from there, so that a step of many small arrays may take less
 time than the limit, which has one large array.

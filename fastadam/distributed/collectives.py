@@ -60,7 +60,7 @@ class MeanGradients:
             self._begin(grads, number, place % 2, self._sent_as(number, dtypes))
             for place, number in enumerate(numbers)
         )
-        for place, (rows, wait) in one_ahead(begun):
+        for place, (rows, wait) in begun_early(begun):
             wait()
             averaged(rows, self.parts[numbers[place]], self._comm.size)
 
@@ -131,7 +131,7 @@ class Parts:
         `chosen` the numbers of the buckets that there is something to complete in, None for all."""
         numbers = range(len(self._buckets)) if chosen is None else chosen
         begun = (self._begin(arrays, self._buckets[number], dtypes[number]) for number in numbers)
-        for place, (rows, wait) in one_ahead(begun):
+        for place, (rows, wait) in begun_early(begun):
             wait()
             for rank, (start, stop) in enumerate(self._buckets[numbers[place]].parts):
                 if rows and rank != self._comm.rank:
@@ -151,8 +151,8 @@ class Parts:
         return parts if scattered else [], wait
 
 
-def one_ahead(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """The items with their numbers, each after the next one has been begun."""
+def begun_early(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """The items with their numbers, each once the next one has been begun."""
     last: tuple[int, Any] | None = None
     for item in enumerate(begun):
         if last is not None:

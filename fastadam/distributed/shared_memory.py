@@ -15,7 +15,7 @@ from ..processes.agreement import Agreement
 from ..processes.communicator import NOTHING, Communicator, Wait, raw
 from ..processes.hosts import Hosts, shared_bytes
 from .buckets import Bucket
-from .collectives import averaged, one_ahead, summed
+from .collectives import averaged, begun_early, summed
 from .line_arrays import LineArrays
 
 LINE = 64  # bytes of a line of the caches
@@ -107,7 +107,7 @@ class SharedMeans:
     def collect(self) -> None:
         """Set the parts to the means of the gradients, which all processes have written."""
         begun = (self._begin(*pair) for pair in zip(self._buckets, self._parts, strict=True))
-        for number, (rows, wait) in one_ahead(begun):
+        for number, (rows, wait) in begun_early(begun):
             wait()
             averaged(rows, self._parts[number], self._comm.size)
 
@@ -153,7 +153,7 @@ class SharedParts:
         if len(self._gradients.hosts.groups) > 1:
             numbers = range(len(self._buckets)) if chosen is None else chosen
             begun = (self._begin(arrays, self._buckets[n], dtypes[n]) for n in numbers)
-            for _, (received, wait) in one_ahead(begun):
+            for _, (received, wait) in begun_early(begun):
                 wait()
                 for (start, stop), part in received:
                     arrays.write(start, stop, part)

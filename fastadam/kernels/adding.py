@@ -7,7 +7,7 @@ of sixteen elements in one.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .loops import DISTANCE, STRIDE, in_strides
+from .prefetching import DISTANCE, STRIDE, in_strides
 from .storage.base import Storage
 from .target import MemoryAccess
 

@@ -26,12 +26,10 @@ from .lanes import Waiting
 from .loops import (
     at_once,
     block_by_block,
-    fetching,
-    line_of_rows,
-    lines_of,
     update_with,
 )
 from .overlap import Plain, expected, in_turns, lates
+from .prefetching import line_of_rows, lines_of, with_later_chunk
 from .row_list import RowList, run_by_list
 from .row_pieces import ROW_LENGTH, length_of, places_of
 from .storage.base import ROW, WHOLE, Column, Pieces
@@ -86,7 +84,7 @@ def update_of(
     """The update function of a rule over its streams: param, grad, then the states in order.
 
     Args:
-        scattered: whether chunks are far from each other, so that memory is asked for ahead.
+        scattered: True if chunks are far from each other, so that later ones are prefetched.
         terms: the streams of the terms of its sums over rows, if it has any.
         listed: the form of a kernel over listed rows.
     """
@@ -133,11 +131,11 @@ def update_of(
         return update
 
     lines = _lines(streams, memory)
-    return fetching(update, lines, memory.integer, size)
+    return with_later_chunk(update, lines, memory.integer, size)
 
 
 def _lines(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
-    """The function that asks for the memory of a run of elements, if the target can."""
+    """The function that prefetches a run of elements, if the target can."""
     lines = list[Any]()
     columns = [column for stream in streams for column in stream.storage.stored]
     for place, each in enumerate(columns if memory.prefetch else (), start=1):

@@ -12,15 +12,13 @@ from .composed import in_order
 from .elements import element_of, elements_of, packing_of, partial_of, reading_of
 from .list_loops import sums_of_block, with_sums
 from .loops import (
-    lines_of,
-    no_rows,
     row_after_row,
     row_at_once,
     row_by_row,
     row_in_blocks,
-    rows_ahead,
     sums_of_row,
 )
+from .prefetching import later_rows, lines_of, no_rows
 from .row_pieces import ROOM, closing, length_of, places_of, row_addresses, totals_of
 from .storage.base import ROW as PER_ROW
 from .storage.base import WHOLE, Pieces
@@ -96,8 +94,8 @@ def run_row_after_row(rule: Rule, streams: Sequence[Stream], memory: MemoryAcces
 def _fetching(
     rule: Rule, streams: Sequence[Stream], memory: MemoryAccess, scattered: bool = False
 ) -> Any:
-    """The function that asks for the memory of later rows: sums of short rows do not read in the
-    order of memory, which processors expect."""
+    """The function that prefetches later rows, since sums of short rows do not read in the order of
+    memory."""
     if scattered or memory.prefetch is None:
         return no_rows
     lines = list[Any]()
@@ -109,7 +107,7 @@ def _fetching(
                 size = np.dtype(column.dtype).itemsize
                 access = memory.integer, memory.prefetch
                 lines.append(lines_of(place, size, column.per, *access, BLOCK * size))
-    return rows_ahead(in_order("row, start, stop", lines[::-1]), BLOCK)
+    return later_rows(in_order("row, start, stop", lines[::-1]), BLOCK)
 
 
 def _reads_param(rule: Rule, streams: Sequence[Stream]) -> bool:

@@ -12,7 +12,8 @@ from ..rules.functions import added
 from .adding import Added, added_in_eighths, added_in_halves, in_long_runs
 from .composed import composed, in_order, tuple_of
 from .lanes import Access
-from .loops import STRIDE, four_by_four, long_in_strides, one_by_one
+from .loops import four_by_four, one_by_one
+from .prefetching import STRIDE, long_in_strides
 from .storage.base import COLUMNS, WHOLE, Pieces
 from .storage.block_sums import BLOCK
 from .stream import Stream, laid_out
@@ -131,7 +132,7 @@ def elements_of(
 
 
 def _fetching(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
-    """Asks for the memory of a stride of every stream that is read, from an element on."""
+    """Prefetches a stride of every stream that is read, from an element on."""
     columns = [(each, stream.mode) for stream in streams for each in stream.storage.stored]
     sizes = {
         place: np.dtype(column.dtype).itemsize

@@ -1,4 +1,4 @@
-"""The passes ahead of a rule with factors, each as a rule of its own with its streams.
+"""The passes before that of a rule with factors, each as a rule of its own with its streams.
 
 The first adds the terms of each row and, for groups of rows, of each column; the second adds the
 groups; the others compute the new numbers of rows and columns, and what the rule reads of them. The

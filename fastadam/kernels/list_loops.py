@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .loops import AHEAD
+from .prefetching import CHUNKS
 
 
 def listed_rows(update: Any, fetch: Any, width: int, reserve: Any) -> Callable[..., None]:
@@ -12,7 +12,7 @@ def listed_rows(update: Any, fetch: Any, width: int, reserve: Any) -> Callable[.
     def run(row, start, stop, h):
         scratch = reserve()
         for place in range(start, stop):
-            fetch(row, min(place + AHEAD, stop - 1))
+            fetch(row, min(place + CHUNKS, stop - 1))
             update(row, place, width, scratch, h)
 
     return run
@@ -26,7 +26,7 @@ def with_own_records(
     def run(row, start, stop, records):
         scratch = reserve()
         for place in range(start, stop):
-            fetch(row, min(place + AHEAD, stop - 1))
+            fetch(row, min(place + CHUNKS, stop - 1))
             update(row, place, width, scratch, record(row, place, records))
 
     return run

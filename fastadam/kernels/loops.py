@@ -79,51 +79,6 @@ def one_by_one(read: Any, write: Any, element: Any, loop: Any) -> Callable[..., 
     return loop(step)  # type: ignore[no-any-return]
 
 
-def no_prefetching(sizes: Any, count: int) -> Callable[..., None]:
-    """The `prefetching` of a target without prefetch instructions."""
-    return lambda at, i: None
-
-
-STRIDE, DISTANCE = 128, 512  # elements: of a stride, and from one to that whose memory is fetched
-LONG = 2048  # elements of a block that gains by it
-
-
-def in_strides(elements: Any, fetch: Any, distance: int = DISTANCE) -> Callable[..., None]:
-    """The function that updates the elements of a block of whole strides while the memory of later
-    ones is on its way, also of those after the block.
-
-    A processor fetches memory by itself, but not far enough for arithmetic in between: it waits for
-    roots and divisions with fewer loads under way than in a loop without any.
-
-    Args:
-        fetch: `fetch(at, i)` asks for the memory of a stride from `i` on.
-    """
-
-    def strides(at, first, count, h):
-        for begin in range(first, count, STRIDE):
-            fetch(at, begin + distance)
-            elements(at, begin, begin + STRIDE, h)
-
-    strides.__name__ = f"strides_{distance}"  # compiled functions are found by their names
-    return strides
-
-
-def long_in_strides(elements: Any, fetch: Any) -> Callable[..., None]:
-    """The function that updates the elements of any block, in strides if it is long, and asks for
-    the memory of its own elements only; `fetch` is as for `in_strides`."""
-
-    def strides(at, first, count, h):
-        stride = STRIDE if count - first >= LONG else count - first
-        while first < count:
-            if stride == STRIDE and first + DISTANCE < count:
-                fetch(at, first + DISTANCE)
-            end = min(first + stride, count)
-            elements(at, first, end, h)
-            first = end
-
-    return strides
-
-
 def four_by_four(single: Any, access: Any, share: Any, two: bool) -> Callable[..., None]:
     """The function that updates a block in groups of four, for a device with 16-byte accesses.
 
@@ -250,7 +205,7 @@ def row_by_row(
     """The function that updates a run of rows: the sums of each, its elements, its numbers.
 
     Args:
-        fetch: `fetch(row, first, length, stop)` asks for the memory of rows after one.
+        fetch: `fetch(row, first, length, stop)` prefetches a later row.
     """
     share, wait = memory.share, memory.wait
 
@@ -279,81 +234,6 @@ def row_after_row(update: Any, length_of: Any, reserve: Any, fetch: Any) -> Call
             update(row, first, length, scratch, h)
 
     return run
-
-
-def rows_ahead(lines: Any, ahead: int) -> Callable[..., None]:
-    """The function that asks for the memory of short rows, so many elements after one.
-
-    Args:
-        lines: `lines(row, start, stop)` asks for the memory of elements.
-    """
-
-    def fetch(row, first, length, stop):
-        start = first + ahead
-        if length <= ahead and start < stop:
-            end = start + length
-            lines(row, start, stop if end > stop else end)
-
-    return fetch
-
-
-def no_rows(row: int, first: int, length: int, stop: int) -> None:
-    """In place of `rows_ahead`: ask for nothing."""
-
-
-AHEAD = 8  # chunks between the one that is updated and the one whose memory is asked for
-LINE, MOST = 64, 1024  # bytes of a cache line, and of what is asked for of an array
-
-
-def lines_of(
-    column: int, size: int, per: int, integer: Any, prefetch: Any, most: int = MOST
-) -> Any:
-    """The function that asks for the memory of a chunk in an array.
-
-    Args:
-        column: the place of the array in a row.
-        size: the bytes of a stored number.
-        per: the elements that share one.
-        integer: loads a 64-bit integer.
-        prefetch: asks for a cache line.
-        most: the bytes that are asked for, at most.
-    """
-
-    def lines(row, start, stop):
-        first = integer(row, column) + start // per * size
-        last = first + (stop - start) // per * size
-        if last - first > most:
-            last = first + most
-        for line in range(first, last, LINE):
-            prefetch(line)
-
-    lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
-    return lines
-
-
-def line_of_rows(column: int, size: int, length_of: Any, integer: Any, prefetch: Any) -> Any:
-    """As `lines_of`, for the number of the first row of a chunk."""
-
-    def lines(row, start, stop):
-        prefetch(integer(row, column) + start // length_of(row) * size)
-
-    lines.__name__ = f"lines_{column}"  # compiled functions are found by their names
-    return lines
-
-
-def fetching(update: Any, lines: Any, integer: Any, row_size: int) -> Callable[..., None]:
-    """Compose the function that updates a chunk while the memory of a later one is on its way.
-
-    The table of chunks has AHEAD more at its end, of no elements.
-    """
-
-    def update_ahead(table, chunks, records, chunk):
-        later = chunk + AHEAD
-        row = table + integer(chunks, 3 * later) * row_size
-        lines(row, integer(chunks, 3 * later + 1), integer(chunks, 3 * later + 2))
-        update(table, chunks, records, chunk)
-
-    return update_ahead
 
 
 def update_with(

@@ -21,7 +21,7 @@ from .composed import composed, tuple_of
 from .storage.base import Late, Pieces, Storage
 from .target import MemoryAccess
 
-AHEAD = 2  # blocks between the one that is updated and the one whose memory is asked for
+PREFETCHED = 2  # blocks between the one being updated and the one being prefetched
 
 
 class Plain(NamedTuple):
@@ -73,13 +73,13 @@ def in_turns(
         late: the streams that are packed late, with their places.
         signs: for each stream, whether negative numbers are expected.
         one: `one(at, i, h)` updates an element, and returns the new values.
-        fetch: `fetch(row, start, stop)` asks for the memory of elements.
+        fetch: `fetch(row, start, stop)` prefetches elements.
         words: the scratch memory of a block.
     """
     elements, measure, pack, addresses = plain
     usual, enough, kept, keep, close = _chains(late, signs)
     update = _updating(late, signs, one, memory)
-    reserve, size, ahead = memory.reserve(2 * words), 4 * words, AHEAD * block
+    reserve, size, distance = memory.reserve(2 * words), 4 * words, PREFETCHED * block
 
     def run(row, start, stop, h):
         here = reserve()
@@ -90,7 +90,7 @@ def in_turns(
             here, there = there, here
             count, waiting, known = stop - first, first > start, False
             if waiting and count >= block and usual(kept(old)):
-                fetch(row, first + ahead, first + ahead + block)
+                fetch(row, first + distance, first + distance + block)
                 settled = kept(old)
                 joined = update((new, old), 0, block, (h, settled))
                 close(old, settled)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..rules.plain import plain_value, uncompiled
-from .loops import enter, folding, leave, loop_over, no_prefetching, teams, wait
+from .loops import enter, folding, leave, loop_over, teams, wait
+from .prefetching import no_prefetching
 from .target import Sequences
 
 RECIPE = SHARED = None

@@ -19,14 +19,15 @@ from .compose_rows import row_with_sums
 from .composed import composed
 from .elements import element_of, reading_of, writing_of
 from .list_loops import listed_rows, with_own_records
-from .loops import LINE, one_by_one, row_at_once
+from .loops import one_by_one, row_at_once
+from .prefetching import LINE
 from .row_pieces import places_of, row_addresses
 from .storage.base import COLUMNS, WHOLE, Pieces
 from .stream import Stream, laid_out
 from .target import MemoryAccess
 
 WIDEST = 128  # elements of a listed row
-FETCHED = 16  # elements from which asking for the memory of a row ahead pays
+FETCHED = 16  # elements of a row from which prefetching it pays
 
 
 class RowList(NamedTuple):
@@ -127,7 +128,7 @@ def _with_terms(
 
 
 def _fetching(streams: Sequence[Stream], width: int, memory: MemoryAccess) -> Any:
-    """The function that asks for the memory of a listed row, if the target can, and it pays."""
+    """The function that prefetches a listed row, if the target can, and it pays."""
     if memory.prefetch is None or width < FETCHED:
         return lambda row, place: None
     stored = [column for stream in streams for column in stream.storage.stored]

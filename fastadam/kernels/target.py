@@ -21,9 +21,9 @@ class MemoryAccess(Protocol):
         integer: `integer(address, index)` loads a 64-bit integer of a table.
         wide: access to groups of neighbours at once, None where a target gains nothing by it.
         warps: the threads that exchange numbers in registers (`warps.Lanes`), or None.
-        prefetch: `prefetch(address)` asks for a cache line, or None.
-        prefetching: `prefetching(sizes, count)`: the function `fetch(at, i)` that asks for the
-            memory of `count` elements from `i` on, if the target can. The keys of `sizes` are the
+        prefetch: `prefetch(address)` prefetches a cache line; None if the target cannot.
+        prefetching: `prefetching(sizes, count)`: the function `fetch(at, i)` that prefetches
+            `count` elements from `i` on, if the target can. The keys of `sizes` are the
             places of the addresses of arrays in `at`, the values the bytes of an element.
         folded: `folded(step, start)`: the function `each(at, first, count, more)` that begins with
             `joined = start`, calls `joined = step(at, i, more, joined)` for each i from `first` to

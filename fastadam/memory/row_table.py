@@ -16,7 +16,7 @@ from ..kernels.commit import Operation
 from ..kernels.cpu import threads
 from ..kernels.factory import Kernel
 from ..kernels.imports import whole as loaded
-from ..kernels.loops import AHEAD
+from ..kernels.prefetching import CHUNKS
 from ..kernels.target import HostTarget
 from .arrays import address
 from .launch_table import SKIPPED, Table, chunk_table
@@ -138,10 +138,10 @@ class RowTable(Table):
             starts, stops = padded[:count, 1], padded[:count, 2]
             cut = chunk_table(stops - starts, CHUNK, self.units)
             cut[:, 1:] += starts[cut[:, 0], None]
-            padded = np.concatenate([cut, np.zeros((AHEAD, 3), np.int64)])
+            padded = np.concatenate([cut, np.zeros((CHUNKS, 3), np.int64)])
         else:
             padded[count:, 1:] = 0
-        return rows, padded[:-AHEAD], total, whole
+        return rows, padded[:-CHUNKS], total, whole
 
     def _from_rows(self, stream: str, given: SortedRows) -> tuple[Any, Any, int, int]:
         """The table rows and the chunks of sorted rows, and the number of elements of all of them
@@ -150,7 +150,7 @@ class RowTable(Table):
         enlist = loaded("fastadam.kernels.cpu.row_passes").enlist_sorted
         where = rows, column, self._sizes[column - 1], self._numbered
         count, total, longest = enlist(*where, *given, self._first)
-        return rows[:count], self._numbered[: count + AHEAD], total, longest
+        return rows[:count], self._numbered[: count + CHUNKS], total, longest
 
     def _from_runs(self) -> tuple[Any, Any, int, int]:
         """As `_from_rows`, for the runs that were set by `spread`."""
@@ -161,7 +161,7 @@ class RowTable(Table):
         rows = self._filled(len(starts))
         if records is not None:
             rows[:, 0] = records if self.rows[0, 0] != SKIPPED else SKIPPED
-        padded = self._numbered[: len(rows) + AHEAD]
+        padded = self._numbered[: len(rows) + CHUNKS]
         total = longest = 0
         for k, (stream, addresses) in enumerate(packed.items()):
             column = self._columns[stream, 0]
@@ -175,8 +175,8 @@ class RowTable(Table):
     def _filled(self, count: int) -> Any:
         """An array of `count` table rows, equal to that of the whole array; its memory is reused in
         the next steps."""
-        if count + AHEAD > len(self._rooms):
-            self._rooms = np.empty((count + count // 8 + AHEAD, self.rows.shape[1]), np.int64)
+        if count + CHUNKS > len(self._rooms):
+            self._rooms = np.empty((count + count // 8 + CHUNKS, self.rows.shape[1]), np.int64)
             self._numbered = np.empty((len(self._rooms), 3), np.int64)
             self._numbered[:, 0] = np.arange(len(self._rooms))
             self._template = b""

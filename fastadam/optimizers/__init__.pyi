@@ -1428,8 +1428,8 @@ class NAdam(Optimizer):
     `beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `product(t)` being mu(1) * ... * mu(t):
 
         now = (1 - mu(t)) * g / (1 - product(t))
-        ahead = mu(t + 1) * m / (1 - product(t + 1))
-        p = p - lr * (now + ahead) / (sqrt(v / (1 - beta2**t)) + eps)
+        later = mu(t + 1) * m / (1 - product(t + 1))
+        p = p - lr * (now + later) / (sqrt(v / (1 - beta2**t)) + eps)
 
     (Keras has no momentum_decay.) State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes
     of state, 28 bytes of traffic per step.

@@ -30,8 +30,8 @@ def adan(maximize=False, cautious_weight_decay=False):
         exp_avg = lerp(exp_avg, grad, h.beta1_comp)
         exp_avg_diff = lerp(exp_avg_diff, diff, h.beta2_comp)
         exp_avg_sq = h.beta3 * exp_avg_sq + h.beta3_comp * nesterov * nesterov
-        ahead = h.avg_size * exp_avg + h.diff_size * exp_avg_diff
-        update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
+        lookahead = h.avg_size * exp_avg + h.diff_size * exp_avg_diff
+        update = lookahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
         new = (exp_avg, exp_avg_sq, exp_avg_diff, -grad)
         return param - decay(update, param, h.decay), new
 

@@ -21,16 +21,16 @@ def lion(maximize=False, cautious_weight_decay=False, cautious=False):
 
     @rule(**names)
     def lion(param, grad, state, h):
-        ahead, _, new = direction(grad, state, h)
-        return param - decay(h.lr * sign(ahead), param, h.decay), new
+        blended, _, new = direction(grad, state, h)
+        return param - decay(h.lr * sign(blended), param, h.decay), new
 
     def agreeing(param, grad, state, h):
-        ahead, grad, _ = direction(grad, state, h)
-        return agreement(ahead, grad)
+        blended, grad, _ = direction(grad, state, h)
+        return agreement(blended, grad)
 
     def agreed_update(param, grad, state, h):
-        ahead, grad, new = direction(grad, state, h)
-        return agreed(h.lr * sign(ahead), ahead, grad), new
+        blended, grad, new = direction(grad, state, h)
+        return agreed(h.lr * sign(blended), blended, grad), new
 
     @rule(**names, sums=AGREEING, prepare=agreeing, direction=agreed_update)
     def cautious_lion(param, update, h, s):

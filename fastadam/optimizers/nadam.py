@@ -24,8 +24,8 @@ def nadam(maximize=False, decoupled_weight_decay=False, cautious_weight_decay=Fa
             grad = decayed(grad, param, h.decay)
         exp_avg = lerp(state[0], grad, h.beta1_comp)
         exp_avg_sq = h.beta2 * state[1] + h.beta2_comp * grad * grad
-        ahead = h.grad_size * grad + h.avg_size * exp_avg
-        update = ahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
+        lookahead = h.grad_size * grad + h.avg_size * exp_avg
+        update = lookahead / (math.sqrt(exp_avg_sq) * h.root_scale + h.eps)
         if decoupled_weight_decay:
             update = decay(update, param, h.decay)
         return param - update, (exp_avg, exp_avg_sq)
@@ -40,8 +40,8 @@ class NAdam(Optimizer):
     `beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `product(t)` being mu(1) * ... * mu(t):
 
         now = (1 - mu(t)) * g / (1 - product(t))
-        ahead = mu(t + 1) * m / (1 - product(t + 1))
-        p = p - lr * (now + ahead) / (sqrt(v / (1 - beta2**t)) + eps)
+        later = mu(t + 1) * m / (1 - product(t + 1))
+        p = p - lr * (now + later) / (sqrt(v / (1 - beta2**t)) + eps)
 
     (Keras has no momentum_decay.) State: `exp_avg` and `exp_avg_sq`. Per float32 element: 8 bytes
     of state, 28 bytes of traffic per step.

@@ -157,10 +157,10 @@ class SGD(Optimizer):
     def idle_hyper(self, group: dict[str, Any], steps: int) -> dict[str, float]:
         lr, momentum = group["lr"], group["momentum"]
         powers = steps * 1.0 if momentum == 1 else (1 - momentum**steps) / (1 - momentum)
-        ahead = momentum if group["nesterov"] else 1.0
+        nesterov = momentum if group["nesterov"] else 1.0
         decay = decay_rate(group) if group["decoupled_weight_decay"] else lr * group["weight_decay"]
         return {
             "idle_keep": (1 - decay) ** steps,
             "idle_buffer": momentum**steps,
-            "idle_move": (1.0 if group["lr_in_momentum"] else lr) * ahead * momentum * powers,
+            "idle_move": (1.0 if group["lr_in_momentum"] else lr) * nesterov * momentum * powers,
         }

@@ -15,7 +15,8 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from ..loops import LINE, enter, leave, no_prefetching
+from ..loops import enter, leave
+from ..prefetching import LINE, no_prefetching
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FUSED = ("contract",)  # one instruction for an addition and a product: only if that is exact
@@ -51,7 +52,7 @@ def _hint(kind: Any, value: Any) -> str:
 
 @intrinsic
 def prefetch(typing, address):
-    """Ask for the cache line of an address; changes nothing, whatever is there."""
+    """Prefetch the cache line of an address, which may be any."""
 
     def generate(context, builder, signature, arguments):
         _prefetch(builder, arguments[0])
@@ -69,7 +70,7 @@ def _prefetch(builder: Any, address: Any) -> None:
 
 
 def prefetching(sizes: Mapping[int, int], count: int) -> Any:
-    """`fetch(at, i)`: ask for the memory of `count` elements from `i` on.
+    """`fetch(at, i)`: prefetch `count` elements from `i` on.
 
     Args:
         sizes: the bytes of an element of each array, by the place of its address in `at`.

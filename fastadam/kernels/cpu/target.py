@@ -11,7 +11,7 @@ from numba.core.errors import NumbaError
 
 from ...rules.functions import added, in_dtype, squared
 from ...rules.linker import Shared, digest, linked, recipe
-from .. import compose, composed, loops, overlap
+from .. import compose, composed, loops, overlap, prefetching
 from ..loops import teams, wait
 from ..storage import elementwise
 from ..target import Sequences
@@ -25,7 +25,7 @@ REFUSALS = (NumbaError,)
 OPTIONS = {"error_model": "numpy"}  # the default raises on a zero division, and does not vectorise
 PIECES = (
     __name__,
-    *(module.__name__ for module in (loops, compose, composed, overlap, elementwise)),
+    *(module.__name__ for module in (loops, compose, composed, overlap, prefetching, elementwise)),
 )
 
 

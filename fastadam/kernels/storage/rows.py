@@ -73,7 +73,7 @@ class ColumnNumber:
 
 @dataclass(frozen=True)
 class RowSum:
-    """The sum of a row, in scratch memory; a kernel over rows writes it ahead of the row.
+    """The sum of a row, in scratch memory; a kernel over rows writes it before the row is updated.
 
     Args:
         compute: the dtype.
