@@ -1,12 +1,14 @@
 """Collective operations over buckets: means of gradients to their owners, parameters to all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..memory.aligned import aligned_zeros
-from ..processes.communicator import Communicator, Wait, raw
+from ..processes.communicator import Wait, raw
+from ..processes.resumable import ResumableCommunicator
 from .buckets import Bucket, Line
 from .line_arrays import LineArrays
 
@@ -30,7 +32,7 @@ class MeanGradients:
 
     def __init__(
         self,
-        comm: Communicator,
+        comm: ResumableCommunicator,
         line: Line,
         buckets: Sequence[Bucket],
         dtypes: Sequence[Any],
@@ -56,13 +58,15 @@ class MeanGradients:
             chosen: the numbers of the buckets; None for all.
         """
         numbers = range(len(self._buckets)) if chosen is None else chosen
-        begun = (
-            self._begin(grads, number, place % 2, self._sent_as(number, dtypes))
-            for place, number in enumerate(numbers)
-        )
-        for place, (rows, wait) in begun_early(begun):
-            wait()
+
+        def begin(place: int) -> tuple[list[Any], Wait]:
+            number = numbers[place]
+            return self._begin(grads, number, place % 2, self._sent_as(number, dtypes))
+
+        def use(place: int, rows: list[Any]) -> None:
             averaged(rows, self.parts[numbers[place]], self._comm.size)
+
+        overlapped(self._comm, len(numbers), begin, use)
 
     def _begin(
         self, grads: LineArrays, number: int, room_of: int, dtype: Any
@@ -121,7 +125,7 @@ def _add_up(rows: Sequence[Any], total: Any) -> None:
 class Parts:
     """Distribution of arrays of which each process has its parts: parameters, averages."""
 
-    def __init__(self, comm: Communicator, line: Line, buckets: Sequence[Bucket]) -> None:
+    def __init__(self, comm: ResumableCommunicator, line: Line, buckets: Sequence[Bucket]) -> None:
         self._comm, self._line, self._buckets = comm, line, buckets
 
     def gather(
@@ -130,12 +134,17 @@ class Parts:
         """Complete arrays whose own parts are up to date; `dtypes` has that of each bucket, and
         `chosen` the numbers of the buckets that there is something to complete in, None for all."""
         numbers = range(len(self._buckets)) if chosen is None else chosen
-        begun = (self._begin(arrays, self._buckets[number], dtypes[number]) for number in numbers)
-        for place, (rows, wait) in begun_early(begun):
-            wait()
+
+        def begin(place: int) -> tuple[list[Any], Wait]:
+            number = numbers[place]
+            return self._begin(arrays, self._buckets[number], dtypes[number])
+
+        def use(place: int, rows: list[Any]) -> None:
             for rank, (start, stop) in enumerate(self._buckets[numbers[place]].parts):
                 if rows and rank != self._comm.rank:
                     arrays.write(start, stop, rows[rank])
+
+        overlapped(self._comm, len(numbers), begin, use)
 
     def _begin(self, arrays: LineArrays, bucket: Bucket, dtype: Any) -> tuple[list[Any], Wait]:
         """Start to exchange a bucket; returns what is still to be copied into the arrays."""
@@ -151,12 +160,34 @@ class Parts:
         return parts if scattered else [], wait
 
 
-def begun_early(begun: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """The items with their numbers, each once the next one has been begun."""
-    last: tuple[int, Any] | None = None
-    for item in enumerate(begun):
+def overlapped(
+    comm: ResumableCommunicator,
+    count: int,
+    begin: Callable[[int], tuple[Any, Wait]],
+    use: Callable[[int, Any], None],
+) -> None:
+    """Make so many exchanges, each begun before the one before it is waited for.
+
+    Those that were completed before an exception are left out.
+
+    Args:
+        begin: begins the exchange of a number; returns what `use` needs, and the function to wait.
+        use: uses what was received in the exchange of a number, possibly twice.
+    """
+    last: Callable[[], None] | None = None
+    for number in range(count):
+        place = comm.place
+        if comm.passed():
+            continue
+        received, wait = begin(number)
         if last is not None:
-            yield last
-        last = item
+            last()
+        last = partial(_finish, comm, place, wait, partial(use, number, received))
     if last is not None:
-        yield last
+        last()
+
+
+def _finish(comm: ResumableCommunicator, place: int, wait: Wait, use: Callable[[], None]) -> None:
+    wait()
+    use()
+    comm.use(place)

@@ -7,10 +7,11 @@ import numpy as np
 
 from ..engine.backend import HOST
 from ..engine.flat import Flat
+from ..kernels.commit import Operation, put
 from ..kernels.formats import compute_of
 from ..memory.rows import Rows
 from ..processes.agreement import Agreement
-from ..processes.communicator import Communicator
+from ..processes.resumable import ResumableCommunicator
 from .collectives import MeanGradients, Parts
 from .layout import ShardLayout
 from .line_arrays import LineArrays
@@ -36,7 +37,7 @@ class Exchange:
 
     def __init__(
         self,
-        comm: Communicator,
+        comm: ResumableCommunicator,
         layout: ShardLayout,
         comm_dtype: Any,
         gradients: SharedGradients | None = None,
@@ -101,12 +102,16 @@ class Exchange:
         """
         partition = self._layout.partition
         partition.active, partition.sparse = any(kinds.active), kinds.sparse
-        rows, self._collected = self._rows.none_of(kinds) | self._collected, {}
+        rows = self._rows.none_of(kinds) | self._collected
         pairs = enumerate(zip(partition.pieces, self.grads, strict=True))
         return [
             rows.get(place, grad) if kinds.active[piece.number] else None
             for place, (piece, grad) in pairs
         ]
+
+    def forgotten(self) -> list[Operation]:
+        """The operations that forget the rows that were collected."""
+        return put(self, _collected={})
 
     def gather_params(self, kinds: Kinds = ALL, gradients: Sequence[Any] = ()) -> None:
         """Complete the parameters, of which each process has updated its pieces.

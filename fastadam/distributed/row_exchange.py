@@ -9,7 +9,8 @@ import numpy as np
 
 from ..memory.dtypes import named
 from ..memory.rows import Rows
-from ..processes.communicator import NOTHING, Communicator, gathered
+from ..processes.communicator import NOTHING, gathered
+from ..processes.resumable import ResumableCommunicator, forget
 from .layout import ShardLayout
 from .row_packets import Packet
 from .shared_memory import SharedGradients
@@ -83,7 +84,7 @@ class RowExchange:
 
     def __init__(
         self,
-        comm: Communicator,
+        comm: ResumableCommunicator,
         layout: ShardLayout,
         comm_dtype: Any,
         gradients: SharedGradients | None = None,
@@ -118,6 +119,7 @@ class RowExchange:
         rows = next(rank for rank in ranks if column[rank] > ARRAY)
         for rank in ranks:
             if column[rank] == ARRAY:
+                forget(self._comm)
                 raise ValueError(
                     f"the gradient of {name} is Rows in process {rows}, but an array in process "
                     f"{rank}; give Rows, arrays or None in all processes"
@@ -126,6 +128,7 @@ class RowExchange:
         kinds = [DTYPES[column[rank] - NO_ROWS - 1] for rank in filled]
         for rank, kind in zip(filled, kinds, strict=True):
             if kind != kinds[0]:
+                forget(self._comm)
                 raise ValueError(
                     f"the rows of the gradient of {name} have dtype {kind} in process {rank}, but "
                     f"{kinds[0]} in process {filled[0]}; convert one of them"
@@ -173,7 +176,7 @@ class RowExchange:
         """Send the rows of the pieces here that were updated, and receive those of others.
 
         Args:
-            gradients: of each piece, with the `numbers` of the rows that were updated.
+            gradients: of each piece: its rows, or these with the `numbers` that were updated.
         """
         if self._hosts and len(self._hosts.groups) == 1:
             return
@@ -283,7 +286,7 @@ class RowExchange:
         width = self._layout.divisions[number].width
         pieces = enumerate(self._layout.pieces)
         own = [(place, piece) for place, piece in pieces if piece.number == number]
-        return np.concatenate([gradients[k].numbers + p.start // width for k, p in own])
+        return np.concatenate([_numbers(gradients[k]) + p.start // width for k, p in own])
 
     def _table(self, number: int) -> Any:
         """A parameter as a matrix, whose rows are its."""
@@ -296,6 +299,11 @@ class RowExchange:
         outgoing = [NOTHING if k == rank else each.view(np.uint8) for k, each in enumerate(sent)]
         rooms = [NOTHING if k == rank else each.view(np.uint8) for k, each in enumerate(received)]
         self._comm.exchange(outgoing, rooms)()
+
+
+def _numbers(gradient: Any) -> Any:
+    """The numbers of the rows of a gradient, in order, each once."""
+    return np.unique(gradient.indices) if isinstance(gradient, Rows) else gradient.numbers
 
 
 def _joined(arrays: Sequence[Any]) -> Any:

@@ -99,9 +99,7 @@ class SavedState:
             return {}
         sums = self._whole.sums
         seen = (total is not None for total in sums)
-        flags = self._whole.found, self._whole.completed
-        *active, found, completed = self._agreement.flags(*seen, *flags)
-        self._whole.check_not_completed(completed)
+        *active, found = self._agreement.flags(*seen, self._whole.found)
         if found:
             raise RuntimeError(
                 f"one of {self._whole.batches} accumulated micro-batches had found_inf=True, which "

@@ -17,7 +17,8 @@ from ..memory.dtypes import named
 from ..memory.tree import Tree
 from ..optimizer import Optimizer
 from ..processes.agreement import Agreement
-from ..processes.communicator import Communicator, communicator_of
+from ..processes.communicator import communicator_of
+from ..processes.resumable import ResumableCommunicator
 from ..validation import choice, count, dtype_name, flag
 from .arguments import (
     check_class,
@@ -49,6 +50,9 @@ class Sharded:
     the bits of `optimizer_class` in one process, for any number of processes and any
     `bucket_bytes`. Every call below, unless it says otherwise, is collective: all processes make it
     in the same order.
+
+    If an exception, such as that of a signal, interrupts a step in one of several processes, the
+    next call there completes it, since the others wait for it; gradients must stay until then.
 
     Args:
         optimizer_class: the class of the optimizer, such as `fastadam.AdamW`.
@@ -110,7 +114,7 @@ class Sharded:
         whole_rows: bool = False,
         **hyper: Any,
     ) -> None:
-        self._comm: Communicator = communicator_of(comm)
+        self._comm = ResumableCommunicator(communicator_of(comm))
         self._agreement = Agreement(self._comm)
         self._lock, self._local = RLock(), False
         with self._agreement.together() as settings:
@@ -128,7 +132,7 @@ class Sharded:
                 self._comm, self.optimizer, layout, self._exchange, self._whole, self._options
             )
         over = layout, self._whole, self._exchange, self._gradients
-        self._step = ShardedStep(self._agreement, self.optimizer, *over, self._options)
+        self._step = ShardedStep(self._comm, self._agreement, self.optimizer, *over, self._options)
 
     def _set_up(
         self,
@@ -172,8 +176,13 @@ class Sharded:
 
     @property
     def params(self) -> Tree:
-        """The arrays, in the structure in which they were given. Not collective."""
-        return self._layout.parameters.public()
+        """The arrays, in the structure in which they were given. Not collective.
+
+        A step that an exception interrupted is completed first.
+        """
+        with self._lock:
+            self._step.complete()
+            return self._layout.parameters.public()
 
     @property
     def grads(self) -> Flat:
@@ -191,8 +200,13 @@ class Sharded:
 
     @property
     def steps(self) -> int:
-        """The number of steps that were counted. Not collective."""
-        return self.optimizer.steps
+        """The number of steps that were counted. Not collective.
+
+        A step that an exception interrupted is completed first.
+        """
+        with self._lock:
+            self._step.complete()
+            return self.optimizer.steps
 
     @property
     def info(self) -> StepInfo | None:
@@ -254,11 +268,10 @@ class Sharded:
         Raises:
             TypeError, ValueError: before any element changes.
             OtherProcessError: if another process raised an error; nothing is changed then.
-            RuntimeError: after a step with micro-batches that an exception interrupted while
-                processes exchanged their sums; load a state_dict or a checkpoint first.
         """
         given = Given(grads, lr, mask, grad_scale, found_inf)
         with self._lock:
+            self._step.complete()
             if self._local or self._whole.batches + 1 < self._options.accumulate_steps:
                 return self._step.add(given)
             return self._step.update(given)
@@ -271,7 +284,9 @@ class Sharded:
         Raises:
             AttributeError: without `ema_decay`.
         """
-        return self._exchange.gathered(self.optimizer.ema)
+        with self._lock:
+            self._step.complete()
+            return self._exchange.gathered(self.optimizer.ema)
 
     def gather_shadow(self) -> Flat:
         """The copy in low precision of all parameters, gathered from all processes: a new Flat.
@@ -279,7 +294,9 @@ class Sharded:
         Raises:
             AttributeError: without `shadow_dtype`.
         """
-        return self._exchange.gathered(self.optimizer.shadow)
+        with self._lock:
+            self._step.complete()
+            return self._exchange.gathered(self.optimizer.shadow)
 
     @contextmanager
     def swap_ema(self) -> Iterator[None]:
@@ -289,7 +306,9 @@ class Sharded:
             AttributeError: without `ema_decay`.
             RuntimeError: inside another such block.
         """
-        self._exchange.wait()
+        with self._lock:
+            self._step.complete()
+            self._exchange.wait()
         with ExitStack() as after, self.optimizer.swap_ema():
             after.callback(self._exchange.gather_params)
             self._exchange.gather_params()
@@ -313,6 +332,7 @@ class Sharded:
         not complete are saved as their mean over the processes.
         """
         with self._lock:
+            self._step.complete()
             return self._saved.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -327,28 +347,34 @@ class Sharded:
             OtherProcessError: if it does not match in another process; nothing is changed then.
         """
         with self._lock:
+            self._step.complete()
             self._saved.load_state_dict(state_dict)
 
     # Files
 
     def _together(self) -> AbstractContextManager[Any]:
         """A block without messages, an exception in which is raised in all processes."""
+        with self._lock:
+            self._step.complete()
         return self._agreement.together()
 
     def _write(self, path: str, about: dict[str, Any], progress: Progress | None) -> None:
         """Write the part of this process to one file."""
         with self._lock:
+            self._step.complete()
             self._saved.write(path, about, progress)
 
     @contextmanager
     def _contents(self, about: dict[str, Any]) -> Iterator[Contents]:
         """The contents of a checkpoint, in memory in each process."""
         with self._lock:
+            self._step.complete()
             yield self._saved.contents(self._saved.state_dict(), about)
 
     def _restore(self, source: Source) -> None:
         """Load the contents of a checkpoint into all processes, or into none."""
         with self._lock:
+            self._step.complete()
             self._saved.restore(source)
 
     def __repr__(self) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 from ..memory.checks import address
 from ..memory.shared import shared_mapping_of
 from ..processes.agreement import Agreement
-from ..processes.communicator import NOTHING, Communicator, Wait, raw
+from ..processes.communicator import NOTHING, Wait, raw
 from ..processes.hosts import Hosts, shared_bytes
+from ..processes.resumable import ResumableCommunicator
 from .buckets import Bucket
-from .collectives import averaged, begun_early, summed
+from .collectives import averaged, overlapped, summed
 from .line_arrays import LineArrays
 
 LINE = 64  # bytes of a line of the caches
@@ -36,7 +37,7 @@ class SharedGradients:
         own: that of this process.
     """
 
-    def __init__(self, comm: Communicator, size: int, dtype: Any) -> None:
+    def __init__(self, comm: ResumableCommunicator, size: int, dtype: Any) -> None:
         self.hosts = hosts = Hosts(comm)
         self._agreement = Agreement(comm)
         step = -(-size * dtype.itemsize // LINE) * LINE
@@ -95,7 +96,7 @@ class SharedMeans:
 
     def __init__(
         self,
-        comm: Communicator,
+        comm: ResumableCommunicator,
         buckets: Sequence[Bucket],
         parts: Sequence[Any],
         gradients: SharedGradients,
@@ -106,10 +107,14 @@ class SharedMeans:
 
     def collect(self) -> None:
         """Set the parts to the means of the gradients, which all processes have written."""
-        begun = (self._begin(*pair) for pair in zip(self._buckets, self._parts, strict=True))
-        for number, (rows, wait) in begun_early(begun):
-            wait()
+
+        def begin(number: int) -> tuple[list[Any], Wait]:
+            return self._begin(self._buckets[number], self._parts[number])
+
+        def use(number: int, rows: list[Any]) -> None:
             averaged(rows, self._parts[number], self._comm.size)
+
+        overlapped(self._comm, len(self._buckets), begin, use)
 
     def _begin(self, bucket: Bucket, own: Any) -> tuple[list[Any], Wait]:
         """Start the exchange of a bucket; returns what is to be added up."""
@@ -141,7 +146,7 @@ class SharedParts:
     """Distribution of parameters that the processes of a host share."""
 
     def __init__(
-        self, comm: Communicator, buckets: Sequence[Bucket], gradients: SharedGradients
+        self, comm: ResumableCommunicator, buckets: Sequence[Bucket], gradients: SharedGradients
     ) -> None:
         self._comm, self._buckets, self._gradients = comm, buckets, gradients
 
@@ -152,11 +157,16 @@ class SharedParts:
         all processes have."""
         if len(self._gradients.hosts.groups) > 1:
             numbers = range(len(self._buckets)) if chosen is None else chosen
-            begun = (self._begin(arrays, self._buckets[n], dtypes[n]) for n in numbers)
-            for _, (received, wait) in begun_early(begun):
-                wait()
+
+            def begin(place: int) -> tuple[list[Any], Wait]:
+                number = numbers[place]
+                return self._begin(arrays, self._buckets[number], dtypes[number])
+
+            def use(place: int, received: list[Any]) -> None:
                 for (start, stop), part in received:
                     arrays.write(start, stop, part)
+
+            overlapped(self._comm, len(numbers), begin, use)
         self._gradients.wait()
 
     def _begin(self, arrays: LineArrays, bucket: Bucket, dtype: Any) -> tuple[list[Any], Wait]:

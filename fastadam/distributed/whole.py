@@ -36,10 +36,9 @@ class WholeParameters:
         dtypes: the dtype of the gradient of each parameter.
         batches: the micro-batches added up since the last update.
         found: whether one of them is known not to be finite.
-        completed: whether the gradients of an update that has not ended were added to them.
     """
 
-    found = completed = False
+    found = False
 
     def __init__(
         self, parameters: Parameters, options: Options, divisions: Sequence[Division]
@@ -96,18 +95,6 @@ class WholeParameters:
         if self._grads is not None:
             self._grads.buffer.fill(0)
 
-    def check_not_completed(self, anywhere: bool) -> None:
-        """Refuse what needs the sums as they were before an update that was interrupted.
-
-        Raises:
-            RuntimeError: with a fix.
-        """
-        if anywhere:
-            raise RuntimeError(
-                "an exception interrupted a step after it had added its gradients to those of the "
-                "micro-batches before; load a state_dict or a checkpoint before the next step"
-            )
-
     def checked(self, grads: Any) -> tuple[list[Any], Any]:
         """The gradients of a step, one or None for each parameter; and the array that holds all.
 
@@ -115,7 +102,6 @@ class WholeParameters:
             TypeError, ValueError: for arrays that are no gradients of the parameters, and for
                 parameters that were exchanged.
         """
-        self.check_not_completed(self.completed)
         grads = listed(grads)
         if grads is None and self._grads is None:
             raise ValueError(NO_GRADS)
@@ -187,16 +173,17 @@ class WholeParameters:
 
     # Micro-batches
 
-    def add(self, grad_scale: Any) -> None:
-        """Add the gradients that were checked last to the sums.
+    def add(self, grad_scale: Any, others: Sequence[Operation] = ()) -> None:
+        """Add the gradients that were checked last to the sums, and commit other operations.
 
         Args:
             grad_scale: what the loss was multiplied by, or None.
+            others: the operations.
         """
         unscale, power = unscale_of(grad_scale, {*map(name_of, self.dtypes)})
         sums = self._prepared(max(NEAR, reach_of(grad_scale)))
         sums.place(self._inputs.addresses, self._inputs.active)
-        sums.add(unscale, power)
+        sums.add(unscale, power, others)
 
     def _prepared(self, reach: int) -> Accumulator:
         """The sums, made at the first call, for loss scales of a range."""
@@ -225,7 +212,7 @@ class WholeParameters:
     def restarted(self, used: Sequence[Any]) -> list[Operation]:
         """The operations that restart after an update, or a skipped one, that used these
         gradients."""
-        begun = put(self, found=False, completed=False)
+        begun = put(self, found=False)
         if self._sums and self._sums.count:
             return [*self._sums.restored(0, []), *begun]
         cleared = used if self._options.zero_grads else ()
@@ -233,7 +220,7 @@ class WholeParameters:
 
     def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
         """The operations that take over sums that were saved."""
-        begun = put(self, found=False, completed=False)
+        begun = put(self, found=False)
         if count or self._sums:
             return [*self._prepared(NEAR).restored(count, sums), *begun]
         return begun

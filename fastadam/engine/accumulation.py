@@ -106,15 +106,16 @@ class Accumulator:
             launch.place("grad", addresses)
             launch.choose([0 if there else SKIPPED for there in active])
 
-    def add(self, unscale: float, power: float) -> None:
-        """Add the gradients, times `power`, times `unscale`, and count them, all or nothing."""
+    def add(self, unscale: float, power: float, others: Sequence[Operation] = ()) -> None:
+        """Add the gradients, times `power`, times `unscale`, count them, and run other operations,
+        all or nothing."""
         for launch in self.launches:
             launch.set_number("grad_scale", unscale)
             if "grad_power" in launch.numbers:
                 launch.set_number("grad_power", power)
         seen = [seen or there for seen, there in zip(self.seen, self._active, strict=True)]
         window, threads_used = Window(self.count + 1, seen), self._options.team
-        counted, store = put(self, window=window), self.store
+        counted, store = [*put(self, window=window), *others], self.store
         tables = [launch.table for launch in self.launches]
 
         def operations(threaded: bool) -> list[Operation]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .communicator import Communicator, gathered
+from .resumable import forget
 
 DIGEST = 16  # bytes
 
@@ -81,6 +82,7 @@ class Agreement:
 
     def _raise(self, error: BaseException | None, failed: Sequence[int]) -> None:
         texts = self.texts(f"{type(error).__name__}: {error}" if error else "")
+        forget(self._comm)
         if error:
             raise error
         raise OtherProcessError(
@@ -91,6 +93,7 @@ class Agreement:
     def _refuse(self, texts: Sequence[str]) -> None:
         """Raise an error that names what differs; all processes have the same texts."""
         all_settings = [json.loads(text) for text in texts]
+        forget(self._comm)
         for name in all_settings[0]:
             values = [settings.get(name) for settings in all_settings]
             for rank, value in enumerate(values):
