@@ -39,7 +39,19 @@ def write(array: Any, values: Any) -> Operation:
 
 def called(function: Callable[[Any], Any], argument: Any) -> Operation:
     """The operation that calls a C function and ignores its result; it can be run once."""
-    return partial(deque[Any](maxlen=0).extend, map(function, [argument]))
+    return each_once(function, [argument])
+
+
+def each_once(function: Callable[[Any], Any], arguments: Iterable[Any]) -> Operation:
+    """The operation that calls a C function with each of some arguments and ignores its results; if
+    it is run again, with those that are left."""
+    return partial(deque[Any](maxlen=0).extend, map(function, arguments))
+
+
+def added(results: list[Any], function: Callable[[Any], Any], argument: Any) -> Operation:
+    """The operation that calls a C function and appends its result to a list; it can be run
+    once."""
+    return partial(results.extend, map(function, [argument]))
 
 
 def counter(target: Any, attribute: str) -> Iterator[Any]:

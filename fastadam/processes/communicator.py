@@ -39,7 +39,8 @@ class Communicator(Protocol):
             receive: likewise, written to.
 
         Returns:
-            A function that waits until everything was received and sent.
+            A function that waits until everything was received and sent. If it raises an exception,
+            it may be called again.
         """
 
 

@@ -1,8 +1,10 @@
 """Communicators of mpi4py."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from ..kernels.commit import Operation, added, commit, each_once
 from .communicator import Wait
 
 MOST = 1 << 30  # bytes of one message; MPI counts with 32 bits
@@ -26,20 +28,26 @@ class MpiCommunicator:
         self.rank, self.size = comm.rank, comm.size
 
     def exchange(self, send: Sequence[Any], receive: Sequence[Any]) -> Wait:
-        requests = []
+        operations, wait = self.prepared(send, receive)
+        commit(operations)
+        return wait
+
+    def prepared(
+        self, send: Sequence[Any], receive: Sequence[Any]
+    ) -> tuple[Sequence[Operation], Wait]:
+        """The operations that begin an exchange, and the function that waits for it."""
+        requests, operations, byte = list[Any](), list[Operation](), self._mpi.BYTE
         for step in range(1, self.size):
             other = (self.rank - step) % self.size
             for part in _messages(receive[other]):
-                requests.append(self._comm.Irecv([part, self._mpi.BYTE], other))
+                begin = partial(self._comm.Irecv, [part, byte])
+                operations.append(added(requests, begin, other))
         for step in range(1, self.size):
             other = (self.rank + step) % self.size
             for part in _messages(send[other]):
-                requests.append(self._comm.Isend([part, self._mpi.BYTE], other))
-
-        def wait() -> None:
-            self._mpi.Request.Waitall(requests)
-
-        return wait
+                begin = partial(self._comm.Isend, [part, byte])
+                operations.append(added(requests, begin, other))
+        return operations, each_once(self._mpi.Request.Waitall, [requests])
 
 
 def _messages(array: Any) -> Sequence[Any]:

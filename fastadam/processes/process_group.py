@@ -1,12 +1,17 @@
 """Process groups of torch.distributed."""
 
 from collections.abc import Sequence
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from ..kernels.commit import Operation, added, commit, each_once
 from .communicator import Wait
+
+TAG = 0  # of all messages
 
 
 class GroupCommunicator:
@@ -27,25 +32,25 @@ class GroupCommunicator:
             )
         self._group = group
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
-        self._ranks = [dist.get_global_rank(group, rank) for rank in range(self.size)]
 
     def exchange(self, send: Sequence[Any], receive: Sequence[Any]) -> Wait:
-        works, kept = [], []
+        operations, wait = self.prepared(send, receive)
+        commit(operations)
+        return wait
+
+    def prepared(
+        self, send: Sequence[Any], receive: Sequence[Any]
+    ) -> tuple[Sequence[Operation], Wait]:
+        """The operations that begin an exchange, and the function that waits for it."""
+        works, operations = list[Any](), list[Operation]()
         for step in range(1, self.size):
             other = (self.rank - step) % self.size
             if receive[other].size:
-                tensor = torch.from_numpy(receive[other])
-                works.append(dist.irecv(tensor, self._ranks[other], self._group))
+                begin = partial(self._group.recv, [torch.from_numpy(receive[other])], other)
+                operations.append(added(works, begin, TAG))
         for step in range(1, self.size):
             other = (self.rank + step) % self.size
             if send[other].size:
-                kept.append(torch.from_numpy(send[other]))
-                works.append(dist.isend(kept[-1], self._ranks[other], self._group))
-
-        def wait() -> None:
-            for work in works:
-                if work is not None:
-                    work.wait()
-            kept.clear()
-
-        return wait
+                begin = partial(self._group.send, [torch.from_numpy(send[other])], other)
+                operations.append(added(works, begin, TAG))
+        return operations, each_once(methodcaller("wait"), works)

@@ -39,11 +39,18 @@ class ResumableCommunicator:
         if not self.recording:
             return self._comm.exchange(send, receive)
         if self.place == len(self._begun):
-            arrays = (send,), (receive,)
-            # recorded in C as soon as the function has returned
-            self._begun.extend(zip(*arrays, map(self._comm.exchange, *arrays), strict=True))
+            self._begin(send, receive)
         self.place += 1
         return partial(self._finish, self.place - 1, receive)
+
+    def _begin(self, send: Sequence[Any], receive: Sequence[Any]) -> None:
+        """Begin an exchange and record it, with no byte code of this package in between."""
+        if prepared := getattr(self._comm, "prepared", None):
+            operations, wait = prepared(send, receive)
+            commit([*operations, partial(self._begun.append, (send, receive, wait))])
+            return
+        arrays = (send,), (receive,)
+        self._begun.extend(zip(*arrays, map(self._comm.exchange, *arrays), strict=True))
 
     def _finish(self, number: int, receive: Sequence[Any]) -> None:
         """Wait for an exchange; what was received goes to these arrays as well."""
