@@ -1,1 +1,1 @@
-"""GPU support: arrays, streams, kernels, and steps whose results are resolved later."""
+"""GPU support: arrays, streams, kernels, and steps whose results are fetched later."""

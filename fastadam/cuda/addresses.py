@@ -1,4 +1,4 @@
-"""Addresses of arrays on a device, of whatever library."""
+"""Addresses of arrays of any library on a device."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -9,13 +9,13 @@ from ..memory.arrays import DeviceMemory
 
 
 def place_of(array: Any) -> int:
-    """The address of an array of a device at the moment; faster than `as_array`."""
+    """The current address of an array on a device; faster than `as_array`."""
     kind: Any = type(array)
     return int(_reader(kind)(array))
 
 
 def places_of(arrays: Sequence[Any]) -> list[int]:
-    """The addresses of arrays of a device at the moment."""
+    """The current addresses of arrays on a device."""
     kinds: Any = {*map(type, arrays)}
     return list(map(_reader(*kinds) if len(kinds) == 1 else place_of, arrays))
 

@@ -1,7 +1,7 @@
 """Arrays on a GPU with a part of NumPy's interface: shape, dtype, address, simple assignments.
 
-Whatever has `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX) is taken as it is, without a
-copy; in Numba's simulator its arrays are.
+Objects with `__cuda_array_interface__` (Numba, CuPy, PyTorch, JAX), and the arrays of Numba's
+simulator, are used without a copy.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class DeviceArray(DeviceMemory):
 
     Attributes:
         shape, strides, dtype, size, nbytes, itemsize, ndim, flags: as of a NumPy array.
-        address: where it begins.
-        source: the array of another library that it stands for, or None.
+        address: the address of the first element.
+        source: the array of another library whose memory it is, or None.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DeviceArray(DeviceMemory):
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        with _streams().in_order(self):  # what was queued elsewhere comes before what is announced
+        with _streams().in_order(self):  # after the work queued in other streams
             stream = _streams().work.stream
         return {
             "shape": self.shape,
@@ -72,7 +72,7 @@ class DeviceArray(DeviceMemory):
 
     @property
     def order(self) -> Any:
-        """The order of work on this memory: when it may continue in another stream."""
+        """The order of work on this memory in different streams."""
         if self._order is None:
             self._order = _streams().order_of(self._owner)
         return self._order
@@ -82,7 +82,7 @@ class DeviceArray(DeviceMemory):
         return DeviceArray(address, shape, dtype, self._owner, self._read_only, order=self.order)
 
     def reshape(self, *shape: Any) -> "DeviceArray":
-        """The same numbers in another shape; -1 stands for all."""
+        """The same numbers in another shape; -1 flattens."""
         wanted = np.broadcast_to(0, self.shape).reshape(*shape).shape
         return self._part(self.address, wanted, self.dtype)
 
@@ -142,7 +142,7 @@ class DeviceArray(DeviceMemory):
         self[...] = value
 
     def copy(self) -> "DeviceArray":
-        """The same numbers in other memory of the device."""
+        """A copy on the device."""
         copied = zeros(self.size, self.dtype).reshape(self.shape)
         copied[...] = self
         return copied
@@ -162,7 +162,7 @@ class DeviceArray(DeviceMemory):
 
 
 def as_array(array: Any) -> Any:
-    """An array as fastadam uses it: those of a device as DeviceArray, others unchanged."""
+    """A DeviceArray for an array on a device; other arrays unchanged."""
     if isinstance(array, np.ndarray | DeviceArray) or not is_device(array):
         return array
     if not hasattr(array, "__cuda_array_interface__"):  # the simulator's
@@ -178,7 +178,7 @@ def as_array(array: Any) -> Any:
 
 
 def _dtype(code: str) -> Any:
-    """The dtype of a code of the interface; bfloat16, which has none of its own, is two bytes."""
+    """The dtype of a type code of the interface; bfloat16, which has no code, is two bytes."""
     return named("bfloat16") if code.endswith("V2") else np.dtype(code)
 
 
@@ -200,7 +200,7 @@ class DeferredScalar:
         self._next = 0
 
     def put(self, number: DeviceArray, meaning: Callable[[float], float]) -> Callable[[], float]:
-        """Keep a number; what is returned gives its meaning, again and again."""
+        """Store a number; returns a function that returns `meaning(number)` on every call."""
         at, self._next = self._next, (self._next + 1) % self.PLACES
         if (last := self._asked[at]()) is not None:
             last()
@@ -227,7 +227,7 @@ def _on_device(device: int, ask: Callable[[], Any]) -> Any:
 def zeros(size: int, dtype: Any) -> DeviceArray:
     """A one-dimensional device array of zeros, aligned to 256 bytes.
 
-    Made in the turn of an optimizer, it is part of that optimizer's memory.
+    Created while an optimizer holds its lock, it is part of that optimizer's memory.
     """
     dtype, turn = np.dtype(dtype), _streams().work.turn
     address, owner = _memory().allocate(max(1, size * dtype.itemsize))
@@ -237,7 +237,7 @@ def zeros(size: int, dtype: Any) -> DeviceArray:
 
 
 def ring(nbytes: int) -> Any:
-    """A ring of pinned memory that sends up to so many bytes to the device without waiting."""
+    """A ring of pinned memory that sends up to `nbytes` bytes to the device without waiting."""
     return _memory().StagingRing(nbytes)
 
 

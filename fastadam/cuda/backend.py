@@ -1,6 +1,6 @@
 """The backend of arrays on a GPU, or in Numba's simulator of one.
 
-What needs Numba's CUDA is imported when it is first used: an array of a GPU can be refused without.
+Numba's CUDA is imported when it is first used, since arrays of a GPU can be refused without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Several launches in one: the first by the whole grid, the others by its last thread block.
 
-Each launch reads what the one before has written. Thread blocks count how many of them are done
-with the first launch; the last one goes on with the others, and has barriers in between. They are
-launches over few elements, such as those that add the sums of blocks of a norm.
+Each launch reads the results of the previous one. Thread blocks count how many of them have
+finished the first launch; the last one runs the other launches, with barriers in between. These are
+over few elements, such as the launches that add up the block sums of a norm.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMPUTE = "float64"  # of all kernels in a chain
 
 
 def chain_of(kernels: Sequence[Kernel], memory: Any) -> Callable[[int], None]:
-    """The kernel for launches of several kernels; from access to memory."""
+    """The kernel for launches of several kernels, with this access to memory."""
     integer, put = memory.access(np.dtype("int64"), "table")
     share, wait, teams, is_last = memory.share, memory.wait, memory.teams, memory.is_last
 
@@ -66,7 +66,7 @@ def chain_of(kernels: Sequence[Kernel], memory: Any) -> Callable[[int], None]:
 
 
 def _either(number: int, one: Any, rest: Any) -> Any:
-    """The function that updates a chunk by the kernel of this number, or by one of the rest."""
+    """The function that updates a chunk by `one` for kernel `number`, by `rest` for others."""
 
     def either(kind, table, chunks, records, chunk):
         if kind == number:

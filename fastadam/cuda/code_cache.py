@@ -1,7 +1,7 @@
 """Disk cache of machine code of kernels for CUDA.
 
-A file is used if it says that it holds what is asked for, and all of it is there: else the kernel
-is compiled. What a kernel is made of, the device and the compilers are part of its name.
+A file is used if its key and checksum match; otherwise the kernel is compiled. The key consists of
+the name of the kernel, which has a digest of its functions, the device and the compilers.
 """
 
 import hashlib
@@ -45,9 +45,10 @@ def code_for(name: str, device: str, make: Callable[[], Code], fresh: bool = Fal
     """The code of a kernel, loaded from the disk, or compiled and stored there.
 
     Args:
-        name: of the kernel; it changes with whatever the kernel is made of.
-        device: what else the code depends on: compute capability, driver.
-        fresh: whether what there is on disk is of no use.
+        name: the name of the kernel, with a digest of its functions.
+        device: further properties on which the code depends: compute capability, driver.
+        make: compiles the kernel.
+        fresh: True to ignore and replace the file on the disk.
     """
     key = "\n".join([name, device, *_compilers()])
     file = f"{name[:80]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.cubin"
@@ -69,7 +70,7 @@ def _compilers() -> Iterator[str]:
 
 
 def _folders() -> Iterator[Path]:
-    """The folders for files: Numba's where it is set, beside this file, or the user's."""
+    """The folders for files: NUMBA_CACHE_DIR if set, the folder of this module, or the user's."""
     if config.CACHE_DIR:
         yield Path(config.CACHE_DIR, "fastadam-cuda")
         return
@@ -84,7 +85,7 @@ def _head(key: str, code: Code) -> bytes:
 
 
 def _read(path: Path, key: str) -> Code | None:
-    """The content of a file, if it is whole and of the right kernel."""
+    """The content of a file, if it is complete and has this key."""
     try:
         head, digest, entry, binary = path.read_bytes().split(b"\n", 3)
         code = Code(entry.decode(), binary)

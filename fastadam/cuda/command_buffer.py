@@ -1,5 +1,5 @@
-"""The command buffer of the prologue kernel: constants for every possible step count in, outcome
-out."""
+"""The command buffer of the prologue kernel: its input, constants for every possible step count,
+and its output, the outcome of the step."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -15,16 +15,16 @@ from .array import as_array, integers, ring, zeros
 from .device_table import DeviceTable
 from .pending_steps import MAX_IN_FLIGHT
 
-Run = tuple[int, int, int]  # an address, how many counters of steps begin there, their kind
+Run = tuple[int, int, int]  # the address of adjacent step counters, their number, their kind
 
 
 class Flag(NamedTuple):
     """A flag that is set if gradients are not finite.
 
     Attributes:
-        address: where it is on the device, 0 if it is not there.
-        kind: of number it is, as the prologue kernel numbers them.
-        forced: whether the host knows it to be up.
+        address: its address on the device; 0 if the host has the flag.
+        kind: the kind of its number; see `prologue_kernel.KINDS`.
+        forced: True if the host knows that it is set.
     """
 
     address: int
@@ -33,10 +33,10 @@ class Flag(NamedTuple):
 
 
 def flag_for(found_inf: Any) -> Flag:
-    """The flag that a step was given.
+    """The flag of the argument `found_inf` of a step.
 
     Raises:
-        TypeError, ValueError: if it is none.
+        TypeError, ValueError: if it is not a flag.
     """
     from .context import work
     from .prologue_kernel import KINDS
@@ -55,27 +55,27 @@ def flag_for(found_inf: Any) -> Flag:
 
 
 def page_of(launches: Sequence[Launch]) -> Any:
-    """The constants that these have at the moment, as the prologue kernel copies them."""
+    """The current constants of launches, in the layout in which the prologue kernel copies them."""
     return np.concatenate([table_of(launch).head for launch in launches])
 
 
 class CommandBuffer:
-    """The memory of the prologue kernel: constants for every possible count in, outcomes out.
+    """The memory of the prologue kernel: constants for every possible count, and outcomes.
 
     Args:
         updates: the launches of a step that counts.
-        clearing: those of a step that is skipped.
-        norm: that the prologue kernel reads, if any is taken.
-        judged: whether a step is skipped for a norm that is not finite.
-        pages: how many of them there are.
-        count: where the device counts steps.
-        constants: what follows from a learning rate on the device, an entry each.
+        clearing: the launches of a step that is skipped.
+        norm: the norm that the prologue kernel reads, or None.
+        judged: True if a norm that is not finite skips the step.
+        pages: the number of pages.
+        count: the step count on the device.
+        constants: an entry for each constant that depends on a learning rate on the device.
         rate: that learning rate, of the first group; None if the host has it.
-        runs: how many runs of counters of steps there may be.
+        runs: the largest number of runs of step counters.
 
     Attributes:
-        pages: on the host, the constants of the updates for each count that is possible.
-        outcomes: a row for each of the last `MAX_IN_FLIGHT` steps, for the device to write.
+        pages: on the host, a page with the constants of the updates for each possible count.
+        outcomes: a row for each of the last `MAX_IN_FLIGHT` steps, which the device writes.
     """
 
     def __init__(
@@ -130,10 +130,10 @@ class CommandBuffer:
         )
         self._starts = [prologue.launcher(self._there.address), *starts]
         self._norm, self._place = norm, 0
-        self._kept = tasks, count, rate  # the device knows their addresses only
+        self._kept = tasks, count, rate  # kept alive; the device has their addresses only
 
     def count_in(self, runs: Sequence[Run]) -> None:
-        """Count steps that count in these counters, too."""
+        """Set further step counters, which the device advances with each step that counts."""
         from . import prologue_kernel as prologue
 
         self._words[prologue.RUNS] = len(runs)
@@ -141,14 +141,14 @@ class CommandBuffer:
         self._words[self._runs_at : self._runs_at + len(flat)] = flat
 
     def run(self, base: int, pages: int, certain: bool, flag: Flag, unscale: int = 0) -> int:
-        """Launch the prologue kernel and the kernels behind it; returns the number of the outcome.
+        """Launch the prologue kernel and the kernels after it; returns the number of the outcome.
 
         Args:
-            base: the count that the first page is for.
-            pages: how many of them may be the right one.
-            certain: whether the host knows that the first one is; else the device looks.
-            flag: as the step was given it.
-            unscale: the address of what norms are multiplied by, 0 if the host has it.
+            base: the step count of the first page.
+            pages: the number of pages, one for each possible count.
+            certain: True if the first page is known to be the right one; else the device chooses.
+            flag: the flag of the step.
+            unscale: the address of the factor of the norm; 0 if the host has it.
         """
         from . import prologue_kernel as prologue
 

@@ -1,8 +1,8 @@
-"""The compiler for CUDA: one way from a function to PTX, for a device and without one.
+"""The compiler for CUDA: from a function to PTX, with a device or without one.
 
-Every operation is to round once, as on the CPU. What the compiler was told is compared with what it
-did, before anything is loaded: PTX in which nothing may be contracted, and no link-time optimizer
-behind it, which would contract it all the same.
+Every operation must be rounded separately, as on the CPU. The output is checked before anything is
+loaded: PTX without contracted operations (FMA), and no link-time optimizer, which would contract
+them after all.
 """
 
 import re
@@ -18,7 +18,7 @@ from numba import cuda, types
 from .code_cache import Code
 from .context import SIMULATED
 
-TRIED = "0.30.4"  # the version of numba-cuda that this one was tried with
+TRIED = "0.30.4"  # the version of numba-cuda with which this module was tested
 _INEXACT = re.compile(r"\bfma\.|\bmad\.f|\b(?:add|sub|mul|div|sqrt)\.f(?:32|64)\b|\.approx|\.ftz")
 
 if SIMULATED:  # nothing is compiled
@@ -29,7 +29,7 @@ else:
 
 
 def declared(function: Any, **options: Any) -> Any:
-    """A function to be compiled. (Given after a call with keywords alone, it would lose some.)"""
+    """A function to be compiled."""
     with _together():
         return cuda.jit(function, **OPTIONS, **options)
 
@@ -38,7 +38,7 @@ def assembled(function: Any) -> Any:
     """A kernel of one integer, compiled as it is written.
 
     Raises:
-        RuntimeError: if the compiler did something else.
+        RuntimeError: if the compiler contracted operations.
     """
     with _together():
         numba_compat.verify()
@@ -54,7 +54,7 @@ def assembled(function: Any) -> Any:
 
 
 def _contractions(made: Any, used: list[dict[str, Any]]) -> Iterator[str]:
-    """Everything that would join a product and a sum, or approximate."""
+    """The instructions and options that contract operations, or approximate results."""
     library = made._codelibrary
     if getattr(library, "_lto", False):
         yield "lto=True"
@@ -71,18 +71,18 @@ def _contractions(made: Any, used: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def ptx(function: Any, capability: tuple[int, int]) -> str:
-    """The text of a kernel for a compute capability; no device is needed."""
+    """The PTX of a kernel for a compute capability; no device is needed."""
     return str(_library(function, capability).get_asm_str(capability))
 
 
 def binary(function: Any, capability: tuple[int, int]) -> bytes:
-    """The machine code that a device of a compute capability would load; no device is needed, but
-    NVIDIA's linker (`nvidia-nvjitlink`)."""
+    """The machine code of a kernel for a compute capability; no device is needed, but NVIDIA's
+    linker (`nvidia-nvjitlink`)."""
     return _linked(_library(function, capability), capability).binary
 
 
 def code_of(function: Any) -> Code:
-    """The machine code of a kernel for the device at hand."""
+    """The machine code of a kernel for the current device."""
     return _linked(assembled(function)._codelibrary, None)
 
 
@@ -93,7 +93,7 @@ def _linked(library: Any, capability: tuple[int, int] | None) -> Code:
 
 @lru_cache(maxsize=1)
 def _library(function: Any, capability: tuple[int, int]) -> Any:
-    """A kernel as text and as machine code, each made when it is asked for."""
+    """A kernel as PTX and as machine code, each generated on demand."""
     with numba_compat.for_capability(capability):
         return assembled(function)._codelibrary
 
@@ -110,7 +110,7 @@ def missing() -> str:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Say it where Numba's CUDA and NumPy do not go together.
+    """Check that the versions of numba-cuda and NumPy are compatible.
 
     Raises:
         ImportError: naming both.

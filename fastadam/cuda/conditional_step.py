@@ -1,8 +1,8 @@
 """Steps whose skip decision and step count live on the GPU, so that the host never synchronises.
 
-The constants of a step depend on how many have counted before it. While the host does not know
-that number, several are possible: constants are prepared for all of them, and the prologue kernel
-chooses (see prologue_kernel.py).
+The constants of a step depend on the number of steps that have counted. While the host does not
+know it, several numbers are possible: constants are prepared for all of them, and the prologue
+kernel chooses (see prologue_kernel.py).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Prepared(NamedTuple):
 
     Attributes:
         pages: the constants.
-        carried: what cohorts carry afterwards.
+        carried: the numbers that cohorts carry after the step.
         rates: the learning rates.
-        constants: those that the device computes, if there are any.
+        constants: the constants that the device computes, or None.
     """
 
     pages: list[Any]
@@ -66,20 +66,20 @@ class ConditionalStep:
     """Takes the steps of a plan that the device may skip.
 
     Args:
-        plan: whose constants are prepared.
-        launches: those of the update.
-        context: what the steps work on.
+        plan: the plan.
+        launches: the launches of the update.
+        context: the arrays and settings of the steps.
 
     Attributes:
-        runs_of: returns the runs of the counters of steps, on the device, of active parameters;
-            None if steps are counted on the host alone.
+        runs_of: returns the runs of the step counters of active parameters on the device; None if
+            only the host counts steps.
     """
 
     runs_of: Callable[[Sequence[bool]], Sequence[Run]] | None = None
     _program: CommandBuffer | None = None
     _made_for: DeviceConstants | None = None
     _scale: DeviceScale | None = None
-    _unscale = 0  # the address of what undoes a loss scale, if the device computes it
+    _unscale = 0  # the address of the inverse loss scale, if the device computes it
     _constants: DeviceConstants | None = None
     _active: Sequence[bool] = ()
 
@@ -112,12 +112,12 @@ class ConditionalStep:
 
     @staticmethod
     def serves(formats: Sequence[Formats], options: Options) -> bool:
-        """True where steps may be skipped by the device alone.
+        """True if the device alone can decide about steps.
 
-        Not while micro-batches are counted, nor where finite gradients may have no finite norm.
+        It cannot while micro-batches accumulate, nor if the norm of finite gradients can overflow.
 
         Raises:
-            RuntimeError: if such a step would be captured.
+            RuntimeError: while such a step is captured in a CUDA graph.
         """
         wide = any("float64" in (each.param, each.grad) for each in formats)
         served = not options.accumulates and not (options.skip_nonfinite and wide)
@@ -136,8 +136,8 @@ class ConditionalStep:
             launch.choose([0 if there else SKIPPED for there in active])
 
     def takes(self, found_inf: Any, grad_scale: Any, lr: Any = None) -> bool:
-        """True if the device decides about the next step; not the first one, as there is no state
-        yet."""
+        """True if the device decides about the next step; not about the first, which creates the
+        state."""
         wanted = (
             self._options.skip_nonfinite
             or self.runs_of is not None
@@ -151,7 +151,7 @@ class ConditionalStep:
         """Take a step, without waiting for its result.
 
         Args:
-            engine: has `plan`, `algorithm` and `values(lr, step)`.
+            engine: the engine, or an object with `plan`, `algorithm` and `values(lr, step)`.
         """
         flag = flag_for(found_inf)
         unscale, power = self._undone(grad_scale)
@@ -180,7 +180,8 @@ class ConditionalStep:
         return info_of(outcome)
 
     def _undone(self, grad_scale: Any) -> tuple[float, float]:
-        """The factor and the power of two that the host knows of those that undo a loss scale."""
+        """The factor and the power of two that undo a loss scale of the host; 1 and 1 for a scale
+        on the device."""
         if not is_device(grad_scale):
             if self._scale:
                 self._scale.release()
@@ -192,7 +193,7 @@ class ConditionalStep:
         return 1.0, 1.0
 
     def _pending(self) -> PendingSteps:
-        """The steps in flight, of which a few may be; none before the first."""
+        """The steps in flight; an empty list of them is created for the first step."""
         if self._state.pending is None:
             self._state.pending = PendingSteps(self._state)
         pending: PendingSteps = self._state.pending
@@ -204,7 +205,7 @@ class ConditionalStep:
         return program.run(base, pages, certain, flag, self._unscale)
 
     def _program_for(self, prepared: Prepared) -> CommandBuffer:
-        """The room on the device for the pages of steps like this one."""
+        """The command buffer for steps like this one."""
         if self._program is None or prepared.constants is not self._made_for:
             self._preprocessor.needed = True
             self._events = [self._driver.event() for _ in range(MAX_IN_FLIGHT)]
@@ -213,7 +214,8 @@ class ConditionalStep:
         return self._program
 
     def _set_up(self, pages: int, count: Any, prepared: Prepared) -> CommandBuffer:
-        """Make room on the device for so many pages; `count` is where it counts."""
+        """Create the command buffer for a number of pages; `count` is the step count on the
+        device."""
         rates = [rate for rate in prepared.rates if isinstance(rate, DeviceRate)]
         constants = prepared.constants
         return CommandBuffer(
@@ -229,7 +231,7 @@ class ConditionalStep:
         )
 
     def _prepare(self, engine: Any, lr: float | None) -> Prepared:
-        """Make a page for each count that is possible; what is carried after it, and its rate."""
+        """Prepare a page for each possible count, with carried numbers and learning rate."""
         plan, state = self._plan, self._state
         made = Prepared([], [], [], None)
         numbers = state.grouping.carried
@@ -247,8 +249,8 @@ class ConditionalStep:
     def _page(
         self, algorithm: Any, values: Sequence[Values], step: int, numbers: Any = None
     ) -> tuple[Any, Sequence[Carried], DeviceConstants | None]:
-        """The constants of a step as the prologue kernel takes them; what is carried after it, and
-        which of them the kernel computes."""
+        """The page of a step; also the numbers that cohorts carry after it, and the constants that
+        the kernel computes."""
         plan, rates = self._plan, rates_of(values)
         self._work.turn.join(orders_of([rate.rate for rate in rates]))
         author: Any = Tracing(algorithm) if rates else algorithm
@@ -272,6 +274,6 @@ def capturing() -> bool:
 
 
 def _blank_kernel(formats: Formats, like: Any) -> Kernel:
-    """The kernel that writes zeros to gradients, which lie where `like` does."""
+    """The kernel that writes zeros to gradients, on the device of `like`."""
     streams = (Stream("param", formats.grad_storage, "w"), Stream("grad", Single("float32"), "r"))
     return kernel(blank, streams, backend_of(like).target)

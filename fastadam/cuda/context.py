@@ -16,10 +16,10 @@ class Work(local):
     """The state of a thread.
 
     Attributes:
-        stream: where kernels and copies are queued.
-        aside: where numbers of the host are written instead, and waited for, while `stream` is
-            being captured.
-        turn: whoever chose the stream, or None.
+        stream: the stream in which kernels and copies are queued.
+        aside: while `stream` is being captured, the stream of host-to-device copies, which are
+            waited for.
+        turn: the StreamScope that set the stream, or None.
     """
 
     stream: int = LEGACY

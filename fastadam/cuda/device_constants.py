@@ -1,4 +1,4 @@
-"""The constants of a step that follow from learning rates in the memory of a device."""
+"""Constants of a step that depend on learning rates in the memory of a device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Tracing:
-    """An algorithm whose `hyper` gets learning rates that the host does not know.
+    """An algorithm whose `hyper` is called with learning rates that the host does not know.
 
     Attributes:
-        constants: what `hyper` returned for each record, in the order of a plan.
+        constants: the results of `hyper` for each record, in the order of a plan.
     """
 
     def __init__(self, algorithm: Algorithm) -> None:
@@ -41,15 +41,15 @@ def rates_of(values: Sequence[Values]) -> list[DeviceRate]:
 
 
 class DeviceConstants:
-    """Constants that the prologue kernel computes, and where they go.
+    """Constants that the prologue kernel computes, and their places.
 
     Args:
-        plan: the plan whose records they are in.
+        plan: the plan with their records.
         rates: the learning rates.
-        traced: what `hyper` returned for each record.
+        traced: the results of `hyper` for each record.
 
     Attributes:
-        entries: what the prologue kernel needs to know of each.
+        entries: for each constant, its entry in the command buffer.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class DeviceConstants:
             self.entries.append((first + place, dtype.itemsize, source.address, kind))
 
     def serves(self, plan: StepPlan, rates: Sequence[DeviceRate]) -> bool:
-        """True if the records are the same, and the learning rates are where they were."""
+        """True if the records, and the addresses of the learning rates, are unchanged."""
         return self._records is plan.records and self._sources == _places(rates)
 
     def page(self, traced: Sequence[Mapping[str, Any]]) -> Any:
-        """The operations that compute them, for a page.
+        """The operations that compute the constants, for a page.
 
         Raises:
-            RuntimeError: if others follow from a learning rate than before.
+            RuntimeError: if other constants depend on a learning rate than before.
         """
         if {*_names(traced)} - {*self._keys}:
             raise RuntimeError("the set of constants that depend on lr must not change with lr")

@@ -1,7 +1,7 @@
-"""Learning rates in the memory of a device: what `hyper` computes with them, as operations.
+"""Learning rates in the memory of a device: traces the operations of `hyper` on them.
 
-`hyper` runs on the host, which does not know the rate. It gets a number that notes what is done
-with it; the prologue kernel does the same in float64, with the rate of the moment.
+`hyper` runs on the host, which does not know the rate. It is called with an object that records the
+operations on it; the prologue kernel repeats them in float64, with the current rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST = 6  # operations that one constant of a step may take
 
 
 class DeviceRate:
-    """A number that follows from a learning rate on a device.
+    """A number computed from a learning rate on a device.
 
     Args:
         rate: the array of one number, float32 or float64.

@@ -1,4 +1,4 @@
-"""The table of a kernel on a device: a copy there, renewed where the host's has changed."""
+"""The table of a kernel on a device: a copy of the host's, of which changed parts are sent."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -28,8 +28,8 @@ def chunk_length(elements: int) -> int:
 class DeviceTable(Table):
     """Rows, records and numbers in the memory of a device.
 
-    All of them lie in one page, of which a copy on the host is written to. A launch sends what has
-    changed, through pinned memory: first what may change in every step.
+    All of them lie in one page, with a copy on the host. A launch sends the changed parts through
+    pinned memory: first the head, which may change in every step.
 
     Attributes:
         head: the part of the page, on the host, with records and numbers.
@@ -59,19 +59,19 @@ class DeviceTable(Table):
         return cast(GridTarget, self.kernel.target)
 
     def length_of_chunks(self, elements: int) -> int:
-        """At least a block of elements for each warp."""
+        """The length of a chunk with at least a block of elements for each warp."""
         target, blocks = self._target, (s.storage.block for s in self.kernel.streams)
         least, warps = min(blocks), target.THREADS // target.WARP
         return max(chunk_length(elements), least * warps if least < WHOLE else 0)
 
     def _task_of(self, chunks: int) -> device.DeviceArray:
-        """The arguments of the kernel for so many chunks."""
+        """The arguments of the kernel for `chunks` chunks."""
         task, page = device.zeros(5, np.int64), self._page.address
         task[...] = [page + self.head.nbytes, self._chunks.address, page, 0, chunks]
         return task
 
     def room(self, dtype: str, count: int) -> tuple[Any, Any]:
-        """A number for each parameter, which the host writes, and where kernels find them."""
+        """An array of a number for each parameter, which the host writes, and their addresses."""
         first, self._free = self._free, self._free + count
         numbers = self.head[first : self._free].view(dtype)[:count]
         return numbers, self._page.address + WORD * first + numbers.itemsize * np.arange(count)
@@ -96,7 +96,7 @@ class DeviceTable(Table):
         return self._serial
 
     def conditional_task(self) -> tuple[device.DeviceArray, Callable[[], None]]:
-        """A task that the prologue kernel opens, and a function that launches the kernel with it.
+        """A task that the prologue kernel enables, and a function that launches the kernel with it.
 
         The prologue kernel writes the head.
         """
@@ -124,7 +124,7 @@ class DeviceTable(Table):
         return self._page.address
 
     def send(self) -> None:
-        """Renew what the device has."""
+        """Send everything that has changed to the device."""
         now, sent = (self.head.tobytes(), self.rows.tobytes()), self._sent
         if now[1] != sent[1]:
             self._ring.send(self._page.address, self._host.ctypes.data, self._host.nbytes)

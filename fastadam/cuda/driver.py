@@ -1,7 +1,7 @@
 """The functions of NVIDIA's driver that a step needs, by address and handle.
 
-Everything is queued in a stream and returns at once, except what is said to wait. Numba's own
-wrappers take objects, wait where no stream is given, and cost some microseconds each.
+Functions queue their work in a stream and return at once, unless they are documented to wait.
+Numba's own wrappers take objects, wait if no stream is given, and take some microseconds each.
 """
 
 import os
@@ -30,7 +30,7 @@ from weakref import finalize
 from numba import cuda
 
 LEGACY, PER_THREAD = 1, 2  # handles of the default streams
-NOT_READY = 600  # what cuEventQuery answers
+NOT_READY = 600  # a result of cuEventQuery
 NO_TIMING, NON_BLOCKING, PORTABLE, RELAXED = 2, 1, 1, 2  # flags
 
 _ADDRESS, _STREAM, _EVENT = c_uint64, c_void_p, c_void_p
@@ -61,14 +61,14 @@ _FUNCTIONS = {
 
 
 class Event:
-    """A mark in a stream; `handle` is the driver's."""
+    """An event of the driver, with its `handle`."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
 
 
 class Pinned:
-    """Memory of the host that the device can reach, and that copies need not wait for."""
+    """Page-locked memory of the host, for copies that run asynchronously."""
 
     def __init__(self, address: int) -> None:
         self.address = address
@@ -77,7 +77,7 @@ class Pinned:
 class Driver:
     """NVIDIA's driver; its errors raise RuntimeError.
 
-    Streams are handles, memory is addresses.
+    Streams are given as handles, memory as addresses.
     """
 
     def __init__(self) -> None:
@@ -114,15 +114,14 @@ class Driver:
                 yield
 
     def describe(self) -> str:
-        """A description of what machine code depends on: the device, and the driver, which may link
-        it."""
+        """A description of the device and the driver, on which machine code depends."""
         number = c_int()
         self._check(self._call.cuDriverGetVersion(byref(number)))
         major, minor = cuda.current_context().device.compute_capability
         return f"compute capability {major}.{minor}, driver {number.value}"
 
     def function(self, entry: str, binary: bytes) -> int:
-        """The handle of a kernel in machine code, loaded onto the device for good."""
+        """The handle of a kernel in machine code, which is loaded and never unloaded."""
         module, function = c_void_p(), c_void_p()
         self._check(self._call.cuModuleLoadData(byref(module), binary))
         self._check(self._call.cuModuleGetFunction(byref(function), module, entry.encode()))
@@ -158,7 +157,7 @@ class Driver:
         self._check(self._call.cuMemsetD8Async(target, 0, nbytes, stream))
 
     def finish(self, stream: int) -> None:
-        """Wait for all that was queued in a stream."""
+        """Wait for all work queued in a stream."""
         self._check(self._call.cuStreamSynchronize(stream))
 
     def finish_all(self) -> None:
@@ -190,7 +189,7 @@ class Driver:
 
     @property
     def aside(self) -> int:
-        """A stream of fastadam's own, which no default stream waits for; one for each device."""
+        """fastadam's own non-blocking stream; one for each device."""
         device = self.device()
         if device not in self._asides:
             handle = c_void_p()

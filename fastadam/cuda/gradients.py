@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class DeviceStepArrays(StepArrays):
     """Arrays of a step on a device.
 
-    A step waits for the streams in which they are made. That they are those of the last step does
-    not say that they are where they were: PyTorch lets a tensor take other memory.
+    A step waits for the streams in which they are computed. Addresses are read in every step, since
+    PyTorch can replace the memory of a tensor object.
     """
 
     def same(self, arrays: Sequence[Any]) -> bool:
@@ -34,11 +34,11 @@ class DeviceStepArrays(StepArrays):
         super().bind(arrays)
 
     def _fast(self, arrays: Sequence[Any]) -> None:
-        """No fast way: memory of a device has no buffer protocol."""
+        """Return None: memory of a device does not support the buffer protocol."""
 
 
 class DeviceGradients(DeviceStepArrays):
-    """Gradients on a device, which are of the same parameters as those of captured steps."""
+    """Gradients on a device, for the same parameters as in captured steps."""
 
     def bind(self, arrays: Sequence[Any]) -> None:
         work.turn.captured.check_active([array is not None for array in arrays])

@@ -1,8 +1,8 @@
-"""Bookkeeping for steps replayed from CUDA graphs, whose number the host has to read.
+"""Bookkeeping for steps replayed from CUDA graphs, which the host does not see.
 
-A replay counts: the device keeps the count, and picks the constants that go with it from pages
-that were prepared, up to where they do not change any more. Before the optimizer is used again, the
-host waits for the device and takes over the count; afterwards it gives it back.
+The device counts replays, and selects the constants of each from pages that were prepared for all
+counts up to the last at which constants change. Before the optimizer is used again, the host waits
+for the device and reads the count; afterwards it writes the count back.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class CapturedSteps:
     """Bookkeeping for the steps of an optimizer that graphs replay.
 
     Args:
-        owner: its engine, or whatever has as much of one as is used here.
+        owner: the engine, or an object with the members that are used here.
 
     Attributes:
-        active: which parameters they move.
+        active: for each parameter, True if the graphs update it.
     """
 
     active: Sequence[bool]
@@ -37,7 +37,7 @@ class CapturedSteps:
         return bool(self._plans)
 
     def begin(self, turn: Any) -> None:
-        """A turn of the optimizer begins."""
+        """Read the count of replays, as the optimizer is entered."""
         owner = self._owner
         if turn.captures:
             owner.refresh()
@@ -48,7 +48,7 @@ class CapturedSteps:
             self._begun = True
 
     def end(self, turn: Any) -> None:
-        """A turn ends, in which the optimizer may have taken a step."""
+        """Write the step count to the device, as the optimizer is left."""
         owner, begun, self._begun = self._owner, self._begun, False
         if not begun:
             return
@@ -69,7 +69,7 @@ class CapturedSteps:
         return self._count
 
     def check_active(self, active: Sequence[bool]) -> None:
-        """Refuse a step after which not all that graphs move would have the count of the rest."""
+        """Refuse a step of other parameters than those of the graphs, whose counts would differ."""
         if self._plans and list(active) != list(self.active):
             raise RuntimeError(
                 "a captured step of this optimizer updates other parameters than those that have a "

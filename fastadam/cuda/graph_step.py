@@ -1,4 +1,4 @@
-"""A step that is captured in a CUDA graph, with the constants of all counts of its replays."""
+"""A step captured in a CUDA graph, with the constants of all step counts of its replays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES, SURE, FAR = 1 << 18, 1000, 1 << 50  # steps: prepared at most, all the sa
 
 
 class GraphStep(ConditionalStep):
-    """The one step of a plan, which is captured; graph_capture.py counts its replays."""
+    """The captured step of a plan; graph_capture.py counts its replays."""
 
     def __init__(self, plan: StepPlan, launches: Sequence[Launch], context: StepContext) -> None:
         super().__init__(plan, launches, context)
@@ -30,7 +30,7 @@ class GraphStep(ConditionalStep):
         return True
 
     def step(self, engine: Any, lr: float | None, grad_scale: Any, found_inf: Any) -> StepInfo:
-        """Put a step into the graph that is being captured."""
+        """Add a step to the graph that is being captured."""
         flag = flag_for(found_inf)
         if self._preprocessor.noise:
             raise RuntimeError("random rounding takes new keys at each step; it is not captured")
@@ -54,7 +54,7 @@ class GraphStep(ConditionalStep):
         return info_of(ReplayedStep(self._driver, words, self._state.count, rate, scale))
 
     def _place_state(self) -> None:
-        """Point the launches at the state, all of which is there once a step was taken."""
+        """Set the addresses of the state, which the step before the capture has created."""
         state, missing = self._state, False
         for launch in self._launches:
             arrays = state.with_names(kept.name for kept in launch.kept)
@@ -65,7 +65,7 @@ class GraphStep(ConditionalStep):
         self._plan.write_rows([{}] * len(state.cohorts))
 
     def _prepared(self, engine: Any, lr: float | None) -> Prepared:
-        """A page for each count to come, up to where they stay the same."""
+        """A page for each further step count, up to the last at which constants change."""
         first = self._state.count + 1
         values = engine.values(lr, first)
 
@@ -79,7 +79,7 @@ class GraphStep(ConditionalStep):
             while len(pages) < PAGES:
                 pages.append(page(len(pages))[0])
                 same = same + 1 if pages[-1].tobytes() == last else 0
-                known = len(pages) - same  # pages before the first of those that are the same
+                known = len(pages) - same  # pages before the first of the equal ones
                 if same > known + SURE:
                     rates = [values[0].get("lr")]
                     return Prepared(pages[: known + 1], [], rates, constants)

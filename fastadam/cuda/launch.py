@@ -10,9 +10,12 @@ from .context import SIMULATED, driver, work
 
 
 def launcher(kernel: Any, blocks: int, threads: int, task: int) -> Callable[[], None]:
-    """A function that launches a kernel over so many blocks of threads, in the current stream.
+    """A function that launches a kernel in the current stream.
 
     Args:
+        kernel: the kernel.
+        blocks: the number of thread blocks.
+        threads: the number of threads in each.
         task: the address of the arguments of the kernel.
     """
     function, arguments = loaded(kernel), driver.arguments(task)
@@ -27,14 +30,14 @@ def loaded(kernel: Any) -> Any:
 
 @cache
 def loaded_on(kernel: Any, device: int) -> Any:
-    """The same for a device, which is that of the calling thread."""
+    """The kernel for this device, which is that of the calling thread."""
     if SIMULATED:
         return kernel
     code = partial(code_for, kernel.py_func.__name__, driver.describe(), partial(code_of, kernel))
     kept = code()
     try:
         return driver.function(*kept)
-    except RuntimeError:  # a file that is whole, but nothing that this device could load
+    except RuntimeError:  # a complete file that this device cannot load
         return driver.function(*code(fresh=True))
 
 

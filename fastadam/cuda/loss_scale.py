@@ -1,4 +1,4 @@
-"""Loss scales in the memory of a device, where their inverse is computed."""
+"""Loss scales in the memory of a device, which computes their inverse."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def inverse(param, grad, state, h):  # type: ignore[no-untyped-def]
 
 
 class DeviceScale:
-    """The factor of gradients whose loss was multiplied by a number on the device.
+    """The factor of gradients for a loss scale on the device.
 
     Args:
-        launches: those of an update.
-        clip: what computes their factor from a norm, if it is clipped.
+        launches: the launches of an update.
+        clip: computes clip factors; None without clipping.
     """
 
     def __init__(self, launches: Sequence[Launch], clip: ClipFactor | None) -> None:
@@ -38,7 +38,7 @@ class DeviceScale:
         streams = {launch.kernel.streams[0].storage.compute for launch in launches}
         self._factors = {dtype: zeros(1, dtype) for dtype in ("float64", *sorted(streams))}
         self._runs: dict[str, tuple[list[Launch], Callable[[], None]]] = {}
-        self._before: list[Any] | None = None  # where the factors of the host are
+        self._before: list[Any] | None = None  # the addresses of the host's factors
 
     @property
     def address(self) -> int:
@@ -47,7 +47,7 @@ class DeviceScale:
         return address
 
     def follow(self, scale: Any) -> None:
-        """Take the factor from a scale, and let the launches use it.
+        """Compute the factor from a scale, and make the launches use it.
 
         Raises:
             TypeError: if it is not one number.
@@ -80,7 +80,7 @@ class DeviceScale:
             self._before = None
 
     def _users(self) -> Iterable[tuple[Launch, str]]:
-        """The launches that read the factor, and the streams in which they do."""
+        """The launches that read the factor, and the kernel streams by which they do."""
         if self._clip:
             return [(launch, "unscale") for launch in self._clip.launches]
         return [(each, "grad_scale") for each in self._launches if "grad_scale" in each.numbers]

@@ -1,13 +1,13 @@
-"""Changes to the internals of Numba's CUDA that fastadam depends on, and checks that they work.
+"""Changes to the internals of Numba's CUDA on which fastadam depends, and checks that they work.
 
-Each of them replaces an attribute of Numba while Numba's own compiler lock is held, and puts it
-back; or it belongs to one function alone. None is left in place.
+Each change either replaces an attribute of Numba while Numba's compiler lock is held, and restores
+it, or applies to a single function.
 
-* `rounding_once`: no product and sum are joined (FMA), as results have the bits of the CPU's. NVVM
-  joins them by default, and Numba has no switch for it.
-* `for_capability`: compiles for a compute capability without asking a device.
-* `with_defaults`: default arguments of device functions, which Numba's CUDA does not fill in.
-* `verify`: compiles a * b + c once per process and looks for an FMA in its PTX.
+* `rounding_once`: products and sums are not contracted (FMA), so that results have the bits of the
+  CPU. NVVM contracts them by default, and Numba has no option for it.
+* `for_capability`: compiles for a compute capability without a device.
+* `with_defaults`: default arguments of device functions, which Numba's CUDA does not support.
+* `verify`: compiles a * b + c once per process and checks that its PTX has no FMA.
 
 numba_compat is not imported in the simulator, which compiles nothing.
 """
@@ -23,7 +23,7 @@ from numba.core.typing.templates import fold_arguments
 from numba.cuda import codegen, dispatcher
 from numba.cuda.cudadrv import nvvm
 
-# Link-time optimization would compile once more what was compiled exactly.
+# Link-time optimization would compile the code again, with contraction.
 OPTIONS = {"lto": False} if "lto" in signature(cuda.jit).parameters else {}
 
 
@@ -36,7 +36,7 @@ def made(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, list[dict[str,
 
 @contextmanager
 def rounding_once(used: list[dict[str, Any]]) -> Iterator[None]:
-    """Round after every operation, as the CPU does, in whatever is compiled meanwhile.
+    """A `with` block in which kernels are compiled to round after every operation, as the CPU does.
 
     Args:
         used: takes the options of each compilation.
@@ -57,7 +57,7 @@ def rounding_once(used: list[dict[str, Any]]) -> Iterator[None]:
 
 @contextmanager
 def for_capability(capability: tuple[int, int]) -> Iterator[None]:
-    """Compile for a compute capability; Numba would ask a device for its own."""
+    """A `with` block in which kernels are compiled for a compute capability, without a device."""
     with dispatcher.global_compiler_lock:
         device, library = dispatcher.get_current_device, codegen.CUDACodeLibrary
         asked = library._ensure_cc

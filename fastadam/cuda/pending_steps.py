@@ -1,5 +1,4 @@
-"""Results of steps whose skip decision is made on the GPU, resolved when the GPU has reached
-them."""
+"""Results of steps whose skip decision is made on the GPU, read when the GPU completes them."""
 
 from __future__ import annotations
 
@@ -16,19 +15,19 @@ from ..engine.step_info import StepInfo, late_info
 from ..kernels.commit import commit, put
 from .device_rate import DeviceRate
 
-MAX_IN_FLIGHT = 8  # steps that may be under way with nobody knowing whether they count
+MAX_IN_FLIGHT = 8  # steps whose outcome the host does not know yet
 
 
 class PendingStep:
-    """The result of a step, resolved when the device has reached it.
+    """The result of a step, read when the device has completed it.
 
     Args:
-        words: where the device writes it.
-        event: what it reaches then.
-        base: how many steps had counted for certain when the step was taken.
-        carried: what cohorts carry if it counts, for each count that was possible.
-        rates: the learning rates, likewise; as DeviceRate if the device has them.
-        norm_scale: what the norm is to be multiplied by, None without any.
+        words: the memory to which the device writes the result.
+        event: the event that follows the step in its stream.
+        base: the step count that was certain when the step was launched.
+        carried: for each possible count, the numbers that cohorts carry if the step counts.
+        rates: for each possible count, the learning rate; a DeviceRate if the device has it.
+        norm_scale: the factor of the norm; None without a norm.
     """
 
     known: StepInfo | None = None
@@ -54,7 +53,7 @@ class PendingStep:
         return self.known[number]
 
     def conclude(self, state: State) -> None:
-        """Take over what the device has written."""
+        """Update the state by the result that the device has written."""
         count, skipped, useless = self._words[:3].tolist()
         place = count - self.base - (not skipped)
         norm = _norm(self._words, useless, self._norm_scale)
@@ -101,12 +100,12 @@ def _norm(words: Any, useless: int, scale: float | None) -> float | None:
 
 
 def _rate(words: Any, known: Any) -> Any:
-    """The learning rate of a step, which the device may know alone."""
+    """The learning rate of a step, read from the device if only that has it."""
     return float(words[5:6].view(np.float64)[0]) if isinstance(known, DeviceRate) else known
 
 
 class PendingSteps:
-    """The steps in flight, in order, of which the host does not know yet whether they count."""
+    """The steps in flight, in order: the host does not know yet whether they count."""
 
     def __init__(self, state: State) -> None:
         from .context import driver
@@ -128,7 +127,7 @@ class PendingSteps:
                 self._outcomes.pop(0).conclude(self._state)
 
     def resolve(self, last: PendingStep | None = None) -> None:
-        """Wait for a step and those before it; for all of them without one."""
+        """Wait for a step and those before it; by default for all steps."""
         with self.lock:
             self._driver.bind()
             while self._outcomes and (last is None or last.known is None):
@@ -141,7 +140,7 @@ class PendingSteps:
             self.resolve(self._outcomes[0])
 
     def agrees(self, base: int, carried: Sequence[Sequence[Carried]]) -> bool:
-        """True if the steps under way leave behind what is assumed now, for each count."""
+        """True if, for each possible count, the steps in flight result in these carried numbers."""
         if not self._outcomes:
             return True
         last = self._outcomes[-1]

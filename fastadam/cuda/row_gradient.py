@@ -36,10 +36,10 @@ class DeviceRowGradient(RowGradient):
         self._sums, self._zeros = zeros(0, self._compute), zeros(0, self._compute)
 
     def take(self, rows: Rows) -> None:
-        """As on the host.
+        """As `RowGradient.take`.
 
         Raises:
-            ValueError: for state in blocks, and where the norm is wanted.
+            ValueError: for state in blocks, and if the norm is needed.
         """
         if self.measured:
             raise ValueError(
@@ -64,7 +64,7 @@ class DeviceRowGradient(RowGradient):
         return np.asarray(values)
 
     def _buffer(self, elements: int) -> int:
-        """The address of so many negative zeros; the memory is kept from step to step."""
+        """The address of `elements` negative zeros; the memory is reused in later steps."""
         if elements > self._sums.size:
             room = elements + elements // 8
             self._sums, self._zeros = zeros(room, self._compute), zeros(room, self._compute)
@@ -73,8 +73,8 @@ class DeviceRowGradient(RowGradient):
         return self._sums.address
 
     def _adder(self, dtype: str) -> RowTable:
-        """The table of a kernel in which a thread has the same elements of every row, wherever its
-        values lie: what it adds up, it alone writes and reads."""
+        """The table of a kernel in which each thread processes the same elements of every row, so
+        that no other thread accesses its sums."""
         formats = Formats(self._compute, dtype)
         parts = *streams(row_sum, (), formats), Stream(ROW_LENGTH, Single("int64"), "r")
         table = DeviceRowTable(kernel(row_sum, parts, target), 1, max(1, self.width))
@@ -87,7 +87,7 @@ class DeviceRowGradient(RowGradient):
 class RowCounts:
     """Integers on a device, one for each row, which the host reads and writes for some rows.
 
-    Kernels move them as float64, of which they change no bit.
+    Kernels copy them as float64, without changing a bit.
     """
 
     def __init__(self, array: DeviceArray) -> None:
@@ -114,7 +114,7 @@ class RowCounts:
         self._scatter.run(None)
 
     def _places(self, count: int) -> Any:
-        """The address of each of so many numbers."""
+        """The addresses of `count` adjacent numbers."""
         if count > self._room.size:
             self._room = zeros(count + count // 8, "int64")
         return self._room.address + self._room.itemsize * np.arange(count)

@@ -1,4 +1,4 @@
-"""Gradients of a step on a device of which some are row-sparse."""
+"""Gradients of a step on a device, some of them row-sparse."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class DeviceRowArrays(RowStepArrays):
     kind = DeviceRowGradient
 
     def bind(self, arrays: Sequence[Any]) -> None:
-        """As on the host.
+        """As `RowStepArrays.bind`.
 
         Raises:
             RuntimeError: while a step is captured in a CUDA graph.
@@ -46,7 +46,7 @@ def _parts(array: Any) -> tuple[Any, ...]:
 
 
 def _brought(rows: Rows, name: str) -> Rows:
-    """The same rows, with indices on the host and values on the device.
+    """The rows with their indices on the host and their values on the device.
 
     Raises:
         TypeError, ValueError: if they are not arrays of integers and of floats.

@@ -1,4 +1,4 @@
-"""The table of a kernel over some rows of one array on a device, sent anew with each launch."""
+"""The table of a kernel over some rows of one array on a device, sent with each launch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +19,10 @@ WORD = 8  # bytes
 
 
 class DeviceRowTable(RowTable):
-    """The memory of one kernel over runs of elements of one array; see `RowTable`.
+    """The arguments of one kernel over runs of elements of one array; see `RowTable`.
 
     A launch sends a page: the records, a row for each run, the chunks, and the arguments of the
-    kernel. Numbers of options have a page of their own, which stays where it is.
+    kernel. Numbers of options are in a separate page with a fixed address.
     """
 
     def __init__(self, kernel: Kernel, records: int, unit: int = 1) -> None:
@@ -36,7 +36,7 @@ class DeviceRowTable(RowTable):
         self.small = True
 
     def room(self, dtype: str, count: int) -> tuple[Any, Any]:
-        """A number for the array, which the host writes, and where kernels find it."""
+        """A number for the array, which the host writes, and its address on the device."""
         first, self._free = self._free, self._free + count
         numbers = self._numbers[first : self._free].view(dtype)[:count]
         return numbers, self._there.address + WORD * first + numbers.itemsize * np.arange(count)
@@ -74,8 +74,8 @@ class DeviceRowTable(RowTable):
         start()
 
     def _page_of(self, rows: Any, chunks: Any) -> tuple[Any, int]:
-        """The page of a launch, for which there is room on the device, and the address there of
-        the arguments of the kernel."""
+        """The page of a launch, for which memory on the device is allocated, and the address there
+        of the arguments of the kernel."""
         records = np.frombuffer(self.records, np.uint8)
         at_rows = -(-len(records) // WORD)
         at_chunks = at_rows + rows.size
@@ -93,11 +93,14 @@ class DeviceRowTable(RowTable):
 
 
 def in_columns(chunks: Any, whole: Any) -> tuple[Any, int]:
-    """Chunks in an order in which each sequence belongs to one thread block, and how many blocks
-    there are: a block takes a chunk, then the one that is as many chunks later, and so on.
+    """Chunks in an order in which each sequence belongs to one thread block, and the number of
+    blocks.
+
+    A block processes a chunk, then the one that is as many chunks later as there are blocks, and so
+    on.
 
     Args:
-        chunks: in order; chunks of no elements are added.
+        chunks: the chunks, in order; empty chunks are added.
         whole: the first chunk of each sequence.
     """
     ends = np.append(whole, len(chunks))

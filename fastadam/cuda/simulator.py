@@ -14,7 +14,7 @@ WARP = 2  # threads, of which each can have numbers of the others' registers
 
 
 class Simulated:
-    """A stand-in for `Driver` without a device; streams are numbers without a meaning."""
+    """A stand-in for `Driver` without a device; streams are arbitrary numbers."""
 
     aside = 3
 

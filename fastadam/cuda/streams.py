@@ -13,7 +13,7 @@ from .driver import LEGACY, PER_THREAD
 
 
 def handle_of(stream: Any) -> int:
-    """The handle of a stream, of whatever library.
+    """The handle of a stream of any library.
 
     Args:
         stream: a handle, or an object of CuPy, Numba, PyTorch, or with `__cuda_stream__`.
@@ -29,7 +29,7 @@ def handle_of(stream: Any) -> int:
         found = stream
     if callable(found):
         found = found()
-    if isinstance(found, tuple):  # a version, then the handle
+    if isinstance(found, tuple):  # (version, handle)
         found = found[-1]
     found = getattr(found, "value", found) or 0
     try:
@@ -47,10 +47,10 @@ def handle_of(stream: Any) -> int:
 
 
 class StreamOrder:
-    """Memory of fastadam's own, and the stream in which it was last worked on.
+    """The order of work on fastadam's own memory: the stream in which it was last used.
 
-    Work in another stream first waits for this one. Once a graph works on it, the host waits for
-    everything, since replays of a graph are not announced.
+    Work in another stream first waits for this one. Once a CUDA graph uses the memory, the host
+    waits for the device, since replays of a graph are not visible to it.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class StreamOrder:
         self._event: Any = None
 
     def capture(self) -> None:
-        """A graph will work on it: what was queued so far has to be done."""
+        """Wait for all work queued so far, before a graph uses the memory."""
         if self._stream == LEGACY:
             self._event = driver.event()
             driver.record(self._event, LEGACY)
@@ -66,7 +66,7 @@ class StreamOrder:
         self._replayed = True
 
     def ask(self) -> None:
-        """It announces no stream."""
+        """Return None: no library announces a stream for this memory."""
 
     def enter(self, stream: int, other: None = None) -> None:
         """Continue work in a stream."""
@@ -81,7 +81,7 @@ class StreamOrder:
             driver.follow(stream, self._event)
 
     def leave(self, stream: int, other: None = None) -> None:
-        """Work was queued in a stream, which may be gone when somebody asks."""
+        """Record work in a stream, by an event, since the stream may no longer exist later."""
         if self._replayed:
             driver.finish(stream)
         self._stream = stream
@@ -91,10 +91,10 @@ class StreamOrder:
 
 
 class ForeignStream:
-    """Memory of another library, which says in which stream it works on it.
+    """The order of work on memory of another library, which announces its stream.
 
     Args:
-        ask: returns that stream, or None where there is nothing to wait for.
+        ask: returns that stream, or None if there is nothing to wait for.
     """
 
     def __init__(self, ask: Callable[[], int | None]) -> None:
@@ -109,7 +109,7 @@ class ForeignStream:
 
     @staticmethod
     def enter(stream: int, other: int | None) -> None:
-        """Work goes on in a stream; `other` is the one that was announced."""
+        """Continue work in a stream, after that in `other`, the announced one."""
         if other is not None and other != stream:
             _let_wait(stream, other)
 
@@ -126,11 +126,12 @@ def _let_wait(stream: int, other: int) -> None:
     driver.follow(stream, event)
 
 
-NEVER = ForeignStream(lambda: None)  # there is nothing to wait for
+NEVER = ForeignStream(lambda: None)  # never waits
 
 
 def stream_of_torch(device: int | None = None) -> int:
-    """The handle of PyTorch's current stream; an object for it would take longer than a step."""
+    """The handle of PyTorch's current stream, without creating an object, which would take longer
+    than a step."""
     torch = sys.modules["torch"]
     raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)
     if raw is None:
@@ -169,7 +170,7 @@ def _announced(array: Any) -> int | None:
 
 
 def orders_of(arrays: Sequence[Any]) -> dict[Any, None]:
-    """Those of several arrays, or None, each once."""
+    """The orders of work on several arrays, without repetitions; None is skipped."""
     orders: dict[Any, None] = {}
     for kind in dict.fromkeys(map(type, arrays)):
         if shared := _order_of_kind(kind):
@@ -181,7 +182,8 @@ def orders_of(arrays: Sequence[Any]) -> dict[Any, None]:
 
 @contextmanager
 def in_order(*arrays: Any) -> Iterator[None]:
-    """Work on arrays of a device: in the stream of the turn that is on, or the default stream."""
+    """A `with` block for work on arrays of a device, in the stream of the active StreamScope, or in
+    the default stream."""
     orders = orders_of(arrays)
     if work.turn is not None:
         work.turn.join(orders)
@@ -199,16 +201,16 @@ def in_order(*arrays: Any) -> Iterator[None]:
 class StreamScope:
     """The lock of an optimizer on a device, which queues all its work in one stream.
 
-    The stream is the one it is given; else the one that the parameters announce, or else the
+    The stream is the one given to `on`; else the one announced by the parameters, or else by the
     gradients; else the default stream.
 
     Args:
         params: returns the parameters.
 
     Attributes:
-        order: that of the optimizer's own memory.
-        captures: whether the stream is being captured for a graph.
-        captured: what the optimizer knows of steps that graphs replay, if it is one.
+        order: the order of work on the optimizer's own memory.
+        captures: True while the stream is being captured in a CUDA graph.
+        captured: the bookkeeping of steps replayed from graphs; None without any.
     """
 
     captures = False
@@ -216,7 +218,7 @@ class StreamScope:
     def __init__(self, params: Callable[[], Sequence[Any]]) -> None:
         self.order, self._lock, self._params = StreamOrder(), Lock(), params
         self.captured: Any = None
-        self._joined: dict[Any, int | None] = {}  # with the streams that they announced
+        self._joined: dict[Any, int | None] = {}  # by the streams that they announced
         self._known: tuple[Any, ...] = ((), {}, (), [])
         self._chosen = False
         self._before: tuple[int, Any] = (LEGACY, None)
@@ -229,7 +231,7 @@ class StreamScope:
 
     @contextmanager
     def on(self, stream: Any) -> Iterator[None]:
-        """The same in a given stream."""
+        """The scope as a context with a given stream."""
         self._begin(handle_of(stream))
         try:
             yield
@@ -258,7 +260,7 @@ class StreamScope:
             raise
 
     def _orders(self) -> dict[Any, None]:
-        """Those of the parameters, all of which are where they were."""
+        """The orders of work on the parameters, after a check that no parameter was reallocated."""
         params = self._params()
         if self._known[0] is not params:
             foreign = [param for param in params if param.source is not None]
@@ -274,14 +276,15 @@ class StreamScope:
         return orders
 
     def _capture(self) -> None:
-        """From now on only launches go into the stream; all else is done aside, and waited for."""
+        """Begin to queue only launches in the stream; other work uses the stream `aside`, and is
+        waited for."""
         self.captures, self._relaxed = True, driver.relaxed()
         self._relaxed.__enter__()
         work.aside = driver.aside
 
     def join(self, orders: Iterable[Any]) -> None:
-        """Let the stream wait for what is queued elsewhere for more memory, and that wait for it
-        in the end."""
+        """Make the stream wait for work on further memory in other streams, and later work there
+        wait for the end of this scope."""
         self._join({order: order.ask() for order in orders if order not in self._joined})
 
     def _join(self, asked: Mapping[Any, int | None]) -> None:
@@ -332,5 +335,5 @@ def _check_beside_torch() -> None:
 
 
 def _first(asked: Mapping[Any, int | None]) -> int | None:
-    """The first stream that was announced, if any was."""
+    """The first announced stream, or None."""
     return next((stream for stream in asked.values() if stream is not None), None)

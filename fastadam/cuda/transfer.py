@@ -1,4 +1,4 @@
-"""Moving bytes to, from and on a device, by address, in the stream of the moment."""
+"""Copies to, from and on a device, by address, in the current stream."""
 
 from ctypes import memmove
 from threading import local
@@ -15,11 +15,11 @@ class Owner:
     """Owner of device memory, which is freed with it."""
 
 
-_unused: list[Any] = []  # arrays of Numba that steps have dropped
+_unused: list[Any] = []  # arrays of Numba that are no longer used
 
 
 def allocate(nbytes: int) -> tuple[int, Owner]:
-    """Zeroed bytes: where they begin, and what keeps them.
+    """Zeroed bytes: their address, and the object that keeps them alive.
 
     Raises:
         RuntimeError: if there is no device.
@@ -45,8 +45,10 @@ def _allocated(nbytes: int) -> tuple[int, Any]:
 
 
 def _give_back(array: Any) -> None:
-    """Free memory. The driver waits for the device then, and garbage may be collected at any
-    time: what is found in the middle of a step waits until other memory is asked for or dropped.
+    """Free memory.
+
+    The driver waits for the device then, and garbage may be collected at any time: memory that is
+    collected during a step is freed at the next allocation or release outside of steps.
     """
     if work.turn is not None:
         _unused.append(array)
@@ -76,7 +78,7 @@ def _check_available() -> None:
 
 
 def write(target: Any, values: Any) -> None:
-    """Host numbers to a device array of the same size and dtype; waits until they are there."""
+    """Copy host numbers to a device array of the same size and dtype; waits for completion."""
     values = np.ascontiguousarray(values)
     if _is_large(values):
         return _staging().send(target.address, values.ctypes.data, values.nbytes)
@@ -85,7 +87,7 @@ def write(target: Any, values: Any) -> None:
 
 
 def clear(target: Any) -> None:
-    """Zeros everywhere."""
+    """Set all elements to zero."""
     driver.clear(target.address, target.nbytes, _setting_up())
     _finish_aside()
 
@@ -102,7 +104,7 @@ def read(source: Any) -> Any:
 
 
 def copy(target: Any, source: Any) -> None:
-    """The bytes of one device array to another of the same size."""
+    """Copy the bytes of one device array to another of the same size."""
     driver.copy(target.address, source.address, source.nbytes, _setting_up())
     _finish_aside()
 
@@ -110,10 +112,10 @@ def copy(target: Any, source: Any) -> None:
 class StagingRing:
     """Pinned memory of the host through which small pieces go to a device, without waiting.
 
-    A place is used again only when the device has taken what was in it.
+    A slot is reused only after the device has copied its contents.
 
     Args:
-        nbytes: the longest piece.
+        nbytes: the size of the longest piece.
     """
 
     LEAST, MOST, ROOM = 2, 32, 1 << 20  # places, and bytes that they may take together
@@ -145,8 +147,8 @@ class StagingRing:
 
 
 class Staging:
-    """Two places in pinned memory of the host, through which large arrays go in pieces: while a
-    piece is copied on the host, the one before or after it is on its way."""
+    """Two slots in pinned memory of the host, through which large arrays are copied in pieces:
+    while one piece is copied on the host, another one is being transferred."""
 
     PLACE, LEAST = 1 << 22, 1 << 16  # bytes of a place, and of an array that is worth it
 
@@ -160,7 +162,7 @@ class Staging:
         for number, start in enumerate(range(0, nbytes, self.PLACE)):
             place, taken = self._places[number % 2], self._taken[number % 2]
             size = min(self.PLACE, nbytes - start)
-            driver.reach(taken)  # at once if nothing was recorded
+            driver.reach(taken)  # returns at once if nothing was recorded
             memmove(place, source + start, size)
             driver.copy_in(target + start, place, size, work.stream)
             driver.record(taken, work.stream)
@@ -187,7 +189,7 @@ class Staging:
 
 
 class _Mine(local):
-    """The staging of a thread for each device, made when it is first needed."""
+    """The staging of a thread for each device, created on first use."""
 
     def __init__(self) -> None:
         self.staging: dict[int, Staging] = {}
@@ -204,7 +206,7 @@ def _staging() -> Staging:
 
 
 def _is_large(values: Any) -> bool:
-    """True if an array is worth pinned memory; none is taken while a stream is captured."""
+    """True if pinned memory pays for an array; it is not allocated while a stream is captured."""
     return values.nbytes >= Staging.LEAST and work.aside is None
 
 
@@ -213,6 +215,6 @@ def _setting_up() -> int:
 
 
 def _finish_aside() -> None:
-    """Wait for work queued aside, which must be done before a graph is replayed."""
+    """Wait for work in the stream `aside`, which must be done before a graph is replayed."""
     if work.aside is not None:
         driver.finish(work.aside)

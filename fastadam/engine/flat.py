@@ -107,7 +107,7 @@ class Flat:
     def __setitem__(self, key: Any, value: Any) -> None:
         if value is not self[key]:  # as after flat["w"] += 1
             raise TypeError(
-                f"flat[{key!r}] cannot be exchanged, since it is a view into the buffer; write "
+                f"flat[{key!r}] cannot be replaced, since it is a view into the buffer; write "
                 f"into it: flat[{key!r}][...] = value"
             )
 

@@ -72,7 +72,7 @@ class Group:
         known = raw["params"]
         if len(known) != len(params) or not all(map(is_, known, params)):
             raise ValueError(
-                f"{where}the arrays of param_groups were exchanged; write into the arrays, "
+                f"{where}the arrays of param_groups were replaced; write into the arrays, "
                 "use add_param_group, or make a new optimizer"
             )
         self.options = options.within(raw, where)

@@ -260,8 +260,8 @@ class Parameters:
             missing = [each for each in self._named if each not in arrays]
             unknown = [each for each, _ in found if each not in self._named]
             raise ValueError(
-                f"{name} has not the names of the parameters of the groups: missing {missing}, "
-                f"unknown {unknown}; give each name once"
+                f"{name} does not have the names of the parameters of the groups: missing "
+                f"{missing}, unknown {unknown}; give each name once"
                 + ", with None for a parameter without a gradient"
                 * (name == "grads")
             )

@@ -125,7 +125,7 @@ def check_together(array: Any, name: str, other: Any, other_name: str) -> None:
     """
     one, two = _place(array), _place(other)
     if one != two:
-        raise TypeError(f"{name} lies {one}, but {other_name} {two}; bring both to one place")
+        raise TypeError(f"{name} lies {one}, but {other_name} {two}; move both to the same device")
 
 
 def _place(array: Any) -> str:

@@ -34,7 +34,7 @@ class Change(NamedTuple):
     """The first difference between a tree and a snapshot: an array replaced, added or removed."""
 
     where: str  # such as ['w'][0]
-    kind: Literal["exchanged", "put in", "taken out"]
+    kind: Literal["replaced", "added", "removed"]
 
 
 class Snapshot:
@@ -61,11 +61,11 @@ class Snapshot:
         now, then = dict(leaves(tree)), self._leaves
         for path, leaf in now.items():
             if path not in then:
-                return Change(indexed("", path), "put in")
+                return Change(indexed("", path), "added")
             if then[path] is not leaf:
-                return Change(indexed("", path), "exchanged")
+                return Change(indexed("", path), "replaced")
         for path in then.keys() - now.keys():
-            return Change(indexed("", path), "taken out")
+            return Change(indexed("", path), "removed")
         return None
 
 

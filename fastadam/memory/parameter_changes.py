@@ -82,15 +82,15 @@ class ParameterChanges:
             if change is None:
                 continue
             where = each.label + change.where
-            if change.kind == "exchanged":
+            if change.kind == "replaced":
                 raise ValueError(
                     f"{where} is another array than the one that the optimizer updates, which is "
-                    f"in {each.home}; put that one back, and write values into it: "
+                    f"in {each.home}; restore that one, and write values into it: "
                     f"{where}[...] = value"
                 )
             raise ValueError(
-                f"{where} was {change.kind} after the optimizer was made, which does not use it; "
-                "use add_param_group for more arrays, or make a new optimizer"
+                f"{where} was {change.kind} after the optimizer was created, without effect on the "
+                "optimizer; use add_param_group for more arrays, or create a new optimizer"
             )
 
     def check_arrays(self, written: Sequence[bool]) -> None:

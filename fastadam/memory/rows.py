@@ -135,7 +135,7 @@ def check_place(rows: Rows, name: str, param: Any, param_name: str) -> None:
     for part in ("indices", "values"):
         if is_device(getattr(rows, part)) and not is_device(param):
             raise TypeError(
-                f"{name}: {part} lie on a device, but {param_name} on the host; bring them to one "
+                f"{name}: {part} lie on a device, but {param_name} on the host; move them to one "
                 "place"
             )
 

@@ -48,7 +48,7 @@ def check_matrices(rule: Rule, owner: str, params: Sequence[Any]) -> None:
     """
     for param in params if rule.matrix else ():
         if param.is_complex():
-            raise ValueError(f"{owner} does not support complex parameters; they are no matrices")
+            raise ValueError(f"{owner} does not support complex parameters")
         if param.ndim != 2:
             raise ValueError(
                 f"{owner} only supports 2D parameters whereas we found a parameter with size: "

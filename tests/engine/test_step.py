@@ -147,11 +147,11 @@ def test_amsgrad_may_be_switched_on_between_steps():
     assert opt.state_dict()["state"][0]["step"] == 2
 
 
-def test_exchanged_arrays_are_refused():
+def test_replaced_arrays_are_refused():
     w = [np.ones(3), np.ones(3)]
     opt = fa.AdamW(w)
     opt.param_groups[0]["params"] = [w[0], np.ones(3)]
-    with pytest.raises(ValueError, match="exchanged"):
+    with pytest.raises(ValueError, match="were replaced"):
         opt.step([np.ones(3), np.ones(3)])
     opt.param_groups[0]["params"] = w
     assert opt.step([np.ones(3), np.ones(3)]).step == 1

@@ -248,8 +248,8 @@ def test_values_of_a_dict(grads_of):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda params: params.append(np.ones(2)), r"params\[2\] was put in.*add_param_group"),
-        (lambda params: params.pop(), r"params\[1\] was taken out"),
+        (lambda params: params.append(np.ones(2)), r"params\[2\] was added.*add_param_group"),
+        (lambda params: params.pop(), r"params\[1\] was removed"),
         (lambda params: params[1].setflags(write=False), r"params\[1\] is read-only now"),
         (lambda params: setattr(params[1], "dtype", np.int64), "dtype from float64 to int64"),
         (lambda params: setattr(params[1], "shape", (2, 1)), r"shape from \(1, 2\) to \(2, 1\)"),

@@ -235,7 +235,7 @@ def _found(fd: int, path: str, layout: Layout) -> FileMapping:
     entries = [Entry.of(saved) for saved in header["arrays"]]
     held = Layout(header["kind"], header["owner"], entries)
     if difference := layout.difference(held):
-        raise ValueError(f"{path} does not fit: {difference}; give another path")
+        raise ValueError(f"{path} does not match: {difference}; give another path")
     mapping = FileMapping(fd, size)
     mapping.set_up(path, fd, header, data, False)
     try:

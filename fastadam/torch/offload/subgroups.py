@@ -235,7 +235,7 @@ class CPUAdam(torch.optim.Optimizer):
         """The step of a parameter, and the operations to be committed with it."""
         memory = ParameterMemory(param, name)
         if memory.part.device.type != "cpu":
-            raise RuntimeError(f"{name} is on {memory.part.device}; bring it to the host")
+            raise RuntimeError(f"{name} is on {memory.part.device}; move it to the host")
         check_tensor(param.grad, memory, type(self).__name__, "Adam")
         grad = param.grad if in_memory_order(param.grad, memory) else copied(param.grad, memory)
         memory.pack()
