@@ -1,7 +1,6 @@
 """Composition of kernels over rows: their sums, then the updates of their elements."""
 
-from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from ..rules import Rule
 from .adding import LEAST
 from .composed import in_order
-from .elements import element_of, elements_of, packing_of, partial_of, reading_of
+from .elements import element_of, elements_of, names_read, packing_of, partial_of, reading_of
 from .list_loops import sums_of_block, with_sums
 from .loops import (
     row_after_row,
@@ -68,7 +67,8 @@ def _with_sums(
     sums = {name: room + ROOM // 2 for name, room in rooms.items()}
     at_row = row_addresses(streams, places, sums, memory.integer, listed)
     totals = totals_of(terms, rooms, streams[0].storage.compute, memory)
-    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory, listed)
+    read = names_read(rule, streams)  # the update of a row follows its sums
+    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory, read, listed)
     update = _row_updated(rule, streams, parts, at_row, memory)
     close = closing(parts, reading_of(parts), element_of(rule.snapshot))
     return (added, update, close, at_row), used[-1]
@@ -98,30 +98,16 @@ def _fetching(
     memory."""
     if scattered or memory.prefetch is None:
         return no_rows
-    lines = list[Any]()
+    read, lines = names_read(rule, streams), list[Any]()
     place = 0
-    for number, stream in enumerate(streams):
+    for stream in streams:
         for column in stream.storage.stored:
             place += 1
-            if column.per < PER_ROW and (number or _reads_param(rule, streams)):
+            if column.per < PER_ROW and stream.name in read:
                 size = np.dtype(column.dtype).itemsize
                 access = memory.integer, memory.prefetch
                 lines.append(lines_of(place, size, column.per, *access, BLOCK * size))
     return later_rows(in_order("row, start, stop", lines[::-1]), BLOCK)
-
-
-def _reads_param(rule: Rule, streams: Sequence[Stream]) -> bool:
-    """True if a kernel does more with parameters than to pass them on."""
-    if streams[0].mode != "r":
-        return True
-    numbers = [np.dtype(stream.storage.compute).type(1) for stream in streams]
-    h = namedtuple("h", rule.hyper)(*[numbers[0] / 2 for _ in rule.hyper])
-
-    def results(param: Any) -> str:
-        with np.errstate(all="ignore"):
-            return repr(rule.snapshot(param, numbers[1], tuple(numbers[2:]), h)[1])
-
-    return results(numbers[0]) != results(numbers[0] * np.float32("nan"))
 
 
 def _rooms(
@@ -142,11 +128,12 @@ def _sums_by_row(
     rooms: Mapping[str, int],
     totals: tuple[Any, Any, Any],
     memory: MemoryAccess,
+    read_soon: Collection[str] | None = None,
     listed: bool = False,
 ) -> Any:
-    """The function that writes the sums of a row."""
+    """The function that writes the sums of a row; `read_soon` is as for `elements_of`."""
     partial = partial_of(terms, parts, memory)
-    elements = elements_of(terms, parts, rule, memory, wide=False)
+    elements = elements_of(terms, parts, rule, memory, wide=False, read_soon=read_soon)
     pack = packing_of(parts, BLOCK, partial, LEAST if partial else 0)
     at_row = row_addresses(terms, places, rooms, memory.integer, listed)
     if listed:

@@ -1,6 +1,7 @@
 """Pieces of kernels that read, update and write elements, made from a rule and its streams."""
 
-from collections.abc import Callable, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from itertools import chain, zip_longest
 from typing import Any
@@ -109,14 +110,20 @@ def elements_of(
     rule: Rule,
     memory: MemoryAccess,
     wide: bool = True,
+    read_soon: Collection[str] | None = None,
 ) -> Any:
-    """The function that updates the elements of a block; `wide` if blocks are long, so that a
-    target may take groups of neighbours."""
+    """The function that updates the elements of a block.
+
+    Args:
+        wide: True if blocks are long, so that a target may take groups of neighbours.
+        read_soon: the names of the streams to prefetch, if not those that the rule reads.
+    """
     element, share = element_of(rule.snapshot), memory.share
     read, write = reading_of(parts), writing_of(parts)
     single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
-        fetch = _fetching(streams, memory)
+        names = names_read(rule, streams) if read_soon is None else read_soon
+        fetch = _fetching([each.name in names for each in streams], streams, memory)
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
             return long_in_strides(single, fetch)
@@ -131,13 +138,40 @@ def elements_of(
     return four_by_four(single, access, share, in_pairs(streams))
 
 
-def _fetching(streams: Sequence[Stream], memory: MemoryAccess) -> Any:
-    """Prefetches a stride of every stream that is read, from an element on."""
-    columns = [(each, stream.mode) for stream in streams for each in stream.storage.stored]
+def names_read(rule: Rule, streams: Sequence[Stream]) -> Collection[str]:
+    """The names of the streams that a kernel reads: of one that leaves parameters as they are,
+    those that matter to the numbers that it writes."""
+    if streams[0].mode != "r":
+        return [each.name for each in streams if each.mode != "w"]
+    ones = [np.dtype(each.storage.compute).type(1) for each in streams]
+
+    def written(constant: float, numbers: list[Any]) -> str:
+        h = namedtuple("h", rule.hyper)(*[type(ones[0])(constant) for _ in rule.hyper])
+        with np.errstate(all="ignore"):
+            _, states = rule.snapshot(numbers[0], numbers[1], tuple(numbers[2:]), h)
+        pairs = zip(states, streams[2:], strict=True)
+        return repr([number for number, stream in pairs if stream.mode != "r"])
+
+    def matters(k: int) -> bool:
+        if streams[k].mode != "r" or not isinstance(ones[k], np.floating):
+            return streams[k].mode != "w"
+        numbers = [*ones[:k], type(ones[k])("nan"), *ones[k + 1 :]]
+        return any(written(constant, numbers) != written(constant, ones) for constant in (0.5, 0.0))
+
+    return [each.name for k, each in enumerate(streams) if matters(k)]
+
+
+def _fetching(chosen: Sequence[bool], streams: Sequence[Stream], memory: MemoryAccess) -> Any:
+    """Asks for the memory of a stride of these streams, from an element on."""
+    columns = [
+        (column, here)
+        for stream, here in zip(streams, chosen, strict=True)
+        for column in stream.storage.stored
+    ]
     sizes = {
         place: np.dtype(column.dtype).itemsize
-        for place, (column, mode) in enumerate(columns, start=COLUMNS)
-        if column.per == 1 and mode != "w"
+        for place, (column, here) in enumerate(columns, start=COLUMNS)
+        if column.per == 1 and here
     }
     return memory.prefetching(sizes, STRIDE)
 
