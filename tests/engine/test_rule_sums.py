@@ -10,8 +10,10 @@ import fastadam as fa
 from fastadam.engine import tensor_groups
 from fastadam.kernels import plain_python
 from fastadam.kernels.cpu import threads
+from fastadam.kernels.elements import names_read
 from fastadam.kernels.factory import kernel
-from fastadam.kernels.transforms import SUM, staged_terms, streams_of_terms
+from fastadam.kernels.formats import Formats
+from fastadam.kernels.transforms import SUM, staged, staged_terms, streams, streams_of_terms
 from fastadam.memory.launch_table import Table
 
 SHAPES = ((3, 50), (), (0, 4), (25_000,), (1025,))
@@ -59,6 +61,25 @@ def test_sums_over_all_parameters_that_have_a_gradient(dtypes):
         np.testing.assert_allclose(param, each, rtol=0, atol=16 * np.finfo(param.dtype).eps)
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "names"),
+    [
+        ("LAMB", (), "param grad state:exp_avg state:exp_avg_sq"),
+        ("MARS", (), "grad state:last_grad"),
+        ("StableAdamW", ("grad_scale",), "grad state:exp_avg_sq grad_scale"),
+        ("LARS", (), "param grad"),
+        ("Adafactor", ("grad_sum",), "param grad state:variance grad_sum unscale"),
+    ],
+)
+def test_a_pass_over_terms_prefetches_only_what_it_reads(text, options, names):
+    rule, formats = getattr(fa, text).rule, Formats.alike("float32")
+    terms = streams_of_terms(rule, options, formats)
+    assert list(names_read(staged_terms(rule, options), terms)) == names.split()
+    update = streams(rule, options, formats)
+    every = [stream.name for stream in update if stream.mode != "w"]
+    assert list(names_read(staged(rule, options), update)) == every
+
+
 READ = ("double, single state", "split8, int8, rounded")
 
 
@@ -67,12 +88,12 @@ def test_terms_have_the_same_bits_on_both_targets(formats):
     """All streams are only read but the sums, with state of any format in blocks of 1024."""
     from columns import contents
 
-    streams = streams_of_terms(fa.LAMB.rule, ("clip_value",), formats)
+    read = streams_of_terms(fa.LAMB.rule, ("clip_value",), formats)
     rule, sums = staged_terms(fa.LAMB.rule, ("clip_value",)), []
     for target in (None, plain_python):
-        made, rng = kernel(rule, streams, target), np.random.default_rng(0)
+        made, rng = kernel(rule, read, target), np.random.default_rng(0)
         table, kept = Table(made, [1500], 1), {}
-        for stream in streams:
+        for stream in read:
             for part, column in enumerate(stream.storage.stored):
                 values = contents(rng, stream, part, 1500).astype(column.dtype)
                 kept[stream.name, part] = values
