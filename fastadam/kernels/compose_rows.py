@@ -1,6 +1,6 @@
 """Composition of kernels over rows: their sums, then the updates of their elements."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,7 @@ def _with_sums(
     sums = {name: room + ROOM // 2 for name, room in rooms.items()}
     at_row = row_addresses(streams, places, sums, memory.integer, listed)
     totals = totals_of(terms, rooms, streams[0].storage.compute, memory)
-    read = names_read(rule, streams)  # the update of a row follows its sums
-    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory, read, listed)
+    added = _sums_by_row(rule.prepare, terms, adding, places, rooms, totals, memory, listed)
     update = _row_updated(rule, streams, parts, at_row, memory)
     close = closing(parts, reading_of(parts), element_of(rule.snapshot))
     return (added, update, close, at_row), used[-1]
@@ -128,12 +127,11 @@ def _sums_by_row(
     rooms: Mapping[str, int],
     totals: tuple[Any, Any, Any],
     memory: MemoryAccess,
-    read_soon: Collection[str] | None = None,
     listed: bool = False,
 ) -> Any:
-    """The function that writes the sums of a row; `read_soon` is as for `elements_of`."""
+    """The function that writes the sums of a row."""
     partial = partial_of(terms, parts, memory)
-    elements = elements_of(terms, parts, rule, memory, wide=False, read_soon=read_soon)
+    elements = elements_of(terms, parts, rule, memory, wide=False)
     pack = packing_of(parts, BLOCK, partial, LEAST if partial else 0)
     at_row = row_addresses(terms, places, rooms, memory.integer, listed)
     if listed:

@@ -110,20 +110,14 @@ def elements_of(
     rule: Rule,
     memory: MemoryAccess,
     wide: bool = True,
-    read_soon: Collection[str] | None = None,
 ) -> Any:
-    """The function that updates the elements of a block.
-
-    Args:
-        wide: True if blocks are long, so that a target may take groups of neighbours.
-        read_soon: the names of the streams to prefetch, if not those that the rule reads.
-    """
+    """The function that updates the elements of a block; `wide` if blocks are long, so that a
+    target may take groups of neighbours."""
     element, share = element_of(rule.snapshot), memory.share
     read, write = reading_of(parts), writing_of(parts)
     single = one_by_one(read, write, element, memory.loop)
     if memory.wide is None:
-        names = names_read(rule, streams) if read_soon is None else read_soon
-        fetch = _fetching([each.name in names for each in streams], streams, memory)
+        fetch = _fetching(rule, streams, memory)
         summed = [k for k, part in enumerate(parts) if part.partial]
         if not summed:
             return long_in_strides(single, fetch)
@@ -161,13 +155,10 @@ def names_read(rule: Rule, streams: Sequence[Stream]) -> Collection[str]:
     return [each.name for k, each in enumerate(streams) if matters(k)]
 
 
-def _fetching(chosen: Sequence[bool], streams: Sequence[Stream], memory: MemoryAccess) -> Any:
-    """Asks for the memory of a stride of these streams, from an element on."""
-    columns = [
-        (column, here)
-        for stream, here in zip(streams, chosen, strict=True)
-        for column in stream.storage.stored
-    ]
+def _fetching(rule: Rule, streams: Sequence[Stream], memory: MemoryAccess) -> Any:
+    """Prefetches a stride of every stream that is read, from an element on."""
+    read = names_read(rule, streams)
+    columns = [(each, stream.name in read) for stream in streams for each in stream.storage.stored]
     sizes = {
         place: np.dtype(column.dtype).itemsize
         for place, (column, here) in enumerate(columns, start=COLUMNS)
