@@ -181,16 +181,6 @@ class Engine:
         if files:
             files.note_done()
 
-    def mark(self, doing: str) -> None:
-        """Record in the files, if any, that an operation is in progress."""
-        if self.files:
-            commit(self.files.begun(doing))
-
-    def note_done(self) -> None:
-        """Record in the files, if any, that no operation is in progress."""
-        if self.files:
-            self.files.note_done()
-
     def adopted(self, groups: list[Group]) -> list[Operation]:
         """The operations that replace the groups, and invalidate the plan if the rules differ."""
         scheduled = any(group.scheduled for group in groups)

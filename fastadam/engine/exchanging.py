@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..kernels.commit import commit
 from .averages import Exchange
 from .engine import Engine
 
@@ -24,7 +25,8 @@ def exchanging(engine: Engine, name: str, prepared: Callable[[], Exchange]) -> I
                 made = prepared()
                 engine.note_edits()  # so that steps inside the block are refused
                 exchange = made
-                engine.mark(name)
+                if engine.files:
+                    commit(engine.files.begun(name))
                 exchange.make()
             yield
         finally:
@@ -37,4 +39,5 @@ def _put_back(engine: Engine, exchange: Exchange | None) -> None:
     with engine.lock:
         if exchange:
             exchange.undo()
-            engine.note_done()
+            if engine.files:
+                engine.files.note_done()

@@ -1,7 +1,6 @@
 """Plan of a step: its launches, and the order of everything else that it does."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from operator import add
 from typing import Any
 
@@ -11,20 +10,17 @@ from ..memory import checks
 from ..memory.array_headers import never
 from ..rules.algorithm import Algorithm, Values
 from .backend import SkippableSteps, backend_of
-from .columns import alike
 from .files import OptimizerFiles
+from .gradients import StepArrays
 from .launch import Launch
-from .matrices import RuleMatrices
 from .param_groups import initial_state
 from .preprocess import GradientPreprocessor, Verdict
-from .row_launch import launch_of
-from .rule_factors import RuleFactors
-from .rule_sums import RuleSums
 from .state import Carried, Cohort, spans
 from .step_commitment import StepCommitment
 from .step_constants import StepConstants
 from .step_context import StepContext, StepKind
 from .step_inputs import OtherInputs, StepInputs
+from .update_launches import UpdateLaunches
 
 UPDATE: Verdict = "update"
 
@@ -63,7 +59,6 @@ class StepPlan:
     preprocessor: GradientPreprocessor
     _by_row: list[tuple[Cohort, Launch]]
     _all: list[Launch]  # over gradients
-    _with_state: list[Launch]  # those and others that read state
 
     def __init__(
         self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None
@@ -75,11 +70,11 @@ class StepPlan:
         self.steady = self.direct = False
         self._with: list[Operation] = []  # committed with the step
         self._partition = context.partition
-        self._make_launches(context)
-        launches_of = [
-            [launch for launch in self._with_state if launch.rule in group.rule.forms]
-            for group in context.groups
-        ]
+        launches = self._of_update = UpdateLaunches(context, kind)
+        self._launches, self._all = launches.updates, launches.over_gradients
+        self._sums, self._matrices = launches.sums, launches.matrices
+        self._factors = launches.factors
+        launches_of = [launches.of_group(group) for group in context.groups]
         self._constants = StepConstants(context.state, launches_of, context.carried, self._sums)
         self.write_constants = self._constants.write
         self.write_records = self._constants.write_with_carried
@@ -87,25 +82,20 @@ class StepPlan:
         self.gradients = context.gradients
         self.same: Callable[[Sequence[Any]], bool] = never
         self._placed: Sequence[int] = []  # the addresses of gradients in the tables
-        parameters, accumulator = context.parameters, context.accumulator
-        backend, self._masks = backend_of(context.arrays[0]), None
-        if kind.masked:
-            called = parameters.called("mask")
-            self._masks = backend.masks(context.arrays, parameters.names, called)
+        self._masks = self._masks_for(context) if kind.masked else None
+        accumulator = context.accumulator
         restart, carries = accumulator.restarted() if accumulator else [], bool(context.carried)
-        team = context.options.team
-        updates = [*self._launches, *self._factors.copies]
+        updates, team = [*self._launches, *self._factors.copies], context.options.team
         self._commitment = StepCommitment(
             context.state, updates, team, restart, carries, self._sums.groups
         )
-        firsts = self._sums or self._matrices or self._factors
-        self._repeats = not (restart or carries or firsts)
+        self._repeats = not (restart or carries or launches.in_passes)
         self._kept = context.streams
         self.preprocessor = GradientPreprocessor(self._all, context, kind)
         self.norm = self.preprocessor.norm
         self._others = None
         if inputs and inputs.weights:
-            self._others = OtherInputs(parameters, context.gradients.dtypes, inputs)
+            self._others = OtherInputs(context.parameters, context.gradients.dtypes, inputs)
         self.captured = list[bool]()
         self.conditional = self._skippable(context) if kind.may_skip else None
         if self.conditional:
@@ -114,44 +104,12 @@ class StepPlan:
         self._protect(context.state.arrays)
         self._pair()
 
-    def _make_launches(self, context: StepContext) -> None:
-        """Create the launches of the update, and those of the sums that rules need."""
-        options, rules, partition = context.options, context.rules, context.partition
-        every = [
-            group.options.in_kernel(self.kind.masked, self.kind.scaled) for group in context.groups
-        ]
-        names = (*dict.fromkeys(chain(*every)), *self.kind.sources.transforms)
-        idle = {form: group.idle for group in context.groups for form in group.rule.forms}
-        kinds = [each.sharing_kernel for each in context.formats]
-        keys = zip(rules, kinds, context.gradients.rows, strict=True)
-        lengths = [max(1, each.row) for each in context.formats]
-        columns = [max(1, each.column) for each in context.formats]
-        self._launches = [
-            launch_of(
-                key,
-                members,
-                names,
-                context.arrays,
-                options,
-                idle[key[0]],
-                [lengths[i] for i in members],
-                [lengths[i] * columns[i] for i in members],
-            )
-            for key, members in alike(keys).items()
-        ]
-        if partition:
-            for launch in self._launches:
-                launch.take_pieces(partition.pieces)
-        formats, team = context.formats, options.team
-        self._sums = RuleSums(self._launches, context.arrays, formats, names, team, partition)
-        self._matrices = RuleMatrices(self._launches, context, names)
-        self._factors = RuleFactors(self._launches, self._sums, context, names)
-        firsts = [*self._sums.launches, *self._matrices.launches, *self._factors.reading]
-        self._all = [*firsts, *self._launches]
-        self._with_state = [*self._all, *self._factors.launches]
-        own = context.own_options
-        for launch in self._launches:
-            launch.bound(own)
+    @staticmethod
+    def _masks_for(context: StepContext) -> StepArrays:
+        """The masks of steps."""
+        parameters = context.parameters
+        called, backend = parameters.called("mask"), backend_of(context.arrays[0])
+        return backend.masks(context.arrays, parameters.names, called)
 
     def _skippable(self, context: StepContext) -> SkippableSteps | None:
         """The part that takes steps that a device may skip by itself, or None."""
@@ -167,9 +125,7 @@ class StepPlan:
     @property
     def kernels(self) -> list[Kernel]:
         """The kernels that a step launches."""
-        updates = [launch.kernel for launch in self._launches]
-        firsts = self._sums.kernels + self._matrices.kernels + self._factors.kernels
-        return updates + firsts + self.preprocessor.kernels
+        return self._of_update.kernels + self.preprocessor.kernels
 
     def stream(self, files: OptimizerFiles) -> None:
         """Make the launches stream through the files of parameters and state."""
@@ -375,7 +331,7 @@ class StepPlan:
         for (launch, (kept, _)), lack in zip(wanted, lacks, strict=True):
             for each in (*self._sums.with_terms(launch), *self._matrices.first_of(launch)):
                 each.start(kept.stream.name, lack)
-        for launch in self._with_state:
+        for launch in self._of_update.with_state:
             launch.check_dense(state.active, arrays, self._parameters.names)
             launch.write_rows(state.grouping, arrays)
         self._with += put(state, arrays=arrays)

@@ -64,17 +64,7 @@ class Group:
         options: Options = PLAIN,
     ) -> None:
         self.raw, self.params, self.where, self._defaults = raw, params, where, defaults
-        if "params" not in raw:
-            raise ValueError(
-                f"{where}'params' is missing from its param_groups; put the same arrays back, or "
-                "make a new optimizer"
-            )
-        known = raw["params"]
-        if len(known) != len(params) or not all(map(is_, known, params)):
-            raise ValueError(
-                f"{where}the arrays of param_groups were replaced; write into the arrays, "
-                "use add_param_group, or make a new optimizer"
-            )
+        _check_arrays(raw, params, where)
         self.options = options.within(raw, where)
         others = [name for name in raw if name not in CARRIED and name not in NAMES]
         check_known(others, [*defaults, *OWN], f"{where}the group")
@@ -185,6 +175,25 @@ class Group:
         text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         arrays = "1 array" if len(self.params) == 1 else f"{len(self.params)} arrays"
         return f"{arrays}, {elements} elements: {text}"
+
+
+def _check_arrays(raw: Values, params: Any, where: str) -> None:
+    """Refuse a dict with other arrays than those of its group.
+
+    Raises:
+        ValueError: with a fix.
+    """
+    if "params" not in raw:
+        raise ValueError(
+            f"{where}'params' is missing from its param_groups; put the same arrays back, or "
+            "make a new optimizer"
+        )
+    known = raw["params"]
+    if len(known) != len(params) or not all(map(is_, known, params)):
+        raise ValueError(
+            f"{where}the arrays of param_groups were replaced; write into the arrays, "
+            "use add_param_group, or make a new optimizer"
+        )
 
 
 def _check_param_names(raw: Values, params: Sequence[Any], where: str) -> None:
