@@ -67,7 +67,7 @@ def _options(context: StepContext, kind: StepKind) -> tuple[str, ...]:
 def _updates(context: StepContext, names: tuple[str, ...]) -> list[Launch]:
     """The launches of the update."""
     idle = {form: group.idle for group in context.groups for form in group.rule.forms}
-    kinds = [each.of_any_row for each in context.formats]
+    kinds = [each.sharing_kernel for each in context.formats]
     keys = zip(context.rules, kinds, context.gradients.rows, strict=True)
     lengths = [max(1, each.row) for each in context.formats]
     columns = [max(1, each.column) for each in context.formats]

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastadam as fa
+from fastadam.kernels.commit import commit
 from fastadam.memory.files import advice, mapping, windows
 
 SIZES = {"w": (300, 1000), "b": (77,)}
@@ -190,7 +191,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step(tmp_path, small_windows):
 def test_a_file_in_progress_is_refused(tmp_path):
     flat, opt = opened(tmp_path)
     opt.step(tree(1))
-    opt._engine.mark("step 2")
+    commit(opt._engine.files.begun("step 2"))
     del flat, opt
     with pytest.raises(ValueError, match=r"weights.bin: step 2 was in progress .* fastadam.load"):
         opened(tmp_path)
