@@ -19,6 +19,7 @@ from .counters import gather
 from .misread_codes import check_numbers
 from .packages import from_package
 from .state import check_number
+from .state_formats import MASTER
 from .tensors import OpaqueTensor
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
     Raises:
         TypeError, ValueError: if it is not a state_dict, or has codes instead of numbers.
     """
-    _check(state_dict)
+    check_structure(state_dict)
     if _of_core(state_dict):
         state_dict = _from_core(optimizer, state_dict)
     state_dict = from_package(optimizer.core.__name__, optimizer.core.defaults, state_dict)
@@ -42,12 +43,13 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
         if isinstance(entry, Mapping):
             check_numbers(entry, f"state_dict: state[{number!r}]")
     state = {
-        key: {name: _wrap(value) for name, value in entry.items()}
+        key: {name: _wrap(value) for name, value in entry.items() if name != MASTER}
         if isinstance(entry, dict)
         else entry
         for key, entry in state_dict["state"].items()
     }
     groups = _with_own_options(optimizer.param_groups, state_dict["param_groups"])
+    check_loaded(optimizer, groups)
     return {**state_dict, "state": state, "param_groups": groups}
 
 
@@ -105,7 +107,25 @@ def _check_buffers(groups: Sequence[Values], state_dict: Mapping[str, Any]) -> N
             )
 
 
-def _check(state_dict: Mapping[str, Any]) -> None:
+def check_loaded(optimizer: Owner, groups: Sequence[Values]) -> None:
+    """Refuse saved groups whose hyperparameters a step would refuse.
+
+    Raises:
+        TypeError, ValueError: naming the group and the hyperparameter.
+    """
+    for place, group in enumerate(groups):
+        own = {name: value for name, value in group.items() if name != "params"}
+        optimizer._hyperparameters.check(
+            {**optimizer.defaults, **own}, f"state_dict: param_groups[{place}]: "
+        )
+
+
+def check_structure(state_dict: Mapping[str, Any]) -> None:
+    """Refuse what is not a state_dict.
+
+    Raises:
+        TypeError, ValueError: naming the part.
+    """
     for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
         if key not in state_dict:
             raise ValueError(f"state_dict has no {key!r}; it has {list(state_dict)}")
@@ -114,6 +134,13 @@ def _check(state_dict: Mapping[str, Any]) -> None:
     for group in state_dict["param_groups"]:
         if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
             raise ValueError(f"state_dict: the group {group!r} has no list 'params'")
+        for number in group["params"]:
+            entry = state_dict["state"].get(number, {})
+            if not isinstance(entry, Mapping):
+                raise TypeError(
+                    f"state_dict: state[{number!r}]={entry!r} must be a dict; leave it out for a "
+                    "parameter without state"
+                )
 
 
 def _wrap(value: Any) -> Any:

@@ -20,6 +20,8 @@ from .complex_numbers import dtype_like
 from .shards import block_shape, is_ragged, local, unwrapped
 from .tensors import ParameterMemory, flat, in_numpy, name_of
 
+MASTER = "master"  # the name of the float32 weights of 16-bit parameters in offloaded state
+
 Entry = dict[str, Any]
 
 

@@ -187,7 +187,7 @@ def in_order(tensor: Any, strides: Sequence[int]) -> bool:
     return all(mine == other for length, mine, other in parts if length > 1)
 
 
-_dense = torch.ops.aten.is_non_overlapping_and_dense
+dense = torch.ops.aten.is_non_overlapping_and_dense
 
 
 def _part(param: Any, name: str) -> Any:
@@ -224,7 +224,7 @@ class ParameterMemory:
         self._outer, self.param, self.name = param, unwrapped(param), name
         self.part = _part(self.param, name)
         check_param(self.part, name)
-        self.dense = self.part.is_contiguous() or (not in_rows and _dense(self.part))
+        self.dense = self.part.is_contiguous() or (not in_rows and dense(self.part))
         self.dense_part = self.part
         if not self.dense:
             self.dense_part = torch.empty_like(self.part, memory_format=self._order)

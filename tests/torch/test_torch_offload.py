@@ -608,6 +608,76 @@ def test_wrong_arguments_are_refused(kwargs, error, message):
         CPUOffload(parameters(), **kwargs)
 
 
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_parameters_that_share_memory_are_refused():
+    memory, gaps = torch.ones(6), torch.ones(3, 4).t()[:2].requires_grad_()
+    one, other = memory[:4].requires_grad_(), memory[2:].requires_grad_()
+    for params in ([one, other], [one, one], [gaps, gaps]):
+        with pytest.raises(ValueError, match="the same memory"):
+            CPUOffload(params, ft.AdamW)
+    opt = CPUOffload([one], ft.AdamW)
+    with pytest.raises(ValueError, match="share the same memory"):
+        opt.add_param_group({"params": [other]})
+    assert len(opt.param_groups) == 1
+
+
+WRONG_STATE = {
+    "lr": (lambda saved: saved["param_groups"][0].update(lr=-1.0), ValueError, r"\[0\]: lr=-1.0"),
+    "betas": (lambda saved: saved["param_groups"][0].update(betas=0.9), TypeError, "betas=0.9"),
+    "entry": (lambda saved: saved["state"].update({1: None}), TypeError, r"state\[1\]=None"),
+    "group": (lambda saved: saved.update(param_groups=[3]), ValueError, "the group 3 has no"),
+    "state": (lambda saved: saved.update(state=[3]), TypeError, r"state=\[3\]"),
+}
+WRONG_OFFLOADED = WRONG_STATE | {
+    "key": (lambda saved: saved["state"].update(w={}), ValueError, r"\['w'\], which are in no"),
+    "shape": (lambda saved: saved["state"][0].update(exp_avg=torch.ones(2)), ValueError, "exp_avg"),
+    "master": (
+        lambda saved: saved["state"][0].update(master="x"),
+        TypeError,
+        "weights are float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OFFLOADED)
+@pytest.mark.usefixtures("plain_python")
+def test_a_wrong_state_dict_is_refused_and_nothing_changes(name):
+    change, error, message = WRONG_OFFLOADED[name]
+    offloaded = partial(CPUOffload, optimizer_class=ft.AdamW)
+    for make in (offloaded, ft.AdamW) if name in WRONG_STATE else (offloaded,):
+        params = parameters(torch.bfloat16)
+        opt = make(params)
+        loss_of(params, 0).backward()
+        opt.step()
+        before, saved = [p.detach().clone() for p in params], copy.deepcopy(opt.state_dict())
+        wrong = copy.deepcopy(saved)
+        change(wrong)
+        with pytest.raises(error, match=message):
+            opt.load_state_dict(wrong)
+        assert str(opt.state_dict()) == str(saved)
+        assert all(map(torch.equal, params, before))
+
+
+@DTYPES
+@pytest.mark.parametrize("cls", [torch.optim.AdamW, ft.AdamW])
+@pytest.mark.usefixtures("plain_python")
+def test_weights_saved_before_steps_of_a_plain_optimizer_are_not_loaded(dtype, cls):
+    params = parameters(dtype)
+    opt = CPUOffload(params, ft.AdamW, lr=0.1)
+    plain = cls(params, lr=0.1)
+    for seed in range(3):
+        loss_of(params, seed).backward()
+        opt.step()
+        opt.zero_grad()
+        plain.load_state_dict(opt.state_dict())
+        loss_of(params, seed + 10).backward()
+        plain.step()
+        after = [p.detach().clone() for p in params]
+        opt.load_state_dict(plain.state_dict())
+        assert all(map(torch.equal, params, after))
+        opt.zero_grad()
+
+
 def test_hyperparameters_are_not_attributes():
     opt = CPUOffload(parameters(), ft.AdamW)
     with pytest.raises(AttributeError, match=r"CPUOffload\.lr has no effect; set opt\.param"):

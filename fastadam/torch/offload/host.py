@@ -10,6 +10,7 @@ from ...engine.options import OWN
 from ...engine.scales import unscale_of
 from ...engine.step_info import StepInfo
 from ...kernels.commit import Operation, commit, put
+from ...memory.checks import check_apart
 from ...rules.algorithm import Values
 from ..hyperparameters import CheckedGroup
 from ..optimizer import Optimizer
@@ -192,6 +193,7 @@ class HostSide:
                     f"{first.name} is on {first.part.device}, but {host.name} on "
                     f"{host.part.device}; create one optimizer per device"
                 )
+        check_apart(host.span for host in hosts)
         check_whole([host.param for host in hosts], [group.rule for group in self._groups])
 
     # A step

@@ -11,10 +11,11 @@ from ...engine.columns import alike
 from ...engine.options import Options
 from ...kernels.commit import Operation, commit, put
 from ...kernels.formats import NARROW
+from ...memory.checks import Span
 from ...memory.placement import AVERAGE, GRADIENT
 from ..shards import gradient_part, local
 from ..sparse import is_sparse
-from ..tensors import check_param, flat, name_of
+from ..tensors import check_param, dense, flat, name_of
 from .memory import HostMemory
 from .transfer import Transfer
 
@@ -62,6 +63,13 @@ class HostParameter:
     def nbytes(self) -> int:
         """The bytes of the parameter on the device."""
         return int(self.part.numel() * self.part.element_size())
+
+    @property
+    def span(self) -> Span:
+        """The memory of the parameter on the device; its first element, if there are gaps."""
+        start, size = self.part.data_ptr(), self.part.element_size()
+        nbytes = self.nbytes if dense(self.part) else min(self.nbytes, size)
+        return Span(start, start + nbytes, self.name)
 
     # Gradients
 

@@ -13,15 +13,15 @@ from ...engine.convert import ORDER, SCALE
 from ...kernels.commit import Operation
 from ...kernels.storage.int8 import Int8
 from ...rules.algorithm import Values
+from ..checkpoint import check_loaded, check_structure
 from ..contents import as_array
 from ..misread_codes import check_numbers
 from ..optimizer import Optimizer
 from ..shards import block_zeros, is_sharded, local, whole_of
-from ..state_formats import for_any_shards
+from ..state_formats import MASTER, for_any_shards
 from .host import HostSide
 from .parameters import HostParameter
 
-MASTER = "master"  # the name of the float32 weights of 16-bit parameters
 BESIDE = (MASTER, "shadow")  # entries that are no state of the core
 
 
@@ -95,22 +95,26 @@ def loading(side: HostSide, front: Optimizer, state_dict: Mapping[str, Any]) -> 
     Raises:
         TypeError, ValueError: if it does not match; nothing is changed then.
     """
-    for key, kind in (("state", Mapping), ("param_groups", list | tuple)):
-        if not isinstance(state_dict.get(key), kind):
-            raise ValueError(f"state_dict has no {key!r} of type {kind}; it has {[*state_dict]}")
+    check_structure(state_dict)
     groups = state_dict["param_groups"]
     if [len(group["params"]) for group in groups] != front._sizes():
         raise ValueError(
             f"state_dict has groups of {[len(group['params']) for group in groups]} parameters, "
             f"the optimizer of {front._sizes()}; create the optimizer with the same groups"
         )
+    known = {number for group in groups for number in group["params"]}
+    if others := [key for key in state_dict["state"] if key not in known]:
+        raise ValueError(
+            f"state_dict: state has the keys {others!r:.100}, which are in no group; remove them"
+        )
+    check_loaded(front, groups)
     order = [
         number
         for live, group in zip(front.param_groups, groups, strict=True)
         for number in numbers_of(live, group, "")
     ]
     chosen = [order[number] for number in side.numbers]
-    entries = [state_dict["state"].get(number) or {} for number in chosen]
+    entries = [state_dict["state"].get(number, {}) for number in chosen]
     masters = [_checked_master(host, e) for host, e in zip(side.hosts, entries, strict=True)]
     of_core = _for_core(side, entries)
     for host in side.hosts:
@@ -129,12 +133,24 @@ def loading(side: HostSide, front: Optimizer, state_dict: Mapping[str, Any]) -> 
 def _checked_master(host: HostParameter, entry: Mapping[str, Any]) -> Any:
     """The saved weights of a parameter, None if there are none, or if it has their dtype.
 
+    Weights of 16 bits went through an optimizer of `torch.optim`, which converts state to the dtype
+    of parameters, and does not update them: those of the parameter are the present ones.
+
     Raises:
+        TypeError: for anything else than a tensor of float32.
         ValueError: for another shape.
     """
     master = entry.get(MASTER)
     if master is None or not host.copied:
         return None
+    dtype = getattr(master, "dtype", None)
+    if dtype in (torch.bfloat16, torch.float16):
+        return None
+    if dtype != torch.float32:
+        raise TypeError(
+            f"state_dict: master of {host.name} has dtype {dtype}, but weights are float32; remove "
+            "it to keep the values of the parameter"
+        )
     part = local(master).detach()
     if part.numel() != host.weights.numel():
         raise ValueError(
