@@ -115,9 +115,8 @@ def check_loaded(optimizer: Owner, groups: Sequence[Values]) -> None:
     """
     for place, group in enumerate(groups):
         own = {name: value for name, value in group.items() if name != "params"}
-        optimizer._hyperparameters.check(
-            {**optimizer.defaults, **own}, f"state_dict: param_groups[{place}]: "
-        )
+        loaded = {**optimizer.defaults, **own, **optimizer._fixed}
+        optimizer._hyperparameters.check(loaded, f"state_dict: param_groups[{place}]: ")
 
 
 def check_structure(state_dict: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ class Owner(Protocol):
     """
 
     core: ClassVar[type[CoreOptimizer]]
+    _fixed: ClassVar[dict[str, Any]]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]: ...
