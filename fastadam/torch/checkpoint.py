@@ -48,7 +48,7 @@ def wrap_tensors(optimizer: Owner, state_dict: Mapping[str, Any]) -> dict[str, A
         else entry
         for key, entry in state_dict["state"].items()
     }
-    groups = _with_own_options(optimizer.param_groups, state_dict["param_groups"])
+    groups = with_own_options(optimizer.param_groups, state_dict["param_groups"])
     check_loaded(optimizer, groups)
     return {**state_dict, "state": state, "param_groups": groups}
 
@@ -80,7 +80,7 @@ def _uncounted(entry: Any) -> bool:
     return isinstance(entry, Mapping) and len(entry) > 0 and "step" not in entry
 
 
-def _with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:
+def with_own_options(groups: Sequence[Values], saved: Sequence[Values]) -> Sequence[Values]:
     """Saved groups, with their options replaced by those of the optimizer's groups."""
     if len(saved) != len(groups):
         return saved

@@ -355,11 +355,7 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: Values) -> None:
         unwrap_tensors(state["state"])
         defaults = {**self._kept, **(state.get("defaults") or self.defaults)}
-        for group in state["param_groups"]:
-            for name in self._known:
-                if name in defaults:
-                    group.setdefault(name, defaults[name])
-            group.update(self._fixed)
+        self._complete_groups(state["param_groups"], defaults)
         fresh = {} if "info" in self.__dict__ else {"info": None, "_averages": Averages()}
         now = {"_tensor_step": None, "_handed_out": False, "defaults": defaults}
         after = {**fresh, **now, **state, "defaults": defaults}
@@ -367,6 +363,14 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(after)
         if "_core" not in self.__dict__:
             self._set_up_core()
+
+    def _complete_groups(self, groups: Sequence[Values], defaults: Values) -> None:
+        """Add what loaded groups lack, and what they cannot change."""
+        for group in groups:
+            for name in self._known:
+                if name in defaults:
+                    group.setdefault(name, defaults[name])
+            group.update(self._fixed)
 
     # Averages, copies and master weights
 

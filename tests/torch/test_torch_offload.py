@@ -678,6 +678,23 @@ def test_weights_saved_before_steps_of_a_plain_optimizer_are_not_loaded(dtype, c
         opt.zero_grad()
 
 
+@pytest.mark.usefixtures("plain_python")
+def test_loaded_groups_are_completed():
+    params = parameters()
+    plain = torch.optim.Adam(params, lr=0.1)  # not decoupled, without the options of groups
+    loss_of(params, 0).backward()
+    plain.step()
+    saved = plain.state_dict()
+    del saved["param_groups"][0]["maximize"]
+    opt = CPUOffload([{"params": params, **LOW}], ft.AdamW)
+    opt.load_state_dict(saved)
+    opt.step()
+    (group,) = opt.param_groups
+    names = ("decoupled_weight_decay", "maximize", "state_dtype", "lr")
+    assert [group[name] for name in names] == [True, False, "int8", 0.1]
+    assert opt.state[params[0]]["exp_avg"].dtype == torch.int8
+
+
 def test_hyperparameters_are_not_attributes():
     opt = CPUOffload(parameters(), ft.AdamW)
     with pytest.raises(AttributeError, match=r"CPUOffload\.lr has no effect; set opt\.param"):

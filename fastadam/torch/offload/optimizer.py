@@ -14,6 +14,7 @@ from ...engine.step_info import StepInfo
 from ...kernels.commit import Operation, commit, put, updated
 from ...rules.algorithm import Values
 from ...validation import count, flag
+from ..checkpoint import with_own_options
 from ..optimizer import Optimizer
 from ..sparse import ONLY
 from ..step_hooks import evaluated, with_hooks
@@ -241,8 +242,9 @@ class CPUOffload(torch.optim.Optimizer):
             self._steps.check_alone()
             operations = loading(host, self._front, state_dict)
             self._loading = [*operations, *self._steps.cancelled()]
+            groups = with_own_options(self.param_groups, state_dict["param_groups"])
             try:
-                super().load_state_dict({**state_dict, "state": {}})
+                super().load_state_dict({**state_dict, "state": {}, "param_groups": groups})
             finally:
                 self._loading = []
             for each in host.hosts:
@@ -250,6 +252,7 @@ class CPUOffload(torch.optim.Optimizer):
 
     def __setstate__(self, state: Values) -> None:
         groups = {"param_groups": state["param_groups"]}
+        self._front._complete_groups(state["param_groups"], self._front.defaults)
         replaced = [updated(self.__dict__, groups), *put(self._front, **groups)]
         commit([*self._loading, *replaced])
         super().__setstate__({})

@@ -13,7 +13,7 @@ from ...engine.convert import ORDER, SCALE
 from ...kernels.commit import Operation
 from ...kernels.storage.int8 import Int8
 from ...rules.algorithm import Values
-from ..checkpoint import check_loaded, check_structure
+from ..checkpoint import check_loaded, check_structure, with_own_options
 from ..contents import as_array
 from ..misread_codes import check_numbers
 from ..optimizer import Optimizer
@@ -107,7 +107,7 @@ def loading(side: HostSide, front: Optimizer, state_dict: Mapping[str, Any]) -> 
         raise ValueError(
             f"state_dict: state has the keys {others!r:.100}, which are in no group; remove them"
         )
-    check_loaded(front, groups)
+    check_loaded(front, with_own_options(front.param_groups, groups))
     order = [
         number
         for live, group in zip(front.param_groups, groups, strict=True)
