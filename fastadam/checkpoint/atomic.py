@@ -1,7 +1,7 @@
 """Atomic replacement of files: readers find the old file or the new one.
 
-The new file is written beside the old one and locked meanwhile; the lock of a process that was
-killed is gone, and its file is deleted by the next who writes into the folder.
+The new file is written beside the old one, and locked until it is complete. If a process is killed,
+its lock is released, and the next save into the folder deletes its file.
 """
 
 import os

@@ -51,8 +51,8 @@ def contents_of(
     """The contents for a state_dict in the layout of the core, and the parameters that it is of.
 
     Args:
-        state_dict: with arrays; those of `state` that are no arrays, and those whose names are in
-            `carried`, are numbers.
+        state_dict: the state_dict, with arrays; in `state`, other values, and those whose names are
+            in `carried`, are numbers.
         params: the arrays of the parameters, in order.
         carried: names of numbers.
         about: further metadata.

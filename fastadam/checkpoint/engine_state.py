@@ -27,11 +27,11 @@ class EngineState(Protocol):
 
     @property
     def param_groups(self) -> Sequence[ParamGroup]:
-        """The dicts that the user sees and edits."""
+        """The groups as dicts that the user edits."""
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The same, checked: rule, options, schedules."""
+        """The checked groups: rule, options, schedules."""
 
     @property
     def parameters(self) -> Parameters:
@@ -39,7 +39,7 @@ class EngineState(Protocol):
 
     @property
     def sizes(self) -> Sequence[int]:
-        """The number of elements of each parameter, of the whole one for a piece of it."""
+        """The number of elements of each parameter; for a piece, that of the whole parameter."""
 
     @property
     def state(self) -> State:
@@ -57,7 +57,7 @@ class EngineState(Protocol):
         """Run operations that write to parameters or state, all or none."""
 
     def adopted(self, groups: list[Group]) -> list[Operation]:
-        """The operations that go on with other hyperparameters of the groups."""
+        """The operations that replace the groups."""
 
     def invalidated(self) -> list[Operation]:
-        """The operations that void the plan."""
+        """The operations that invalidate the plan."""

@@ -77,15 +77,15 @@ def save(
     Arrays are written from their own memory; extra memory is less than 64 MB.
 
     Args:
-        path: of the file, such as "run.safetensors".
-        optimizer: of fastadam or of fastadam.torch. All processes of a
+        path: the path of the file, such as "run.safetensors".
+        optimizer: an optimizer of fastadam or of fastadam.torch. All processes of a
             `fastadam.distributed.Sharded` optimizer save to the same path.
         extra: values of your own, such as `{"epoch": 3, "scaler": scaler.state_dict()}`: numbers,
             strings, None, and lists and dicts of these. Tuples become lists. Default None.
         progress: called as `progress(done, total)` with numbers of bytes, for a progress bar.
 
     Raises:
-        TypeError: if `optimizer` is none, or `extra` has other values.
+        TypeError: if `optimizer` is not an optimizer, or `extra` has other values.
         OSError: if the file cannot be written: the disk is full, the folder missing or read-only.
         RuntimeError: inside `swap_ema()`.
 
@@ -130,8 +130,8 @@ def load(
 
     Args:
         source: the path of a file, or the arrays of `fa.flat_state`, by name.
-        optimizer: of fastadam or of fastadam.torch; default None: nothing is loaded. All processes
-            of a `fastadam.distributed.Sharded` optimizer load together.
+        optimizer: an optimizer of fastadam or of fastadam.torch; default None: nothing is loaded.
+            All processes of a `fastadam.distributed.Sharded` optimizer load together.
         verify: False trusts the arrays in the file, which are compared with their checksums
             otherwise; the header is always checked. Default True.
         progress: called as `progress(done, total)` with numbers of bytes that were verified.
@@ -165,7 +165,7 @@ def flat_state(optimizer: Saved, *, extra: Any = None, copy: bool = True) -> dic
     `fa.load` takes these arrays, or what was read from such a file, in place of a path.
 
     Args:
-        optimizer: of fastadam or of fastadam.torch.
+        optimizer: an optimizer of fastadam or of fastadam.torch.
         extra: as of `fa.save`.
         copy: False returns views of live arrays where it can, to save without doubling memory.
 
@@ -173,7 +173,7 @@ def flat_state(optimizer: Saved, *, extra: Any = None, copy: bool = True) -> dic
         A dict with the names of `save`, and the array `metadata`: JSON as bytes (uint8).
 
     Raises:
-        TypeError: if `optimizer` is none, or `extra` has other values.
+        TypeError: if `optimizer` is not an optimizer, or `extra` has other values.
         RuntimeError: inside `swap_ema()`.
 
     Examples:

@@ -7,8 +7,8 @@ from ..engine.options import NAMES
 
 
 def pickled(opt: Any) -> tuple[Any, ...]:
-    """The arguments with which an optimizer is set up again, and what is then loaded into it: the
-    groups, the state_dict, its own gradients, and attributes of a subclass.
+    """The arguments for setting up an optimizer again, and the values to load into it: the groups,
+    the state_dict, its own gradients, and attributes of a subclass.
 
     Raises:
         TypeError: for an optimizer whose state is in a file.

@@ -21,9 +21,9 @@ class CheckpointFile:
     """An open checkpoint file whose header is correct; the tensors are checked by `verify`.
 
     Attributes:
-        path: of the file, for messages.
+        path: the path of the file, for messages.
         layout: its tensors and texts.
-        metadata: what the texts stand for.
+        metadata: the values of the texts.
 
     Raises:
         OSError: if it cannot be read.
@@ -181,7 +181,7 @@ class CheckpointFile:
         return operations
 
     def _forgotten(self, start: int, stop: int) -> list[Operation]:
-        """The operations that give back the memory of mapped pages, which stay in the file."""
+        """The operations that release the memory of mapped pages, which remain in the file."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return []
         first = start // mmap.PAGESIZE * mmap.PAGESIZE
@@ -189,7 +189,7 @@ class CheckpointFile:
 
 
 def _cuts(nbytes: int) -> Iterator[tuple[int, int]]:
-    """The pieces of so many bytes: where each starts and stops."""
+    """The start and the stop of each piece of `nbytes` bytes."""
     for start in range(0, nbytes, PIECE):
         yield start, min(start + PIECE, nbytes)
 

@@ -1,4 +1,5 @@
-"""The arguments of a sharded optimizer: parameters, groups, and what processes compare."""
+"""The arguments of a sharded optimizer: parameters, groups, and the settings that processes
+compare."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from .buckets import Line, Span
 
 
 def check_class(cls: Any) -> None:
-    """Refuse what is not the class of an optimizer that can be cut into pieces.
+    """Refuse anything but the class of an optimizer whose parameters can be divided into pieces.
 
     Raises:
         TypeError, ValueError: naming it.
@@ -124,7 +125,7 @@ def runs_of(line: Line, keys: Sequence[Any]) -> list[tuple[Span, Any]]:
 def described(
     cls: type, parameters: Parameters, groups: Sequence[Values], hyper: Values, *others: Any
 ) -> dict[str, Any]:
-    """Settings that must be equal in all processes, by what messages call them."""
+    """Settings that must be equal in all processes, by their names in messages."""
     import fastadam
 
     arrays = parameters.arrays

@@ -43,11 +43,11 @@ class Line:
 
     Args:
         sizes: the number of elements of each parameter.
-        units: for each parameter how many elements are not cut apart; by default blocks.
+        units: for each parameter, the number of elements that may not be divided; default: blocks.
 
     Attributes:
-        sizes: as given.
-        starts: where each parameter begins; at the end, where the last ends.
+        sizes: the number of elements of each parameter.
+        starts: the first element of each parameter; at the end, that after the last.
     """
 
     def __init__(self, sizes: Sequence[int], units: Sequence[int] = ()) -> None:
@@ -64,7 +64,7 @@ class Line:
             start, number = max(start, end), number + 1
 
     def cut(self, place: int) -> int:
-        """The place next to this one where a part may end."""
+        """The position closest to this one at which a part may end."""
         if place >= self.starts[-1]:
             return self.starts[-1]
         number = bisect_right(self.starts, place) - 1

@@ -1,4 +1,4 @@
-"""Memory of a sharded optimizer: in this process, and in all together."""
+"""Memory of a sharded optimizer: in this process, and without sharding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +14,8 @@ class ShardedBudget(NamedTuple):
     """The bytes in one process and those of the same training without sharding; `print` shows both.
 
     Attributes:
-        own: those of the pieces in this process; its `params` and `grads` are those of the pieces.
-        whole: those of an optimizer in one process.
+        own: the bytes of the pieces in this process.
+        whole: the bytes of an optimizer in one process.
         processes: the number of processes.
     """
 
@@ -41,10 +41,10 @@ def sharded_budget(
     """The bytes of a sharded optimizer.
 
     Args:
-        optimizer: that of the pieces in this process.
-        layout: how the parameters are divided.
-        dtypes: those of the gradients.
-        options: of the sharded optimizer.
+        optimizer: the optimizer of the pieces in this process.
+        layout: the division of the parameters.
+        dtypes: the dtypes of the gradients.
+        options: the options of the sharded optimizer.
         processes: the number of processes.
     """
     engine, arrays = optimizer._engine, layout.parameters.arrays

@@ -16,18 +16,18 @@ from .line_arrays import LineArrays
 class MeanGradients:
     """The means over all processes of the gradients of the own parts.
 
-    While the parts of a bucket are on their way, those of the bucket before are added, in the order
-    of the processes: so the bits depend neither on timing nor on the library.
+    While the parts of a bucket are being sent, those of the previous bucket are added, in the order
+    of the processes, so that the bits depend neither on timing nor on the library.
 
     Args:
-        comm: the processes.
+        comm: the communicator.
         line: the elements of the parameters.
-        buckets: how the line is divided.
+        buckets: the division of the line.
         dtypes: the dtype of the arithmetic for each bucket.
-        comm_dtype: the dtype in which gradients are sent, None for their own.
+        comm_dtype: the dtype in which gradients are sent; None: their own.
 
     Attributes:
-        parts: for each bucket the own part of the means.
+        parts: for each bucket, the part of the means that belongs to this process.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class MeanGradients:
         """Exchange gradients, and set `parts` to their means.
 
         Args:
-            dtypes: those of the gradients of the parameters, the same in all processes.
+            grads: the gradients of the parameters.
+            dtypes: their dtypes, the same in all processes.
             chosen: the numbers of the buckets; None for all.
         """
         numbers = range(len(self._buckets)) if chosen is None else chosen
@@ -77,7 +78,7 @@ class MeanGradients:
         if sent is None or sent.dtype != dtype or not sent.flags.writeable:
             nbytes = (bucket.stop - bucket.start) * dtype.itemsize
             sent = self._sent[room_of][:nbytes].view(dtype)
-            with np.errstate(all="ignore"):  # what is too large for a narrow dtype is infinite
+            with np.errstate(all="ignore"):  # overflow of a narrow dtype gives infinity
                 grads.read(bucket.start, bucket.stop, sent)
         outgoing = [sent[a - bucket.start : b - bucket.start] for a, b in bucket.parts]
         size = outgoing[rank].size
@@ -123,7 +124,7 @@ def _add_up(rows: Sequence[Any], total: Any) -> None:
 
 
 class Parts:
-    """Distribution of arrays of which each process has its parts: parameters, averages."""
+    """Distribution of arrays of which each process has updated its parts: parameters, averages."""
 
     def __init__(self, comm: ResumableCommunicator, line: Line, buckets: Sequence[Bucket]) -> None:
         self._comm, self._line, self._buckets = comm, line, buckets
@@ -131,8 +132,13 @@ class Parts:
     def gather(
         self, arrays: LineArrays, dtypes: Sequence[Any], chosen: Sequence[int] | None = None
     ) -> None:
-        """Complete arrays whose own parts are up to date; `dtypes` has that of each bucket, and
-        `chosen` the numbers of the buckets that there is something to complete in, None for all."""
+        """Complete arrays, of which each process has updated its own parts.
+
+        Args:
+            arrays: the arrays.
+            dtypes: the dtype of each bucket.
+            chosen: the numbers of the buckets to complete; None for all.
+        """
         numbers = range(len(self._buckets)) if chosen is None else chosen
 
         def begin(place: int) -> tuple[list[Any], Wait]:

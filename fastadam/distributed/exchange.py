@@ -22,16 +22,16 @@ ALL = Kinds(())  # nothing is row-sparse
 
 
 class Exchange:
-    """The exchange of gradients, and the distribution of what was updated.
+    """The exchange of gradients, and the distribution of updated parameters.
 
     Args:
-        comm: the processes.
-        layout: how the parameters are divided over them.
-        comm_dtype: the dtype in which gradients are sent, None for their own.
-        gradients: those of the processes of this host, if they share the parameters.
+        comm: the communicator.
+        layout: the division of the parameters over the processes.
+        comm_dtype: the dtype in which gradients are sent; None: their own.
+        gradients: the gradients of the processes of this host, if they share the parameters.
 
     Attributes:
-        grads: for each piece of this process the mean of its gradients, that of the last call of
+        grads: for each piece of this process, the mean of its gradients in the last call of
             `collect`.
     """
 

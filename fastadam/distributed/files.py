@@ -1,4 +1,4 @@
-"""Checkpoint files that several processes write together, each the parts that it owns."""
+"""Checkpoint files that several processes write together, each process its own parts."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ..processes.agreement import Agreement
 from ..processes.communicator import Communicator
 from .state_dict import Described
 
-FIRST = 0  # the process that makes the file and gives it its name
+FIRST = 0  # the process that creates and renames the file
 
 
 class Own(NamedTuple):

@@ -259,7 +259,7 @@ class Sharded:
                 processes; only rows that were updated are sent back.
             lr: a learning rate for this step only, the same in all processes.
             mask: as for the optimizer, the same in all processes.
-            grad_scale: what the loss was multiplied by, the same in all processes.
+            grad_scale: the factor of the loss, the same in all processes.
             found_inf: True in any process skips the step in all.
 
         Returns:

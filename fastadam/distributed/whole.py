@@ -129,7 +129,7 @@ class WholeParameters:
         """A row-sparse gradient as it is exchanged; an array for a parameter without elements.
 
         Raises:
-            TypeError, ValueError, IndexError: if it does not go with the parameter or the options.
+            TypeError, ValueError, IndexError: if it does not match the parameter or the options.
         """
         param, param_name = self._parameters.arrays[number], self._parameters.names[number]
         name = self._parameters.called("grads")[number]
@@ -165,7 +165,7 @@ class WholeParameters:
         """The masks of a step, one for each parameter.
 
         Raises:
-            TypeError, ValueError: for arrays that are no masks of the parameters.
+            TypeError, ValueError: for invalid masks.
         """
         arrays = list(self._parameters.matched(mask, "mask"))
         self._masks.bind(arrays)
@@ -177,7 +177,7 @@ class WholeParameters:
         """Add the gradients that were checked last to the sums, and commit other operations.
 
         Args:
-            grad_scale: what the loss was multiplied by, or None.
+            grad_scale: the factor of the loss, or None.
             others: the operations.
         """
         unscale, power = unscale_of(grad_scale, {*map(name_of, self.dtypes)})
@@ -219,7 +219,7 @@ class WholeParameters:
         return [*(write(array, 0) for array in cleared if array is not None), *begun]
 
     def restored(self, count: int, sums: Sequence[Any]) -> list[Operation]:
-        """The operations that take over sums that were saved."""
+        """The operations that restore saved sums."""
         begun = put(self, found=False)
         if count or self._sums:
             return [*self._prepared(NEAR).restored(count, sums), *begun]

@@ -94,7 +94,7 @@ def step_with_options(
         constants: returns the constants of the step.
 
     Returns:
-        The norm of the unscaled gradient, if it was asked for.
+        The norm of the unscaled gradient, if an option needs it.
 
     Raises:
         TypeError, ValueError: before any element changes.
@@ -184,7 +184,7 @@ def checked_state(
     """The arrays of state by name.
 
     Raises:
-        TypeError, ValueError: if they do not go with the parameter.
+        TypeError, ValueError: if they do not match the parameter.
     """
     columns = columns_for(rule.state, formats)
     if len(arrays) != len(columns):

@@ -1,4 +1,5 @@
-"""The C interface of a step: names, types and layout, from which header and object are made."""
+"""The C interface of a step: names, types and layout, from which header and object are
+generated."""
 
 import hashlib
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ TAKEN = {*KEYWORDS.split(), "n", "first", "last", "constants", "hyper", "chunk",
 
 
 def c_name(name: str) -> str:
-    """A name in a header; one that has another meaning there ends in an underscore."""
+    """A name in a header; names with another meaning there get an underscore at the end."""
     return f"{name}_" if name in TAKEN else name
 
 
@@ -70,8 +71,8 @@ class Interface:
     """The C functions and structs of an optimizer.
 
     Attributes:
-        name: of the files, such as "adamw"; prefix of all names in them.
-        optimizer: its class.
+        name: the name of the files, such as "adamw", and the prefix of all names in them.
+        optimizer: the class of the optimizer.
         values: its hyperparameters, the defaults of the C program.
         steps: a step for each dtype of parameters.
         constants: the function from hyperparameters to constants.

@@ -54,7 +54,7 @@ def built(
     """Compile an interface for a target.
 
     Args:
-        show: called with a label and the fraction that is done.
+        show: called with a label and the completed fraction.
 
     Raises:
         TypeError: for a rule or constants that cannot be compiled.

@@ -77,7 +77,7 @@ def compiled(
 
     Raises:
         TypeError: for another kind of object, or a rule that cannot be compiled.
-        ValueError: for formats and options that do not go together. The function itself raises it
+        ValueError: for incompatible formats and options. The function itself raises it
             for arrays of different sizes, or that overlap, before anything changes. (Inside a
             `prange` loop Numba may lose exceptions.)
         RuntimeError: under NUMBA_DISABLE_JIT=1.

@@ -40,19 +40,19 @@ def export_c(
     `adamw.h`, `adamw.o`, `libadamw.a` and `libadamw.so` have, for each dtype, a function for all
     elements and one for a range of them, and a function from hyperparameters to constants. The
     header documents them. Nothing else is needed to compile or run a program: no Python, no Numba,
-    no library. Results are those of `Optimizer.step` to the bit.
+    no library. Results are bit-identical to those of `Optimizer.step`.
 
     Args:
         optimizer: the class.
-        folder: where the files are written; it is created.
+        folder: the folder for the files; it is created.
         dtypes: dtypes of the parameters, each with functions of its own.
         target: "native", "x86-64-v3", "x86-64-v4", "aarch64", or an LLVM triple and a CPU, such as
             "aarch64-unknown-linux-gnu+neoverse-v1".
         options, grads, state, compensation, rounding: as for `fa.compiled`.
         llvm_ir: True also writes the optimized LLVM IR.
         assembly: True also writes the assembly.
-        told: called with a line about a file that is left out.
-        show: called with a label and the fraction that is done, for a progress bar.
+        told: called with a message for each file that is not written.
+        show: called with a label and the completed fraction, for a progress bar.
         hyper: hyperparameters; numbers become the defaults of the C program, flags are fixed.
 
     Returns:
@@ -108,7 +108,7 @@ def interface_of(
     """The C interface of an optimizer.
 
     Raises:
-        TypeError, ValueError: for formats, options or hyperparameters that do not go together.
+        TypeError, ValueError: for incompatible formats, options or hyperparameters.
     """
     if isinstance(dtypes, str):
         raise TypeError(f"{HERE}: dtypes={dtypes!r} is one string; write ({dtypes!r},)")

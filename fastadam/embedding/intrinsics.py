@@ -1,4 +1,4 @@
-"""Numba intrinsics that put the arguments of a step where a kernel reads them."""
+"""Numba intrinsics that pass the arguments of a step to a kernel."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .arguments import Argument
 from .llvm_module import Spans
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
-NAMES = {"boolean": "bool"}  # of Numba's types that NumPy calls otherwise
+NAMES = {"boolean": "bool"}  # names of Numba types that differ from NumPy's
 
 
 def address_of_array(argument: Argument) -> Any:

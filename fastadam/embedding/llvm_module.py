@@ -30,7 +30,7 @@ EXACT = re.compile(
 
 @contextmanager
 def _unoptimized() -> Iterator[None]:
-    """Let Numba leave optimization, which is for its host, to a later compiler."""
+    """Disable Numba's optimization, which is for its host; a later compiler optimizes."""
     names = {"OPT": 0, "LOOP_VECTORIZE": 0, "SLP_VECTORIZE": 0}
     before = {name: getattr(config, name) for name in names}
     try:
@@ -72,7 +72,7 @@ def span(table: int, chunks: int, records: int) -> None:
 class Spans:
     """Updates of steps, `void(table, chunks, records)`, by names that have a digest.
 
-    Each is compiled once, when it is first asked for; one module serves all targets and callers.
+    Each is compiled once, on first use; one module serves all targets and callers.
     """
 
     _functions: ClassVar[dict[str, Any]] = {}
@@ -135,7 +135,7 @@ def compiled_constants(constants: Constants, where: str) -> Compiled:
 
 @cache
 def _constants(source: str, count: int) -> Compiled:
-    """The compiled function of a source, with so many arguments."""
+    """The compiled function of a source with `count` arguments."""
     scope: dict[str, Any] = {**vars(math), "power": _power(), "__name__": __name__}
     exec(compile(source, __file__, "exec"), scope)
     return Compiled(scope["constants"], f"({', '.join(['float64'] * count)},)")

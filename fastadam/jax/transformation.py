@@ -210,7 +210,7 @@ def transformation(optimizer: type[Optimizer], **hyper: Any) -> Transformation:
 
     Raises:
         TypeError, ValueError: as the constructor of the class; `update` and `step` raise them for
-            trees that do not go together, and RuntimeError on another platform than the CPU.
+            trees of different structures, and RuntimeError on another platform than the CPU.
     """
     program = _Program(optimizer, hyper)
 

@@ -51,7 +51,8 @@ ADAPTERS = {
 
 
 def communicator_of(comm: Any) -> Communicator:
-    """The communicator for a communicator of mpi4py, a process group of PyTorch, or as it is.
+    """A Communicator for a communicator of mpi4py or a process group of PyTorch; a Communicator
+    unchanged.
 
     Raises:
         TypeError: for anything else.

@@ -1,8 +1,8 @@
 """Docstrings of optimizers for `help()`: all arguments explained, each text written once.
 
-What an argument means is in the docstring of the class that brings it in: hyperparameters in that
-of the algorithm, options in that of the base class. The docstring of a class is put together from
-these when it is read.
+An argument is explained in the docstring of the class that introduces it: hyperparameters in that
+of the algorithm, options in that of the base class. The docstring of a class is composed from these
+when it is read.
 """
 
 import re
@@ -19,7 +19,7 @@ ENTRY = re.compile(r"^[ ]{4}(\w[\w, \n]*):[ ](.*\n(?:[ ]{5,}.*\n)*)", re.M)
 
 
 class Composed:
-    """A docstring of a class that is put together when it is first read, such as by `help()`."""
+    """A docstring of a class that is composed when it is first read, such as by `help()`."""
 
     def __init__(self, compose: Callable[[], str]) -> None:
         self._compose = compose

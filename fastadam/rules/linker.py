@@ -25,7 +25,7 @@ class Shared:
 
     Args:
         recipe: the settings of their compiler, which are part of their names.
-        disabled: returns True while the compiler leaves functions as they are; none are shared.
+        disabled: returns True while the compiler is disabled; no callee is shared then.
     """
 
     def __init__(self, recipe: Any, disabled: Callable[[], bool]) -> None:

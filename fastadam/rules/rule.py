@@ -109,7 +109,7 @@ class Rule:
 
     @property
     def all_state(self) -> tuple[str, ...]:
-        """The names of state, of whatever shape a parameter is."""
+        """The names of state, for parameters of any shape."""
         return tuple(name for form in self.forms for name in form.state)
 
     def of(self, shape: Sequence[int]) -> "Rule":

@@ -24,7 +24,7 @@ class Averages:
     """The state of the exchange: averages in the optimizer's state, or in its parameters.
 
     Attributes:
-        swapped: the exchange in force, None outside `swap_ema()`.
+        swapped: the exchange in effect, None outside `swap_ema()`.
     """
 
     swapped: Exchange | None = None
@@ -56,7 +56,7 @@ def exchange_of(optimizer: Owner, holder: Averages) -> Exchange:
 
 @contextmanager
 def swapped(optimizer: Any, holder: Averages) -> Iterator[None]:
-    """A block inside of which parameters and averages are exchanged."""
+    """A `with` block in which parameters and averages are exchanged."""
     exchange: Exchange | None = None
     try:
         try:

@@ -15,8 +15,8 @@ class TrainAndEval:
     def eval(self: Any) -> None:
         """Switch to evaluation: replace the parameters by their average.
 
-        Steps, saving and loading are refused until `train()`, which brings the parameters back, bit
-        for bit; until then there is a copy of them.
+        Steps, saving and loading are refused until `train()`, which restores the parameters bit for
+        bit, from a copy that is kept until then.
         """
         with self._lock:
             if not isinstance(self._averages.swapped, Evaluation):
@@ -33,7 +33,7 @@ class TrainAndEval:
 
 
 class Evaluation(Exchange):
-    """The exchange that is in force between `eval()` and `train()`."""
+    """The exchange in effect between `eval()` and `train()`."""
 
 
 @torch.no_grad()

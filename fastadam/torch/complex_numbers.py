@@ -18,8 +18,8 @@ _LIKE = {real: of for of, real in COMPLEX.items()}
 
 
 def reals(tensor: Any) -> Any:
-    """A view of a complex tensor as pairs of reals, with one more dimension of length two; any
-    other tensor as it is."""
+    """A view of a complex tensor as pairs of reals, with one more dimension of length two; other
+    tensors unchanged."""
     return torch.view_as_real(tensor) if tensor.dtype in COMPLEX else tensor
 
 
@@ -43,10 +43,10 @@ def check_conjugate(tensor: Any, name: str) -> None:
 
 
 def check_complex(options: Options, rule: Rule, params: Sequence[Any], where: str) -> None:
-    """Refuse options and rules that have no meaning for complex parameters, if there are any.
+    """Refuse options and rules that are not defined for complex parameters, if there are any.
 
     Args:
-        options: those of a group.
+        options: the options of a group.
         rule: its rule.
         params: its parameters.
         where: the prefix of messages.

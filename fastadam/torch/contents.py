@@ -224,7 +224,7 @@ def restore_model(model: Any, source: Source) -> None:
 
 
 def _model_writes(model: Any, source: Source, known: set[Any]) -> list[Operation]:
-    """The operations that write what a model has besides tensors in known memory."""
+    """The operations that write the tensors of a model that are not in known memory."""
     arrays, writes = source.contents.arrays, list[Operation]()
     for keys, tensor in _others(model, known):
         key = keys[0]
@@ -256,7 +256,7 @@ def _target(tensor: Any, name: str) -> Any:
 
 
 def _others(model: Any, known: set[Any]) -> Iterable[tuple[list[str], Any]]:
-    """The tensors of a model, besides those in known memory; several names may share one.
+    """The tensors of a model that are not in known memory; several names may share one.
 
     Raises:
         TypeError: for extra state that is not a tensor.

@@ -63,7 +63,7 @@ def decided_there(
 class DeviceEngine:
     """The members of an engine that conditional steps and captured ones use, for a tensor step.
 
-    It refers to the step weakly, so that memory is given back without a garbage collection.
+    It refers to the step weakly, so that memory is freed without a garbage collection.
     """
 
     def __init__(self, step: Any) -> None:
@@ -85,7 +85,7 @@ class DeviceEngine:
 
     @property
     def groups(self) -> Sequence[Any]:
-        """Those whose hyperparameters are functions of the step: none."""
+        """The groups with schedules: none."""
         return ()
 
     @property
@@ -103,10 +103,10 @@ class DeviceEngine:
         return [with_known_rate(values) for values in self._step.values]
 
     def refresh(self) -> None:
-        """Do nothing: the hyperparameters are those of the moment."""
+        """Do nothing: the hyperparameters are always current."""
 
     def exchange_plan(self, plan: Any) -> Any:
-        """Go on with another plan; returns the one so far."""
+        """Replace the plan; returns the previous one."""
         self._step.plan, before = plan, self._step.plan
         return before
 

@@ -1,4 +1,4 @@
-"""The usual step over tensors: nothing changed since the last one but gradients and numbers."""
+"""Direct steps over tensors: the fast path if only gradients and hyperparameters have changed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def taken(
     grads: Sequence[Any],
     threads: int,
 ) -> bool:
-    """Update all parameters, if that takes no more than the launches of the step before.
+    """Update all parameters, if the launches of the last step can be reused.
 
-    It is a step of all parameters of an optimizer on the CPU, without a scale of the gradients and
-    masks. It does what the step itself does, in fewer calls.
+    For steps of all parameters of an optimizer on the CPU, without gradient scale and masks. The
+    results are those of `TensorStep.step`, with fewer calls.
 
     Args:
-        step: the tensor step, which has taken such a step.
+        step: the tensor step, which has taken a step of this kind.
         owner: the optimizer.
         groups: a checked group for each of the optimizer's `param_groups`.
         params: all parameters, in order.
@@ -44,10 +44,10 @@ def taken(
         threads: the number of threads that a step may use.
 
     Returns:
-        False if more is to be done. Nothing has changed then.
+        False if `TensorStep.step` has to be called; nothing has changed then.
 
     Raises:
-        RuntimeError, TypeError, ValueError: for gradients that are wrong.
+        RuntimeError, TypeError, ValueError: for invalid gradients.
     """
     plan, detector, active = step.plan, step.detector, step.active
     counters, increments = step.counters, step.counters.increments
@@ -85,7 +85,7 @@ def taken(
 
 
 def _bound(step: TensorStep, grads: Sequence[Any], tensors: Sequence[Any]) -> bool:
-    """Check and note gradients; returns False if their step is not a direct one."""
+    """Check gradients and set their addresses; returns False if the step is not a direct one."""
     gradients = step.gradients
     before = gradients.addresses
     try:

@@ -52,8 +52,8 @@ def save(
     The file also loads into the optimizer of that name in fastadam, and the other way round.
 
     Args:
-        path: of the file, such as "run.safetensors".
-        optimizer: of fastadam.torch; its tensors may have any strides, and lie on a GPU.
+        path: the path of the file, such as "run.safetensors".
+        optimizer: an optimizer of fastadam.torch; its tensors may have any strides, or be on a GPU.
         model: gives the parameters their names, and saves its other parameters and its buffers as
             `model/<name>`; default None: parameters have their number, or the name that they were
             given to the optimizer with.
@@ -94,7 +94,7 @@ def load(
 
     Args:
         source: the path of a file, or the arrays of `fastadam.flat_state`, by name.
-        optimizer: of fastadam.torch; default None: only the model is loaded, or nothing.
+        optimizer: an optimizer of fastadam.torch; default None: only the model is loaded, if any.
         model: gives the parameters their names, and is loaded as well; default None.
         verify: False trusts the arrays in the file. Default True.
         progress: called as `progress(done, total)` with numbers of bytes that were verified.

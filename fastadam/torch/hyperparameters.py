@@ -109,7 +109,7 @@ def checked_group(
         before: the group of the last step; values that equal its own are not checked again.
 
     Raises:
-        TypeError, ValueError: for wrong values, and values that do not go together.
+        TypeError, ValueError: for invalid values, and incompatible ones.
     """
     known = before.given if before else [_CHANGED] * len(given)
     changed = {

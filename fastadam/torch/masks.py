@@ -17,11 +17,11 @@ def masks_of(mask: Any, params: Sequence[Any], names: Sequence[str]) -> list[Any
     Args:
         mask: the masks as given to a step.
         params: all parameters of the optimizer, in order.
-        names: what they are called in messages.
+        names: their names in messages.
 
     Raises:
         TypeError: for anything but tensors of bool.
-        ValueError: for another shape or number, and for tensors that are no parameters.
+        ValueError: for another shape or number, and for keys that are not parameters.
         RuntimeError: for another device, and for DTensors.
     """
     masks = _in_order(mask, params)

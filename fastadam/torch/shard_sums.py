@@ -13,7 +13,7 @@ from .shards import is_sharded
 class ShardSums:
     """All-reduce over the processes that have other shards of the same parameters.
 
-    Replicas, and parameters that are no DTensors, are counted once.
+    Replicas, and parameters that are not DTensors, are counted once.
 
     Args:
         params: the parameters; processes of a mesh have the same ones on it, in the same order.

@@ -138,7 +138,7 @@ class TensorCopies:
         self._entries = entries
 
     def rebind(self) -> None:
-        """See the tensors that are in the entries now, which are like those before."""
+        """Use the current tensors of the entries, which have the same metadata as before."""
         for name, arrays in self.streams.items():
             arrays[:] = [flat(entry[name]) for entry in self._entries]
 

@@ -35,17 +35,18 @@ class TensorStep:
         params: all parameters of the optimizer, in order.
         grads: their gradients, None for those without.
         last: the step before this one.
-        needs: what the step asks of the plan.
+        needs: the properties of the step for which the plan is made.
 
     Attributes:
-        needs: those that the plan meets.
+        needs: the properties of steps that the plan supports.
         groups: the checked groups, and `values` the hyperparameters of those with active
             parameters.
         active: the active parameters.
-        gradients: finds and checks their gradients.
+        gradients: checks their gradients, and finds the addresses.
         detector: detects changes of the parameters and their state; None during a step.
-        known: the parameters, gradients and counters of steps that have them at the same addresses.
-        alike: the number of such steps.
+        known: a snapshot of parameters, gradients and counters, once they have had the same
+            addresses for some steps.
+        alike: the number of these steps.
         plain: True if a step of all parameters may be taken directly, see `direct_step`.
     """
 
@@ -98,7 +99,7 @@ class TensorStep:
 
     @property
     def count(self) -> int:
-        """The count of steps of the optimizer, those under way among them."""
+        """The step count of the optimizer, including steps in progress."""
         self.state.resolve()
         return self.state.count
 
@@ -274,7 +275,7 @@ class TensorStep:
         return np.array([grouping.cohorts[number].base for number in grouping.cohort_of])
 
     def check_replaceable(self, what: str) -> None:
-        """Raise an error if a CUDA graph would go on with what is to be replaced.
+        """Raise an error if a CUDA graph would still use the state that is to be replaced.
 
         Raises:
             RuntimeError: with a fix.

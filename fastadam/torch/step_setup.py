@@ -48,7 +48,7 @@ class StepSetup:
         core: the optimizer for arrays, without arrays of its own.
         options: those of the optimizer, with the number of threads of the steps.
         active: the active parameters.
-        gradients: finds and checks their gradients.
+        gradients: checks their gradients, and finds the addresses.
         parts: the parts of `grads` that belong to this process.
         scope: a context of work on the tensors.
         shards: adds up over the processes that have other shards; None without DTensors.
@@ -132,7 +132,7 @@ class StepSetup:
 
     @property
     def plain(self) -> bool:
-        """True if a step on the CPU has no more to do than to launch its kernels and to count."""
+        """True if a step on the CPU consists of launches and counting only."""
         active, gradients = self.active, self.gradients
         more = self.shards, self.options.zero_grads, self.core.carried, gradients.by_row
         return self.scope is nullcontext and not any(

@@ -206,9 +206,9 @@ class ParameterMemory:
 
     Args:
         param: the parameter.
-        name: what it is called in messages.
-        in_rows: whether its rows must be in one piece each, so that a parameter in another memory
-            order is packed, too.
+        name: its name in messages.
+        in_rows: True if its rows must be contiguous, so that a parameter in another memory order
+            is packed, too.
 
     Attributes:
         param: the parameter without wrappers.
