@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,31 @@ OPTIONS = {"lr": 0.01, "clip_norm": 1.0, "state_dtype": "int8", "accumulate_step
 
 
 def world(engine, folder, rank=None, size=None):
-    """All processes, as a communicator of the engine; and what is to be called at the end."""
+    """All processes, as a communicator of the engine; a function that returns that of so many of
+    them, or None in the others; and what is to be called at the end."""
     if engine == "mpi":
         from mpi4py import MPI
 
-        return MPI.COMM_WORLD, lambda: None
+        whole = MPI.COMM_WORLD
+        return whole, lambda size: first_of_mpi(whole, size), lambda: None
     import torch.distributed as dist
 
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=int(rank), world_size=int(size))
-    return dist.group.WORLD, dist.destroy_process_group
+    return dist.group.WORLD, first_of_gloo, dist.destroy_process_group
+
+
+def first_of_mpi(whole, size):
+    from mpi4py import MPI
+
+    return whole.Split(0 if whole.rank < size else MPI.UNDEFINED, whole.rank) or None
+
+
+def first_of_gloo(size):
+    import torch.distributed as dist
+
+    group = dist.new_group(range(size))
+    return group if dist.get_rank() < size else None
 
 
 def made(comm):
@@ -46,7 +62,23 @@ def stepped(opt, steps):
     return opt
 
 
-def bits(comm, folder):
+def bits(comm, folder, first):
+    """The bits of one process, in groups of these; one compiles the kernels, three load them."""
+    alone, all_of_them, two = first(1), first(3), first(2)
+    compiled = folder / "compiled"
+    try:
+        if alone:
+            bits_of(alone, folder)
+    finally:
+        if alone:
+            compiled.touch()
+    while not compiled.exists():  # rather than in MPI, which keeps a core busy
+        time.sleep(0.02)
+    for group in filter(None, (all_of_them, two)):
+        bits_of(group, folder)
+
+
+def bits_of(comm, folder):
     """The bits of one process; three save a file, which two load."""
     for _, cls, kept, tail in CASES[::3]:  # test_sharded.py has all
         assert_bits_of_one_process(comm, cls, kept, tail, shared=tail == "plain")
@@ -81,7 +113,7 @@ def rows(comm, folder):
     assert_same_state(opt.state_dict(), alone.state_dict())
 
 
-def errors(comm, folder):
+def errors(comm, folder, first):
     """An error of one process is raised in all; then one is killed while all save."""
     opt, path = stepped(made(comm), range(3)), folder / "run.safetensors"
     rank, before = opt._comm.rank, flat_of(opt)
@@ -102,7 +134,7 @@ def errors(comm, folder):
     fa.save(path, opt, progress=lambda done, total: killed() if rank else None)
 
 
-def death(comm, folder):
+def death(comm, folder, first):
     """One process is killed between steps."""
     opt = stepped(made(comm), range(2))
     print("stepped", flush=True)
@@ -117,6 +149,6 @@ def killed():
 
 if __name__ == "__main__":
     task, engine, folder, *place = sys.argv[1:]
-    comm, end = world(engine, folder, *place)
-    globals()[task](comm, Path(folder))
+    comm, first, end = world(engine, folder, *place)
+    globals()[task](comm, Path(folder), first)
     end()
