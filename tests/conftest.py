@@ -13,6 +13,9 @@ import gc
 import os
 from importlib.metadata import PackageNotFoundError, version
 
+# Threads of two workers and of their children would wait for each other's cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import gpus
 import pytest
 import simulator
@@ -46,8 +49,17 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def pytest_collection_finish() -> None:
     """Collect garbage less often: it takes 8 % of a compilation beside everything imported."""
-    gc.freeze()
     gc.set_threshold(50_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_objects_in_collections() -> None:
+    """Exempt what is alive from collections of garbage: packages, and kernels of files before.
+
+    A collection would take half a second otherwise, and many tests and steps collect.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _simulated(item: pytest.Item) -> bool:

@@ -127,6 +127,7 @@ def test_parameters_are_matched_by_name(path):
 
 
 @pytest.mark.parametrize(("saved", "live"), [({}, INT8), (INT8, {}), ({}, {"state_dtype": BF})])
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_is_converted_as_by_load_state_dict(saved, live, path):
     opt, one, other = trained(**saved), trained(steps=0, **live), trained(steps=0, **live)
     fa.save(path, opt)

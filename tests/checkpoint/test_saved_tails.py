@@ -10,6 +10,7 @@ from tails import arrays, everything, same
 import fastadam as fa
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_saved_tails_are_matched_by_name():
     first = {"a": np.zeros(2), "b": np.ones(3)}
     second = {"b": np.ones(3), "a": np.zeros(2)}
@@ -77,6 +78,7 @@ def flags():
 
 @pytest.mark.parametrize("momentum", flags())
 @pytest.mark.parametrize("saved_at", range(1, 6))
+@pytest.mark.usefixtures("in_plain_python")
 def test_checkpoints_on_both_sides_of_a_switched_flag(momentum, saved_at):
     def run(opt, params, first, last):
         for step in range(first, last):

@@ -57,6 +57,7 @@ def test_wrong_arguments(call, error, message, path):
         (grouped, "param_groups"),
     ],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_file_of_other_parameters_changes_nothing(other, message, path):
     fa.save(path, trained(**TAIL))
     opt = other()

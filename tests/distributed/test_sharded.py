@@ -8,6 +8,7 @@ from ranks import results, run
 from row_cases import ROW_CASES, assert_rows_of_one_process, given, of_one, tables
 from sharded_cases import (
     CASES,
+    OPTIONS,
     SHAPES,
     assert_bits_of_one_process,
     assert_same_state,
@@ -324,14 +325,12 @@ def test_gradients_sent_in_bfloat16():
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_checkpoint_goes_on_with_another_number_of_processes(after):
-    options = {"lr": 0.01, "clip_norm": 1.0, "ema_decay": 0.9, "accumulate_steps": 2}
-    options["state_dtype"] = "int8"
-    alone = fa.AdamW(parameters(), **options)
+    alone = fa.AdamW(parameters(), **OPTIONS)
     for step in range(5):
         alone.step(gradients(step))
 
     def first(comm):
-        opt = Sharded(fa.AdamW, parameters(), comm, **options)
+        opt = Sharded(fa.AdamW, parameters(), comm, **OPTIONS)
         for step in range(3):  # within a window of micro-batches
             opt.step(gradients(step, off=off_of(comm)))
         return opt.params, opt.state_dict()
@@ -340,7 +339,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(after):
 
     def then(comm):
         flat = fa.flatten({name: array.copy() for name, array in params.items()})
-        opt = Sharded(fa.AdamW, flat, comm, **options)
+        opt = Sharded(fa.AdamW, flat, comm, **OPTIONS)
         opt.load_state_dict(saved)
         for step in range(3, 5):
             opt.step(gradients(step, off=off_of(comm)))
@@ -402,6 +401,7 @@ def test_masks_and_scales():
         np.testing.assert_array_equal(array, alone.params["w"])
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_more_processes_than_blocks():
     """Some processes own nothing; all take part."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rank_program
-from sharded_cases import flat_of, parameters
+from sharded_cases import OPTIONS, flat_of, parameters
 
 import fastadam as fa
 
@@ -71,9 +71,9 @@ def test_errors_of_one_process_and_its_death_in_a_save(engine, tmp_path):
     for rank in (0, 1):
         assert printed.count(f"refused by {rank}") == 3, complaints
     assert printed.count("saved") == 2, complaints
-    alone = fa.AdamW(parameters(), **rank_program.OPTIONS)
+    alone = fa.AdamW(parameters(), **OPTIONS)
     fa.load(tmp_path / "run.safetensors", alone)  # the one before
-    whole = fa.AdamW(parameters(), **rank_program.OPTIONS)
+    whole = fa.AdamW(parameters(), **OPTIONS)
     rank_program.stepped(whole, range(4))
     np.testing.assert_array_equal(flat_of(alone), flat_of(whole))
 

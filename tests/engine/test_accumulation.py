@@ -28,6 +28,7 @@ def test_accumulation_has_the_bits_of_its_definition(count, scale):
     np.testing.assert_array_equal(param, plain)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_parameters_that_miss_some_of_their_gradients():
     params = [np.zeros(2) for _ in range(4)]
     opt = fa.SGD(params, lr=1.0, accumulate_steps=2, clip_norm=math.inf)

@@ -319,11 +319,13 @@ def test_keys_are_hashes_of_seed_step_and_parameter(seed, count):
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_bad_options_are_refused(options, dtype, error, message):
     with pytest.raises(error, match=message):
         fa.AdamW(weights(dtype), **options)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_that_may_not_be_rounded_is_refused():
     for state in ("int8", "bfloat16"):
         with pytest.raises(ValueError, match=f"state_dtype='{state}'.*rmsprop.*leave"):
@@ -338,6 +340,7 @@ def test_state_that_may_not_be_rounded_is_refused():
     fa.RMSprop(weights(BF16), centered=True, rounding="stochastic", state_dtype="float32")
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_options_of_sixteen_bits_may_meet_other_parameters():
     params = [*weights(BF16), *weights()]
     opt = fa.AdamW(params, compensation="split8", rounding="stochastic")

@@ -99,6 +99,7 @@ def test_bits_are_those_of_the_rule_whatever_the_threads_and_the_target(case, re
 
 @each_by_row
 @pytest.mark.parametrize("lazy", ["torch", "rows"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_rows_of_a_gradient_are_updated_like_all_rows(case, lazy):
     table, dense = parameters((60, 64), np.float32), parameters((60, 64), np.float32)
     opt, twin = case.optimizer(table, lazy=lazy, threads=2), case.optimizer(dense)
@@ -147,6 +148,7 @@ def test_rows_of_one_element_are_updated_like_elements(monkeypatch):
     assert made[0] == rows
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_numbers_of_rows_stay_exact_in_low_precision(tmp_path):
     options = {"state_dtype": "int8", "min_quantized_size": 0}
     grads = [gradients((6, 512), 1, np.float32, seed)[0] for seed in range(6)]

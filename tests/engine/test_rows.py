@@ -155,6 +155,7 @@ def steps_of(rng, shape, count):
     yield np.arange(shape[0]), rng.normal(size=shape)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_indices_may_lie_in_any_memory():
     fixed = np.array([3, 1, 3])
     fixed.flags.writeable = False
@@ -220,6 +221,7 @@ def test_rows_catch_up_with_the_moments_of_adam(more):
 
 
 @pytest.mark.parametrize(("lazy", "shape"), [("rows", (12, 4)), ("exact", (12, 1))])
+@pytest.mark.usefixtures("in_plain_python")
 def test_counts_of_rows_are_saved(lazy, shape):
     rng = np.random.default_rng(7)
     start = rng.normal(size=shape).astype("float32")
@@ -244,6 +246,7 @@ def test_counts_of_rows_are_saved(lazy, shape):
     assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_rows_beside_arrays_groups_and_none():
     rng = np.random.default_rng(8)
     names, shape = ("t", "w", "u"), (10, 4)
@@ -294,6 +297,7 @@ def test_a_step_allocates_nothing_of_the_size_of_the_table():
     assert np.flatnonzero((table != before).any(axis=1)).tolist() == rows.indices.tolist()
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_steps_that_do_not_count_change_nothing():
     table = np.ones((6, 2), np.float32)
     opt = fa.AdamW(table, lr=0.1, skip_nonfinite=True, lazy="rows", ema_decay=0.5)
@@ -308,6 +312,7 @@ def test_steps_that_do_not_count_change_nothing():
     assert large.step(fa.Rows([0], np.full((1, 1), 1e200))).updated  # its square overflows
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_masks_leave_state_alone():
     rng = np.random.default_rng(9)
     start, mask = rng.normal(size=(5, 3)).astype("float32"), rng.random((5, 3)) < 0.5
@@ -371,6 +376,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.usefixtures("in_plain_python")
 def test_bad_rows_change_nothing(name):
     make, error, message = BAD[name]
     table = np.ones((4, 3))
@@ -403,6 +409,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.usefixtures("in_plain_python")
 def test_options_that_need_all_elements_are_refused(name):
     options, error, message = REFUSED[name]
     table = np.ones((4, 3), np.float32)
@@ -426,11 +433,13 @@ def test_options_that_need_all_elements_are_refused(name):
         (fa.SGD, {"lazy": "never"}, "lazy='never'"),
     ],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_lazy_that_cannot_be_is_refused(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(np.ones((4, 3)), **options)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_in_the_memory_of_parameters_are_refused():
     table = np.ones((4, 3))
     opt = fa.SGD(table, lr=0.1)

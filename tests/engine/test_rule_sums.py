@@ -262,6 +262,7 @@ def test_what_is_refused():
         Short(w).step(w)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_what_follows_from_sums_is_carried_by_all_parameters():
     """Those without a gradient as well, and behind a checkpoint of some of them."""
 

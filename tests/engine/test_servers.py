@@ -67,6 +67,7 @@ def test_steps_without_gradients_have_the_bits_of_those_with(dtype, options):
 
 
 @pytest.mark.parametrize("count", [16, 17, 40])
+@pytest.mark.usefixtures("in_plain_python")
 def test_many_inputs_are_added_in_passes(count):
     one, other = both(lambda params: fa.SGD(params, lr=1.0), "float64")
     some = pairs(count, "float64")
@@ -106,6 +107,7 @@ def test_half_precision_is_summed_in_single():
     same(one, other)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_none_leaves_a_parameter_alone():
     params = [np.ones(3), np.ones(2)]
     opt = fa.SGD(params, lr=1.0)
@@ -118,6 +120,7 @@ def test_none_leaves_a_parameter_alone():
         opt.step(inputs=[(1.0, [np.ones(3), None])] * 20 + [(1.0, [None, None])])
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_scale_a_mask_and_a_skipped_step():
     param, mask = np.ones(3), np.array([True, False, True])
     opt = fa.SGD(param, lr=1.0)
@@ -127,6 +130,7 @@ def test_a_scale_a_mask_and_a_skipped_step():
     assert param.tolist() == [-1, 1, -1]
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_finite_sums_whose_squares_overflow_are_not_skipped():
     param = np.zeros(2)
     opt = fa.SGD(param, lr=1.0, skip_nonfinite=True)
@@ -158,6 +162,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), REFUSED)
+@pytest.mark.usefixtures("in_plain_python")
 def test_bad_arguments_are_refused(arguments, error, message):
     param = np.ones(3, np.float32)
     opt = fa.Adam(param)
@@ -168,6 +173,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 
 @pytest.mark.parametrize("name", ["target", "inputs"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_the_memory_of_a_parameter_is_no_target_or_input(name):
     param = np.ones(3)
     opt = fa.SGD(param)
@@ -203,6 +209,7 @@ def flower(strategy, param, models, rounds, eta=0.1, betas=(0.9, 0.99), tau=1e-3
 
 
 @pytest.mark.parametrize("strategy", ["FedAdam", "FedYogi"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_servers_compute_what_those_of_flower_do(strategy):
     rng, rounds, clients = np.random.default_rng(0), 20, 3
     param = rng.standard_normal(500).astype(np.float32)
@@ -226,6 +233,7 @@ def test_servers_compute_what_those_of_flower_do(strategy):
 # Bounds
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_bounds_are_those_of_clip_after_each_update():
     rng = np.random.default_rng(0)
     param = rng.standard_normal(1500).astype(np.float32)
@@ -241,6 +249,7 @@ def test_bounds_are_those_of_clip_after_each_update():
     assert param.max() == np.float32(0.1)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_bounds_hold_in_half_precision():
     ml_dtypes = pytest.importorskip("ml_dtypes")
     half = ml_dtypes.bfloat16
@@ -252,6 +261,7 @@ def test_bounds_hold_in_half_precision():
         assert param.max() == half(0.3)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_bounds_of_groups_masks_and_nan():
     params = [np.zeros(3), np.zeros(3)]
     groups = [{"params": params[:1], "upper": 0.5}, {"params": params[1:], "lower": -0.5}]

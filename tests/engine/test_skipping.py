@@ -64,6 +64,7 @@ def test_cleared_gradients_are_those_given():
     assert not opt.grads.buffer.any()
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_gradients_that_cannot_be_cleared_are_refused():
     params = [np.ones(3), np.ones(3)]
     opt = fa.AdamW(params, zero_grads=True)
@@ -88,6 +89,7 @@ def test_a_bad_flag_is_refused(found_inf):
         assert fa.SGD(param).step(np.ones(2), found_inf=good).skipped
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_mask_in_gradients_that_are_cleared_is_refused():
     param, grad = np.ones(4, np.float32), np.ones(4, np.float32)
     with pytest.raises(ValueError, match="mask lies in the memory of grads"):

@@ -43,6 +43,7 @@ def test_a_learning_rate_for_one_step():
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_one_launch_serves_every_group_of_a_variant():
     params = [np.ones(3, np.float32) for _ in range(6)]
     opt = fa.AdamW(
@@ -82,6 +83,7 @@ def late_momentum(grads, on, dampening):
 
 
 @pytest.mark.parametrize("way", ["in place", "flat", "scheduled", "saved", "copied", "torch"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_momentum_that_starts_late_starts_from_the_gradient(way):
     """For each parameter by itself, whatever its step; switched off meanwhile, the buffer stays."""
     on, grads = {3, 4, 6, 7}, [np.array([1.0, -2.0]) * k for k in range(1, 8)]
@@ -136,6 +138,7 @@ def test_nadam_with_a_product_of_zero():
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-7)  # its step is float32
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_amsgrad_may_be_switched_on_between_steps():
     w = np.ones(3)
     opt = fa.Adam(w)
@@ -437,6 +440,7 @@ def test_edits_of_numbers_are_checked_in_all_groups_before_one_is_taken():
     assert opt.step(grads).lr == 0.25
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_skipping_and_clipping_after_steps_of_the_same_kind():
     options = {"clip_norm": 1.0, "skip_nonfinite": True, "ema_decay": 0.5}
     w, grad = parameters(5), np.ones(5, np.float32)

@@ -227,6 +227,7 @@ def test_a_scale_that_comes_and_goes():
         ([1.0, 2.0], TypeError),
     ],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_bad_scale_is_refused(scale, error):
     param = np.ones(3)
     with pytest.raises(error, match="grad_scale"):
@@ -280,6 +281,7 @@ def test_a_rule_of_ones_own_with_groups_schedules_masks_and_missing_gradients():
         ({"accumulate_steps": True}, TypeError),
     ],
 )
+@pytest.mark.usefixtures("in_plain_python")
 def test_bad_options_are_refused(options, error):
     with pytest.raises(error, match=next(iter(options))):
         fa.AdamW(np.zeros(3, np.float32), **options)
@@ -352,6 +354,7 @@ def test_any_scale_is_undone_with_all_bits(dtype, options):
                 assert info.grad_norm == pytest.approx(norm, rel=1e-3, abs=1e-40)
 
 
+@pytest.mark.usefixtures("in_plain_python")
 def test_a_scale_that_float32_cannot_undo_is_refused():
     for scale in (1e-90, 5e-324):
         with pytest.raises(ValueError, match="grad_scale"):
@@ -376,6 +379,7 @@ def test_a_bound_beyond_all_numbers_is_none():
 
 
 @pytest.mark.parametrize("name", ["ScheduleFreeAdamW", "ScheduleFreeSGD"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_swap_average_shows_the_average_and_leaves_no_trace(name):
     rng = np.random.default_rng(0)
     params = [rng.standard_normal(1500).astype(np.float32), np.ones(3, np.float32)]

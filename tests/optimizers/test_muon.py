@@ -109,6 +109,7 @@ def test_options_change_the_gradient_ahead_of_the_products():
 
 
 @pytest.mark.parametrize("state_dtype", ["bfloat16", "int8"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_state_in_low_precision_stays_near(state_dtype):
     exact, rounded = parameters((32, 16), np.float32), parameters((32, 16), np.float32)
     low = {"state_dtype": state_dtype, "min_quantized_size": 1}

@@ -10,6 +10,7 @@ import numpy as np
 from row_cases import assert_rows_of_one_process, given, of_one
 from sharded_cases import (
     CASES,
+    OPTIONS,
     assert_bits_of_one_process,
     assert_same_state,
     flat_of,
@@ -20,8 +21,6 @@ from sharded_cases import (
 
 import fastadam as fa
 from fastadam.distributed import OtherProcessError, Sharded
-
-OPTIONS = {"lr": 0.01, "clip_norm": 1.0, "state_dtype": "int8", "accumulate_steps": 2}
 
 
 def world(engine, folder, rank=None, size=None):

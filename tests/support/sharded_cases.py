@@ -34,6 +34,13 @@ CASES = [  # each optimizer, format and tail with each size, pairwise
     (3, fa.LAMB, "int8", "skip and average"),
     (2, fa.Prodigy, "float32", "clip"),
 ]
+OPTIONS = {  # of checkpoints: in the middle of a window
+    "lr": 0.01,
+    "clip_norm": 1.0,
+    "state_dtype": "int8",
+    "accumulate_steps": 2,
+    "ema_decay": 0.9,
+}
 SHAPES = {"w": (70, 90), "b": (300,), "one": (), "u": (40, 150), "none": (3, 0)}
 
 

@@ -24,6 +24,7 @@ def made(cls, start=None, **options):
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_modes_and_state_are_those_of_the_package(name):
     package = pytest.importorskip("schedulefree")
     theirs = getattr(package, f"{name}ScheduleFree")

@@ -52,6 +52,7 @@ def test_a_resumed_run_has_the_same_bits(dtype, options, copied):
 
 
 @pytest.mark.parametrize("name", ["SGD", "Lion"])
+@pytest.mark.usefixtures("in_plain_python")
 def test_runs_of_optimizers_that_count_no_steps_in_torch_resume(name):
     hyper = {"lr": 0.01, "rounding": "stochastic"} | ({"momentum": 0.9} if name == "SGD" else {})
     params = parameters(BF16)

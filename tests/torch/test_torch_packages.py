@@ -34,6 +34,7 @@ def started(cls, values, **hyper):
 
 
 @pytest.mark.parametrize("case", RECORDED, ids=lambda case: f"{case['ours']}-{case['package']}")
+@pytest.mark.usefixtures("in_plain_python")
 def test_their_state_continues_here(case):
     opt, params = started(getattr(ft, case["ours"]), case["params"])
     opt.load_state_dict(state_dict(case))

@@ -131,6 +131,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.usefixtures("in_plain_python")
 def test_what_torch_refuses(name):
     hyper, message = REFUSED[name]
     model, _ = models(torch.float32)
