@@ -11,6 +11,7 @@ gpu`. Those marked `simulated` are run by a process in which Numba simulates one
 
 import gc
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 # Threads of two workers and of their children would wait for each other's cores.
@@ -106,6 +107,13 @@ def in_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_do_not_depend_on_the_tests_before() -> None:
+    """Seed PyTorch, whose generator all tests of a process share."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
