@@ -160,7 +160,6 @@ def draw_shares(axes: Any, report: Report) -> None:
     of as many elements; a dot for each rival."""
     largest = report.largest()
     ours = [row for row in report.of() if row.elements == largest.elements][::-1]
-    case, _, _ = largest.case.partition(" (")
     shares = [report.share_of_limit(row) or 0.0 for row in ours]
     axes.barh(range(len(ours)), shares, color=COLOURS[OURS])
     for y, share in enumerate(shares):
@@ -178,20 +177,16 @@ def draw_shares(axes: Any, report: Report) -> None:
                 label=name,
             )
     axes.axvline(1, color=FAINT, linestyle=DASHED, linewidth=1.6)
-    axes.set_yticks(range(len(ours)), [_optimizer(row) for row in ours])
+    axes.set_yticks(
+        range(len(ours)), [f"{row.config}{row.shape}, {row.bytes:g} bytes" for row in ours]
+    )
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.set_xlabel("share of the limit's speed")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    titled(axes, f"Speed of {OURS} as a share of the memory's limit, {case} elements")
+    titled(axes, f"Speed of {OURS} as a share of the memory's limit, {largest.size} elements")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), labelcolor="linecolor")
-
-
-def _optimizer(row: Measurement) -> str:
-    """The optimizer, its traffic, and the shape of a matrix."""
-    _, bracket, shape = row.case.partition(" (")
-    return f"{row.config}{bracket}{shape}, {row.bytes:g} bytes"
 
 
 # Options
@@ -307,11 +302,23 @@ def legend_of_precision(axes: Any) -> None:
 # Several machines
 
 
+def size_of_comparison(reports: Mapping[str, Report]) -> tuple[float, float]:
+    """Width and height in inches."""
+    if in_lines(reports):
+        return 10, 5.2
+    _, measured = _compared(reports)
+    return 10, max(5.2, 2 + 0.2 * len(reports) * len({c for rows in measured for c in rows}))
+
+
+def in_lines(reports: Mapping[str, Report]) -> bool:
+    """True if times are drawn as lines, over sizes: those of steps of one optimizer."""
+    return all(each.suite == "steps" and len(each.configs) == 1 for each in reports.values())
+
+
 def draw_comparison(figure: Any, reports: Mapping[str, Report]) -> None:
     """Draw times of fastadam, and of its nearest rival for steps, a colour for each machine."""
     axes, colours = figure.subplots(), dict(zip(reports, MACHINES * len(reports), strict=False))
-    first = next(iter(reports.values()))
-    if first.suite == "steps" and all(len(report.configs) == 1 for report in reports.values()):
+    if in_lines(reports):
         draw_machine_lines(axes, reports, colours)
     else:
         draw_machine_bars(axes, reports, colours)
@@ -337,22 +344,13 @@ def draw_machine_lines(
 
 
 def draw_machine_bars(axes: Any, reports: Mapping[str, Report], colours: Mapping[str, str]) -> None:
-    """A bar for each configuration of fastadam and machine, at the largest case of all."""
-    shared = [{row.case for row in report.of()} for report in reports.values()]
-    common = set.intersection(*shared)
-    if not common:
-        raise ValueError("these reports have no case in common that one chart could compare")
-    first = next(iter(reports.values()))
-    ours = [row for row in first.of() if row.case in common]
-    elements = max(row.elements for row in ours)
-    cases = list(dict.fromkeys(row.case for row in ours if row.elements == elements))
-    configs = list(dict.fromkeys(c for report in reports.values() for c in report.configs))
-    configs = [c for c in configs if any(_among(each, cases, c) for each in reports.values())]
+    """A bar for each configuration of fastadam and machine, at the largest size of all."""
+    size, measured = _compared(reports)
+    configs = list(dict.fromkeys(config for rows in measured for config in rows))
     thickness = 0.8 / len(reports)
-    for number, (name, report) in enumerate(reports.items()):
+    for number, (name, found) in enumerate(zip(reports, measured, strict=True)):
         shift = thickness * (number - (len(reports) - 1) / 2)
-        found = {k + shift: _among(report, cases, config) for k, config in enumerate(configs)}
-        rows = {place: row for place, row in found.items() if row}
+        rows = {k + shift: found[config] for k, config in enumerate(configs) if config in found}
         axes.barh(
             [*rows],
             [row.p50_s for row in rows.values()],
@@ -364,10 +362,19 @@ def draw_machine_bars(axes: Any, reports: Mapping[str, Report], colours: Mapping
             axes.text(row.p50_s, place, f" {duration(row.p50_s)}", va="center", fontsize=8)
     axes.set_yticks(range(len(configs)), configs, fontsize=9)
     bare(axes)
-    titled(axes, f"Time per step of {OURS} over {cases[0].partition(' (')[0]} elements")
+    titled(axes, f"Time per step of {OURS} over {size} elements")
 
 
-def _among(report: Report, cases: Sequence[str], config: str) -> Measurement | None:
-    """The measurement of a configuration in the first of these cases that has it."""
-    found = (report.find(case, config) for case in cases)
-    return next((row for row in found if row), None)
+def _compared(reports: Mapping[str, Report]) -> tuple[str, list[dict[str, Measurement]]]:
+    """The largest size that all reports have, and what each measured of it by configuration.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    sizes = [{row.size: row.elements for row in report.of()} for report in reports.values()]
+    common = {size: sizes[0][size] for size in sizes[0] if all(size in each for each in sizes)}
+    if not common:
+        raise ValueError("these reports have no case in common that one chart could compare")
+    largest = max(common, key=lambda size: common[size])
+    rows = [[row for row in report.of() if row.size == largest] for report in reports.values()]
+    return largest, [{row.config: row for row in each} for each in rows]

@@ -38,6 +38,16 @@ class Measurement:
     p80_s: float
 
     @property
+    def size(self) -> str:
+        """The label of the case, without the shape of a matrix."""
+        return self.case.partition(" (")[0]
+
+    @property
+    def shape(self) -> str:
+        """The shape of a matrix in parentheses, if the label has one."""
+        return self.case.removeprefix(self.size)
+
+    @property
     def gb_per_s(self) -> float:
         """Memory traffic at the median time."""
         return self.bytes * self.elements / self.p50_s / 1e9

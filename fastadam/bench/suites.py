@@ -286,5 +286,6 @@ def write_comparison(reports: Mapping[str, Report], path: Path) -> None:
     note = "\n".join(f"{name}: {tables.conditions(r.machine)}" for name, r in reports.items())
     digest = csv_io.digest_of(*reports.values())
     busy = [f"{name}: {load}" for name, r in reports.items() if (load := machine.busy(r.machine))]
-    with charts.canvas(path, digest, (10, 5.2), note, "; ".join(busy)) as figure:
+    size = charts.size_of_comparison(reports)
+    with charts.canvas(path, digest, size, note, "; ".join(busy)) as figure:
         charts.draw_comparison(figure, reports)

@@ -304,6 +304,18 @@ def test_several_machines_with_other_cases(sample):
     assert len(lines) == len(sample.rows)
 
 
+def test_charts_have_matrices_beside_arrays_of_their_size(tmp_path):
+    pytest.importorskip("matplotlib")
+    report, shares, both = made.overview(), tmp_path / "shares.svg", tmp_path / "both.svg"
+    suites.write_chart(report, shares)
+    assert "AdamMini (3125 x 3200), 20 bytes" in shares.read_text()
+    fewer = replace(report, rows=[row for row in report.rows if row.config != "AdamMini"])
+    suites.write_comparison({"a": fewer, "b": report}, both)
+    text = both.read_text()
+    assert "AdamMini" in text
+    assert "over 1e7 elements" in text
+
+
 def test_suites_are_not_mixed(sample):
     with pytest.raises(ValueError, match="these are a of steps, b of options"):
         suites.side_by_side({"a": sample, "b": made.options()})
