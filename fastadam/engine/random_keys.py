@@ -14,7 +14,12 @@ STARTS = (0, 0x9E3779B9)
 
 
 def _in_integers(value: Any) -> Any:
-    """Python integers and functions in place of NumPy's, for the names that hashes refer to."""
+    """A constant or function of `hashed` as a Python integer or a function of integers.
+
+    `hashed` is compiled into kernels, and the host needs the same hash of one number for each
+    launch and step. In NumPy scalars it takes 8 us, in Python integers 1 us (Intel Xeon). The copy
+    of the function with these constants keeps the formula in one place.
+    """
     if value is np.uint32:
         return LOW.__and__
     return int(value) if isinstance(value, np.uint32) else value
@@ -49,7 +54,7 @@ class RoundingKeys:
 
 
 def _hashes(counters: Any, key: Any, second_key: Any) -> Any:
-    """The hashes of counters; a single one is computed in a tenth of NumPy's time."""
+    """The hashes of counters; that of a single one is computed in Python integers."""
     if isinstance(counters, np.ndarray):
         return hashed(np.uint32(counters & LOW), np.uint32(key), np.uint32(second_key))
     return _hash_of_one(int(counters), key, int(second_key))
