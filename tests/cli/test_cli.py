@@ -332,7 +332,8 @@ def test_a_plan_of_nothing(capsys):
     ("arguments", "message"),
     [
         (["--plan", "many"], "--plan: 'many' is not the number of parameters, as 7e9"),
-        (["--plan", "1.5"], "n_params=1.5"),
+        (["--plan", "1.5"], "--plan: '1.5' is not the number of parameters"),
+        (["--plan=-3"], "--plan: '-3' is not the number of parameters"),
         (["--state", "int8"], "--state is for a plan; give --plan"),
         (["--with", "momentum=0.9"], "--with is for a plan"),
         (["--plan", "1e9", "--optimizer", "adamw:mass=1"], "'mass'"),

@@ -63,7 +63,9 @@ def show(arguments: argparse.Namespace) -> None:
     try:
         n_params = float(arguments.plan)
     except ValueError:
-        raise ValueError(f"--plan: {arguments.plan!r} is not {COUNT}") from None
+        n_params = -1.0
+    if not 0 <= n_params < 1 << 63 or n_params % 1:
+        raise ValueError(f"--plan: {arguments.plan!r} is not {COUNT}")
     name, keywords = arguments.optimizer or Chosen("AdamW", {})
     budget = plan(
         n_params,
