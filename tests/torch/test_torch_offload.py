@@ -679,6 +679,26 @@ def test_weights_saved_before_steps_of_a_plain_optimizer_are_not_loaded(dtype, c
 
 
 @pytest.mark.usefixtures("plain_python")
+def test_groups_that_are_assigned_or_edited():
+    params, others = parameters(), parameters()
+    opt, plain = CPUOffload(params[:3], ft.AdamW), ft.AdamW(others[:3], lr=0.5)
+    opt.param_groups = [{**opt.param_groups[0], "lr": 0.5}]
+    for each, optimizer in ((params, opt), (others, plain)):
+        loss_of(each, 0).backward()
+        optimizer.step()
+    assert all(map(torch.equal, params, others))
+    own = opt.param_groups[0]["params"]
+    for wrong in (own[:2], [*own, params[3]], [own[0], own[2], own[1]], [params[3], *own[1:]]):
+        opt.param_groups[0]["params"] = wrong
+        with pytest.raises(RuntimeError, match="that the optimizer was given; put these back"):
+            opt.step()
+    opt.param_groups[0]["params"] = own
+    opt.step()
+    plain.step()
+    assert all(map(torch.equal, params, others))
+
+
+@pytest.mark.usefixtures("plain_python")
 def test_loaded_groups_are_completed():
     params = parameters()
     plain = torch.optim.Adam(params, lr=0.1)  # not decoupled, without the options of groups

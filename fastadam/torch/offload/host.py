@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, zip_longest
+from operator import is_
 from typing import Any
 
 from ...engine.committed_step import step_with
@@ -52,6 +53,7 @@ class HostSide:
     Attributes:
         hosts: the parameters that need gradients, in order.
         numbers: the number of each of them among all parameters.
+        params: all parameters, also those that need no gradients.
         core: the optimizer of the core that updates them.
         buckets: the same parameters in parts.
         transfer: copies between device and host.
@@ -65,7 +67,7 @@ class HostSide:
 
     def __init__(self, front: Optimizer, bucket_bytes: int, pin_memory: bool | None) -> None:
         self._front, self._bucket_bytes, self._pin = front, bucket_bytes, pin_memory
-        self.hosts, self.numbers = list[HostParameter](), list[int]()
+        self.hosts, self.numbers, self.params = list[HostParameter](), list[int](), list[Any]()
         self.buckets = list[Bucket]()
         self._owners = list[int]()  # the group of PyTorch of each group of the core
         self._checked: Sequence[CheckedGroup] = []
@@ -121,6 +123,7 @@ class HostSide:
         buckets = divided(hosts, self._bucket_bytes, self._subset)
         operations = [
             *put(self, hosts=hosts, numbers=[*self.numbers, *numbers], buckets=buckets),
+            *put(self, params=self._front._params()),
             *put(self, _owners=[*self._owners, *owners], _checked=checked),
             *(put(host, bucket=bucket)[0] for bucket in buckets for host in bucket.members),
             *others,
@@ -197,6 +200,23 @@ class HostSide:
         check_whole([host.param for host in hosts], [group.rule for group in self._groups])
 
     # A step
+
+    def check_same_params(self) -> None:
+        """Refuse groups with other parameters than were given.
+
+        Raises:
+            RuntimeError: naming the first.
+        """
+        now = self._front._params()
+        if len(now) == len(self.params) and all(map(is_, now, self.params)):
+            return
+        pairs = enumerate(zip_longest(now, self.params))
+        place = next(place for place, (one, other) in pairs if one is not other)
+        raise RuntimeError(
+            f"param_groups has {len(now)} parameters, and from the one of number {place} on others "
+            f"than the {len(self.params)} that the optimizer was given; put these back, add groups "
+            "with add_param_group, or make a new optimizer"
+        )
 
     def follow(self) -> None:
         """Take over hyperparameters, and values that others wrote to parameters.

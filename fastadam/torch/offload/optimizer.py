@@ -140,6 +140,8 @@ class CPUOffload(torch.optim.Optimizer):
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and vars(self).get("_host"):
             check_assigned(self, name, self._front.defaults, {})
+            if name == "param_groups":  # as DeepSpeed assigns them
+                self._front.param_groups = value
         super().__setattr__(name, value)
 
     def add_param_group(self, param_group: Values) -> None:

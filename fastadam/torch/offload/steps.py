@@ -204,6 +204,7 @@ class OffloadedSteps:
 
     def _collect(self, host: HostSide, anew: bool) -> None:
         """Copy the gradients whose present values are not on the host."""
+        host.check_same_params()
         for each in host.hosts:
             grad = each.param.grad
             if each.used and grad is not None and not each.same(grad):
