@@ -11,6 +11,7 @@ from ..checkpoint import files
 from ..checkpoint.contents import Contents, Source
 from ..checkpoint.files import Checkpoint
 from ..checkpoint.write import Progress
+from ..memory.checks import short
 from .contents import restore_model
 from .optimizer import Optimizer
 
@@ -36,7 +37,11 @@ class _WithModel:
 
 def _check(value: Any, kind: type, name: str, wanted: str) -> None:
     if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name}={value!r:.60} is of type {type(value).__name__}; give {wanted}")
+        other = isinstance(value, torch.optim.Optimizer)
+        way_out = ", or use torch.save and torch.load with its state_dict()" if other else ""
+        raise TypeError(
+            f"{name}={short(value)} is of type {type(value).__name__}; give {wanted}{way_out}"
+        )
 
 
 def save(

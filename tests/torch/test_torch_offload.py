@@ -608,6 +608,11 @@ def test_wrong_arguments_are_refused(kwargs, error, message):
         CPUOffload(parameters(), **kwargs)
 
 
+def test_complex_parameters_are_refused():
+    with pytest.raises(RuntimeError, match="parameters of CPUOffload are real"):
+        CPUOffload(parameters(torch.complex64), ft.AdamW)
+
+
 @pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
 def test_parameters_that_share_memory_are_refused():
     memory, gaps = torch.ones(6), torch.ones(3, 4).t()[:2].requires_grad_()
@@ -719,6 +724,8 @@ def test_hyperparameters_are_not_attributes():
     opt = CPUOffload(parameters(), ft.AdamW)
     with pytest.raises(AttributeError, match=r"CPUOffload\.lr has no effect; set opt\.param"):
         opt.lr = 0.1
+    with pytest.raises(AttributeError, match=r"CPUOffload\.overlap cannot be set; it is an arg"):
+        opt.overlap = True
 
 
 def test_memory_counts_the_bytes_of_the_host():

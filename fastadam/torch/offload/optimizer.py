@@ -30,6 +30,10 @@ ELSEWHERE = {
     "mask_state": "steps have no masks here",
     "state_file": "state in files is for fastadam's own optimizers",
 }  # options that make no sense here, and the reason
+OF_CONSTRUCTOR = dict.fromkeys(
+    ("overlap", "offload_gradients", "bucket_bytes", "pin_memory"),
+    "it is an argument of the constructor; make a new optimizer, and load this one's state_dict",
+)
 
 
 class CPUOffload(torch.optim.Optimizer):
@@ -60,8 +64,9 @@ class CPUOffload(torch.optim.Optimizer):
             Default False: in `step()`.
         offload_gradients: True frees each gradient on the device once it is copied; if several come
             before a step, they are added up on the host. Functions that read `.grad`, such as
-            `torch.nn.utils.clip_grad_norm_`, then find None: give `clip_norm` instead. Default
-            False: they stay in `.grad`.
+            `torch.nn.utils.clip_grad_norm_`, then find None: give `clip_norm` instead. To discard
+            gradients call `zero_grad()` of the optimizer; that of the model does not see them.
+            Default False: they stay in `.grad`.
         bucket_bytes: how many bytes of parameters one launch updates, at least; default 64 MiB.
         pin_memory: False takes ordinary memory of the host, and copies wait for each other; default
             None: page-locked memory, if parameters are on a GPU.
@@ -139,7 +144,7 @@ class CPUOffload(torch.optim.Optimizer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and vars(self).get("_host"):
-            check_assigned(self, name, self._front.defaults, {})
+            check_assigned(self, name, self._front.defaults, OF_CONSTRUCTOR)
             if name == "param_groups":  # as DeepSpeed assigns them
                 self._front.param_groups = value
         super().__setattr__(name, value)

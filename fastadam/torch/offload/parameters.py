@@ -47,6 +47,11 @@ class HostParameter:
     def __init__(self, param: Any, name: str, options: Options) -> None:
         self.param, self.name = param, name
         self.part = local(param).detach()
+        if self.part.is_complex():
+            raise RuntimeError(
+                f"{name} has dtype {self.part.dtype}; parameters of CPUOffload are real: leave it "
+                "to an optimizer of fastadam.torch"
+            )
         check_param(self.part, name)
         own = name_of(self.part)
         keeps_bits = options.compensation is not None or options.rounding == "stochastic"
