@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from ..engine.backend import backend_named
-from ..kernels.factory import kernel
+from ..engine.backend import Backend, backend_named
+from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats
 from ..kernels.transforms import streams
+from ..memory.dtypes import named
 from ..rules import Rule
 from ..validation import dtype_name
 from .adam import Adam
@@ -47,7 +48,7 @@ def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) 
                 "fastadam.AdamW, or one that holds arrays"
             )
         if isinstance(optimizer, type):
-            kernels = [kernel(rule, streams(rule, (), Formats.alike(name)), target)]
+            kernels = _of_class(optimizer, name, backend)
         else:
             kernels = optimizer._kernels()
             if device and any(made.target is not target for made in kernels):
@@ -57,3 +58,16 @@ def warmup(*optimizers: Any, dtype: Any = "float32", device: str | None = None) 
                 )
         for made in kernels:
             made.target.warm(made.run)
+
+
+def _of_class(optimizer: Any, dtype: str, backend: Backend) -> list[Kernel]:
+    """The kernels of a class. If they depend on shapes, or there are several, they are those of a
+    step of a matrix and, unless the rule is for matrices alone, of an array of one dimension."""
+    rule = optimizer.rule
+    if not rule.in_two_parts and rule.forms == (rule,):
+        return [kernel(rule, streams(rule, (), Formats.alike(dtype)), backend.target)]
+    arrays = [backend.zeros(4, named(dtype)).reshape(2, 2)]
+    if rule.matrix is None:
+        arrays.append(backend.zeros(2, named(dtype)))
+    kernels: list[Kernel] = optimizer(arrays)._kernels()
+    return kernels

@@ -327,6 +327,13 @@ def test_warmup_compiles_classes_and_instances():
     fa.warmup(HeavyBall, opt)
     fa.warmup(HeavyBall, dtype="float64")
     opt.step(np.ones(3))
+    fa.warmup(fa.RowwiseAdagrad, fa.Muon)  # with sums, and with matrices
+    opts = [fa.RowwiseAdagrad(np.ones(3, np.float32)), fa.RowwiseAdagrad(np.ones((3, 4), "f"))]
+    opts.append(fa.Muon(np.ones((3, 4), np.float32)))
+    compiled = len(factory._made)
+    for each in opts:
+        each.step(np.ones_like(each.params))
+    assert len(factory._made) == compiled
     with pytest.raises(TypeError, match="dtype=int64 is not supported; give float32 or float64"):
         fa.warmup(HeavyBall, dtype=int)
     for wrong in ("adamw", None, np.ndarray):
