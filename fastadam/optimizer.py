@@ -34,7 +34,7 @@ from .kernels.formats import COMPENSATION
 from .memory.complex_numbers import shown
 from .memory.tree import Tree, filled
 from .rules.algorithm import Algorithm, Values, check_class, signature_of
-from .rules.docstrings import SHARED, Composed, completed, entries, explained
+from .rules.docstrings import SHARED, Composed, completed, entries, errors_of, explained
 from .validation import check_known
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Optimizer(Algorithm):
         rule: the rule in use, callable with plain numbers: `opt.rule(param, grad, state, h)`.
 
     Raises:
-        TypeError: for what is not an array, an unknown name, or a value of the wrong kind.
+        TypeError: for an object that is not an array, an unknown name, or a value of the wrong
+            type.
         ValueError: for arrays that a kernel cannot access, overlapping memory, no arrays, and
             numbers out of range.
 
@@ -637,7 +638,7 @@ def _explained(cls: type[Optimizer]) -> str:
         known |= entries(vars(each).get("_text") or vars(each).get("__doc__"))
     known |= {"params": _PARAMS}
     names = {"params": ..., **cls.defaults, **vars(Options()), SHADOW: None}
-    return completed(cls._text, explained(names, known))
+    return completed(cls._text, explained(names, known), errors_of(Optimizer.__doc__))
 
 
 _PARAMS = entries(Optimizer.__doc__).get("params", "")

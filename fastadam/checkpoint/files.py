@@ -145,6 +145,13 @@ def load(
         TypeError: if `source` or `optimizer` is of another type.
         OSError: if the file cannot be read.
         RuntimeError: inside `swap_ema()`.
+
+    Examples:
+        >>> import numpy as np, fastadam as fa, os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.safetensors")
+        >>> fa.save(path, fa.SGD({"w": np.ones(2)}, lr=0.1))
+        >>> {name: array.tolist() for name, array in fa.load(path).items()}
+        {'param/w': [1.0, 1.0]}
     """
     if optimizer is not None:
         _checked(optimizer)

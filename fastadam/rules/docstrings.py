@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import Any
 
 SECTION = re.compile(r"^Args:\n((?:[ ]+.*\n|\n)*)", re.M)
+ERRORS = re.compile(r"^Raises:\n(?:[ ]+.*\n)+", re.M)
 ELSEWHERE = re.compile(r"as for `?(fa|fastadam)\.")
 # Explanations of hyperparameters that several algorithms share, for those that only refer to them.
 SHARED: dict[str, str] = {}
@@ -63,9 +64,23 @@ def explained(defaults: Mapping[str, Any], known: Mapping[str, str]) -> str:
     )
 
 
-def completed(text: str | None, arguments: str) -> str:
-    """A docstring with this section `Args:` in place of its own, or at the end if it has none."""
+def errors_of(text: str | None) -> str:
+    """The section `Raises:` of a docstring; an empty string if it has none."""
+    found = ERRORS.search(cleandoc(text or "") + "\n")
+    return found[0] if found else ""
+
+
+def completed(text: str | None, arguments: str, errors: str = "") -> str:
+    """A docstring with complete sections.
+
+    Args:
+        text: the docstring.
+        arguments: the section `Args:` that replaces its own, or is added.
+        errors: the section `Raises:` to add if it has none.
+    """
     own = cleandoc(text or "") + "\n"
+    if errors and not errors_of(text):
+        arguments = f"{arguments}\n{errors}"
     section = SECTION.search(own)
     if not section:
         return cleandoc(f"{own}\n{arguments}")

@@ -19,8 +19,8 @@ class linear(Finite):
     Keras: PolynomialDecay with `power=1`.
 
     Args:
-        lr: the value at first, a number >= 0.
-        steps: all steps, those of the warm-up among them.
+        lr: the initial value, a number >= 0.
+        steps: the total number of steps, including the warm-up.
         end: the value at the end, a number >= 0; it may be above `lr`.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -41,7 +41,7 @@ class linear(Finite):
 
 @dataclass(frozen=True, repr=False)
 class polynomial(Finite):
-    r"""A power of the steps that are left, from `lr` to `end`.
+    r"""A power of the remaining steps, from `lr` to `end`.
 
     $$f(t) = \mathrm{end} + (\mathrm{lr} - \mathrm{end})
       \left(1 - \frac tn\right)^{\mathrm{power}}, \qquad t \le n$$
@@ -51,8 +51,8 @@ class polynomial(Finite):
     PyTorch: PolynomialLR with `total_iters=steps`, where `end` is 0. Keras: PolynomialDecay.
 
     Args:
-        lr: the value at first, a number >= 0.
-        steps: all steps, those of the warm-up among them.
+        lr: the initial value, a number >= 0.
+        steps: the total number of steps, including the warm-up.
         power: the exponent, a number >= 0, default 1.
         end: the value at the end, a number >= 0, default 0.
         warmup: steps of linear warm-up before it, default 0.
@@ -86,8 +86,8 @@ class cosine(Finite):
     this one holds its last value. Keras: CosineDecay with `alpha=end / lr`.
 
     Args:
-        lr: the value at first, a number >= 0.
-        steps: all steps, those of the warm-up among them.
+        lr: the initial value, a number >= 0.
+        steps: the total number of steps, including the warm-up.
         end: the value at the end, a number >= 0, default 0; it may be above `lr`.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -225,7 +225,7 @@ class one_cycle(Finite):
 
     Args:
         lr: the highest value, a number >= 0.
-        steps: all steps, those of the warm-up among them.
+        steps: the total number of steps, including the warm-up.
         pct_start: the share of the steps in which it rises, 0 to 1, default 0.3.
         anneal_strategy: the shape of each phase, "cos" (default) or "linear".
         div_factor: `lr` over the first value, default 25.

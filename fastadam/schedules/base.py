@@ -78,7 +78,7 @@ class Finite(Schedule):
     """A schedule of a given length, which then holds its last value.
 
     Args:
-        steps: all steps, those of the warm-up among them.
+        steps: the total number of steps, including the warm-up.
         warmup: steps of linear warm-up, fewer than `steps`, default 0.
     """
 

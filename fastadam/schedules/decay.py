@@ -42,7 +42,7 @@ class step_decay(Schedule):
     PyTorch: StepLR with `step_size=every`. Keras: ExponentialDecay with `staircase=True`.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         every: the number of steps between two reductions.
         gamma: the factor, a number >= 0, default 0.1.
         warmup: steps of linear warm-up before it, default 0.
@@ -72,7 +72,7 @@ class exponential(Schedule):
     PyTorch: ExponentialLR. Keras: ExponentialDecay with `decay_steps=1`.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         gamma: the factor, a number >= 0.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -100,7 +100,7 @@ class inverse_time(Schedule):
     Keras: InverseTimeDecay with `decay_steps=1`. PyTorch: only as `lr_decay` of Adagrad.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         decay: the rate, a number >= 0: the value is half of `lr` after 1 / `decay` steps.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -132,7 +132,7 @@ class inverse_sqrt(Schedule):
     the warm-up but for the step: transformers counts from 0.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         timescale: a number > 0: the value is half of `lr` after three times as many steps.
         warmup: steps of linear warm-up before it, default 0.
 
@@ -164,7 +164,7 @@ class piecewise(Schedule):
     in place of factors and `after - 1` as boundaries.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         factors: a dict `{after: factor}` with ascending steps; `{5: 0.1}` makes step 6 the first
             with a tenth of `lr`. The steps count from the end of the warm-up.
         warmup: steps of linear warm-up before it, default 0.

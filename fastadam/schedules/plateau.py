@@ -29,7 +29,7 @@ class Plateau(Schedule):
     its `state_dict()` with the optimizer's, or pickle it.
 
     Args:
-        lr: the value at first, a number >= 0.
+        lr: the initial value, a number >= 0.
         factor: the factor of a reduction, in [0, 1), default 0.1.
         patience: the number of updates without improvement that are tolerated, default 10.
         threshold: the least change that counts as an improvement, default 1e-4.

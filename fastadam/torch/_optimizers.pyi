@@ -109,6 +109,11 @@ class ADOPT(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -207,6 +212,11 @@ class FTRL(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -302,6 +312,11 @@ class LAMB(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -397,6 +412,11 @@ class LARS(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -500,6 +520,11 @@ class MARS(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -613,6 +638,11 @@ class SGD(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -723,6 +753,11 @@ class AdEMAMix(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -824,6 +859,11 @@ class AdaBelief(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -923,6 +963,11 @@ class Adadelta(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1034,6 +1079,11 @@ class Adafactor(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1131,6 +1181,11 @@ class Adagrad(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1242,6 +1297,11 @@ class Adam(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1359,6 +1419,11 @@ class AdamMini(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1475,6 +1540,11 @@ class AdamW(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1580,6 +1650,11 @@ class Adamax(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1682,6 +1757,11 @@ class Adan(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1779,6 +1859,11 @@ class Grams(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1878,6 +1963,11 @@ class LaProp(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -1976,6 +2066,11 @@ class Lion(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2088,6 +2183,11 @@ class Muon(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2197,6 +2297,11 @@ class NAdam(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2311,6 +2416,11 @@ class Prodigy(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2420,6 +2530,11 @@ class RAdam(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2538,6 +2653,11 @@ class RMSprop(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2644,6 +2764,11 @@ class RowwiseAdagrad(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2738,6 +2863,11 @@ class Rprop(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2842,6 +2972,11 @@ class ScheduleFreeAdamW(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -2942,6 +3077,11 @@ class ScheduleFreeSGD(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -3036,6 +3176,11 @@ class Signum(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -3129,6 +3274,11 @@ class SparseAdam(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -3224,6 +3374,11 @@ class StableAdamW(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(
@@ -3323,6 +3478,11 @@ class Yogi(Optimizer):
         mask_state: True leaves the state of elements unchanged that the mask of a step does not
             mark; default False: the state is updated with the whole gradient.
         seed: seed of all random rounding, including that of int8 state; default 0.
+
+    Raises:
+        TypeError: for an unknown argument, or one of the wrong type.
+        ValueError: for numbers out of range.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ import torch
 from ..engine.options import NAMES, Options
 from ..optimizer import Optimizer as CoreOptimizer
 from ..rules.algorithm import Values, signature_of
-from ..rules.docstrings import Composed, completed, entries, explained
+from ..rules.docstrings import Composed, completed, entries, errors_of, explained
 from ..validation import check_known
 from .hyperparameters import ELSEWHERE, FLAGS, NAMES_HERE, twin_of
 
@@ -54,7 +54,7 @@ def _explained(cls: Any, base: Any, text: str, options: Values) -> str:
     names = {"params": ..., **dict.fromkeys(cls._positional), **cls._known, **options}
     texts = [CoreOptimizer.__doc__, cls.core.__doc__, base.__doc__, text]
     meanings = dict(chain.from_iterable(entries(each).items() for each in texts))
-    return completed(text, explained(names, meanings))
+    return completed(text, explained(names, meanings), errors_of(base.__doc__))
 
 
 def separated(cls: Any, args: Sequence[Any], keywords: Values) -> tuple[Values, Options]:

@@ -86,7 +86,7 @@ class Optimizer(torch.optim.Optimizer):
     Raises:
         TypeError: for an unknown argument, or one of the wrong type.
         ValueError: for numbers out of range.
-        RuntimeError: at a step, for unsupported tensors, and sparse gradients.
+        RuntimeError: at a step, for unsupported tensors and unsupported sparse gradients.
 
     Examples:
         >>> import torch, fastadam.torch
