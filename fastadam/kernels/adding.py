@@ -46,6 +46,7 @@ def in_long_runs(storages: Sequence[Storage]) -> bool:
     return [each.stored[0].dtype for each in storages[1:]] == ["float32"]
 
 
+LANES = 8  # sums that are computed at once
 LEAST = 64  # elements of a block of which only the last of eight parts may be shorter
 
 
@@ -77,7 +78,7 @@ def added_in_eighths(
         rest = join(two(at, i + apart, apart, h), join(last, nothing(last)))
         write(at, i, join(four(at, i, apart, h), rest))
 
-    eights, sevens = loop(eight), loop(seven)
+    eights, last, sevens = loop(eight, LANES), loop(eight, LANES, False), loop(seven, LANES, False)
 
     def elements(at, first, count, h):
         if count == block:
@@ -87,7 +88,12 @@ def added_in_eighths(
         else:
             apart = (count + 7) // 8
             full = count - 7 * apart
-            eights(at, 0, full, (h, apart))
+            even = full & -LANES
+            eights(at, 0, even, (h, apart))
+            if LANES <= even < full:
+                eights(at, full - LANES, full, (h, apart))
+            else:
+                last(at, even, full, (h, apart))
             sevens(at, full, apart, (h, apart))
 
     return elements

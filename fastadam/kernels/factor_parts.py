@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..rules import ROW, SIZE, Rule, rule
+from ..rules.functions import added
 from .formats import FLOAT, Formats, floats
 from .row_pieces import COLUMN_SPAN, ROW_LENGTH
 from .storage.base import ROW as PER_ROW
@@ -69,12 +70,12 @@ def _line_sums(inner: Rule) -> Rule:
     def entry(param, grad, state, h):
         return (term(grad, h),)
 
-    def added(param, grad, state, h, s):
-        return param, (s.total / s.size, state[1] + np.float64(term(grad, h)))
+    def summed(param, grad, state, h, s):
+        return param, (s.total / s.size, added(state[1], np.float64(term(grad, h))))
 
-    added.__name__ = f"{inner.name}_lines"
+    summed.__name__ = f"{inner.name}_lines"
     names = ("row_mean", "column_sum"), inner.hyper, inner.exact
-    made = Rule(added, *names, ("total",), ROW, Rule(entry, *names))
+    made = Rule(summed, *names, ("total",), ROW, Rule(entry, *names))
     return replace(made, row_state=names[0][:1], column_state=names[0][1:])
 
 

@@ -48,7 +48,7 @@ def kernel(task: int) -> None:
 def loop_over(share: Any) -> Callable[[Any], Any]:
     """The `loop` of a target whose compiler needs no help; see `MemoryAccess`."""
 
-    def loop(step: Any, width: int = 0) -> Any:
+    def loop(step: Any, width: int = 0, whole: bool = True) -> Any:
         def each(at, first, count, more):
             for i in share(count - first):
                 step(at, first + i, more)
@@ -172,16 +172,16 @@ def sums_of_row(
 def row_at_once(elements: Any, addresses: Any) -> Callable[..., None]:
     """The function that updates the elements of a row of streams without blocks."""
 
-    def update(row, first, length, scratch, h):
+    def updated(row, first, length, scratch, h):
         elements(addresses(row, first, length, scratch), 0, length, h)
 
-    return update
+    return updated
 
 
 def row_in_blocks(elements: Any, pack: Any, addresses: Any, block: int) -> Callable[..., None]:
     """The function that updates the elements of a row block by block."""
 
-    def update(row, first, length, scratch, h):
+    def updated(row, first, length, scratch, h):
         end = first + length
         for part in range(first, end, block):
             at = addresses(row, part, length, scratch)
@@ -189,7 +189,7 @@ def row_in_blocks(elements: Any, pack: Any, addresses: Any, block: int) -> Calla
             elements(at, 0, count, h)
             pack(at, count)
 
-    return update
+    return updated
 
 
 def row_by_row(

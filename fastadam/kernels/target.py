@@ -50,7 +50,8 @@ class MemoryAccess(Protocol):
     def loop(self) -> Callable[..., Any]:
         """`loop(step)`: the function `each(at, first, count, more)` that calls `step(at, i, more)`
         for each i from `first` to `count` that the calling thread takes. With `loop(step, width)`
-        a target that vectorises takes so many of them at a time."""
+        a target that vectorises takes so many of them at a time; with `loop(step, width, False)`
+        also where fewer are left, which suits loops of few."""
 
     @property
     def wait(self) -> Callable[[], None]:

@@ -70,8 +70,8 @@ class Memory(llvm.Memory):
             return self.table(np.array([formula(i) for i in range(count)]))
 
     @staticmethod
-    def loop(step: Any, width: int = 0) -> Any:
-        each = vector_loops.each(width)
+    def loop(step: Any, width: int = 0, whole: bool = True) -> Any:
+        each = vector_loops.each(width, whole)
 
         def loop(at, first, count, more):
             each(step, at, first, count, more)

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from .llvm import I32, I64
 
+TRUE = ir.Constant(ir.IntType(1), 1)
 WIDE = '"prefer-vector-width"="512"'  # of a function; LLVM would use half of such registers
 
 
@@ -26,9 +27,10 @@ class Distinct(ir.values.MDValue):  # type: ignore[misc]
 
 
 @cache
-def each(width: int) -> Any:
+def each(width: int, whole: bool) -> Any:
     """`each(step, at, first, count, more)`: call `step(at, i, more)` for each i from `first` to
-    `count`, for so many at a time, or two vectors of them if `width` is 0."""
+    `count`, for so many at a time, or two vectors of them if `width` is 0; unless these are `whole`
+    vectors, masks leave out the lanes beyond `count`."""
 
     @intrinsic
     def each(typing, step, at, first, count, more):
@@ -42,7 +44,7 @@ def each(width: int) -> Any:
                 call(builder, (at, i, more))
                 return []
 
-            looped(builder, first, count, [], body, width)
+            looped(builder, first, count, [], body, width, whole)
             return context.get_dummy_value()
 
         return types.void(step, at, types.int64, types.int64, more), generate
@@ -88,6 +90,7 @@ def looped(
     starts: Sequence[Any],
     body: Callable[[Any, Sequence[Any]], Sequence[Any]],
     width: int = 0,
+    whole: bool = True,
     independent: bool = False,
 ) -> list[Any]:
     """Build a loop over the integers from `first` to `count`; returns the numbers it carries.
@@ -96,6 +99,7 @@ def looped(
         starts: the numbers that it carries, at the beginning.
         body: `body(i, numbers)` builds an iteration, and returns the numbers that follow.
         width: the integers that an iteration of the vectorised loop takes, 0 for two vectors.
+        whole: False if the last iteration may take fewer.
         independent: True if no iteration reads what another one writes.
     """
     before, block = builder.block, builder.append_basic_block("loop")
@@ -110,7 +114,7 @@ def looped(
     i.add_incoming(following, builder.block)
     again = builder.cbranch(builder.icmp_signed("<", following, count), block, after)
     more = [parallel(builder.module, block)] if independent else []
-    again.set_metadata("llvm.loop", hinted(builder.module, width, more))
+    again.set_metadata("llvm.loop", hinted(builder.module, width, whole, more))
     last = builder.block
     builder.position_at_end(after)
     ends = [builder.phi(number.type) for number in starts]
@@ -123,11 +127,13 @@ def looped(
     return ends
 
 
-def hinted(module: Any, width: int, more: Sequence[Any] = ()) -> Any:
+def hinted(module: Any, width: int, whole: bool = True, more: Sequence[Any] = ()) -> Any:
     """The metadata of a loop with hints for its compilation, and more of it."""
     hints = {"interleave.count": I32(1 if width else 2), "unroll.disable": None}  # in LLVM's words
     if width:
         hints["vectorize.width"] = I32(width)
+    if not whole:
+        hints["vectorize.predicate.enable"] = TRUE
     nodes = [
         module.add_metadata(
             [ir.MetaDataString(module, f"llvm.loop.{name}"), *([number] if number else [])]

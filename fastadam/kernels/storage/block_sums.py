@@ -9,6 +9,8 @@ from ..target import MemoryAccess
 from .base import COLUMNS, SCRATCH, Coding, Column, Pieces
 
 BLOCK = 1024
+LANES = 8  # sums that are added at once
+ROOM = BLOCK + 2 * LANES  # numbers of scratch memory for the terms of a block, and zeros after them
 PARTIAL = 64  # the sums of a complete block that a loop adds by itself: they fit into registers
 
 
@@ -45,35 +47,50 @@ class Sums:
         def fold(at, i, apart):
             put_folded(at[1], i, eight(at[0], i, apart))
 
-        fold_all = memory.loop(fold)
+        fold_all = memory.loop(fold, LANES)
 
-        def pack(at, count):
-            first = at[SCRATCH] + offset
-            sums = first + 8 * BLOCK
+        def clear(sums, count):
+            for i in share(LANES):
+                put_folded(sums, count + i, zero)
             wait()
-            if count == PARTIAL:  # what follows, with constants
-                fold_all((first, sums), 0, PARTIAL // 8, PARTIAL // 8)
-                count = PARTIAL // 8
-            else:
+
+        def keep(at, sum):
+            for _ in share(1):
+                store(at[slot], 0, sum)
+            wait()
+
+        def fold_to_eight(sums, count):
+            while count > LANES:
                 eighth = (count + 7) // 8
-                for i in share(8 * eighth - count):
-                    put(first, count + i, zero)
-                wait()
-                fold_all((first, sums), 0, eighth, eighth)
-                count = eighth
-            while count > 1:
-                wait()
-                eighth = (count + 7) // 8
-                for i in share(8 * eighth - count):
-                    put_folded(sums, count + i, zero)
-                wait()
+                clear(sums, count)
                 for i in share(eighth):
                     put_folded(sums, i, eight_folded(sums, i, eighth))
                 count = eighth
+                wait()
+            if count < LANES:
+                clear(sums, count)
+
+        def pack(at, count):
+            first = at[SCRATCH] + offset
+            sums = first + 8 * ROOM
             wait()
-            for _ in share(1):
-                store(at[slot], 0, get_folded(sums, 0))
+            if count == PARTIAL:  # what follows, with constants
+                fold_all((first, sums), 0, LANES, LANES)
+                wait()
+                keep(at, eight_folded(sums, 0, 1))
+                return
+            for i in share(2 * LANES):
+                put(first, count + i, zero)
             wait()
+            if count <= LANES:
+                keep(at, eight(first, 0, 1))
+                return
+            eighth = (count + 7) // 8
+            # whole vectors, of which some lanes are cleared below
+            fold_all((first, sums), 0, (eighth + LANES - 1) & -LANES, eighth)
+            wait()
+            fold_to_eight(sums, eighth)
+            keep(at, eight_folded(sums, 0, 1))
 
         coding = Coding(
             "float64",
@@ -90,7 +107,7 @@ class Sums:
             lambda at, i: zero,
             (lambda at, i, value: put(at[SCRATCH] + offset, i, value),),
             (pack,),
-            scratch=2 * (BLOCK + BLOCK // 8),
+            scratch=2 * (ROOM + BLOCK // 8 + LANES),
             coding=coding,
             partial=PARTIAL,
             kept=lambda at, i: get(at[SCRATCH] + offset, i),
