@@ -28,13 +28,11 @@ def lion(maximize=False, cautious_weight_decay=False, cautious=False):
         blended, grad, _ = direction(grad, state, h)
         return agreement(blended, grad)
 
-    def agreed_update(param, grad, state, h):
+    @rule(**names, sums=AGREEING, prepare=agreeing)
+    def cautious_lion(param, grad, state, h, s):
         blended, grad, new = direction(grad, state, h)
-        return agreed(h.lr * sign(blended), blended, grad), new
-
-    @rule(**names, sums=AGREEING, prepare=agreeing, direction=agreed_update)
-    def cautious_lion(param, update, h, s):
-        return param - decay(cautiously(update, s), param, h.decay)
+        update = cautiously(agreed(h.lr * sign(blended), blended, grad), s)
+        return param - decay(update, param, h.decay), new
 
     return cautious_lion if cautious else lion
 

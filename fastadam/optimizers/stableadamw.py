@@ -20,24 +20,21 @@ def stableadamw(maximize=False, cautious_weight_decay=False):
         exp_avg_sq = lerp(state[1], grad * grad, h.beta2_comp)
         return (squared(grad / math.sqrt(max(exp_avg_sq, h.eps_squared))),)
 
-    def direction(param, grad, state, h):
-        if maximize:
-            grad = -grad
-        exp_avg = lerp(state[0], grad, h.beta1_comp)
-        exp_avg_sq = lerp(state[1], grad * grad, h.beta2_comp)
-        return exp_avg / (math.sqrt(exp_avg_sq) + h.eps), (exp_avg, exp_avg_sq)
-
     @rule(
         state=("exp_avg", "exp_avg_sq"),
         hyper=CONSTANTS,
         sums=("ratios",),
         over="tensor",
         prepare=ratio,
-        direction=direction,
     )
-    def stableadamw(param, number, h, s):
+    def stableadamw(param, grad, state, h, s):
+        if maximize:
+            grad = -grad
+        exp_avg = lerp(state[0], grad, h.beta1_comp)
+        exp_avg_sq = lerp(state[1], grad * grad, h.beta2_comp)
         scale = 1.0 / max(1.0, math.sqrt(s.ratios / s.size))
-        return param - decay(scale * h.lr * number, param, scale * h.decay)
+        update = scale * h.lr * (exp_avg / (math.sqrt(exp_avg_sq) + h.eps))
+        return param - decay(update, param, scale * h.decay), (exp_avg, exp_avg_sq)
 
     return stableadamw
 
