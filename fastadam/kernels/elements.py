@@ -141,8 +141,7 @@ def names_read(rule: Rule, streams: Sequence[Stream]) -> Collection[str]:
 
     def written(constant: float, numbers: list[Any]) -> str:
         h = namedtuple("h", rule.hyper)(*[type(ones[0])(constant) for _ in rule.hyper])
-        with np.errstate(all="ignore"):
-            _, states = rule.snapshot(numbers[0], numbers[1], tuple(numbers[2:]), h)
+        _, states = rule(numbers[0], numbers[1], tuple(numbers[2:]), h)
         pairs = zip(states, streams[2:], strict=True)
         return repr([number for number, stream in pairs if stream.mode != "r"])
 

@@ -80,6 +80,18 @@ def test_a_pass_over_terms_prefetches_only_what_it_reads(text, options, names):
     assert list(names_read(staged(rule, options), update)) == every
 
 
+def test_terms_may_be_undefined_for_some_constants():
+    def inverse(param, grad, state, h):
+        return (1.0 / math.sqrt(h.eps) + math.sqrt(h.eps - 1.0) * grad,)
+
+    @fa.rule(hyper=("eps",), sums=("total",), prepare=inverse)
+    def undefined(param, grad, state, h, s):
+        return param - s.total, state
+
+    terms = streams_of_terms(undefined, (), Formats.alike("float32"))
+    assert "param" not in names_read(staged_terms(undefined, ()), terms)
+
+
 READ = ("double, single state", "split8, int8, rounded")
 
 
