@@ -47,7 +47,9 @@ class StepSetup:
     Attributes:
         core: the optimizer for arrays, without arrays of its own.
         options: those of the optimizer, with the number of threads of the steps.
+        rules: the rule of each group.
         active: the active parameters.
+        formats: the storage of each of them, its gradient and its state.
         gradients: checks their gradients, and finds the addresses.
         parts: the parts of `grads` that belong to this process.
         scope: a context of work on the tensors.
@@ -61,7 +63,9 @@ class StepSetup:
         RuntimeError, TypeError, ValueError: for unsupported tensors, options and formats.
     """
 
+    rules: Sequence[Rule]
     active: ActiveParameters
+    formats: Sequence[Formats]
     scope: Any
 
     def __init__(
@@ -79,24 +83,24 @@ class StepSetup:
         self.noisy = any(group.options.noisy for group in groups)
         counts = self.options.ema_warmup or self.noisy
         self.counted = not self.core.uncounted or counts
-        self._rules = [group.rule for group in groups]
+        self.rules = [group.rule for group in groups]
         self._own = [group.options for group in groups]
         besides = self.counted or bool(dtypes(self.options))
         self._keeps = [
             besides or bool(group.rule.all_state or group.options.compensation) for group in groups
         ]
-        in_rows = [rule.of_rows for rule in self._rules]
+        in_rows = [rule.of_rows for rule in self.rules]
         known = before.active if before else None
         self.active = ActiveParameters(owner, params, grads, self._keeps, in_rows, known)
         self._used = [number for number, some in enumerate(self.active.by_group) if some]
-        checked = self.options, self._own, self._rules, owner.param_groups
+        checked = self.options, self._own, self.rules, owner.param_groups
         check_low_precision(*checked, self.active.memories)
         self.shards = ShardSums(self.active.params) if self.active.sharded else None
         self.parts = self.active.parts(self.active.of(grads))
         owned = (self._owner, type(owner).core.__name__), self.parts, self.options.zero_grads
         self.gradients = Gradients(self.active.memories, *owned)
         check_rows(self.gradients.dtypes, self.options, self.active.arrays[0])
-        self._formats = self._chosen_formats()
+        self.formats = self._chosen_formats()
         same_place = before is not None and before.active.device == self.active.device
         memory = self.active.memories[0].part
         self.scope = before.scope if before and same_place else scope_of(memory)
@@ -110,7 +114,7 @@ class StepSetup:
 
     def _chosen_formats(self) -> list[Formats]:
         """The storage of each active parameter, its gradient and its state."""
-        each = zip(self._own, self._rules, self.active.by_group, strict=True)
+        each = zip(self._own, self.rules, self.active.by_group, strict=True)
         owners = [(own, rule) for own, rule, some in each for _ in some]
         formats = formats_of(owners, self.active.memories, self.gradients.dtypes)
         if self.core.starts_at_zero:
@@ -126,7 +130,7 @@ class StepSetup:
             [*self.core.carried, *(("matrices",) if self.core.rule.matrix else ())],
             self.capturable,
             self._needs.conditional,
-            self._formats,
+            self.formats,
             self.options,
         )
 
@@ -139,9 +143,14 @@ class StepSetup:
             (*more, active.rest, active.gapped, active.wrapped)
         )
 
+    @property
+    def on_device(self) -> bool:
+        """True if the parameters are on a GPU."""
+        return isinstance(self.scope, DeviceScope)
+
     def serves(self, groups: Sequence[CheckedGroup]) -> bool:
         """True if these groups have the rules and the options of the setup."""
-        return [group.rule for group in groups] == self._rules and [
+        return [group.rule for group in groups] == self.rules and [
             group.options for group in groups
         ] == self._own
 
@@ -163,19 +172,7 @@ class StepSetup:
         live: list[Entry] = []
         for kept, numbers in zip(self._keeps, self.active.by_group, strict=True):
             live += [self._entries[self.active.everyone[i]] if kept else {} for i in numbers]
-        return StepState(
-            self.core,
-            self.options,
-            self.active,
-            self._rules,
-            [groups[number] for number in self._used],
-            live,
-            self._formats,
-            self.counted,
-            self.conditional,
-            isinstance(self.scope, DeviceScope),
-            count,
-        )
+        return StepState(self, [groups[number] for number in self._used], live, count)
 
     def plan_of(self, groups: Sequence[CheckedGroup], kept: StepState) -> StepPlan:
         """The plan of the steps, over the state that `state_of` returned."""
@@ -188,7 +185,7 @@ class StepSetup:
             groups=used,
             parameters=Parameters().with_groups([gathered], alone=False),
             gradients=self.gradients,
-            formats=self._formats,
+            formats=self.formats,
             state=kept.state,
             carried=tuple(self.core.carried),
             options=self.options,
@@ -203,5 +200,5 @@ class StepSetup:
         """Count the steps of parameters whose state is new, for rules that PyTorch does not
         count."""
         rules: list[Rule] = [group.rule for group in groups for _ in group.params]
-        pairs = zip(self._formats, rules, strict=True)
+        pairs = zip(self.formats, rules, strict=True)
         kept.state.begin([formats.form_of(rule) for formats, rule in pairs])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..engine.convert import ORDER, SCALE
 from ..kernels.commit import commit
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
     from .state_formats import Entry
 
 
+class Setup(Protocol):
+    """The members of a `StepSetup` that its state uses; see there."""
+
+    core: CoreOptimizer
+    options: Options
+    active: ActiveParameters
+    rules: Sequence[Rule]
+    formats: Sequence[Formats]
+    counted: bool
+    conditional: bool
+
+    @property
+    def on_device(self) -> bool: ...
+
+
 class StepState:
     """The tensors of state that a step updates: existing ones are used, missing ones are prepared.
 
     Args:
-        core: the optimizer for arrays, which says what it carries.
-        options: those of the optimizer.
-        active: the active parameters.
-        rules: the rules of all groups.
+        setup: the parameters and formats of the step.
         groups: the groups with active parameters.
         entries: the entry of each active parameter in the optimizer's `state`.
-        formats: the storage of each parameter, its gradient and its state.
-        counted: True if entries have step counts.
-        conditional: True if a GPU counts the steps.
-        on_device: True if the parameters are on a GPU.
-        count: the count of steps so far.
+        count: the step count so far.
 
     Attributes:
         state: the state as the core sees it.
@@ -52,20 +60,15 @@ class StepState:
 
     def __init__(
         self,
-        core: CoreOptimizer,
-        options: Options,
-        active: ActiveParameters,
-        rules: Sequence[Rule],
+        setup: Setup,
         groups: Sequence[CheckedGroup],
         entries: list[Entry],
-        formats: Sequence[Formats],
-        counted: bool,
-        conditional: bool,
-        on_device: bool,
         count: int,
     ) -> None:
-        self._core, self._active, self._rules = core, active, rules
-        self._counted, self._conditional, self._on_device = counted, conditional, on_device
+        core, options, active = setup.core, setup.options, setup.active
+        self._core, self._active, self._rules = core, active, setup.rules
+        self._counted, self._conditional = setup.counted, setup.conditional
+        self._on_device = setup.on_device
         self._entries, self.drafts = entries, Entries(entries)
         drafts = self.drafts.drafts
         self._check(drafts, options)
@@ -74,8 +77,8 @@ class StepState:
         commit(state.extended(groups, tuple(core.carried.values())))
         state.count = count
         self.count()
-        names = dict.fromkeys(name for rule in rules for name in rule.all_state)
-        state.adopt([*names], formats)
+        names = dict.fromkeys(name for rule in self._rules for name in rule.all_state)
+        state.adopt([*names], setup.formats)
 
     def _check(self, entries: Sequence[Entry], options: Options) -> None:
         needed, single = self._needed(), {"step", *self._core.carried}
