@@ -52,6 +52,7 @@ def test_weights_and_state_are_those_of_torch(case, dtype, rtol, request):
 
 
 @each_twin
+@pytest.mark.usefixtures("in_plain_python")
 def test_saved_state_goes_both_ways(case):
     (opt, one), (twin, other) = pair(case)
     steps(opt, one, range(3))
