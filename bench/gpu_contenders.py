@@ -31,7 +31,7 @@ from fastadam.kernels.formats import FLOAT
 from fastadam.kernels.stream import Stream
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-THREADS = 8 if SIMULATED else 256
+THREADS = 2 if SIMULATED else 256
 MOST_BLOCKS = 2 if SIMULATED else 1 << 16
 
 # Bytes that a step reads and writes per element: the moments are float32.
