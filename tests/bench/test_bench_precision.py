@@ -104,6 +104,7 @@ def test_bytes(label, traffic, resident):
         pytest.skip("PyTorch is not installed")
     contender = made(key)
     contender.step()
+    # bytes per element, of which the table has three digits
     assert contender.bytes() == pytest.approx(traffic, abs=1e-3)
     assert contender.resident() == pytest.approx(resident, abs=1e-3)
 

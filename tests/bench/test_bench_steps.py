@@ -144,6 +144,7 @@ def test_the_reference_agrees_with_the_oracle():
     rng = np.random.default_rng(0)
     param, grads = rng.normal(size=100), list(rng.normal(size=(STEPS, 100)))
     expected = oracle(param, grads)
+    # some dozens of float64 roundings
     np.testing.assert_allclose(validation.from_paper(param, grads)[-1], expected, rtol=1e-13)
 
 

@@ -48,6 +48,7 @@ def test_narrow_state_converges_as_float32(state, float32_excess):
 
 
 def test_the_smallest_configuration_converges_as_float32(float32_excess):
+    # as for narrow state above
     assert excess(BF16, **SMALLEST) == pytest.approx(float32_excess, rel=0.1)
 
 
@@ -298,4 +299,5 @@ def test_initial_state_is_coded():
     train(opt, params, 1)
     want = F32(0.3) + grads(0, params)[0] ** 2
     got = opt.dequantized_state()["state"][0]["sum"]
+    # a step between codes is at most an eighth of the number
     np.testing.assert_allclose(got, want, rtol=1 / 8)

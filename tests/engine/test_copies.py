@@ -32,6 +32,7 @@ def test_the_average_may_warm_up():
     for step in range(1, 15):
         opt.step(np.array([-1.0]))
         want += (1 - min(0.5, (1 + step) / (10 + step))) * (param[0] - want)
+        # the same operations in float64, of which one may be fused: four last bits
         assert opt.ema.buffer[0] == pytest.approx(want, rel=1e-15)
 
 

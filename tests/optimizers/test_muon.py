@@ -47,7 +47,7 @@ def test_it_computes_what_its_sources_say(hyper):
         if start.size:
             want, state = oracles.muon(start, grads, **{"lr": 0.05, **hyper})
             np.testing.assert_allclose(params[k], want, **TOLERANCE)
-            np.testing.assert_allclose(
+            np.testing.assert_allclose(  # float64, a rounding or two per step
                 opt.state["momentum_buffer"][k], state["momentum_buffer"], rtol=1e-13
             )
 
@@ -215,6 +215,7 @@ def test_a_rule_of_an_author_may_have_a_matrix():
 
     w = np.zeros((2, 2))
     Whitened(w).step(np.array([[0.0, 4.0], [9.0, 0.0]]))
+    # singular vectors in float64
     np.testing.assert_allclose(w, [[0, -0.5], [-0.5, 0]], atol=1e-15)
     with pytest.raises(TypeError, match=r"sums=.* and matrix= cannot be given together"):
         fa.rule(sums=("a",), prepare=entry, matrix=entry)
@@ -260,6 +261,7 @@ class TestTorch:
         for _ in range(50):
             found = self.step(ours, theirs)
         for one, other in zip(found[::2], found[1::2], strict=True):
+            # sums of float64 products in another order, over 50 steps of updates around 1
             self.torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
         assert {*theirs.param_groups[0]} <= {*ours.param_groups[0]}
 
@@ -273,6 +275,7 @@ class TestTorch:
                 b.data.copy_(a)
             found = self.step(ours, theirs)
             for a, b in zip(found[::2], found[1::2], strict=True):
+                # likewise, over two steps
                 self.torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
         assert "step" not in next(iter(ours.state.values()))
 

@@ -270,6 +270,7 @@ def test_groups_have_their_own_hyperparameters(case):
         opt.step([grad, grad, grad])
     for param, old, lr in zip(params, start, (0.01, 0.5, least), strict=True):
         want, _ = case.oracle(old, grads, lr=lr)
+        # float64: some dozens of roundings
         np.testing.assert_allclose(param, want, rtol=1e-13, atol=1e-15)
 
 

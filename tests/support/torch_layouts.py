@@ -47,5 +47,6 @@ def trained(cls, layout, grad_layouts, **hyper):
 
 
 def assert_same(one, other):
+    """Within the roundings of a few float32 steps."""
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a.detach(), b.detach(), rtol=1e-5, atol=1e-6)

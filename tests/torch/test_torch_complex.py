@@ -48,6 +48,7 @@ def train(opt, params, steps, seed=1):
 
 
 def close(some, others, atol):
+    """Within the float32 roundings of some steps; `atol` is for numbers near zero."""
     for one, other in zip(some, others, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(

@@ -254,6 +254,7 @@ def test_clipping_and_the_finite_check_of_bfloat16_gradients():
     give_gradients(params, 0)
     norm = torch.cat([p.grad.double().flatten() for p in params]).norm().item()
     opt.step()
+    # both sums are in float64
     assert opt.info.grad_norm == pytest.approx(norm, rel=1e-12)
     assert not any(p.grad.any() for p in params)
     before = arrays_of(params)
