@@ -180,9 +180,10 @@ def meant_by(name: Any, known: Collection[str]) -> str | None:
         return None
     usual = OTHER_NAMES.get(name)
     short = [each for each in known if name in (_initials(each), each) or each == _initials(name)]
-    lower = {each.lower(): each for each in known}  # adamw is AdamW
-    close = get_close_matches(name.lower(), lower, n=3)
-    close = [lower[each] for each in sorted(close, key=lambda e: not e.startswith(name.lower()))]
+    lower = {each.lower().lstrip("-"): each for each in known}  # adamw is AdamW
+    like = name.lower().lstrip("-")  # the dashes of two options do not make them alike
+    close = get_close_matches(like, lower, n=3)
+    close = [lower[each] for each in sorted(close, key=lambda each: not each.startswith(like))]
     return usual if usual in known else next(iter([*short, *close]), None)
 
 

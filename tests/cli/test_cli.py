@@ -94,6 +94,7 @@ def test_unknown_command_names_the_known_ones(capsys):
             "fastadam bench: error: unrecognized arguments: --optimiser=adam "
             "(did you mean --optimizer?)",
         ),
+        (["demo", "--file"], "fastadam demo: error: unrecognized arguments: --file; "),
         (["info", "all"], "fastadam info: error: unrecognized arguments: all; "),
         (["export"], "fastadam export: error: one of the arguments --c --ptx is required; "),
         (["bench", "--seconds", "x"], "fastadam bench: error: argument --seconds: invalid float"),
