@@ -10,10 +10,10 @@ from ..engine.row_gradient import RowGradient
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.row_pieces import ROW_LENGTH
+from ..kernels.rule_streams import streams
 from ..kernels.storage.base import WHOLE
 from ..kernels.storage.elementwise import Single
 from ..kernels.stream import Stream
-from ..kernels.transforms import streams
 from ..memory.row_table import RowTable
 from ..memory.rows import Rows
 from ..rules import rule

@@ -10,9 +10,10 @@ from ..engine.options import Options
 from ..engine.param_groups import values_of
 from ..engine.rule_choice import rule_for
 from ..kernels.formats import COMPENSATION, FLOAT, PAIRS, ROUND, Formats
+from ..kernels.rule_streams import streams
 from ..kernels.storage.base import WHOLE, Column
 from ..kernels.stream import Stream, record_of
-from ..kernels.transforms import OPTIONS, STATE, TOUCHED, ZERO_GRADS, staged, streams
+from ..kernels.transforms import OPTIONS, STATE, TOUCHED, ZERO_GRADS, staged
 from ..optimizer import Optimizer
 from ..rules import ROW, Rule
 from ..rules.algorithm import Values

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..kernels.formats import COMPENSATION, Formats
+from ..kernels.rule_streams import streams, streams_of_terms
 from ..kernels.storage.base import ROW, Column
 from ..kernels.stream import Stream
-from ..kernels.transforms import FACTOR, STATE, SUM, inputs_of_first, streams, streams_of_terms
+from ..kernels.transforms import FACTOR, STATE, SUM, inputs_of_first
 from ..rules import MATRIX, Rule
 from .accumulation import add, options_of_sums
 from .grad_norm import norm_streams

@@ -9,7 +9,8 @@ import numpy as np
 from ..kernels.factory import kernel
 from ..kernels.formats import Formats
 from ..kernels.rule_parts import DIRECTION
-from ..kernels.transforms import in_directions, staged_directions, streams_of_directions
+from ..kernels.rule_streams import in_directions, streams_of_directions
+from ..kernels.transforms import staged_directions
 from ..memory.aligned import aligned_zeros
 from ..memory.checks import address
 from .launch import Launch

@@ -11,9 +11,10 @@ import numpy as np
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
+from ..kernels.rule_streams import streams
 from ..kernels.storage.block_sums import Sums
 from ..kernels.stream import Stream
-from ..kernels.transforms import staged, streams
+from ..kernels.transforms import staged
 from ..memory.checks import address
 from ..memory.launch_table import SKIPPED
 from ..rules import Rule, rule

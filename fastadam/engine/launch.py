@@ -15,10 +15,11 @@ from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import Formats
 from ..kernels.row_list import RowList
 from ..kernels.row_pieces import COLUMN_SPAN, ROW_LENGTH
+from ..kernels.rule_streams import of_elements, streams, streams_of_terms
 from ..kernels.storage.base import COLUMN as BY_COLUMN
 from ..kernels.storage.base import ROW as BY_ROW
 from ..kernels.storage.base import WHOLE
-from ..kernels.transforms import SUM, of_elements, staged, streams, streams_of_terms
+from ..kernels.transforms import SUM, staged
 from ..memory.checks import address, addresses
 from ..memory.dtypes import name_of, named
 from ..memory.launch_table import SKIPPED, Table

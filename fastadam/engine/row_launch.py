@@ -9,7 +9,8 @@ import numpy as np
 from ..kernels.commit import Operation
 from ..kernels.formats import Formats
 from ..kernels.row_list import RowList, can_list
-from ..kernels.transforms import STATE, TOUCHED, caught_up, streams
+from ..kernels.rule_streams import streams
+from ..kernels.transforms import STATE, TOUCHED, caught_up
 from ..memory.row_table import RowTable, SortedRows
 from ..rules import ROW, Rule
 from ..rules.algorithm import Algorithm, Values

@@ -9,8 +9,9 @@ import numpy as np
 from ..kernels.cpu.threads import Limit
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats, floats
+from ..kernels.rule_streams import streams_of_terms
 from ..kernels.stream import Stream
-from ..kernels.transforms import SUM, staged_terms, streams_of_terms
+from ..kernels.transforms import SUM, staged_terms
 from ..memory.checks import address
 from ..rules import ROW, SIZE, Rule
 from .backend import HOST, backend_of

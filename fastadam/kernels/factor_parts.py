@@ -14,12 +14,13 @@ from ..rules import ROW, SIZE, Rule, rule
 from ..rules.functions import added
 from .formats import FLOAT, Formats, floats
 from .row_pieces import COLUMN_SPAN, ROW_LENGTH
+from .rule_streams import extras_of
 from .storage.base import ROW as PER_ROW
 from .storage.block_sums import Sums
 from .storage.elementwise import Single
 from .storage.rows import ColumnNumber, RowNumber, RowSum
 from .stream import Stream
-from .transforms import STATE, SUM, extras_of, of_gradients, staged
+from .transforms import STATE, SUM, of_gradients, staged
 
 ROW_MEAN, COLUMN_SUM, TOTAL = SUM + "row_mean", SUM + "column_sum", SUM + "total"
 NEW, COUNT = SUM + "new", SUM + "count"

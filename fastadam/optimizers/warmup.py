@@ -5,7 +5,7 @@ from typing import Any
 from ..engine.backend import Backend, backend_named
 from ..kernels.factory import Kernel, kernel
 from ..kernels.formats import FLOAT, Formats
-from ..kernels.transforms import streams
+from ..kernels.rule_streams import streams
 from ..memory.dtypes import named
 from ..rules import Rule
 from ..validation import dtype_name

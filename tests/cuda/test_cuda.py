@@ -23,7 +23,7 @@ from fastadam.engine.convert import identity
 from fastadam.engine.grad_norm import norm_streams
 from fastadam.kernels import factory
 from fastadam.kernels.formats import Formats
-from fastadam.kernels.transforms import streams
+from fastadam.kernels.rule_streams import streams
 
 
 def test_other_processes_import_what_this_one_can(monkeypatch):

@@ -16,10 +16,11 @@ from fastadam.kernels import factory
 from fastadam.kernels import plain_python as python
 from fastadam.kernels.cpu.llvm import ALONE
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.rule_streams import streams
 from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
 from fastadam.kernels.stream import Stream
-from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged
 from fastadam.memory.launch_table import SKIPPED, Table, chunk_table
 
 pytestmark = [

@@ -13,7 +13,8 @@ from fastadam.kernels.cpu import threads
 from fastadam.kernels.elements import names_read
 from fastadam.kernels.factory import kernel
 from fastadam.kernels.formats import Formats
-from fastadam.kernels.transforms import SUM, staged, staged_terms, streams, streams_of_terms
+from fastadam.kernels.rule_streams import streams, streams_of_terms
+from fastadam.kernels.transforms import SUM, staged, staged_terms
 from fastadam.memory.launch_table import Table
 
 SHAPES = ((3, 50), (), (0, 4), (25_000,), (1025,))

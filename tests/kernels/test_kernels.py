@@ -20,10 +20,11 @@ from fastadam.kernels import factory, loops
 from fastadam.kernels import plain_python as python
 from fastadam.kernels.cpu import target as cpu
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.rule_streams import streams
 from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.storage.elementwise import Single
 from fastadam.kernels.stream import Stream
-from fastadam.kernels.transforms import OPTIONS, STATE, ZERO_GRADS, after, before, staged, streams
+from fastadam.kernels.transforms import OPTIONS, STATE, ZERO_GRADS, after, before, staged
 from fastadam.memory.launch_table import SKIPPED, Table, balanced, chunk_length, chunk_table
 
 F32, NUMBER = FLOAT["float32"], Single("float32")

@@ -26,10 +26,11 @@ from fastadam.cuda import target as cuda
 from fastadam.engine.grad_norm import square
 from fastadam.kernels import factory
 from fastadam.kernels.formats import FLOAT, ROUND, Formats
+from fastadam.kernels.rule_streams import streams
 from fastadam.kernels.storage.base import WHOLE
 from fastadam.kernels.storage.block_sums import Sums
 from fastadam.kernels.stream import Stream
-from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged, streams
+from fastadam.kernels.transforms import OPTIONS, ZERO_GRADS, staged
 from fastadam.rules import ROW
 
 TABLE = Path(__file__).with_name("machine_code.csv")

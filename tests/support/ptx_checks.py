@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from fastadam.kernels.formats import Formats
-from fastadam.kernels.transforms import streams
+from fastadam.kernels.rule_streams import streams
 
 
 def check(text, arrays):

@@ -161,7 +161,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ...embedding.arguments import Embedded, check_one_pass
     from ...embedding.cuda_header import cuda_header
     from ...kernels.factory import kernel
-    from ...kernels.transforms import staged, streams
+    from ...kernels.rule_streams import streams
+    from ...kernels.transforms import staged
     from ...optimizers import by_name
     from .abi import described
 
