@@ -235,7 +235,7 @@ def _reading(
         # From the last chunk to the first: the last step ended with the last chunk, and the update
         # begins with the first, so that some of the gradients are still in the cache.
         launch.table.backward = True
-        if "origin" in launch.table.streams:
+        if launch.has("origin"):
             launch.place("origin", [address(param) for param in params])
     return launches
 

@@ -203,6 +203,10 @@ class Launch:
         """Set the addresses of arrays in the table, given for all parameters of the optimizer."""
         self.table.place(stream, [addresses[i] for i in self.members], part)
 
+    def has(self, stream: str) -> bool:
+        """True if the kernel has a stream of this name."""
+        return stream in self.table.streams
+
     def set_number(self, option: str, number: Any) -> None:
         """Set the number of an option, or one number per parameter."""
         self.numbers[option][...] = number

@@ -58,7 +58,6 @@ class StepPlan:
 
     preprocessor: GradientPreprocessor
     _by_row: list[tuple[Cohort, Launch]]
-    _all: list[Launch]  # over gradients
 
     def __init__(
         self, context: StepContext, kind: StepKind, inputs: StepInputs | None = None
@@ -71,7 +70,7 @@ class StepPlan:
         self._with: list[Operation] = []  # committed with the step
         self._partition = context.partition
         launches = self._of_update = UpdateLaunches(context, kind)
-        self._launches, self._all = launches.updates, launches.over_gradients
+        self._launches, self._all = launches.updates, launches.over_params
         self._sums, self._matrices = launches.sums, launches.matrices
         self._factors = launches.factors
         launches_of = [launches.of_group(group) for group in context.groups]
@@ -91,7 +90,7 @@ class StepPlan:
         )
         self._repeats = not (restart or carries or launches.in_passes)
         self._kept = context.streams
-        self.preprocessor = GradientPreprocessor(self._all, context, kind)
+        self.preprocessor = GradientPreprocessor(launches.over_gradients, context, kind)
         self.norm = self.preprocessor.norm
         self._others = None
         if inputs and inputs.weights:
@@ -151,9 +150,8 @@ class StepPlan:
             self.recount()
         if gradients.addresses != self._placed or others:
             self._placed = []  # in case of an interrupt
-            for launch in self._all:
-                if "grad" in launch.table.streams:
-                    launch.place("grad", gradients.addresses)
+            for launch in self._of_update.over_gradients:
+                launch.place("grad", gradients.addresses)
             self.preprocessor.place(gradients.addresses, gradients.active)
             self._placed = gradients.addresses
 
@@ -238,7 +236,7 @@ class StepPlan:
         """
         self._protect(self._state.arrays)
         for launch in self._all:
-            for name in self._kept.keys() & launch.table.streams:
+            for name in filter(launch.has, self._kept):
                 launch.place(name, checks.addresses(self._kept[name]))
         self.stale, self.steady, self.direct = True, False, False
 

@@ -29,7 +29,7 @@ class GradientPreprocessor:
     """Decides whether a step updates, and sets the numbers of options in the launches.
 
     Args:
-        launches: the launches of the update.
+        launches: the launches of the update, and of the passes before it, that read gradients.
         context: the arrays and settings of the steps.
         kind: the kind of the steps.
 
@@ -58,7 +58,7 @@ class GradientPreprocessor:
         self.reading = [*launches, *(self.norm.launches if self.norm else ())]
         kept = context.streams
         for launch in self.reading:
-            for name in kept.keys() & launch.table.streams:
+            for name in filter(launch.has, kept):
                 launch.place(name, checks.addresses(kept[name]))
         self.clip = self._clipping(context) if options.clips else None
         parts = dict.fromkeys((self.norm, self._finite, accumulator))

@@ -25,8 +25,9 @@ class UpdateLaunches:
         sums: the sums of rules.
         matrices: the matrices of rules.
         factors: the row and column numbers of rules.
-        over_gradients: all launches that read gradients.
-        with_state: these, and others that read state.
+        over_params: all launches over parameters.
+        over_gradients: those of them that read gradients.
+        with_state: all launches over parameters, and others that read state.
     """
 
     def __init__(self, context: StepContext, kind: StepKind) -> None:
@@ -37,8 +38,9 @@ class UpdateLaunches:
         self.matrices = RuleMatrices(self.updates, context, names)
         self.factors = RuleFactors(self.updates, self.sums, context, names)
         before = [*self.sums.launches, *self.matrices.launches, *self.factors.reading]
-        self.over_gradients: list[Launch] = [*before, *self.updates]
-        self.with_state: list[Launch] = [*self.over_gradients, *self.factors.launches]
+        self.over_params: list[Launch] = [*before, *self.updates]
+        self.over_gradients = [each for each in self.over_params if each.has("grad")]
+        self.with_state: list[Launch] = [*self.over_params, *self.factors.launches]
         for launch in self.updates:
             launch.bound(context.own_options)
 

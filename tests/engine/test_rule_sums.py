@@ -136,6 +136,9 @@ def test_bits_do_not_depend_on_the_groups_of_tensors(monkeypatch, threads):
             for step in range(3):
                 grads = [gradients(p.shape, 3, p.dtype, 5)[step] for p in params]
                 opt.step([None if step == 1 and k in (0, 3) else g for k, g in enumerate(grads)])
+        if not options:
+            opt.step(inputs=[(0.5, grads), (0.25, grads)])
+            opt.step(target=[p + g for p, g in zip(params, grads, strict=True)])
             found.append([*params, *opt.state["exp_avg_sq"]])
     for one, two, three in zip(*found, strict=True):
         np.testing.assert_array_equal(one, three)
@@ -177,6 +180,7 @@ def twins(in_two):
     ("options", "split"),
     [
         ({}, True),
+        ({"clip_norm": 0.5, "skip_nonfinite": True}, True),
         ({"clip_value": 0.5, "accumulate_steps": 2, "zero_grads": True}, True),
         ({"state_dtype": "bfloat16"}, True),
         ({"state_dtype": "int8", "min_quantized_size": 0}, False),
