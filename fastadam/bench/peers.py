@@ -78,7 +78,7 @@ class _Held:
     """An array of JAX, which another one replaces at every step."""
 
     def __init__(self, value: Any) -> None:
-        self.value, self.size = value, value.size
+        self.value, self.size, self.shape = value, value.size, value.shape
 
 
 def _read(held: _Held) -> Any:
