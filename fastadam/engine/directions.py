@@ -13,9 +13,8 @@ from ..kernels.rule_streams import in_directions, streams_of_directions
 from ..kernels.transforms import staged_directions
 from ..memory.aligned import aligned_zeros
 from ..memory.checks import address
+from ..memory.placement import LINE
 from .launch import Launch
-
-LINE = 64  # bytes between the beginnings of arrays are a multiple of it
 
 
 class Directions:

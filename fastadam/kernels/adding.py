@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .prefetching import DISTANCE, STRIDE, in_strides
 from .storage.base import Storage
+from .storage.block_sums import LANES
 from .target import MemoryAccess
 
 
@@ -46,7 +47,6 @@ def in_long_runs(storages: Sequence[Storage]) -> bool:
     return [each.stored[0].dtype for each in storages[1:]] == ["float32"]
 
 
-LANES = 8  # sums that are computed at once
 LEAST = 64  # elements of a block of which only the last of eight parts may be shorter
 
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..kernels.commit import Operation, commit
+
 Wait = Callable[[], None]
 NOTHING = np.empty(0, np.uint8)
 
@@ -42,6 +44,32 @@ class Communicator(Protocol):
             A function that waits until everything was received and sent. If it raises an exception,
             it may be called again.
         """
+
+
+def begun(operations: Sequence[Operation], wait: Wait) -> Wait:
+    """Begin an exchange by its operations; returns the function that waits for it."""
+    commit(operations)
+    return wait
+
+
+def messages(
+    comm: Communicator,
+    receiving: Callable[[int], Sequence[Operation]],
+    sending: Callable[[int], Sequence[Operation]],
+) -> list[Operation]:
+    """The operations that begin the messages of an exchange, with the nearest processes first:
+    receive from those before this one, send to those after it.
+
+    Args:
+        comm: the processes.
+        receiving, sending: return the operations that begin the messages from or to a process.
+    """
+    apart, operations = range(1, comm.size), list[Operation]()
+    for step in apart:
+        operations += receiving((comm.rank - step) % comm.size)
+    for step in apart:
+        operations += sending((comm.rank + step) % comm.size)
+    return operations
 
 
 ADAPTERS = {

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..kernels.commit import Operation, added, commit, each_once
-from .communicator import Wait
+from ..kernels.commit import Operation, added, each_once
+from .communicator import Wait, begun, messages
 
 MOST = 1 << 30  # bytes of one message; MPI counts with 32 bits
 
@@ -28,25 +28,21 @@ class MpiCommunicator:
         self.rank, self.size = comm.rank, comm.size
 
     def exchange(self, send: Sequence[Any], receive: Sequence[Any]) -> Wait:
-        operations, wait = self.prepared(send, receive)
-        commit(operations)
-        return wait
+        return begun(*self.prepared(send, receive))
 
     def prepared(
         self, send: Sequence[Any], receive: Sequence[Any]
     ) -> tuple[Sequence[Operation], Wait]:
         """The operations that begin an exchange, and the function that waits for it."""
-        requests, operations, byte = list[Any](), list[Operation](), self._mpi.BYTE
-        for step in range(1, self.size):
-            other = (self.rank - step) % self.size
-            for part in _messages(receive[other]):
-                begin = partial(self._comm.Irecv, [part, byte])
-                operations.append(added(requests, begin, other))
-        for step in range(1, self.size):
-            other = (self.rank + step) % self.size
-            for part in _messages(send[other]):
-                begin = partial(self._comm.Isend, [part, byte])
-                operations.append(added(requests, begin, other))
+        requests, byte = list[Any](), self._mpi.BYTE
+
+        def begin(start: Any, arrays: Sequence[Any], other: int) -> list[Operation]:
+            parts = _messages(arrays[other])
+            return [added(requests, partial(start, [part, byte]), other) for part in parts]
+
+        receiving = partial(begin, self._comm.Irecv, receive)
+        sending = partial(begin, self._comm.Isend, send)
+        operations = messages(self, receiving, sending)
         return operations, each_once(self._mpi.Request.Waitall, [requests])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from ..kernels.commit import Operation, added, commit, each_once
-from .communicator import Wait
+from ..kernels.commit import Operation, added, each_once
+from .communicator import Wait, begun, messages
 
 TAG = 0  # of all messages
 
@@ -34,23 +34,19 @@ class GroupCommunicator:
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
 
     def exchange(self, send: Sequence[Any], receive: Sequence[Any]) -> Wait:
-        operations, wait = self.prepared(send, receive)
-        commit(operations)
-        return wait
+        return begun(*self.prepared(send, receive))
 
     def prepared(
         self, send: Sequence[Any], receive: Sequence[Any]
     ) -> tuple[Sequence[Operation], Wait]:
         """The operations that begin an exchange, and the function that waits for it."""
-        works, operations = list[Any](), list[Operation]()
-        for step in range(1, self.size):
-            other = (self.rank - step) % self.size
-            if receive[other].size:
-                begin = partial(self._group.recv, [torch.from_numpy(receive[other])], other)
-                operations.append(added(works, begin, TAG))
-        for step in range(1, self.size):
-            other = (self.rank + step) % self.size
-            if send[other].size:
-                begin = partial(self._group.send, [torch.from_numpy(send[other])], other)
-                operations.append(added(works, begin, TAG))
-        return operations, each_once(methodcaller("wait"), works)
+        works = list[Any]()
+
+        def begin(start: Any, arrays: Sequence[Any], other: int) -> list[Operation]:
+            if not arrays[other].size:
+                return []
+            return [added(works, partial(start, [torch.from_numpy(arrays[other])], other), TAG)]
+
+        receiving = partial(begin, self._group.recv, receive)
+        sending = partial(begin, self._group.send, send)
+        return messages(self, receiving, sending), each_once(methodcaller("wait"), works)
